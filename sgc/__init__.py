@@ -1,0 +1,24 @@
+"""sgc: a semi-supervised deep generative model written as YAML, its objective derived, trained and explained."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sgc.errors import DataError, Fault, RunError, SpecError, UsageError
+
+if TYPE_CHECKING:
+    from sgc.load import load
+
+__version__ = "0.1.0"
+__all__ = ["DataError", "Fault", "RunError", "SpecError", "UsageError", "load"]
+
+_WHERE = {"load": "sgc.load"}
+
+
+def __getattr__(name: str) -> object:
+    """Import what needs time (pydantic, networkx, torch) only once it is asked for."""
+    if name not in _WHERE:
+        raise AttributeError(f"module 'sgc' has no attribute '{name}'")
+    from importlib import import_module
+
+    return getattr(import_module(_WHERE[name]), name)

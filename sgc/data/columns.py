@@ -1,0 +1,208 @@
+"""Columns as a source gives them, and the numbers or categories read from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sgc.data.variables import Variable
+from sgc.errors import LISTED, DataError
+
+Array: TypeAlias = NDArray[Any]
+Rows: TypeAlias = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class SourceColumn:
+    """One column of a source: `values` is `(N, *event)`, numbers or text.
+
+    `missing`, `(N, *event)`, marks cells that are empty where the values cannot say so; `lines` are the lines of the
+    file that rows stand in, where it has lines. `file` is empty for arrays that were passed in.
+    """
+
+    name: str
+    values: Array
+    file: str = ""
+    missing: NDArray[np.bool_] | None = None
+    lines: Rows | None = None
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The columns of a source by name: its training rows and, where the source brings them, its test rows."""
+
+    train: Mapping[str, SourceColumn]
+    test: Mapping[str, SourceColumn] | None = None
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where an array of values came from, so that an error can name the file, the column and the row.
+
+    `rows`, `(N,)`, are the row ids of the array's rows in the source.
+    """
+
+    node: str
+    columns: tuple[SourceColumn, ...]
+    rows: Rows
+
+    def error(self, message: str, position: int | None = None, element: tuple[int, ...] = ()) -> DataError:
+        """Build the error about a row of the array (its position), or about all of it."""
+        column = self.columns[0]
+        if len(self.columns) > 1 and len(element) == 1 and element[0] < len(self.columns):
+            column = self.columns[element[0]]
+        elif element:
+            message = f"{message}, at {list(element)}"
+        named = f"node '{self.node}'" + ("" if column.name == self.node else f", column '{column.name}'")
+        row = None if position is None else int(self.rows[position])
+        line = "" if row is None or column.lines is None else f" (line {column.lines[row]} of the file)"
+        return DataError(f"{named}: {message}{line}", file=column.file or None, row=row)
+
+    def fail(self, message: str, bad: NDArray[np.bool_], found: Callable[[int, tuple[int, ...]], str]) -> NoReturn:
+        """Raise the error about the first bad element; `{found}` in the message is what stands there."""
+        first = np.unravel_index(int(np.argmax(bad)), bad.shape)
+        position, element = int(first[0]), tuple(int(each) for each in first[1:])
+        raise self.error(message.replace("{found}", found(position, element)), position, element)
+
+
+def read_numbers(origin: Origin) -> Array:
+    """Read an origin's rows as numbers `(N, *event)`, NaN where missing; several columns become a vector.
+
+    The result is the caller's own, float32, or float64 where the source is finer than that.
+
+    Raises:
+        DataError: a cell that is no number.
+    """
+    parts = [_numbers(origin, column) for column in origin.columns]
+    if len(parts) == 1:
+        return parts[0]
+    return _stack(origin, parts)
+
+
+def _stack(origin: Origin, parts: list[Array]) -> Array:
+    for column, part in zip(origin.columns, parts, strict=True):
+        if part.ndim != 1:
+            raise origin.error(
+                f"in a list of columns each has one value a row; found the shape {list(part.shape[1:])} in '{column.name}'"
+            )
+    return np.stack(parts, axis=1)
+
+
+def _numbers(origin: Origin, column: SourceColumn) -> Array:
+    raw = column.values[origin.rows]
+    missing = None if column.missing is None else column.missing[origin.rows]
+    own = Origin(origin.node, (column,), origin.rows)
+    if raw.dtype.kind in "biuf":
+        # finer than float32 only where the source is, so that bytes do not grow eightfold
+        numbers = raw.astype(np.result_type(raw.dtype, np.float32))
+    elif raw.dtype.kind in "US":
+        numbers = _parse(own, raw.astype(str), missing)
+    else:
+        raise own.error(f"found values of the type {raw.dtype}, wanted numbers")
+    if missing is not None:
+        numbers[missing] = np.nan
+    return numbers
+
+
+def _parse(origin: Origin, texts: Array, missing: NDArray[np.bool_] | None) -> Array:
+    texts = texts if missing is None else np.where(missing, "nan", texts)
+    try:
+        return texts.astype(np.float64)
+    except ValueError:
+        bad = np.array([not _is_number(text) for text in texts.ravel()]).reshape(texts.shape)
+        hint = "wanted a number; is it a mark for an empty cell (missing_values)?"
+        origin.fail(f"found {{found}}, {hint}", bad, lambda row, element: repr(str(texts[(row, *element)])))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+MISSING = -1
+_UNKNOWN = -2
+
+
+def read_categories(origin: Origin, variable: Variable) -> Array:
+    """Read an origin's rows as categories: int64 `(N, *event)` indices, -1 where missing.
+
+    Raises:
+        DataError: a value that is none of the categories.
+    """
+    parts = [_categories(origin, column, variable) for column in origin.columns]
+    return parts[0] if len(parts) == 1 else _stack(origin, parts)
+
+
+def _categories(origin: Origin, column: SourceColumn, variable: Variable) -> Array:
+    raw = column.values[origin.rows]
+    own = Origin(origin.node, (column,), origin.rows)
+    if raw.dtype.kind not in "biufUS":
+        raise own.error(f"found values of the type {raw.dtype}, wanted categories")
+    raw = raw.astype(str) if raw.dtype.kind == "S" else raw
+    kinds, inverse = np.unique(raw, return_inverse=True)
+    index_of = _lookup(variable)
+    indices = np.array([index_of(each.item()) for each in kinds], dtype=np.int64)
+    result: Array = indices[inverse.reshape(raw.shape)] if len(kinds) else np.zeros(raw.shape, dtype=np.int64)
+    if column.missing is not None:
+        result[column.missing[origin.rows]] = MISSING
+    if (indices == _UNKNOWN).any() and (result == _UNKNOWN).any():
+        own.fail(
+            f"found {{found}}, wanted {_wanted(variable)}, or -1 where it is missing",
+            result == _UNKNOWN,
+            lambda row, element: show(raw[(row, *element)]),
+        )
+    return result
+
+
+def _lookup(variable: Variable) -> Callable[[str | float], int]:
+    names = range(variable.categories or 0) if variable.values is None else variable.values
+    by_text = {(str(name).lower() if isinstance(name, bool) else str(name)): i for i, name in enumerate(names)}
+    by_number = {float(name): i for i, name in enumerate(names) if not isinstance(name, str)}
+
+    def index_of(value: str | float) -> int:
+        text = value if isinstance(value, str) else str(int(value)) if value == np.floor(value) else str(value)
+        number = float(value) if not isinstance(value, str) or _is_number(value) else np.nan
+        if text in by_text:
+            return by_text[text]
+        if isinstance(value, str) and variable.values and value.lower() in ("true", "false") and value.lower() in by_text:
+            return by_text[value.lower()]
+        if number in by_number:
+            return by_number[number]
+        empty = (np.isnan(number) and (not isinstance(value, str) or text.lower() == "nan")) or text == ""
+        return MISSING if empty or number == MISSING else _UNKNOWN
+
+    return index_of
+
+
+def _wanted(variable: Variable) -> str:
+    if variable.values is None:
+        return f"a category from 0 to {(variable.categories or 1) - 1}"
+    if len(variable.values) > LISTED:
+        return f"one of the {len(variable.values)} categories under 'values'"
+    return "one of " + ", ".join(show(each) for each in variable.values)
+
+
+def show(value: object) -> str:
+    """Write a cell as users write it: text in quotes, numbers without needless digits.
+
+    >>> show(np.float32(0.1)), show(255.0), show("a")
+    ('0.1', '255', "'a'")
+    """
+    if isinstance(value, str):
+        return repr(str(value))
+    if isinstance(value, (bool, np.bool_)):
+        return str(bool(value)).lower()
+    if isinstance(value, (int, float, np.integer, np.floating)):
+        number = float(value)
+        return "NaN" if np.isnan(number) else f"{number:.6g}"
+    return str(value)

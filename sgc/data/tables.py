@@ -1,0 +1,100 @@
+"""Tables of text: csv files with a header line, plain or gzipped."""
+
+from __future__ import annotations
+
+import csv
+import io
+import zlib
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sgc.data.columns import Array, SourceColumn
+from sgc.data.finding import known_columns
+from sgc.data.idx import open_binary
+from sgc.errors import DataError
+
+
+def read_table(
+    path: Path,
+    columns: Collection[str],
+    *,
+    separator: str = ",",
+    missing_values: Sequence[str | float] = ("",),
+    optional: Collection[str] = (),
+) -> dict[str, SourceColumn]:
+    """Read these columns as text, spaces around a cell dropped, and those of `optional` that are there.
+
+    Rows count from 0 below the header; empty lines are no rows. A number among `missing_values` is met by value, text
+    as it stands.
+
+    Raises:
+        DataError: not text, a line with more or fewer cells than the header, or no such column.
+    """
+    try:
+        with open_binary(path) as binary, io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as text:
+            return _read(csv.reader(text, delimiter=separator, strict=True), path, columns, missing_values, optional)
+    except UnicodeDecodeError as error:
+        raise DataError(f"not a text file in UTF-8: {error.reason} at byte {error.start}", file=str(path)) from error
+    except csv.Error as error:
+        raise DataError(f"not a csv file: {error}", file=str(path)) from error
+    except (EOFError, zlib.error) as error:
+        raise DataError("the gzip file is cut short or damaged: fetch it again", file=str(path)) from error
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror or error}", file=str(path)) from error
+
+
+def _read(
+    reader: Iterator[list[str]],
+    path: Path,
+    columns: Collection[str],
+    missing_values: Sequence[str | float],
+    optional: Collection[str],
+) -> dict[str, SourceColumn]:
+    header = [name.strip() for name in next(reader, [])]
+    known_columns(columns, header, file=str(path))
+    wanted = [*columns, *(name for name in optional if name in header and name not in columns)]
+    for name in wanted:
+        if header.count(name) > 1:
+            raise DataError(f"found {header.count(name)} columns named '{name}', wanted one", file=str(path))
+    at = [header.index(name) for name in wanted]
+    cells: list[list[str]] = [[] for _ in wanted]
+    lines: list[int] = []
+    for row in reader:
+        if not row and len(header) > 1:
+            continue
+        row = row or [""]
+        line: int = reader.line_num  # type: ignore[attr-defined]  # csv's reader has no public type
+        if len(row) != len(header):
+            raise DataError(
+                f"found {len(row)} cells, wanted {len(header)}, as in the header (line {line} of the file)",
+                file=str(path),
+                row=len(lines),
+            )
+        lines.append(line)
+        for column, index in zip(cells, at, strict=True):
+            column.append(row[index].strip())
+    texts = [np.array(column, dtype=str) for column in cells]
+    numbers = np.array(lines, dtype=np.int64)
+    return {
+        name: SourceColumn(name, text, str(path), _missing(text, missing_values), numbers)
+        for name, text in zip(wanted, texts, strict=True)
+    }
+
+
+def _missing(texts: Array, marks: Sequence[str | float]) -> NDArray[np.bool_]:
+    kinds, inverse = np.unique(texts, return_inverse=True)
+    words = {mark for mark in marks if isinstance(mark, str)}
+    numbers = {float(mark) for mark in marks if not isinstance(mark, str)}
+
+    def is_mark(text: str) -> bool:
+        try:
+            return text in words or (bool(numbers) and float(text) in numbers)
+        except ValueError:
+            return False
+
+    marked = np.array([is_mark(str(text)) for text in kinds], dtype=bool)
+    missing: NDArray[np.bool_] = marked[inverse.reshape(texts.shape)] if len(kinds) else np.zeros(texts.shape, dtype=bool)
+    return missing

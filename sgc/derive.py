@@ -1,0 +1,247 @@
+"""The derivation: two graphs and an observation pattern -> a plan (Siddharth et al. 2017, Eqs. 3 to 9).
+
+For a pattern O, the clamped nodes are C = X ∪ O and the rest L is proposed in the order of the recognition graph:
+
+    r(l | c) = ∏_{v in L} q(v | pa)      the proposal
+    w(l)     = ∏_{v in O} q(v | pa)      the importance weight
+    f        = log p(c, l) − log r − log w
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Collection, Iterable, Sequence
+
+from sgc.graph import Graphs
+from sgc.plan import SAMPLES, Factor, ObjectiveWords, Plan, Proposal, Term, Weight
+
+SAMPLED = ("pathwise", "gumbel_softmax", "draw")
+RELAXED = ("gumbel_softmax",)
+
+
+def patterns(graphs: Graphs) -> list[frozenset[str]]:
+    """List every observation pattern, the unlabelled one first."""
+    partial = graphs.partial
+    sizes = range(len(partial) + 1)
+    return [frozenset(chosen) for size in sizes for chosen in itertools.combinations(partial, size)]
+
+
+def derive(graphs: Graphs, observed: Collection[str], words: ObjectiveWords) -> Plan:
+    """Derive the plan of rows that carry the labels of `observed`.
+
+    Raises: ValueError where `observed` names a node that is not partially supervised.
+    """
+    wrong = sorted(set(observed) - set(graphs.partial))
+    if wrong:
+        allowed = ", ".join(graphs.partial) or "none"
+        raise ValueError(f"'{wrong[0]}' is not partially supervised; the nodes that are: {allowed}")
+    return _Derivation(graphs, frozenset(observed), words).plan()
+
+
+class _Derivation:
+    """The state of one derivation: what is clamped, and over which dimensions each value varies."""
+
+    def __init__(self, graphs: Graphs, observed: frozenset[str], words: ObjectiveWords) -> None:
+        self.graphs, self.words = graphs, words
+        nodes = graphs.nodes
+        self.clamped = frozenset(n for n in nodes if n in observed or nodes[n].supervision == "full")
+        order = [n for n in graphs.order("recognition") if n in nodes]
+        self.observed = tuple(n for n in order if n in observed)
+        self.latent = tuple(n for n in order if n not in self.clamped)
+        if words.bound == "supervised":  # what no label reads sums out to one
+            read = graphs.ancestors(self.observed, "recognition")
+            self.latent = tuple(n for n in self.latent if n in read)
+        self.order = tuple(order)
+
+    def dims(self, name: str) -> frozenset[str]:
+        """Name the dimensions that a value varies over: enumerated nodes, and the samples."""
+        if name in self.graphs.inputs or name in self.clamped:
+            return frozenset()
+        if name in self.graphs.features:
+            return self.union(self.graphs.features[name])
+        estimator = self.graphs.nodes[name].estimator
+        if estimator == "enumerate":
+            return frozenset({name})
+        above = self.union(self.graphs.parents(name, "recognition"))
+        return above if estimator == "mean" else above | {SAMPLES}
+
+    def union(self, names: Iterable[str]) -> frozenset[str]:
+        return frozenset().union(*(self.dims(name) for name in names))
+
+    def carriers(self, names: Iterable[str]) -> frozenset[str]:
+        """Return the random proposals that a list of parents carries; features and means are seen through."""
+        found: set[str] = set()
+        for name in names:
+            if name in self.graphs.features:
+                found |= self.carriers(self.graphs.features[name])
+            elif name in self.graphs.nodes and name not in self.clamped:
+                if self.graphs.nodes[name].estimator == "mean":
+                    found |= self.carriers(self.graphs.parents(name, "recognition"))
+                else:
+                    found.add(name)
+        return frozenset(found)
+
+    def biased(self, names: Iterable[str]) -> bool:
+        """Tell whether a relaxed or averaged value stands among these names or behind their features."""
+        for name in names:
+            if name in self.graphs.features:
+                if self.biased(self.graphs.features[name]):
+                    return True
+            elif name in self.graphs.nodes and name not in self.clamped:
+                if self.graphs.nodes[name].estimator in (*RELAXED, "mean"):
+                    return True
+                if self.biased(self.graphs.parents(name, "recognition")):
+                    return True
+        return False
+
+    def generative(self, name: str) -> Factor:
+        parents = self.graphs.parents(name, "generative")
+        return Factor(name, "generative", parents, self.union([name, *parents]))
+
+    def recognition(self, name: str) -> Factor:
+        parents = self.graphs.parents(name, "recognition")
+        return Factor(name, "recognition", parents, self.union([name, *parents]))
+
+    def plan(self) -> Plan:
+        proposals = tuple(
+            Proposal(self.recognition(n), self.graphs.nodes[n].estimator, self.graphs.nodes[n].support, self.dims(n))
+            for n in self.latent
+        )
+        weights = tuple(self.weight(n) for n in self.observed)
+        scored = [n for n in self.graphs.nodes if n in self.clamped or n in self.latent]
+        joint = () if self.words.bound == "supervised" else tuple(self.generative(n) for n in scored)
+        terms: tuple[Term, ...] = ()
+        if self.words.bound != "supervised":
+            terms = tuple(term for n in scored for term in self.terms(n, any(w.varies for w in weights)))
+        sizes = {p.node: p.support for p in proposals if p.estimator == "enumerate"}
+        spans = [p.factor.dims for p in proposals if p.estimator == "enumerate"]
+        spans += [w.factor.dims for w in weights if w.varies] + [t.dims for t in terms]
+        order, largest, work = _elimination(spans, sizes, self.words.samples)
+        plan = Plan(
+            observed=self.observed,
+            clamped=tuple(n for n in self.graphs.nodes if n in self.clamped),
+            proposals=proposals,
+            weights=weights,
+            joint=joint,
+            terms=terms,
+            order=self.order,
+            enumerated=tuple(sizes),
+            elimination=order,
+            largest=largest,
+            operations=work,
+            words=self.words,
+            warnings=(),
+        )
+        return plan.with_warnings(self.warnings(plan))
+
+    def weight(self, name: str) -> Weight:
+        factor = self.recognition(name)
+        return Weight(factor, tuple(n for n in self.order if n in self.carriers(factor.parents)))
+
+    def terms(self, name: str, varying: bool) -> list[Term]:
+        factor = self.generative(name)
+        if name in self.clamped:
+            return [self.term(name, "generative", factor.dims, [name, *factor.parents], "", varying)]
+        proposal = self.recognition(name)
+        estimator = self.graphs.nodes[name].estimator
+        both = self.union([*factor.parents, *proposal.parents])
+        readers = [name, *factor.parents, *proposal.parents]
+        if estimator == "mean":
+            return [self.term(name, "kl", both, readers, "the mean is scored by its expectations under q", varying)]
+        refusal = self.refuse_kl(name)
+        if not refusal and estimator != "enumerate":
+            return [self.term(name, "kl", both, readers[1:], "closed form", varying)]
+        why = "" if estimator == "enumerate" else refusal
+        first = self.term(name, "generative", factor.dims, [name, *factor.parents], why, varying)
+        second = self.term(name, "recognition", proposal.dims, [name, *proposal.parents], why, varying)
+        return [first, second]
+
+    def term(
+        self, name: str, role: str, dims: frozenset[str], reads: Sequence[str], why: str, varying: bool
+    ) -> Term:
+        if self.biased(reads):
+            tag = "biased"
+        elif SAMPLES in dims or (varying and self.weights_sampled()):
+            tag = "sampled"
+        else:
+            tag = "enumerated" if dims else "exact"
+        return Term(name, role, dims, tag, why)
+
+    def weights_sampled(self) -> bool:
+        return any(SAMPLES in self.recognition(n).dims for n in self.observed)
+
+    def refuse_kl(self, name: str) -> str:
+        """Say why log p(v) − log q(v) does not become a closed-form KL divergence; empty where it does."""
+        if self.words.bound == "iwae":
+            return "iwae takes no closed form"
+        if self.words.kl == "sampled":
+            return "kl: sampled"
+        if not self.graphs.nodes[name].closed_kl:
+            return "its family has no closed form"
+        below = self.graphs.below(name, self.clamped)
+        labelled = [n for n in self.observed if n in below]
+        if labelled:
+            return f"the label of {labelled[0]} depends on it in q"
+        prior = self.graphs.variables(self.graphs.parents(name, "generative"))
+        looped = [n for n in self.order if n in prior & below]
+        return f"its prior reads {looped[0]}, which is drawn after it" if looped else ""
+
+    def warnings(self, plan: Plan) -> list[str]:
+        found: list[str] = []
+        rows = plan.rows_text()
+        words = self.words
+        normalised = words.bound == "elbo" and words.weights == "normalized"
+        for weight in plan.weights:
+            enumerated = any(d != SAMPLES for w in plan.weights for d in w.factor.dims)
+            if weight.varies and normalised and words.samples == 1 and not enumerated:
+                through = " and ".join(weight.carriers)
+                found.append(
+                    f"{rows}: the weight {weight.factor} varies with {through}, but with 1 sample the normalised "
+                    "weights are all 1 and do nothing: set objective.samples above 1"
+                )
+        if words.bound == "iwae" and plan.proposals and all(p.estimator == "enumerate" for p in plan.proposals):
+            unless = " but through alpha" if plan.weights else ""
+            found.append(f"{rows}: every proposed node is enumerated, so iwae does not contain q{unless}: it stays untrained")
+        if words.bound == "density" and plan.weights:
+            found.append(f"{rows}: the density bound can train {plan.weights[0].factor} away from the label")
+        if words.bound != "supervised" and not plan.observed:
+            found += self.nothing_below_inputs(rows)
+        return found
+
+    def nothing_below_inputs(self, rows: str) -> list[str]:
+        """Warn of rows that teach p nothing: inputs above latents that have no observed node below them."""
+        fed = [n for n in self.latent if set(self.graphs.inputs) & set(self.graphs.parents(n, "generative"))]
+        likelihood = [n for n in self.clamped if self.graphs.nodes[n].supervision == "full"]
+        if fed and not likelihood:
+            return [f"{rows}: no node is observed, so they teach p nothing and their bound is at most 0"]
+        return []
+
+
+def _elimination(
+    spans: Sequence[frozenset[str]], sizes: dict[str, int], samples: int
+) -> tuple[tuple[str, ...], int, int]:
+    """Choose the order in which enumerated dimensions are summed out: the smallest intermediate first.
+
+    Returns the order, the elements of the largest intermediate for a row, and the elements touched in all.
+    """
+    size = {**sizes, SAMPLES: samples}
+    left = [set(span) for span in spans]
+    order: list[str] = []
+    largest, work = 1, 0
+    remaining = list(sizes)
+    while remaining:
+
+        def joined(name: str) -> set[str]:
+            return set().union({name}, *(span for span in left if name in span))
+
+        best = min(remaining, key=lambda name: math.prod(size[d] for d in joined(name)))
+        union = joined(best)
+        elements = math.prod(size[d] for d in union)
+        largest, work = max(largest, elements), work + elements
+        left = [span for span in left if best not in span] + [union - {best}]
+        order.append(best)
+        remaining.remove(best)
+    if any(SAMPLES in span for span in left):
+        largest, work = max(largest, samples), work + samples
+    return tuple(order), largest, work

@@ -1,0 +1,126 @@
+"""The two graphs over one set of nodes; every query about them, in domain words. All of networkx is here.
+
+A feature is a deterministic node of both graphs and is seen through; an input is read and has no parents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import networkx as nx
+
+Supervision = Literal["full", "partial", "none"]
+Role = Literal["generative", "recognition"]
+
+
+@dataclass(frozen=True)
+class GraphNode:
+    """What the derivation needs to know of a random variable, and no more."""
+
+    name: str
+    supervision: Supervision
+    generative: tuple[str, ...] = ()  # parents in p
+    recognition: tuple[str, ...] | None = None  # parents in q; None: never proposed
+    estimator: str = "pathwise"
+    closed_kl: bool = True
+    support: int = 0  # how many values; 0: not finite
+
+
+@dataclass(frozen=True)
+class Graphs:
+    """The generative and the recognition graph of a model: variables in the order of the file, features, inputs."""
+
+    nodes: Mapping[str, GraphNode]
+    features: Mapping[str, tuple[str, ...]]
+    inputs: tuple[str, ...] = ()
+
+    def parents(self, name: str, role: Role) -> tuple[str, ...]:
+        """Return the parents as written: variables, features and inputs."""
+        if name in self.features:
+            return self.features[name]
+        if name in self.inputs:
+            return ()
+        node = self.nodes[name]
+        return node.generative if role == "generative" else (node.recognition or ())
+
+    def variables(self, names: Iterable[str]) -> frozenset[str]:
+        """See through features: the random variables that a list of parents reads."""
+        found: set[str] = set()
+        for name in names:
+            if name in self.features:
+                found |= self.variables(self.features[name])
+            elif name in self.nodes:
+                found.add(name)
+        return frozenset(found)
+
+    def digraph(self, role: Role) -> nx.DiGraph:
+        """Draw one graph, parents to children, features and inputs included."""
+        graph = nx.DiGraph()
+        graph.add_nodes_from([*self.inputs, *self.features, *self.nodes])
+        for name in [*self.features, *self.nodes]:
+            graph.add_edges_from((parent, name) for parent in self.parents(name, role))
+        return graph
+
+    def order(self, role: Role) -> tuple[str, ...]:
+        """Return the variables and features so that each stands after its parents; ties as in the file."""
+        place = {name: i for i, name in enumerate([*self.inputs, *self.features, *self.nodes])}
+        found = nx.lexicographical_topological_sort(self.digraph(role), key=place.__getitem__)
+        return tuple(name for name in found if name not in self.inputs)
+
+    def children(self, name: str, role: Role) -> frozenset[str]:
+        """Return the variables that read a variable, features seen through."""
+        return frozenset(
+            other for other in self.nodes if name in self.variables(self.parents(other, role)) and other != name
+        )
+
+    def below(self, name: str, clamped: frozenset[str]) -> frozenset[str]:
+        """Return the recognition descendants of a variable, not passing beyond a clamped one."""
+        found: set[str] = set()
+        front = [name]
+        while front:
+            for child in self.children(front.pop(), "recognition"):
+                if child not in found:
+                    found.add(child)
+                    if child not in clamped:
+                        front.append(child)
+        return frozenset(found)
+
+    def ancestors(self, names: Iterable[str], role: Role) -> frozenset[str]:
+        """Return everything above some names in one graph, themselves included."""
+        graph = self.digraph(role)
+        found = set(names)
+        for name in list(found):
+            found |= nx.ancestors(graph, name)
+        return frozenset(found)
+
+    def layers(self) -> list[list[str]]:
+        """Return all names in generations of the generative graph, for drawing: roots first."""
+        return [sorted(layer) for layer in nx.topological_generations(self.digraph("generative"))]
+
+    def with_estimators(self, estimators: Mapping[str, str]) -> Graphs:
+        """Return the same graphs with other estimators at some nodes."""
+        nodes = {n: replace(v, estimator=estimators.get(n, v.estimator)) for n, v in self.nodes.items()}
+        return replace(self, nodes=nodes)
+
+    @property
+    def partial(self) -> tuple[str, ...]:
+        """The partially supervised variables, as in the file."""
+        return tuple(name for name, node in self.nodes.items() if node.supervision == "partial")
+
+
+def find_cycle(parents: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the nodes of a cycle in order, or an empty list.
+
+    >>> find_cycle({"a": ["b"], "b": ["c"], "c": ["a"]})
+    ['a', 'c', 'b', 'a']
+    """
+    graph = nx.DiGraph()
+    graph.add_nodes_from(parents)
+    graph.add_edges_from((parent, name) for name, above in parents.items() for parent in above)
+    try:
+        edges = nx.find_cycle(graph)
+    except nx.NetworkXNoCycle:
+        return []
+    return [edges[0][0], *[head for _, head in edges]]

@@ -1,0 +1,87 @@
+"""The base of every piece of a spec: a frozen pydantic model that takes nothing it does not know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, TypeVar
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    SerializerFunctionWrapHandler,
+    Tag,
+    model_serializer,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+T = TypeVar("T")
+
+
+class Piece(BaseModel):
+    """A mapping of the spec language: strict types (no '3' for 3), unknown keys refused, frozen once made."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True, allow_inf_nan=False)
+
+
+class Named(Piece):
+    """A kind that is written by its name alone, or as `{name: {options}}`."""
+
+    name: ClassVar[str]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unwrap(cls, value: Any) -> Any:  # Any: whatever YAML can say
+        if value == cls.name:
+            return {}
+        return value[cls.name] if isinstance(value, dict) and list(value) == [cls.name] else value
+
+    @model_serializer(mode="wrap")
+    def _wrap(self, inner: SerializerFunctionWrapHandler) -> Any:  # Any: plain data
+        options = inner(self)
+        return {self.name: options} if options else self.name
+
+
+def _not_empty(value: Any) -> Any:  # Any: whatever YAML can say
+    if value is None:
+        raise PydanticCustomError("empty", "a value is missing")
+    return value
+
+
+def _as_tuple(value: Any) -> Any:  # Any: whatever YAML can say
+    return tuple(value) if isinstance(value, list) else value
+
+
+# A key that may be absent, but not written and left empty.
+Maybe = Annotated[T | None, BeforeValidator(_not_empty)]
+# A list of the file, kept as a tuple.
+Many = Annotated[tuple[T, ...], BeforeValidator(_as_tuple)]
+
+
+def tagged(branches: dict[str, Any], what: str, choose: Callable[[Any], str | None], *, key: bool = False) -> Any:
+    """Make a union whose branch `choose` names from the value as written; None is an unknown `what`.
+
+    In the places that pydantic reports, a branch stands as `<name>`, or as `{name}` where its name is a `key` of the
+    file that its fields stand under; whoever locates a fault takes the first out and goes down the second.
+    Any: pydantic builds its types at run time, no checker can follow.
+    """
+    mark = "{%s}" if key else "<%s>"
+
+    def pick(value: Any) -> str | None:  # Any: whatever YAML can say
+        name = choose(value)
+        return None if name is None else mark % name
+
+    union: Any = None
+    for tag, branch in branches.items():
+        member = Annotated[branch, Tag(mark % tag)]
+        union = member if union is None else union | member
+    return Annotated[
+        union,
+        Discriminator(
+            pick,
+            custom_error_type="unknown_kind",
+            custom_error_message=f"{what}|{'|'.join(branches)}",  # taken apart by whoever words the fault
+        ),
+    ]

@@ -1,0 +1,272 @@
+"""The families of distributions: what a checker may know without torch, and their densities, draws and views."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+from sgc.kinds import family_math
+from sgc.kinds.family_table import LINES, Center, Line, Option, View
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+    from torch.distributions import Distribution
+
+
+@final
+@dataclass(frozen=True)
+class Family:
+    """A family of distributions over events of any shape, independent over elements of `event_dim` dimensions.
+
+    Words of `constraints` are the keys of `family_math.WORD_DIMS`. Words of `support`: boolean, one_hot,
+    integer_interval (0 to total_count), multinomial, nonnegative_integer, real, real_vector, positive, nonnegative,
+    bounded_below (by the option scale), unit_interval, interval (low to high), simplex, circle (any angle, modulo 2π).
+    """
+
+    name: str
+    constraints: Mapping[str, str]  # every parameter that a spec may fix
+    heads: tuple[str, ...]  # those that a network gives; empty: no network and nothing learned
+    standard: Mapping[str, float] | None  # a matrix's number is that multiple of the identity
+    support: str
+    event_dim: int
+    pathwise: bool
+    finite: bool  # `enumerate` and `support_size` work
+    closed_kl: bool
+    relaxable: bool
+    integer: bool
+    view: View
+    options: Mapping[str, Option]
+    torch_class: str
+    center: Center
+    scoring: str
+    settings: Mapping[str, float] = field(default_factory=dict)  # options of this member of the table, by with_options
+
+    def __hash__(self) -> int:
+        return hash((self.name, tuple(sorted(self.settings.items()))))
+
+    # ---- facts, without torch
+
+    @property
+    def parameterisations(self) -> tuple[tuple[str, ...], ...]:
+        """List the sets of parameters that make a distribution, that of the heads first.
+
+        A parameter without a head stands in for the last head: probs for logits, covariance_matrix for scale_tril.
+        """
+        if not self.heads:
+            return (tuple(self.constraints),)
+        others = [name for name in self.constraints if name not in self.heads]
+        return (self.heads, *((*self.heads[:-1], name) for name in others))
+
+    def with_options(self, options: Mapping[str, object]) -> Family:
+        """Give the family with its options set; those left out keep their defaults.
+
+        Raises: ValueError for an unknown option, one out of range, or one without a default that is missing.
+        """
+        for name, value in options.items():
+            if name not in self.options:
+                raise ValueError(f"{self.name} has no option {name!r}; it has {', '.join(self.options) or 'none'}")
+            if not self.options[name].accepts(value):
+                raise ValueError(f"{name} of {self.name} is {value!r}; wanted {self.options[name].range}")
+        settings: Any = {**self.settings, **options}  # Any: `accepts` has seen that these are numbers
+        bound = replace(self, settings=settings)
+        for name in self.options:
+            bound.setting(name)
+        return bound
+
+    def setting(self, name: str) -> float:
+        """Give an option's value. Raises: ValueError if it has no default and was not set."""
+        value = self.settings.get(name, self.options[name].default)
+        if value is None:
+            raise ValueError(f"{self.name} needs {name}: {self.options[name].range}")
+        return value
+
+    def event_shape(self, shape: tuple[int, ...], categories: int | None) -> tuple[int, ...]:
+        """Give the event of a node: its shape, and for Categorical the categories behind it.
+
+        Raises: ValueError where categories are missing or not wanted, or the shape has too few dimensions.
+        """
+        if self.support == "one_hot":
+            if categories is None:
+                raise ValueError(f"{self.name} needs categories, an int ≥ 2")
+            return (*shape, categories)
+        if categories is not None:
+            raise ValueError(f"{self.name} has no categories; only Categorical has")
+        if len(shape) < self.event_dim:
+            raise ValueError(f"a value of {self.name} is a vector; its shape needs at least one dimension")
+        return shape
+
+    def parameter_shape(self, parameter: str, event: tuple[int, ...]) -> tuple[int, ...]:
+        """Give the constrained shape of a parameter: the event's, and [*event, n] for the matrices of an event of n."""
+        return (*event, event[-1]) if self._dims(parameter) == 2 else event
+
+    def raw_shape(self, parameter: str, event: tuple[int, ...]) -> tuple[int, ...]:
+        """Give the unconstrained shape of a parameter: the event's; of a matrix the n(n+1)/2 entries, row by row."""
+        if self._dims(parameter) < 2:
+            return event
+        return (*event[:-1], event[-1] * (event[-1] + 1) // 2)
+
+    def head_shapes(self, event: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        """Give the shape of each head before `constrain`, see `raw_shape`."""
+        return {head: self.raw_shape(head, event) for head in self.heads}
+
+    def view_shape(self, event: tuple[int, ...]) -> tuple[int, ...]:
+        """Give the shape of what `look` returns: the event's, [*event, 2] for angles."""
+        return (*event, 2) if self.view == "circular" else event
+
+    def support_size(self, event: tuple[int, ...]) -> int | None:
+        """Count the values of the whole event; None: infinitely many, or no enumeration."""
+        if not self.finite:
+            return None
+        size: int = self._elementary_size(event) ** math.prod(event[: len(event) - self.event_dim])
+        return size
+
+    def _dims(self, parameter: str) -> int:
+        return family_math.WORD_DIMS[self.constraints[parameter]]
+
+    def _elementary_size(self, event: tuple[int, ...]) -> int:
+        if self.support == "boolean":
+            return 2
+        return event[-1] if self.support == "one_hot" else int(self.setting("total_count")) + 1
+
+    # ---- parameters
+
+    def constrain(self, parameter: str, raw: Tensor) -> Tensor:
+        """Map a head to its parameter. raw: [*leading, *head shape] -> [*leading, *parameter shape]."""
+        return family_math.constrain(self.constraints[parameter], raw)
+
+    def unconstrain(self, parameter: str, value: Tensor) -> Tensor:
+        """Invert `constrain`, for the start of a learned constant; `fill` makes the value's shape.
+
+        Raises: ValueError for a value that `constrain` cannot give.
+        """
+        word = self.constraints[parameter]
+        raw = family_math.unconstrain(word, value)
+        if not raw.isfinite().all():
+            raise ValueError(f"{parameter} of {self.name} cannot start at {value.tolist()}; wanted {word}")
+        return raw
+
+    def fill(self, parameter: str, value: Tensor, event: tuple[int, ...]) -> Tensor:
+        """Spread a value over its parameter's whole shape, as a view.
+
+        value: (), anything that broadcasts, or [*leading, *parameter shape]; a number for a matrix is that multiple of
+        the identity. Returns: [*leading, *parameter shape].
+        """
+        import torch
+
+        shape = self.parameter_shape(parameter, event)
+        if self._dims(parameter) == 2 and value.dim() == 0:
+            value = value * torch.eye(event[-1], dtype=value.dtype, device=value.device)
+        if value.shape[max(0, value.dim() - len(shape)) :] == shape:
+            return value
+        return value.expand(torch.broadcast_shapes(value.shape, shape))  # type: ignore[no-untyped-call]
+
+    # ---- distributions
+
+    def distribution(
+        self, parameters: Mapping[str, Tensor], event: tuple[int, ...], *, validate: bool = False
+    ) -> Distribution:
+        """Make the distribution of a whole event.
+
+        parameters: one of `parameterisations`, constrained, each as `fill` takes it. Returns: batch shape the leading
+        dimensions, broadcast, and event shape the event. Raises: ValueError if `validate` and torch refuses them.
+        """
+        import torch
+
+        scoring = family_math.SCORINGS[self.scoring]
+        filled = scoring.prepare({name: self.fill(name, value, event) for name, value in parameters.items()})
+        settings = {name: self.setting(name) for name in self.options}
+        family = getattr(torch.distributions, self.torch_class)
+        element: Distribution = family(**filled, **settings, validate_args=validate)
+        dims = len(event) - self.event_dim
+        return torch.distributions.Independent(element, dims, validate_args=validate) if dims else element
+
+    def log_prob(self, distribution: Distribution, value: Tensor) -> Tensor:
+        """Score a value, in nats, summed over the event.
+
+        Categorical and Bernoulli are linear in the value, Σ_k y_k log π_k, so that relaxed and grey values have a
+        score; one they give no probability scores about the type's minimum, so that 0 · log 0 is 0.
+
+        value: [*leading, *event], distribution: [*leading]; they broadcast -> [*leading].
+        """
+        return family_math.SCORINGS[self.scoring].log_prob(distribution, value)
+
+    def mean(self, distribution: Distribution) -> Tensor:
+        """Give the mean, [*leading, *event]: probabilities for Bernoulli and Categorical, the direction for VonMises.
+
+        The median where members have no mean (Cauchy, StudentT, HalfCauchy); infinite where a positive one diverges.
+        """
+        import torch
+
+        element = family_math.element_of(distribution)
+        if self.center == "mean_or_infinite":
+            return torch.nan_to_num(element.mean, nan=torch.inf, posinf=torch.inf)
+        center: Tensor = getattr(element, self.center)
+        return center
+
+    def kl(self, q: Distribution, p: Distribution) -> Tensor:
+        """Give KL(q‖p) in nats, summed over the event; batch shapes broadcast -> [*leading].
+
+        Raises: NotImplementedError where the family has no closed form, see `closed_kl`.
+        """
+        if not self.closed_kl:
+            raise NotImplementedError(f"{self.name} has no closed-form KL")
+        return family_math.SCORINGS[self.scoring].kl(q, p)
+
+    def enumerate(self, event: tuple[int, ...], dtype: torch.dtype, device: torch.device | str) -> Tensor:
+        """List the whole support, [K, *event] with K = support_size(event), the last element running fastest."""
+        import torch
+
+        assert self.finite, self.name
+        size = self._elementary_size(event)
+        values = torch.eye(size) if self.support == "one_hot" else torch.arange(size)
+        return family_math.enumerate_product(values.to(device, dtype), event)
+
+    def relaxed(self, distribution: Distribution, temperature: Tensor | float, leading: tuple[int, ...]) -> Tensor:
+        """Draw from the Concrete relaxation, reparameterised: [*leading, *event], in the simplex or in [0, 1].
+
+        leading: what the batch shape expands to. Source: Maddison et al. 2017; Jang et al. 2017.
+        """
+        assert self.relaxable, self.name
+        logits = family_math.element_of(distribution).logits.expand(*leading, *distribution.event_shape)
+        draw = family_math.relaxed_one_hot if self.support == "one_hot" else family_math.relaxed_bit
+        return draw(logits, temperature)
+
+    def look(self, value: Tensor) -> Tensor:
+        """Give the view that networks read: a value, log(1 + value) of counts, or an angle's (cos, sin) at the end."""
+        import torch
+
+        if self.view == "log1p":
+            return value.log1p()
+        if self.view == "circular":
+            return torch.stack([value.cos(), value.sin()], -1)
+        return value
+
+
+def _family(line: Line, facts: Mapping[str, Any]) -> Family:  # Any: what the data file holds
+    return Family(
+        name=line.name,
+        constraints={**facts["parameters"], **line.words},
+        heads=line.heads,
+        standard=line.standard,
+        support=line.support or facts["support"],
+        event_dim=facts["event_dim"],
+        pathwise=facts["has_rsample"],
+        finite=facts["has_enumerate_support"],
+        closed_kl=facts["closed_kl"],
+        relaxable=line.relaxable,
+        integer=line.integer,
+        view=line.view,
+        options=line.options,
+        torch_class=line.torch_class or line.name,
+        center=line.center,
+        scoring=line.scoring,
+    )
+
+
+_FACTS = json.loads(Path(__file__).with_name("families.json").read_text(encoding="utf-8"))
+FAMILIES: Mapping[str, Family] = {line.name: _family(line, _FACTS[line.name]) for line in LINES}

@@ -1,0 +1,114 @@
+"""What torch does not say of its families: which parameters get heads, the standard prior, options and views."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+View = Literal["value", "log1p", "circular"]
+Center = Literal["mean", "mean_or_infinite", "loc", "scale"]
+Scoring = Literal["torch", "normal", "log_normal", "inverse_gamma", "von_mises", "bernoulli", "categorical"]
+
+
+@dataclass(frozen=True)
+class Option:
+    """A number that belongs to the family itself, is fixed in the spec and never learned."""
+
+    type: Literal["int", "float"]
+    low: float
+    high: float = math.inf
+    open_low: bool = False  # True: `low` itself is refused
+    default: float | None = None  # None: the spec has to say it
+
+    def accepts(self, value: object) -> bool:
+        """Say whether a value has the option's type and lies in its range; an int counts as a float."""
+        if isinstance(value, bool) or not isinstance(value, int if self.type == "int" else (int, float)):
+            return False
+        return (self.low < value if self.open_low else self.low <= value) and value <= self.high
+
+    @property
+    def range(self) -> str:
+        """Name what is accepted, for messages: 'an int ≥ 1', 'a float > 0'."""
+        article = "an int" if self.type == "int" else "a float"
+        upper = "" if self.high == math.inf else f" and ≤ {self.high:g}"
+        return f"{article} {'>' if self.open_low else '≥'} {self.low:g}{upper}"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One family by hand. `heads` are the parameters that a network gives; empty: it is fixed or standard only."""
+
+    name: str
+    heads: tuple[str, ...]
+    standard: Mapping[str, float] | None  # for a matrix, a number is that multiple of the identity
+    view: View = "value"
+    options: Mapping[str, Option] = field(default_factory=dict)
+    center: Center = "mean"  # the median, loc or scale, where members have no mean; torch may give nan for infinite
+    scoring: Scoring = "torch"  # an entry of family_math.SCORINGS
+    integer: bool = False
+    relaxable: bool = False
+    torch_class: str = ""  # "" where the name is torch's own
+    words: Mapping[str, str] = field(default_factory=dict)  # in place of torch's constraint words
+    support: str = ""  # "" where torch's word is right
+
+
+_COUNT = {"total_count": Option("int", 1)}
+
+# Left out, and why:
+#   GeneralizedPareto                     its support moves with its parameters and ends inside the line
+#   LKJCholesky, Wishart                  values are matrices with constraints that no network of ours reads
+#   LogisticNormal                        has no closed mean; a Normal under a softmax feature is the same model
+#   LowRankMultivariateNormal             MultivariateNormal with a rank; its KL and log-density are the same
+#   OneHotCategorical, Relaxed…, …StraightThrough   are Categorical and Bernoulli under their estimators
+#   Independent, MixtureSameFamily, TransformedDistribution   are ways to build families
+LINES: tuple[Line, ...] = (
+    Line("Bernoulli", ("logits",), {"logits": 0.0}, scoring="bernoulli", integer=True, relaxable=True),
+    Line(
+        "Categorical",
+        ("logits",),
+        {"logits": 0.0},
+        torch_class="OneHotCategorical",
+        scoring="categorical",
+        integer=True,
+        relaxable=True,
+    ),
+    Line("Binomial", ("logits",), {"logits": 0.0}, "log1p", _COUNT, integer=True),
+    Line("Multinomial", ("logits",), {"logits": 0.0}, "log1p", _COUNT, integer=True),
+    Line("Poisson", ("rate",), {"rate": 1.0}, "log1p", integer=True),
+    Line("Geometric", ("probs",), {"probs": 0.5}, "log1p", integer=True),
+    Line("NegativeBinomial", ("total_count", "logits"), None, "log1p", integer=True),
+    Line("Normal", ("loc", "scale"), {"loc": 0.0, "scale": 1.0}, scoring="normal"),
+    Line("MultivariateNormal", ("loc", "scale_tril"), {"loc": 0.0, "scale_tril": 1.0}),
+    Line("Laplace", ("loc", "scale"), {"loc": 0.0, "scale": 1.0}),
+    Line("Gumbel", ("loc", "scale"), {"loc": 0.0, "scale": 1.0}),
+    Line("Cauchy", ("loc", "scale"), {"loc": 0.0, "scale": 1.0}, center="loc"),
+    Line("StudentT", ("df", "loc", "scale"), None, center="loc"),
+    Line("LogNormal", ("loc", "scale"), {"loc": 0.0, "scale": 1.0}, scoring="log_normal"),
+    Line("HalfNormal", ("scale",), {"scale": 1.0}),
+    Line("HalfCauchy", ("scale",), {"scale": 1.0}, center="scale"),
+    Line("Exponential", ("rate",), {"rate": 1.0}),
+    Line("Gamma", ("concentration", "rate"), {"concentration": 1.0, "rate": 1.0}),
+    Line("InverseGamma", ("concentration", "rate"), None, scoring="inverse_gamma"),
+    Line("Weibull", ("scale", "concentration"), {"scale": 1.0, "concentration": 1.0}),
+    Line("Chi2", ("df",), None),
+    Line("FisherSnedecor", ("df1", "df2"), None, center="mean_or_infinite"),
+    # A bound that is learned has no useful gradient: Pareto's is an option, and Uniform gets no heads.
+    Line("Pareto", ("alpha",), {"alpha": 1.0}, options={"scale": Option("float", 0.0, open_low=True, default=1.0)}),
+    Line("Uniform", (), {"low": 0.0, "high": 1.0}, words={"low": "real", "high": "real"}),
+    Line("Beta", ("concentration1", "concentration0"), {"concentration1": 1.0, "concentration0": 1.0}),
+    Line("Kumaraswamy", ("concentration1", "concentration0"), {"concentration1": 1.0, "concentration0": 1.0}),
+    Line("ContinuousBernoulli", ("logits",), {"logits": 0.0}),
+    Line("Dirichlet", ("concentration",), {"concentration": 1.0}),
+    # torch says 'real', but the density has period 2π and integrates to one over a turn. The uniform one would be the
+    # natural standard; torch refuses its concentration 0.
+    Line(
+        "VonMises",
+        ("loc", "concentration"),
+        {"loc": 0.0, "concentration": 1.0},
+        "circular",
+        scoring="von_mises",
+        support="circle",
+    ),
+)

@@ -1,0 +1,259 @@
+"""Layers: the closed table of `torch.nn` modules that a network may be made of, with their shapes and sizes.
+
+Each is one final class: how it is written, what shape it makes of a row's shape, how many parameters it has, and the
+module itself. Shapes are without the batch. Nothing here imports torch but the method that builds.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+
+from sgc.kinds.base import Many, Piece, tagged
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Shape = tuple[int, ...]
+Width = Annotated[int, Field(ge=1, le=1_000_000)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class ShapeFault(Exception):
+    """A shape that a layer cannot take; the text says what came and what was wanted."""
+
+
+def shape_text(shape: Shape) -> str:
+    return "[" + ", ".join(map(str, shape)) + "]"
+
+
+class Layer(Piece):
+    """A layer in the table; abstract."""
+
+    name: ClassVar[str]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unwrap(cls, value: Any) -> Any:  # Any: whatever YAML can say
+        if isinstance(value, str):
+            return {}
+        if not (isinstance(value, dict) and list(value) == [cls.name]):
+            return value
+        inner = value[cls.name]
+        main = next(iter(cls.model_fields), "")
+        return inner if isinstance(inner, dict) or not main else {main: inner}
+
+    @model_serializer(mode="wrap")
+    def _wrap(self, inner: SerializerFunctionWrapHandler) -> Any:  # Any: plain data
+        options = inner(self)
+        return {self.name: options} if options else self.name
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Return the shape this layer makes. Raises: ShapeFault."""
+        return shape
+
+    def parameter_count(self, shape: Shape) -> int:
+        """Count its parameters on an input of `shape`."""
+        return 0
+
+    def module(self, shape: Shape) -> nn.Module:
+        """Build it for rows [R, *shape]."""
+        raise TypeError(f"{self.name} is abstract")
+
+
+class Linear(Layer):
+    """y = W x + b over a vector: [n] -> [out_features]."""
+
+    name: ClassVar[str] = "Linear"
+    out_features: Width
+    bias: bool = True
+
+    def output_shape(self, shape: Shape) -> Shape:
+        if len(shape) != 1:
+            raise ShapeFault(f"Linear got {shape_text(shape)}, wanted a vector: put Flatten before it")
+        return (self.out_features,)
+
+    def parameter_count(self, shape: Shape) -> int:
+        return self.out_features * (shape[0] + self.bias)
+
+    def module(self, shape: Shape) -> nn.Module:
+        from torch import nn
+
+        return nn.Linear(shape[0], self.out_features, bias=self.bias)
+
+
+class Flatten(Layer):
+    """Any shape -> a vector."""
+
+    name: ClassVar[str] = "Flatten"
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return (math.prod(shape),)
+
+    def module(self, shape: Shape) -> nn.Module:
+        from torch import nn
+
+        return nn.Flatten(1)
+
+
+class Unflatten(Layer):
+    """A vector -> [*sizes] of as many elements."""
+
+    name: ClassVar[str] = "Unflatten"
+    sizes: Many[Width]
+
+    def output_shape(self, shape: Shape) -> Shape:
+        if math.prod(shape) != math.prod(self.sizes):
+            wanted = math.prod(self.sizes)
+            raise ShapeFault(f"Unflatten to {shape_text(self.sizes)} got {shape_text(shape)}, wanted {wanted} elements")
+        return self.sizes
+
+    def module(self, shape: Shape) -> nn.Module:
+        from torch import nn
+
+        return nn.Sequential(nn.Flatten(1), nn.Unflatten(1, self.sizes))
+
+
+class Dropout(Layer):
+    """Zero each element with probability p while training (Srivastava et al. 2014)."""
+
+    name: ClassVar[str] = "Dropout"
+    p: Share = 0.5
+
+    def module(self, shape: Shape) -> nn.Module:
+        from torch import nn
+
+        return nn.Dropout(self.p)
+
+
+class BatchNorm1d(Layer):
+    """Normalise each element over all rows of a batch (Ioffe and Szegedy 2015)."""
+
+    name: ClassVar[str] = "BatchNorm1d"
+    eps: Annotated[float, Field(gt=0)] = 1e-5
+    momentum: Annotated[float, Field(gt=0, le=1)] = 0.1
+
+    def output_shape(self, shape: Shape) -> Shape:
+        if len(shape) != 1:
+            raise ShapeFault(f"BatchNorm1d got {shape_text(shape)}, wanted a vector")
+        return shape
+
+    def parameter_count(self, shape: Shape) -> int:
+        return 2 * shape[0]
+
+    def module(self, shape: Shape) -> nn.Module:
+        from torch import nn
+
+        return nn.BatchNorm1d(shape[0], eps=self.eps, momentum=self.momentum)
+
+
+class LayerNorm(Layer):
+    """Normalise each row over its elements (Ba et al. 2016)."""
+
+    name: ClassVar[str] = "LayerNorm"
+    eps: Annotated[float, Field(gt=0)] = 1e-5
+
+    def parameter_count(self, shape: Shape) -> int:
+        return 2 * math.prod(shape)
+
+    def module(self, shape: Shape) -> nn.Module:
+        from torch import nn
+
+        return nn.LayerNorm(shape, eps=self.eps)
+
+
+class Pointwise(Layer):
+    """An activation, element by element, that takes no options; abstract."""
+
+    def module(self, shape: Shape) -> nn.Module:
+        from torch import nn
+
+        made: nn.Module = getattr(nn, self.name)()
+        return made
+
+
+class ReLU(Pointwise):
+    name: ClassVar[str] = "ReLU"
+
+
+class LeakyReLU(Pointwise):
+    name: ClassVar[str] = "LeakyReLU"
+
+
+class ELU(Pointwise):
+    name: ClassVar[str] = "ELU"
+
+
+class SELU(Pointwise):
+    name: ClassVar[str] = "SELU"
+
+
+class GELU(Pointwise):
+    name: ClassVar[str] = "GELU"
+
+
+class SiLU(Pointwise):
+    name: ClassVar[str] = "SiLU"
+
+
+class Mish(Pointwise):
+    name: ClassVar[str] = "Mish"
+
+
+class Softplus(Pointwise):
+    name: ClassVar[str] = "Softplus"
+
+
+class Tanh(Pointwise):
+    name: ClassVar[str] = "Tanh"
+
+
+class Sigmoid(Pointwise):
+    name: ClassVar[str] = "Sigmoid"
+
+
+LAYERS: dict[str, type[Layer]] = {
+    "Linear": Linear,
+    "Flatten": Flatten,
+    "Unflatten": Unflatten,
+    "Dropout": Dropout,
+    "BatchNorm1d": BatchNorm1d,
+    "LayerNorm": LayerNorm,
+    "ReLU": ReLU,
+    "LeakyReLU": LeakyReLU,
+    "ELU": ELU,
+    "SELU": SELU,
+    "GELU": GELU,
+    "SiLU": SiLU,
+    "Mish": Mish,
+    "Softplus": Softplus,
+    "Tanh": Tanh,
+    "Sigmoid": Sigmoid,
+}
+
+ACTIVATIONS: dict[str, Layer | None] = {
+    "relu": ReLU(),
+    "leaky_relu": LeakyReLU(),
+    "elu": ELU(),
+    "selu": SELU(),
+    "gelu": GELU(),
+    "silu": SiLU(),
+    "mish": Mish(),
+    "softplus": Softplus(),
+    "tanh": Tanh(),
+    "sigmoid": Sigmoid(),
+    "none": None,
+}
+
+
+def _tag(value: Any) -> str | None:  # Any: whatever YAML can say
+    if isinstance(value, str):
+        return value if value in LAYERS else None
+    if isinstance(value, dict) and len(value) == 1:
+        return next((key for key in value if key in LAYERS), None)
+    return getattr(value, "name", None)
+
+
+LayerChoice = tagged(dict(LAYERS), "layer", _tag, key=True)

@@ -1,0 +1,137 @@
+"""Networks: what stands between a node's parents and its distribution's parameters. One final class an entry.
+
+Every entry unfolds into layers of one table; a network is the layers of its entries in sequence. Its first linear map
+is split by parent: each parent enters by weights of its own, and the results add.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from sgc.kinds.base import Many, Piece, tagged
+from sgc.kinds.layers import (
+    ACTIVATIONS,
+    BatchNorm1d,
+    Dropout,
+    Flatten,
+    Layer,
+    LayerChoice,
+    LayerNorm,
+    Linear,
+    Shape,
+    ShapeFault,
+    Share,
+    Width,
+    shape_text,
+)
+
+Activation = Literal["relu", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "softplus", "tanh", "sigmoid", "none"]
+Norm = Literal["none", "batch", "layer"]
+
+
+class Mlp(Piece):
+    """Fully connected layers of the given widths, each: linear, norm, activation, dropout. `mlp: []` is linear."""
+
+    name: ClassVar[str] = "mlp"
+
+    mlp: Many[Width]
+    activation: Activation = "relu"
+    norm: Norm = "none"
+    dropout: Share = 0.0
+
+    def unfold(self) -> list[Layer]:
+        """Unfold into layers of the table."""
+        unfolded: list[Layer] = [Flatten()]
+        for width in self.mlp:
+            unfolded.append(Linear(out_features=width))
+            if self.norm != "none":
+                unfolded.append(BatchNorm1d() if self.norm == "batch" else LayerNorm())
+            activation = ACTIVATIONS[self.activation]
+            if activation is not None:
+                unfolded.append(activation)
+            if self.dropout:
+                unfolded.append(Dropout(p=self.dropout))
+        return unfolded
+
+
+class Layers(Piece):
+    """Layers of the table, as written: a name, `{Linear: 64}` or `{Linear: {out_features: 64, bias: false}}`."""
+
+    name: ClassVar[str] = "layers"
+
+    layers: Many[LayerChoice]
+
+    def unfold(self) -> list[Layer]:
+        """Give the layers as they are."""
+        return list(self.layers)
+
+
+Entry = Mlp | Layers
+ENTRIES: dict[str, type[Entry]] = {"mlp": Mlp, "layers": Layers}
+
+
+def _entry_tag(value: Any) -> str | None:  # Any: whatever YAML can say
+    if isinstance(value, dict):
+        return next((name for name in ENTRIES if name in value), None)
+    return getattr(value, "name", None)
+
+
+def _network_tag(value: Any) -> str:  # Any: whatever YAML can say
+    if isinstance(value, str):
+        return "name"
+    return "sequence" if isinstance(value, list | tuple) else "entry"
+
+
+EntryChoice = tagged(dict(ENTRIES), "network", _entry_tag)
+EntrySequence = Annotated[Many[EntryChoice], Field(min_length=1)]
+# What stands under `network:`: the name of a shared one, one entry, or entries in sequence.
+NetworkChoice = tagged({"name": str, "entry": EntryChoice, "sequence": EntrySequence}, "network", _network_tag)
+# What stands under a name in the top-level `networks:`.
+SharedNetwork = tagged({"entry": EntryChoice, "sequence": EntrySequence}, "network", _network_tag)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A network's layers on the shapes of its parents: what is split by parent, what follows, and what it costs.
+
+    `split` is how wide the first linear map is, to which every parent comes by weights of its own; 0 means that the
+    network is empty and the heads are that map. It is None where a single parent goes through layers as it is.
+    """
+
+    parents: tuple[Shape, ...]
+    split: int | None
+    rest: tuple[Layer, ...]
+    output: Shape
+    parameters: int
+
+
+def stack(entries: Sequence[Entry], parents: Sequence[tuple[str, Shape]]) -> Stack:
+    """Lay a network on its parents' shapes. Raises: ShapeFault, which says what came and what was wanted."""
+    layers = [layer for entry in entries for layer in entry.unfold()]
+    shapes = tuple(shape for _, shape in parents)
+    size = sum(math.prod(shape) for shape in shapes)
+    rest = list(layers)
+    while rest and isinstance(rest[0], Flatten):
+        rest.pop(0)
+    flat = len(rest) < len(layers) or not layers or all(len(shape) <= 1 for shape in shapes)
+    if not rest:
+        return Stack(shapes, 0, (), (size,), 0)
+    first = rest[0]
+    if isinstance(first, Linear) and flat:
+        split, shape, count = first.out_features, (first.out_features,), first.parameter_count((size,))
+        rest.pop(0)
+    elif len(parents) == 1:
+        split, shape, count, rest = None, shapes[0] or (1,), 0, list(layers)
+    else:
+        came = ", ".join(f"'{name}' {shape_text(shape)}" for name, shape in parents)
+        raise ShapeFault(f"{first.name} takes one input, got {came}: begin with Flatten and Linear, where parents add")
+    for layer in rest:
+        after = layer.output_shape(shape)
+        count += layer.parameter_count(shape)
+        shape = after
+    return Stack(shapes, split, tuple(rest), shape, count)

@@ -1,0 +1,76 @@
+"""Objectives: the bound that is trained, and the words that change it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from sgc.kinds.base import Maybe, Piece, tagged
+from sgc.kinds.schedules import Number, Schedule, number
+
+Bound = Literal["elbo", "iwae", "density", "supervised"]
+
+EQUATIONS: dict[str, str] = {
+    "elbo": "Eq. (8), Siddharth et al. 2017",
+    "iwae": "Eq. (9), Siddharth et al. 2017; Burda et al. 2016",
+    "density": "Eq. (4), Siddharth et al. under review at ICLR 2017",
+    "supervised": "the classifier alone, log q(y | x)",
+}
+
+
+class OverRate(Piece):
+    """α = over_rate / ρ: a constant weight for each effective row, whatever the share of labelled rows."""
+
+    over_rate: Annotated[float, Field(ge=0)]
+
+
+def _alpha_tag(value: Any) -> str:  # Any: whatever YAML can say
+    if isinstance(value, OverRate) or (isinstance(value, dict) and "over_rate" in value):
+        return "over_rate"
+    if isinstance(value, Schedule) or (isinstance(value, dict) and "from" in value):
+        return "number"
+    return "by_node" if isinstance(value, Mapping) else "number"
+
+
+Alpha = tagged(
+    {"number": number(ge=0), "over_rate": OverRate, "by_node": dict[str, number(ge=0)]},  # type: ignore[misc]
+    "alpha",
+    _alpha_tag,
+)
+
+
+class Objective(Piece):
+    """What is maximised: the bound, how many samples, and the weights of its parts."""
+
+    bound: Bound = "elbo"
+    samples: Annotated[int, Field(ge=1, le=100_000)] = 1
+    alpha: Maybe[Alpha] = None  # 1 where it is absent; per labelled row
+    gamma: Maybe[Annotated[float, Field(ge=0)]] = None  # 1 where both are absent
+    supervision_rate: Maybe[Annotated[float, Field(gt=0, lt=1)]] = None
+    weights: Literal["normalized", "none"] = "normalized"
+    label_term: Literal["mean_log", "log_mean"] = "mean_log"
+    kl: Literal["auto", "sampled"] = "auto"
+    kl_weight: number(ge=0) = 1.0  # type: ignore[valid-type]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _exclusive(cls, value: Any) -> Any:  # Any: whatever YAML can say
+        if isinstance(value, dict):
+            keys = list(value)
+            if "gamma" in value and "supervision_rate" in value:
+                later = max(("gamma", "supervision_rate"), key=keys.index)
+                other = "gamma" if later == "supervision_rate" else "supervision_rate"
+                raise PydanticCustomError(
+                    "excludes", f"'{later}' beside '{other}': the rate becomes gamma, give one of them", {"key": later}
+                )
+        return value
+
+    def alpha_of(self, node: str) -> Number | OverRate:
+        """Return the α of a node's label, as written; 1 where nothing is."""
+        if isinstance(self.alpha, Mapping):
+            found: Number = self.alpha.get(node, 1.0)
+            return found
+        return 1.0 if self.alpha is None else self.alpha

@@ -1,0 +1,66 @@
+"""Schedules: a number that moves over the epochs, written where a plain number may stand."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
+
+from sgc.kinds.base import Piece, tagged
+
+
+class Schedule(Piece):
+    """A number that goes `from` one value `to` another over the first `epochs` epochs, and then stays."""
+
+    start: float = Field(alias="from")
+    to: float
+    epochs: int = Field(ge=1)
+    curve: Literal["linear", "cosine", "exponential"] = "linear"
+
+    def at(self, epoch: float) -> float:
+        """Return the value at an epoch (a fraction is a place within one).
+
+        >>> Schedule.model_validate({"from": 1, "to": 0, "epochs": 10}).at(5)
+        0.5
+        """
+        share = min(max(epoch / self.epochs, 0.0), 1.0)
+        if self.curve == "cosine":
+            share = (1 - math.cos(math.pi * share)) / 2
+        elif self.curve == "exponential":
+            return self.start * (self.to / self.start) ** share
+        return self.start + (self.to - self.start) * share
+
+
+Number = float | Schedule
+
+
+def value_at(number: Number, epoch: float) -> float:
+    """Return a number or, of a schedule, its value at `epoch`."""
+    return number.at(epoch) if isinstance(number, Schedule) else float(number)
+
+
+def number(*, ge: float | None = None, gt: float | None = None, le: float | None = None, lt: float | None = None) -> Any:
+    """Make the type of a number in a range, or a schedule that stays in it. Any: a type made at run time."""
+    limits = {"ge": ge, "gt": gt, "le": le, "lt": lt}
+    words = {"ge": "at least", "gt": "greater than", "le": "at most", "lt": "less than"}
+    tests = {"ge": float.__ge__, "gt": float.__gt__, "le": float.__le__, "lt": float.__lt__}
+
+    def in_range(schedule: Schedule) -> Schedule:
+        for end in (schedule.start, schedule.to):
+            for name, limit in limits.items():
+                if limit is not None and not tests[name](float(end), float(limit)):
+                    text = f"expected a schedule of numbers {words[name]} {limit:g}, got one that reaches {end:g}"
+                    raise PydanticCustomError("schedule_range", text.replace("{", "").replace("}", ""))
+        if schedule.curve == "exponential" and (schedule.start <= 0 or schedule.to <= 0):
+            raise PydanticCustomError("schedule_range", "an exponential curve needs numbers greater than 0 at both ends")
+        return schedule
+
+    plain = Annotated[float, Field(ge=ge, gt=gt, le=le, lt=lt)]
+    scheduled = Annotated[Schedule, AfterValidator(in_range)]
+    return tagged(
+        {"number": plain, "schedule": scheduled},
+        "number",
+        lambda value: "schedule" if isinstance(value, dict | Schedule) else "number",
+    )

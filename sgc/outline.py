@@ -1,0 +1,407 @@
+"""The outline of a model: every name of a spec resolved, every shape inferred, every parameter counted, without torch.
+
+`check` makes one to find faults of shape, `inspect` prints one, `compile` builds modules from one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sgc.graph import GraphNode, Graphs, Role, Supervision
+from sgc.kinds import estimators
+from sgc.kinds.estimators import Estimator
+from sgc.kinds.families import FAMILIES, Family
+from sgc.kinds.layers import Shape, ShapeFault, shape_text
+from sgc.kinds.networks import Entry, Stack, stack
+from sgc.kinds.objectives import Objective
+from sgc.plan import ObjectiveWords
+from sgc.spec import Generative, LearnedConstant, Node, Recognition, Spec
+
+
+class OutlineFault(Exception):
+    """What cannot be resolved: the keys below the node or feature where it stands, in words, with a hint."""
+
+    def __init__(self, below: tuple[str | int, ...], message: str, hint: str = "", *, at: str = "value") -> None:
+        super().__init__(message)
+        self.below, self.message, self.hint, self.at = below, message, hint, at
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A parameter that no network gives: its value, or a feature's name, and whether it is learned."""
+
+    value: float | tuple[Any, ...] | str  # Any: numbers nested as deep as the event
+    learn: bool
+
+
+@dataclass(frozen=True)
+class Density:
+    """One conditional, resolved: the network on its parents, the heads it gives, and the parameters that are constant."""
+
+    node: str
+    role: Role
+    parents: tuple[str, ...]  # what the network reads
+    reads: tuple[str, ...]  # these and the names that parameters take their value from
+    entries: tuple[Entry, ...]
+    trunk: str  # the name of the shared network; empty where it is the density's own
+    stack: Stack | None  # None: no network
+    heads: Mapping[str, Shape]
+    constants: Mapping[str, Constant]
+    parameters: int  # of the heads and constants, and of the network where it is not shared
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A random variable, resolved."""
+
+    name: str
+    family: Family
+    shape: Shape  # without the category axis
+    event: Shape  # with it: the value in the graph
+    view: Shape  # what networks read of it
+    categories: int | None
+    values: tuple[Any, ...] | None  # Any: the names of categories as they stand in the data
+    supervision: Supervision
+    estimator: Estimator | None
+
+
+@dataclass(frozen=True)
+class FeatureOutline:
+    """A feature, resolved."""
+
+    name: str
+    parents: tuple[str, ...]
+    entries: tuple[Entry, ...]
+    trunk: str
+    stack: Stack
+
+    @property
+    def parameters(self) -> int:
+        return 0 if self.trunk else self.stack.parameters
+
+
+@dataclass(frozen=True)
+class InputOutline:
+    """An input, resolved: a category as one-hot, or numbers."""
+
+    name: str
+    shape: Shape
+    categories: int | None
+    values: tuple[Any, ...] | None  # Any: as for Variable
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A whole model without its tensors."""
+
+    spec: Spec
+    variables: Mapping[str, Variable]
+    features: Mapping[str, FeatureOutline]
+    inputs: Mapping[str, InputOutline]
+    generative: Mapping[str, Density]
+    recognition: Mapping[str, Density]
+    graphs: Graphs = field(repr=False)
+
+    @property
+    def objective(self) -> Objective:
+        return self.spec.objective
+
+    @property
+    def words(self) -> ObjectiveWords:
+        """The words of the objective that shape a plan."""
+        given = self.objective
+        return ObjectiveWords(
+            bound=given.bound,
+            samples=given.samples,
+            weights=given.weights,
+            label_term=given.label_term,
+            kl=given.kl,
+            alpha_by_node=isinstance(given.alpha, Mapping),
+        )
+
+    def parameter_count(self) -> int:
+        """Count every learned number, shared networks once."""
+        return sum(count for _, count in self.parameter_table())
+
+    def parameter_table(self) -> list[tuple[str, int]]:
+        """List what holds parameters, and how many: densities, features, shared networks."""
+        rows: list[tuple[str, int]] = []
+        shared: dict[str, int] = {}
+        for density in [*self.generative.values(), *self.recognition.values()]:
+            letter = "p" if density.role == "generative" else "q"
+            rows.append((f"{letter}({density.node})", density.parameters))
+            if density.trunk and density.stack is not None:
+                shared[density.trunk] = density.stack.parameters
+        for feature in self.features.values():
+            rows.append((feature.name, feature.parameters))
+            if feature.trunk:
+                shared[feature.trunk] = feature.stack.parameters
+        return [row for row in rows if row[1]] + [(f"network {name}", count) for name, count in shared.items() if count]
+
+
+class Resolver:
+    """Resolves a spec piece by piece; each method raises OutlineFault where its piece cannot be resolved."""
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+        self._families: dict[str, Family] = {}
+        self._features: dict[str, FeatureOutline] = {}
+
+    def family(self, name: str) -> Family:
+        """Resolve a node's family with its options."""
+        if name not in self._families:
+            choice = self.spec.nodes[name].distribution
+            if choice.name not in FAMILIES:
+                raise OutlineFault(("distribution",), f"unknown family '{choice.name}'", "?family")
+            family = FAMILIES[choice.name]
+            try:
+                self._families[name] = family.with_options(choice.options)
+            except ValueError as problem:
+                raise OutlineFault(("distribution",), str(problem)) from None
+        return self._families[name]
+
+    def event(self, name: str) -> Shape:
+        """Infer the event of a node."""
+        node = self.spec.nodes[name]
+        family = self.family(name)
+        if family.support == "one_hot":
+            if node.categories is not None and node.values is not None:
+                raise OutlineFault(("categories", "values"), "'categories' beside 'values': give one of them", at="later")
+            if node.category_count is None:
+                raise OutlineFault((), f"missing key 'categories' (or 'values'), {family.name} needs it", at="key")
+        else:
+            for key in ("categories", "values"):
+                if getattr(node, key) is not None:
+                    raise OutlineFault((key,), f"'{key}' is forbidden here, only Categorical has it", at="key")
+        try:
+            return family.event_shape(node.shape, node.category_count)
+        except ValueError as problem:
+            raise OutlineFault((), str(problem), at="key") from None
+
+    def variable(self, name: str) -> Variable:
+        """Resolve a node without its conditionals."""
+        node = self.spec.nodes[name]
+        family, event = self.family(name), self.event(name)
+        return Variable(
+            name=name,
+            family=family,
+            shape=node.shape,
+            event=event,
+            view=family.view_shape(event),
+            categories=node.category_count,
+            values=node.values,
+            supervision=node.supervision,
+            estimator=self.estimator(name, node),
+        )
+
+    def estimator(self, name: str, node: Node) -> Estimator | None:
+        """Choose the estimator of a proposed node: as written, or the family's default."""
+        if node.supervision == "full" or node.recognition is None:
+            return None
+        family, event = self.family(name), self.event(name)
+        chosen: Estimator | None = node.recognition.estimator
+        if chosen is not None:
+            refusal = chosen.refuse(family, event)
+            if refusal:
+                allowed = estimators.possible(family, event)
+                hint = "allowed: " + ", ".join(allowed) if allowed else ""
+                message = f"'{family.name}' cannot have the estimator '{chosen.name}': {refusal}"
+                raise OutlineFault(("recognition", "estimator"), message, hint)
+            return chosen
+        found = estimators.default(family, event)
+        if found is None:
+            allowed = estimators.possible(family, event)
+            hint = "allowed: " + ", ".join(allowed) if allowed else ""
+            message = f"missing key 'estimator': '{family.name}' has no reparameterised draw and no small finite support"
+            raise OutlineFault(("recognition",), message, hint, at="key")
+        return found
+
+    def input(self, name: str) -> InputOutline:
+        """Resolve an input."""
+        given = self.spec.inputs[name]
+        kinds = [key for key in ("values", "categories", "shape") if getattr(given, key) is not None]
+        if len(kinds) > 1:
+            raise OutlineFault(tuple(kinds), f"'{kinds[0]}' beside '{kinds[1]}': give one of them", at="later")
+        count = len(given.values) if given.values is not None else given.categories
+        return InputOutline(name, (count,) if count else (given.shape or ()), count, given.values)
+
+    def look(self, name: str) -> Shape:
+        """Infer what a network reads of a name."""
+        if name in self.spec.features:
+            return self.feature(name).stack.output
+        if name in self.spec.inputs:
+            return self.input(name).shape
+        return self.family(name).view_shape(self.event(name))
+
+    def entries(self, network: Any) -> tuple[tuple[Entry, ...], str]:  # Any: a union made at run time
+        """Resolve a network: its entries, and its name where it is shared."""
+        if network is None:
+            return (), ""
+        if isinstance(network, str):
+            shared = self.spec.networks[network]
+            return self.entries(shared)[0], network
+        return (network if isinstance(network, tuple) else (network,)), ""
+
+    def stack(self, owner: str, parents: tuple[str, ...], entries: tuple[Entry, ...]) -> Stack:
+        """Lay a network on its parents."""
+        try:
+            return stack(entries, [(parent, self.look(parent)) for parent in parents])
+        except ShapeFault as problem:
+            raise OutlineFault(("network",), f"'{owner}': {problem}") from None
+
+    def feature(self, name: str) -> FeatureOutline:
+        """Resolve a feature."""
+        if name not in self._features:
+            given = self.spec.features[name]
+            entries, trunk = self.entries(given.network)
+            laid = self.stack(name, given.parents, entries)
+            if laid.split == 0:  # no layer of its own: its parents side by side
+                laid = Stack(laid.parents, None, (), laid.output, 0)
+            self._features[name] = FeatureOutline(name, given.parents, entries, trunk, laid)
+        return self._features[name]
+
+    def density(self, name: str, role: Role) -> Density:
+        """Resolve one conditional of a node."""
+        node = self.spec.nodes[name]
+        given: Generative | Recognition | None = node.generative if role == "generative" else node.recognition
+        family, event = self.family(name), self.event(name)
+        written = given is not None
+        cond = given if given is not None else Generative()
+        constants = {key: self.constant(name, role, key, family, event) for key in cond.parameters}
+        stands_for = {p: family.heads[-1] for p in constants if p not in family.heads} if family.heads else {}
+        wanted = [head for head in family.heads if head not in constants and head not in stands_for.values()]
+        parents = cond.parents
+        learn = isinstance(cond, Generative) and cond.learn
+        place = (role,) if written else ()
+        if wanted and parents and cond.network is None:
+            heads = ", ".join(wanted)
+            raise OutlineFault(place, f"missing key 'network': it gives {heads} from the parents", at="key")
+        if cond.network is not None and not parents:
+            raise OutlineFault((*place, "network"), "a network needs parents, and there are none", at="key")
+        if not wanted and (parents or cond.network is not None):
+            key = "network" if cond.network is not None else "parents"
+            raise OutlineFault((*place, key), f"forbidden: every parameter of '{name}' is fixed", at="key")
+        if learn and parents:
+            raise OutlineFault((*place, "learn"), "forbidden beside parents: it frees a standard prior", at="key")
+        if wanted and not parents:
+            free = learn or role == "recognition"
+            standard = family.standard
+            if standard is None and not free:
+                missing = f"{family.name} has no standard prior: give parents and a network, parameters, or learn: true"
+                raise OutlineFault(place, missing, at="key")
+            for head in wanted:
+                start = (standard or {}).get(head, _neutral(family, head))
+                constants[head] = Constant(start, free)
+            wanted = []
+        entries, trunk = self.entries(cond.network)
+        laid = self.stack(name, parents, entries) if parents else None
+        shapes = family.head_shapes(event)
+        heads = {head: shapes[head] for head in wanted}
+        count = sum(math.prod(shapes.get(k, event)) for k, c in constants.items() if c.learn)
+        if laid is not None:
+            width = sum(math.prod(shape) for shape in heads.values())
+            count += width * (math.prod(laid.output) + 1) + (0 if trunk else laid.parameters)
+        taken = tuple(c.value for c in constants.values() if isinstance(c.value, str) and c.value not in parents)
+        return Density(name, role, parents, (*parents, *taken), entries, trunk, laid, heads, constants, count)
+
+    def constant(self, name: str, role: Role, key: str, family: Family, event: Shape) -> Constant:
+        """Resolve a parameter that the spec fixes."""
+        node = self.spec.nodes[name]
+        given: Generative | Recognition | None = node.generative if role == "generative" else node.recognition
+        assert given is not None
+        place = (role, "parameters", key)
+        if key not in family.constraints:
+            raise OutlineFault(place, f"unknown parameter '{key}' of {family.name}", "?parameter", at="key")
+        same = [other for other in given.parameters if other not in family.heads]
+        replaced = family.heads[-1:] if family.heads else ()
+        if key not in family.heads and (len(same) > 1 or set(replaced) & set(given.parameters)):
+            other = next(o for o in given.parameters if o != key and (o in same or o in replaced))
+            raise OutlineFault(place, f"'{key}' beside '{other}': two ways to say one parameter", at="key")
+        value = given.parameters[key]
+        wanted = family.parameter_shape(key, event)
+        if isinstance(value, LearnedConstant):
+            self._in_constraint(place, family, key, value.start)
+            return Constant(float(value.start), value.learn)
+        if isinstance(value, str):
+            shape = self.look(value)
+            if shape != wanted and math.prod(shape) != 1:
+                message = f"'{key}' of '{name}' takes '{value}' of shape {shape_text(shape)}, wanted {shape_text(wanted)}"
+                raise OutlineFault(place, message)
+            return Constant(value, False)
+        if isinstance(value, tuple):
+            numbers = _numbers(value)
+            if numbers is None:
+                raise OutlineFault(place, "expected numbers, evenly nested")
+            shape, flat = numbers
+            if shape != wanted:
+                raise OutlineFault(place, f"'{key}' of '{name}' got shape {shape_text(shape)}, wanted {shape_text(wanted)}")
+            for number in flat:
+                self._in_constraint(place, family, key, number)
+            if family.constraints[key] == "simplex" and abs(sum(flat) - math.prod(shape[:-1])) > 1e-4:
+                raise OutlineFault(place, f"'{key}' must sum to 1, got {sum(flat):g}")
+            return Constant(value, False)
+        if family.constraints[key] == "simplex":
+            raise OutlineFault(place, f"'{key}' needs one number for each category, that sum to 1")
+        self._in_constraint(place, family, key, float(value))
+        return Constant(float(value), False)
+
+    def _in_constraint(self, place: tuple[str | int, ...], family: Family, key: str, value: float) -> None:
+        word = family.constraints[key]
+        text = f"'{key}' of {family.name} must be"
+        if word == "positive" and not value > 0:
+            raise OutlineFault(place, f"{text} greater than 0, got {value:g}")
+        if word == "nonnegative" and value < 0:
+            raise OutlineFault(place, f"{text} at least 0, got {value:g}")
+        if word in ("unit_interval", "half_open_unit_interval", "simplex") and not 0 <= value <= 1:
+            raise OutlineFault(place, f"{text} from 0 to 1, got {value:g}")
+
+    def outline(self) -> Outline:
+        """Resolve everything."""
+        spec = self.spec
+        variables = {name: self.variable(name) for name in spec.nodes}
+        generative = {name: self.density(name, "generative") for name in spec.nodes}
+        recognition = {
+            name: self.density(name, "recognition") for name, node in spec.nodes.items() if node.recognition is not None
+        }
+        nodes = {
+            name: GraphNode(
+                name=name,
+                supervision=variable.supervision,
+                generative=generative[name].reads,
+                recognition=recognition[name].reads if name in recognition else None,
+                estimator=variable.estimator.name if variable.estimator else "pathwise",
+                closed_kl=variable.family.closed_kl,
+                support=variable.family.support_size(variable.event) or 0,
+            )
+            for name, variable in variables.items()
+        }
+        features = {name: self.feature(name) for name in spec.features}
+        graphs = Graphs(nodes, {name: f.parents for name, f in features.items()}, tuple(spec.inputs))
+        inputs = {name: self.input(name) for name in spec.inputs}
+        return Outline(spec, variables, features, inputs, generative, recognition, graphs)
+
+
+def outline(spec: Spec) -> Outline:
+    """Resolve a valid spec."""
+    return Resolver(spec).outline()
+
+
+def _neutral(family: Family, head: str) -> float:
+    word = family.constraints[head]
+    return {"positive": 1.0, "nonnegative": 1.0, "unit_interval": 0.5, "lower_cholesky": 1.0}.get(word, 0.0)
+
+
+def _numbers(value: Any) -> tuple[Shape, list[float]] | None:  # Any: nested as deep as the user likes
+    """Read nested lists of numbers: their shape and the numbers, or None where they are uneven or not numbers."""
+    if isinstance(value, bool) or not isinstance(value, int | float | list | tuple):
+        return None
+    if isinstance(value, int | float):
+        return (), [float(value)]
+    parts = [_numbers(each) for each in value]
+    known = [part for part in parts if part is not None]
+    if not parts or len(known) < len(parts) or len({shape for shape, _ in known}) > 1:
+        return None
+    return (len(parts), *known[0][0]), [number for _, flat in known for number in flat]

@@ -1,0 +1,305 @@
+"""A plan: for one observation pattern, what is proposed when, what it is weighed by, and what the bound is made of.
+
+Plain data. It is printed as text or LaTeX by `inspect`, and executed, with nothing left to decide, by the runtime.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from sgc.graph import Role
+from sgc.kinds.objectives import EQUATIONS, Bound
+
+SAMPLES = "S"  # the dimension of samples, beside the enumerated ones, which bear their nodes' names
+
+
+@dataclass(frozen=True)
+class ObjectiveWords:
+    """The words of the objective that shape a plan; numbers such as α stay with the model."""
+
+    bound: Bound = "elbo"
+    samples: int = 1
+    weights: str = "normalized"
+    label_term: str = "mean_log"
+    kl: str = "auto"
+    alpha_by_node: bool = False
+
+
+@dataclass(frozen=True)
+class Factor:
+    """One conditional density of the model, and the dimensions over which its value varies in this plan."""
+
+    node: str
+    role: Role
+    parents: tuple[str, ...]
+    dims: frozenset[str]
+
+    def __str__(self) -> str:
+        letter = "p" if self.role == "generative" else "q"
+        return f"{letter}({self.node} | {', '.join(self.parents)})" if self.parents else f"{letter}({self.node})"
+
+    def latex(self) -> str:
+        letter = "p" if self.role == "generative" else "q"
+        given = rf" \mid {', '.join(map(symbol, self.parents))}" if self.parents else ""
+        return f"{letter}({symbol(self.node)}{given})"
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A node that q proposes, how it hands on values, and over which dimensions these vary."""
+
+    factor: Factor
+    estimator: str
+    support: int
+    dims: frozenset[str]
+
+    @property
+    def node(self) -> str:
+        return self.factor.node
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A factor of the importance weight, and the proposals through which it varies (none: it is constant)."""
+
+    factor: Factor
+    carriers: tuple[str, ...]
+
+    @property
+    def varies(self) -> bool:
+        return bool(self.carriers)
+
+
+@dataclass(frozen=True)
+class Term:
+    """A term of log p(c, l) − log r: its node and role, its dimensions, how it is computed, and why so.
+
+    Roles: `generative` log p(v | ·), `recognition` −log q(v | ·), `kl` both of a node at once. Tags: `exact`,
+    `enumerated` (a sum over a finite support), `sampled` (unbiased up to normalised weights), `biased`.
+    """
+
+    node: str
+    role: str
+    dims: frozenset[str]
+    tag: str
+    why: str
+
+
+def symbol(name: str) -> str:
+    """Write a node's name for LaTeX: a letter stays one, a word stands upright."""
+    safe = name.replace("_", r"\_")
+    return safe if len(name) == 1 else rf"\mathrm{{{safe}}}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The derivation for the rows of one observation pattern. `print(plan)` shows it; `plan.latex()` too."""
+
+    observed: tuple[str, ...]  # O, in the order of the recognition graph
+    clamped: tuple[str, ...]  # X and O
+    proposals: tuple[Proposal, ...]  # L, in the order of the recognition graph
+    weights: tuple[Weight, ...]  # one for each of O
+    joint: tuple[Factor, ...]
+    terms: tuple[Term, ...]
+    order: tuple[str, ...]
+    enumerated: tuple[str, ...]
+    elimination: tuple[str, ...]  # the order in which enumerated dimensions are summed out
+    largest: int  # elements of the largest intermediate, for a row
+    operations: int  # elements touched in all, for a row
+    words: ObjectiveWords
+    warnings: tuple[str, ...]
+
+    def with_warnings(self, warnings: Iterable[str]) -> Plan:
+        return replace(self, warnings=tuple(warnings))
+
+    @property
+    def varies(self) -> bool:
+        """Whether a factor of the weight varies over the particles."""
+        return any(weight.varies for weight in self.weights)
+
+    def proposal(self, node: str) -> Proposal:
+        return next(p for p in self.proposals if p.node == node)
+
+    def rows_text(self) -> str:
+        """Say which rows this plan is for."""
+        return f"rows with {' and '.join(self.observed)} labelled" if self.observed else "rows without labels"
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def text(self) -> str:
+        """Write the plan as aligned lines: nodes, proposal, weight, joint, bound, terms, cost, warnings."""
+        lines = [self.rows_text()]
+
+        def row(label: str, text: str) -> None:
+            lines.append(f"  {label:<10}{text}".rstrip())
+
+        row("clamped", ", ".join(self.clamped) or "nothing")
+        width = max([0, *(len(str(p.factor)) for p in self.proposals), *(len(str(w.factor)) for w in self.weights)])
+        for i, proposal in enumerate(self.proposals):
+            values = f", {proposal.support} values" if proposal.estimator == "enumerate" else ""
+            row("" if i else "proposed", f"{proposal.factor!s:<{width}}  {proposal.estimator}{values}")
+        if not self.proposals:
+            row("proposed", "nothing")
+        row("r =", " ".join(str(p.factor) for p in self.proposals) or "1")
+        for i, weight in enumerate(self.weights):
+            row("" if i else "w =", f"{weight.factor!s:<{width}}  {self._weight_text(weight)}")
+        if not self.weights:
+            row("w =", "1")
+        if self.joint:
+            row("p =", " ".join(map(str, self.joint)))
+        for i, line in enumerate(self.bound_text()):
+            row("" if i else "bound", line)
+        shown = [(self.term_text(t), t.tag, t.why) for t in self.terms]
+        shown += [(self._label_text(w), self._label_tag(w), "label") for w in self.weights]
+        wide = max([0, *(len(text) for text, _, _ in shown)])
+        for i, (text, tag, why) in enumerate(shown):
+            row("" if i else "terms", f"{text:<{wide}}  {tag}{f' ({why})' if why else ''}")
+        row("cost", self.cost_text())
+        lines += [f"  warning   {warning}" for warning in self.warnings]
+        return "\n".join(lines)
+
+    def cost_text(self) -> str:
+        if not self.enumerated:
+            return f"{self.words.samples} particle{'s' if self.words.samples > 1 else ''} a row, nothing enumerated"
+        return (
+            f"sums out {', '.join(self.elimination)}; largest intermediate {self.largest} numbers a row, "
+            f"{self.operations} touched in all"
+        )
+
+    def _weight_text(self, weight: Weight) -> str:
+        if weight.varies:
+            return f"varies: reads {' and '.join(weight.carriers)}"
+        normalised = self.words.bound == "elbo" and self.words.weights == "normalized"
+        return "constant: cancels in w/Z" if normalised else "constant"
+
+    def _label_text(self, weight: Weight) -> str:
+        return f"log {weight.factor}"
+
+    def _label_tag(self, weight: Weight) -> str:
+        if SAMPLES in weight.factor.dims:
+            return "sampled"
+        return "enumerated" if weight.factor.dims else "exact"
+
+    def term_text(self, term: Term) -> str:
+        """Write one term as it stands inside the expectation."""
+        if term.role == "kl":
+            return f"-KL({self._factor(term.node, 'recognition')} || {self._factor(term.node, 'generative')})"
+        sign = "-" if term.role == "recognition" else ""
+        return f"{sign}log {self._factor(term.node, term.role)}"
+
+    def _factor(self, node: str, role: str) -> Factor:
+        if role == "recognition":
+            return self.proposal(node).factor
+        return next(f for f in self.joint if f.node == node)
+
+    def _inside(self, *, latex: bool) -> str:
+        """Write log p(c, l) − log r as a sum."""
+        text = ""
+        for term in self.terms:
+            if latex:
+                text += _signed(self._term_latex(term), text)
+            else:
+                text += _signed(self.term_text(term), text)
+        return text or "0"
+
+    def _term_latex(self, term: Term) -> str:
+        if term.role == "kl":
+            q, p = self._factor(term.node, "recognition"), self._factor(term.node, "generative")
+            return rf"-\mathrm{{KL}}\left({q.latex()} \,\|\, {p.latex()}\right)"
+        sign = "-" if term.role == "recognition" else ""
+        return rf"{sign}\log {self._factor(term.node, term.role).latex()}"
+
+    def _alpha(self, node: str, *, latex: bool) -> str:
+        letter = r"\alpha" if latex else "α"
+        if not self.words.alpha_by_node:
+            return letter
+        return rf"{letter}_{{{symbol(node)}}}" if latex else f"{letter}_{node}"
+
+    def bound_text(self) -> list[str]:
+        """Write the bound that these rows add, a line for each part."""
+        return self._bound(latex=False)
+
+    def latex(self) -> str:
+        """Write the bound in LaTeX, with the proposal and the weight that it uses."""
+        r = r" \, ".join(p.factor.latex() for p in self.proposals) or "1"
+        w = r" \, ".join(weight.factor.latex() for weight in self.weights) or "1"
+        lines = [rf"r &= {r}", rf"w &= {w}", *(rf"{line}" for line in self._bound(latex=True))]
+        return "\\begin{aligned}\n" + " \\\\\n".join(lines) + "\n\\end{aligned}"
+
+    def _bound(self, *, latex: bool) -> list[str]:
+        bound, words = self.words.bound, self.words
+        equals = r"\mathcal{L} &= " if latex else "L = "
+        more = r"&\quad " if latex else "    "
+        log = r"\log " if latex else "log "
+        inner = self._inside(latex=latex)
+        names = [(weight.factor.latex() if latex else str(weight.factor), weight) for weight in self.weights]
+        mean = self._mean(latex=latex)
+
+        def expect(text: str) -> str:
+            if not self.proposals:
+                return text
+            return rf"{mean}\left[ {text} \right]" if latex else f"{mean}[ {text} ]"
+
+        alphas = [self._alpha(weight.factor.node, latex=latex) for _, weight in names]
+        together = f"{alphas[0]} " if alphas else ""
+        source = "" if latex else f"    ({EQUATIONS[bound]})"
+        if bound == "supervised":
+            if not self.weights:
+                return [f"{equals}0"]
+            return [f"{equals}{log}{expect('w')}{source}" if self.varies else f"{equals}{log}w{source}"]
+        if bound == "iwae":
+            first = f"{equals}{log}{expect('p / r')}{source}"
+            if not self.weights:
+                return [first]
+            if words.alpha_by_node and len(names) > 1:
+                return [first, *self._telescope(names, expect, more, log, latex=latex)]
+            return [first, f"{more}+ {together}{log}{expect('w')}"]
+        if bound == "density":
+            joined = f"w ({inner} - {log}w)" if self.weights else inner
+            return [f"{equals}{expect(joined)}{source}"]
+        constant = [(text, w) for text, w in names if not w.varies]
+        varying = [(text, w) for text, w in names if w.varies]
+        lines: list[str] = []
+        normalised = varying and words.weights == "normalized"
+        if normalised:
+            ratio = r"\frac{w}{Z}" if latex else "(w/Z)"
+            minus = "".join(f" - {log}{text}" for text, _ in varying)
+            lines.append(f"{equals}{expect(f'{ratio} ({inner}{minus})')}{source}")
+            lines.append(f"{more}with Z = {expect('w')}" if not latex else rf"{more}Z = {expect('w')}")
+        else:
+            lines.append(f"{equals}{expect(inner)}{source}")
+        for text, weight in constant:
+            lines.append(f"{more}+ {self._alpha(weight.factor.node, latex=latex)} {log}{text}")
+        for text, weight in varying:
+            alpha = self._alpha(weight.factor.node, latex=latex)
+            scale = f"(1 + {alpha})" if normalised else alpha
+            part = f"{log}{expect(text)}" if words.label_term == "log_mean" else expect(f"{log}{text}")
+            lines.append(f"{more}+ {scale} {part}")
+        if len(varying) > 1 and words.label_term == "log_mean":
+            lines = lines[: -len(varying)] + self._telescope(varying, expect, more, log, latex=latex)
+        return lines
+
+    def _telescope(
+        self, names: Sequence[tuple[str, Weight]], expect: object, more: str, log: str, *, latex: bool
+    ) -> list[str]:
+        assert callable(expect)
+        lines, product = [], ""
+        for text, weight in names:
+            before, product = product, f"{product} {text}".strip()
+            alpha = self._alpha(weight.factor.node, latex=latex)
+            less = f" - {log}{expect(before)}" if before else ""
+            normalised = self.words.bound == "elbo" and self.words.weights == "normalized"
+            scale = f"(1 + {alpha})" if normalised else alpha
+            lines.append(f"{more}+ {scale} ({log}{expect(product)}{less})")
+        return lines
+
+    def _mean(self, *, latex: bool) -> str:
+        return r"\mathbb{E}_{r}" if latex else "E_r"
+
+
+def _signed(text: str, before: str) -> str:
+    if not before:
+        return text
+    return f" - {text[1:]}" if text.startswith("-") else f" + {text}"

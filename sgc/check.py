@@ -295,6 +295,8 @@ class _Checker:
             if at == "later":
                 order = self.written(path)
                 place, at = (*path, max(problem.below, key=lambda k: order.index(str(k)))), "key"
+            if problem.hint == "?family" and not place_known(self.document, place):
+                place, at = place[:-1], "value"  # written as a bare name
             if not place_known(self.document, place) and len(place) > 2:
                 place, at = path, "key"
             self.add(place, problem.message, hint, at=at)

@@ -94,6 +94,9 @@ def _prune(problem: ValidationError, pruned: Plain, document: Document, known: F
     for error in problem.errors(include_url=False):
         path, models = _locate(error["loc"], pruned)
         fault, drop = _fault(error, path, models, document, pruned)
+        if error["type"] == "missing" and _written(document, path):
+            doomed.append(drop)  # it stands there, is wrong, and was taken out before: told already
+            continue
         if not any(fault.path[: len(t)] == t and len(t) > 0 and t != fault.path for t in known.tainted):
             known.faults.append(fault)
         known.taint(fault.path)
@@ -147,6 +150,9 @@ def _fault(
         place = (*path, key) if key is not None and path[-1:] != (key,) else path
         return document.fault(place, error["msg"], at="key"), place
     if kind == "unknown_name":
+        section = _value(pruned, path[:-1])
+        for key in [k for k in section if k not in ("source", "columns", "split", "labels")]:
+            del section[key]  # fields of a source that nobody knows
         return document.fault(path, error["msg"], suggest(str(value), context.get("allowed", []))), drop
     if kind == "literal_error":
         allowed = re.findall(r"'([^']*)'", context.get("expected", "")) or [context.get("expected", "")]
@@ -208,6 +214,11 @@ def _remove(data: Plain, path: Path) -> bool:
         del parent[last]
         return True
     return bool(parent is None) and _remove(data, path[:-1])
+
+
+def _written(document: Document, path: Path) -> bool:
+    parent = _value(document.data, path[:-1])
+    return isinstance(parent, dict) and path[-1] in parent
 
 
 def _keys_at(loc: tuple[int | str, ...], value: Plain) -> list[str]:

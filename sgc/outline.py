@@ -155,7 +155,7 @@ class Resolver:
         if name not in self._families:
             choice = self.spec.nodes[name].distribution
             if choice.name not in FAMILIES:
-                raise OutlineFault(("distribution",), f"unknown family '{choice.name}'", "?family")
+                raise OutlineFault(("distribution", choice.name), f"unknown family '{choice.name}'", "?family", at="key")
             family = FAMILIES[choice.name]
             try:
                 self._families[name] = family.with_options(choice.options)
@@ -284,6 +284,14 @@ class Resolver:
         if not wanted and (parents or cond.network is not None):
             key = "network" if cond.network is not None else "parents"
             raise OutlineFault((*place, key), f"forbidden: every parameter of '{name}' is fixed", at="key")
+        if not family.heads:
+            if learn:
+                raise OutlineFault((*place, "learn"), f"forbidden: {family.name} has nothing to learn", at="key")
+            for key, start in (family.standard or {}).items():
+                constants.setdefault(key, Constant(start, False))
+            low, high = (constants[key].value if key in constants else 0 for key in ("low", "high"))
+            if isinstance(low, float) and isinstance(high, float) and not low < high:
+                raise OutlineFault((*place, "parameters"), f"'low' must be less than 'high', got {low:g} and {high:g}")
         if learn and parents:
             raise OutlineFault((*place, "learn"), "forbidden beside parents: it frees a standard prior", at="key")
         if wanted and not parents:

@@ -90,7 +90,8 @@ def _stack(origin: Origin, parts: list[Array]) -> Array:
     for column, part in zip(origin.columns, parts, strict=True):
         if part.ndim != 1:
             raise origin.error(
-                f"in a list of columns each has one value a row; found the shape {list(part.shape[1:])} in '{column.name}'"
+                f"found rows of the shape {list(part.shape[1:])} in column '{column.name}', wanted one value: "
+                "it stands in a list of columns"
             )
     return np.stack(parts, axis=1)
 
@@ -101,7 +102,7 @@ def _numbers(origin: Origin, column: SourceColumn) -> Array:
     own = Origin(origin.node, (column,), origin.rows)
     if raw.dtype.kind in "biuf":
         # finer than float32 only where the source is, so that bytes do not grow eightfold
-        numbers = raw.astype(np.result_type(raw.dtype, np.float32))
+        numbers = raw.astype(np.result_type(raw.dtype, np.float32), copy=False)
     elif raw.dtype.kind in "US":
         numbers = _parse(own, raw.astype(str), missing)
     else:
@@ -174,7 +175,12 @@ def _lookup(variable: Variable) -> Callable[[str | float], int]:
         number = float(value) if not isinstance(value, str) or _is_number(value) else np.nan
         if text in by_text:
             return by_text[text]
-        if isinstance(value, str) and variable.values and value.lower() in ("true", "false") and value.lower() in by_text:
+        if (
+            isinstance(value, str)
+            and variable.values
+            and value.lower() in ("true", "false")
+            and value.lower() in by_text
+        ):
             return by_text[value.lower()]
         if number in by_number:
             return by_number[number]

@@ -6,7 +6,7 @@ import gzip
 import math
 import zlib
 from pathlib import Path
-from typing import IO
+from typing import BinaryIO, cast
 
 import numpy as np
 
@@ -17,11 +17,11 @@ TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">
 _CHUNK = 1 << 22  # a header may claim any size: memory grows only as bytes arrive
 
 
-def open_binary(path: Path) -> IO[bytes]:
+def open_binary(path: Path) -> BinaryIO:
     """Open a file, gzipped or not, which its first bytes tell and not its name."""
     with open(path, "rb") as file:
         zipped = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path, "rb") if zipped else open(path, "rb")
+    return cast(BinaryIO, gzip.open(path, "rb")) if zipped else open(path, "rb")
 
 
 def read_idx(path: Path) -> Array:
@@ -39,7 +39,7 @@ def read_idx(path: Path) -> Array:
         raise DataError(f"cannot be read: {error.strerror or error}", file=str(path)) from error
 
 
-def _read(file: IO[bytes], path: Path) -> Array:
+def _read(file: BinaryIO, path: Path) -> Array:
     magic = file.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in TYPES or not magic[3]:
         raise DataError(
@@ -49,7 +49,9 @@ def _read(file: IO[bytes], path: Path) -> Array:
         )
     header = file.read(4 * magic[3])
     if len(header) < 4 * magic[3]:
-        raise DataError(f"cut short in its header: found {len(header)} bytes of sizes, wanted {4 * magic[3]}", str(path))
+        raise DataError(
+            f"cut short in its header: found {len(header)} bytes of sizes, wanted {4 * magic[3]}", str(path)
+        )
     shape = tuple(int(size) for size in np.frombuffer(header, dtype=">u4"))
     dtype = np.dtype(TYPES[magic[2]])
     wanted = math.prod(shape) * dtype.itemsize
@@ -62,7 +64,7 @@ def _read(file: IO[bytes], path: Path) -> Array:
     if len(content) != wanted:
         found = f"only {len(content)}" if len(content) < wanted else "more"
         raise DataError(
-            f"wrong length: the header says {' × '.join(map(str, shape))}, which is {wanted} bytes of data; found {found}",
+            f"wrong length: the header says {' × '.join(map(str, shape))}, {wanted} bytes of data; found {found}",
             file=str(path),
         )
     return np.frombuffer(content, dtype=dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)

@@ -40,13 +40,15 @@ def _read(archive: np.lib.npyio.NpzFile, name: str, path: Path) -> SourceColumn:
     except ValueError as error:
         if "allow_pickle" in str(error):
             raise DataError(
-                f"column '{name}': the array holds Python objects, which are never loaded, since loading one can run code: "
+                f"column '{name}': found Python objects, which are never loaded, since loading one can run code: "
                 "save it as numbers or text",
                 file=str(path),
             ) from error
         raise DataError(f"column '{name}': the array is damaged: {error}", file=str(path)) from error
     except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-        raise DataError(f"column '{name}': the array is cut short or damaged: fetch it again", file=str(path)) from error
+        raise DataError(
+            f"column '{name}': the array is cut short or damaged: fetch it again", file=str(path)
+        ) from error
     if values.ndim == 0:
         raise DataError(f"column '{name}': found a single value, wanted an array with the rows first", file=str(path))
     return SourceColumn(name, values, str(path))

@@ -96,5 +96,7 @@ def _missing(texts: Array, marks: Sequence[str | float]) -> NDArray[np.bool_]:
             return False
 
     marked = np.array([is_mark(str(text)) for text in kinds], dtype=bool)
-    missing: NDArray[np.bool_] = marked[inverse.reshape(texts.shape)] if len(kinds) else np.zeros(texts.shape, dtype=bool)
+    missing: NDArray[np.bool_] = (
+        marked[inverse.reshape(texts.shape)] if len(kinds) else np.zeros(texts.shape, dtype=bool)
+    )
     return missing

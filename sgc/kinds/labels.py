@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeAlias, final
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from sgc.kinds.base import Piece
+from sgc.kinds.base import Maybe, Piece
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,9 @@ class Refused:
 
 def _raise_refused(value: object) -> object:
     if isinstance(value, Refused):
-        # the type checker wants literals here, but the texts are ours all the same
-        raise PydanticCustomError(value.type, value.message, dict(value.context))  # type: ignore[arg-type]
+        raise PydanticCustomError(value.type, value.message, dict(value.context))
     return value
 
-
-NotRefused: TypeAlias = Annotated[Any, BeforeValidator(_raise_refused)]
-"""Anything but a `Refused`, which becomes its error here."""
 
 Refusable = BeforeValidator(_raise_refused)
 
@@ -58,12 +54,11 @@ def pairs(keys: Collection[str]) -> set[frozenset[str]]:
 
 
 def _share_form(value: object) -> str:
-    return "<fraction>" if isinstance(value, float) else "<count>"
+    return "<count>" if type(value) is int else "<fraction>"
 
 
 Share: TypeAlias = Annotated[
-    Annotated[int, Field(ge=0), Tag("<count>")]
-    | Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False), Tag("<fraction>")],
+    Annotated[int, Field(ge=0), Tag("<count>")] | Annotated[float, Field(ge=0, lt=1), Tag("<fraction>")],
     Discriminator(_share_form),
 ]
 """A number of rows (an integer), or a share of them in [0, 1)."""
@@ -73,10 +68,10 @@ Share: TypeAlias = Annotated[
 class Split(Piece):
     """`{test: 0.2, validation: 10000, stratify: COLUMN, group: COLUMN, seed: 0}`: what is held out, by row and seed."""
 
-    test: Annotated[Share | None, Refusable] = None
-    validation: Share | None = None
-    stratify: Annotated[str | None, Refusable] = None
-    group: Annotated[str | None, Refusable] = None
+    test: Annotated[Maybe[Share], Refusable] = None
+    validation: Maybe[Share] = None
+    stratify: Annotated[Maybe[str], Refusable] = None
+    group: Annotated[Maybe[str], Refusable] = None
     seed: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="before")
@@ -101,13 +96,13 @@ class LabelRule(Piece):
     `same_rows_as: NODE`, `rows: FILE` (one row id a line, or .npy).
     """
 
-    count: Annotated[Annotated[int, Field(ge=0)] | None, Refusable] = None
-    fraction: Annotated[Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None, Refusable] = None
-    per_category: Annotated[Annotated[int, Field(ge=0)] | None, Refusable] = None
-    same_rows_as: Annotated[str | None, Refusable] = None
-    rows: Annotated[str | None, Refusable] = None
+    count: Annotated[Maybe[Annotated[int, Field(ge=0)]], Refusable] = None
+    fraction: Annotated[Maybe[Annotated[float, Field(ge=0, le=1)]], Refusable] = None
+    per_category: Annotated[Maybe[Annotated[int, Field(ge=0)]], Refusable] = None
+    same_rows_as: Annotated[Maybe[str], Refusable] = None
+    rows: Annotated[Maybe[str], Refusable] = None
     balanced: Annotated[bool, Refusable] = False
-    seed: Annotated[Annotated[int, Field(ge=0)] | None, Refusable] = None
+    seed: Annotated[Maybe[Annotated[int, Field(ge=0)]], Refusable] = None
 
     @model_validator(mode="before")
     @classmethod

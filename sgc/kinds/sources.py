@@ -11,7 +11,7 @@ from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag, fiel
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
-from sgc.kinds.base import Piece
+from sgc.kinds.base import Many, Maybe, Piece
 from sgc.kinds.labels import LabelRule, Refusable, Refused, Split, pairs, refuse_later
 from sgc.kinds.transforms import AnyTransform, Flatten
 
@@ -28,11 +28,10 @@ class Column(Piece):
     """`{column: NAME | [NAMES], transforms: [...]}`: what of the source a node takes, and the steps to its values."""
 
     column: Annotated[
-        Annotated[str, Tag("<name>")]
-        | Annotated[tuple[str, ...], Field(strict=False, min_length=1), Tag("<list>")],
+        Annotated[str, Tag("<name>")] | Annotated[Many[str], Field(min_length=1), Tag("<list>")],
         Discriminator(_column_form),
     ]
-    transforms: Annotated[tuple[AnyTransform, ...], Field(strict=False)] = ()
+    transforms: Many[AnyTransform] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -47,8 +46,8 @@ class Column(Piece):
             if drawn and not isinstance(each, Flatten):
                 raise PydanticCustomError(
                     "transform_order",
-                    "'{word}' stands after 'binarize: dynamic', which draws at every use: put it before",
-                    {"word": each.word},
+                    "'{name}' stands after 'binarize: dynamic', which draws at every use: put it before",
+                    {"name": each.name},
                 )
             drawn = drawn or each.draws_anew
         return transforms
@@ -59,7 +58,7 @@ class Section(Piece):
 
     columns: dict[str, Column]
     split: Split = Split()
-    labels: dict[str, LabelRule] = {}
+    labels: dict[str, LabelRule] = {}  # noqa: RUF012 - a frozen pydantic default
 
 
 class Source(Section, ABC):
@@ -99,28 +98,26 @@ class Parts(Piece):
     """`{train: FILE, test: FILE}`: the files of a source that has two; without `test`, `split` may make one."""
 
     train: str
-    test: str | None = None
+    test: Maybe[str] = None
 
 
 class FileSource(Source):
     """A source whose columns stand in one file, or in one for training and one for testing."""
 
     root: str = ""
-    file: Annotated[str | None, Refusable] = None
-    files: Annotated[Parts | None, Refusable] = None
+    file: Annotated[Maybe[str], Refusable] = None
+    files: Annotated[Maybe[Parts], Refusable] = None
 
     @model_validator(mode="before")
     @classmethod
     def _exclude(cls, value: object) -> object:
         marked = refuse_later(value, pairs(("file", "files")))
-        files = marked.get("files") if isinstance(marked, dict) else None
+        if not isinstance(marked, dict):
+            return marked
+        files = marked.get("files")
+        if files is None and "file" not in marked:
+            marked["file"] = Refused("missing", "no file: wanted 'file: FILE' or 'files: {train: FILE, test: FILE}'")
         return _refuse_second_test(marked) if isinstance(files, dict) and files.get("test") is not None else marked
-
-    @model_validator(mode="after")
-    def _one_file(self) -> FileSource:
-        if self.file is None and self.files is None:
-            raise PydanticCustomError("file_missing", "no file: wanted 'file: FILE' or 'files: {train: FILE, test: FILE}'")
-        return self
 
     @abstractmethod
     def read_file(self, path: Path, columns: Collection[str]) -> dict[str, SourceColumn]:
@@ -154,22 +151,23 @@ class Npz(FileSource):
         return read_npz(path, columns)
 
 
+def _mark_form(value: object) -> str:
+    return "<text>" if isinstance(value, str) else "<number>"
+
+
+Mark: TypeAlias = Annotated[
+    Annotated[str, Tag("<text>")] | Annotated[float, Tag("<number>")], Discriminator(_mark_form)
+]
+"""What stands in an empty cell of a table: text as it is, or a number by value."""
+
+
 @final
 class Table(FileSource):
     """`source: table`: a csv file (or .csv.gz) with a header line; `missing_values` names its empty cells."""
 
     source: Literal["table"]
     separator: Annotated[str, Field(min_length=1, max_length=1)] = ","
-    missing_values: Annotated[
-        tuple[
-            Annotated[
-                Annotated[str, Tag("<text>")] | Annotated[float, Tag("<number>")],
-                Discriminator(lambda value: "<text>" if isinstance(value, str) else "<number>"),
-            ],
-            ...,
-        ],
-        Field(strict=False),
-    ] = ("",)
+    missing_values: Many[Mark] = ("",)
 
     def read_file(self, path: Path, columns: Collection[str]) -> dict[str, SourceColumn]:
         from sgc.data.tables import read_table
@@ -193,7 +191,7 @@ IDX_FILES = IdxParts(
 
 @final
 class Idx(Source):
-    """`source: idx`: MNIST's format, one array a file, plain or .gz; columns image and label unless `files` names others."""
+    """`source: idx`: MNIST's format, one array a file, plain or .gz; columns image and label, or those of `files`."""
 
     source: Literal["idx"]
     root: str = ""
@@ -227,12 +225,11 @@ def _refuse_second_test(section: object) -> object:
     return {**section, "split": {**split, "test": refused}}
 
 
-SOURCES: tuple[type[Source], ...] = (Digits, Idx, Npz, Table)
-NAMES = ["digits", "idx", "npz", "table"]
+SOURCES: dict[str, type[Source]] = {"digits": Digits, "idx": Idx, "npz": Npz, "table": Table}
 
 
 def _refuse_source(name: str) -> str:
-    raise PydanticCustomError("unknown_name", "no source named '{name}'", {"name": name, "allowed": NAMES})
+    raise PydanticCustomError("unknown_name", "no source named '{name}'", {"name": name, "allowed": list(SOURCES)})
 
 
 class UnknownSource(Section):
@@ -244,17 +241,19 @@ class UnknownSource(Section):
 
 def _source_tag(value: Any) -> str:  # any: whatever stands in the file
     if isinstance(value, Source):
-        return f"<{NAMES[SOURCES.index(type(value))]}>"
+        return next(f"<{name}>" for name, kind in SOURCES.items() if isinstance(value, kind))
     name = value.get("source", "digits") if isinstance(value, dict) else "digits"
-    return f"<{name}>" if isinstance(name, str) and name in NAMES else "<unknown>"
+    return f"<{name}>" if isinstance(name, str) and name in SOURCES else "<unknown>"
 
 
-DataSection: TypeAlias = Annotated[
-    Annotated[Digits, Tag("<digits>")]
-    | Annotated[Idx, Tag("<idx>")]
-    | Annotated[Npz, Tag("<npz>")]
-    | Annotated[Table, Tag("<table>")]
-    | SkipJsonSchema[Annotated[UnknownSource, Tag("<unknown>")]],
-    Discriminator(_source_tag),
-]
-"""A spec's `data`; the source is `digits` where none is named."""
+if TYPE_CHECKING:
+    DataSection: TypeAlias = Digits | Idx | Npz | Table
+else:
+    DataSection = Annotated[
+        Annotated[Digits, Tag("<digits>")]
+        | Annotated[Idx, Tag("<idx>")]
+        | Annotated[Npz, Tag("<npz>")]
+        | Annotated[Table, Tag("<table>")]
+        | SkipJsonSchema[Annotated[UnknownSource, Tag("<unknown>")]],
+        Discriminator(_source_tag),
+    ]

@@ -6,20 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias, final
 
-from pydantic import (
-    ConfigDict,
-    Discriminator,
-    Field,
-    ModelWrapValidatorHandler,
-    Tag,
-    model_serializer,
-    model_validator,
-)
-from pydantic.json_schema import SkipJsonSchema, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic import Discriminator, Field, Tag
 
-from sgc.kinds.base import Piece
-from sgc.kinds.labels import NotRefused, Refused
+from sgc.kinds.base import Many, Named, Piece, tagged
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,7 +25,7 @@ Uniforms = Callable[[tuple[int, ...]], "Numbers"]
 class Transform(Piece, ABC):
     """One step from a column to a node's values: `(N, *event) -> (N, *other)`. NaN, a missing value, stays NaN."""
 
-    word: ClassVar[str]
+    name: ClassVar[str]
     fits_categories: ClassVar[bool] = False
     learns: ClassVar[bool] = False
 
@@ -67,8 +56,8 @@ class Transform(Piece, ABC):
 class Divide(Transform):
     """`{divide: 255}`: divide by a number, and multiply by it in predictions."""
 
-    word: ClassVar[str] = "divide"
-    divide: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    name: ClassVar[str] = "divide"
+    divide: Annotated[float, Field(gt=0)]
 
     def fit(self, values: Numbers) -> Fitted:
         return {}
@@ -94,10 +83,9 @@ class Binarize(Transform):
     Murray 2008); `static` draws once, by row and seed; a number is a threshold: at or above it is 1.
     """
 
-    word: ClassVar[str] = "binarize"
+    name: ClassVar[str] = "binarize"
     binarize: Annotated[
-        Annotated[Literal["dynamic", "static"], Tag("<word>")]
-        | Annotated[float, Field(allow_inf_nan=False), Tag("<threshold>")],
+        Annotated[Literal["dynamic", "static"], Tag("<word>")] | Annotated[float, Tag("<threshold>")],
         Discriminator(_binarize_form),
     ]
 
@@ -132,8 +120,8 @@ class Binarize(Transform):
 class Resize(Transform):
     """`{resize: [48, 42]}`: average the last two axes over areas, to this many rows and columns."""
 
-    word: ClassVar[str] = "resize"
-    resize: Annotated[tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]], Field(strict=False)]
+    name: ClassVar[str] = "resize"
+    resize: Annotated[Many[Annotated[int, Field(ge=1)]], Field(min_length=2, max_length=2)]
 
     def fit(self, values: Numbers) -> Fitted:
         return {}
@@ -164,28 +152,11 @@ def _overlap(found: int, wanted: int) -> Numbers:
     return shared * (wanted / found)
 
 
-class WordTransform(Transform):
-    """A transform that is written as a bare word."""
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _from_word(cls, value: object, build: ModelWrapValidatorHandler[WordTransform]) -> WordTransform:
-        if isinstance(value, cls):
-            return value
-        if value != cls.word:
-            raise PydanticCustomError("bare_word", "'{word}' takes no options: write the word alone", {"word": cls.word})
-        return build({})
-
-    @model_serializer
-    def _to_word(self) -> str:
-        return self.word
-
-
 @final
-class Flatten(WordTransform):
+class Flatten(Named, Transform):
     """`flatten`: make one axis of all: `(N, *event) -> (N, D)`; undone in predictions."""
 
-    word: ClassVar[str] = "flatten"
+    name: ClassVar[str] = "flatten"
     fits_categories: ClassVar[bool] = True
 
     def fit(self, values: Numbers) -> Fitted:
@@ -201,13 +172,13 @@ class Flatten(WordTransform):
 
 
 @final
-class Standardize(WordTransform):
+class Standardize(Named, Transform):
     """`standardize`: subtract each element's mean and divide by its deviation, both of the training rows.
 
     An element that is constant in training has the deviation 1. Undone in predictions.
     """
 
-    word: ClassVar[str] = "standardize"
+    name: ClassVar[str] = "standardize"
     learns: ClassVar[bool] = True
 
     def fit(self, values: Numbers) -> Fitted:
@@ -232,49 +203,23 @@ class Standardize(WordTransform):
         return original
 
 
-KEYED: tuple[type[Transform], ...] = (Divide, Binarize, Resize)
-WORDS: tuple[type[Transform], ...] = (Flatten, Standardize)
-ALLOWED = [each.word for each in (*KEYED, *WORDS)]
+TRANSFORMS: dict[str, type[Transform]] = {
+    "divide": Divide,
+    "binarize": Binarize,
+    "resize": Resize,
+    "flatten": Flatten,
+    "standardize": Standardize,
+}
 
 
-class UnknownTransform(Piece):
-    """Whatever is no transform; it never validates, and says what it should have been."""
-
-    model_config = ConfigDict(extra="allow")
-    __pydantic_extra__: dict[str, NotRefused]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse(cls, value: object) -> object:
-        if isinstance(value, str) and value in [each.word for each in KEYED]:
-            raise PydanticCustomError("value_missing", "'{name}' needs a value: {{name}: …}", {"name": value})
-        if isinstance(value, str):
-            raise PydanticCustomError(
-                "unknown_name", "no transform named '{name}'", {"name": value, "allowed": ALLOWED}
-            )
-        if isinstance(value, dict) and value:
-            name = next(iter(value))
-            refused = Refused("unknown_name", "no transform named '{name}'", {"name": str(name), "allowed": ALLOWED})
-            return {str(name): refused}
-        raise PydanticCustomError("transform_type", "wanted a transform, as 'flatten' or {divide: 255}")
-
-
-def _transform_tag(value: object) -> str:
+def _kind(value: Any) -> str | None:  # any: whatever YAML can say
     if isinstance(value, Transform):
-        return f"<{value.word}>"
-    if isinstance(value, dict):
-        # `{flatten: true}` reaches its own class, which says how it is written
-        return next((f"<{key}>" for key in value if key in ALLOWED), "<unknown>")
-    words = [each.word for each in WORDS]
-    return f"<{value}>" if isinstance(value, str) and value in words else "<unknown>"
+        return value.name
+    words = value if isinstance(value, dict) else [value] if isinstance(value, str) else []
+    return next((word for word in words if word in TRANSFORMS), None)
 
 
-AnyTransform: TypeAlias = Annotated[
-    Annotated[Divide, Tag("<divide>")]
-    | Annotated[Binarize, Tag("<binarize>")]
-    | Annotated[Resize, Tag("<resize>")]
-    | Annotated[Flatten, Tag("<flatten>"), WithJsonSchema({"const": "flatten"})]
-    | Annotated[Standardize, Tag("<standardize>"), WithJsonSchema({"const": "standardize"})]
-    | SkipJsonSchema[Annotated[UnknownTransform, Tag("<unknown>")]],
-    Discriminator(_transform_tag),
-]
+if TYPE_CHECKING:
+    AnyTransform: TypeAlias = Divide | Binarize | Resize | Flatten | Standardize
+else:
+    AnyTransform = tagged(TRANSFORMS, "transform", _kind)

@@ -1,0 +1,139 @@
+"""A data set: rows of node values, split, with the labels that training may not see really gone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sgc.data.columns import Array, Origin, SourceColumn
+from sgc.data.columns import Rows as RowIds
+from sgc.data.encoder import Encoder, fit_encoder, hide, missing_values, read_cells
+from sgc.data.gathering import Part, gather
+from sgc.data.labelling import choose_labels
+from sgc.data.splitting import divide_rows
+from sgc.data.variables import Variable
+from sgc.errors import DataError
+from sgc.kinds.labels import LabelRule, Split
+from sgc.kinds.sources import DataSection
+from sgc.kinds.transforms import AnyTransform
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of values by node: float32 `(N, *event)`, or int64 categories; missing is NaN, or -1.
+
+    `rows`, `(N,)`, are the row ids in the source, from 0, in the file the rows came from. The nodes in `dynamic` hold
+    grey values, of which 0 or 1 is to be drawn anew at every use.
+    """
+
+    values: Mapping[str, Array]
+    rows: RowIds
+    dynamic: frozenset[str] = frozenset()
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """The parts of a data set; validation and test keep all their labels and may have no rows.
+
+    `labelled_rows` are, by partial node, the ids of the training rows whose label was kept.
+    """
+
+    train: Rows
+    validation: Rows
+    test: Rows
+    encoders: Mapping[str, Encoder]
+    labelled_rows: Mapping[str, RowIds]
+
+
+def open_dataset(
+    data: DataSection | None,
+    variables: Mapping[str, Variable],
+    *,
+    beside: Path,
+    seed: int,
+    arrays: Any = None,  # any: a mapping to whatever numpy reads as an array, or a data frame; pandas is optional
+    fitted: Mapping[str, Encoder] | None = None,
+) -> DataSet:
+    """Open the data of a spec: read, split, choose labels, overwrite the others, fit encoders on training rows, encode.
+
+    `beside` is the folder of the spec file; `seed` draws labels whose rule has none of its own, and static
+    binarisations. `arrays` stand in the place of the source: a mapping by node, or a data frame by column (by node
+    where `data` is None). `fitted` encoders, of an earlier run, are used as they are.
+
+    Raises:
+        DataError: names the file and the row where they are known.
+    """
+    found = gather(data, variables, beside=beside, arrays=arrays)
+    train, split = found.train, data.split if data is not None else Split()
+    rules: Mapping[str, LabelRule] = data.labels if data is not None else {}
+    named = split.stratify or split.group
+    division = divide_rows(train.size, split, train.others[named] if named is not None else None)
+    if found.test is not None and split.test:
+        raise DataError("split: the source has a test part of its own: leave out 'test'")
+
+    # labels first: an encoder must not be fitted on a value that training may not see
+    partial = [name for name, each in variables.items() if each.supervision == "partial" and name in train.nodes]
+    cells = {name: read_cells(Origin(name, train.nodes[name], division.train), variables[name]) for name in partial}
+    labelled = choose_labels(rules, cells, variables, division, beside=beside, seed=seed)
+    for name in partial:
+        hide(cells[name], ~np.isin(division.train, labelled[name]))
+
+    encoders: dict[str, Encoder] = {}
+    values: dict[str, Array] = {}
+    for name, variable in variables.items():
+        if name not in train.nodes:
+            values[name] = missing_values(variable, len(division.train))
+            continue
+        origin = Origin(name, train.nodes[name], division.train)
+        own = cells.pop(name) if name in cells else read_cells(origin, variable)
+        if fitted is None:
+            encoders[name], values[name] = fit_encoder(variable, _transforms(data, name), own, origin, seed)
+        elif name in fitted:
+            encoders[name], values[name] = fitted[name], fitted[name].encode_cells(own, origin)
+        else:
+            raise DataError(f"node '{name}' has no encoder among those of the run")
+
+    test, test_rows = (train, division.test)
+    if found.test is not None:
+        test, test_rows = found.test, np.arange(found.test.size, dtype=np.int64)
+    none = {name: np.zeros(0, dtype=np.int64) for name, each in variables.items() if each.supervision == "partial"}
+    return DataSet(
+        train=Rows(values, division.train, dynamic_nodes(encoders)),
+        validation=encode_rows(train, variables, encoders, division.validation),
+        test=encode_rows(test, variables, encoders, test_rows),
+        encoders=encoders,
+        labelled_rows={**none, **labelled},
+    )
+
+
+def encode_rows(part: Part, variables: Mapping[str, Variable], encoders: Mapping[str, Encoder], rows: RowIds) -> Rows:
+    """Encode these rows of a part, nothing hidden; a node that the part has no column for is missing in all of them.
+
+    Raises:
+        DataError: names the file and the row.
+    """
+    values: dict[str, Array] = {}
+    for name, variable in variables.items():
+        columns: tuple[SourceColumn, ...] = part.nodes.get(name, ())
+        if columns and name in encoders:
+            origin = Origin(name, columns, rows)
+            values[name] = encoders[name].encode_cells(read_cells(origin, variable), origin)
+        else:
+            values[name] = missing_values(variable, len(rows))
+    return Rows(values, rows, dynamic_nodes(encoders))
+
+
+def dynamic_nodes(encoders: Mapping[str, Encoder]) -> frozenset[str]:
+    """Name the nodes whose values are drawn anew at every use."""
+    return frozenset(name for name, encoder in encoders.items() if encoder.draws_anew)
+
+
+def _transforms(data: DataSection | None, node: str) -> tuple[AnyTransform, ...]:
+    return data.columns[node].transforms if data is not None and node in data.columns else ()

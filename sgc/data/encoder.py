@@ -1,0 +1,211 @@
+"""The encoder of one node: from a source's cells to the node's values and back, fitted on training rows only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from sgc.data.arrays import array_column
+from sgc.data.columns import MISSING, Array, Origin, Rows, read_categories, read_numbers
+from sgc.data.draws import stream, uniforms_by_row
+from sgc.data.support import check_finite, check_grey, check_present, check_support
+from sgc.data.variables import Variable
+from sgc.kinds.transforms import AnyTransform, Fitted
+
+Json = dict[str, Any]  # any: JSON nests
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """What turns a node's columns into its values.
+
+    `fitted` holds what each of the `transforms` learned; `inner_shape` is the event's shape after them, before axes of
+    size 1 are adapted to the node's; `seed` fixes a static binarisation by row.
+    """
+
+    variable: Variable
+    columns: tuple[str, ...]
+    transforms: tuple[AnyTransform, ...]
+    fitted: tuple[Fitted, ...]
+    inner_shape: tuple[int, ...]
+    seed: int
+
+    @property
+    def draws_anew(self) -> bool:
+        """Tell whether the values are grey, to be drawn as 0 or 1 at every use."""
+        return any(each.draws_anew for each in self.transforms)
+
+    def encode(self, raw: Any, rows: Rows | None = None) -> Array:  # any: whatever numpy can read as an array
+        """Turn cells `(N, *raw)` into values: float32, or int64 categories, `(N, *event)`.
+
+        `rows`, `(N,)`, are the row ids, 0 … N - 1 unless given.
+
+        Raises:
+            DataError: cells that cannot be the node's.
+        """
+        column = array_column(self.columns[0] if self.columns else self.variable.name, raw)
+        ids = np.arange(len(column), dtype=np.int64) if rows is None else rows
+        by_id = np.empty(int(ids.max(initial=-1)) + 1, dtype=np.int64)
+        by_id[ids] = np.arange(len(ids))
+        cells = read_cells(Origin(self.variable.name, (column,), by_id[ids]), self.variable)
+        return self.encode_cells(cells, Origin(self.variable.name, (column,), ids))
+
+    def encode_cells(self, cells: Array, origin: Origin) -> Array:
+        """Turn cells as `read_cells` gives them into values; writes into `cells`.
+
+        Raises:
+            DataError: names the file and the first row whose value cannot be the node's.
+        """
+        values, _ = _transform(cells, self.variable, self.transforms, self.fitted, origin, self.seed)
+        return _finish(values, self.variable, origin)
+
+    def decode(self, values: Array) -> Array:
+        """Turn values `(N, *event)` back into cells: scales undone, categories by name (missing ones as None)."""
+        array = np.asarray(values)
+        if self.variable.categories is not None:
+            indices = array.astype(np.int64)
+            if self.variable.values is None:
+                return indices
+            names = np.array([*self.variable.values, None], dtype=object)
+            return names[np.where(indices == MISSING, len(names) - 1, indices)]
+        cells = array.astype(np.float64).reshape(len(array), *self.inner_shape)
+        for transform, fitted in zip(reversed(self.transforms), reversed(self.fitted), strict=True):
+            cells = transform.undo(cells, fitted)
+        return cells
+
+    def state(self) -> Json:
+        """Return all of the encoder as JSON can hold it; `Encoder.from_state` builds it again."""
+        variable = asdict(self.variable)
+        variable["shape"] = list(self.variable.shape)
+        variable["values"] = None if self.variable.values is None else list(self.variable.values)
+        return {
+            "variable": variable,
+            "columns": list(self.columns),
+            "transforms": _TRANSFORMS.dump_python(self.transforms, mode="json"),
+            "fitted": [dict(each) for each in self.fitted],
+            "inner_shape": list(self.inner_shape),
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Encoder:  # any: JSON nests
+        """Build the encoder that gave this state."""
+        facts = dict(state["variable"])
+        values = None if facts["values"] is None else tuple(facts["values"])
+        return cls(
+            variable=Variable(**{**facts, "shape": tuple(facts["shape"]), "values": values}),
+            columns=tuple(state["columns"]),
+            transforms=_TRANSFORMS.validate_python(tuple(state["transforms"])),
+            fitted=tuple(state["fitted"]),
+            inner_shape=tuple(state["inner_shape"]),
+            seed=state["seed"],
+        )
+
+
+_TRANSFORMS = TypeAdapter(tuple[AnyTransform, ...])
+
+
+def read_cells(origin: Origin, variable: Variable) -> Array:
+    """Read an origin's rows: categories as int64 indices, anything else as numbers; missing ones are -1 or NaN.
+
+    The result is the caller's own.
+
+    Raises:
+        DataError: no number, no such category, infinite, or missing where every row has a value.
+    """
+    if variable.categories is not None:
+        cells = read_categories(origin, variable)
+    else:
+        cells = read_numbers(origin)
+        check_finite(cells, origin)
+    if variable.supervision != "partial":
+        check_present(cells, origin, variable.supervision)
+    return cells
+
+
+def fit_encoder(
+    variable: Variable, transforms: Sequence[AnyTransform], cells: Array, origin: Origin, seed: int
+) -> tuple[Encoder, Array]:
+    """Fit an encoder on the training rows' cells and encode them; writes into `cells`.
+
+    Raises:
+        DataError: as `Encoder.encode_cells`; or nothing to fit on.
+    """
+    steps = tuple(transforms)
+    values, fitted = _transform(cells, variable, steps, None, origin, seed)
+    names = tuple(column.name for column in origin.columns)
+    encoder = Encoder(variable, names, steps, fitted, values.shape[1:], seed)
+    return encoder, _finish(values, variable, origin)
+
+
+def _transform(
+    values: Array,
+    variable: Variable,
+    transforms: tuple[AnyTransform, ...],
+    known: tuple[Fitted, ...] | None,
+    origin: Origin,
+    seed: int,
+) -> tuple[Array, tuple[Fitted, ...]]:
+    def uniforms(shape: tuple[int, ...]) -> Array:
+        return uniforms_by_row(origin.rows, shape, stream(seed, "binarize", variable.name))
+
+    learned: list[Fitted] = []
+    for place, transform in enumerate(transforms):
+        if variable.categories is not None and not transform.fits_categories:
+            raise origin.error(
+                f"the transform '{transform.name}' is for numbers, and this node's values are categories"
+            )
+        if transform.wants_grey:
+            check_grey(values, origin)
+        if known is None and transform.learns and (not len(values) or np.isnan(values).all(axis=0).any()):
+            raise origin.error(f"no training row has a value for '{transform.name}' to be fitted on")
+        fitted = transform.fit(values) if known is None else known[place]
+        try:
+            values = transform.apply(values, fitted, uniforms)
+        except ValueError as error:  # shapes that the transform cannot take
+            raise origin.error(str(error)) from error
+        learned.append(fitted)
+    return values, tuple(learned)
+
+
+def _finish(values: Array, variable: Variable, origin: Origin) -> Array:
+    """Bring transformed values into the node's shape and type, and check them against its support."""
+    found, wanted = values.shape[1:], variable.shape
+    if [size for size in found if size != 1] != [size for size in wanted if size != 1]:
+        raise origin.error(f"found rows of the shape {list(found)}, wanted {list(wanted)}{_shape_hint(found, wanted)}")
+    dtype = np.int64 if variable.categories is not None else np.float32
+    shaped = np.ascontiguousarray(values.astype(dtype, copy=False).reshape(len(values), *wanted))
+    if variable.categories is None:
+        check_support(shaped, variable, origin)
+    # a view would keep its base alive, and with it whatever else stands there
+    return shaped if shaped.base is None else shaped.copy()
+
+
+def _shape_hint(found: tuple[int, ...], wanted: tuple[int, ...]) -> str:
+    if math.prod(found) == math.prod(wanted) and len(wanted) == 1:
+        return "; is the transform flatten missing?"
+    return ""
+
+
+def missing_values(variable: Variable, size: int) -> Array:
+    """Make the values of a node that is missing in all rows: `(size, *event)` of NaN, or of -1 for categories."""
+    if variable.categories is not None:
+        return np.full((size, *variable.shape), MISSING, dtype=np.int64)
+    return np.full((size, *variable.shape), np.nan, dtype=np.float32)
+
+
+def hide(cells: Array, hidden: Array) -> None:
+    """Overwrite the cells of these rows, `(N,)` booleans, as missing."""
+    cells[hidden] = MISSING if cells.dtype.kind == "i" else np.nan
+
+
+def has_value(cells: Array) -> Array:
+    """Tell for each row, `(N,)`, whether any of its elements has a value."""
+    there: Array = np.asarray(cells != MISSING if cells.dtype.kind == "i" else ~np.isnan(cells))
+    flat: Array = there.reshape(len(cells), math.prod(cells.shape[1:]))
+    return np.asarray(flat.any(axis=1))

@@ -1,0 +1,150 @@
+"""Which training rows keep a node's label, by row id and seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from sgc.data.columns import Array, Rows, show
+from sgc.data.draws import priorities, stream
+from sgc.data.encoder import has_value
+from sgc.data.finding import find_file
+from sgc.data.splitting import Division
+from sgc.data.variables import Variable
+from sgc.errors import DataError
+from sgc.kinds.labels import LabelRule
+
+
+def choose_labels(
+    rules: Mapping[str, LabelRule],
+    cells: Mapping[str, Array],
+    variables: Mapping[str, Variable],
+    division: Division,
+    *,
+    beside: Path,
+    seed: int,
+) -> dict[str, Rows]:
+    """Choose, for each node of `cells` (its training rows, `(N, *event)`), the row ids whose label is kept, ascending.
+
+    A label that is missing in the data is never chosen. A choice depends on the row ids, the seed and the node's name;
+    a larger count under one seed keeps the rows of a smaller one, unless it is balanced.
+
+    Raises:
+        DataError: fewer labels than wanted, or a rule about rows or nodes that are not there.
+    """
+    chosen: dict[str, Rows] = {}
+
+    def choose(node: str, waiting: tuple[str, ...]) -> Rows:
+        if node in chosen:
+            return chosen[node]
+        if node in waiting:
+            circle = " -> ".join([*waiting[waiting.index(node) :], node])
+            raise DataError(f"labels: 'same_rows_as' goes in a circle: {circle}")
+        if node not in cells:
+            raise DataError(f"labels: node '{node}' has no label: wanted a partial node with a column")
+        present = division.train[has_value(cells[node])]
+        rule = rules.get(node)
+        if rule is None:
+            chosen[node] = present
+        elif rule.same_rows_as is not None:
+            chosen[node] = np.intersect1d(present, choose(rule.same_rows_as, (*waiting, node)))
+        elif rule.rows is not None:
+            chosen[node] = np.intersect1d(present, _listed_rows(rule.rows, node, division, beside))
+        else:
+            generator = stream(seed if rule.seed is None else rule.seed, "labels", node)
+            ranked = present[np.argsort(priorities(present, generator), kind="stable")]
+            kept = _draw(node, rule, ranked, cells[node], variables[node], division, generator)
+            chosen[node] = np.sort(kept)
+        return chosen[node]
+
+    for node in [*rules, *cells]:
+        choose(node, ())
+    return {node: chosen[node] for node in cells}
+
+
+def _draw(
+    node: str,
+    rule: LabelRule,
+    ranked: Rows,
+    cells: Array,
+    variable: Variable,
+    division: Division,
+    generator: np.random.Generator,
+) -> Rows:
+    wanted = rule.count
+    if rule.fraction is not None:
+        wanted = int(np.floor(rule.fraction * len(division.train) + 0.5))
+        if rule.fraction and not wanted:
+            raise DataError(
+                f"labels: node '{node}': found {len(division.train)} training rows, of which {rule.fraction:g} is none"
+            )
+    if rule.per_category is None and not rule.balanced:
+        assert wanted is not None
+        if wanted > len(ranked):
+            raise DataError(f"labels: node '{node}': found {len(ranked)} training rows with a label, wanted {wanted}")
+        return ranked[:wanted]
+    if variable.categories is None or variable.shape:
+        word = "balanced" if rule.balanced else "per_category"
+        raise DataError(f"labels: node '{node}': '{word}' wants one category a row, and this node has none")
+    return _draw_by_category(node, rule.per_category, wanted, ranked, cells, variable, division, generator)
+
+
+def _draw_by_category(
+    node: str,
+    each: int | None,
+    total: int | None,
+    ranked: Rows,
+    cells: Array,
+    variable: Variable,
+    division: Division,
+    generator: np.random.Generator,
+) -> Rows:
+    size = variable.categories or 0
+    counts = np.full(size, (total or 0) // size if each is None else each)
+    if each is None:
+        counts[generator.permutation(size)[: (total or 0) % size]] += 1
+    category = cells.reshape(len(cells))[np.searchsorted(division.train, ranked)]
+    kept = []
+    for index, count in enumerate(counts):
+        rows = ranked[category == index]
+        if len(rows) < count:
+            name = index if variable.values is None else variable.values[index]
+            raise DataError(
+                f"labels: node '{node}': found {len(rows)} training rows labelled {show(name)}, wanted {count}"
+            )
+        kept.append(rows[:count])
+    return np.concatenate(kept)
+
+
+def _listed_rows(name: str, node: str, division: Division, beside: Path) -> Rows:
+    """Read row ids, one a line, or an array of them (.npy)."""
+    path = find_file((name,), "", beside)
+    try:
+        if path.suffix == ".npy":
+            ids = np.load(path, allow_pickle=False)
+        else:
+            ids = np.array([_row_id(line, number, path) for number, line in _lines(path)], dtype=np.int64)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError("not a list of row ids: wanted one a line, or a .npy array of integers", str(path)) from error
+    if ids.ndim != 1 or ids.dtype.kind not in "iu":
+        raise DataError(f"found an array of {ids.dtype} {list(ids.shape)}, wanted a list of integers", str(path))
+    rows = ids.astype(np.int64)
+    strange = rows[~np.isin(rows, division.train)]
+    if len(strange):
+        held = np.concatenate([division.validation, division.test])
+        why = "stands in the validation or test part" if strange[0] in held else "is not among the rows of the data"
+        raise DataError(f"labels of node '{node}': row {strange[0]} {why}", file=str(path))
+    return np.unique(rows)
+
+
+def _lines(path: Path) -> list[tuple[int, str]]:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
+
+
+def _row_id(text: str, line: int, path: Path) -> int:
+    if not text.lstrip("-").isdigit():
+        raise DataError(f"line {line}: found {text!r}, wanted a row id", file=str(path))
+    return int(text)

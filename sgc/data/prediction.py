@@ -1,0 +1,69 @@
+"""Rows of a new file, encoded as those of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from sgc.data.columns import SourceColumn
+from sgc.data.dataset import Rows, encode_rows
+from sgc.data.encoder import Encoder
+from sgc.data.finding import known_columns
+from sgc.data.gathering import assemble, node_columns
+from sgc.data.idx import read_idx
+from sgc.data.npz import read_npz
+from sgc.data.tables import read_table
+from sgc.data.variables import Variable
+from sgc.errors import DataError
+from sgc.kinds.sources import DataSection, Table
+
+
+def read_rows(
+    data: DataSection | None, variables: Mapping[str, Variable], encoders: Mapping[str, Encoder], path: Path
+) -> Rows:
+    """Read new rows: an npz archive or csv file with the spec's column names, or one IDX file.
+
+    Columns of partial nodes may be absent: their values are then missing in all rows. One IDX file serves where the
+    model needs exactly one column.
+
+    Raises:
+        DataError: as `open_dataset`; or a file of none of these formats.
+    """
+    wanted = node_columns(data, variables)
+    needed = [name for node, names in wanted.items() if variables[node].supervision != "partial" for name in names]
+    optional = [name for node, names in wanted.items() if variables[node].supervision == "partial" for name in names]
+    columns = _read(data, path, needed, optional)
+    present: dict[str, tuple[str, ...]] = {}
+    for node, names in wanted.items():
+        if any(name in columns for name in names):
+            known_columns(names, columns, file=str(path))
+            present[node] = names
+    part = assemble(columns, present, ())
+    return encode_rows(part, variables, encoders, np.arange(part.size, dtype=np.int64))
+
+
+def _read(data: DataSection | None, path: Path, needed: list[str], optional: list[str]) -> dict[str, SourceColumn]:
+    if not path.is_file():
+        raise DataError("no such file", file=str(path))
+    endings = [each.lower() for each in path.suffixes]
+    if endings[-1:] == [".npz"]:
+        return read_npz(path, needed, optional=optional)
+    if endings[-1:] == [".csv"] or endings[-2:] == [".csv", ".gz"]:
+        table = data if isinstance(data, Table) else None
+        return read_table(
+            path,
+            needed,
+            separator="," if table is None else table.separator,
+            missing_values=("",) if table is None else table.missing_values,
+            optional=optional,
+        )
+    if "ubyte" in path.name or ".idx" in endings or endings[-1:] == [".gz"]:
+        if len(needed) != 1:
+            names = ", ".join(f"'{name}'" for name in needed)
+            raise DataError(f"one IDX file holds one column, and the model needs {names}: wanted an npz", str(path))
+        return {needed[0]: SourceColumn(needed[0], read_idx(path), str(path))}
+    raise DataError(
+        f"cannot tell the format of '{path.name}': wanted .npz, .csv, or an IDX file (…-ubyte, .idx)", str(path)
+    )

@@ -1,0 +1,306 @@
+"""Running plans: particles are proposed, every factor is scored, and the bound is summed. Nothing is decided here.
+
+The groups of a call (one for each observation pattern) go through the model in step: whatever network several of them
+meet is run once, on their joined rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from sgc.kinds.estimators import Estimator, GumbelSoftmax
+from sgc.kinds.schedules import value_at
+from sgc.outline import Outline
+from sgc.plan import Plan
+from sgc.runtime.layout import Eliminated, Layout, Pair, eliminate
+from sgc.runtime.modules import DensityModule, FeatureModule
+
+Key = tuple[str, str]  # node and role
+
+
+@dataclass
+class Group:
+    """Rows of one pattern: their plan, their particles, and the score of every factor once they are run."""
+
+    plan: Plan
+    layout: Layout
+    given: Mapping[str, Tensor]  # observed nodes and inputs, [B, *event]
+    values: dict[str, Tensor] = field(default_factory=dict)  # [*enumerated, S, B, *event]
+    looks: dict[str, Tensor] = field(default_factory=dict)  # what networks read
+    masses: list[Tensor] = field(default_factory=list)  # log q of enumerated nodes
+    scores: dict[Key, Tensor] = field(default_factory=dict)  # of every term, with its sign
+    weights: dict[str, Tensor] = field(default_factory=dict)  # log q of labelled nodes
+    proposals: dict[str, Distribution] = field(default_factory=dict)  # q of every node that has one
+
+    @property
+    def like(self) -> Tensor:
+        return next(iter(self.values.values()))
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The modules of a model, by what they compute."""
+
+    outline: Outline
+    features: Mapping[str, FeatureModule]
+    generative: Mapping[str, DensityModule]
+    recognition: Mapping[str, DensityModule]
+
+
+def run(machine: Machine, groups: Sequence[Group], *, epoch: float = 0.0, validate: bool = False) -> None:
+    """Propose the particles of every group and score every factor, in the order of the recognition graph.
+
+    epoch: where schedules of estimators stand. Raises: ValueError if `validate` and torch refuses a parameter.
+    """
+    walk = _Walk(machine, groups, epoch, validate)
+    for name in machine.outline.graphs.order("recognition"):
+        if name in machine.features:
+            walk.feature(name)
+        else:
+            walk.node(name)
+    for name in machine.outline.variables:
+        walk.score(name)
+
+
+class _Walk:
+    def __init__(self, machine: Machine, groups: Sequence[Group], epoch: float, validate: bool) -> None:
+        self.machine, self.groups, self.epoch, self.validate = machine, groups, epoch, validate
+        self.rank = groups[0].layout.rank
+        graphs = machine.outline.graphs
+        self.needed: list[frozenset[str]] = []
+        for group in groups:
+            wanted = {p.node for p in group.plan.proposals} | set(group.plan.observed)
+            above = graphs.ancestors(wanted, "recognition")
+            if group.plan.joint:
+                above |= graphs.ancestors([f.node for f in group.plan.joint], "generative")
+            self.needed.append(above)
+            for name, value in group.given.items():
+                self.put(group, name, group.layout.clamp(value))
+
+    def put(self, group: Group, name: str, value: Tensor) -> None:
+        group.values[name] = value
+        variable = self.machine.outline.variables.get(name)
+        group.looks[name] = value if variable is None else variable.family.look(value)
+
+    def feature(self, name: str) -> None:
+        module = self.machine.features[name]
+        groups = [g for g, needed in zip(self.groups, self.needed, strict=True) if name in needed]
+        if groups:
+            made = module([[g.looks[p] for p in module.outline.parents] for g in groups], self.rank)
+            for group, value in zip(groups, made, strict=True):
+                group.values[name] = group.looks[name] = value
+
+    def distributions(self, module: DensityModule, groups: Sequence[Group]) -> list[Distribution]:
+        parents = [[g.looks[p] for p in module.outline.parents] for g in groups]
+        return module(parents, [g.values for g in groups], self.rank, validate=self.validate)
+
+    def node(self, name: str) -> None:
+        proposed = [g for g in self.groups if any(p.node == name for p in g.plan.proposals)]
+        labelled = [g for g in self.groups if name in g.plan.observed]
+        groups = [g for g in self.groups if g in proposed or g in labelled]
+        if not groups:
+            return
+        module = self.machine.recognition[name]
+        family = module.variable.family
+        for group, q in zip(groups, self.distributions(module, groups), strict=True):
+            group.proposals[name] = q
+            if group in labelled:
+                group.weights[name] = self.lead(family.log_prob(q, group.values[name]))
+            else:
+                self.propose(group, name, q)
+
+    def propose(self, group: Group, name: str, q: Distribution) -> None:
+        variable = self.machine.outline.variables[name]
+        family, layout = variable.family, group.layout
+        estimator = group.plan.proposal(name).estimator
+        if estimator == "enumerate":
+            like = group.like
+            support = family.enumerate(variable.event, like.dtype, like.device)
+            value = layout.spread(support, name)
+            self.put(group, name, value)
+            mass = self.lead(family.log_prob(q, value))
+            group.masses.append(mass)
+            group.scores[name, "recognition"] = -mass
+            return
+        leading = layout.drawn(q.batch_shape)
+        if estimator == "mean":
+            self.put(group, name, self.lead_value(family.mean(q), len(variable.event)))
+            return
+        if estimator == "pathwise":
+            value = q.expand(leading).rsample()  # type: ignore[no-untyped-call]
+        elif estimator == "gumbel_softmax":
+            value = family.relaxed(q, self.temperature(variable.estimator), leading)
+        else:
+            value = q.expand(leading).sample()  # type: ignore[no-untyped-call]
+        self.put(group, name, value)
+        if any(term.node == name and term.role == "recognition" for term in group.plan.terms):
+            group.scores[name, "recognition"] = -self.lead(family.log_prob(q, value))
+
+    def temperature(self, estimator: Estimator | None) -> float:
+        assert isinstance(estimator, GumbelSoftmax)
+        return value_at(estimator.temperature, self.epoch)
+
+    def score(self, name: str) -> None:
+        groups = [g for g in self.groups if any(f.node == name for f in g.plan.joint)]
+        if not groups:
+            return
+        module = self.machine.generative[name]
+        family = module.variable.family
+        for group, p in zip(groups, self.distributions(module, groups), strict=True):
+            if any(term.node == name and term.role == "kl" for term in group.plan.terms):
+                group.scores[name, "kl"] = -self.lead(family.kl(group.proposals[name], p))
+            else:
+                group.scores[name, "generative"] = self.lead(family.log_prob(p, group.values[name]))
+
+    def lead(self, score: Tensor) -> Tensor:
+        """Give a score every leading dimension: one of constants has none."""
+        return score.reshape((1,) * (self.rank - score.dim()) + tuple(score.shape))
+
+    def lead_value(self, value: Tensor, event: int) -> Tensor:
+        missing = self.rank + event - value.dim()
+        return value.reshape((1,) * missing + tuple(value.shape))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The numbers of the objective at one moment: α of each node, and the weight of the latent nodes' terms."""
+
+    alpha: Mapping[str, float]
+    kl_weight: float = 1.0
+
+
+class Sums:
+    """The sums over the particles of one group that make its bound (Siddharth et al. 2017, Eqs. 8 and 9)."""
+
+    def __init__(self, group: Group, settings: Settings) -> None:
+        self.group, self.settings = group, settings
+        self.plan, self.words = group.plan, group.plan.words
+        self.masses = [Pair(log=mass) for mass in group.masses]
+        varying = [w.factor.node for w in self.plan.weights if w.varies]
+        self.varying = {name: group.weights[name] for name in varying}
+        self.normalised = bool(varying) and self.words.bound == "elbo" and self.words.weights == "normalized"
+        self.latent = {p.node for p in self.plan.proposals}
+
+    def eliminate(self, pairs: Sequence[Pair]) -> Eliminated:
+        return eliminate([*self.masses, *pairs], self.plan.elimination, self.group.layout, self.group.like)
+
+    @property
+    def weight_pairs(self) -> list[Pair]:
+        """The factors that particles are weighed by beside their masses."""
+        if self.words.bound == "iwae":
+            return [Pair(log=score) for score in self.group.scores.values()]
+        if self.words.bound in ("density", "supervised"):
+            return [Pair(log=log) for log in self.group.weights.values()]
+        return [Pair(log=log) for log in self.varying.values()] if self.normalised else []
+
+    def bound(self, kl_weight: float = 1.0) -> Tensor:
+        """Sum the bound of each row, [B] nats, its α term included, γ not."""
+        kind = self.words.bound
+        if kind == "supervised":
+            return self.eliminate(self.weight_pairs).log
+        if kind == "iwae":
+            return self.eliminate(self.weight_pairs).log + self.log_mean(list(self.group.weights), self.alpha)
+        terms = [Pair(value=self.scaled(key, score, kl_weight)) for key, score in self.group.scores.items()]
+        if kind == "density":
+            less = [Pair(value=-log) for log in self.group.weights.values()]
+            found = self.eliminate([*self.weight_pairs, *terms, *less])
+            return found.log.exp() * found.value
+        less = [Pair(value=-log) for log in self.varying.values()] if self.normalised else []
+        return self.eliminate([*self.weight_pairs, *terms, *less]).value + self.label_term()
+
+    def scaled(self, key: Key, score: Tensor, kl_weight: float) -> Tensor:
+        return score * kl_weight if kl_weight != 1.0 and key[0] in self.latent else score
+
+    def alpha(self, name: str) -> float:
+        return self.settings.alpha[name]
+
+    def label_term(self) -> Tensor:
+        """Sum α log w of constant factors, and (1 + α) E log w or its log-mean of varying ones."""
+        total = self.group.like.new_zeros(self.group.layout.rows)
+        for name, log in self.group.weights.items():
+            if name not in self.varying:
+                total = total + self.alpha(name) * self.row(log)
+        if not self.varying:
+            return total
+        extra = 1.0 if self.normalised else 0.0
+        if self.words.label_term == "log_mean":
+            return total + self.log_mean(list(self.varying), lambda name: extra + self.alpha(name))
+        pairs = [Pair(value=(extra + self.alpha(name)) * log) for name, log in self.varying.items()]
+        return total + self.eliminate(pairs).value
+
+    def log_mean(self, names: Sequence[str], scale: Callable[[str], float]) -> Tensor:
+        """Sum scale_v [log Σ m ∏_{u<=v} w_u − log Σ m ∏_{u<v} w_u] in the order of the plan."""
+        total = self.group.like.new_zeros(self.group.layout.rows)
+        before: Tensor | None = None
+        for i, name in enumerate(names):
+            alike = i + 1 < len(names) and scale(names[i + 1]) == scale(name)
+            if alike:  # equal scales telescope
+                continue
+            here = self.eliminate([Pair(log=self.group.weights[n]) for n in names[: i + 1]]).log
+            total = total + scale(name) * (here if before is None else here - before)
+            before = here
+        return total
+
+    def row(self, score: Tensor) -> Tensor:
+        """Flatten a score that varies over rows alone: [1, ..., B] -> [B]."""
+        return score.reshape(-1).expand(self.group.layout.rows)
+
+    def terms(self) -> dict[str, dict[str, Tensor]]:
+        """Sum each term on its own, by node and role, under the weights of the bound; for elbo they add up to it.
+
+        Roles: generative, recognition, kl, and label for all that the label of a node brings. Each [B], nats.
+        """
+        found: dict[str, dict[str, Tensor]] = {}
+        weights = self.weight_pairs
+        scale = self.eliminate(weights).log.exp() if self.words.bound == "density" else 1.0
+        for (name, role), score in self.group.scores.items():
+            mean = self.eliminate([*weights, Pair(value=score)]).value
+            found.setdefault(name, {})[role] = mean * scale
+        order = list(self.group.weights)
+        for i, name in enumerate(order):
+            found.setdefault(name, {})["label"] = self.label(name, order[:i], weights, scale)
+        return found
+
+    def label(self, name: str, before: Sequence[str], weights: Sequence[Pair], scale: Tensor | float) -> Tensor:
+        log, kind = self.group.weights[name], self.words.bound
+        if kind == "supervised":
+            return self.log_ratio(before, name)
+        if kind == "density":
+            return -self.eliminate([*weights, Pair(value=log)]).value * scale
+        if kind == "iwae":
+            return self.alpha(name) * self.log_ratio(before, name)
+        if name not in self.varying:
+            return self.alpha(name) * self.row(log)
+        extra = 1.0 if self.normalised else 0.0
+        less = self.eliminate([*weights, Pair(value=log)]).value if self.normalised else 0.0
+        varying_before = [n for n in before if n in self.varying]
+        if self.words.label_term == "log_mean":
+            return (extra + self.alpha(name)) * self.log_ratio(varying_before, name) - less
+        return (extra + self.alpha(name)) * self.eliminate([Pair(value=log)]).value - less
+
+    def log_ratio(self, before: Sequence[str], name: str) -> Tensor:
+        logs = [Pair(log=self.group.weights[n]) for n in before]
+        here = self.eliminate([*logs, Pair(log=self.group.weights[name])]).log
+        return here - self.eliminate(logs).log if logs else here
+
+    def effective_sample_size(self) -> Tensor:
+        """Give (Σ m w)² S / Σ m w², [B]: from 1 to S, for the weights of the bound."""
+        once = self.weight_pairs
+        twice = [Pair(log=2 * pair.log) for pair in once if pair.log is not None]
+        samples = self.group.layout.samples
+        ratio = 2 * self.eliminate(once).log - self.eliminate(twice).log
+        return samples * ratio.exp()
+
+
+def check_finite(group: Group) -> tuple[str, str] | None:
+    """Name the first node and role whose score is not finite; None where all are."""
+    scored = [*group.scores.items(), *(((name, "label"), log) for name, log in group.weights.items())]
+    for (name, role), score in scored:
+        if not bool(torch.isfinite(score).all()):
+            return name, role
+    return None

@@ -1,0 +1,197 @@
+"""The modules of a model: networks whose first map is split by parent, and conditional densities with their heads.
+
+Rows of several groups (patterns, or values of other leading sizes) that meet the same network are joined, passed once
+and split again; a batch norm then sees all of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+from torch.nn import functional
+
+from sgc.kinds.layers import Shape
+from sgc.kinds.networks import Stack
+from sgc.outline import Constant, Density, FeatureOutline, Variable
+
+Group = Sequence[Tensor]  # the values of a network's parents for one group of rows, each [*leading, *shape]
+
+
+class ParentSum(nn.Module):
+    """One linear map of several parents: weights of its own for each, applied at the parent's own size, then added.
+
+    The same function, with the same spread of its first weights, as one linear layer on the parents side by side; but
+    what does not vary over samples or categories is multiplied once.
+    """
+
+    def __init__(self, parents: Sequence[Shape], width: int) -> None:
+        super().__init__()
+        self.sizes = [math.prod(shape) for shape in parents]
+        self.weights = nn.ParameterList([nn.Parameter(torch.empty(width, size)) for size in self.sizes])
+        self.bias = nn.Parameter(torch.empty(width))
+        reach = 1 / math.sqrt(sum(self.sizes))
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -reach, reach)
+
+    def forward(self, groups: Sequence[Group], rank: int) -> tuple[Tensor, list[tuple[int, ...]]]:
+        """Map groups of parents to joined rows [R, width], and give each group's leading shape."""
+        parts: list[list[Tensor]] = [[] for _ in groups]
+        for j, (size, weight) in enumerate(zip(self.sizes, self.weights, strict=True)):
+            bias = self.bias if j == 0 else None
+            values = [group[j] for group in groups]
+            leading = [tuple(value.shape[:rank]) for value in values]
+            rows = [value.reshape(-1, size) for value in values]
+            mapped = functional.linear(_cat(rows), weight, bias)
+            for i, (part, lead) in enumerate(zip(_split(mapped, rows), leading, strict=True)):
+                parts[i].append(part.reshape(*lead, -1))
+        sums: list[Tensor] = []
+        for each in parts:
+            total = each[0]
+            for part in each[1:]:
+                total = total + part
+            sums.append(total)
+        flat = [total.reshape(-1, total.shape[-1]) for total in sums]
+        return _cat(flat), [tuple(total.shape[:-1]) for total in sums]
+
+
+class Trunk(nn.Module):
+    """A network without heads: its split first map, where it has one, and the layers after it."""
+
+    def __init__(self, stack: Stack) -> None:
+        super().__init__()
+        self.stack = stack
+        self.first = ParentSum(stack.parents, stack.split) if stack.split else None
+        modules: list[nn.Module] = []
+        shape: Shape = (stack.split,) if stack.split else (stack.parents[0] or (1,))
+        for layer in stack.rest:
+            modules.append(layer.module(shape))
+            shape = layer.output_shape(shape)
+        self.rest = nn.Sequential(*modules)
+
+    def forward(self, groups: Sequence[Group], rank: int) -> tuple[Tensor, list[tuple[int, ...]]]:
+        """Map groups of parents to joined rows [R, *output], and give each group's leading shape."""
+        if self.first is not None:
+            rows, leading = self.first(groups, rank)
+        else:
+            leading = [tuple(group[0].shape[:rank]) for group in groups]
+            rows = _cat([group[0].reshape(-1, *(self.stack.parents[0] or (1,))) for group in groups])
+        return self.rest(rows), leading
+
+
+class FeatureModule(nn.Module):
+    """A deterministic node: what a network makes of its parents."""
+
+    def __init__(self, outline: FeatureOutline, trunk: Trunk | None) -> None:
+        super().__init__()
+        self.outline = outline
+        self.trunk = trunk
+
+    def forward(self, groups: Sequence[Group], rank: int) -> list[Tensor]:
+        """Map each group's parents to the feature, [*leading, *output]."""
+        if self.trunk is None:  # an empty network: the parents side by side
+            return [_beside(group, rank) for group in groups]
+        rows, leading = self.trunk(groups, rank)
+        sizes = [math.prod(lead) for lead in leading]
+        shape = self.outline.stack.output
+        return [part.reshape(*lead, *shape) for part, lead in zip(rows.split(sizes), leading, strict=True)]
+
+
+class DensityModule(nn.Module):
+    """One conditional density: its network, its heads, its constants; gives a distribution for each group of rows."""
+
+    def __init__(self, outline: Density, variable: Variable, trunk: Trunk | None) -> None:
+        super().__init__()
+        self.outline, self.variable = outline, variable
+        self.trunk = trunk
+        width = sum(math.prod(shape) for shape in outline.heads.values())
+        self.heads: nn.Module | None = None
+        if outline.stack is not None:
+            if trunk is None:
+                self.heads = ParentSum(outline.stack.parents, width)
+            else:
+                self.heads = nn.Linear(math.prod(outline.stack.output), width)
+        self.constants = nn.ParameterDict()
+        for name, constant in outline.constants.items():
+            self._constant(name, constant)
+
+    def _constant(self, name: str, constant: Constant) -> None:
+        if isinstance(constant.value, str):
+            return
+        family, event = self.variable.family, self.variable.event
+        value = torch.tensor(constant.value, dtype=torch.get_default_dtype())
+        if not constant.learn:
+            self.register_buffer(f"fixed_{name}", value, persistent=False)
+            return
+        whole = family.fill(name, value, event).clone()
+        self.constants[name] = nn.Parameter(family.unconstrain(name, whole))
+
+    def parameters_of(
+        self, groups: Sequence[Group], named: Sequence[Mapping[str, Tensor]], rank: int
+    ) -> list[dict[str, Tensor]]:
+        """Give each group's parameters of the distribution: [*leading, *parameter shape], constants without leading.
+
+        named: for each group, the values of the features that parameters are taken from.
+        """
+        found: list[dict[str, Tensor]] = [{} for _ in named]
+        family = self.variable.family
+        if self.heads is not None:
+            if self.trunk is None:
+                rows, leading = self.heads(groups, rank)
+            else:
+                rows, leading = self.trunk(groups, rank)
+                rows = self.heads(rows.flatten(1))
+            if rows.dtype in (torch.bfloat16, torch.float16):
+                rows = rows.float()  # densities are never scored in half precision
+            sizes = [math.prod(lead) for lead in leading]
+            widths = [math.prod(shape) for shape in self.outline.heads.values()]
+            for i, (part, lead) in enumerate(zip(rows.split(sizes), leading, strict=True)):
+                for raw, (head, shape) in zip(part.split(widths, -1), self.outline.heads.items(), strict=True):
+                    found[i][head] = family.constrain(head, raw.reshape(*lead, *shape))
+        for name, constant in self.outline.constants.items():
+            for i, values in enumerate(named):
+                found[i][name] = self._value(name, constant, values, rank)
+        return found
+
+    def _value(self, name: str, constant: Constant, named: Mapping[str, Tensor], rank: int) -> Tensor:
+        family, event = self.variable.family, self.variable.event
+        if isinstance(constant.value, str):
+            value = named[constant.value]
+            wanted = family.parameter_shape(name, event)
+            one_for_all = tuple(value.shape[rank:]) != wanted
+            return value.reshape(*value.shape[:rank], *(1,) * len(wanted)) if one_for_all else value
+        if constant.learn:
+            return family.constrain(name, self.constants[name])
+        fixed = getattr(self, f"fixed_{name}")
+        assert isinstance(fixed, Tensor)
+        return fixed
+
+    def forward(
+        self, groups: Sequence[Group], named: Sequence[Mapping[str, Tensor]], rank: int, *, validate: bool = False
+    ) -> list[Distribution]:
+        """Give the distribution of the node for each group: batch shape the leading dimensions, event the node's.
+
+        Raises: ValueError if `validate` and torch refuses a parameter.
+        """
+        family, event = self.variable.family, self.variable.event
+        return [
+            family.distribution(parameters, event, validate=validate)
+            for parameters in self.parameters_of(groups, named, rank)
+        ]
+
+
+def _beside(group: Group, rank: int) -> Tensor:
+    flat = [value.reshape(*value.shape[:rank], -1) for value in group]
+    leading = torch.broadcast_shapes(*(tuple(each.shape[:-1]) for each in flat))
+    return torch.cat([each.expand(*leading, each.shape[-1]) for each in flat], -1)
+
+
+def _cat(rows: Sequence[Tensor]) -> Tensor:
+    return rows[0] if len(rows) == 1 else torch.cat(list(rows))
+
+
+def _split(joined: Tensor, rows: Sequence[Tensor]) -> Sequence[Tensor]:
+    return (joined,) if len(rows) == 1 else joined.split([len(each) for each in rows])

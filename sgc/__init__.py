@@ -8,11 +8,12 @@ from sgc.errors import DataError, Fault, RunError, SpecError, UsageError
 
 if TYPE_CHECKING:
     from sgc.load import load
+    from sgc.runtime.model import compile_spec as compile
 
 __version__ = "0.1.0"
-__all__ = ["DataError", "Fault", "RunError", "SpecError", "UsageError", "load"]
+__all__ = ["DataError", "Fault", "RunError", "SpecError", "UsageError", "compile", "load"]
 
-_WHERE = {"load": "sgc.load"}
+_WHERE = {"load": ("sgc.load", "load"), "compile": ("sgc.runtime.model", "compile_spec")}
 
 
 def __getattr__(name: str) -> object:
@@ -21,4 +22,5 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module 'sgc' has no attribute '{name}'")
     from importlib import import_module
 
-    return getattr(import_module(_WHERE[name]), name)
+    module, thing = _WHERE[name]
+    return getattr(import_module(module), thing)

@@ -58,8 +58,6 @@ class Origin:
         column = self.columns[0]
         if len(self.columns) > 1 and len(element) == 1 and element[0] < len(self.columns):
             column = self.columns[element[0]]
-        elif element:
-            message = f"{message}, at {list(element)}"
         named = f"node '{self.node}'" + ("" if column.name == self.node else f", column '{column.name}'")
         row = None if position is None else int(self.rows[position])
         line = "" if row is None or column.lines is None else f" (line {column.lines[row]} of the file)"
@@ -69,7 +67,9 @@ class Origin:
         """Raise the error about the first bad element; `{found}` in the message is what stands there."""
         first = np.unravel_index(int(np.argmax(bad)), bad.shape)
         position, element = int(first[0]), tuple(int(each) for each in first[1:])
-        raise self.error(message.replace("{found}", found(position, element)), position, element)
+        listed = len(self.columns) > 1 or not element  # a column of its own says where already
+        text = found(position, element) + ("" if listed else f" at {list(element)}")
+        raise self.error(message.replace("{found}", text), position, element)
 
 
 def read_numbers(origin: Origin) -> Array:

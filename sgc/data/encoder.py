@@ -49,11 +49,9 @@ class Encoder:
             DataError: cells that cannot be the node's.
         """
         column = array_column(self.columns[0] if self.columns else self.variable.name, raw)
-        ids = np.arange(len(column), dtype=np.int64) if rows is None else rows
-        by_id = np.empty(int(ids.max(initial=-1)) + 1, dtype=np.int64)
-        by_id[ids] = np.arange(len(ids))
-        cells = read_cells(Origin(self.variable.name, (column,), by_id[ids]), self.variable)
-        return self.encode_cells(cells, Origin(self.variable.name, (column,), ids))
+        places = np.arange(len(column), dtype=np.int64)
+        cells = read_cells(Origin(self.variable.name, (column,), places), self.variable)
+        return self.encode_cells(cells, Origin(self.variable.name, (column,), places if rows is None else rows))
 
     def encode_cells(self, cells: Array, origin: Origin) -> Array:
         """Turn cells as `read_cells` gives them into values; writes into `cells`.

@@ -33,7 +33,7 @@ def read_idx(path: Path) -> Array:
     try:
         with open_binary(path) as file:
             return _read(file, path)
-    except (EOFError, zlib.error) as error:
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError("the gzip file is cut short or damaged: fetch it again", file=str(path)) from error
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror or error}", file=str(path)) from error

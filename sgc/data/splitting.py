@@ -109,7 +109,7 @@ def apportion(total: int, weights: Rows, room: Rows) -> Rows:
     [1, 1, 3]
     """
     exact = total * weights / max(1, weights.sum())
-    shares = np.minimum(np.floor(exact).astype(np.int64), room)
+    shares: Rows = np.minimum(np.floor(exact).astype(np.int64), room)
     while shares.sum() < total:
         gap = np.where(shares < room, exact - shares, -np.inf)
         shares[int(np.argmax(gap))] += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import zlib
 from collections.abc import Collection, Iterator, Sequence
@@ -40,7 +41,7 @@ def read_table(
         raise DataError(f"not a text file in UTF-8: {error.reason} at byte {error.start}", file=str(path)) from error
     except csv.Error as error:
         raise DataError(f"not a csv file: {error}", file=str(path)) from error
-    except (EOFError, zlib.error) as error:
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError("the gzip file is cut short or damaged: fetch it again", file=str(path)) from error
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror or error}", file=str(path)) from error

@@ -23,7 +23,7 @@ from sgc.runtime.modules import DensityModule, FeatureModule
 Key = tuple[str, str]  # node and role
 
 
-@dataclass
+@dataclass(eq=False)
 class Group:
     """Rows of one pattern: their plan, their particles, and the score of every factor once they are run."""
 

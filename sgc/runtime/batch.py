@@ -1,0 +1,152 @@
+"""Batches as users give them -> rows of one pattern each, checked: names, shapes, types, ranges, what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from sgc.errors import suggest
+from sgc.kinds.layers import shape_text
+from sgc.outline import InputOutline, Outline, Variable
+
+
+@dataclass(frozen=True)
+class PatternRows:
+    """The rows of a batch that carry the same labels: where they stand in it, and their values, [B, *event]."""
+
+    observed: frozenset[str]
+    rows: Tensor | None  # places in the batch; None: all of it
+    values: Mapping[str, Tensor]
+
+
+def prepare(
+    outline: Outline, batch: Mapping[str, Any], like: Tensor, *, partial_only: Sequence[str] | None = None
+) -> tuple[list[PatternRows], int]:  # Any: whatever torch.as_tensor takes
+    """Check a batch and part it by observation pattern; give the parts and how many rows there are.
+
+    batch: by node or input, [B, *event], or [B] integer categories. Missing in a row: NaN, or −1 for integer categories;
+    a partial node that is absent is unlabelled. like: a tensor of the type and device that is computed in.
+    partial_only: the partial nodes whose labels may be used; None: all.
+
+    Raises: ValueError or KeyError, naming the node, what came and what was wanted.
+    """
+    known = [*outline.variables, *outline.inputs]
+    for name in batch:
+        if name not in known:
+            raise KeyError(f"no node or input named '{name}'; {suggest(name, known)}")
+    values: dict[str, Tensor] = {}
+    missing: dict[str, Tensor] = {}
+    size: int | None = None
+    for name, given in batch.items():
+        owner: Variable | InputOutline = outline.variables.get(name) or outline.inputs[name]
+        if isinstance(owner, Variable) and owner.supervision == "none":
+            raise ValueError(f"'{name}' is never observed (supervision: none), it cannot be given")
+        values[name], missing[name] = _value(name, owner, given, like)
+        rows = len(values[name])
+        if size is not None and rows != size:
+            raise ValueError(f"'{name}' has {rows} rows, the others have {size}")
+        size = rows
+    if size is None:
+        raise ValueError("the batch is empty")
+    if size == 0:
+        raise ValueError("the batch has no rows")
+    for name in known:
+        required = name in outline.inputs or outline.variables[name].supervision == "full"
+        if required and name not in values:
+            status = "an input" if name in outline.inputs else "supervision: full"
+            raise KeyError(f"'{name}' is missing from the batch ({status})")
+        if required and bool(missing[name].any()):
+            row = int(missing[name].nonzero()[0])
+            raise ValueError(f"'{name}' is missing in row {row}, it must be there in every row")
+    allowed = outline.graphs.partial if partial_only is None else tuple(partial_only)
+    partial = [name for name in outline.graphs.partial if name in values and name in allowed]
+    fixed = {n: v for n, v in values.items() if n not in outline.graphs.partial}
+    return _part(partial, values, fixed, missing, size), size
+
+
+def _part(
+    partial: Sequence[str],
+    values: Mapping[str, Tensor],
+    fixed: Mapping[str, Tensor],
+    missing: Mapping[str, Tensor],
+    size: int,
+) -> list[PatternRows]:
+    if not partial:
+        return [PatternRows(frozenset(), None, fixed)]
+    present = torch.stack([~missing[name] for name in partial], 1).cpu()
+    codes = (present * (2 ** torch.arange(len(partial)))).sum(1)
+    parts = []
+    for code in codes.unique().tolist():
+        observed = [name for i, name in enumerate(partial) if code >> i & 1]
+        rows = (codes == code).nonzero()[:, 0]
+        here = {**fixed, **{name: values[name] for name in observed}}
+        if len(rows) == size:
+            parts.append(PatternRows(frozenset(observed), None, here))
+        else:
+            chosen = {n: v[rows.to(v.device)] for n, v in here.items()}
+            parts.append(PatternRows(frozenset(observed), rows, chosen))
+    return parts
+
+
+def _value(name: str, owner: Variable | InputOutline, given: Any, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Turn one entry of a batch into [B, *event] and a mask [B] of missing rows. Any: whatever torch.as_tensor takes."""
+    value = torch.as_tensor(given)
+    event = owner.event if isinstance(owner, Variable) else owner.shape
+    count = owner.categories
+    if count is not None:
+        shape = event[:-1]
+        whole = not value.is_floating_point() or (tuple(value.shape[1:]) == shape and tuple(value.shape[1:]) != event)
+        if whole and value.dim() >= 1 and tuple(value.shape[1:]) == shape:
+            return _categories(name, value, count, like)
+    if value.dim() == 0 or tuple(value.shape[1:]) != event:
+        wanted = f"[B, {', '.join(map(str, event))}]" if event else "[B]"
+        if count is not None:
+            wanted += f" or integer categories [B{''.join(f', {n}' for n in event[:-1])}]"
+        raise ValueError(f"'{name}' got shape {shape_text(tuple(value.shape))}, wanted {wanted}")
+    value = value.to(like.device, like.dtype)
+    missing = torch.isnan(value.flatten(1)).any(1) if value.dim() > 1 else torch.isnan(value)
+    if isinstance(owner, Variable):
+        _check_support(name, owner, value[~missing])
+    return value, missing
+
+
+def _categories(name: str, value: Tensor, count: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    value = torch.where(torch.isnan(value), -1, value).long() if value.is_floating_point() else value.long()
+    value = value.to(like.device)
+    flat = value.flatten(1) if value.dim() > 1 else value.unsqueeze(1)
+    missing = (flat == -1).any(1)
+    wrong = (flat < -1) | (flat >= count)
+    if bool(wrong.any()):
+        row, place = (int(i) for i in wrong.nonzero()[0])
+        found = int(flat[row, place])
+        raise ValueError(f"'{name}' has category {found} in row {row}, wanted 0 to {count - 1} (−1: missing)")
+    return functional.one_hot(value.clamp(min=0), count).to(like.dtype), missing
+
+
+_RANGES: dict[str, tuple[float, float]] = {
+    "boolean": (0, 1),  # grey values are scored by cross-entropy
+    "unit_interval": (0, 1),
+    "positive": (0, float("inf")),
+    "nonnegative": (0, float("inf")),
+    "nonnegative_integer": (0, float("inf")),
+    "integer_interval": (0, float("inf")),
+    "simplex": (0, 1),
+    "one_hot": (0, 1),
+}
+
+
+def _check_support(name: str, variable: Variable, value: Tensor) -> None:
+    low, high = _RANGES.get(variable.family.support, (float("-inf"), float("inf")))
+    if not value.numel():
+        return
+    least, most = float(value.min()), float(value.max())
+    strict = variable.family.support == "positive"
+    if least < low or most > high or (strict and least <= 0):
+        found = least if least < low or (strict and least <= 0) else most
+        text = f"from {low:g} to {high:g}" if high < float("inf") else f"{'above' if strict else 'at least'} {low:g}"
+        raise ValueError(f"'{name}' has the value {found:g}, wanted values {text} ({variable.family.name})")

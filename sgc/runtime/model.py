@@ -1,0 +1,356 @@
+"""The model: a torch module that holds every network of a spec and executes its plans."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from sgc.derive import derive
+from sgc.errors import suggest
+from sgc.graph import Role
+from sgc.kinds.estimators import ENUMERABLE_BY_DEFAULT, Enumerate
+from sgc.kinds.objectives import OverRate
+from sgc.kinds.schedules import value_at
+from sgc.outline import Outline, outline
+from sgc.plan import Plan
+from sgc.runtime.batch import PatternRows, prepare
+from sgc.runtime.execute import Group, Machine, Settings, Sums, run
+from sgc.runtime.layout import Layout, drawing_from
+from sgc.runtime.modules import DensityModule, FeatureModule, Trunk
+from sgc.spec import Spec
+
+
+class Outcome:
+    """What an objective gives for a batch; everything in nats, rows as in the batch.
+
+    `loss` is the scalar that is minimised, `bound` [B] each row's L̂ for its own pattern (α in, γ not), `terms` the
+    parts of it by node and role [B] (0 for rows whose plan lacks the term), `ess` [B] the effective sample size.
+    """
+
+    def __init__(self, loss: Tensor, bound: Tensor, parts: Sequence[tuple[PatternRows, Sums]]) -> None:
+        self.loss, self.bound = loss, bound
+        self._parts = parts
+
+    def _merge(self, found: Sequence[tuple[PatternRows, Tensor]]) -> Tensor:
+        return merge(found, len(self.bound), self.bound)
+
+    @cached_property
+    def terms(self) -> dict[str, dict[str, Tensor]]:
+        """The parts of the bound, by node and role (generative, recognition, kl, label); for elbo they add up to it."""
+        found: dict[str, dict[str, list[tuple[PatternRows, Tensor]]]] = {}
+        for rows, sums in self._parts:
+            for name, roles in sums.terms().items():
+                for role, term in roles.items():
+                    found.setdefault(name, {}).setdefault(role, []).append((rows, term))
+        return {name: {role: self._merge(parts) for role, parts in roles.items()} for name, roles in found.items()}
+
+    @cached_property
+    def ess(self) -> Tensor:
+        """(Σ m w)² S / Σ m w² of each row, from 1 to the number of samples."""
+        return self._merge([(rows, sums.effective_sample_size().detach()) for rows, sums in self._parts])
+
+
+def merge(found: Sequence[tuple[PatternRows, Tensor]], size: int, like: Tensor) -> Tensor:
+    """Put what was computed for parts of a batch back in the batch's order; rows without a part get 0."""
+    if len(found) == 1 and found[0][0].rows is None:
+        return found[0][1]
+    whole = like.new_zeros((size, *found[0][1].shape[1:]))
+    for rows, part in found:
+        if rows.rows is None:
+            return part
+        whole = whole.index_copy(0, rows.rows.to(whole.device), part)
+    return whole
+
+
+class Model(nn.Module):
+    """A compiled spec. `objective` trains it; `conditional`, `log_prob`, `infer` and `generate` use it."""
+
+    def __init__(self, made: Outline) -> None:
+        super().__init__()
+        self.outline = made
+        self.spec: Spec = made.spec
+        self.validate_args = False
+        self.epoch = 0.0  # where schedules stand; training moves it
+        self.gamma: float | None = None  # what training made of a rate, once the data are known
+        self.rate: float | None = None  # ρ, likewise, for α over the rate
+        trunks: dict[str, Trunk] = {}
+
+        def trunk(owner: Any) -> Trunk | None:  # Any: a density or a feature of the outline
+            stack = owner.stack
+            if stack is None or (stack.split == 0 and not stack.rest) or _is_identity(stack):
+                return None
+            if not owner.trunk:
+                return Trunk(stack)
+            if owner.trunk not in trunks:
+                trunks[owner.trunk] = Trunk(stack)
+            return trunks[owner.trunk]
+
+        self.features = nn.ModuleDict()
+        for name, feature in made.features.items():
+            self.features[key(name)] = FeatureModule(feature, trunk(feature))
+        self.generative = nn.ModuleDict()
+        for name, density in made.generative.items():
+            self.generative[key(name)] = DensityModule(density, made.variables[name], trunk(density))
+        self.recognition = nn.ModuleDict()
+        for name, density in made.recognition.items():
+            self.recognition[key(name)] = DensityModule(density, made.variables[name], trunk(density))
+        self._plans: dict[tuple[frozenset[str], bool, str], Plan] = {}
+        self.exact_graphs = made.graphs.with_estimators(_exact_estimators(made))
+        either = [
+            n
+            for n in made.variables
+            if "enumerate" in (made.graphs.nodes[n].estimator, self.exact_graphs.nodes[n].estimator)
+        ]
+        self.axes = {name: i for i, name in enumerate(either)}
+
+    # what the parts are
+
+    @property
+    def machine(self) -> Machine:
+        """The modules by what they compute."""
+        return Machine(
+            self.outline,
+            {n: _module(self.features, n, FeatureModule) for n in self.outline.features},
+            {n: _module(self.generative, n, DensityModule) for n in self.outline.generative},
+            {n: _module(self.recognition, n, DensityModule) for n in self.outline.recognition},
+        )
+
+    @property
+    def like(self) -> Tensor:
+        """A tensor of the type and on the device that the model computes with."""
+        for parameter in self.parameters():
+            return parameter.detach()
+        return torch.zeros(())
+
+    def plan(self, observed: Collection[str] = (), *, exact: bool = False, bound: str | None = None) -> Plan:
+        """Derive (once) the plan of rows that carry the labels of `observed`; print it, or take its `latex()`.
+
+        exact: with relaxed and averaged nodes enumerated or drawn instead. bound: another bound than the spec's.
+
+        Raises: ValueError where `observed` names a node that is not partially supervised.
+        """
+        wanted = frozenset([observed] if isinstance(observed, str) else observed)
+        words = self.outline.words
+        if bound is not None and bound != words.bound:
+            words = replace(words, bound=bound, weights="normalized", label_term="mean_log", kl="auto")  # type: ignore[arg-type]
+        index = (wanted, exact, words.bound)
+        if index not in self._plans:
+            self._plans[index] = derive(self.exact_graphs if exact else self.outline.graphs, wanted, words)
+        return self._plans[index]
+
+    def settings(self) -> Settings:
+        """Read the numbers of the objective where the schedules stand."""
+        objective = self.spec.objective
+        alpha: dict[str, float] = {}
+        for name in self.outline.graphs.partial:
+            given = objective.alpha_of(name)
+            if isinstance(given, OverRate):
+                alpha[name] = given.over_rate / self.rate if self.rate else given.over_rate
+            else:
+                alpha[name] = value_at(given, self.epoch)
+        return Settings(alpha, value_at(objective.kl_weight, self.epoch))
+
+    # the objective
+
+    def group(self, part: PatternRows, plan: Plan, samples: int) -> Group:
+        """Lay rows of one pattern out for a plan."""
+        size = len(next(iter(part.values.values())))
+        return Group(plan, Layout(self.axes, samples, size), part.values)
+
+    def sums(
+        self, parts: Sequence[PatternRows], *, samples: int | None = None, exact: bool = False, bound: str | None = None
+    ) -> list[Sums]:
+        """Run the plans of parts of a batch in step and give the sums over their particles."""
+        count = self.spec.objective.samples if samples is None else samples
+        groups = [self.group(part, self.plan(part.observed, exact=exact, bound=bound), count) for part in parts]
+        run(self.machine, groups, epoch=self.epoch, validate=self.validate_args)
+        settings = self.settings()
+        return [Sums(group, settings) for group in groups]
+
+    def objective(
+        self,
+        batch: Mapping[str, Any],
+        *,
+        weights: Tensor | None = None,
+        samples: int | None = None,
+        generator: torch.Generator | None = None,
+        exact: bool = False,
+        bound: str | None = None,
+    ) -> Outcome:  # Any: whatever torch.as_tensor takes
+        """Compute the derived objective of each row, for its own pattern of labels.
+
+        loss = −Σ g·bound/B, with g = γ for rows with a label and 1 for the others, or g = `weights` [B].
+
+        batch: by node or input, [B, *event], or [B] integer categories; missing in a row: NaN, or −1. samples: in
+        place of the spec's. generator: where draws come from; the global one if None. exact: enumerate or draw the
+        nodes that are relaxed or averaged while training. bound: in place of the spec's.
+
+        Raises: ValueError or KeyError for a batch that does not fit the model.
+        """
+        parts, size = prepare(self.outline, batch, self.like)
+        with drawing_from(generator):
+            sums = self.sums(parts, samples=samples, exact=exact, bound=bound)
+        each = [(part, s.bound()) for part, s in zip(parts, sums, strict=True)]
+        whole = merge(each, size, each[0][1])
+        settings = self.settings()
+        weighted = whole
+        if settings.kl_weight != 1.0:
+            scaled = [(p, s.bound(settings.kl_weight)) for p, s in zip(parts, sums, strict=True)]
+            weighted = merge(scaled, size, whole)
+        if weights is None:
+            rows = [(p, s.group.like.new_full((s.group.layout.rows,), self.row_weight(p))) for p, s in zip(parts, sums, strict=True)]
+            given = merge(rows, size, whole)
+        else:
+            given = torch.as_tensor(weights).to(whole)
+            if tuple(given.shape) != (size,):
+                raise ValueError(f"weights have shape {list(given.shape)}, wanted [{size}]")
+        loss = -(given * weighted).sum() / size
+        return Outcome(loss, whole, list(zip(parts, sums, strict=True)))
+
+    def row_weight(self, part: PatternRows) -> float:
+        """Return γ for rows with a label, 1 for the others."""
+        if not part.observed:
+            return 1.0
+        if self.gamma is not None:
+            return self.gamma
+        return 1.0 if self.spec.objective.gamma is None else self.spec.objective.gamma
+
+    def forward(self, parts: Sequence[PatternRows], weights: Sequence[float]) -> tuple[Tensor, list[Sums]]:
+        """Compute the loss of one training step: −Σ_k weights_k · (mean bound of part k)'s rows, with their sums.
+
+        parts: prepared rows, one entry a pattern. weights: what a row of each part counts.
+        """
+        sums = self.sums(parts)
+        kl_weight = self.settings().kl_weight
+        total: Tensor | None = None
+        for each, weight in zip(sums, weights, strict=True):
+            part = -weight * each.bound(kl_weight).sum()
+            total = part if total is None else total + part
+        assert total is not None
+        return total, sums
+
+    # one conditional
+
+    def conditional(self, node: str, role: Role, values: Mapping[str, Any]) -> Distribution:  # Any: as for objective
+        """Give p(node | parents) or q(node | parents) at given values: batch shape [B], event the node's.
+
+        Features are computed from the values. Raises: KeyError or ValueError for what is unknown or missing.
+        """
+        module = self._density(node, role)
+        group = self._values(values, module.outline.reads)
+        looks = [group.looks[p] for p in module.outline.parents]
+        layout, rank = group.layout, group.layout.rank
+
+        def rows(value: Tensor, event: int) -> Tensor:
+            leading = (1,) * (rank - 1) + (layout.rows,)
+            whole = value.expand(torch.broadcast_shapes(tuple(value.shape), leading + (1,) * event))
+            return whole.reshape(layout.rows, *whole.shape[rank:])
+
+        variable = module.variable
+        parameters = module.parameters_of([looks], [group.values], rank)[0]
+        family, event = variable.family, variable.event
+        filled = {n: family.fill(n, v, event) for n, v in parameters.items()}
+        laid = {
+            n: rows(v if v.dim() >= rank else v.reshape((1,) * rank + tuple(v.shape)), len(family.parameter_shape(n, event)))
+            for n, v in filled.items()
+        }
+        return family.distribution(laid, event, validate=self.validate_args)
+
+    def log_prob(self, node: str, role: Role, values: Mapping[str, Any]) -> Tensor:  # Any: as for objective
+        """Score the node's own value under one of its conditionals: [B] nats, differentiable.
+
+        values: the node's value and its parents'. Raises: KeyError or ValueError for what is unknown or missing.
+        """
+        distribution = self.conditional(node, role, values)
+        group = self._values(values, [node])
+        value = group.values[node].reshape(group.layout.rows, *self.outline.variables[node].event)
+        return self.outline.variables[node].family.log_prob(distribution, value)
+
+    def _density(self, node: str, role: Role) -> DensityModule:
+        if role not in ("generative", "recognition"):
+            raise ValueError(f"role is 'generative' or 'recognition', got '{role}'")
+        if node not in self.outline.variables:
+            raise KeyError(f"no node named '{node}'; {suggest(node, self.outline.variables)}")
+        if role == "recognition" and node not in self.outline.recognition:
+            raise KeyError(f"'{node}' has no recognition model, it is observed in every row")
+        return _module(getattr(self, role), node, DensityModule)
+
+    def _values(self, values: Mapping[str, Any], wanted: Collection[str]) -> Group:  # Any: as for objective
+        """Lay given values out, with the features that are wanted."""
+        from sgc.runtime.batch import _value
+
+        known = [*self.outline.variables, *self.outline.inputs]
+        for name in values:
+            if name not in known:
+                raise KeyError(f"no node or input named '{name}'; {suggest(name, known)}")
+        laid: dict[str, Tensor] = {}
+        for name, given in values.items():
+            owner = self.outline.variables.get(name) or self.outline.inputs[name]
+            laid[name], missing = _value(name, owner, given, self.like)
+            if bool(missing.any()):
+                raise ValueError(f"'{name}' is missing in row {int(missing.nonzero()[0])}")
+        sizes = {len(v) for v in laid.values()}
+        if len(sizes) > 1:
+            raise ValueError(f"the values have different numbers of rows: {sorted(sizes)}")
+        layout = Layout(self.axes, 1, sizes.pop() if sizes else 1)
+        group = Group(self.plan(()), layout, laid)
+        for name, value in laid.items():
+            group.values[name] = layout.clamp(value)
+            variable = self.outline.variables.get(name)
+            group.looks[name] = group.values[name] if variable is None else variable.family.look(group.values[name])
+        for name in wanted:
+            self._feature(group, name)
+        return group
+
+    def _feature(self, group: Group, name: str) -> None:
+        if name in group.values:
+            return
+        if name not in self.outline.features:
+            raise KeyError(f"the value of '{name}' is missing")
+        module = _module(self.features, name, FeatureModule)
+        for parent in module.outline.parents:
+            self._feature(group, parent)
+        (value,) = module([[group.looks[p] for p in module.outline.parents]], group.layout.rank)
+        group.values[name] = group.looks[name] = value
+
+
+def key(name: str) -> str:
+    """Name a module for a node: torch keeps some words for itself, so that every name gets a mark."""
+    return f"{name}_"
+
+
+def _module(modules: nn.ModuleDict, name: str, kind: Any) -> Any:  # Any: the kind asked for, checked here
+    found = modules[key(name)]
+    assert isinstance(found, kind)
+    return found
+
+
+def _is_identity(stack: Any) -> bool:  # Any: a Stack
+    return stack.split is None and not stack.rest
+
+
+def _exact_estimators(made: Outline) -> dict[str, str]:
+    """Choose for evaluation: a relaxed or averaged node is enumerated where its support is small, else drawn."""
+    chosen: dict[str, str] = {}
+    for name, variable in made.variables.items():
+        if variable.estimator is None or variable.estimator.name in ("pathwise", "enumerate"):
+            continue
+        size = variable.family.support_size(variable.event)
+        if variable.family.pathwise:
+            chosen[name] = "pathwise"
+        elif size is not None and size <= ENUMERABLE_BY_DEFAULT:
+            chosen[name] = Enumerate.name
+        else:
+            chosen[name] = "draw"
+    return chosen
+
+
+def compile_spec(spec: Spec) -> Model:
+    """Compile a spec into a model; no data are needed. Weights are drawn from torch's global generator."""
+    return Model(outline(spec))

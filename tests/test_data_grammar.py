@@ -107,7 +107,7 @@ def transforms(text: str) -> str:
         (f"{{{COLUMNS}, labels: {{y: {{balanced: true}}}}}}", [("labels.y", "way_missing")]),
         (f"{{{COLUMNS}, labels: {{y: {{count: -1}}}}}}", [("labels.y.count", "greater_than_equal")]),
         (f"{{{COLUMNS}, labels: {{y: {{fraction: 2}}}}}}", [("labels.y.fraction", "less_than_equal")]),
-        (f"{{{COLUMNS}, labels: {{y: {{count: 3.5}}}}}}", [("labels.y.count", "int_from_float")]),
+        (f"{{{COLUMNS}, labels: {{y: {{count: 3.5}}}}}}", [("labels.y.count", "int_type")]),
     ],
 )  # fmt: skip
 def test_a_fault_is_one_error_at_its_place(text: str, expected: list[tuple[str, str]]) -> None:

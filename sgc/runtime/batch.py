@@ -46,7 +46,7 @@ def prepare(
         owner: Variable | InputOutline = outline.variables.get(name) or outline.inputs[name]
         if isinstance(owner, Variable) and owner.supervision == "none":
             raise ValueError(f"'{name}' is never observed (supervision: none), it cannot be given")
-        values[name], missing[name] = _value(name, owner, given, like)
+        values[name], missing[name] = row_values(name, owner, given, like)
         rows = len(values[name])
         if size is not None and rows != size:
             raise ValueError(f"'{name}' has {rows} rows, the others have {size}")
@@ -93,7 +93,7 @@ def _part(
     return parts
 
 
-def _value(name: str, owner: Variable | InputOutline, given: Any, like: Tensor) -> tuple[Tensor, Tensor]:
+def row_values(name: str, owner: Variable | InputOutline, given: Any, like: Tensor) -> tuple[Tensor, Tensor]:
     """Turn one entry of a batch into [B, *event] and a mask [B] of missing rows. Any: whatever torch.as_tensor takes."""
     value = torch.as_tensor(given)
     event = owner.event if isinstance(owner, Variable) else owner.shape

@@ -19,10 +19,12 @@ from sgc.kinds.objectives import OverRate
 from sgc.kinds.schedules import value_at
 from sgc.outline import Outline, outline
 from sgc.plan import Plan
-from sgc.runtime.batch import PatternRows, prepare
+from sgc.runtime import generate as ancestral
+from sgc.runtime.batch import PatternRows, prepare, row_values
 from sgc.runtime.execute import Group, Machine, Settings, Sums, run
 from sgc.runtime.layout import Layout, drawing_from
 from sgc.runtime.modules import DensityModule, FeatureModule, Trunk
+from sgc.runtime.posterior import NodePosterior, Posterior
 from sgc.spec import Spec
 
 
@@ -272,6 +274,65 @@ class Model(nn.Module):
         value = group.values[node].reshape(group.layout.rows, *self.outline.variables[node].event)
         return self.outline.variables[node].family.log_prob(distribution, value)
 
+    # what is not observed, and new rows
+
+    @torch.no_grad()
+    def infer(
+        self, batch: Mapping[str, Any], *, samples: int = 64, generator: torch.Generator | None = None
+    ) -> dict[str, NodePosterior]:  # Any: as for objective
+        """Infer every node that is not observed in a row, weighed by p/r: the model's posterior, not q's.
+
+        batch: as for `objective`. Returns, by node, `.mean` [B, *event] (categories as probabilities), `.samples`
+        [S, B, *event] and their normalised `.weights` [S, B]. In rows where a partial node is observed, its mean and
+        samples are what was observed.
+
+        Raises: ValueError or KeyError for a batch that does not fit the model.
+        """
+        parts, size = prepare(self.outline, batch, self.like)
+        with drawing_from(generator):
+            all_sums = self.sums(parts, samples=samples, exact=True, bound="iwae")
+            found: dict[str, list[tuple[PatternRows, NodePosterior]]] = {}
+            for part, sums in zip(parts, all_sums, strict=True):
+                posterior = Posterior(sums, self.outline)
+                chosen, weights = posterior.choose(), posterior.sample_weights()
+                for proposal in sums.plan.proposals:
+                    made = posterior.node(proposal.node, chosen, weights)
+                    found.setdefault(proposal.node, []).append((part, made))
+                for name in sums.plan.observed:
+                    value = part.values[name]
+                    whole = value.expand(samples, *value.shape)
+                    found.setdefault(name, []).append((part, NodePosterior(value, whole, weights)))
+        hidden = {p.node for s in all_sums for p in s.plan.proposals}
+        merged: dict[str, NodePosterior] = {}
+        for name in [n for n in self.outline.variables if n in hidden]:
+            rows = found[name]
+            merged[name] = NodePosterior(
+                merge([(part, each.mean) for part, each in rows], size, rows[0][1].mean),
+                merge([(p, each.samples.transpose(0, 1)) for p, each in rows], size, rows[0][1].mean).transpose(0, 1),
+                merge([(p, each.weights.transpose(0, 1)) for p, each in rows], size, rows[0][1].mean).transpose(0, 1),
+            )
+        return merged
+
+    @torch.no_grad()
+    def generate(
+        self,
+        count: int,
+        given: Mapping[str, Any] | None = None,
+        *,
+        means: Collection[str] = (),
+        generator: torch.Generator | None = None,
+    ) -> dict[str, Tensor]:  # Any: a category, a number, an event or [count, *event]
+        """Sample rows from the generative model, some nodes held: ancestral sampling.
+
+        given: by node or input (inputs must be given): a category (by its name where the spec has `values`), a number,
+        one event, or one for each row. means: nodes that are given by their mean instead of a draw. Returns tensors
+        [count, *event] by name; categories as integers [count].
+
+        Raises: ValueError or KeyError for what is unknown or does not fit.
+        """
+        with drawing_from(generator):
+            return ancestral.generate(self, count, given or {}, means)
+
     def _density(self, node: str, role: Role) -> DensityModule:
         if role not in ("generative", "recognition"):
             raise ValueError(f"role is 'generative' or 'recognition', got '{role}'")
@@ -283,8 +344,6 @@ class Model(nn.Module):
 
     def _values(self, values: Mapping[str, Any], wanted: Collection[str]) -> Group:  # Any: as for objective
         """Lay given values out, with the features that are wanted."""
-        from sgc.runtime.batch import _value
-
         known = [*self.outline.variables, *self.outline.inputs]
         for name in values:
             if name not in known:
@@ -292,7 +351,7 @@ class Model(nn.Module):
         laid: dict[str, Tensor] = {}
         for name, given in values.items():
             owner = self.outline.variables.get(name) or self.outline.inputs[name]
-            laid[name], missing = _value(name, owner, given, self.like)
+            laid[name], missing = row_values(name, owner, given, self.like)
             if bool(missing.any()):
                 raise ValueError(f"'{name}' is missing in row {int(missing.nonzero()[0])}")
         sizes = {len(v) for v in laid.values()}

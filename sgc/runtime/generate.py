@@ -1,0 +1,93 @@
+"""Ancestral sampling in the generative graph, some nodes held."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from sgc.errors import suggest
+from sgc.outline import InputOutline, Variable
+from sgc.runtime.batch import row_values
+from sgc.runtime.execute import Group
+from sgc.runtime.layout import Layout
+from sgc.runtime.modules import DensityModule, FeatureModule
+
+if TYPE_CHECKING:
+    from sgc.runtime.model import Model
+
+
+def held_value(owner: Variable | InputOutline, given: Any, count: int, like: Tensor) -> Tensor:
+    """Spread a held value over the rows: a category by its name in the spec, a number, one event, or [count, *event].
+
+    Any: whatever a user may give. Raises: ValueError for a category that there is not, or a shape that does not fit.
+    """
+    event = owner.event if isinstance(owner, Variable) else owner.shape
+    if owner.values is not None and isinstance(given, str | int | bool) and not isinstance(given, Tensor):
+        if given not in owner.values:
+            names = ", ".join(map(str, owner.values))
+            raise ValueError(f"'{owner.name}' has no category '{given}'; it has {names}")
+        given = owner.values.index(given)
+    value = torch.as_tensor(given)
+    whole = owner.categories is not None and not value.is_floating_point()
+    one = event[:-1] if whole else event
+    if tuple(value.shape) == one:
+        value = value.expand(count, *one)
+    elif not value.dim() and not whole:
+        value = value.expand(count, *event)
+    laid, missing = row_values(owner.name, owner, value, like)
+    if len(laid) != count:
+        raise ValueError(f"'{owner.name}' is held at {len(laid)} values, wanted {count}")
+    if bool(missing.any()):
+        raise ValueError(f"'{owner.name}' is held at a missing value in row {int(missing.nonzero()[0])}")
+    return laid
+
+
+def generate(
+    model: Model, count: int, given: Mapping[str, Any], means: Collection[str]
+) -> dict[str, Tensor]:  # Any: as for held_value
+    """Sample `count` rows; see Model.generate."""
+    outline = model.outline
+    known = [*outline.variables, *outline.inputs]
+    for name in [*given, *means]:
+        if name not in known:
+            raise KeyError(f"no node or input named '{name}'; {suggest(name, known)}")
+    for name in outline.inputs:
+        if name not in given:
+            raise KeyError(f"the input '{name}' must be given")
+    layout = Layout(model.axes, 1, count)
+    group = Group(model.plan(()), layout, {})
+    drawn: dict[str, Tensor] = {}
+    for name in [*outline.inputs, *outline.graphs.order("generative")]:
+        variable = outline.variables.get(name)
+        if name in given:
+            owner = variable or outline.inputs[name]
+            value = held_value(owner, given[name], count, model.like)
+            drawn[name] = value
+        elif name in outline.features:
+            feature = model.features[f"{name}_"]
+            assert isinstance(feature, FeatureModule)
+            (made,) = feature([[group.looks[p] for p in feature.outline.parents]], layout.rank)
+            group.values[name] = group.looks[name] = made
+            continue
+        else:
+            module = model.generative[f"{name}_"]
+            assert isinstance(module, DensityModule) and variable is not None
+            (p,) = module([[group.looks[q] for q in module.outline.parents]], [group.values], layout.rank)
+            leading = layout.drawn(p.batch_shape)
+            spread = p.expand(leading)  # type: ignore[no-untyped-call]
+            laid = spread.sample()
+            mean = variable.family.mean(spread) if name in means else laid
+            drawn[name] = mean.reshape(count, *variable.event)
+            value = laid.reshape(count, *variable.event)
+        group.values[name] = layout.clamp(value)
+        group.looks[name] = group.values[name] if variable is None else variable.family.look(group.values[name])
+    return {name: _category(name, model, value, means) for name, value in drawn.items()}
+
+
+def _category(name: str, model: Model, value: Tensor, means: Collection[str]) -> Tensor:
+    variable = model.outline.variables.get(name)
+    count = variable.categories if variable is not None else model.outline.inputs[name].categories
+    return value if count is None or name in means else value.argmax(-1)

@@ -1,0 +1,210 @@
+"""Rows as tensors, and the two streams that training takes its batches from (the *streams* scheme).
+
+Each step takes B_u unlabelled and B_l labelled rows, uniformly, without replacement within a pass; passes are joined, so
+that no batch is short. What a step takes follows from the seed and the step alone: a resumed run goes on as it would have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from sgc.data.dataset import Rows
+from sgc.outline import Outline
+from sgc.runtime.batch import PatternRows
+
+UNLABELLED, LABELLED, NOISE, VALIDATION = 1, 2, 3, 4  # what a seed is for
+
+
+class TensorRows:
+    """The rows of one split as tensors, and which of their labels are present."""
+
+    def __init__(self, rows: Rows, outline: Outline, like: Tensor) -> None:
+        self.outline, self.like = outline, like
+        self.count = len(rows)
+        self.row_ids = rows.rows
+        self.dynamic = rows.dynamic
+        self.values: dict[str, Tensor] = {}
+        for name, value in rows.values.items():
+            tensor = torch.from_numpy(np.ascontiguousarray(value))
+            self.values[name] = tensor if self.categories(name) is not None else tensor.to(like.dtype)
+        self.partial = [name for name in outline.graphs.partial if name in self.values]
+        self.codes = np.zeros(self.count, dtype=np.int64)
+        for i, name in enumerate(self.partial):
+            self.codes |= self.present(name).astype(np.int64) << i
+
+    def categories(self, name: str) -> int | None:
+        owner = self.outline.variables.get(name) or self.outline.inputs[name]
+        return owner.categories
+
+    def present(self, name: str) -> np.ndarray:
+        """Tell for each row whether it carries the label of a partial node: [N] booleans."""
+        flat = self.values[name].reshape(self.count, -1)
+        missing = (flat == -1).any(1) if self.categories(name) is not None else torch.isnan(flat).any(1)
+        return np.asarray(~missing.numpy())
+
+    def observed(self, code: int) -> frozenset[str]:
+        """Name the labels that a code stands for."""
+        return frozenset(name for i, name in enumerate(self.partial) if code >> i & 1)
+
+    def part(self, index: np.ndarray, observed: frozenset[str], places: Tensor | None = None) -> PatternRows:
+        """Take rows as one pattern, their other labels left out; dynamic values are drawn from torch's generator."""
+        chosen = torch.from_numpy(index)
+        values: dict[str, Tensor] = {}
+        for name, whole in self.values.items():
+            if name in self.partial and name not in observed:
+                continue
+            value = whole.index_select(0, chosen)
+            count = self.categories(name)
+            if count is not None:
+                value = functional.one_hot(value, count)
+            value = value.to(self.like.device, self.like.dtype, non_blocking=True)
+            if name in self.dynamic:
+                value = torch.bernoulli(value)
+            values[name] = value
+        return PatternRows(observed, places, values)
+
+    def parts(self, index: np.ndarray) -> list[PatternRows]:
+        """Take rows by the patterns of the labels they carry."""
+        codes = self.codes[index]
+        found = []
+        for code in np.unique(codes):
+            places = np.flatnonzero(codes == code)
+            whole = len(places) == len(index)
+            found.append(self.part(index[places], self.observed(int(code)), None if whole else torch.from_numpy(places)))
+        return found
+
+    def chunks(self, size: int) -> Iterator[np.ndarray]:
+        """Give all rows in order, so many at a time."""
+        for start in range(0, self.count, size):
+            yield np.arange(start, min(start + size, self.count))
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Rows in an endless sequence of passes, each a new permutation that follows from the seed."""
+
+    rows: np.ndarray  # places in the training rows
+    size: int  # rows a step
+    seed: int
+    purpose: int
+
+    def take(self, step: int) -> np.ndarray:
+        """Give the rows of one step, counted from 0."""
+        count = len(self.rows)
+        start, stop = step * self.size, (step + 1) * self.size
+        taken = []
+        for number in range(start // count, (stop - 1) // count + 1):
+            order = _permutation(self.seed, self.purpose, number, count)
+            low, high = max(start - number * count, 0), min(stop - number * count, count)
+            taken.append(order[low:high])
+        return self.rows[np.concatenate(taken)]
+
+
+_LAST: dict[tuple[int, int], tuple[int, int, np.ndarray]] = {}  # the pass each stream is in, so as not to shuffle anew
+
+
+def _permutation(seed: int, purpose: int, number: int, count: int) -> np.ndarray:
+    known = _LAST.get((seed, purpose))
+    if known is None or known[:2] != (number, count):
+        order = np.random.default_rng([seed, purpose, number]).permutation(count)
+        known = _LAST[seed, purpose] = (number, count, order)
+    return known[2]
+
+
+@dataclass(frozen=True)
+class Rates:
+    """How labelled rows weigh: γ of each, and ρ = γM / (N + γM), their share of the effective rows."""
+
+    gamma: float
+    rate: float
+
+
+def rates(unlabelled: int, labelled: int, gamma: float | None, rate: float | None) -> Rates:
+    """Work out γ and ρ from the one that is given, once the data are known.
+
+    Raises: ValueError where a rate was asked for and one of the streams has no rows.
+
+    >>> rates(900, 100, 1.0, None).rate
+    0.1
+    """
+    if rate is not None:
+        if not labelled:
+            raise ValueError(f"objective.supervision_rate is {rate:g}, but no row carries a label")
+        if not unlabelled:
+            raise ValueError(f"objective.supervision_rate is {rate:g}, but every row carries a label: leave it out")
+        return Rates(rate * unlabelled / ((1 - rate) * labelled), rate)
+    weight = 1.0 if gamma is None else gamma
+    total = unlabelled + weight * labelled
+    if total == 0:
+        raise ValueError("no row counts: there are no unlabelled rows, and gamma is 0 or there are no labelled ones")
+    return Rates(weight, weight * labelled / total)
+
+
+class Streams:
+    """The batches of a run: for each step the parts of both streams and what a row of each part counts."""
+
+    def __init__(
+        self,
+        rows: TensorRows,
+        *,
+        batch: tuple[int, int],
+        gamma: float | None,
+        rate: float | None,
+        seed: int,
+        also_unlabelled: bool = False,
+        supervised: bool = False,
+    ) -> None:
+        self.data, self.seed = rows, seed
+        bare = np.flatnonzero(rows.codes == 0)
+        labelled = np.flatnonzero(rows.codes != 0)
+        unlabelled = np.arange(rows.count) if also_unlabelled else bare
+        self.rates = rates(len(unlabelled), len(labelled), gamma, rate)
+        self.counts = (len(unlabelled), len(labelled))
+        sizes = (batch[0], batch[1])
+        use_bare = self.rates.rate < 1 and len(unlabelled) > 0 and not supervised
+        use_labelled = self.rates.rate > 0 and len(labelled) > 0
+        if supervised and not len(labelled):
+            raise ValueError("the supervised bound needs labelled rows, and no row carries a label")
+        self.unlabelled = Stream(unlabelled, sizes[0], seed, UNLABELLED) if use_bare else None
+        self.labelled = Stream(labelled, sizes[1], seed, LABELLED) if use_labelled or supervised else None
+        self.supervised = supervised
+        longest = len(unlabelled) / sizes[0] if len(unlabelled) else len(labelled) / sizes[1]
+        self.steps = max(1, int(np.ceil(longest)))  # an epoch is one pass over the unlabelled rows
+
+    def take(self, step: int) -> tuple[list[PatternRows], list[float]]:
+        """Give the parts of one step and the weight of a row in each; loss = −Σ weight · bound."""
+        parts: list[PatternRows] = []
+        weights: list[float] = []
+        rate = 1.0 if self.supervised else self.rates.rate
+        if self.unlabelled is not None:
+            index = self.unlabelled.take(step)
+            parts.append(self.data.part(index, frozenset()))
+            weights.append((1 - rate) / len(index))
+        if self.labelled is not None:
+            index = self.labelled.take(step)
+            for part in self.data.parts(index):
+                parts.append(part)
+                weights.append(rate / len(index))
+        return parts, weights
+
+
+def seed_for(seed: int, purpose: int, number: int = 0) -> int:
+    """Give the seed of torch's generator for one step of one purpose."""
+    return int(np.random.SeedSequence([seed, purpose, number]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def batch_sizes(given: object) -> tuple[int, int]:
+    """Read rows a step of the unlabelled and the labelled stream; one number is for both."""
+    if isinstance(given, int):
+        return given, given
+    unlabelled, labelled = getattr(given, "unlabelled", None), getattr(given, "labelled", None)
+    assert isinstance(unlabelled, int) and isinstance(labelled, int)
+    return unlabelled, labelled
+
+

@@ -1,0 +1,42 @@
+"""The real files, where they are: MNIST as its publishers count it, and as the specs use it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from data_files import CLASS, opened
+
+from sgc.data import Variable
+
+FOLDER = Path(os.environ.get("SGC_DATA") or Path(__file__).parents[2] / "shared" / "data")
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif(not (FOLDER / "mnist").is_dir(), reason="MNIST is not under $SGC_DATA"),
+]
+
+TRAIN = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+TEST = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+
+
+def test_mnist(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SGC_DATA", str(FOLDER))
+    text = (
+        "{source: idx, root: mnist, columns: {x: {column: image, transforms: [{divide: 255}, {binarize: dynamic}]}, "
+        "y: {column: label}}, split: {validation: 10000}, labels: {y: {count: 100, balanced: true}}}"
+    )
+    data = opened(text, Variable("x", (1, 28, 28), support="boolean"), CLASS)
+    assert (len(data.train), len(data.validation), len(data.test)) == (50000, 10000, 10000)
+    assert np.bincount(data.test.values["y"]).tolist() == TEST
+    assert np.bincount(data.train.values["y"] + 1).tolist() == [49900, *([10] * 10)]
+    assert (np.bincount(data.validation.values["y"]) < TRAIN).all()
+    assert data.test.values["y"][:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
+    first = {0: 5, 1: 0, 2: 4, 3: 1, 4: 9, 5: 2, 6: 1, 7: 3, 8: 1, 9: 4}
+    seen = {
+        row: label for row, label in zip(data.validation.rows, data.validation.values["y"], strict=True) if row < 10
+    }
+    assert all(first[row] == label for row, label in seen.items())
+    assert data.train.values["x"].max() == 1

@@ -7,13 +7,20 @@ from typing import TYPE_CHECKING
 from sgc.errors import DataError, Fault, RunError, SpecError, UsageError
 
 if TYPE_CHECKING:
-    from sgc.load import load
+    from sgc.loading import load
+    from sgc.runs import open_run as open
     from sgc.runtime.model import compile_spec as compile
+    from sgc.training import train
 
 __version__ = "0.1.0"
-__all__ = ["DataError", "Fault", "RunError", "SpecError", "UsageError", "compile", "load"]
+__all__ = ["DataError", "Fault", "RunError", "SpecError", "UsageError", "compile", "load", "open", "train"]
 
-_WHERE = {"load": ("sgc.load", "load"), "compile": ("sgc.runtime.model", "compile_spec")}
+_WHERE = {
+    "load": ("sgc.loading", "load"),
+    "compile": ("sgc.runtime.model", "compile_spec"),
+    "train": ("sgc.training", "train"),
+    "open": ("sgc.runs", "open_run"),
+}
 
 
 def __getattr__(name: str) -> object:

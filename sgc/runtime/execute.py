@@ -185,6 +185,7 @@ class Sums:
         self.varying = {name: group.weights[name] for name in varying}
         self.normalised = bool(varying) and self.words.bound == "elbo" and self.words.weights == "normalized"
         self.latent = {p.node for p in self.plan.proposals}
+        self.last_bound = group.like.new_zeros(group.layout.rows)  # as it went into the loss; for the run's log
 
     def eliminate(self, pairs: Sequence[Pair]) -> Eliminated:
         return eliminate([*self.masses, *pairs], self.plan.elimination, self.group.layout, self.group.like)

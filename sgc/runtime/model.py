@@ -232,7 +232,8 @@ class Model(nn.Module):
         kl_weight = self.settings().kl_weight
         total: Tensor | None = None
         for each, weight in zip(sums, weights, strict=True):
-            part = -weight * each.bound(kl_weight).sum()
+            each.last_bound = each.bound(kl_weight)
+            part = -weight * each.last_bound.sum()
             total = part if total is None else total + part
         assert total is not None
         return total, sums

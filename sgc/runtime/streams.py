@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -106,15 +107,9 @@ class Stream:
         return self.rows[np.concatenate(taken)]
 
 
-_LAST: dict[tuple[int, int], tuple[int, int, np.ndarray]] = {}  # the pass each stream is in, so as not to shuffle anew
-
-
+@lru_cache(maxsize=8)
 def _permutation(seed: int, purpose: int, number: int, count: int) -> np.ndarray:
-    known = _LAST.get((seed, purpose))
-    if known is None or known[:2] != (number, count):
-        order = np.random.default_rng([seed, purpose, number]).permutation(count)
-        known = _LAST[seed, purpose] = (number, count, order)
-    return known[2]
+    return np.random.default_rng([seed, purpose, number]).permutation(count)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,193 @@
+"""Measuring a model on rows with known labels: bounds, errors from q and from the weighted posterior, log p(x)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sgc.runtime.batch import PatternRows
+from sgc.runtime.model import Model
+from sgc.runtime.posterior import Posterior
+from sgc.runtime.streams import VALIDATION, TensorRows, seed_for
+
+ROWS = 1000  # rows a pass, before samples and categories multiply them
+
+
+@dataclass(frozen=True)
+class Validation:
+    """The mean bound of rows without their labels, and the error of each labelled node from q."""
+
+    bound: float
+    errors: dict[str, float]
+
+
+@torch.no_grad()
+def validate(model: Model, rows: TensorRows, seed: int) -> Validation:
+    """Measure the bound without labels; the labels only report. The same draws at every call."""
+    supervised = model.spec.objective.bound == "supervised"
+    bounds: list[Tensor] = []
+    means: dict[str, list[Tensor]] = {}
+    with torch.random.fork_rng():
+        torch.manual_seed(seed_for(seed, VALIDATION))
+        for index in rows.chunks(ROWS):
+            part = rows.part(index, frozenset())
+            (sums,) = model.sums([part], exact=True, bound="elbo" if supervised else None)
+            bounds.append(sums.bound())
+            posterior = Posterior(sums, model.outline)
+            for name in rows.partial:
+                means.setdefault(name, []).append(posterior.mean(name, weighted=False))
+    errors = {}
+    for name, found in means.items():
+        error = score(model, name, torch.cat(found), rows, "")
+        if error is not None:
+            errors[name] = error.value
+    return Validation(float(torch.cat(bounds).mean()), errors)
+
+
+@dataclass(frozen=True)
+class Error:
+    """The error of one node: in which measure, over how many labelled rows, and its standard error over them."""
+
+    measure: str
+    value: float
+    rows: int
+    standard_error: float
+    more: dict[str, float] = field(default_factory=dict)
+
+
+def score(model: Model, name: str, predicted: Tensor, rows: TensorRows, measure: str) -> Error | None:
+    """Score predictions [N, *event] against the labels that rows carry; None where none does.
+
+    measure: error (share of wrong categories), rmse, mae, angle (degrees between directions); empty: error for
+    categories and Bernoulli values, rmse for the rest.
+    """
+    present = torch.from_numpy(rows.present(name))
+    count = int(present.sum())
+    if not count:
+        return None
+    truth = rows.values[name][present]
+    guess = predicted.cpu()[present]
+    variable = model.outline.variables[name]
+    discrete = variable.categories is not None or variable.family.support == "boolean"
+    kind = measure or ("error" if discrete else "rmse")
+    each, more = _distances(kind, guess, truth, variable.categories)
+    value = float(each.mean())
+    spread = float(each.std(unbiased=True)) / math.sqrt(count) if count > 1 else math.nan
+    if kind == "rmse":
+        value, spread = math.sqrt(value), spread / (2 * math.sqrt(value)) if value else 0.0
+    return Error(kind, value, count, spread, {**more, **({"share_of_180": value / 180} if kind == "angle" else {})})
+
+
+def _distances(kind: str, guess: Tensor, truth: Tensor, categories: int | None) -> tuple[Tensor, dict[str, float]]:
+    if kind == "error":
+        if categories is not None:
+            wrong = guess.argmax(-1) != truth
+        else:
+            wrong = guess.round() != truth.round()
+        return wrong.reshape(len(wrong), -1).double().mean(1), {}
+    if categories is not None:
+        truth = torch.nn.functional.one_hot(truth, categories)
+    flat, wanted = guess.reshape(len(guess), -1).double(), truth.reshape(len(truth), -1).double()
+    if kind == "angle":
+        cosine = torch.nn.functional.cosine_similarity(flat, wanted, dim=1)
+        return cosine.clamp(-1, 1).arccos() * 180 / math.pi, {}
+    return ((flat - wanted).abs() if kind == "mae" else (flat - wanted) ** 2).mean(1), {}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model is worth on a split: errors by node from q and from the weighted posterior, bound, log p(x)."""
+
+    rows: int
+    samples: int
+    from_q: dict[str, Error]
+    from_posterior: dict[str, Error]
+    elbo: float
+    elbo_error: float
+    log_evidence: float
+    log_evidence_error: float
+    effective_samples: float
+
+    def plain(self) -> dict[str, Any]:  # Any: what JSON can say
+        """Give it as plain data."""
+
+        def errors(found: Mapping[str, Error]) -> dict[str, Any]:  # Any: what JSON can say
+            return {
+                name: {each.measure: each.value, "standard_error": each.standard_error, "rows": each.rows, **each.more}
+                for name, each in found.items()
+            }
+
+        return {
+            "rows": self.rows,
+            "samples": self.samples,
+            "q": errors(self.from_q),
+            "posterior": errors(self.from_posterior),
+            "elbo": self.elbo,
+            "elbo_standard_error": self.elbo_error,
+            "log_p": self.log_evidence,
+            "log_p_standard_error": self.log_evidence_error,
+            "effective_samples": self.effective_samples,
+        }
+
+
+@torch.no_grad()
+def evaluate(
+    model: Model, rows: TensorRows, samples: int, seed: int, metrics: Mapping[str, str], watch: Any = None
+) -> Evaluation:  # Any: told after each pass how many rows are done
+    """Measure a model on rows without showing it their labels.
+
+    The ELBO is Eq. (8) without labels at one sample a row, log p(x) importance-sampled with `samples`; both are means
+    over rows, in nats.
+    """
+    direct: dict[str, list[Tensor]] = {}
+    weighted: dict[str, list[Tensor]] = {}
+    elbo: list[Tensor] = []
+    evidence: list[Tensor] = []
+    effective: list[Tensor] = []
+    size = chunk_rows(model, samples)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed_for(seed, VALIDATION, 1))
+        for index in rows.chunks(size):
+            part: PatternRows = rows.part(index, frozenset())
+            (bound,) = model.sums([part], exact=True, bound="elbo", samples=1)
+            elbo.append(bound.bound())
+            (sums,) = model.sums([part], exact=True, bound="iwae", samples=samples)
+            posterior = Posterior(sums, model.outline)
+            evidence.append(posterior.log_evidence)
+            effective.append(sums.effective_sample_size())
+            for name in rows.partial:
+                direct.setdefault(name, []).append(posterior.mean(name, weighted=False))
+                weighted.setdefault(name, []).append(posterior.mean(name, weighted=True))
+            if watch is not None:
+                watch(int(index[-1]) + 1)
+
+    def errors(found: Mapping[str, Sequence[Tensor]]) -> dict[str, Error]:
+        scored = {n: score(model, n, torch.cat(list(f)), rows, metrics.get(n, "")) for n, f in found.items()}
+        return {name: each for name, each in scored.items() if each is not None}
+
+    bounds, logs = torch.cat(elbo), torch.cat(evidence)
+    return Evaluation(
+        rows=rows.count,
+        samples=samples,
+        from_q=errors(direct),
+        from_posterior=errors(weighted),
+        elbo=float(bounds.mean()),
+        elbo_error=float(bounds.std()) / math.sqrt(len(bounds)) if len(bounds) > 1 else math.nan,
+        log_evidence=float(logs.mean()),
+        log_evidence_error=float(logs.std()) / math.sqrt(len(logs)) if len(logs) > 1 else math.nan,
+        effective_samples=float(torch.cat(effective).mean()),
+    )
+
+
+def chunk_rows(model: Model, samples: int) -> int:
+    """Choose how many rows to take at a time, so that all particles of a pass fit in memory easily."""
+    particles = samples
+    for name in model.axes:
+        variable = model.outline.variables[name]
+        particles *= max(1, min(variable.family.support_size(variable.event) or 1, 64))
+    return max(1, min(ROWS, 60_000 // particles))

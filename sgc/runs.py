@@ -1,0 +1,243 @@
+"""The run folder: what is in it, and how each file is written so that a kill at any moment leaves it whole.
+
+    spec.yaml           the resolved spec, every default written out
+    run.json            versions, seed, rates, where the data are looked for, whether the run is finished
+    metrics.jsonl       a line an epoch
+    last.safetensors    the weights after the last epoch; best.safetensors those of the best validation bound
+    training.pt         weights, optimiser and place in the run, in one file: what `--resume` reads
+    columns.json        what transforms learned from the training rows
+    labels.npz          the row ids whose label was kept, by node
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+import sgc
+from sgc.data.encoder import Encoder
+from sgc.errors import UsageError
+from sgc.loading import load
+from sgc.runtime.model import Model, compile_spec
+from sgc.spec import Spec
+
+Plain = Any  # what JSON can say
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that it is either as before or complete."""
+    part = path.with_name(path.name + ".part")
+    with part.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(part, path)
+
+
+def spec_yaml(spec: Spec) -> str:
+    """Write a resolved spec as YAML that loads to the same spec."""
+    return yaml.safe_dump(spec.plain(), sort_keys=False, allow_unicode=True, width=100)
+
+
+class RunFolder:
+    """One run on disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def spec_path(self) -> Path:
+        return self.path / "spec.yaml"
+
+    @property
+    def state_path(self) -> Path:
+        return self.path / "training.pt"
+
+    @property
+    def metrics_path(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    def weights_path(self, checkpoint: str) -> Path:
+        return self.path / f"{checkpoint}.safetensors"
+
+    def exists(self) -> bool:
+        """Tell whether the folder holds a run, finished or not."""
+        return self.spec_path.exists() or self.state_path.exists() or self.weights_path("last").exists()
+
+    # starting
+
+    def start(self, spec: Spec, info: Mapping[str, Plain]) -> None:
+        """Write what is known before the first step; older files of a run go first."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        for name in ("training.pt", "last.safetensors", "best.safetensors", "metrics.jsonl", "run.json"):
+            (self.path / name).unlink(missing_ok=True)
+        write_whole(self.spec_path, spec_yaml(spec).encode())
+        versions = {"sgc": sgc.__version__, "torch": torch.__version__, "numpy": np.__version__}
+        versions["python"] = platform.python_version()
+        self.write_info({"versions": versions, "platform": platform.platform(), **info, "finished": False})
+
+    def write_info(self, info: Mapping[str, Plain]) -> None:
+        write_whole(self.path / "run.json", json.dumps(info, indent=2).encode())
+
+    def info(self) -> dict[str, Plain]:
+        """Read run.json. Raises: UsageError."""
+        path = self.path / "run.json"
+        try:
+            found: dict[str, Plain] = json.loads(path.read_text())
+        except (OSError, ValueError) as problem:
+            raise UsageError(f"{path}: cannot be read as the record of a run ({problem})") from None
+        if not isinstance(found, dict):
+            raise UsageError(f"{path}: not the record of a run")
+        return found
+
+    def finish(self) -> None:
+        self.write_info({**self.info(), "finished": True})
+
+    def write_data(self, encoders: Mapping[str, Encoder], labelled: Mapping[str, np.ndarray]) -> None:
+        """Keep what transforms learned and which labels were kept."""
+        columns = {name: encoder.state() for name, encoder in encoders.items()}
+        write_whole(self.path / "columns.json", json.dumps(columns).encode())
+        part = self.path / "labels.part.npz"
+        np.savez(part, **{name: rows for name, rows in labelled.items()})
+        os.replace(part, self.path / "labels.npz")
+
+    def encoders(self) -> dict[str, Encoder]:
+        """Read what transforms learned. Raises: UsageError."""
+        path = self.path / "columns.json"
+        try:
+            return {name: Encoder.from_state(state) for name, state in json.loads(path.read_text()).items()}
+        except (OSError, ValueError, KeyError, TypeError) as problem:
+            raise UsageError(f"{path}: cannot be read ({problem})") from None
+
+    def labelled_rows(self) -> dict[str, np.ndarray]:
+        """Read which rows kept their label, by node."""
+        with np.load(self.path / "labels.npz", allow_pickle=False) as found:
+            return {name: found[name] for name in found.files}
+
+    # metrics
+
+    def append_metrics(self, line: Mapping[str, Plain]) -> None:
+        with self.metrics_path.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def trim_metrics(self, epoch: int) -> None:
+        """Drop the lines of epochs that a resumed run will do again."""
+        if self.metrics_path.exists():
+            kept = [line for line in self.metrics() if line["epoch"] <= epoch]
+            write_whole(self.metrics_path, "".join(json.dumps(line) + "\n" for line in kept).encode())
+
+    def metrics(self) -> list[dict[str, Plain]]:
+        """Read the lines of metrics.jsonl; one cut short by a kill is left out."""
+        found = []
+        for line in self.metrics_path.read_text().splitlines() if self.metrics_path.exists() else []:
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                continue
+        return found
+
+    # weights
+
+    def write_weights(self, checkpoint: str, model: Model, info: Mapping[str, str]) -> None:
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in own_state(model).items()}
+        write_whole(self.weights_path(checkpoint), save_tensors(tensors, metadata=dict(info)))
+
+    def write_state(self, state: Mapping[str, Plain]) -> None:
+        import io
+
+        buffer = io.BytesIO()
+        torch.save(dict(state), buffer)
+        write_whole(self.state_path, buffer.getvalue())
+
+    def state(self) -> dict[str, Plain]:
+        """Read the training state; nothing in it can run code. Raises: UsageError."""
+        try:
+            found: dict[str, Plain] = torch.load(self.state_path, map_location="cpu", weights_only=True)
+        except Exception as problem:  # torch raises many kinds for a file that is not its own
+            raise UsageError(f"{self.state_path}: not a training state of sgc ({type(problem).__name__})") from None
+        return found
+
+
+def own_state(model: Model) -> dict[str, Tensor]:
+    """Give a model's tensors by name, one that several modules share only once."""
+    seen: set[int] = set()
+    found: dict[str, Tensor] = {}
+    for name, tensor in model.state_dict().items():
+        if tensor.data_ptr() in seen and tensor.numel():
+            continue
+        seen.add(tensor.data_ptr())
+        found[name] = tensor
+    return found
+
+
+def open_run(path: str | Path, checkpoint: str = "best") -> Model:
+    """Open a trained model, in evaluation mode.
+
+    path: a run folder. checkpoint: `best`, by validation bound, or `last`.
+
+    Raises: UsageError where there is no run, or its weights do not fit its spec.
+    """
+    folder = RunFolder(Path(path))
+    if not folder.spec_path.exists():
+        what = "is not a run folder: it holds no spec.yaml" if folder.path.exists() else "no such folder"
+        raise UsageError(f"{folder.path}: {what}")
+    spec = load(folder.spec_path)
+    weights = folder.weights_path(checkpoint)
+    if checkpoint not in ("best", "last"):
+        raise UsageError(f"unknown checkpoint '{checkpoint}': best or last")
+    if not weights.exists():
+        raise UsageError(f"{weights}: no such file; the run has not finished an epoch")
+    with torch.random.fork_rng(devices=[]):
+        model = compile_spec(spec)
+    if spec.train.precision == "64-true":
+        model = model.double()
+    fit_weights(model, weights)
+    return model.eval()
+
+
+def fit_weights(model: Model, path: Path) -> None:
+    """Load weights into a model. Raises: UsageError, with the first names that differ."""
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            info = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except (SafetensorError, OSError) as problem:
+        raise UsageError(f"{path}: not a weights file ({problem})") from None
+    wanted = own_state(model)
+    lacks = [name for name in wanted if name not in tensors]
+    more = [name for name in tensors if name not in wanted]
+    if lacks or more:
+        text = "; ".join(
+            f"{word} {', '.join(names[:3])}{', …' if len(names) > 3 else ''}"
+            for word, names in (("lacks", lacks), ("has besides", more))
+            if names
+        )
+        raise UsageError(f"{path}: the weights do not fit the spec: the file {text}")
+    for name, tensor in wanted.items():
+        if tuple(tensor.shape) != tuple(tensors[name].shape):
+            got, want = list(tensors[name].shape), list(tensor.shape)
+            raise UsageError(f"{path}: the weights do not fit the spec: '{name}' has shape {got}, wanted {want}")
+    with torch.no_grad():
+        for name, tensor in wanted.items():
+            tensor.copy_(tensors[name])
+    model.epoch = _number(info.get("epoch"), 0.0) or 0.0
+    model.gamma = _number(info.get("gamma"), None)
+    model.rate = _number(info.get("rate"), None)
+
+
+def _number(text: str | None, otherwise: float | None) -> float | None:
+    try:
+        return otherwise if text is None else float(text)
+    except ValueError:
+        return otherwise

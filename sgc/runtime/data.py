@@ -1,0 +1,42 @@
+"""The bridge between a model and its data: what the data layer needs to know of each variable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sgc.data.dataset import DataSet, open_dataset
+from sgc.data.encoder import Encoder
+from sgc.data.variables import Variable
+from sgc.outline import Outline
+
+
+def data_variables(outline: Outline) -> dict[str, Variable]:
+    """Describe the observed nodes and the inputs of a model to the data layer."""
+    found: dict[str, Variable] = {}
+    for name, each in outline.variables.items():
+        if each.supervision == "none":
+            continue
+        upper = each.family.setting("total_count") if "total_count" in each.family.options else None
+        found[name] = Variable(
+            name=name,
+            shape=each.event[:-1] if each.categories is not None else each.event,
+            categories=each.categories,
+            values=each.values,
+            support=each.family.support,
+            upper=upper,
+            supervision=each.supervision,
+        )
+    for name, made in outline.inputs.items():
+        shape = made.shape[:-1] if made.categories is not None else made.shape
+        found[name] = Variable(name, shape, made.categories, made.values, supervision="input")
+    return found
+
+
+def open_data(
+    outline: Outline, beside: Path, arrays: Any = None, fitted: dict[str, Encoder] | None = None
+) -> DataSet:  # Any: a mapping to arrays, or a data frame
+    """Open the data of a model's spec, or arrays in their place. Raises: DataError."""
+    spec = outline.spec
+    variables = data_variables(outline)
+    return open_dataset(spec.data, variables, beside=beside, seed=spec.train.seed, arrays=arrays, fitted=fitted)

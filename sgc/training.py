@@ -1,0 +1,414 @@
+"""Training: the *streams* scheme with the expected gradient of Eq. (2), validation, checkpoints, resumption.
+
+Whatever a step draws follows from the seed and the step alone, so that a run that was stopped anywhere goes on to
+exactly the result of one that was not.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from sgc.data.dataset import DataSet
+from sgc.errors import RunError, UsageError
+from sgc.kinds.schedules import value_at
+from sgc.measure import validate
+from sgc.outline import Outline, outline
+from sgc.runs import RunFolder, own_state
+from sgc.runtime.data import open_data
+from sgc.runtime.execute import Sums, check_finite
+from sgc.runtime.model import Model
+from sgc.runtime.streams import NOISE, Rates, Streams, TensorRows, batch_sizes, seed_for
+from sgc.spec import Optimizer, Spec
+
+
+class Interrupted(Exception):
+    """The run was asked to stop, and its checkpoint is written."""
+
+
+class Watcher(Protocol):
+    """Whoever is told how a run goes: the terminal, or nobody."""
+
+    def step(self, epoch: int, step: int, steps: int, bound: float) -> None: ...
+
+    def epoch(self, line: Mapping[str, Any]) -> None: ...  # Any: a line of metrics.jsonl
+
+
+class Silent:
+    """A watcher that says nothing."""
+
+    def step(self, epoch: int, step: int, steps: int, bound: float) -> None:
+        """Take note of a step."""
+
+    def epoch(self, line: Mapping[str, Any]) -> None:  # Any: a line of metrics.jsonl
+        """Take note of an epoch."""
+
+
+@dataclass
+class Run:
+    """A run that was trained: its folder, its model with the best weights, its metrics by epoch."""
+
+    folder: Path
+    model: Model
+    metrics: list[dict[str, Any]] = field(default_factory=list)  # Any: what JSON can say
+
+
+def train(
+    spec: Spec,
+    data: Any = None,  # Any: a mapping to arrays, or a data frame
+    *,
+    output: str | Path | None = None,
+    resume: bool = False,
+    force: bool = False,
+    beside: str | Path | None = None,
+    watcher: Watcher | None = None,
+    debug: bool = False,
+) -> Run:
+    """Train a model and keep the run in a folder.
+
+    data: arrays by node, or a data frame, in place of the spec's own. output: the run folder, `runs/NAME` if None.
+    resume: go on where the run in the folder stopped. force: start over in a folder that holds a run. beside: where
+    files that the spec names are looked for. debug: validate the arguments of every distribution.
+
+    Raises: DataError, UsageError, RunError (a term that is not finite), Interrupted (stopped, with its checkpoint).
+    """
+    folder = RunFolder(Path(output) if output is not None else Path("runs") / spec.name)
+    state = _claim(folder, spec, resume=resume, force=force)
+    made = outline(spec)
+    dataset = open_data(made, Path(beside) if beside is not None else Path.cwd(), data)
+    trainer = Trainer(made, dataset, folder, watcher or Silent(), debug=debug)
+    if state is None:
+        place = str(Path(beside).resolve()) if beside is not None else str(Path.cwd())
+        info = {"seed": spec.train.seed, "gamma": trainer.rates.gamma, "rate": trainer.rates.rate}
+        info |= {"alpha": trainer.model.settings().alpha, "beside": place, "data": "arrays" if data is not None else "spec"}
+        info |= {"rows": dict(zip(("unlabelled", "labelled"), trainer.streams.counts, strict=True))}
+        folder.start(spec, info)
+        folder.write_data(dataset.encoders, dataset.labelled_rows)
+    else:
+        trainer.restore(state)
+        folder.trim_metrics(trainer.epoch)
+    trainer.train()
+    return Run(folder.path, trainer.best_model(), folder.metrics())
+
+
+def _claim(folder: RunFolder, spec: Spec, *, resume: bool, force: bool) -> dict[str, Any] | None:  # Any: a torch state
+    """See whether the folder may be written to; give the state to go on from, None to start anew."""
+    if folder.path.exists() and not folder.path.is_dir():
+        raise UsageError(f"{folder.path}: is a file, wanted a folder for the run")
+    if force or not folder.exists():
+        return None
+    if not resume:
+        finished = (folder.path / "run.json").exists() and folder.info().get("finished")
+        more = "--force starts over" if finished else "--resume goes on, --force starts over"
+        raise UsageError(f"{folder.path}: holds a {'finished' if finished else 'unfinished'} run; {more}")
+    from sgc.loading import load
+
+    before = load(folder.spec_path).plain() if folder.spec_path.exists() else spec.plain()
+    if before != spec.plain():
+        keys = difference(before, spec.plain())
+        raise UsageError(f"{folder.path}: holds a run of another spec, which differs at {', '.join(keys[:3])}")
+    return folder.state() if folder.state_path.exists() else None
+
+
+def difference(one: Any, other: Any, path: str = "") -> list[str]:  # Any: plain data
+    """Name the places where two pieces of plain data differ.
+
+    >>> difference({"a": 1, "b": {"c": 2}}, {"a": 1, "b": {"c": 3}})
+    ['b.c']
+    """
+    if isinstance(one, dict) and isinstance(other, dict):
+        keys = [*one, *[key for key in other if key not in one]]
+        below = [(key, one.get(key), other.get(key)) for key in keys]
+        return [place for key, a, b in below for place in difference(a, b, f"{path}.{key}" if path else str(key))]
+    return [] if one == other else [path]
+
+
+class Trainer:
+    """One run in progress: the model, its streams, its optimiser, and where it stands."""
+
+    def __init__(self, made: Outline, dataset: DataSet, folder: RunFolder, watcher: Watcher, *, debug: bool) -> None:
+        self.spec, self.folder, self.watcher = made.spec, folder, watcher
+        self.settings = made.spec.train
+        self.fabric = _fabric(self.settings.device, self.settings.precision)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed_for(self.settings.seed, 0))
+            self.model = Model(made)
+        self.model.validate_args = debug
+        if self.settings.precision == "64-true":
+            self.model = self.model.double()
+        self.model = self.model.to(self.fabric.device)
+        objective = self.spec.objective
+        like = self.model.like
+        self.rows = TensorRows(dataset.train, made, like)
+        self.held_out = TensorRows(dataset.validation, made, like)
+        self.streams = self._streams()
+        self.rates: Rates = self.streams.rates
+        self.model.gamma, self.model.rate = self.rates.gamma, self.rates.rate
+        self.supervised = objective.bound == "supervised"
+        parameters = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer = make_optimizer(self.settings.optimizer, parameters)
+        self.module, self.stepper = self.fabric.setup(self.model, self.optimizer)
+        self.epoch = 0  # epochs that are done
+        self.step = 0  # steps that are done
+        self.best_bound, self.best_epoch = -math.inf, 0
+        self.sums = _EpochSums()
+        self.seconds = 0.0
+        self.stop = False
+
+    def _streams(self) -> Streams:
+        objective, settings = self.spec.objective, self.settings
+        try:
+            return Streams(
+                self.rows,
+                batch=batch_sizes(settings.batch_size),
+                gamma=objective.gamma,
+                rate=objective.supervision_rate,
+                seed=settings.seed,
+                also_unlabelled=settings.labelled_also_unlabelled,
+                supervised=objective.bound == "supervised",
+            )
+        except ValueError as problem:
+            raise UsageError(str(problem)) from None
+
+    # the loop
+
+    def train(self) -> None:
+        """Run to the end, or until asked to stop. Raises: RunError, Interrupted."""
+        with torch.random.fork_rng(), stopping(self._ask_to_stop):
+            while self.epoch < self.settings.epochs and not self._patience_over():
+                self._epoch()
+        self.folder.finish()
+
+    def _ask_to_stop(self) -> None:
+        self.stop = True
+
+    def _patience_over(self) -> bool:
+        stop = self.settings.stop
+        return stop is not None and self.epoch - self.best_epoch >= stop.patience and self.epoch > 0
+
+    def _epoch(self) -> None:
+        began = time.perf_counter()
+        self.model.train()
+        last = (self.epoch + 1) * self.streams.steps
+        while self.step < last:
+            self._step()
+            if self.stop:
+                self.seconds += time.perf_counter() - began
+                self._check_parameters()
+                self._save_state()
+                raise Interrupted(f"stopped in epoch {self.epoch + 1} after {self.step} steps; --resume goes on")
+        self._check_parameters()
+        self.epoch += 1
+        self.seconds += time.perf_counter() - began
+        line = self._line()
+        if line["best"]:
+            self.best_bound, self.best_epoch = line["selected_by"], self.epoch
+            self._save_weights("best")
+        line.pop("selected_by")
+        self.sums = _EpochSums()
+        self.seconds = 0.0
+        self._save_weights("last")
+        self.folder.append_metrics(line)
+        self._save_state()
+        self.watcher.epoch(line)
+
+    def _step(self) -> None:
+        self.model.epoch = self.step / self.streams.steps
+        self._set_rate()
+        torch.manual_seed(seed_for(self.settings.seed, NOISE, self.step))
+        parts, weights = self.streams.take(self.step)
+        loss, sums = self.module(parts, weights)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise RunError(self._blame(sums))
+        self.stepper.zero_grad(set_to_none=True)
+        self.fabric.backward(loss)
+        if self.settings.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
+        self.stepper.step()
+        self.sums.add(value, [(bool(p.observed), s) for p, s in zip(parts, sums, strict=True)])
+        self.step += 1
+        self.watcher.step(self.epoch + 1, self.step - self.epoch * self.streams.steps, self.streams.steps, -value)
+
+    def _set_rate(self) -> None:
+        rate = value_at(self.settings.optimizer.lr, self.model.epoch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+
+    def _blame(self, sums: list[Sums]) -> str:
+        where = f"step {self.step + 1} (epoch {self.epoch + 1})"
+        for each in sums:
+            found = check_finite(each.group)
+            if found:
+                name, role = found
+                text = {"generative": "log p", "recognition": "log q", "kl": "the KL", "label": "log q of the label"}
+                rows = each.plan.rows_text()
+                return f"{where}: node '{name}': {text[role]} is not finite, in {rows}; the last checkpoint is untouched"
+        return f"{where}: the bound is not finite, though every term is; the last checkpoint is untouched"
+
+    def _check_parameters(self) -> None:
+        for name, parameter in self.model.named_parameters():
+            if not bool(torch.isfinite(parameter).all()):
+                owner = name.split(".")[1].rstrip("_")
+                raise RunError(
+                    f"step {self.step} (epoch {self.epoch + 1}): node '{owner}': its weights are not finite after the "
+                    "update; the last checkpoint is untouched"
+                )
+
+    # what is kept
+
+    def _line(self) -> dict[str, Any]:  # Any: what JSON can say
+        self.model.epoch = float(self.epoch)
+        line: dict[str, Any] = {"epoch": self.epoch, "step": self.step, **self.sums.means()}
+        bound = -line["loss"]
+        if self.held_out.count and not self.supervised:
+            self.model.eval()
+            found = validate(self.model, self.held_out, self.settings.seed)
+            self.model.train()
+            line |= {"validation_bound": found.bound, "validation_error": found.errors}
+            bound = found.bound
+            if not math.isfinite(bound):
+                raise RunError(f"epoch {self.epoch}: the validation bound is not finite; the last checkpoint is untouched")
+        elif self.held_out.count:
+            self.model.eval()
+            line |= {"validation_error": validate(self.model, self.held_out, self.settings.seed).errors}
+            self.model.train()
+        # the classifier alone has no bound without labels: its last weights count, chosen by no label that was hidden
+        line |= {"best": bound > self.best_bound or self.supervised, "selected_by": bound}
+        return line | {"lr": self.optimizer.param_groups[0]["lr"], "seconds": round(self.seconds, 3)}
+
+    def _save_weights(self, checkpoint: str) -> None:
+        info = {"epoch": str(self.model.epoch), "gamma": repr(self.rates.gamma), "rate": repr(self.rates.rate)}
+        self.folder.write_weights(checkpoint, self.model, info)
+
+    def _save_state(self) -> None:
+        self.folder.write_state(
+            {
+                "model": own_state(self.model),
+                "optimizer": self.optimizer.state_dict(),
+                "epoch": self.epoch,
+                "step": self.step,
+                "best_bound": self.best_bound,
+                "best_epoch": self.best_epoch,
+                "sums": self.sums.state(),
+                "seconds": self.seconds,
+            }
+        )
+
+    def restore(self, state: Mapping[str, Any]) -> None:  # Any: a torch state
+        """Go on from a saved state. Raises: UsageError where it does not fit the model."""
+        wanted = own_state(self.model)
+        try:
+            with torch.no_grad():
+                for name, tensor in wanted.items():
+                    tensor.copy_(state["model"][name])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.epoch, self.step = int(state["epoch"]), int(state["step"])
+            self.best_bound, self.best_epoch = float(state["best_bound"]), int(state["best_epoch"])
+            self.sums = _EpochSums.of(state["sums"])
+            self.seconds = float(state["seconds"])
+        except (KeyError, RuntimeError, ValueError, TypeError) as problem:
+            raise UsageError(f"{self.folder.state_path}: does not fit the spec ({problem})") from None
+
+    def best_model(self) -> Model:
+        """Give the model with its best weights."""
+        from sgc.runs import open_run
+
+        return open_run(self.folder.path)
+
+
+class _EpochSums:
+    """What one epoch adds up: the loss, and the bounds of unlabelled and labelled rows."""
+
+    def __init__(self) -> None:
+        self.loss, self.steps = 0.0, 0
+        self.bounds = {"unlabelled": 0.0, "labelled": 0.0}
+        self.rows = {"unlabelled": 0, "labelled": 0}
+
+    def add(self, loss: float, parts: list[tuple[bool, Sums]]) -> None:
+        self.loss, self.steps = self.loss + loss, self.steps + 1
+        for labelled, sums in parts:
+            kind = "labelled" if labelled else "unlabelled"
+            self.bounds[kind] += float(sums.last_bound.detach().sum())
+            self.rows[kind] += sums.group.layout.rows
+
+    def means(self) -> dict[str, Any]:  # Any: numbers
+        line: dict[str, Any] = {"loss": self.loss / max(1, self.steps)}
+        means = {kind: self.bounds[kind] / self.rows[kind] for kind in self.bounds if self.rows[kind]}
+        return line | {"bound": means}
+
+    def state(self) -> dict[str, Any]:  # Any: numbers
+        return {"loss": self.loss, "steps": self.steps, "bounds": dict(self.bounds), "rows": dict(self.rows)}
+
+    @classmethod
+    def of(cls, state: Mapping[str, Any]) -> _EpochSums:  # Any: numbers
+        made = cls()
+        made.loss, made.steps = state["loss"], state["steps"]
+        made.bounds, made.rows = dict(state["bounds"]), dict(state["rows"])
+        return made
+
+
+def make_optimizer(given: Optimizer, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    """Make the optimiser of torch.optim that a spec names, in its fused form where there is one."""
+    options: dict[str, Any] = {"lr": value_at(given.lr, 0.0), "weight_decay": given.weight_decay}  # Any: torch's options
+    for key in ("betas", "momentum", "eps"):
+        if getattr(given, key) is not None:
+            options[key] = getattr(given, key)
+    if given.name in ("Adam", "AdamW", "SGD"):
+        options["fused"] = True
+    kind = getattr(torch.optim, given.name)
+    made: torch.optim.Optimizer = kind(parameters, **options)
+    return made
+
+
+def _fabric(device: str, precision: str) -> Any:  # Any: the class is imported here alone
+    import logging
+    import warnings
+
+    for name in ("lightning_fabric", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from lightning_fabric import Fabric
+
+        kind, _, number = device.partition(":")
+        devices: Any = [int(number)] if number.isdigit() else 1  # Any: Fabric takes many forms
+        try:
+            fabric = Fabric(accelerator=kind, devices=devices, precision=precision)
+        except Exception as problem:  # Fabric raises many kinds for a device that is not there
+            raise UsageError(f"train.device is '{device}', which cannot be used here: {problem}") from None
+    return fabric
+
+
+@contextmanager
+def stopping(ask: Callable[[], None]) -> Iterator[None]:
+    """Take the first Ctrl-C (or a plea to end) as a wish to stop after the step; the second stops at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def asked(number: int, frame: FrameType | None) -> None:
+        ask()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    for number in before:
+        signal.signal(number, asked)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+

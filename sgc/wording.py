@@ -1,0 +1,157 @@
+"""The pieces of an outline in short words: families, events, networks, estimators, and the objective's weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sgc.kinds.base import Piece
+from sgc.kinds.layers import shape_text
+from sgc.kinds.objectives import EQUATIONS, OverRate
+from sgc.kinds.schedules import Schedule
+from sgc.outline import Constant, Outline, Variable
+
+
+def family_words(variable: Variable) -> str:
+    """Name a family with its options: `Binomial(total_count 5)`."""
+    settings = variable.family.settings
+    options = ", ".join(f"{name} {value:g}" for name, value in settings.items())
+    return variable.family.name + (f"({options})" if options else "")
+
+
+def event_words(variable: Variable) -> str:
+    """Write an event: its shape, its categories and, where they are few, their names; a scalar is empty."""
+    parts = [shape_text(variable.shape)] if variable.shape else []
+    if variable.values is not None:
+        names = [str(value) for value in variable.values]
+        some = names if len(names) <= 4 else [*names[:2], "…", names[-1]]
+        parts.append(f"{len(names)} categories: {', '.join(some)}")
+    elif variable.categories is not None:
+        parts.append(f"{variable.categories} categories")
+    return ", ".join(parts)
+
+
+def network_words(entries: tuple[Any, ...], trunk: str = "") -> str:  # Any: entries are a union of kinds
+    """Write a network in short: `mlp 512-512 relu`; a shared one begins with its name."""
+    words = ", ".join(map(_entry_words, entries))
+    return f"{trunk} ({words})" if trunk else words
+
+
+def _entry_words(entry: Any) -> str:  # Any: a union of kinds
+    main = getattr(entry, entry.name, None)
+    if main == ():
+        return "linear"
+    if isinstance(main, tuple) and all(isinstance(each, int) for each in main):
+        text = f"{entry.name} {'-'.join(map(str, main))}"
+    elif isinstance(main, tuple):
+        text = ", ".join(map(_layer_words, main))
+    else:
+        text = f"{entry.name} {main}" if main is not None else str(entry.name)
+    options = {name: getattr(entry, name) for name in ("norm", "activation", "dropout") if hasattr(entry, name)}
+    if options.get("norm", "none") != "none":
+        text += f" {options['norm']}-norm"
+    if options.get("activation", "none") != "none":
+        text += f" {options['activation']}"
+    if options.get("dropout"):
+        text += f" dropout {options['dropout']:g}"
+    return text
+
+
+def _layer_words(layer: Any) -> str:  # Any: a layer of the table
+    values = [getattr(layer, name) for name in layer.model_fields_set]
+    said = ["-".join(map(str, each)) if isinstance(each, tuple) else str(each) for each in values]
+    return " ".join([layer.name, *said])
+
+
+def constant_words(constants: Mapping[str, Constant]) -> str:
+    """Write parameters that no network gives: `loc 0, scale 1 learned`."""
+    return ", ".join(f"{name} {_constant(each)}" for name, each in constants.items())
+
+
+def _constant(constant: Constant) -> str:
+    value = constant.value
+    if isinstance(value, str):
+        text = f"= {value}"
+    elif isinstance(value, tuple):
+        flat = all(isinstance(each, int | float) for each in value)
+        short = flat and len(value) <= 4
+        text = (
+            f"[{', '.join(f'{each:g}' for each in value)}]"
+            if short
+            else f"[{len(value)} {'numbers' if flat else 'rows'}]"
+        )
+    else:
+        text = f"{value:g}"
+    return f"{text} learned" if constant.learn else text
+
+
+def number_words(value: Any) -> str:  # Any: a number or a schedule, unions made at run time
+    """Write a number, or a schedule in words."""
+    if isinstance(value, Schedule):
+        curve = "" if value.curve == "linear" else f", {value.curve}"
+        return f"from {value.start:g} to {value.to:g} over {value.epochs} epochs{curve}"
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
+
+
+def estimator_words(estimator: Piece | None) -> str:
+    """Write an estimator with its options."""
+    if estimator is None:
+        return ""
+    options = [f"{name} {number_words(getattr(estimator, name))}" for name in type(estimator).model_fields]
+    return " ".join([str(getattr(estimator, "name", "")), *options])
+
+
+def objective_rows(outline: Outline) -> list[tuple[str, str]]:
+    """Say what is maximised, with what weights: pairs of a word and its meaning."""
+    given, labelled = outline.objective, bool(outline.graphs.partial)
+    rows = [("bound", f"{given.bound}: {EQUATIONS[given.bound]}")]
+    rows.append(("samples", f"{given.samples} for each row"))
+    if given.bound == "elbo" and labelled:
+        meaning = {
+            "normalized": "importance weights divided by their mean, w/Z",
+            "none": "no importance weights: q is taken for the posterior",
+        }
+        rows.append(("weights", f"{given.weights}: {meaning[given.weights]}"))
+        means = {"mean_log": "log q averaged over the samples", "log_mean": "the log of q averaged over the samples"}
+        rows.append(("labels", f"{given.label_term}: {means[given.label_term]}"))
+    if given.kl == "sampled":
+        rows.append(("kl", "sampled: no KL divergence in closed form"))
+    if isinstance(given.kl_weight, Schedule) or given.kl_weight != 1:
+        rows.append(
+            ("kl_weight", f"{number_words(given.kl_weight)}: what log p(v) - log q(v) of proposed nodes counts")
+        )
+    if not labelled:
+        return [*rows, ("loss", "-Σ bound / B over a batch of B rows")]
+    rate = given.supervision_rate
+    gamma = 1.0 if given.gamma is None else given.gamma
+    if given.bound != "density":
+        alpha, whole = _alpha_words(outline)
+        in_loss = "the loss has it times γ" if rate is not None else f"the loss has it times γ = {gamma:g}"
+        rows.append(
+            ("alpha", f"{alpha}: the weight of log q(label) in the bound of each labelled row; {in_loss}{whole}")
+        )
+    if rate is not None:
+        rows.append(
+            (
+                "rate",
+                f"ρ = {rate:g}: the share of labelled rows in the loss; γ = ρN/((1-ρ)M) for N rows without and M with a label",
+            )
+        )
+        rows.append(("loss", "-Σ g·bound / B over a batch of B rows, g = γ for rows with a label, else 1"))
+    else:
+        rows.append(
+            ("gamma", f"γ = {gamma:g}: the weight of a labelled row in the loss, where one without labels has 1")
+        )
+        rows.append(("loss", f"-Σ g·bound / B over a batch of B rows, g = {gamma:g} for rows with a label, else 1"))
+    return rows
+
+
+def _alpha_words(outline: Outline) -> tuple[str, str]:
+    given = outline.objective
+    whole = ""
+    if isinstance(given.alpha, Mapping):
+        parts = [f"α_{name} = {number_words(given.alpha_of(name))}" for name in outline.graphs.partial]
+        return ", ".join(parts), whole
+    if isinstance(given.alpha, OverRate):
+        return f"α = {given.alpha.over_rate:g}/ρ", f", which makes {given.alpha.over_rate:g} a row of the whole"
+    return f"α = {number_words(1.0 if given.alpha is None else given.alpha)}", whole

@@ -201,7 +201,9 @@ class _Checker:
             return
         resolver = Resolver(self.spec)
         bad = {name for section in SECTIONS for name in self.written((section,)) if self.tainted(section, name)}
-        bad |= {name for section in SECTIONS for name in self.section if name not in getattr(self.spec, self.section[name])}
+        bad |= {
+            name for section in SECTIONS for name in self.section if name not in getattr(self.spec, self.section[name])
+        }
         for name in self.spec.inputs:
             if name not in bad:
                 self.attempt(("inputs", name), lambda name=name: resolver.input(name), bad)
@@ -226,7 +228,9 @@ class _Checker:
                     self.shared(trunks, path, name, resolver.feature(name))
                 continue
             cond = getattr(self.spec.nodes[name], owner_role)
-            reads = [] if cond is None else [*cond.parents, *(v for v in cond.parameters.values() if isinstance(v, str))]
+            reads = (
+                [] if cond is None else [*cond.parents, *(v for v in cond.parameters.values() if isinstance(v, str))]
+            )
             if self.known_below(("nodes", name, owner_role)) or self.known_at(("nodes", name, "distribution")):
                 continue
             if any(n in bad or n not in self.section or self.depends_on(n, bad) for n in [name, *reads]):
@@ -253,7 +257,9 @@ class _Checker:
         if first[1] != found.stack.parents:
             got = ", ".join(map(shape_text, found.stack.parents))
             wanted = ", ".join(map(shape_text, first[1]))
-            message = f"'{owner}': the shared network '{found.trunk}' got inputs {got}, wanted {wanted} as for '{first[0]}'"
+            message = (
+                f"'{owner}': the shared network '{found.trunk}' got inputs {got}, wanted {wanted} as for '{first[0]}'"
+            )
             self.add(path, message)
 
     def depends_on(self, name: str, bad: set[str]) -> bool:
@@ -318,18 +324,17 @@ class _Checker:
         written = self.written(("objective",))
         if objective.bound == "density" and "alpha" in written:
             self.add(("objective", "alpha"), "forbidden: the density bound has no alpha", at="key")
-        if objective.bound in ("iwae", "density") and "kl_weight" in written:
+        if objective.bound in ("iwae", "density") and objective.kl_weight != 1.0:
             message = f"forbidden: the {objective.bound} bound has no kl_weight"
             self.add(("objective", "kl_weight"), message, at="key")
-        if objective.bound != "elbo":
-            for key in ("weights", "label_term"):
-                if key in written:
-                    message = f"forbidden: it changes the elbo bound, and the bound is {objective.bound}"
-                    self.add(("objective", key), message, at="key")
-        if objective.bound == "iwae" and objective.kl == "auto" and "kl" in written:
-            self.add(("objective", "kl"), "forbidden: the iwae bound takes no closed form", at="key")
+        for key, usual in (("weights", "normalized"), ("label_term", "mean_log")):
+            if objective.bound != "elbo" and getattr(objective, key) != usual:
+                message = f"forbidden: it changes the elbo bound, and the bound is {objective.bound}"
+                self.add(("objective", key), message, at="key")
         if objective.bound == "supervised" and not partial and not self.tainted("nodes"):
-            self.add(("objective", "bound"), "the supervised bound needs a partially supervised node, and there is none")
+            self.add(
+                ("objective", "bound"), "the supervised bound needs a partially supervised node, and there is none"
+            )
         for name in self.spec.evaluate.metrics:
             path = ("evaluate", "metrics", name)
             if name not in self.section or self.section[name] != "nodes":
@@ -387,7 +392,9 @@ class _Checker:
         assert self.spec.data is not None
         path = ("data", "labels", name, "same_rows_as")
         if other not in partial:
-            self.add(path, f"no partially supervised node named '{other}'", suggest(other, [p for p in partial if p != name]))
+            self.add(
+                path, f"no partially supervised node named '{other}'", suggest(other, [p for p in partial if p != name])
+            )
             return
         chain, here = [name], other
         while here not in chain:

@@ -157,9 +157,7 @@ class _Derivation:
         second = self.term(name, "recognition", proposal.dims, [name, *proposal.parents], why, varying)
         return [first, second]
 
-    def term(
-        self, name: str, role: str, dims: frozenset[str], reads: Sequence[str], why: str, varying: bool
-    ) -> Term:
+    def term(self, name: str, role: str, dims: frozenset[str], reads: Sequence[str], why: str, varying: bool) -> Term:
         if self.biased(reads):
             tag = "biased"
         elif SAMPLES in dims or (varying and self.weights_sampled()):
@@ -202,7 +200,9 @@ class _Derivation:
                 )
         if words.bound == "iwae" and plan.proposals and all(p.estimator == "enumerate" for p in plan.proposals):
             unless = " but through alpha" if plan.weights else ""
-            found.append(f"{rows}: every proposed node is enumerated, so iwae does not contain q{unless}: it stays untrained")
+            found.append(
+                f"{rows}: every proposed node is enumerated, so iwae does not contain q{unless}: it stays untrained"
+            )
         if words.bound == "density" and plan.weights:
             found.append(f"{rows}: the density bound can train {plan.weights[0].factor} away from the label")
         if words.bound != "supervised" and not plan.observed:

@@ -182,7 +182,9 @@ def _assign(document: Document, path: Path, value: Plain, flag: str) -> Fault | 
             return Fault(path, f"'{below}' is {describe(here)}, nothing can be set below it", "", flag=flag)
     last = path[-1]
     if isinstance(here, list) and not (isinstance(last, int) and last < len(here)):
-        return Fault(path, f"the list has {len(here)} entries", suggest(str(last), map(str, range(len(here)))), flag=flag)
+        return Fault(
+            path, f"the list has {len(here)} entries", suggest(str(last), map(str, range(len(here)))), flag=flag
+        )
     here[last] = value
     document.flags[path] = flag
     return None

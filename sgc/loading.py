@@ -161,7 +161,7 @@ def _fault(
             return document.fault(path, f"unknown {word} '{value}'", suggest(value, allowed)), drop
         wanted = " or ".join(f"'{each}'" if not each.isdigit() else each for each in allowed)
         return document.fault(path, f"expected {wanted}, got {describe(value)}"), drop
-    if kind == "empty" or value is None and kind in TYPES:
+    if kind == "empty" or (value is None and kind in TYPES):
         wanted = TYPES.get(kind, "a value")
         return document.fault(path, f"expected {wanted}, got empty"), drop
     if kind in TYPES:

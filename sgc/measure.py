@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sgc.runtime.batch import PatternRows
+from sgc.runtime.layout import reseed
 from sgc.runtime.model import Model
 from sgc.runtime.posterior import Posterior
 from sgc.runtime.streams import VALIDATION, TensorRows, seed_for
@@ -33,7 +34,7 @@ def validate(model: Model, rows: TensorRows, seed: int) -> Validation:
     bounds: list[Tensor] = []
     means: dict[str, list[Tensor]] = {}
     with torch.random.fork_rng():
-        torch.manual_seed(seed_for(seed, VALIDATION))
+        reseed(seed_for(seed, VALIDATION), model.like.device)
         for index in rows.chunks(ROWS):
             part = rows.part(index, frozenset())
             (sums,) = model.sums([part], exact=True, bound="elbo" if supervised else None)
@@ -151,7 +152,7 @@ def evaluate(
     effective: list[Tensor] = []
     size = chunk_rows(model, samples)
     with torch.random.fork_rng():
-        torch.manual_seed(seed_for(seed, VALIDATION, 1))
+        reseed(seed_for(seed, VALIDATION, 1), model.like.device)
         for index in rows.chunks(size):
             part: PatternRows = rows.part(index, frozenset())
             (bound,) = model.sums([part], exact=True, bound="elbo", samples=1)

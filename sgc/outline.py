@@ -155,7 +155,9 @@ class Resolver:
         if name not in self._families:
             choice = self.spec.nodes[name].distribution
             if choice.name not in FAMILIES:
-                raise OutlineFault(("distribution", choice.name), f"unknown family '{choice.name}'", "?family", at="key")
+                raise OutlineFault(
+                    ("distribution", choice.name), f"unknown family '{choice.name}'", "?family", at="key"
+                )
             family = FAMILIES[choice.name]
             try:
                 self._families[name] = family.with_options(choice.options)
@@ -169,7 +171,9 @@ class Resolver:
         family = self.family(name)
         if family.support == "one_hot":
             if node.categories is not None and node.values is not None:
-                raise OutlineFault(("categories", "values"), "'categories' beside 'values': give one of them", at="later")
+                raise OutlineFault(
+                    ("categories", "values"), "'categories' beside 'values': give one of them", at="later"
+                )
             if node.category_count is None:
                 raise OutlineFault((), f"missing key 'categories' (or 'values'), {family.name} needs it", at="key")
         else:
@@ -215,7 +219,9 @@ class Resolver:
         if found is None:
             allowed = estimators.possible(family, event)
             hint = "allowed: " + ", ".join(allowed) if allowed else ""
-            message = f"missing key 'estimator': '{family.name}' has no reparameterised draw and no small finite support"
+            message = (
+                f"missing key 'estimator': '{family.name}' has no reparameterised draw and no small finite support"
+            )
             raise OutlineFault(("recognition",), message, hint, at="key")
         return found
 
@@ -336,7 +342,9 @@ class Resolver:
         if isinstance(value, str):
             shape = self.look(value)
             if shape != wanted and math.prod(shape) != 1:
-                message = f"'{key}' of '{name}' takes '{value}' of shape {shape_text(shape)}, wanted {shape_text(wanted)}"
+                message = (
+                    f"'{key}' of '{name}' takes '{value}' of shape {shape_text(shape)}, wanted {shape_text(wanted)}"
+                )
                 raise OutlineFault(place, message)
             return Constant(value, False)
         if isinstance(value, tuple):
@@ -345,7 +353,9 @@ class Resolver:
                 raise OutlineFault(place, "expected numbers, evenly nested")
             shape, flat = numbers
             if shape != wanted:
-                raise OutlineFault(place, f"'{key}' of '{name}' got shape {shape_text(shape)}, wanted {shape_text(wanted)}")
+                raise OutlineFault(
+                    place, f"'{key}' of '{name}' got shape {shape_text(shape)}, wanted {shape_text(wanted)}"
+                )
             for number in flat:
                 self._in_constraint(place, family, key, number)
             if family.constraints[key] == "simplex" and abs(sum(flat) - math.prod(shape[:-1])) > 1e-4:

@@ -13,14 +13,18 @@ from sgc.derive import derive
 from sgc.graph import Graphs, Role
 from sgc.kinds.base import Piece
 from sgc.kinds.layers import shape_text
-from sgc.kinds.objectives import EQUATIONS, OverRate
-from sgc.kinds.schedules import Schedule
-from sgc.outline import Constant, Density, Outline, Variable
-from sgc.plan import Factor, Plan
-
-SHOWN = (
-    8  # up to this many observation patterns are shown, of more the unlabelled one, each single label, and all labels
+from sgc.outline import Density, Outline, Variable
+from sgc.plan import Factor, Plan, symbol
+from sgc.wording import (
+    constant_words,
+    estimator_words,
+    event_words,
+    family_words,
+    network_words,
+    objective_rows,
 )
+
+SHOWN = 8  # so many observation patterns are shown; of more the unlabelled one, each single label, and all labels
 SEARCHED = 256  # and warnings are looked for in this many
 HANGING = 14  # how far a folded line of a plan is set in
 
@@ -29,7 +33,7 @@ def inspect_text(outline: Outline, *, width: int | None = None, color: bool = Fa
     """Write the report as text. width: fold lines at so many characters; None: never. color: ANSI escapes."""
     description = outline.spec.description
     lines = [f"{outline.spec.name}: {description}" if description else outline.spec.name, ""]
-    lines += _node_table(outline, width)
+    lines += ["nodes", *_node_table(outline, width)]
     for title, rows in _lists(outline):
         lines += ["", title, *_columns(rows)]
     lines += ["", "products", *(f"  {product(outline, role)}" for role in _roles())]
@@ -41,15 +45,14 @@ def inspect_text(outline: Outline, *, width: int | None = None, color: bool = Fa
         some = "one" if left_out == 1 else str(left_out)
         lines += ["", f"and {some} more observation patterns, derived in the same way"]
     lines += ["", "objective", *_columns(objective_rows(outline))]
-    table = outline.parameter_table()
-    lines += [
-        "",
-        "parameters",
-        *_columns([*((part, f"{n:,}") for part, n in table), ("total", _total(outline))], right=True),
-    ]
+    counts = [(part, f"{count:,}") for part, count in outline.parameter_table()]
+    lines += ["", "parameters", *_columns([*counts, ("total", f"{outline.parameter_count():,}")], right=True)]
     found = warnings(outline)
     lines += ["", *(["warnings", *(f"  {each}" for each in found)] if found else ["no warnings"])]
-    text = "\n".join(folded for line in lines for folded in _fold(line, width))
+    if width is not None:
+        indent = " " * min(HANGING, width // 4)
+        lines = [folded for line in lines for folded in ([line] if "─" in line else fold(line, width, indent))]
+    text = "\n".join(lines)
     return _coloured(text) if color else text
 
 
@@ -144,17 +147,14 @@ def product(outline: Outline, role: Role, *, latex: bool = False) -> str:
     given = set(graphs.inputs) & _read(outline, role)
     if role == "recognition":
         given |= {name for name in outline.variables if name not in densities} & _read(outline, role)
-    head = _joint(
-        letter, [n for n in graphs.nodes if n in densities], [n for n in _order(graphs) if n in given], latex=latex
-    )
+    behind = [name for name in (*graphs.nodes, *graphs.inputs) if name in given]
+    head = _joint(letter, [name for name in graphs.nodes if name in densities], behind, latex=latex)
     factors = [Factor(n, role, densities[n].reads, frozenset()) for n in _factor_order(graphs, role) if n in densities]
     joined = r" \, ".join(factor.latex() for factor in factors) if latex else " ".join(map(str, factors))
     return f"{head} = {joined}"
 
 
 def _joint(letter: str, names: list[str], given: list[str], *, latex: bool) -> str:
-    from sgc.plan import symbol
-
     write = symbol if latex else str
     bar = r" \mid " if latex else " | "
     behind = bar + ", ".join(map(write, given)) if given else ""
@@ -172,10 +172,6 @@ def _factor_order(graphs: Graphs, role: Role) -> list[str]:
         left.remove(name)
         found.append(name)
     return found
-
-
-def _order(graphs: Graphs) -> list[str]:
-    return [*graphs.nodes, *graphs.inputs]
 
 
 def _roles() -> tuple[Role, Role]:
@@ -221,7 +217,7 @@ def _node_table(outline: Outline, width: int | None) -> list[str]:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, leading=1, header_style="")
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, leading=1, header_style="")
     for title in ("node", "distribution", "supervision", "generative", "recognition"):
         table.add_column(title, overflow="fold")
     table.add_column("parameters", justify="right", overflow="fold")
@@ -238,9 +234,16 @@ def _node_table(outline: Outline, width: int | None) -> list[str]:
             "\n".join(counts) or "0",
         )
     file = io.StringIO()
-    console = Console(file=file, width=width or 1000, color_system=None, highlight=False, markup=False, emoji=False)
+    console = Console(
+        file=file,
+        width=1000 if width is None else max(width - 2, 40),
+        color_system=None,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
     console.print(table)
-    return [line.rstrip() for line in file.getvalue().strip("\n").split("\n")]
+    return [f"  {line}".rstrip() for line in file.getvalue().rstrip().split("\n")]
 
 
 def _density_lines(density: Density) -> list[str]:
@@ -299,10 +302,6 @@ def _feature_lines(outline: Outline) -> list[str]:
     return [f"with {line}" for line in lines]
 
 
-def _total(outline: Outline) -> str:
-    return f"{outline.parameter_count():,}"
-
-
 def _columns(rows: list[tuple[str, ...]] | list[tuple[str, str]], *, right: bool = False) -> list[str]:
     """Align rows of cells, the last one to the right where asked."""
     cells = [tuple(row) for row in rows]
@@ -315,20 +314,21 @@ def _columns(rows: list[tuple[str, ...]] | list[tuple[str, str]], *, right: bool
     return lines
 
 
-def _fold(line: str, width: int | None) -> list[str]:
-    """Fold a line that is too long at its spaces, the rest set in behind the label of a plan's line."""
-    if width is None or len(line) <= width or "─" in line:
-        return [line]
-    spaces = " " * min(HANGING, max(2, width // 4))
-    return textwrap.wrap(
-        line,
+def fold(text: str, width: int, indent: str = "") -> list[str]:
+    """Fold a line that is too long at its spaces, a factor p(…) or q(…) kept whole where it fits."""
+    if len(text) <= width:
+        return [text]
+    inner = width - len(indent)
+    kept = re.sub(r"\b[pq]\([^()]*\)", lambda m: m[0].replace(" ", "\0") if len(m[0]) <= inner else m[0], text)
+    folded = textwrap.wrap(
+        kept,
         max(width, 20),
-        subsequent_indent=spaces,
-        drop_whitespace=True,
+        subsequent_indent=indent,
         replace_whitespace=False,
         break_long_words=False,
         break_on_hyphens=False,
     )
+    return [line.replace("\0", " ") for line in folded]
 
 
 STYLES = (

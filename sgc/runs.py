@@ -1,12 +1,12 @@
 """The run folder: what is in it, and how each file is written so that a kill at any moment leaves it whole.
 
-    spec.yaml           the resolved spec, every default written out
-    run.json            versions, seed, rates, where the data are looked for, whether the run is finished
-    metrics.jsonl       a line an epoch
-    last.safetensors    the weights after the last epoch; best.safetensors those of the best validation bound
-    training.pt         weights, optimiser and place in the run, in one file: what `--resume` reads
-    columns.json        what transforms learned from the training rows
-    labels.npz          the row ids whose label was kept, by node
+spec.yaml           the resolved spec, every default written out
+run.json            versions, seed, rates, where the data are looked for, whether the run is finished
+metrics.jsonl       a line an epoch
+last.safetensors    the weights after the last epoch; best.safetensors those of the best validation bound
+training.pt         weights, optimiser and place in the run, in one file: what `--resume` reads
+columns.json        what transforms learned from the training rows
+labels.npz          the row ids whose label was kept, by node
 """
 
 from __future__ import annotations

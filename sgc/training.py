@@ -18,7 +18,6 @@ from types import FrameType
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
 
 from sgc.data.dataset import DataSet
 from sgc.errors import RunError, UsageError
@@ -28,6 +27,7 @@ from sgc.outline import Outline, outline
 from sgc.runs import RunFolder, own_state
 from sgc.runtime.data import open_data
 from sgc.runtime.execute import Sums, check_finite
+from sgc.runtime.layout import reseed
 from sgc.runtime.model import Model
 from sgc.runtime.streams import NOISE, Rates, Streams, TensorRows, batch_sizes, seed_for
 from sgc.spec import Optimizer, Spec
@@ -91,7 +91,11 @@ def train(
     if state is None:
         place = str(Path(beside).resolve()) if beside is not None else str(Path.cwd())
         info = {"seed": spec.train.seed, "gamma": trainer.rates.gamma, "rate": trainer.rates.rate}
-        info |= {"alpha": trainer.model.settings().alpha, "beside": place, "data": "arrays" if data is not None else "spec"}
+        info |= {
+            "alpha": trainer.model.settings().alpha,
+            "beside": place,
+            "data": "arrays" if data is not None else "spec",
+        }
         info |= {"rows": dict(zip(("unlabelled", "labelled"), trainer.streams.counts, strict=True))}
         folder.start(spec, info)
         folder.write_data(dataset.encoders, dataset.labelled_rows)
@@ -100,6 +104,14 @@ def train(
         folder.trim_metrics(trainer.epoch)
     trainer.train()
     return Run(folder.path, trainer.best_model(), folder.metrics())
+
+
+def dry(spec: Spec, *, beside: Path, debug: bool = False) -> list[dict[str, Any]]:  # Any: what JSON can say
+    """Run one step of each pattern that the data have, and keep nothing. Raises: DataError, UsageError, RunError."""
+    made = outline(spec)
+    dataset = open_data(made, beside)
+    trainer = Trainer(made, dataset, RunFolder(Path()), Silent(), debug=debug)
+    return trainer.try_patterns()
 
 
 def _claim(folder: RunFolder, spec: Spec, *, resume: bool, force: bool) -> dict[str, Any] | None:  # Any: a torch state
@@ -142,7 +154,7 @@ class Trainer:
         self.settings = made.spec.train
         self.fabric = _fabric(self.settings.device, self.settings.precision)
         with torch.random.fork_rng():
-            torch.manual_seed(seed_for(self.settings.seed, 0))
+            reseed(seed_for(self.settings.seed, 0), torch.device("cpu"))
             self.model = Model(made)
         self.model.validate_args = debug
         if self.settings.precision == "64-true":
@@ -190,6 +202,30 @@ class Trainer:
                 self._epoch()
         self.folder.finish()
 
+    def try_patterns(self) -> list[dict[str, Any]]:  # Any: what JSON can say
+        """Take one step on rows of each pattern; the weights move, nothing is written. Raises: RunError."""
+        found = []
+        sizes = batch_sizes(self.settings.batch_size)
+        with torch.random.fork_rng():
+            for code in [0, *sorted({int(c) for c in self.rows.codes if c})]:
+                observed = self.rows.observed(code)
+                places = (self.rows.codes == code).nonzero()[0][: sizes[1] if code else sizes[0]]
+                if not len(places):
+                    continue
+                began = time.perf_counter()
+                part = self.rows.part(places, observed)
+                loss, sums = self.module([part], [1 / len(places)])
+                if not math.isfinite(float(loss.detach())):
+                    raise RunError(self._blame(sums))
+                self.stepper.zero_grad(set_to_none=True)
+                self.fabric.backward(loss)
+                self.stepper.step()
+                rows = sums[0].plan.rows_text()
+                bound = float(sums[0].last_bound.detach().mean())
+                seconds = time.perf_counter() - began
+                found.append({"rows": rows, "count": len(places), "bound": bound, "seconds": seconds})
+        return found
+
     def _ask_to_stop(self) -> None:
         self.stop = True
 
@@ -226,7 +262,7 @@ class Trainer:
     def _step(self) -> None:
         self.model.epoch = self.step / self.streams.steps
         self._set_rate()
-        torch.manual_seed(seed_for(self.settings.seed, NOISE, self.step))
+        reseed(seed_for(self.settings.seed, NOISE, self.step), self.fabric.device)
         parts, weights = self.streams.take(self.step)
         loss, sums = self.module(parts, weights)
         value = float(loss.detach())
@@ -254,7 +290,9 @@ class Trainer:
                 name, role = found
                 text = {"generative": "log p", "recognition": "log q", "kl": "the KL", "label": "log q of the label"}
                 rows = each.plan.rows_text()
-                return f"{where}: node '{name}': {text[role]} is not finite, in {rows}; the last checkpoint is untouched"
+                return (
+                    f"{where}: node '{name}': {text[role]} is not finite, in {rows}; the last checkpoint is untouched"
+                )
         return f"{where}: the bound is not finite, though every term is; the last checkpoint is untouched"
 
     def _check_parameters(self) -> None:
@@ -279,7 +317,9 @@ class Trainer:
             line |= {"validation_bound": found.bound, "validation_error": found.errors}
             bound = found.bound
             if not math.isfinite(bound):
-                raise RunError(f"epoch {self.epoch}: the validation bound is not finite; the last checkpoint is untouched")
+                raise RunError(
+                    f"epoch {self.epoch}: the validation bound is not finite; the last checkpoint is untouched"
+                )
         elif self.held_out.count:
             self.model.eval()
             line |= {"validation_error": validate(self.model, self.held_out, self.settings.seed).errors}
@@ -361,7 +401,10 @@ class _EpochSums:
 
 def make_optimizer(given: Optimizer, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
     """Make the optimiser of torch.optim that a spec names, in its fused form where there is one."""
-    options: dict[str, Any] = {"lr": value_at(given.lr, 0.0), "weight_decay": given.weight_decay}  # Any: torch's options
+    options: dict[str, Any] = {
+        "lr": value_at(given.lr, 0.0),
+        "weight_decay": given.weight_decay,
+    }  # Any: torch's options
     for key in ("betas", "momentum", "eps"):
         if getattr(given, key) is not None:
             options[key] = getattr(given, key)
@@ -410,5 +453,3 @@ def stopping(ask: Callable[[], None]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-

@@ -74,12 +74,8 @@ def _constant(constant: Constant) -> str:
         text = f"= {value}"
     elif isinstance(value, tuple):
         flat = all(isinstance(each, int | float) for each in value)
-        short = flat and len(value) <= 4
-        text = (
-            f"[{', '.join(f'{each:g}' for each in value)}]"
-            if short
-            else f"[{len(value)} {'numbers' if flat else 'rows'}]"
-        )
+        numbers = ", ".join(f"{each:g}" for each in value) if flat and len(value) <= 4 else ""
+        text = f"[{numbers}]" if numbers else f"[{len(value)} {'numbers' if flat else 'rows'}]"
     else:
         text = f"{value:g}"
     return f"{text} learned" if constant.learn else text
@@ -117,41 +113,30 @@ def objective_rows(outline: Outline) -> list[tuple[str, str]]:
     if given.kl == "sampled":
         rows.append(("kl", "sampled: no KL divergence in closed form"))
     if isinstance(given.kl_weight, Schedule) or given.kl_weight != 1:
-        rows.append(
-            ("kl_weight", f"{number_words(given.kl_weight)}: what log p(v) - log q(v) of proposed nodes counts")
-        )
+        meant = "what log p(v) - log q(v) of proposed nodes counts"
+        rows.append(("kl_weight", f"{number_words(given.kl_weight)}: {meant}"))
     if not labelled:
         return [*rows, ("loss", "-Σ bound / B over a batch of B rows")]
-    rate = given.supervision_rate
-    gamma = 1.0 if given.gamma is None else given.gamma
-    if given.bound != "density":
-        alpha, whole = _alpha_words(outline)
-        in_loss = "the loss has it times γ" if rate is not None else f"the loss has it times γ = {gamma:g}"
+    rate, gamma = given.supervision_rate, "1" if given.gamma is None else f"{given.gamma:g}"
+    if given.bound in ("elbo", "iwae"):
+        times = "times γ in the loss" if rate is not None else f"times γ = {gamma} in the loss"
         rows.append(
-            ("alpha", f"{alpha}: the weight of log q(label) in the bound of each labelled row; {in_loss}{whole}")
+            ("alpha", f"{_alpha_words(outline)}: what log q(label) weighs in the bound of a labelled row, {times}")
         )
     if rate is not None:
-        rows.append(
-            (
-                "rate",
-                f"ρ = {rate:g}: the share of labelled rows in the loss; γ = ρN/((1-ρ)M) for N rows without and M with a label",
-            )
-        )
-        rows.append(("loss", "-Σ g·bound / B over a batch of B rows, g = γ for rows with a label, else 1"))
+        share = "the share of labelled rows in the loss; γ = ρN/((1-ρ)M) for N rows without a label and M with one"
+        rows.append(("rate", f"ρ = {rate:g}: {share}"))
     else:
-        rows.append(
-            ("gamma", f"γ = {gamma:g}: the weight of a labelled row in the loss, where one without labels has 1")
-        )
-        rows.append(("loss", f"-Σ g·bound / B over a batch of B rows, g = {gamma:g} for rows with a label, else 1"))
-    return rows
+        rows.append(("gamma", f"γ = {gamma}: what a row with a label weighs in the loss, where one without weighs 1"))
+    g = "γ" if rate is not None else gamma
+    return [*rows, ("loss", f"-Σ g·bound / B over a batch of B rows, g = {g} for rows with a label, else 1")]
 
 
-def _alpha_words(outline: Outline) -> tuple[str, str]:
-    given = outline.objective
-    whole = ""
-    if isinstance(given.alpha, Mapping):
-        parts = [f"α_{name} = {number_words(given.alpha_of(name))}" for name in outline.graphs.partial]
-        return ", ".join(parts), whole
-    if isinstance(given.alpha, OverRate):
-        return f"α = {given.alpha.over_rate:g}/ρ", f", which makes {given.alpha.over_rate:g} a row of the whole"
-    return f"α = {number_words(1.0 if given.alpha is None else given.alpha)}", whole
+def _alpha_words(outline: Outline) -> str:
+    alpha: Any = outline.objective.alpha  # Any: a union made at run time
+    if isinstance(alpha, Mapping):
+        named = [(name, outline.objective.alpha_of(name)) for name in outline.graphs.partial]
+        return ", ".join(f"α_{name} = {number_words(value)}" for name, value in named)
+    if isinstance(alpha, OverRate):
+        return f"α = {alpha.over_rate:g}/ρ"
+    return f"α = {number_words(1.0 if alpha is None else alpha)}"

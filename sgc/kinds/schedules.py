@@ -41,7 +41,9 @@ def value_at(number: Number, epoch: float) -> float:
     return number.at(epoch) if isinstance(number, Schedule) else float(number)
 
 
-def number(*, ge: float | None = None, gt: float | None = None, le: float | None = None, lt: float | None = None) -> Any:
+def number(
+    *, ge: float | None = None, gt: float | None = None, le: float | None = None, lt: float | None = None
+) -> Any:
     """Make the type of a number in a range, or a schedule that stays in it. Any: a type made at run time."""
     limits = {"ge": ge, "gt": gt, "le": le, "lt": lt}
     words = {"ge": "at least", "gt": "greater than", "le": "at most", "lt": "less than"}
@@ -54,7 +56,9 @@ def number(*, ge: float | None = None, gt: float | None = None, le: float | None
                     text = f"expected a schedule of numbers {words[name]} {limit:g}, got one that reaches {end:g}"
                     raise PydanticCustomError("schedule_range", text.replace("{", "").replace("}", ""))
         if schedule.curve == "exponential" and (schedule.start <= 0 or schedule.to <= 0):
-            raise PydanticCustomError("schedule_range", "an exponential curve needs numbers greater than 0 at both ends")
+            raise PydanticCustomError(
+                "schedule_range", "an exponential curve needs numbers greater than 0 at both ends"
+            )
         return schedule
 
     plain = Annotated[float, Field(ge=ge, gt=gt, le=le, lt=lt)]

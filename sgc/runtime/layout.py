@@ -165,3 +165,13 @@ def drawing_from(generator: torch.Generator | None) -> Iterator[None]:
     finally:
         generator.set_state(torch.cuda.get_rng_state(generator.device) if on_gpu else torch.get_rng_state())
         put(before)
+
+
+def reseed(seed: int, device: torch.device) -> None:
+    """Seed the global generators that draws on a device come from.
+
+    torch.manual_seed would, on a machine without a GPU, note down a stack trace at every call.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)

@@ -206,7 +206,10 @@ class Model(nn.Module):
             scaled = [(p, s.bound(settings.kl_weight)) for p, s in zip(parts, sums, strict=True)]
             weighted = merge(scaled, size, whole)
         if weights is None:
-            rows = [(p, s.group.like.new_full((s.group.layout.rows,), self.row_weight(p))) for p, s in zip(parts, sums, strict=True)]
+            rows = [
+                (p, s.group.like.new_full((s.group.layout.rows,), self.row_weight(p)))
+                for p, s in zip(parts, sums, strict=True)
+            ]
             given = merge(rows, size, whole)
         else:
             given = torch.as_tensor(weights).to(whole)
@@ -260,7 +263,9 @@ class Model(nn.Module):
         family, event = variable.family, variable.event
         filled = {n: family.fill(n, v, event) for n, v in parameters.items()}
         laid = {
-            n: rows(v if v.dim() >= rank else v.reshape((1,) * rank + tuple(v.shape)), len(family.parameter_shape(n, event)))
+            n: rows(
+                v if v.dim() >= rank else v.reshape((1,) * rank + tuple(v.shape)), len(family.parameter_shape(n, event))
+            )
             for n, v in filled.items()
         }
         return family.distribution(laid, event, validate=self.validate_args)

@@ -24,8 +24,9 @@ Group = Sequence[Tensor]  # the values of a network's parents for one group of r
 class ParentSum(nn.Module):
     """One linear map of several parents: weights of its own for each, applied at the parent's own size, then added.
 
-    The same function, with the same spread of its first weights, as one linear layer on the parents side by side; but
-    what does not vary over samples or categories is multiplied once.
+    The same function as one linear layer on the parents side by side, but what does not vary over samples or categories
+    is multiplied once. Each parent's weights start as those of a layer of its own, ±1/√(its size), so that a label of
+    ten categories is not drowned by the pixels beside it.
     """
 
     def __init__(self, parents: Sequence[Shape], width: int) -> None:
@@ -33,8 +34,8 @@ class ParentSum(nn.Module):
         self.sizes = [math.prod(shape) for shape in parents]
         self.weights = nn.ParameterList([nn.Parameter(torch.empty(width, size)) for size in self.sizes])
         self.bias = nn.Parameter(torch.empty(width))
-        reach = 1 / math.sqrt(sum(self.sizes))
-        for parameter in self.parameters():
+        for parameter, size in zip([*self.weights, self.bias], [*self.sizes, sum(self.sizes)], strict=True):
+            reach = 1 / math.sqrt(size)
             nn.init.uniform_(parameter, -reach, reach)
 
     def forward(self, groups: Sequence[Group], rank: int) -> tuple[Tensor, list[tuple[int, ...]]]:

@@ -6,7 +6,7 @@ that no batch is short. What a step takes follows from the seed and the step alo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -77,7 +77,9 @@ class TensorRows:
         for code in np.unique(codes):
             places = np.flatnonzero(codes == code)
             whole = len(places) == len(index)
-            found.append(self.part(index[places], self.observed(int(code)), None if whole else torch.from_numpy(places)))
+            found.append(
+                self.part(index[places], self.observed(int(code)), None if whole else torch.from_numpy(places))
+            )
         return found
 
     def chunks(self, size: int) -> Iterator[np.ndarray]:
@@ -201,5 +203,3 @@ def batch_sizes(given: object) -> tuple[int, int]:
     unlabelled, labelled = getattr(given, "unlabelled", None), getattr(given, "labelled", None)
     assert isinstance(unlabelled, int) and isinstance(labelled, int)
     return unlabelled, labelled
-
-

@@ -1,0 +1,382 @@
+"""The shell interface: parse, call, print, exit code. Every command imports what it needs, and nothing before.
+
+Results go to standard output, everything else to standard error. Exit 0 done, 1 failed while running, 2 wrong spec,
+data or usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
+
+import typer
+
+from sgc import __version__
+from sgc.errors import DataError, RunError, SpecError, UsageError
+
+if TYPE_CHECKING:
+    from sgc.outline import Outline
+    from sgc.spec import Spec
+
+app = typer.Typer(
+    name="sgc",
+    help="Semi-supervised deep generative models from YAML: check, inspect, train, evaluate, predict, sample.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+SpecArg = Annotated[str, typer.Argument(metavar="SPEC", help="A spec, in YAML.")]
+RunArg = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a value of the spec, e.g. train.epochs=10.")
+]
+Trust = Annotated[bool, typer.Option("--trust", help="Allow the spec to name code of its own.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Checkpoint = Annotated[str, typer.Option("--checkpoint", metavar="best|last", help="Which weights.")]
+
+
+def plainly(command: Callable[P, R]) -> Callable[P, R]:
+    """Turn every fault of a user's into words and an exit status."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except SpecError as problem:
+            _print_faults(problem)
+            raise typer.Exit(2) from None
+        except (DataError, UsageError) as problem:
+            _say(f"error: {problem}")
+            raise typer.Exit(2) from None
+        except RunError as problem:
+            _say(f"error: {problem}")
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            _say("interrupted")
+            raise typer.Exit(130) from None
+        except BrokenPipeError:  # whoever read our output has had enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
+        except OSError as problem:
+            where = f"{problem.filename}: " if problem.filename else ""
+            _say(f"error: {where}{problem.strerror or problem}")
+            raise typer.Exit(1) from None
+
+    return run
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _print_faults(problem: SpecError) -> None:
+    """Print faults unwrapped; in colour on a terminal that wants it."""
+    text = str(problem)
+    if sys.stderr.isatty() and not os.environ.get("NO_COLOR"):
+        lines = []
+        for line in text.split("\n"):
+            gutter, bar, rest = line.partition(" | ")
+            if bar and not gutter.strip() and "^" in rest:
+                line = f"{gutter}{bar}\033[31m{rest}\033[0m"
+            elif not (bar and (gutter.strip().isdigit() or not gutter.strip())):
+                line = f"\033[1m{line}\033[0m"
+            lines.append(line)
+        text = "\n".join(lines)
+    _say(text)
+
+
+def _load(path: str, sets: list[str] | None, trust: bool = False) -> Spec:
+    from sgc.loading import load
+
+    return load(path, sets or [], trust=trust)
+
+
+def _outline(spec: Spec) -> Outline:
+    from sgc.outline import outline
+
+    return outline(spec)
+
+
+def _warn(outline: Outline) -> list[str]:
+    from sgc.report import warnings
+
+    found = warnings(outline)
+    for warning in found:
+        _say(f"warning: {warning}")
+    return found
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"sgc {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Semi-supervised deep generative models from YAML."""
+
+
+@app.command()
+@plainly
+def check(
+    spec: SpecArg,
+    data: Annotated[bool, typer.Option("--data", help="Also open the data files and check every value.")] = False,
+    sets: Sets = None,
+    trust: Trust = False,
+) -> None:
+    """Validate a spec: every fault at once, with its place; notes and warnings."""
+    loaded = _load(spec, sets, trust)
+    outline = _outline(loaded)
+    _warn(outline)
+    text = f"{spec}: valid, {len(outline.variables)} nodes, {outline.parameter_count():,} parameters"
+    if data:
+        from sgc.runtime.data import open_data
+
+        if loaded.data is None:
+            raise UsageError(f"{spec}: has no data section to check")
+        found = open_data(outline, Path(spec).resolve().parent)
+        sizes = ", ".join(f"{len(getattr(found, part))} {part}" for part in ("train", "validation", "test"))
+        labels = "".join(f", {len(rows)} labelled {name}" for name, rows in found.labelled_rows.items())
+        text += f"; rows: {sizes}{labels}"
+    print(text)
+
+
+@app.command()
+@plainly
+def inspect(
+    spec: SpecArg,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="A picture: .svg, .png, .pdf, .dot or .html.")
+    ] = None,
+    sets: Sets = None,
+    as_json: Json = False,
+    trust: Trust = False,
+) -> None:
+    """Show the model: its nodes, p and q, and the objective derived for each pattern of labels."""
+    from sgc.report import inspect_json, inspect_text
+
+    outline = _outline(_load(spec, sets, trust))
+    if output is not None:
+        from sgc.drawing import draw
+
+        draw(outline, output)
+        print(json.dumps({"file": str(output)}) if as_json else output)
+        return
+    if as_json:
+        print(json.dumps(inspect_json(outline), indent=2, ensure_ascii=False))
+        return
+    color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    print(inspect_text(outline, width=None if sys.stdout.isatty() else 120, color=color))
+
+
+@app.command()
+@plainly
+def train(
+    spec: SpecArg,
+    sets: Sets = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="RUN", help="The run folder; runs/NAME.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Start over where the folder holds a run.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="One step of each pattern, nothing is kept.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Validate the arguments of every distribution (slow).")
+    ] = False,
+    as_json: Json = False,
+    trust: Trust = False,
+) -> None:
+    """Train a model; the run folder keeps its weights, metrics, labels and versions."""
+    if resume and force:
+        raise UsageError("--resume beside --force: go on, or start over")
+    loaded = _load(spec, sets, trust)
+    beside = Path(spec).resolve().parent
+    _warn(_outline(loaded))
+    from sgc.terminal import training_progress
+    from sgc.training import Interrupted, dry
+    from sgc.training import train as run_training
+
+    if loaded.data is None:
+        raise UsageError(f"{spec}: has no data section: add one, or train from Python on arrays")
+    if dry_run:
+        found = dry(loaded, beside=beside, debug=debug)
+        for each in found:
+            _say(f"{each['rows']}: {each['count']} rows, bound {each['bound']:.4f} nats a row, {each['seconds']:.3f} s")
+        if as_json:
+            print(json.dumps(found))
+        return
+    try:
+        with training_progress(loaded.train.epochs, loaded.name) as watcher:
+            run = run_training(
+                loaded, output=output, resume=resume, force=force, beside=beside, watcher=watcher, debug=debug
+            )
+    except Interrupted as stop:
+        _say(str(stop))
+        raise typer.Exit(130) from None
+    best = max((line for line in run.metrics if line["best"]), key=lambda line: line["epoch"], default=None)
+    summary: dict[str, Any] = {"run": str(run.folder), "epochs": run.metrics[-1]["epoch"], "best": best}
+    if as_json:
+        print(json.dumps(summary))
+        return
+    print(f"run        {run.folder}")
+    print(f"epochs     {summary['epochs']}")
+    if best is not None:
+        print(f"best       epoch {best['epoch']}" + _validation_words(best))
+
+
+def _validation_words(line: dict[str, Any]) -> str:  # Any: a line of metrics.jsonl
+    words = f", validation bound {line['validation_bound']:.3f} nats" if "validation_bound" in line else ""
+    return words + "".join(f", error of {n} {v:.4f}" for n, v in line.get("validation_error", {}).items())
+
+
+@app.command()
+@plainly
+def evaluate(
+    run: RunArg,
+    checkpoint: Checkpoint = "best",
+    split: Annotated[str, typer.Option("--split", metavar="test|validation", help="Which rows.")] = "test",
+    samples: Annotated[int | None, typer.Option("--samples", min=1, help="Of the posterior and log p(x).")] = None,
+    classifier: Annotated[
+        bool, typer.Option("--classifier", help="Also train the classifier alone on the same labels, and compare.")
+    ] = False,
+    as_json: Json = False,
+    trust: Trust = False,
+) -> None:
+    """Measure a run on held-out rows: errors from q and from the weighted posterior, ELBO, log p(x)."""
+    from sgc.evaluation import evaluate_run
+    from sgc.terminal import rows_progress, training_progress
+    from sgc.training import Interrupted
+
+    try:
+        with rows_progress("evaluating") as watch, training_progress(0, "classifier") as watcher:
+            report = evaluate_run(
+                run,
+                checkpoint=checkpoint,
+                split=split,
+                samples=samples,
+                classifier=classifier,
+                watcher=watcher,
+                watch=watch,
+            )
+    except Interrupted as stop:
+        _say(str(stop))
+        raise typer.Exit(130) from None
+    if as_json:
+        print(json.dumps(report.plain()))
+        return
+    from sgc.report_evaluation import evaluation_text
+
+    print(evaluation_text(report))
+
+
+@app.command()
+@plainly
+def predict(
+    run: RunArg,
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="New rows: .npz, .csv or one IDX file.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Where to: .csv, .npz or .json.")],
+    checkpoint: Checkpoint = "best",
+    samples: Annotated[int | None, typer.Option("--samples", min=1, help="Of the posterior.")] = None,
+    as_json: Json = False,
+    trust: Trust = False,
+) -> None:
+    """Write the posterior of each unobserved node for new rows, in the units of the data."""
+    from sgc.predicting import predict_run
+
+    found = predict_run(run, data, output, checkpoint=checkpoint, samples=samples)
+    print(json.dumps(found) if as_json else f"{found['file']}: {found['rows']} rows, {', '.join(found['nodes'])}")
+
+
+@app.command()
+@plainly
+def sample(
+    run: RunArg,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Pictures (.png) or numbers (.npz).")],
+    count: Annotated[int, typer.Option("--count", min=1, max=100_000, help="How many samples.")] = 40,
+    given: Annotated[list[str] | None, typer.Option("--given", metavar="NODE=VALUE", help="Hold a node.")] = None,
+    analogies: Annotated[
+        str | None, typer.Option("--analogies", metavar="NODE", help="Turn a node's categories.")
+    ] = None,
+    traverse: Annotated[
+        str | None, typer.Option("--traverse", metavar="NODE", help="Move a latent's dimensions.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of the draws.")] = None,
+    checkpoint: Checkpoint = "best",
+    as_json: Json = False,
+    trust: Trust = False,
+) -> None:
+    """Draw what a trained model makes: samples, a row for each category, reconstructions."""
+    from sgc.document import parse
+    from sgc.sampling import sample_run
+
+    if analogies is not None and traverse is not None:
+        raise UsageError("--analogies beside --traverse: one picture at a time")
+    held: dict[str, Any] = {}
+    for text in given or []:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--given {text}: expected NODE=VALUE")
+        held[name] = parse(f"value: {value}", "--given").data["value"]
+    found = sample_run(
+        run,
+        output,
+        checkpoint=checkpoint,
+        count=count,
+        seed=seed,
+        given=held,
+        analogies=analogies,
+        traverse=traverse,
+    )
+    print(json.dumps(found) if as_json else found["file"])
+
+
+@app.command()
+@plainly
+def schema() -> None:
+    """Print the JSON Schema of specs, for editors."""
+    from sgc.schema import json_schema
+
+    print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+
+
+@app.command()
+@plainly
+def init(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The name of the model; the file is NAME.yaml.")],
+    data: Annotated[
+        Path | None, typer.Option("--data", metavar="FILE", help="Start from the columns of a .csv or .npz.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+) -> None:
+    """Write a commented starting spec."""
+    from sgc.starting import starting_spec
+
+    path = Path(name if name.endswith((".yaml", ".yml")) else f"{name}.yaml")
+    if path.exists() and not force:
+        raise UsageError(f"{path}: exists already; --force overwrites it")
+    if not path.resolve().parent.is_dir():
+        raise UsageError(f"{path}: the folder {path.parent} does not exist")
+    text = starting_spec(path.stem, data)
+    path.write_text(text, encoding="utf-8")
+    print(path)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

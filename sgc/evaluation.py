@@ -1,0 +1,124 @@
+"""A trained run on held-out rows: its errors and bounds, beside a classifier trained on the same labels alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sgc.data.dataset import DataSet
+from sgc.errors import UsageError
+from sgc.loading import load
+from sgc.measure import Error, Evaluation, evaluate
+from sgc.runs import RunFolder, open_run
+from sgc.runtime.data import open_data
+from sgc.runtime.model import Model
+from sgc.runtime.streams import TensorRows
+from sgc.training import Silent, Watcher, train
+
+SPLITS = ("test", "validation")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `sgc evaluate` says: the run's evaluation and, when asked for, the errors of the classifier alone."""
+
+    run: str
+    checkpoint: str
+    split: str
+    evaluation: Evaluation
+    labels: dict[str, int]  # how many training rows kept their label, by node
+    classifier: dict[str, Error] | None
+
+    def plain(self) -> dict[str, Any]:  # Any: what JSON can say
+        """Give it as plain data."""
+        found = {"run": self.run, "checkpoint": self.checkpoint, "split": self.split, "labels": self.labels}
+        found |= self.evaluation.plain()
+        if self.classifier is not None:
+            found["classifier"] = {
+                name: {each.measure: each.value, "standard_error": each.standard_error, "rows": each.rows, **each.more}
+                for name, each in self.classifier.items()
+            }
+        return found
+
+
+def run_data(folder: RunFolder, model: Model, arrays: Any = None) -> DataSet:
+    """Open the data of a run again, with what its transforms learned. Any: a mapping to arrays, or a data frame.
+
+    Raises: UsageError where the run was trained on arrays and none are given; DataError.
+    """
+    info = folder.info()
+    if arrays is None and info.get("data") == "arrays":
+        raise UsageError(
+            f"{folder.path}: was trained on arrays from Python, which the run does not hold; give them again"
+        )
+    if arrays is None and model.spec.data is None:
+        raise UsageError(f"{folder.path}: its spec has no data section")
+    return open_data(model.outline, Path(str(info.get("beside", "."))), arrays, folder.encoders())
+
+
+def evaluate_run(
+    path: str | Path,
+    *,
+    checkpoint: str = "best",
+    split: str = "test",
+    samples: int | None = None,
+    classifier: bool = False,
+    arrays: Any = None,  # Any: a mapping to arrays, or a data frame
+    watcher: Watcher | None = None,
+    watch: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Evaluate a run on its test rows, whose labels it is not shown.
+
+    samples: of the weighted posterior and log p(x); the spec's `evaluate.samples` if None. classifier: also train, in
+    the run's folder, the classifier alone on the same labels (once; it is kept). watch: told rows done and in all.
+
+    Raises: UsageError, DataError, RunError.
+    """
+    if split not in SPLITS:
+        raise UsageError(f"unknown split '{split}': {' or '.join(SPLITS)}")
+    folder = RunFolder(Path(path))
+    model = open_run(folder.path, checkpoint)
+    dataset = run_data(folder, model, arrays)
+    rows = held_out(model, dataset, split)
+    count = model.spec.evaluate.samples if samples is None else samples
+    tell = None if watch is None else (lambda done: watch(done, rows.count))
+    found = evaluate(model, rows, count, model.spec.train.seed, model.spec.evaluate.metrics, tell)
+    labels = {name: len(ids) for name, ids in folder.labelled_rows().items()}
+    alone = None
+    if classifier:
+        alone = _classifier(folder, model, split, count, arrays, watcher or Silent())
+    return Report(str(folder.path), checkpoint, split, found, labels, alone)
+
+
+def held_out(model: Model, dataset: DataSet, split: str) -> TensorRows:
+    """Give the rows of a split as tensors. Raises: UsageError where there are none."""
+    chosen = dataset.test if split == "test" else dataset.validation
+    if not len(chosen):
+        others = [name for name in SPLITS if name != split and len(getattr(dataset, name))]
+        hint = f"--split {others[0]} has some" if others else "set data.split.test"
+        raise UsageError(f"the {split} split has no rows: {hint}")
+    return TensorRows(chosen, model.outline, model.like)
+
+
+def _classifier(
+    folder: RunFolder, model: Model, split: str, samples: int, arrays: Any, watcher: Watcher
+) -> dict[str, Error]:  # Any: as above
+    """Train the supervised bound of the same spec on the same labels, and measure it."""
+    plain = model.spec.plain()
+    plain["objective"] = {"bound": "supervised", "samples": model.spec.objective.samples}
+    plain["train"].pop("stop", None)
+    plain["name"] = f"{model.spec.name}-classifier"[:100]
+    spec = load(plain)
+    inner = RunFolder(folder.path / "classifier")
+    done = inner.exists() and (inner.path / "run.json").exists() and inner.info().get("finished")
+    if not (done and load(inner.spec_path) == spec):
+        beside = str(folder.info().get("beside", "."))
+        unfinished = inner.exists() and inner.spec_path.exists() and load(inner.spec_path) == spec
+        train(spec, arrays, output=inner.path, resume=unfinished, force=not unfinished, beside=beside, watcher=watcher)
+    alone = open_run(inner.path, "last")
+    dataset = run_data(inner, alone, arrays)
+    rows = held_out(alone, dataset, split)
+    metrics = model.spec.evaluate.metrics
+    return evaluate(alone, rows, min(samples, 10), spec.train.seed, metrics).from_q

@@ -1,0 +1,52 @@
+"""The words of `sgc evaluate`: errors side by side, bounds, and what they were measured on."""
+
+from __future__ import annotations
+
+import math
+
+from sgc.evaluation import Report
+from sgc.measure import Error
+
+UNITS = {"error": "%", "angle": "°"}
+
+
+def evaluation_text(report: Report) -> str:
+    """Write an evaluation as aligned lines."""
+    found = report.evaluation
+    labels = ", ".join(f"{count} labels of {name}" for name, count in report.labels.items())
+    lines = [
+        f"{report.run} ({report.checkpoint}), {found.rows} {report.split} rows"
+        + (f", trained with {labels}" if labels else "")
+    ]
+
+    def row(label: str, text: str) -> None:
+        lines.append(f"  {label:<34}{text}")
+
+    for name in found.from_q:
+        row(f"{_measure(found.from_q[name])} of {name}, q directly", error_text(found.from_q[name]))
+        row(
+            f"{_measure(found.from_posterior[name])} of {name}, weighted posterior",
+            error_text(found.from_posterior[name]),
+        )
+        if report.classifier is not None and name in report.classifier:
+            row(f"{_measure(report.classifier[name])} of {name}, classifier alone", error_text(report.classifier[name]))
+    row("ELBO (Eq. 8, no labels)", f"{found.elbo:.3f} ± {found.elbo_error:.3f} nats")
+    row(
+        "log p(x), importance-sampled",
+        f"{found.log_evidence:.3f} ± {found.log_evidence_error:.3f} nats ({found.samples} samples)",
+    )
+    row("effective samples", f"{found.effective_samples:.1f} of {found.samples}")
+    return "\n".join(lines)
+
+
+def _measure(error: Error) -> str:
+    return {"error": "error", "rmse": "RMSE", "mae": "mean abs. error", "angle": "angle"}[error.measure]
+
+
+def error_text(error: Error) -> str:
+    """Write an error with its standard error over rows: 9.87 ± 0.30 %."""
+    unit = UNITS.get(error.measure, "")
+    scale = 100 if error.measure == "error" else 1
+    spread = "" if math.isnan(error.standard_error) else f" ± {error.standard_error * scale:.2f}"
+    more = f" ({100 * error.more['share_of_180']:.1f}% of 180°)" if "share_of_180" in error.more else ""
+    return f"{error.value * scale:.2f}{spread}{' ' + unit if unit else ''}{more}"

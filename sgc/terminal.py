@@ -1,0 +1,75 @@
+"""What a person sees while a command runs: progress on standard error, and only on a terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+
+class TrainingProgress:
+    """A bar over all steps of a run: epoch, bound, error on validation rows, time left."""
+
+    def __init__(self, progress: Progress, epochs: int, title: str) -> None:
+        self.progress, self.epochs, self.title = progress, epochs, title
+        self.task: TaskID | None = None
+        self.error = ""
+        self.shown = 0.0
+
+    def step(self, epoch: int, step: int, steps: int, bound: float) -> None:
+        """Move the bar, ten times a second at most."""
+        now = time.monotonic()
+        if now - self.shown < 0.1:
+            return
+        self.shown = now
+        if self.task is None:
+            self.task = self.progress.add_task(self.title, total=self.epochs * steps, text="")
+        done = (epoch - 1) * steps + step
+        text = f"epoch {epoch}/{self.epochs}  bound {bound:.2f}{self.error}"
+        self.progress.update(self.task, completed=done, text=text)
+
+    def epoch(self, line: Mapping[str, Any]) -> None:  # Any: a line of metrics.jsonl
+        """Note what validation found."""
+        parts = []
+        if "validation_bound" in line:
+            parts.append(f"validation {line['validation_bound']:.2f}")
+        parts += [f"error {name} {value:.4g}" for name, value in line.get("validation_error", {}).items()]
+        self.error = "".join(f"  {part}" for part in parts)
+
+
+class _Quiet:
+    def step(self, epoch: int, step: int, steps: int, bound: float) -> None:
+        """Say nothing."""
+
+    def epoch(self, line: Mapping[str, Any]) -> None:  # Any: a line of metrics.jsonl
+        """Say nothing."""
+
+
+@contextmanager
+def training_progress(epochs: int, title: str) -> Iterator[TrainingProgress | _Quiet]:
+    """Show the progress of a training while inside; nothing where standard error is no terminal."""
+    if not sys.stderr.isatty():
+        yield _Quiet()
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[text]}"))
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as progress:
+        yield TrainingProgress(progress, epochs, title)
+
+
+@contextmanager
+def rows_progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Show how many rows are done; nothing where standard error is no terminal."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+
+    def tell(done: int, total: int) -> None:
+        end = "\r\033[K" if done >= total else ""
+        print(f"\r{title} {done}/{total} rows{end}", end="", file=sys.stderr, flush=True)
+
+    yield tell

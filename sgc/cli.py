@@ -372,7 +372,7 @@ def init(
         raise UsageError(f"{path}: exists already; --force overwrites it")
     if not path.resolve().parent.is_dir():
         raise UsageError(f"{path}: the folder {path.parent} does not exist")
-    text = starting_spec(path.stem, data)
+    text = starting_spec(path.stem, data, beside=path.parent)
     path.write_text(text, encoding="utf-8")
     print(path)
 

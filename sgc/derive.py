@@ -42,6 +42,7 @@ def derive(graphs: Graphs, observed: Collection[str], words: ObjectiveWords) -> 
 class _Derivation:
     """The state of one derivation: what is clamped, and over which dimensions each value varies."""
 
+    # each answer about a name is worked out once: many paths lead to the same ancestors
     def __init__(self, graphs: Graphs, observed: frozenset[str], words: ObjectiveWords) -> None:
         self.graphs, self.words = graphs, words
         nodes = graphs.nodes
@@ -53,9 +54,17 @@ class _Derivation:
             read = graphs.ancestors(self.observed, "recognition")
             self.latent = tuple(n for n in self.latent if n in read)
         self.order = tuple(order)
+        self._dims: dict[str, frozenset[str]] = {}
+        self._carriers: dict[str, frozenset[str]] = {}
+        self._biased: dict[str, bool] = {}
 
     def dims(self, name: str) -> frozenset[str]:
         """Name the dimensions that a value varies over: enumerated nodes, and the samples."""
+        if name not in self._dims:
+            self._dims[name] = self.find_dims(name)
+        return self._dims[name]
+
+    def find_dims(self, name: str) -> frozenset[str]:
         if name in self.graphs.inputs or name in self.clamped:
             return frozenset()
         if name in self.graphs.features:
@@ -71,29 +80,33 @@ class _Derivation:
 
     def carriers(self, names: Iterable[str]) -> frozenset[str]:
         """Return the random proposals that a list of parents carries; features and means are seen through."""
-        found: set[str] = set()
-        for name in names:
+        return frozenset().union(*(self.carried(name) for name in names))
+
+    def carried(self, name: str) -> frozenset[str]:
+        if name not in self._carriers:
+            found: frozenset[str] = frozenset()
             if name in self.graphs.features:
-                found |= self.carriers(self.graphs.features[name])
+                found = self.carriers(self.graphs.features[name])
             elif name in self.graphs.nodes and name not in self.clamped:
-                if self.graphs.nodes[name].estimator == "mean":
-                    found |= self.carriers(self.graphs.parents(name, "recognition"))
-                else:
-                    found.add(name)
-        return frozenset(found)
+                averaged = self.graphs.nodes[name].estimator == "mean"
+                found = self.carriers(self.graphs.parents(name, "recognition")) if averaged else frozenset({name})
+            self._carriers[name] = found
+        return self._carriers[name]
 
     def biased(self, names: Iterable[str]) -> bool:
-        """Tell whether a relaxed or averaged value stands among these names or behind their features."""
-        for name in names:
+        """Tell whether a relaxed or averaged value stands among these names, or above them in q."""
+        return any(self.is_biased(name) for name in names)
+
+    def is_biased(self, name: str) -> bool:
+        if name not in self._biased:
+            found = False
             if name in self.graphs.features:
-                if self.biased(self.graphs.features[name]):
-                    return True
+                found = self.biased(self.graphs.features[name])
             elif name in self.graphs.nodes and name not in self.clamped:
-                if self.graphs.nodes[name].estimator in (*RELAXED, "mean"):
-                    return True
-                if self.biased(self.graphs.parents(name, "recognition")):
-                    return True
-        return False
+                own = self.graphs.nodes[name].estimator in (*RELAXED, "mean")
+                found = own or self.biased(self.graphs.parents(name, "recognition"))
+            self._biased[name] = found
+        return self._biased[name]
 
     def generative(self, name: str) -> Factor:
         parents = self.graphs.parents(name, "generative")
@@ -137,7 +150,8 @@ class _Derivation:
 
     def weight(self, name: str) -> Weight:
         factor = self.recognition(name)
-        return Weight(factor, tuple(n for n in self.order if n in self.carriers(factor.parents)))
+        carriers = self.carriers(factor.parents)
+        return Weight(factor, tuple(n for n in self.order if n in carriers), self.biased(factor.parents))
 
     def terms(self, name: str, varying: bool) -> list[Term]:
         factor = self.generative(name)
@@ -231,12 +245,9 @@ def _elimination(
     largest, work = 1, 0
     remaining = list(sizes)
     while remaining:
-
-        def joined(name: str) -> set[str]:
-            return set().union({name}, *(span for span in left if name in span))
-
-        best = min(remaining, key=lambda name: math.prod(size[d] for d in joined(name)))
-        union = joined(best)
+        joined = {name: set().union({name}, *(span for span in left if name in span)) for name in remaining}
+        best = min(remaining, key=lambda name: math.prod(size[d] for d in joined[name]))
+        union = joined[best]
         elements = math.prod(size[d] for d in union)
         largest, work = max(largest, elements), work + elements
         left = [span for span in left if best not in span] + [union - {best}]

@@ -55,9 +55,9 @@ class Graphs:
                 found.add(name)
         return frozenset(found)
 
-    def digraph(self, role: Role) -> nx.DiGraph:
+    def digraph(self, role: Role) -> nx.DiGraph[str]:
         """Draw one graph, parents to children, features and inputs included."""
-        graph = nx.DiGraph()
+        graph: nx.DiGraph[str] = nx.DiGraph()
         graph.add_nodes_from([*self.inputs, *self.features, *self.nodes])
         for name in [*self.features, *self.nodes]:
             graph.add_edges_from((parent, name) for parent in self.parents(name, role))
@@ -116,7 +116,7 @@ def find_cycle(parents: Mapping[str, Sequence[str]]) -> list[str]:
     >>> find_cycle({"a": ["b"], "b": ["c"], "c": ["a"]})
     ['a', 'c', 'b', 'a']
     """
-    graph = nx.DiGraph()
+    graph: nx.DiGraph[str] = nx.DiGraph()
     graph.add_nodes_from(parents)
     graph.add_edges_from((parent, name) for name, above in parents.items() for parent in above)
     try:

@@ -65,6 +65,7 @@ class Weight:
 
     factor: Factor
     carriers: tuple[str, ...]
+    biased: bool = False  # it reads a relaxed or averaged value
 
     @property
     def varies(self) -> bool:
@@ -152,7 +153,7 @@ class Plan:
         for i, line in enumerate(self.bound_text()):
             row("" if i else "bound", line)
         shown = [(self.term_text(t), t.tag, t.why) for t in self.terms]
-        shown += [(self._label_text(w), self._label_tag(w), "label") for w in self.weights]
+        shown += [(self.label_text(w), self.label_tag(w), "label") for w in self.weights]
         wide = max([0, *(len(text) for text, _, _ in shown)])
         for i, (text, tag, why) in enumerate(shown):
             row("" if i else "terms", f"{text:<{wide}}  {tag}{f' ({why})' if why else ''}")
@@ -174,10 +175,14 @@ class Plan:
         normalised = self.words.bound == "elbo" and self.words.weights == "normalized"
         return "constant: cancels in w/Z" if normalised else "constant"
 
-    def _label_text(self, weight: Weight) -> str:
+    def label_text(self, weight: Weight) -> str:
+        """Write the term of a label."""
         return f"log {weight.factor}"
 
-    def _label_tag(self, weight: Weight) -> str:
+    def label_tag(self, weight: Weight) -> str:
+        """Tell how the term of a label is computed."""
+        if weight.biased:
+            return "biased"
         if SAMPLES in weight.factor.dims:
             return "sampled"
         return "enumerated" if weight.factor.dims else "exact"

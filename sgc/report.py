@@ -412,7 +412,7 @@ def _density_json(density: Density) -> dict[str, Any]:  # Any: plain data
 def _plan_json(plan: Plan) -> dict[str, Any]:  # Any: plain data
     terms = [{"text": plan.term_text(term), "tag": term.tag, "why": term.why} for term in plan.terms]
     for weight in plan.weights:
-        terms.append({"text": plan._label_text(weight), "tag": plan._label_tag(weight), "why": "label"})
+        terms.append({"text": plan.label_text(weight), "tag": plan.label_tag(weight), "why": "label"})
     return {
         "observed": list(plan.observed),
         "rows": plan.rows_text(),

@@ -22,6 +22,7 @@ def json_schema() -> dict[str, Any]:  # Any: JSON
     schema["$defs"]["Node"]["properties"]["distribution"] = _distribution()
     for section in ("inputs", "networks", "features", "nodes"):
         schema["properties"][section]["propertyNames"] = {"pattern": NAME}
+    _count_items(schema)
     return {
         "$schema": DIALECT,
         "title": "sgc spec",
@@ -72,6 +73,16 @@ class _Written(GenerateJsonSchema):
     def field_title_should_be_set(self, schema: Any) -> bool:  # Any: pydantic's own union
         """Give no titles that only repeat a key."""
         return False
+
+
+def _count_items(schema: Any) -> None:  # Any: JSON
+    """Bound the entries of lists, where pydantic, behind a validator, bounds letters (minLength for minItems)."""
+    for part in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
+        _count_items(part)
+    if isinstance(schema, dict) and schema.get("type") == "array":
+        for letters, items in (("minLength", "minItems"), ("maxLength", "maxItems")):
+            if letters in schema:
+                schema[items] = schema.pop(letters)
 
 
 def _distribution() -> dict[str, Any]:  # Any: JSON

@@ -198,6 +198,10 @@ def _quoted(text: str) -> str:
     return text if PLAIN.match(text) and text.lower() not in WORDS else json.dumps(text, ensure_ascii=False)
 
 
+def _file(path: str) -> str:
+    return path if re.fullmatch(r"[A-Za-z0-9_./-]*[./][A-Za-z_-]+", path) else json.dumps(path, ensure_ascii=False)
+
+
 # ---- tables
 
 
@@ -268,7 +272,7 @@ def _table_spec(name: str, path: Path, file: str) -> str:
         head.append(
             "Columns of x have empty cells, which a node with `supervision: full` may not have: fill them first."
         )
-    source = ["source: table", f"file: {_quoted(file)}    # looked for under $SGC_DATA, then beside this file"]
+    source = ["source: table", f"file: {_file(file)}    # looked for under $SGC_DATA, then beside this file"]
     if separator != ",":
         source.append(f"separator: {json.dumps(separator)}")
     if marks:
@@ -386,7 +390,7 @@ def _npz_spec(name: str, path: Path, file: str) -> str:
         f"A starting spec for {path.name}, {rows:,} rows, guessed from its arrays: read it, and mend what is wrong."
     ]
     head += [f"Left out: {', '.join(skipped)}."] if skipped else []
-    source = ["source: npz", f"file: {_quoted(file)}    # looked for under $SGC_DATA, then beside this file"]
+    source = ["source: npz", f"file: {_file(file)}    # looked for under $SGC_DATA, then beside this file"]
     return _compose(name, head, source, [_npz_node(main, numeric[main])], label)
 
 

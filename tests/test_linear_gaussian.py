@@ -1,4 +1,4 @@
-"""Linear-Gaussian graphs against linear algebra: evidence, posterior, ELBO and its gradient, whole and in part observed.
+"""Linear-Gaussian graphs against linear algebra: evidence, posterior, ELBO and its gradient, in part observed too.
 
 Each conditional is N(A·parents + b, diag(scale²)). Exact comparisons hold to 1e-9. Statistical ones take 40 independent
 estimates and refuse beyond 7 standard errors: below 3e-6 false alarms a test of up to 100 numbers.
@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 import torch
+from oracle import Raw, assert_mean, assert_same, estimates, ordered, parents_of, value_and_gradient, with_objective
 from torch import Tensor
 
 import sgc
-from oracle import Raw, assert_mean, assert_same, estimates, ordered, parents_of, value_and_gradient, with_objective
 from sgc.runtime.model import Model
 
 
@@ -189,7 +189,7 @@ def perfect(spec: Raw, seed: int = 0) -> Model:
         if "recognition" in node:
             matrix, bias, covariance = joint.given([name], parents_of(spec, name, "recognition"))
             wanted[name] = matrix.detach(), bias.detach()
-            spec = with_scale(spec, name, float(covariance.sqrt()))
+            spec = with_scale(spec, name, float(covariance.detach().sqrt()))
     model = sgc.compile(sgc.load(spec))
     model.load_state_dict(first.state_dict())
     for name, (matrix, bias) in wanted.items():

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from oracle import Raw, assert_same, with_objective
 from torch import Tensor, nn
 from torch.nn import functional
 
 import sgc
-from oracle import Raw, assert_same, with_objective
 from sgc.runtime.model import Model
 
 SPECS = Path(__file__).parents[1] / "specs"

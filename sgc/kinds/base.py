@@ -75,7 +75,7 @@ def tagged(branches: dict[str, Any], what: str, choose: Callable[[Any], str | No
 
     union: Any = None
     for tag, branch in branches.items():
-        member = Annotated[branch, Tag(mark % tag)]
+        member: Any = Annotated[branch, Tag(mark % tag)]
         union = member if union is None else union | member
     return Annotated[
         union,

@@ -6,16 +6,19 @@ the masses of all particles of a row sum to one.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sgc.kinds.base import Named, tagged
 from sgc.kinds.families import Family
-from sgc.kinds.schedules import number
+from sgc.kinds.schedules import Number, number
 
 ENUMERABLE_BY_DEFAULT = 64  # a support up to this size is enumerated unless the spec says otherwise
 ENUMERABLE = 4096  # a larger one is refused
 
-Temperature = number(gt=0)
+if TYPE_CHECKING:
+    Temperature = Number
+else:
+    Temperature = number(gt=0)
 
 
 class Pathwise(Named):

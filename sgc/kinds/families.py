@@ -163,7 +163,7 @@ class Family:
             value = value * torch.eye(event[-1], dtype=value.dtype, device=value.device)
         if value.shape[max(0, value.dim() - len(shape)) :] == shape:
             return value
-        return value.expand(torch.broadcast_shapes(value.shape, shape))  # type: ignore[no-untyped-call]
+        return value.expand(torch.broadcast_shapes(value.shape, shape))
 
     # ---- distributions
 

@@ -19,7 +19,7 @@ def constraint_word(constraint: Any) -> str:  # torch does not export the classe
 
     Raises: ValueError for a constraint that no offered family has had so far.
     """
-    if constraints.is_dependent(constraint):  # type: ignore[no-untyped-call]
+    if constraints.is_dependent(constraint):
         return "dependent"
     kind = type(constraint).__name__.lstrip("_")
     bounds = getattr(constraint, "lower_bound", None), getattr(constraint, "upper_bound", None)
@@ -46,7 +46,7 @@ def constraint_word(constraint: Any) -> str:  # torch does not export the classe
 
 def support_word(family: type[Distribution], member: Distribution) -> str:
     """Give the support's word; bounds that hang on parameters are left out of it: 'interval', 'bounded_below'."""
-    if not constraints.is_dependent(family.support):  # type: ignore[no-untyped-call]
+    if not constraints.is_dependent(family.support):
         return constraint_word(family.support)
     kind = type(member.support).__name__.lstrip("_")
     return {

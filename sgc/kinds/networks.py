@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -87,7 +87,10 @@ def _network_tag(value: Any) -> str:  # Any: whatever YAML can say
     return "sequence" if isinstance(value, list | tuple) else "entry"
 
 
-EntryChoice = tagged(dict(ENTRIES), "network", _entry_tag)
+if TYPE_CHECKING:
+    EntryChoice = Entry
+else:
+    EntryChoice = tagged(dict(ENTRIES), "network", _entry_tag)
 EntrySequence = Annotated[Many[EntryChoice], Field(min_length=1)]
 # What stands under `network:`: the name of a shared one, one entry, or entries in sequence.
 NetworkChoice = tagged({"name": str, "entry": EntryChoice, "sequence": EntrySequence}, "network", _network_tag)
@@ -122,6 +125,7 @@ def stack(entries: Sequence[Entry], parents: Sequence[tuple[str, Shape]]) -> Sta
     if not rest:
         return Stack(shapes, 0, (), (size,), 0)
     first = rest[0]
+    shape: Shape
     if isinstance(first, Linear) and flat:
         split, shape, count = first.out_features, (first.out_features,), first.parameter_count((size,))
         rest.pop(0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -35,11 +35,14 @@ def _alpha_tag(value: Any) -> str:  # Any: whatever YAML can say
     return "by_node" if isinstance(value, Mapping) else "number"
 
 
-Alpha = tagged(
-    {"number": number(ge=0), "over_rate": OverRate, "by_node": dict[str, number(ge=0)]},  # type: ignore[misc]
-    "alpha",
-    _alpha_tag,
-)
+if TYPE_CHECKING:
+    Alpha = Number | OverRate | Mapping[str, Number]
+else:
+    Alpha = tagged(
+        {"number": number(ge=0), "over_rate": OverRate, "by_node": dict[str, number(ge=0)]},
+        "alpha",
+        _alpha_tag,
+    )
 
 
 class Objective(Piece):

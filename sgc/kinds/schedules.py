@@ -29,7 +29,7 @@ class Schedule(Piece):
         if self.curve == "cosine":
             share = (1 - math.cos(math.pi * share)) / 2
         elif self.curve == "exponential":
-            return self.start * (self.to / self.start) ** share
+            return float(self.start * (self.to / self.start) ** share)
         return self.start + (self.to - self.start) * share
 
 

@@ -37,6 +37,12 @@ class Group:
     weights: dict[str, Tensor] = field(default_factory=dict)  # log q of labelled nodes
     proposals: dict[str, Distribution] = field(default_factory=dict)  # q of every node that has one
 
+    def put(self, name: str, value: Tensor, outline: Outline) -> None:
+        """Take in the value of a node, a feature or an input, and what networks read of it."""
+        variable = outline.variables.get(name)
+        self.values[name] = value
+        self.looks[name] = value if variable is None else variable.family.look(value)
+
     @property
     def like(self) -> Tensor:
         return next(iter(self.values.values()))
@@ -80,12 +86,7 @@ class _Walk:
                 above |= graphs.ancestors([f.node for f in group.plan.joint], "generative")
             self.needed.append(above)
             for name, value in group.given.items():
-                self.put(group, name, group.layout.clamp(value))
-
-    def put(self, group: Group, name: str, value: Tensor) -> None:
-        group.values[name] = value
-        variable = self.machine.outline.variables.get(name)
-        group.looks[name] = value if variable is None else variable.family.look(value)
+                group.put(name, group.layout.clamp(value), machine.outline)
 
     def feature(self, name: str) -> None:
         module = self.machine.features[name]
@@ -93,11 +94,12 @@ class _Walk:
         if groups:
             made = module([[g.looks[p] for p in module.outline.parents] for g in groups], self.rank)
             for group, value in zip(groups, made, strict=True):
-                group.values[name] = group.looks[name] = value
+                group.put(name, value, self.machine.outline)
 
     def distributions(self, module: DensityModule, groups: Sequence[Group]) -> list[Distribution]:
         parents = [[g.looks[p] for p in module.outline.parents] for g in groups]
-        return module(parents, [g.values for g in groups], self.rank, validate=self.validate)
+        found: list[Distribution] = module(parents, [g.values for g in groups], self.rank, validate=self.validate)
+        return found
 
     def node(self, name: str) -> None:
         proposed = [g for g in self.groups if any(p.node == name for p in g.plan.proposals)]
@@ -122,22 +124,22 @@ class _Walk:
             like = group.like
             support = family.enumerate(variable.event, like.dtype, like.device)
             value = layout.spread(support, name)
-            self.put(group, name, value)
+            group.put(name, value, self.machine.outline)
             mass = self.lead(family.log_prob(q, value))
             group.masses.append(mass)
             group.scores[name, "recognition"] = -mass
             return
         leading = layout.drawn(q.batch_shape)
         if estimator == "mean":
-            self.put(group, name, self.lead_value(family.mean(q), len(variable.event)))
+            group.put(name, self.lead_value(family.mean(q), len(variable.event)), self.machine.outline)
             return
         if estimator == "pathwise":
-            value = q.expand(leading).rsample()  # type: ignore[no-untyped-call]
+            value = q.expand(leading).rsample()
         elif estimator == "gumbel_softmax":
             value = family.relaxed(q, self.temperature(variable.estimator), leading)
         else:
-            value = q.expand(leading).sample()  # type: ignore[no-untyped-call]
-        self.put(group, name, value)
+            value = q.expand(leading).sample()
+        group.put(name, value, self.machine.outline)
         if any(term.node == name and term.role == "recognition" for term in group.plan.terms):
             group.scores[name, "recognition"] = -self.lead(family.log_prob(q, value))
 

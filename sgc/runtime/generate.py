@@ -13,7 +13,6 @@ from sgc.outline import InputOutline, Variable
 from sgc.runtime.batch import row_values
 from sgc.runtime.execute import Group
 from sgc.runtime.layout import Layout
-from sgc.runtime.modules import DensityModule, FeatureModule
 
 if TYPE_CHECKING:
     from sgc.runtime.model import Model
@@ -25,7 +24,7 @@ def held_value(owner: Variable | InputOutline, given: Any, count: int, like: Ten
     Any: whatever a user may give. Raises: ValueError for a category that there is not, or a shape that does not fit.
     """
     event = owner.event if isinstance(owner, Variable) else owner.shape
-    if owner.values is not None and isinstance(given, str | int | bool) and not isinstance(given, Tensor):
+    if owner.values is not None and isinstance(given, str | int | bool):
         if given not in owner.values:
             names = ", ".join(map(str, owner.values))
             raise ValueError(f"'{owner.name}' has no category '{given}'; it has {names}")
@@ -67,23 +66,21 @@ def generate(
             value = held_value(owner, given[name], count, model.like)
             drawn[name] = value
         elif name in outline.features:
-            feature = model.features[f"{name}_"]
-            assert isinstance(feature, FeatureModule)
+            feature = model.machine.features[name]
             (made,) = feature([[group.looks[p] for p in feature.outline.parents]], layout.rank)
-            group.values[name] = group.looks[name] = made
+            group.put(name, made, outline)
             continue
         else:
-            module = model.generative[f"{name}_"]
-            assert isinstance(module, DensityModule) and variable is not None
+            module = model.machine.generative[name]
+            assert variable is not None
             (p,) = module([[group.looks[q] for q in module.outline.parents]], [group.values], layout.rank)
             leading = layout.drawn(p.batch_shape)
-            spread = p.expand(leading)  # type: ignore[no-untyped-call]
+            spread = p.expand(leading)
             laid = spread.sample()
             mean = variable.family.mean(spread) if name in means else laid
             drawn[name] = mean.reshape(count, *variable.event)
             value = laid.reshape(count, *variable.event)
-        group.values[name] = layout.clamp(value)
-        group.looks[name] = group.values[name] if variable is None else variable.family.look(group.values[name])
+        group.put(name, layout.clamp(value), outline)
     return {name: _category(name, model, value, means) for name, value in drawn.items()}
 
 

@@ -20,7 +20,8 @@ from sgc.kinds.schedules import value_at
 from sgc.outline import Outline, outline
 from sgc.plan import Plan
 from sgc.runtime import generate as ancestral
-from sgc.runtime.batch import PatternRows, prepare, row_values
+from sgc.runtime import single
+from sgc.runtime.batch import PatternRows, prepare
 from sgc.runtime.execute import Group, Machine, Settings, Sums, run
 from sgc.runtime.layout import Layout, drawing_from
 from sgc.runtime.modules import DensityModule, FeatureModule, Trunk
@@ -85,7 +86,7 @@ class Model(nn.Module):
 
         def trunk(owner: Any) -> Trunk | None:  # Any: a density or a feature of the outline
             stack = owner.stack
-            if stack is None or (stack.split == 0 and not stack.rest) or _is_identity(stack):
+            if stack is None or (not stack.split and not stack.rest):  # nothing stands before the heads
                 return None
             if not owner.trunk:
                 return Trunk(stack)
@@ -93,15 +94,14 @@ class Model(nn.Module):
                 trunks[owner.trunk] = Trunk(stack)
             return trunks[owner.trunk]
 
-        self.features = nn.ModuleDict()
-        for name, feature in made.features.items():
-            self.features[key(name)] = FeatureModule(feature, trunk(feature))
-        self.generative = nn.ModuleDict()
-        for name, density in made.generative.items():
-            self.generative[key(name)] = DensityModule(density, made.variables[name], trunk(density))
-        self.recognition = nn.ModuleDict()
-        for name, density in made.recognition.items():
-            self.recognition[key(name)] = DensityModule(density, made.variables[name], trunk(density))
+        features = {n: FeatureModule(f, trunk(f)) for n, f in made.features.items()}
+        generative = {n: DensityModule(d, made.variables[n], trunk(d)) for n, d in made.generative.items()}
+        recognition = {n: DensityModule(d, made.variables[n], trunk(d)) for n, d in made.recognition.items()}
+        self.machine = Machine(made, features, generative, recognition)
+        # torch keeps some words for itself, so every node's name gets a mark
+        self.features = nn.ModuleDict({f"{name}_": module for name, module in features.items()})
+        self.generative = nn.ModuleDict({f"{name}_": module for name, module in generative.items()})
+        self.recognition = nn.ModuleDict({f"{name}_": module for name, module in recognition.items()})
         self._plans: dict[tuple[frozenset[str], bool, str], Plan] = {}
         self.exact_graphs = made.graphs.with_estimators(_exact_estimators(made))
         either = [
@@ -110,18 +110,6 @@ class Model(nn.Module):
             if "enumerate" in (made.graphs.nodes[n].estimator, self.exact_graphs.nodes[n].estimator)
         ]
         self.axes = {name: i for i, name in enumerate(either)}
-
-    # what the parts are
-
-    @property
-    def machine(self) -> Machine:
-        """The modules by what they compute."""
-        return Machine(
-            self.outline,
-            {n: _module(self.features, n, FeatureModule) for n in self.outline.features},
-            {n: _module(self.generative, n, DensityModule) for n in self.outline.generative},
-            {n: _module(self.recognition, n, DensityModule) for n in self.outline.recognition},
-        )
 
     @property
     def like(self) -> Tensor:
@@ -249,36 +237,15 @@ class Model(nn.Module):
         Features are computed from the values. Raises: KeyError or ValueError for what is unknown or missing.
         """
         module = self._density(node, role)
-        group = self._values(values, module.outline.reads)
-        looks = [group.looks[p] for p in module.outline.parents]
-        layout, rank = group.layout, group.layout.rank
-
-        def rows(value: Tensor, event: int) -> Tensor:
-            leading = (1,) * (rank - 1) + (layout.rows,)
-            whole = value.expand(torch.broadcast_shapes(tuple(value.shape), leading + (1,) * event))
-            return whole.reshape(layout.rows, *whole.shape[rank:])
-
-        variable = module.variable
-        parameters = module.parameters_of([looks], [group.values], rank)[0]
-        family, event = variable.family, variable.event
-        filled = {n: family.fill(n, v, event) for n, v in parameters.items()}
-        laid = {
-            n: rows(
-                v if v.dim() >= rank else v.reshape((1,) * rank + tuple(v.shape)), len(family.parameter_shape(n, event))
-            )
-            for n, v in filled.items()
-        }
-        return family.distribution(laid, event, validate=self.validate_args)
+        return single.conditional(self, module, values)
 
     def log_prob(self, node: str, role: Role, values: Mapping[str, Any]) -> Tensor:  # Any: as for objective
         """Score the node's own value under one of its conditionals: [B] nats, differentiable.
 
         values: the node's value and its parents'. Raises: KeyError or ValueError for what is unknown or missing.
         """
-        distribution = self.conditional(node, role, values)
-        group = self._values(values, [node])
-        value = group.values[node].reshape(group.layout.rows, *self.outline.variables[node].event)
-        return self.outline.variables[node].family.log_prob(distribution, value)
+        module = self._density(node, role)
+        return single.log_prob(self, module, values)
 
     # what is not observed, and new rows
 
@@ -346,58 +313,7 @@ class Model(nn.Module):
             raise KeyError(f"no node named '{node}'; {suggest(node, self.outline.variables)}")
         if role == "recognition" and node not in self.outline.recognition:
             raise KeyError(f"'{node}' has no recognition model, it is observed in every row")
-        return _module(getattr(self, role), node, DensityModule)
-
-    def _values(self, values: Mapping[str, Any], wanted: Collection[str]) -> Group:  # Any: as for objective
-        """Lay given values out, with the features that are wanted."""
-        known = [*self.outline.variables, *self.outline.inputs]
-        for name in values:
-            if name not in known:
-                raise KeyError(f"no node or input named '{name}'; {suggest(name, known)}")
-        laid: dict[str, Tensor] = {}
-        for name, given in values.items():
-            owner = self.outline.variables.get(name) or self.outline.inputs[name]
-            laid[name], missing = row_values(name, owner, given, self.like)
-            if bool(missing.any()):
-                raise ValueError(f"'{name}' is missing in row {int(missing.nonzero()[0])}")
-        sizes = {len(v) for v in laid.values()}
-        if len(sizes) > 1:
-            raise ValueError(f"the values have different numbers of rows: {sorted(sizes)}")
-        layout = Layout(self.axes, 1, sizes.pop() if sizes else 1)
-        group = Group(self.plan(()), layout, laid)
-        for name, value in laid.items():
-            group.values[name] = layout.clamp(value)
-            variable = self.outline.variables.get(name)
-            group.looks[name] = group.values[name] if variable is None else variable.family.look(group.values[name])
-        for name in wanted:
-            self._feature(group, name)
-        return group
-
-    def _feature(self, group: Group, name: str) -> None:
-        if name in group.values:
-            return
-        if name not in self.outline.features:
-            raise KeyError(f"the value of '{name}' is missing")
-        module = _module(self.features, name, FeatureModule)
-        for parent in module.outline.parents:
-            self._feature(group, parent)
-        (value,) = module([[group.looks[p] for p in module.outline.parents]], group.layout.rank)
-        group.values[name] = group.looks[name] = value
-
-
-def key(name: str) -> str:
-    """Name a module for a node: torch keeps some words for itself, so that every name gets a mark."""
-    return f"{name}_"
-
-
-def _module(modules: nn.ModuleDict, name: str, kind: Any) -> Any:  # Any: the kind asked for, checked here
-    found = modules[key(name)]
-    assert isinstance(found, kind)
-    return found
-
-
-def _is_identity(stack: Any) -> bool:  # Any: a Stack
-    return stack.split is None and not stack.rest
+        return self.machine.generative[node] if role == "generative" else self.machine.recognition[node]
 
 
 def _exact_estimators(made: Outline) -> dict[str, str]:

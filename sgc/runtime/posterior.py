@@ -1,6 +1,7 @@
 """The posterior of what is not observed: particles weighed by p/r, their means, draws of them, and predictions by q.
 
-`infer` weighs by the model's posterior, p(c, l) / r(l); a prediction "from q" averages q's own means over its particles.
+`infer` weighs by the model's posterior, p(c, l) / r(l); a prediction "from q" averages q's own means over its
+particles.
 Enumerated nodes are summed out in both, so that categories come as probabilities.
 """
 

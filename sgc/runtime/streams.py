@@ -1,7 +1,8 @@
 """Rows as tensors, and the two streams that training takes its batches from (the *streams* scheme).
 
-Each step takes B_u unlabelled and B_l labelled rows, uniformly, without replacement within a pass; passes are joined, so
-that no batch is short. What a step takes follows from the seed and the step alone: a resumed run goes on as it would have.
+Each step takes B_u unlabelled and B_l labelled rows, uniformly, without replacement within a pass; passes are joined,
+so that no batch is short. What a step takes follows from the seed and the step alone: a resumed run goes on as it would
+have.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from math import prod
 
 import numpy as np
 import torch
@@ -19,7 +21,7 @@ from sgc.data.dataset import Rows
 from sgc.outline import Outline
 from sgc.runtime.batch import PatternRows
 
-UNLABELLED, LABELLED, NOISE, VALIDATION = 1, 2, 3, 4  # what a seed is for
+UNLABELLED, LABELLED, NOISE, VALIDATION, BINARIZE = 1, 2, 3, 4, 5  # what a seed is for
 
 
 class TensorRows:
@@ -45,16 +47,28 @@ class TensorRows:
 
     def present(self, name: str) -> np.ndarray:
         """Tell for each row whether it carries the label of a partial node: [N] booleans."""
-        flat = self.values[name].reshape(self.count, -1)
+        value = self.values[name]
+        flat = value.reshape(self.count, prod(value.shape[1:]))
         missing = (flat == -1).any(1) if self.categories(name) is not None else torch.isnan(flat).any(1)
         return np.asarray(~missing.numpy())
+
+    def drawn_once(self, seed: int) -> TensorRows:
+        """Draw dynamic values once and for all, by this seed alone: what rows are measured on."""
+        generator = torch.Generator().manual_seed(seed_for(seed, BINARIZE))
+        for name in sorted(self.dynamic):
+            self.values[name] = binarized(self.values[name], generator)
+        self.dynamic = frozenset()
+        return self
 
     def observed(self, code: int) -> frozenset[str]:
         """Name the labels that a code stands for."""
         return frozenset(name for i, name in enumerate(self.partial) if code >> i & 1)
 
     def part(self, index: np.ndarray, observed: frozenset[str], places: Tensor | None = None) -> PatternRows:
-        """Take rows as one pattern, their other labels left out; dynamic values are drawn from torch's generator."""
+        """Take rows as one pattern, their other labels left out; dynamic values are drawn from torch's generator.
+
+        A label among `observed` that a row does not carry stands as NaN.
+        """
         chosen = torch.from_numpy(index)
         values: dict[str, Tensor] = {}
         for name, whole in self.values.items():
@@ -63,11 +77,9 @@ class TensorRows:
             value = whole.index_select(0, chosen)
             count = self.categories(name)
             if count is not None:
-                value = functional.one_hot(value, count)
+                value = one_hot(value, count, self.like.dtype)
             value = value.to(self.like.device, self.like.dtype, non_blocking=True)
-            if name in self.dynamic:
-                value = torch.bernoulli(value)
-            values[name] = value
+            values[name] = binarized(value) if name in self.dynamic else value
         return PatternRows(observed, places, values)
 
     def parts(self, index: np.ndarray) -> list[PatternRows]:
@@ -86,6 +98,19 @@ class TensorRows:
         """Give all rows in order, so many at a time."""
         for start in range(0, self.count, size):
             yield np.arange(start, min(start + size, self.count))
+
+
+def one_hot(value: Tensor, count: int, dtype: torch.dtype) -> Tensor:
+    """Lay categories out: [N, *event] integers -> [N, *event, count], NaN where one is missing (-1)."""
+    laid = functional.one_hot(value.clamp(min=0), count).to(dtype)
+    missing = value == -1
+    return laid.masked_fill(missing.unsqueeze(-1), float("nan")) if bool(missing.any()) else laid
+
+
+def binarized(value: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Draw 0 or 1 with the grey value as the probability of 1; what is missing stays NaN."""
+    missing = torch.isnan(value)
+    return torch.bernoulli(value.masked_fill(missing, 0), generator=generator).masked_fill(missing, float("nan"))
 
 
 @dataclass(frozen=True)
@@ -161,6 +186,8 @@ class Streams:
         bare = np.flatnonzero(rows.codes == 0)
         labelled = np.flatnonzero(rows.codes != 0)
         unlabelled = np.arange(rows.count) if also_unlabelled else bare
+        if supervised:  # labelled rows alone count, whatever weight the spec gives them
+            gamma, rate = 1.0, None
         self.rates = rates(len(unlabelled), len(labelled), gamma, rate)
         self.counts = (len(unlabelled), len(labelled))
         sizes = (batch[0], batch[1])

@@ -1,0 +1,82 @@
+"""One conditional of a model at values that are given: its distribution, and the score of a value under it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from sgc.errors import suggest
+from sgc.runtime.batch import row_values
+from sgc.runtime.execute import Group
+from sgc.runtime.layout import Layout
+from sgc.runtime.modules import DensityModule
+
+if TYPE_CHECKING:
+    from sgc.runtime.model import Model
+
+
+def conditional(model: Model, module: DensityModule, values: Mapping[str, Any]) -> Distribution:  # Any: as a batch's
+    """Give a conditional at given parents: batch shape [B]. Raises: KeyError or ValueError."""
+    group = lay_values(model, values, module.outline.reads)
+    rank, rows = group.layout.rank, group.layout.rows
+    variable = module.variable
+    family, event = variable.family, variable.event
+    looks = [group.looks[parent] for parent in module.outline.parents]
+    (parameters,) = module.parameters_of([looks], [group.values], rank)
+
+    def by_row(name: str, parameter: Tensor) -> Tensor:
+        whole = family.fill(name, parameter, event)
+        inner = family.parameter_shape(name, event)
+        leading = torch.broadcast_shapes(tuple(whole.shape[: whole.dim() - len(inner)]), (1,) * (rank - 1) + (rows,))
+        return whole.expand(*leading, *inner).reshape(rows, *inner)
+
+    by_rows = {name: by_row(name, parameter) for name, parameter in parameters.items()}
+    return family.distribution(by_rows, event, validate=model.validate_args)
+
+
+def log_prob(model: Model, module: DensityModule, values: Mapping[str, Any]) -> Tensor:  # Any: as a batch's
+    """Score the node's own value at given parents: [B] nats. Raises: KeyError or ValueError."""
+    distribution = conditional(model, module, values)
+    variable = module.variable
+    group = lay_values(model, values, [variable.name])
+    value = group.values[variable.name].reshape(group.layout.rows, *variable.event)
+    return variable.family.log_prob(distribution, value)
+
+
+def lay_values(model: Model, values: Mapping[str, Any], wanted: Collection[str]) -> Group:  # Any: as a batch's
+    """Lay given values out, and compute the features that are wanted. Raises: KeyError or ValueError."""
+    outline = model.outline
+    known = [*outline.variables, *outline.inputs]
+    laid: dict[str, Tensor] = {}
+    for name, given in values.items():
+        if name not in known:
+            raise KeyError(f"no node or input named '{name}'; {suggest(name, known)}")
+        owner = outline.variables.get(name) or outline.inputs[name]
+        laid[name], missing = row_values(name, owner, given, model.like)
+        if bool(missing.any()):
+            raise ValueError(f"'{name}' is missing in row {int(missing.nonzero()[0])}")
+    sizes = {len(value) for value in laid.values()}
+    if len(sizes) > 1:
+        raise ValueError(f"the values have different numbers of rows: {sorted(sizes)}")
+    group = Group(model.plan(()), Layout(model.axes, 1, sizes.pop() if sizes else 1), laid)
+    for name, value in laid.items():
+        group.put(name, group.layout.clamp(value), outline)
+    for name in wanted:
+        _feature(model, group, name)
+    return group
+
+
+def _feature(model: Model, group: Group, name: str) -> None:
+    if name in group.values:
+        return
+    if name not in model.outline.features:
+        raise KeyError(f"the value of '{name}' is missing")
+    module = model.machine.features[name]
+    for parent in module.outline.parents:
+        _feature(model, group, parent)
+    (value,) = module([[group.looks[parent] for parent in module.outline.parents]], group.layout.rank)
+    group.put(name, value, model.outline)

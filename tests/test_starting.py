@@ -1,0 +1,178 @@
+"""Starting specs: valid as they stand, and true to the file they were made from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sgc.document import parse
+from sgc.errors import DataError, UsageError
+from sgc.loading import load
+from sgc.starting import starting_spec
+
+HEART = """patient id,age,rest bp,chol,no,sex,disease
+1,30,120.5,,1,f,ill
+2,41,130,200,0,m,
+3,52,110,210,1,"f",healthy
+4,63,NA,220,0,m,ill
+5,74,120,230,0,m,healthy
+6,35,125,240,1,f,?
+"""
+
+
+def write(folder: Path, name: str, text: str) -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def started(path: Path | None, name: str = "start") -> Any:
+    """Load a starting spec, and give it as plain data with its text."""
+    text = starting_spec(name, path)
+    load(parse(text).data)
+    assert all(len(line) <= 120 for line in text.split("\n") if "file:" not in line)
+    return parse(text).data, text
+
+
+def test_without_data_it_is_the_digits_model() -> None:
+    data, text = started(None)
+    assert data["data"]["source"] == "digits"
+    assert data["nodes"]["x"]["shape"] == [1, 8, 8]
+    assert [node["supervision"] for node in data["nodes"].values()] == ["full", "partial", "none"]
+    assert data["data"]["columns"]["x"]["transforms"] == [{"divide": 16}]
+    assert set(data["data"]["split"]) == {"test", "validation", "seed"}
+    assert text.count("#") > 10
+
+
+@pytest.mark.parametrize("name", ["no", "y", "true", "a-b_c"])
+def test_any_name_stays_a_name(name: str) -> None:
+    assert started(None, name)[0]["name"] == name
+
+
+def test_a_table_gives_its_columns(tmp_path: Path) -> None:
+    data, text = started(write(tmp_path, "heart.csv", HEART))
+    assert data["data"]["source"] == "table"
+    assert data["data"]["missing_values"] == ["", "?", "NA"]
+    assert data["data"]["columns"]["x"] == {"column": ["age", "no"], "transforms": ["standardize"]}
+    assert data["data"]["columns"]["sex"] == {"column": "sex"}
+    assert data["data"]["columns"]["y"] == {"column": "disease"}
+    assert data["nodes"]["x"]["shape"] == [2]
+    assert data["nodes"]["sex"]["values"] == ["f", "m"]
+    assert data["nodes"]["y"]["values"] == ["healthy", "ill"]
+    assert data["nodes"]["y"]["recognition"]["parents"] == ["x", "sex"]
+    assert "labels" not in data["data"]
+    assert "# Left out: patient id (it only tells rows apart)." in text
+    assert "# Left out: rest bp, chol (1 empty cells)." in text
+    assert "no label: 2 of those" in text
+
+
+def test_a_number_in_the_last_column_is_a_target(tmp_path: Path) -> None:
+    lines = "\n".join(f"{i / 7};{i * i};{i / 3}" for i in range(50))
+    data, _ = started(write(tmp_path, "energy.csv", f"size;count;heating\n{lines}\n"))
+    assert data["data"]["separator"] == ";"
+    assert data["data"]["columns"]["y"] == {"column": "heating", "transforms": ["standardize"]}
+    assert data["nodes"]["y"]["distribution"] == "Normal"
+    assert data["data"]["labels"] == {"y": {"fraction": 0.1}}
+
+
+def test_a_column_named_class_is_the_label_wherever_it_stands(tmp_path: Path) -> None:
+    lines = "\n".join(f"{i % 3},{i / 7},{i / 3}" for i in range(50))
+    data, _ = started(write(tmp_path, "a.csv", f"class,b,c\n{lines}\n"))
+    assert data["data"]["columns"]["y"]["column"] == "class"
+    assert data["nodes"]["y"]["values"] == [0, 1, 2]
+
+
+def test_wide_tables_and_odd_names_survive(tmp_path: Path) -> None:
+    names = [f"a column: {i} # [x]" for i in range(60)] + ['say ""hi""', "true", "été"]
+    header = ",".join(f'"{name}"' for name in names)
+    lines = "\n".join(",".join(str(i * j / 7) for j in range(1, len(names) + 1)) for i in range(30))
+    data, _ = started(write(tmp_path, "wide table.csv", f"{header}\n{lines}\n"))
+    assert data["data"]["columns"]["x"]["column"] == [*names[:60], 'say "hi"', "true"]
+    assert data["data"]["file"].endswith("wide table.csv")
+
+
+def test_columns_of_words_alone_become_nodes(tmp_path: Path) -> None:
+    lines = "\n".join(f"{'uvw'[i % 3]},{'no' if i % 2 else 'yes'},{'ab'[i % 2]}" for i in range(40))
+    data, _ = started(write(tmp_path, "words.csv", f"x,2nd one,kind\n{lines}\n"))
+    assert list(data["nodes"]) == ["x_", "c_2nd_one", "y", "z"]
+    assert data["nodes"]["c_2nd_one"]["values"] == ["no", "yes"]
+
+
+def test_a_single_column_is_modelled_without_a_label(tmp_path: Path) -> None:
+    data, _ = started(write(tmp_path, "one.csv", "a\n" + "\n".join(str(i / 3) for i in range(40)) + "\n"))
+    assert list(data["nodes"]) == ["x", "z"]
+
+
+def test_an_archive_gives_its_arrays(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    images, labels = draw.integers(0, 256, (50, 6, 5), dtype=np.uint8), draw.integers(-1, 4, 50)
+    objects = np.array([{}] * 50, dtype=object)
+    np.savez(tmp_path / "a.npz", images=images, label=labels, more=draw.normal(size=(50, 3)), odd=objects)
+    data, text = started(tmp_path / "a.npz")
+    assert data["data"]["columns"]["x"] == {"column": "images", "transforms": [{"divide": 255}]}
+    assert data["nodes"]["x"]["distribution"] == "Bernoulli"
+    assert data["nodes"]["x"]["shape"] == [6, 5]
+    assert data["nodes"]["y"]["values"] == [0, 1, 2, 3]
+    assert "odd (Python objects, which are never loaded)" in text
+    assert "more (one array is modelled)" in text
+
+
+def test_an_archive_of_numbers_gives_a_regression(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    np.savez(tmp_path / "a.npz", x=draw.normal(size=(50, 3)), t=draw.normal(size=50))
+    data, _ = started(tmp_path / "a.npz")
+    assert data["nodes"]["x"]["distribution"] == data["nodes"]["y"]["distribution"] == "Normal"
+    np.savez(tmp_path / "b.npz", x=draw.random(size=(50, 3)), t=np.array(["a", "b"] * 25))
+    data, _ = started(tmp_path / "b.npz")
+    assert data["nodes"]["x"]["distribution"] == "Bernoulli"
+    assert data["nodes"]["y"]["values"] == ["a", "b"]
+
+
+def test_the_file_is_found_from_where_the_spec_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, "heart.csv", HEART)
+    (tmp_path / "specs").mkdir()
+    data = parse(starting_spec("a", Path("heart.csv"), beside=Path("specs"))).data
+    assert data["data"]["file"] == "../heart.csv"
+    assert parse(starting_spec("a", Path("heart.csv"))).data["data"]["file"] == "heart.csv"
+
+
+FAULTS = {
+    "empty.csv": ("", "the file is empty, wanted a header line and rows"),
+    "header.csv": ("a,b\n", "found a header and no rows"),
+    "uneven.csv": ("a,b\n1,2\n3\n", "row 1: found 1 cells, wanted 2, as in the header"),
+    "twice.csv": ("a,a\n1,2\n", "two columns named 'a'"),
+    "numbers.csv": ("1,2\n3,4\n", "the first line holds numbers, wanted a header with the columns' names"),
+    "same.csv": ("a,b\n1,x\n1,x\n", "no column of numbers or of few categories to model"),
+    "quotes.csv": ('a,b\n"1"2,3\n', "not a csv file: ',' expected after '\"'"),
+    "bad.npz": ("PK no", "not an npz archive, or one that is cut short"),
+    "bad.csv.gz": ("not gzip", "the gzip file is cut short or damaged"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_file_that_cannot_be_used_is_told_in_one_line(name: str, tmp_path: Path) -> None:
+    path = write(tmp_path, name, FAULTS[name][0])
+    with pytest.raises(DataError) as caught:
+        starting_spec("a", path)
+    assert str(caught.value) == f"{path}: {FAULTS[name][1]}"
+
+
+def test_text_that_is_not_utf_8_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"a,b\n\xff\xfe,3\n")
+    with pytest.raises(DataError, match="not a text file in UTF-8"):
+        starting_spec("a", tmp_path / "a.csv")
+
+
+def test_wrong_calls_are_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"'1a' is not a name"):
+        starting_spec("1a")
+    with pytest.raises(UsageError, match=r"no\.csv': no such file, wanted a \.csv or \.npz file"):
+        starting_spec("a", tmp_path / "no.csv")
+    with pytest.raises(UsageError, match=r"a folder, wanted a \.csv"):
+        starting_spec("a", tmp_path)
+    with pytest.raises(UsageError, match=r"ends in \.csv, \.csv\.gz or \.npz"):
+        starting_spec("a", write(tmp_path, "a.xlsx", ""))

@@ -72,8 +72,21 @@ def plainly(command: Callable[P, R]) -> Callable[P, R]:
             where = f"{problem.filename}: " if problem.filename else ""
             _say(f"error: {where}{problem.strerror or problem}")
             raise typer.Exit(1) from None
+        except (MemoryError, RuntimeError) as problem:
+            if not _out_of_memory(problem):
+                raise
+            _say("error: not enough memory: take fewer samples, smaller batches or smaller networks")
+            raise typer.Exit(1) from None
 
     return run
+
+
+def _out_of_memory(problem: Exception) -> bool:
+    """Tell torch's many ways to say that memory has run out."""
+    text = str(problem)
+    return isinstance(problem, MemoryError) or any(
+        words in text for words in ("out of memory", "not enough memory", "can't allocate memory")
+    )
 
 
 def _say(text: str) -> None:
@@ -216,21 +229,22 @@ def train(
         raise UsageError(f"{spec}: has no data section: add one, or train from Python on arrays")
     if dry_run:
         found = dry(loaded, beside=beside, debug=debug)
-        for each in found:
-            _say(f"{each['rows']}: {each['count']} rows, bound {each['bound']:.4f} nats a row, {each['seconds']:.3f} s")
         if as_json:
             print(json.dumps(found))
+            return
+        for each in found:
+            print(f"{each['rows']}: {each['count']} rows, bound {each['bound']:.4f} nats a row, {each['seconds']:.3f} s")
         return
     try:
-        with training_progress(loaded.train.epochs, loaded.name) as watcher:
+        with training_progress(loaded.name) as watcher:
             run = run_training(
                 loaded, output=output, resume=resume, force=force, beside=beside, watcher=watcher, debug=debug
             )
     except Interrupted as stop:
         _say(str(stop))
         raise typer.Exit(130) from None
-    best = max((line for line in run.metrics if line["best"]), key=lambda line: line["epoch"], default=None)
-    summary: dict[str, Any] = {"run": str(run.folder), "epochs": run.metrics[-1]["epoch"], "best": best}
+    best = max((line for line in run.metrics if line.get("best")), key=lambda line: line["epoch"], default=None)
+    summary: dict[str, Any] = {"run": str(run.folder), "epochs": run.epochs, "best": best}
     if as_json:
         print(json.dumps(summary))
         return
@@ -242,7 +256,8 @@ def train(
 
 def _validation_words(line: dict[str, Any]) -> str:  # Any: a line of metrics.jsonl
     words = f", validation bound {line['validation_bound']:.3f} nats" if "validation_bound" in line else ""
-    return words + "".join(f", error of {n} {v:.4f}" for n, v in line.get("validation_error", {}).items())
+    errors = line.get("validation_error", {})
+    return words + "".join(f", error of {name} {value:.4f}" for name, value in errors.items() if value is not None)
 
 
 @app.command()
@@ -260,11 +275,12 @@ def evaluate(
 ) -> None:
     """Measure a run on held-out rows: errors from q and from the weighted posterior, ELBO, log p(x)."""
     from sgc.evaluation import evaluate_run
+    from sgc.runs import json_text
     from sgc.terminal import rows_progress, training_progress
     from sgc.training import Interrupted
 
     try:
-        with rows_progress("evaluating") as watch, training_progress(0, "classifier") as watcher:
+        with rows_progress("evaluating") as watch, training_progress("classifier") as watcher:
             report = evaluate_run(
                 run,
                 checkpoint=checkpoint,
@@ -278,7 +294,7 @@ def evaluate(
         _say(str(stop))
         raise typer.Exit(130) from None
     if as_json:
-        print(json.dumps(report.plain()))
+        print(json_text(report.plain()))
         return
     from sgc.report_evaluation import evaluation_text
 
@@ -322,7 +338,6 @@ def sample(
     trust: Trust = False,
 ) -> None:
     """Draw what a trained model makes: samples, a row for each category, reconstructions."""
-    from sgc.document import parse
     from sgc.sampling import sample_run
 
     if analogies is not None and traverse is not None:
@@ -332,7 +347,7 @@ def sample(
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise UsageError(f"--given {text}: expected NODE=VALUE")
-        held[name] = parse(f"value: {value}", "--given").data["value"]
+        held[name] = _value(value, f"--given {name}")
     found = sample_run(
         run,
         output,
@@ -343,7 +358,22 @@ def sample(
         analogies=analogies,
         traverse=traverse,
     )
+    if "left_out" in found:
+        _say(f"note: {found['left_out']}")
     print(json.dumps(found) if as_json else found["file"])
+
+
+def _value(text: str, flag: str) -> Any:  # Any: a value as a spec may hold it
+    """Read the value of a flag as a spec would. Raises: UsageError."""
+    from sgc.document import parse
+
+    try:
+        document = parse(f"value: {text}", flag)
+    except SpecError as problem:
+        raise UsageError(f"{flag}: {problem.faults[0].message}") from None
+    if document.faults:
+        raise UsageError(f"{flag}: {document.faults[0].message}")
+    return document.data["value"] if set(document.data) == {"value"} else text
 
 
 @app.command()

@@ -99,7 +99,7 @@ def held_out(model: Model, dataset: DataSet, split: str) -> TensorRows:
         others = [name for name in SPLITS if name != split and len(getattr(dataset, name))]
         hint = f"--split {others[0]} has some" if others else "set data.split.test"
         raise UsageError(f"the {split} split has no rows: {hint}")
-    return TensorRows(chosen, model.outline, model.like)
+    return TensorRows(chosen, model.outline, model.like).drawn_once(model.spec.train.seed)
 
 
 def _classifier(

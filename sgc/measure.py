@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sgc.errors import RunError
 from sgc.runtime.batch import PatternRows
+from sgc.runtime.execute import Sums, check_finite
 from sgc.runtime.layout import reseed
 from sgc.runtime.model import Model
 from sgc.runtime.posterior import Posterior
@@ -27,9 +29,23 @@ class Validation:
     errors: dict[str, float]
 
 
+def blame(sums: Sequence[Sums]) -> str:
+    """Say which node's term made a bound that is not finite."""
+    words = {"generative": "log p", "recognition": "log q", "kl": "the KL", "label": "log q of the label"}
+    for each in sums:
+        found = check_finite(each.group)
+        if found is not None:
+            name, role = found
+            return f"node '{name}': {words[role]} is not finite, in {each.plan.rows_text()}"
+    return "the bound is not finite, though every term is"
+
+
 @torch.no_grad()
 def validate(model: Model, rows: TensorRows, seed: int) -> Validation:
-    """Measure the bound without labels; the labels only report. The same draws at every call."""
+    """Measure the bound without labels; the labels only report. The same draws at every call.
+
+    Raises: RunError, which names the node, where the bound is not finite.
+    """
     supervised = model.spec.objective.bound == "supervised"
     bounds: list[Tensor] = []
     means: dict[str, list[Tensor]] = {}
@@ -39,6 +55,8 @@ def validate(model: Model, rows: TensorRows, seed: int) -> Validation:
             part = rows.part(index, frozenset())
             (sums,) = model.sums([part], exact=True, bound="elbo" if supervised else None)
             bounds.append(sums.bound())
+            if not supervised and not bool(torch.isfinite(bounds[-1]).all()):
+                raise RunError(blame([sums]))
             posterior = Posterior(sums, model.outline)
             for name in rows.partial:
                 means.setdefault(name, []).append(posterior.mean(name, weighted=False))
@@ -144,6 +162,8 @@ def evaluate(
 
     The ELBO is Eq. (8) without labels at one sample a row, log p(x) importance-sampled with `samples`; both are means
     over rows, in nats.
+
+    Raises: RunError, which names the node, where a term is no number.
     """
     direct: dict[str, list[Tensor]] = {}
     weighted: dict[str, list[Tensor]] = {}
@@ -157,6 +177,8 @@ def evaluate(
             part: PatternRows = rows.part(index, frozenset())
             (bound,) = model.sums([part], exact=True, bound="elbo", samples=1)
             elbo.append(bound.bound())
+            if bool(torch.isnan(elbo[-1]).any()):
+                raise RunError(blame([bound]))
             (sums,) = model.sums([part], exact=True, bound="iwae", samples=samples)
             posterior = Posterior(sums, model.outline)
             evidence.append(posterior.log_evidence)

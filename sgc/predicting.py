@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from sgc.data.encoder import Encoder
 from sgc.data.prediction import read_rows
 from sgc.errors import UsageError
 from sgc.measure import chunk_rows
-from sgc.runs import RunFolder, open_run, write_whole
+from sgc.runs import RunFolder, json_text, npz_bytes, open_run, write_whole
 from sgc.runtime.data import data_variables
 from sgc.runtime.layout import reseed
 from sgc.runtime.model import Model
@@ -49,16 +48,36 @@ def predict_run(
     model = open_run(run, checkpoint)
     encoders = folder.encoders()
     rows = read_rows(model.spec.data, data_variables(model.outline), encoders, data)
-    table = TensorRows(rows, model.outline, model.like)
+    table = TensorRows(rows, model.outline, model.like).drawn_once(model.spec.train.seed)
     columns = posterior_columns(model, table, encoders, samples or model.spec.evaluate.samples)
     if output.suffix == ".npz":
-        part = output.with_name(output.name + ".part.npz")
-        np.savez(part, **{name: np.asarray(value) for name, value in columns.items()})
-        part.replace(output)
+        write_whole(output, npz_bytes({name: _without_objects(value) for name, value in columns.items()}))
     else:
         write_whole(output, _text(columns, rows.rows, output.suffix).encode())
-    nodes = sorted({name.split(".")[0] for name in columns})
-    return {"file": str(output), "rows": table.count, "nodes": nodes}
+    return {"file": str(output), "rows": table.count, "nodes": _unobserved(model)}
+
+
+def _unobserved(model: Model) -> list[str]:
+    return [name for name, variable in model.outline.variables.items() if variable.supervision != "full"]
+
+
+def _without_objects(column: np.ndarray) -> np.ndarray:
+    """Write names of categories as text, unless they are all numbers: an archive holds no Python objects."""
+    if column.dtype != object:
+        return column
+    cells = column.ravel().tolist()
+    plain = all(isinstance(cell, (int, float)) and not isinstance(cell, bool) for cell in cells)
+    made: np.ndarray = np.array(cells if plain else [cell_text(cell) for cell in cells])
+    return made.reshape(column.shape)
+
+
+def cell_text(cell: object) -> str:
+    """Write a cell as a spec would.
+
+    >>> cell_text(True), cell_text("a"), cell_text(1.5)
+    ('true', 'a', '1.5')
+    """
+    return str(cell).lower() if isinstance(cell, bool) else f"{cell:.6g}" if isinstance(cell, float) else str(cell)
 
 
 def posterior_columns(
@@ -67,7 +86,7 @@ def posterior_columns(
     """Infer every unobserved node for rows of any patterns: arrays [N, ...] by column name."""
     means: dict[str, list[np.ndarray]] = {}
     spreads: dict[str, list[np.ndarray]] = {}
-    hidden = [n for n, v in model.outline.variables.items() if v.supervision != "full"]
+    hidden = _unobserved(model)
     with torch.random.fork_rng(), torch.no_grad():
         reseed(seed_for(model.spec.train.seed, VALIDATION, 2), model.like.device)
         for index in table.chunks(chunk_rows(model, samples)):
@@ -108,10 +127,10 @@ def _text(columns: Mapping[str, np.ndarray], ids: np.ndarray, ending: str) -> st
             wide = value.reshape(len(value), -1)
             flat |= {f"{name}[{i}]": wide[:, i] for i in range(wide.shape[1])}
     if ending == ".json":
-        return json.dumps({name: value.tolist() for name, value in {"row": ids, **columns}.items()})
+        return json_text({name: value.tolist() for name, value in {"row": ids, **columns}.items()})
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(flat)
     for row in zip(*(value.tolist() for value in flat.values()), strict=True):
-        writer.writerow([f"{cell:.6g}" if isinstance(cell, float) else cell for cell in row])
+        writer.writerow([cell_text(cell) for cell in row])
     return buffer.getvalue()

@@ -11,9 +11,15 @@ labels.npz          the row ids whose label was kept, by node
 
 from __future__ import annotations
 
+import io
 import json
+import math
 import os
 import platform
+import re
+import shutil
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -45,9 +51,50 @@ def write_whole(path: Path, content: bytes) -> None:
     os.replace(part, path)
 
 
+def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Write arrays as an npz archive, under any names; never as Python objects."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def json_text(found: Plain, indent: int | None = None) -> str:
+    """Write JSON that every reader takes: what is not a finite number becomes null.
+
+    >>> json_text({"bound": -1.5, "error": float("nan")})
+    '{"bound": -1.5, "error": null}'
+    """
+
+    def strict(value: Plain) -> Plain:
+        if isinstance(value, dict):
+            return {key: strict(each) for key, each in value.items()}
+        if isinstance(value, list | tuple):
+            return [strict(each) for each in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    return json.dumps(strict(found), indent=indent, allow_nan=False)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what YAML 1.2 would read as a number and 1.1 would not, such as 1e-3."""
+
+
+_Dumper.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$"),
+    list("-+.0123456789"),
+)
+_Dumper.add_implicit_resolver(
+    "tag:yaml.org,2002:int", re.compile(r"^(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$"), list("-+0123456789")
+)
+
+
 def spec_yaml(spec: Spec) -> str:
     """Write a resolved spec as YAML that loads to the same spec."""
-    return yaml.safe_dump(spec.plain(), sort_keys=False, allow_unicode=True, width=100)
+    return yaml.dump(spec.plain(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
 class RunFolder:
@@ -65,6 +112,10 @@ class RunFolder:
         return self.path / "training.pt"
 
     @property
+    def info_path(self) -> Path:
+        return self.path / "run.json"
+
+    @property
     def metrics_path(self) -> Path:
         return self.path / "metrics.jsonl"
 
@@ -73,30 +124,34 @@ class RunFolder:
 
     def exists(self) -> bool:
         """Tell whether the folder holds a run, finished or not."""
-        return self.spec_path.exists() or self.state_path.exists() or self.weights_path("last").exists()
+        return self.info_path.exists() or self.state_path.exists() or self.weights_path("last").exists()
 
     # starting
 
     def start(self, spec: Spec, info: Mapping[str, Plain]) -> None:
-        """Write what is known before the first step; older files of a run go first."""
+        """Write what is known before the first step; older files of a run go, what `--resume` would read first."""
         self.path.mkdir(parents=True, exist_ok=True)
-        for name in ("training.pt", "last.safetensors", "best.safetensors", "metrics.jsonl", "run.json"):
-            (self.path / name).unlink(missing_ok=True)
-        write_whole(self.spec_path, spec_yaml(spec).encode())
+        self.state_path.unlink(missing_ok=True)
         versions = {"sgc": sgc.__version__, "torch": torch.__version__, "numpy": np.__version__}
         versions["python"] = platform.python_version()
         self.write_info({"versions": versions, "platform": platform.platform(), **info, "finished": False})
+        for path in (self.weights_path("last"), self.weights_path("best"), self.metrics_path):
+            path.unlink(missing_ok=True)
+        inner = RunFolder(self.path / "classifier")
+        if inner.exists():
+            shutil.rmtree(inner.path)
+        write_whole(self.spec_path, spec_yaml(spec).encode())
 
     def write_info(self, info: Mapping[str, Plain]) -> None:
-        write_whole(self.path / "run.json", json.dumps(info, indent=2).encode())
+        write_whole(self.info_path, json_text(info, indent=2).encode())
 
     def info(self) -> dict[str, Plain]:
         """Read run.json. Raises: UsageError."""
-        path = self.path / "run.json"
+        path = self.info_path
         try:
-            found: dict[str, Plain] = json.loads(path.read_text())
-        except (OSError, ValueError) as problem:
-            raise UsageError(f"{path}: cannot be read as the record of a run ({problem})") from None
+            found: dict[str, Plain] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as problem:
+            raise UsageError(f"{path}: cannot be read as the record of a run ({_words(problem)})") from None
         if not isinstance(found, dict):
             raise UsageError(f"{path}: not the record of a run")
         return found
@@ -108,43 +163,51 @@ class RunFolder:
         """Keep what transforms learned and which labels were kept."""
         columns = {name: encoder.state() for name, encoder in encoders.items()}
         write_whole(self.path / "columns.json", json.dumps(columns).encode())
-        part = self.path / "labels.part.npz"
-        np.savez(part, **{name: rows for name, rows in labelled.items()})
-        os.replace(part, self.path / "labels.npz")
+        write_whole(self.path / "labels.npz", npz_bytes(labelled))
 
     def encoders(self) -> dict[str, Encoder]:
         """Read what transforms learned. Raises: UsageError."""
         path = self.path / "columns.json"
         try:
-            return {name: Encoder.from_state(state) for name, state in json.loads(path.read_text()).items()}
-        except (OSError, ValueError, KeyError, TypeError) as problem:
-            raise UsageError(f"{path}: cannot be read ({problem})") from None
+            found = json.loads(path.read_text(encoding="utf-8"))
+            return {name: Encoder.from_state(state) for name, state in found.items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
+            raise UsageError(f"{path}: cannot be read as what transforms learned ({_words(problem)})") from None
 
     def labelled_rows(self) -> dict[str, np.ndarray]:
-        """Read which rows kept their label, by node."""
-        with np.load(self.path / "labels.npz", allow_pickle=False) as found:
-            return {name: found[name] for name in found.files}
+        """Read which rows kept their label, by node. Raises: UsageError."""
+        path = self.path / "labels.npz"
+        try:
+            with np.load(path, allow_pickle=False) as found:
+                return {name: found[name] for name in found.files}
+        except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as problem:
+            raise UsageError(f"{path}: cannot be read as the labelled rows ({_words(problem)})") from None
 
     # metrics
 
     def append_metrics(self, line: Mapping[str, Plain]) -> None:
-        with self.metrics_path.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        with self.metrics_path.open("a", encoding="utf-8") as file:
+            file.write(json_text(line) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
 
     def trim_metrics(self, epoch: int) -> None:
         """Drop the lines of epochs that a resumed run will do again."""
         if self.metrics_path.exists():
             kept = [line for line in self.metrics() if line["epoch"] <= epoch]
-            write_whole(self.metrics_path, "".join(json.dumps(line) + "\n" for line in kept).encode())
+            write_whole(self.metrics_path, "".join(json_text(line) + "\n" for line in kept).encode())
 
     def metrics(self) -> list[dict[str, Plain]]:
         """Read the lines of metrics.jsonl; one cut short by a kill is left out."""
         found = []
-        for line in self.metrics_path.read_text().splitlines() if self.metrics_path.exists() else []:
+        text = self.metrics_path.read_text(encoding="utf-8", errors="replace") if self.metrics_path.exists() else ""
+        for text_line in text.splitlines():
             try:
-                found.append(json.loads(line))
+                line = json.loads(text_line)
             except ValueError:
                 continue
+            if isinstance(line, dict) and isinstance(line.get("epoch"), int):
+                found.append(line)
         return found
 
     # weights
@@ -154,8 +217,6 @@ class RunFolder:
         write_whole(self.weights_path(checkpoint), save_tensors(tensors, metadata=dict(info)))
 
     def write_state(self, state: Mapping[str, Plain]) -> None:
-        import io
-
         buffer = io.BytesIO()
         torch.save(dict(state), buffer)
         write_whole(self.state_path, buffer.getvalue())
@@ -166,7 +227,17 @@ class RunFolder:
             found: dict[str, Plain] = torch.load(self.state_path, map_location="cpu", weights_only=True)
         except Exception as problem:  # torch raises many kinds for a file that is not its own
             raise UsageError(f"{self.state_path}: not a training state of sgc ({type(problem).__name__})") from None
+        if not isinstance(found, dict):
+            raise UsageError(f"{self.state_path}: not a training state of sgc (found a {type(found).__name__})")
         return found
+
+
+def _words(problem: Exception) -> str:
+    """Name a fault of a file in one line."""
+    if isinstance(problem, OSError) and problem.strerror:
+        return problem.strerror
+    lines = str(problem).splitlines()
+    return lines[0] if lines else type(problem).__name__
 
 
 def own_state(model: Model) -> dict[str, Tensor]:
@@ -197,7 +268,8 @@ def open_run(path: str | Path, checkpoint: str = "best") -> Model:
     if checkpoint not in ("best", "last"):
         raise UsageError(f"unknown checkpoint '{checkpoint}': best or last")
     if not weights.exists():
-        raise UsageError(f"{weights}: no such file; the run has not finished an epoch")
+        other = "; --checkpoint last is there" if checkpoint == "best" and folder.weights_path("last").exists() else ""
+        raise UsageError(f"{weights}: no such file, the run has not finished an epoch{other}")
     with torch.random.fork_rng(devices=[]):
         model = compile_spec(spec)
     if spec.train.precision == "64-true":
@@ -213,7 +285,7 @@ def fit_weights(model: Model, path: Path) -> None:
             info = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except (SafetensorError, OSError) as problem:
-        raise UsageError(f"{path}: not a weights file ({problem})") from None
+        raise UsageError(f"{path}: not a weights file ({_words(problem)})") from None
     wanted = own_state(model)
     lacks = [name for name in wanted if name not in tensors]
     more = [name for name in tensors if name not in wanted]

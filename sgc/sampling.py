@@ -5,6 +5,7 @@ Pixels are the means of their distributions. A model whose observed nodes are no
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isqrt, prod
@@ -19,12 +20,13 @@ from sgc.errors import DataError, UsageError, suggest
 from sgc.evaluation import run_data
 from sgc.outline import Variable
 from sgc.predicting import check_ending
-from sgc.runs import RunFolder, open_run
+from sgc.runs import RunFolder, npz_bytes, open_run, write_whole
 from sgc.runtime.layout import reseed
 from sgc.runtime.model import Model
 from sgc.runtime.streams import VALIDATION, TensorRows, seed_for
 
 ENDINGS = (".png", ".npz")
+LINE = ("real", "real_vector", "circle")  # supports that any number lies in
 WIDE = 10  # pictures in a row where nothing else says how many
 
 
@@ -74,7 +76,8 @@ def sample_run(
         else:
             panels = [maker.samples(count, held), *maker.categories(held), *maker.reconstructions()]
     draw_panels(panels, output, f"{model.spec.name}, epoch {model.epoch:g}")
-    return {"file": str(output), "node": node, "panels": [panel.title for panel in panels]}
+    left_out = {"left_out": maker.left_out} if maker.left_out else {}
+    return {"file": str(output), "node": node, "panels": [panel.title for panel in panels], **left_out}
 
 
 def _held(model: Model, given: Mapping[str, Any]) -> dict[str, Any]:  # Any: values as a spec may hold them
@@ -97,9 +100,7 @@ def _generate(model: Model, count: int, given: Mapping[str, Any], **words: Any) 
 
 def _numbers(model: Model, output: Path, count: int, held: Mapping[str, Any]) -> dict[str, Any]:  # Any: as above
     drawn = {name: value.cpu().numpy() for name, value in _generate(model, count, held).items()}
-    part = output.with_name(output.name + ".part.npz")
-    np.savez(part, **drawn)  # type: ignore[arg-type]
-    part.replace(output)
+    write_whole(output, npz_bytes(drawn))
     return {"file": str(output), "arrays": {name: list(value.shape) for name, value in drawn.items()}}
 
 
@@ -136,6 +137,7 @@ class _Maker:
     def __init__(self, model: Model, node: str, folder: RunFolder, arrays: Any) -> None:  # Any: as above
         self.model, self.node, self.folder, self.arrays = model, node, folder, arrays
         self.variable = model.outline.variables[node]
+        self.left_out = ""  # why there are no reconstructions
 
     def pictures(self, values: Tensor, rows: int) -> np.ndarray:
         """Lay values out as a grid of so many rows, grey in [0, 1]."""
@@ -187,7 +189,7 @@ class _Maker:
         """Take held-out rows, spread over the categories of the first labelled node."""
         dataset = run_data(self.folder, self.model, self.arrays)
         chosen = next((part for part in (dataset.test, dataset.validation, dataset.train) if len(part)), dataset.train)
-        rows = TensorRows(chosen, self.model.outline, self.model.like)
+        rows = TensorRows(chosen, self.model.outline, self.model.like).drawn_once(self.model.spec.train.seed)
         index = np.arange(min(count, rows.count))
         for name in rows.partial:
             if rows.categories(name) is not None and rows.values[name].dim() == 1 and rows.present(name).any():
@@ -200,12 +202,14 @@ class _Maker:
         return dict(rows.part(index, frozenset()).values)
 
     def reconstructions(self) -> list[Panel]:
-        """Held-out rows above their reconstructions; nothing where the run does not hold its data."""
+        """Held-out rows above their reconstructions; none where the data cannot be opened, and `left_out` says why."""
         try:
             batch = self._some_rows(WIDE)
-        except (UsageError, DataError):
+        except (UsageError, DataError) as problem:
+            self.left_out = f"no reconstructions: {problem}"
             return []
-        if self.node not in batch:
+        if self.node not in batch:  # it is inferred itself
+            self.left_out = f"no reconstructions: '{self.node}' is not observed in every row"
             return []
         inputs = {n: v for n, v in batch.items() if n in self.model.outline.inputs}
         latent = self._inferred(batch)
@@ -252,11 +256,10 @@ class _Maker:
     def traverse(self, name: str) -> Panel:
         """Move each dimension of a latent node from -3 to 3, the others at what one held-out row says."""
         variable = self.model.outline.variables.get(name)
-        movable = [
-            n for n, v in self.model.outline.variables.items() if v.supervision == "none" and not v.family.integer
-        ]
+        variables = self.model.outline.variables
+        movable = [n for n, v in variables.items() if v.supervision == "none" and v.family.support in LINE]
         if variable is None or name not in movable:
-            raise UsageError(f"--traverse: '{name}' is no latent node with numbers ({suggest(name, movable)})")
+            raise UsageError(f"--traverse: '{name}' is no latent node of real numbers ({suggest(name, movable)})")
         batch = {n: v[:1] for n, v in self._some_rows(1).items()}
         inputs = {n: v for n, v in batch.items() if n in self.model.outline.inputs}
         latent = self._inferred(batch)
@@ -305,9 +308,9 @@ def draw_panels(panels: Sequence[Panel], output: Path, title: str) -> None:
                 -0.01, 1 - (i + 0.5) / rows, word, fontsize=6.5, ha="right", va="center", transform=axes.transAxes
             )
         top -= height
-    part = output.with_name(output.name + ".part")
-    figure.savefig(part, format="png")
-    part.replace(output)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    write_whole(output, buffer.getvalue())
 
 
 def _tile(pictures: np.ndarray) -> np.ndarray:

@@ -27,9 +27,9 @@ class TrainingProgress:
         if now - self.shown < 0.1:
             return
         self.shown = now
-        if self.task is None:
-            self.task = self.progress.add_task(self.title, total=self.epochs * steps, text="")
         done = (epoch - 1) * steps + step
+        if self.task is None:  # a resumed run starts where it stands, or the time left would be wrong
+            self.task = self.progress.add_task(self.title, total=self.epochs * steps, completed=done - 1, text="")
         text = f"epoch {epoch}/{self.epochs}  bound {bound:.2f}{self.error}"
         self.progress.update(self.task, completed=done, text=text)
 

@@ -17,20 +17,27 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from sgc.data.dataset import DataSet
 from sgc.errors import RunError, UsageError
 from sgc.kinds.schedules import value_at
-from sgc.measure import validate
+from sgc.loading import load
+from sgc.measure import blame, validate
 from sgc.outline import Outline, outline
-from sgc.runs import RunFolder, own_state
+from sgc.runs import RunFolder, open_run, own_state
 from sgc.runtime.data import open_data
-from sgc.runtime.execute import Sums, check_finite
+from sgc.runtime.execute import Sums
 from sgc.runtime.layout import reseed
 from sgc.runtime.model import Model
+from sgc.runtime.batch import PatternRows
 from sgc.runtime.streams import NOISE, Rates, Streams, TensorRows, batch_sizes, seed_for
 from sgc.spec import Optimizer, Spec
+
+
+UNTOUCHED = "the last checkpoint is untouched"
 
 
 class Interrupted(Exception):
@@ -100,6 +107,7 @@ def train(
         folder.start(spec, info)
         folder.write_data(dataset.encoders, dataset.labelled_rows)
     else:
+        _same_data(folder, dataset)
         trainer.restore(state)
         folder.trim_metrics(trainer.epoch)
     trainer.train()
@@ -118,19 +126,36 @@ def _claim(folder: RunFolder, spec: Spec, *, resume: bool, force: bool) -> dict[
     """See whether the folder may be written to; give the state to go on from, None to start anew."""
     if folder.path.exists() and not folder.path.is_dir():
         raise UsageError(f"{folder.path}: is a file, wanted a folder for the run")
-    if force or not folder.exists():
+    if not folder.exists():
+        if folder.spec_path.exists():
+            raise UsageError(f"{folder.path}: holds a spec.yaml that is no run's, which a run would overwrite")
         return None
+    if force:
+        return None
+    finished = folder.info_path.exists() and bool(folder.info().get("finished"))
     if not resume:
-        finished = (folder.path / "run.json").exists() and folder.info().get("finished")
         more = "--force starts over" if finished else "--resume goes on, --force starts over"
-        raise UsageError(f"{folder.path}: holds a {'finished' if finished else 'unfinished'} run; {more}")
-    from sgc.loading import load
-
+        raise UsageError(f"{folder.path}: holds {'a finished' if finished else 'an unfinished'} run; {more}")
     before = load(folder.spec_path).plain() if folder.spec_path.exists() else spec.plain()
     if before != spec.plain():
         keys = difference(before, spec.plain())
         raise UsageError(f"{folder.path}: holds a run of another spec, which differs at {', '.join(keys[:3])}")
-    return folder.state() if folder.state_path.exists() else None
+    if folder.state_path.exists():
+        folder.info()  # wanted at the end of the run: a fault in it is told now
+        return folder.state()
+    if finished:
+        raise UsageError(f"{folder.path}: holds a finished run without its training.pt; --force starts over")
+    return None
+
+
+def _same_data(folder: RunFolder, dataset: DataSet) -> None:
+    """See that a resumed run meets the rows and labels that it was started on. Raises: UsageError."""
+    before = folder.labelled_rows()
+    for name, rows in dataset.labelled_rows.items():
+        if name not in before or not np.array_equal(before[name], rows):
+            raise UsageError(
+                f"{folder.path}: the data are not those the run was started on: other rows carry a label of '{name}'"
+            )
 
 
 def difference(one: Any, other: Any, path: str = "") -> list[str]:  # Any: plain data
@@ -156,21 +181,23 @@ class Trainer:
         with torch.random.fork_rng():
             reseed(seed_for(self.settings.seed, 0), torch.device("cpu"))
             self.model = Model(made)
-        self.model.validate_args = debug
+        self.model.validate_args = debug or Model.validate_args
         if self.settings.precision == "64-true":
             self.model = self.model.double()
         self.model = self.model.to(self.fabric.device)
         objective = self.spec.objective
         like = self.model.like
         self.rows = TensorRows(dataset.train, made, like)
-        self.held_out = TensorRows(dataset.validation, made, like)
+        self.held_out = TensorRows(dataset.validation, made, like).drawn_once(self.settings.seed)
         self.streams = self._streams()
         self.rates: Rates = self.streams.rates
         self.model.gamma, self.model.rate = self.rates.gamma, self.rates.rate
         self.supervised = objective.bound == "supervised"
         parameters = [p for p in self.model.parameters() if p.requires_grad]
+        if not parameters:
+            raise UsageError("the model has nothing to learn: every distribution is fixed")
         self.optimizer = make_optimizer(self.settings.optimizer, parameters)
-        self.module, self.stepper = self.fabric.setup(self.model, self.optimizer)
+        _, self.stepper = self.fabric.setup(self.model, self.optimizer)
         self.epoch = 0  # epochs that are done
         self.step = 0  # steps that are done
         self.best_bound, self.best_epoch = -math.inf, 0
@@ -197,29 +224,26 @@ class Trainer:
 
     def train(self) -> None:
         """Run to the end, or until asked to stop. Raises: RunError, Interrupted."""
-        with torch.random.fork_rng(), stopping(self._ask_to_stop):
+        with torch.random.fork_rng(), repeatable(), stopping(self._ask_to_stop):
             while self.epoch < self.settings.epochs and not self._patience_over():
                 self._epoch()
-        self.folder.finish()
+            self.folder.finish()
 
     def try_patterns(self) -> list[dict[str, Any]]:  # Any: what JSON can say
         """Take one step on rows of each pattern; the weights move, nothing is written. Raises: RunError."""
         found = []
         sizes = batch_sizes(self.settings.batch_size)
+        streams = self.streams
+        groups = {} if streams.unlabelled is None else {0: streams.unlabelled.rows[: sizes[0]]}
+        labelled = np.array([], dtype=int) if streams.labelled is None else streams.labelled.rows
+        for code in np.unique(self.rows.codes[labelled]):
+            groups[int(code)] = labelled[self.rows.codes[labelled] == code][: sizes[1]]
         with torch.random.fork_rng():
-            for code in [0, *sorted({int(c) for c in self.rows.codes if c})]:
-                observed = self.rows.observed(code)
-                places = (self.rows.codes == code).nonzero()[0][: sizes[1] if code else sizes[0]]
-                if not len(places):
-                    continue
+            reseed(seed_for(self.settings.seed, NOISE), self.fabric.device)
+            for code, places in groups.items():
                 began = time.perf_counter()
-                part = self.rows.part(places, observed)
-                loss, sums = self.module([part], [1 / len(places)])
-                if not math.isfinite(float(loss.detach())):
-                    raise RunError(self._blame(sums))
-                self.stepper.zero_grad(set_to_none=True)
-                self.fabric.backward(loss)
-                self.stepper.step()
+                part = self.rows.part(places, self.rows.observed(code))
+                sums, _ = self._learn([part], [1 / len(places)])
                 rows = sums[0].plan.rows_text()
                 bound = float(sums[0].last_bound.detach().mean())
                 seconds = time.perf_counter() - began
@@ -237,16 +261,15 @@ class Trainer:
         began = time.perf_counter()
         self.model.train()
         last = (self.epoch + 1) * self.streams.steps
-        while self.step < last:
+        while self.step < last and not self.stop:
             self._step()
-            if self.stop:
-                self.seconds += time.perf_counter() - began
-                self._check_parameters()
-                self._save_state()
-                raise Interrupted(f"stopped in epoch {self.epoch + 1} after {self.step} steps; --resume goes on")
-        self._check_parameters()
-        self.epoch += 1
+        self._check_weights()
         self.seconds += time.perf_counter() - began
+        if self.step < last:
+            self._save_weights("last")
+            self._save_state()
+            raise Interrupted(f"stopped in epoch {self.epoch + 1} after {self.step} steps; --resume goes on")
+        self.epoch += 1
         line = self._line()
         if line["best"]:
             self.best_bound, self.best_epoch = line["selected_by"], self.epoch
@@ -264,44 +287,38 @@ class Trainer:
         self._set_rate()
         reseed(seed_for(self.settings.seed, NOISE, self.step), self.fabric.device)
         parts, weights = self.streams.take(self.step)
-        loss, sums = self.module(parts, weights)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise RunError(self._blame(sums))
-        self.stepper.zero_grad(set_to_none=True)
-        self.fabric.backward(loss)
-        if self.settings.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
-        self.stepper.step()
+        sums, value = self._learn(parts, weights)
         self.sums.add(value, [(bool(p.observed), s) for p, s in zip(parts, sums, strict=True)])
         self.step += 1
         self.watcher.step(self.epoch + 1, self.step - self.epoch * self.streams.steps, self.streams.steps, -value)
+
+    def _learn(self, parts: list[PatternRows], weights: list[float]) -> tuple[list[Sums], float]:
+        """Take one step down the loss of these rows; give their sums and the loss. Raises: RunError."""
+        with self.fabric.autocast():  # not through Fabric's wrapper, which would rebuild the rows on their way
+            loss, sums = self.model(parts, weights)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise RunError(f"step {self.step + 1} (epoch {self.epoch + 1}): {blame(sums)}; {UNTOUCHED}")
+        self.stepper.zero_grad(set_to_none=True)
+        self.fabric.backward(loss)
+        limit = self.settings.clip_norm
+        if limit is not None:
+            self.fabric.clip_gradients(self.model, self.stepper, max_norm=limit, error_if_nonfinite=False)
+        self.stepper.step()
+        return sums, value
 
     def _set_rate(self) -> None:
         rate = value_at(self.settings.optimizer.lr, self.model.epoch)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
 
-    def _blame(self, sums: list[Sums]) -> str:
-        where = f"step {self.step + 1} (epoch {self.epoch + 1})"
-        for each in sums:
-            found = check_finite(each.group)
-            if found:
-                name, role = found
-                text = {"generative": "log p", "recognition": "log q", "kl": "the KL", "label": "log q of the label"}
-                rows = each.plan.rows_text()
-                return (
-                    f"{where}: node '{name}': {text[role]} is not finite, in {rows}; the last checkpoint is untouched"
-                )
-        return f"{where}: the bound is not finite, though every term is; the last checkpoint is untouched"
-
-    def _check_parameters(self) -> None:
-        for name, parameter in self.model.named_parameters():
-            if not bool(torch.isfinite(parameter).all()):
-                owner = name.split(".")[1].rstrip("_")
+    def _check_weights(self) -> None:
+        for name, tensor in own_state(self.model).items():
+            if not bool(torch.isfinite(tensor).all()):
+                owner = name.split(".")[1].removesuffix("_")
                 raise RunError(
                     f"step {self.step} (epoch {self.epoch + 1}): node '{owner}': its weights are not finite after the "
-                    "update; the last checkpoint is untouched"
+                    f"update; {UNTOUCHED}"
                 )
 
     # what is kept
@@ -310,25 +327,22 @@ class Trainer:
         self.model.epoch = float(self.epoch)
         line: dict[str, Any] = {"epoch": self.epoch, "step": self.step, **self.sums.means()}
         bound = -line["loss"]
-        if self.held_out.count and not self.supervised:
+        if self.held_out.count:
             self.model.eval()
-            found = validate(self.model, self.held_out, self.settings.seed)
-            self.model.train()
-            line |= {"validation_bound": found.bound, "validation_error": found.errors}
-            bound = found.bound
-            if not math.isfinite(bound):
-                raise RunError(
-                    f"epoch {self.epoch}: the validation bound is not finite; the last checkpoint is untouched"
-                )
-        elif self.held_out.count:
-            self.model.eval()
-            line |= {"validation_error": validate(self.model, self.held_out, self.settings.seed).errors}
-            self.model.train()
+            try:
+                found = validate(self.model, self.held_out, self.settings.seed)
+            except RunError as problem:
+                raise RunError(f"step {self.step} (epoch {self.epoch}), validation: {problem}; {UNTOUCHED}") from None
+            if not self.supervised:
+                bound = found.bound
+                line["validation_bound"] = bound
+            line["validation_error"] = found.errors
         # the classifier alone has no bound without labels: its last weights count, chosen by no label that was hidden
         line |= {"best": bound > self.best_bound or self.supervised, "selected_by": bound}
         return line | {"lr": self.optimizer.param_groups[0]["lr"], "seconds": round(self.seconds, 3)}
 
     def _save_weights(self, checkpoint: str) -> None:
+        self.model.epoch = self.step / self.streams.steps
         info = {"epoch": str(self.model.epoch), "gamma": repr(self.rates.gamma), "rate": repr(self.rates.rate)}
         self.folder.write_weights(checkpoint, self.model, info)
 
@@ -337,6 +351,7 @@ class Trainer:
             {
                 "model": own_state(self.model),
                 "optimizer": self.optimizer.state_dict(),
+                "precision": self.fabric.strategy.precision.state_dict(),
                 "epoch": self.epoch,
                 "step": self.step,
                 "best_bound": self.best_bound,
@@ -352,19 +367,27 @@ class Trainer:
         try:
             with torch.no_grad():
                 for name, tensor in wanted.items():
+                    if state["model"][name].shape != tensor.shape:
+                        raise ValueError(f"'{name}' has another shape")
                     tensor.copy_(state["model"][name])
             self.optimizer.load_state_dict(state["optimizer"])
+            for parameter, kept in self.optimizer.state.items():
+                for name, value in kept.items():
+                    if isinstance(value, Tensor) and value.dim() and value.shape != parameter.shape:
+                        raise ValueError(f"the optimiser's '{name}' has another shape")
+            self.fabric.strategy.precision.load_state_dict(state.get("precision", {}))
             self.epoch, self.step = int(state["epoch"]), int(state["step"])
+            if not 0 <= self.step - self.epoch * self.streams.steps < self.streams.steps:
+                raise ValueError(f"{self.step} steps are not in epoch {self.epoch + 1}")
             self.best_bound, self.best_epoch = float(state["best_bound"]), int(state["best_epoch"])
             self.sums = _EpochSums.of(state["sums"])
             self.seconds = float(state["seconds"])
-        except (KeyError, RuntimeError, ValueError, TypeError) as problem:
-            raise UsageError(f"{self.folder.state_path}: does not fit the spec ({problem})") from None
+        except (KeyError, IndexError, AttributeError, RuntimeError, ValueError, TypeError) as problem:
+            text = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
+            raise UsageError(f"{self.folder.state_path}: does not fit the spec ({text})") from None
 
     def best_model(self) -> Model:
         """Give the model with its best weights."""
-        from sgc.runs import open_run
-
         return open_run(self.folder.path)
 
 
@@ -394,8 +417,9 @@ class _EpochSums:
     @classmethod
     def of(cls, state: Mapping[str, Any]) -> _EpochSums:  # Any: numbers
         made = cls()
-        made.loss, made.steps = state["loss"], state["steps"]
-        made.bounds, made.rows = dict(state["bounds"]), dict(state["rows"])
+        made.loss, made.steps = float(state["loss"]), int(state["steps"])
+        made.bounds = {kind: float(state["bounds"][kind]) for kind in made.bounds}
+        made.rows = {kind: int(state["rows"][kind]) for kind in made.rows}
         return made
 
 
@@ -408,10 +432,15 @@ def make_optimizer(given: Optimizer, parameters: list[torch.nn.Parameter]) -> to
     for key in ("betas", "momentum", "eps"):
         if getattr(given, key) is not None:
             options[key] = getattr(given, key)
-    if given.name in ("Adam", "AdamW", "SGD"):
-        options["fused"] = True
     kind = getattr(torch.optim, given.name)
-    made: torch.optim.Optimizer = kind(parameters, **options)
+    made: torch.optim.Optimizer
+    if given.name in ("Adam", "AdamW", "SGD"):
+        try:
+            made = kind(parameters, **options, fused=True)
+            return made
+        except (RuntimeError, TypeError):  # an older torch has no fused form for this device
+            pass
+    made = kind(parameters, **options)
     return made
 
 
@@ -425,13 +454,25 @@ def _fabric(device: str, precision: str) -> Any:  # Any: the class is imported h
         warnings.simplefilter("ignore")
         from lightning_fabric import Fabric
 
-        kind, _, number = device.partition(":")
-        devices: Any = [int(number)] if number.isdigit() else 1  # Any: Fabric takes many forms
+        kind, colon, number = device.partition(":")
+        if colon and not number.isdigit():
+            raise UsageError(f"train.device is '{device}', wanted a name as 'cpu', 'cuda' or 'cuda:1'")
+        devices: Any = [int(number)] if colon else 1  # Any: Fabric takes many forms
         try:
             fabric = Fabric(accelerator=kind, devices=devices, precision=precision)
         except Exception as problem:  # Fabric raises many kinds for a device that is not there
-            raise UsageError(f"train.device is '{device}', which cannot be used here: {problem}") from None
+            raise UsageError(f"train.device is '{device}', which cannot be used here: {str(problem).split(". ")[0]}") from None
     return fabric
+
+
+@contextmanager
+def repeatable() -> Iterator[None]:
+    """Keep cuDNN to algorithms that give the same result every time; elsewhere it changes nothing."""
+    if not torch.backends.cudnn.is_available():
+        yield
+        return
+    with torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, benchmark=False, deterministic=True):
+        yield
 
 
 @contextmanager
@@ -452,4 +493,4 @@ def stopping(ask: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

@@ -29,7 +29,10 @@ def held_value(owner: Variable | InputOutline, given: Any, count: int, like: Ten
             names = ", ".join(map(str, owner.values))
             raise ValueError(f"'{owner.name}' has no category '{given}'; it has {names}")
         given = owner.values.index(given)
-    value = torch.as_tensor(given)
+    try:
+        value = torch.as_tensor(given)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"'{owner.name}' is held at '{given}', wanted numbers") from None
     whole = owner.categories is not None and not value.is_floating_point()
     one = event[:-1] if whole else event
     if tuple(value.shape) == one:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from sgc.graph import Role
 from sgc.kinds.estimators import ENUMERABLE_BY_DEFAULT, Enumerate
 from sgc.kinds.objectives import OverRate
 from sgc.kinds.schedules import value_at
+from sgc.loading import load
 from sgc.outline import Outline, outline
 from sgc.plan import Plan
 from sgc.runtime import generate as ancestral
@@ -74,11 +76,12 @@ def merge(found: Sequence[tuple[PatternRows, Tensor]], size: int, like: Tensor) 
 class Model(nn.Module):
     """A compiled spec. `objective` trains it; `conditional`, `log_prob`, `infer` and `generate` use it."""
 
+    validate_args = False  # whether torch checks the arguments of every distribution: slow, for tests and --debug
+
     def __init__(self, made: Outline) -> None:
         super().__init__()
         self.outline = made
         self.spec: Spec = made.spec
-        self.validate_args = False
         self.epoch = 0.0  # where schedules stand; training moves it
         self.gamma: float | None = None  # what training made of a rate, once the data are known
         self.rate: float | None = None  # ρ, likewise, for α over the rate
@@ -141,7 +144,8 @@ class Model(nn.Module):
         for name in self.outline.graphs.partial:
             given = objective.alpha_of(name)
             if isinstance(given, OverRate):
-                alpha[name] = given.over_rate / self.rate if self.rate else given.over_rate
+                rate = self.rate or objective.supervision_rate or 1.0  # 1: nothing is known of the data
+                alpha[name] = given.over_rate / rate
             else:
                 alpha[name] = value_at(given, self.epoch)
         return Settings(alpha, value_at(objective.kl_weight, self.epoch))
@@ -166,8 +170,8 @@ class Model(nn.Module):
     def objective(
         self,
         batch: Mapping[str, Any],
-        *,
         weights: Tensor | None = None,
+        *,
         samples: int | None = None,
         generator: torch.Generator | None = None,
         exact: bool = False,
@@ -332,6 +336,9 @@ def _exact_estimators(made: Outline) -> dict[str, str]:
     return chosen
 
 
-def compile_spec(spec: Spec) -> Model:
-    """Compile a spec into a model; no data are needed. Weights are drawn from torch's global generator."""
-    return Model(outline(spec))
+def compile_spec(spec: Spec | str | Path | Mapping[str, Any]) -> Model:  # Any: plain data
+    """Compile a spec (or load one first) into a model; no data are needed.
+
+    Weights are drawn from torch's global generator. Raises: SpecError.
+    """
+    return Model(outline(spec if isinstance(spec, Spec) else load(spec)))

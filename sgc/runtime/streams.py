@@ -110,6 +110,8 @@ def one_hot(value: Tensor, count: int, dtype: torch.dtype) -> Tensor:
 def binarized(value: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Draw 0 or 1 with the grey value as the probability of 1; what is missing stays NaN."""
     missing = torch.isnan(value)
+    if not bool(missing.any()):
+        return torch.bernoulli(value, generator=generator)
     return torch.bernoulli(value.masked_fill(missing, 0), generator=generator).masked_fill(missing, float("nan"))
 
 

@@ -1,0 +1,48 @@
+# Two commands: `make demo` does the main job on real data, `make test` passes the tests. Both set everything up.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEMO := demo
+
+.PHONY: setup demo test lint types format clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@
+
+demo: setup
+	@mkdir -p $(DEMO)
+	@echo "== the model, and the objective derived from its spec"
+	@$(BIN)/sgc inspect specs/digits.yaml | tee $(DEMO)/inspect.txt
+	@$(BIN)/sgc inspect specs/digits.yaml -o $(DEMO)/model.svg
+	@echo "== training"
+	@$(BIN)/sgc train specs/digits.yaml -o $(DEMO)/run --force
+	@echo "== test error, beside that of a classifier trained on the same labels alone"
+	@$(BIN)/sgc evaluate $(DEMO)/run --classifier
+	@echo "== pictures"
+	@$(BIN)/sgc sample $(DEMO)/run -o $(DEMO)/samples.png
+	@$(BIN)/sgc sample $(DEMO)/run -o $(DEMO)/analogies.png --analogies y
+	@echo "model: $(DEMO)/model.svg; what it generates: $(DEMO)/samples.png, $(DEMO)/analogies.png"
+
+test: setup lint types
+	@$(BIN)/python -m pytest
+
+lint: setup
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: setup
+	@$(BIN)/mypy
+
+format: setup
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+clean:
+	rm -rf $(DEMO) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

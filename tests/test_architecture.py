@@ -1,0 +1,103 @@
+"""The floors: imports point down only, nothing below the line imports torch, and the guard can fail."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent / "sgc"
+
+# from the bottom up; a module may import from its own floor's earlier entries and from below
+FLOORS = [
+    ["errors"],
+    ["kinds"],
+    ["document", "spec", "graph", "plan", "derive", "outline", "check", "resolve", "faults", "parents", "loading"],
+    ["wording", "report", "placing", "drawing", "starting", "schema"],
+    ["data"],
+    # ---- torch above this line
+    ["runtime"],
+    ["runs", "measure", "training", "evaluation", "predicting", "sampling", "terminal", "report_evaluation"],
+    ["cli", "__main__", "__init__"],
+]
+TORCH_FROM = 5
+TORCH_FREE = ["runtime/data.py", "runtime/__init__.py", "cli.py", "__main__.py", "__init__.py", "terminal.py"]
+
+
+def floor_of(name: str) -> int | None:
+    for i, floor in enumerate(FLOORS):
+        if name in floor:
+            return i
+    return None
+
+
+def imports(tree: ast.AST, *, everywhere: bool) -> list[str]:
+    """List imported modules: all of them, or those at module level alone, typing-only blocks left out."""
+    found: list[str] = []
+    body = ast.walk(tree) if everywhere else iter(getattr(tree, "body", []))
+    for node in body:
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.append(node.module)
+    return found
+
+
+def upward(source: str, module: str) -> list[str]:
+    """Name the imports of a module that point up."""
+    here = floor_of(module)
+    assert here is not None, f"{module}: say on which floor it stands"
+    wrong = []
+    for name in imports(ast.parse(source), everywhere=False):
+        parts = name.split(".")
+        if parts[0] == "sgc" and len(parts) > 1:
+            there = floor_of(parts[1])
+            if there is None or there > here:
+                wrong.append(name)
+    return wrong
+
+
+FILES = sorted(path for path in ROOT.rglob("*.py"))
+
+
+def module_name(path: Path) -> str:
+    first = path.relative_to(ROOT).parts[0]
+    return first.removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_point_down(path: Path) -> None:
+    assert upward(path.read_text(), module_name(path)) == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_nothing_below_the_line_imports_torch_at_module_level(path: Path) -> None:
+    relative = str(path.relative_to(ROOT))
+    low = (floor_of(module_name(path)) or 0) < TORCH_FROM
+    generator = relative == "kinds/generate_families.py"  # a tool, imported by nobody
+    if generator or not (low or relative in TORCH_FREE):
+        return
+    found = [name for name in imports(ast.parse(path.read_text()), everywhere=False) if name.split(".")[0] == "torch"]
+    assert found == []
+
+
+def test_the_guard_can_fail() -> None:
+    assert upward("from sgc.training import train\n", "plan") == ["sgc.training"]
+    assert imports(ast.parse("import torch\n"), everywhere=False) == ["torch"]
+
+
+@pytest.mark.parametrize("words", [["--help"], ["check", "SPEC"], ["inspect", "SPEC"], ["schema"]])
+def test_commands_that_only_read_never_import_torch(words: list[str]) -> None:
+    spec = str(ROOT.parent / "specs" / "digits.yaml")
+    words = [spec if word == "SPEC" else word for word in words]
+    code = (
+        "import sys\nfrom sgc.cli import app\n"
+        f"sys.argv = ['sgc', *{words!r}]\n"
+        "try:\n    app()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

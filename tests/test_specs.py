@@ -1,0 +1,42 @@
+"""Every spec that is shipped is valid, says the same when it is written out and read again, and compiles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+import sgc
+from sgc.loading import load
+from sgc.outline import outline
+
+SPECS = sorted((Path(__file__).resolve().parent.parent / "specs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", SPECS, ids=lambda p: p.stem)
+def test_a_shipped_spec_is_valid_and_survives_being_written_out(path: Path) -> None:
+    spec = load(path)
+    again = load(yaml.safe_load(yaml.safe_dump(spec.plain(), sort_keys=False)))
+    assert again == spec
+
+
+@pytest.mark.parametrize("path", SPECS, ids=lambda p: p.stem)
+def test_a_shipped_spec_compiles_with_as_many_parameters_as_inspect_says(path: Path) -> None:
+    model = sgc.compile(load(path))
+    assert sum(parameter.numel() for parameter in model.parameters()) == outline(model.spec).parameter_count()
+
+
+@pytest.mark.parametrize("path", SPECS, ids=lambda p: p.stem)
+def test_every_pattern_of_a_shipped_spec_takes_a_step(path: Path) -> None:
+    model = sgc.compile(load(path))
+    drawn = model.generate(3)
+    full = {n: drawn[n] for n, v in model.outline.variables.items() if v.supervision == "full"}
+    partial = {n: drawn[n] for n, v in model.outline.variables.items() if v.supervision == "partial"}
+    for batch in (full, {**full, **partial}):
+        out = model.objective(batch)
+        assert torch.isfinite(out.bound).all()
+        model.zero_grad()
+        out.loss.backward()
+        assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())

@@ -5,7 +5,7 @@ A feature is a deterministic node of both graphs and is seen through; an input i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -64,9 +64,11 @@ class Graphs:
         return graph
 
     def order(self, role: Role) -> tuple[str, ...]:
-        """Return the variables and features so that each stands after its parents; ties as in the file."""
-        place = {name: i for i, name in enumerate([*self.inputs, *self.features, *self.nodes])}
-        found = nx.lexicographical_topological_sort(self.digraph(role), key=place.__getitem__)
+        """Return the variables and features so that each stands after its parents; ties by name, not as in the file.
+
+        With an α for each node the bound depends on the order of its labels, and must not on that of a file.
+        """
+        found = nx.lexicographical_topological_sort(self.digraph(role))
         return tuple(name for name in found if name not in self.inputs)
 
     def children(self, name: str, role: Role) -> frozenset[str]:
@@ -110,17 +112,31 @@ class Graphs:
         return tuple(name for name, node in self.nodes.items() if node.supervision == "partial")
 
 
-def find_cycle(parents: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return the nodes of a cycle in order, or an empty list.
+def find_cycles(edges: Iterable[tuple[str, str]]) -> list[list[str]]:
+    """Find the cycles of (parent, child) edges: of each tangle the first that is met, its names in order.
 
-    >>> find_cycle({"a": ["b"], "b": ["c"], "c": ["a"]})
-    ['a', 'c', 'b', 'a']
+    >>> find_cycles([("b", "a"), ("c", "b"), ("a", "c"), ("d", "d"), ("a", "d")])
+    [['a', 'c', 'b', 'a'], ['d', 'd']]
     """
     graph: nx.DiGraph[str] = nx.DiGraph()
-    graph.add_nodes_from(parents)
-    graph.add_edges_from((parent, name) for name, above in parents.items() for parent in above)
-    try:
-        edges = nx.find_cycle(graph)
-    except nx.NetworkXNoCycle:
-        return []
-    return [edges[0][0], *[head for _, head in edges]]
+    for parent, child in edges:
+        graph.add_node(child)
+        graph.add_edge(parent, child)
+    place = {name: i for i, name in enumerate(graph)}
+    found: list[list[str]] = []
+    for tangle in nx.strongly_connected_components(graph):
+        inside: nx.DiGraph[str] = nx.DiGraph()
+        names = sorted(tangle, key=place.__getitem__)
+        inside.add_edges_from((name, child) for name in names for child in graph[name] if child in tangle)
+        if inside:
+            steps = nx.find_cycle(inside)
+            found.append([steps[0][0], *(head for _, head in steps)])
+    return sorted(found, key=lambda cycle: place[cycle[0]])
+
+
+def descendants(name: str, edges: Iterable[tuple[str, str]]) -> set[str]:
+    """Name all that depends on a name, by (parent, child) edges."""
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    graph.add_node(name)
+    graph.add_edges_from(edges)
+    return set(nx.descendants(graph, name))

@@ -305,7 +305,7 @@ def test_a_varying_weight_is_not_tight_and_by_how_much() -> None:
     gain_y, bias_y, cov_y = joint.given(["z"], ["x", "y"])
     gap = divergence(gain @ values["x"] + bias, cov, gain_y @ torch.cat([values["x"], values["y"]]) + bias_y, cov_y)
     wanted = log_x + (1 + alpha) * (log_xy - log_x - gap)
-    assert float(gap) > 0.05
+    assert float(gap.detach()) > 0.05
     for samples in (1, 4):
         many = repeat(batch, 0, 500)
         draws = [model_elbo.objective(many, samples=samples).bound.detach().mean() for _ in range(40)]
@@ -389,9 +389,13 @@ def test_closed_divergences_are_the_expectations_of_linear_algebra() -> None:
 def test_iwae_estimates_the_evidence_without_bias(structure: Raw, observed: list[str]) -> None:
     """E exp L̂_9 = p(c) at α = 0: 40 means of 500 rows at 20 samples.
 
-    And 200 000 samples are within 6 standard errors of log p(c), which are below 0.05 nats: 2e-9 false alarms.
+    And 200 000 samples are within 6 standard errors of log p(c), which are below 0.05 nats: 2e-9 false alarms. Every q is
+    wider than its prior, so that the weights have a variance.
     """
     spec = with_objective(structure, bound="iwae", alpha=0)
+    for name, node in structure["nodes"].items():
+        if "recognition" in node:
+            spec = with_scale(spec, name, 1.6)
     model = made(spec, 2)
     batch = rows_of(spec, observed, 1)
     log_p = Gaussian.of(factors(model, spec, "generative")).log_density(known(spec, batch, 0)).detach()
@@ -408,8 +412,8 @@ def test_the_order_of_bounds_and_the_evidence() -> None:
     model = made(spec, 2)
     batch = rows_of(spec, [], 1)
     values = known(spec, batch, 0)
-    log_p = float(Gaussian.of(factors(model, spec, "generative")).log_density(values))
-    before, error_before = float(elbo_of(model, spec, values, 0.0)), 0.0
+    log_p = float(Gaussian.of(factors(model, spec, "generative")).log_density(values).detach())
+    before, error_before = float(elbo_of(model, spec, values, 0.0).detach()), 0.0
     for samples in (2, 10):
         found = model.objective(repeat(batch, 0, 20_000), samples=samples).bound.detach()
         error = float(found.std()) / math.sqrt(len(found))

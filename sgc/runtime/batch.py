@@ -17,9 +17,10 @@ from sgc.outline import InputOutline, Outline, Variable
 
 @dataclass(frozen=True)
 class PatternRows:
-    """The rows of a batch that carry the same labels: where they stand in it, and their values, [B, *event]."""
+    """The rows of a batch that carry the same labels: how many, where they stand in it, and their values, [B, *event]."""
 
     observed: frozenset[str]
+    size: int
     rows: Tensor | None  # places in the batch; None: all of it
     values: Mapping[str, Tensor]
 
@@ -77,7 +78,7 @@ def _part(
     size: int,
 ) -> list[PatternRows]:
     if not partial:
-        return [PatternRows(frozenset(), None, fixed)]
+        return [PatternRows(frozenset(), size, None, fixed)]
     present = torch.stack([~missing[name] for name in partial], 1).cpu()
     codes = (present * (2 ** torch.arange(len(partial)))).sum(1)
     parts = []
@@ -86,10 +87,10 @@ def _part(
         rows = (codes == code).nonzero()[:, 0]
         here = {**fixed, **{name: values[name] for name in observed}}
         if len(rows) == size:
-            parts.append(PatternRows(frozenset(observed), None, here))
+            parts.append(PatternRows(frozenset(observed), size, None, here))
         else:
             chosen = {n: v[rows.to(v.device)] for n, v in here.items()}
-            parts.append(PatternRows(frozenset(observed), rows, chosen))
+            parts.append(PatternRows(frozenset(observed), len(rows), rows, chosen))
     return parts
 
 
@@ -144,7 +145,7 @@ def _check_support(name: str, variable: Variable, value: Tensor) -> None:
     low, high = _RANGES.get(variable.family.support, (float("-inf"), float("inf")))
     if not value.numel():
         return
-    least, most = float(value.min()), float(value.max())
+    least, most = float(value.detach().min()), float(value.detach().max())
     strict = variable.family.support == "positive"
     if least < low or most > high or (strict and least <= 0):
         found = least if least < low or (strict and least <= 0) else most

@@ -30,6 +30,7 @@ class Group:
     plan: Plan
     layout: Layout
     given: Mapping[str, Tensor]  # observed nodes and inputs, [B, *event]
+    like: Tensor  # of the type and on the device that is computed in
     values: dict[str, Tensor] = field(default_factory=dict)  # [*enumerated, S, B, *event]
     looks: dict[str, Tensor] = field(default_factory=dict)  # what networks read
     masses: list[Tensor] = field(default_factory=list)  # log q of enumerated nodes
@@ -42,10 +43,6 @@ class Group:
         variable = outline.variables.get(name)
         self.values[name] = value
         self.looks[name] = value if variable is None else variable.family.look(value)
-
-    @property
-    def like(self) -> Tensor:
-        return next(iter(self.values.values()))
 
 
 @dataclass(frozen=True)
@@ -98,7 +95,10 @@ class _Walk:
 
     def distributions(self, module: DensityModule, groups: Sequence[Group]) -> list[Distribution]:
         parents = [[g.looks[p] for p in module.outline.parents] for g in groups]
-        found: list[Distribution] = module(parents, [g.values for g in groups], self.rank, validate=self.validate)
+        try:
+            found: list[Distribution] = module(parents, [g.values for g in groups], self.rank, validate=self.validate)
+        except ValueError as problem:  # torch names the parameter, not the node
+            raise ValueError(f"node '{module.variable.name}': {str(problem).splitlines()[0]}") from problem
         return found
 
     def node(self, name: str) -> None:

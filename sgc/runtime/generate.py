@@ -60,7 +60,7 @@ def generate(
         if name not in given:
             raise KeyError(f"the input '{name}' must be given")
     layout = Layout(model.axes, 1, count)
-    group = Group(model.plan(()), layout, {})
+    group = Group(model.plan(()), layout, {}, model.like)
     drawn: dict[str, Tensor] = {}
     for name in [*outline.inputs, *outline.graphs.order("generative")]:
         variable = outline.variables.get(name)

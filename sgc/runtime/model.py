@@ -154,8 +154,7 @@ class Model(nn.Module):
 
     def group(self, part: PatternRows, plan: Plan, samples: int) -> Group:
         """Lay rows of one pattern out for a plan."""
-        size = len(next(iter(part.values.values())))
-        return Group(plan, Layout(self.axes, samples, size), part.values)
+        return Group(plan, Layout(self.axes, samples, part.size), part.values, self.like)
 
     def sums(
         self, parts: Sequence[PatternRows], *, samples: int | None = None, exact: bool = False, bound: str | None = None

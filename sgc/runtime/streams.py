@@ -80,7 +80,7 @@ class TensorRows:
                 value = one_hot(value, count, self.like.dtype)
             value = value.to(self.like.device, self.like.dtype, non_blocking=True)
             values[name] = binarized(value) if name in self.dynamic else value
-        return PatternRows(observed, places, values)
+        return PatternRows(observed, len(index), places, values)
 
     def parts(self, index: np.ndarray) -> list[PatternRows]:
         """Take rows by the patterns of the labels they carry."""
@@ -133,7 +133,8 @@ class Stream:
             order = _permutation(self.seed, self.purpose, number, count)
             low, high = max(start - number * count, 0), min(stop - number * count, count)
             taken.append(order[low:high])
-        return self.rows[np.concatenate(taken)]
+        found: np.ndarray = self.rows[np.concatenate(taken)]
+        return found
 
 
 @lru_cache(maxsize=8)
@@ -230,5 +231,6 @@ def batch_sizes(given: object) -> tuple[int, int]:
     if isinstance(given, int):
         return given, given
     unlabelled, labelled = getattr(given, "unlabelled", None), getattr(given, "labelled", None)
-    assert isinstance(unlabelled, int) and isinstance(labelled, int)
+    assert isinstance(unlabelled, int)
+    assert isinstance(labelled, int)
     return unlabelled, labelled

@@ -233,7 +233,9 @@ def train(
             print(json.dumps(found))
             return
         for each in found:
-            print(f"{each['rows']}: {each['count']} rows, bound {each['bound']:.4f} nats a row, {each['seconds']:.3f} s")
+            print(
+                f"{each['rows']}: {each['count']} rows, bound {each['bound']:.4f} nats a row, {each['seconds']:.3f} s"
+            )
         return
     try:
         with training_progress(loaded.name) as watcher:

@@ -1,24 +1,25 @@
 """YAML text -> plain data, with the place of every key and value; the faults of the text itself are found here.
 
-YAML 1.2 scalars (`no` and `on` are strings, `1e-3` is a number), no tags that make objects, no duplicate keys, and
-limits on size, nesting and expansion, so that a stranger's file can do no harm.
+YAML 1.2 scalars (`no` and `on` are strings, `1e-3` is a number), no tags, no duplicate keys, and limits on size,
+nesting and expansion, so that a stranger's file can do no harm.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
 
 import yaml
 
-from sgc.errors import Fault, Path, SpecError, suggest
+from sgc.errors import Fault, Path, SpecError
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 60
 MAX_NODES = 50_000  # as expanded: an alias counts as what it stands for
+MAX_DIGITS = 300  # of an integer; a longer one would not even be a float
 
 _NULL = re.compile(r"^(?:~|null|Null|NULL|)$")
 _TRUE = re.compile(r"^(?:true|True|TRUE)$")
@@ -27,18 +28,21 @@ _INTEGER = re.compile(r"^[-+]?[0-9]+$")
 _OCTAL, _HEX = re.compile(r"^0o[0-7]+$"), re.compile(r"^0x[0-9a-fA-F]+$")
 _FLOAT = re.compile(r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$")
 _SPECIAL = {".inf": float("inf"), "+.inf": float("inf"), "-.inf": float("-inf"), ".nan": float("nan")}
-_OVERRIDE = re.compile(r"^\s*([A-Za-z_][^=]*?)\s*=(.*)$", re.DOTALL)
+_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # what YAML takes for the end of a line
 
 Plain = Any  # what YAML can say: None, bool, int, float, str, lists and mappings of these, to any depth
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A place in the text: line and column from 1, and how many characters stand there."""
+    """A place in the text: line and column from 1, and how many characters stand there.
+
+    Line 0: written in Python, where the column counts the pieces of the whole, to keep them in order.
+    """
 
     line: int
     column: int
-    width: int
+    width: int = 1
 
 
 @dataclass
@@ -51,21 +55,23 @@ class Document:
     keys: dict[Path, Mark] = field(default_factory=dict)
     values: dict[Path, Mark] = field(default_factory=dict)
     flags: dict[Path, str] = field(default_factory=dict)
-    faults: list[Fault] = field(default_factory=list)  # of the text, which do not keep the rest from being read
+    faults: list[Fault] = field(default_factory=list)  # that do not keep the rest from being read
+    unread: set[Path] = field(default_factory=set)  # what they kept from being read
 
     def fault(self, path: Path, message: str, hint: str = "", *, at: str = "value") -> Fault:
         """Locate a fault: at the value or the key of `path`, or at the nearest key above what does not exist."""
         flag = next((self.flags[path[:n]] for n in range(len(path), 0, -1) if path[:n] in self.flags), "")
-        mark = (self.keys if at == "key" else self.values).get(path)
-        above = path
-        while mark is None and above:
-            mark = self.values.get(above) if above == path else self.keys.get(above)
-            above = above[:-1]
-        if mark is None:
-            mark = next(iter(self.keys.values()), Mark(1, 1, 1)) if self.lines else None
-        if mark is None or flag:
+        if flag:
             return Fault(path, message, hint, self.file, flag=flag)
-        source = self.lines[mark.line - 1] if mark.line <= len(self.lines) else ""
+        mark = (self.keys.get(path) if at == "key" else None) or self.values.get(path)
+        above = path[:-1]
+        while mark is None and above:
+            mark, above = self.keys.get(above), above[:-1]
+        return self.fault_at(mark or self.values.get((), Mark(1, 1)), path, message, hint)
+
+    def fault_at(self, mark: Mark, path: Path, message: str, hint: str = "") -> Fault:
+        """Put a fault at a place in the text."""
+        source = self.lines[mark.line - 1] if 0 < mark.line <= len(self.lines) else ""
         return Fault(path, message, hint, self.file, mark.line, mark.column, mark.width, source)
 
     def get(self, path: Path) -> Plain:
@@ -78,120 +84,84 @@ class Document:
                 raise KeyError(path) from None
         return here
 
+    def has(self, path: Path) -> bool:
+        """Tell whether something is written at `path`."""
+        try:
+            self.get(path)
+        except KeyError:
+            return False
+        return True
+
+    def order(self, path: Path) -> tuple[int, int]:
+        """Rank a value by its place in the file."""
+        mark = self.values.get(path, Mark(0, 0))
+        return mark.line, mark.column
+
     def sort(self, faults: Sequence[Fault]) -> list[Fault]:
         """Order faults as the file has them; those of flags come last, and no fault stands twice."""
-        unique = {(f.flag, f.line, f.column, f.path, f.message): f for f in faults}
+        unique: dict[object, Fault] = {}
+        for f in faults:  # an alias has the same fault on several paths
+            unique.setdefault((f.flag, f.line, f.column, f.message, () if f.line else f.path), f)
         return sorted(unique.values(), key=lambda f: (bool(f.flag), f.line, f.column))
 
 
 def read(file: str | FilePath) -> Document:
     """Read a YAML file. Raises: SpecError, with everything that is wrong with the text."""
-    path = FilePath(file)
-    name = str(file)
+    path, name = FilePath(file), str(file)
     try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise SpecError([Fault((), f"the file has {size} bytes, a spec at most {MAX_BYTES}", file=name)])
-        raw = path.read_bytes()
+        with path.open("rb") as stream:
+            raw = stream.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise SpecError([Fault((), "no such file", file=name)]) from None
     except IsADirectoryError:
         raise SpecError([Fault((), "is a folder, expected a YAML file", file=name)]) from None
-    except OSError as problem:
-        raise SpecError([Fault((), problem.strerror or "cannot be read", file=name)]) from None
+    except (OSError, ValueError) as problem:
+        raise SpecError([Fault((), getattr(problem, "strerror", "") or "cannot be read", file=name)]) from None
+    if len(raw) > MAX_BYTES:
+        raise SpecError([Fault((), f"the file is too large, a spec has at most {MAX_BYTES} bytes", file=name)])
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as problem:
-        line = raw[: problem.start].count(b"\n") + 1
-        raise SpecError([Fault((), f"line {line} is not UTF-8 text", file=name)]) from None
+        lines = _BREAK.split(raw.decode("utf-8", errors="replace"))
+        before = _BREAK.split(raw[: problem.start].decode("utf-8-sig"))
+        mark = Mark(len(before), len(before[-1]) + 1)
+        message = f"not UTF-8 text: byte 0x{raw[problem.start]:02x}"
+        raise SpecError([Document(name, lines).fault_at(mark, (), message)]) from None
     return parse(text, name)
 
 
 def parse(text: str, file: str = "spec") -> Document:
-    """Parse YAML text. Raises: SpecError, with everything that is wrong with the text."""
-    document = Document(file, text.split("\n"))
-    document.lines = [line.rstrip("\r") for line in document.lines]
-    _check_nesting(text, document)
+    """Parse YAML text. Raises: SpecError, with what keeps the text from being read."""
+    document = Document(file, _BREAK.split(text))
     try:
-        loader = yaml.SafeLoader(text)
+        composer = _Composer(text)
         try:
-            root = loader.get_single_node()
+            root = composer.get_single_node()
         finally:
-            loader.dispose()  # type: ignore[no-untyped-call]
+            composer.dispose()
     except yaml.MarkedYAMLError as problem:
         raise SpecError([_syntax_fault(problem, document)]) from None
     except yaml.reader.ReaderError as problem:
-        line = text[: problem.position].count("\n") + 1
+        before = _BREAK.split(text[: problem.position])
         code = problem.character if isinstance(problem.character, int) else ord(problem.character[:1])
-        message = f"character #x{code:04x} is not allowed in YAML"
-        raise SpecError([_at(document, line, 1, message)]) from None
+        message = f"not YAML: character #x{code:04x} is not allowed"
+        raise SpecError([document.fault_at(Mark(len(before), len(before[-1]) + 1), (), message)]) from None
     if root is None:
-        raise SpecError([Fault((), "the file is empty, expected a mapping with 'version' and 'nodes'", file=file)])
+        message = "the file is empty, expected a mapping with 'version' and 'nodes'"
+        raise SpecError([document.fault_at(Mark(1, 1), (), message)])
     _check_expansion(root, document)
-    document.data = _build(root, (), document)
+    document.data = _build(root, (), document, composer.tags)
     return document
 
 
-def from_mapping(data: Plain, file: str = "spec") -> Document:
-    """Take a spec that was written in Python as plain data; its faults have paths, but no lines."""
-    return Document(file, [], data)
+def from_mapping(data: Mapping[Any, Any], file: str = "spec") -> Document:
+    """Take a spec that was written in Python as plain data; its faults have paths, but no lines.
 
-
-def override(document: Document, assignments: Sequence[str]) -> None:
-    """Set values as `--set key=value` does: dots between keys, [i] for entries of lists, YAML for the value.
-
-    Raises: SpecError, naming the flag.
+    Any: whatever a caller hands over. Raises: SpecError, where it is nested too deep or too large.
     """
-    faults: list[Fault] = []
-    for text in assignments:
-        flag = f"--set {text}"
-        match = _OVERRIDE.match(text)
-        if not match:
-            faults.append(Fault((), "expected key=value", "for example train.epochs=10", document.file, flag=flag))
-            continue
-        path = tuple(int(p) if p.isdigit() else p for p in re.split(r"\.|\[|\]\.?", match[1].strip()) if p)
-        try:
-            parsed = parse(match[2], "--set") if match[2].strip() else Document("--set", [])
-            problems = parsed.faults
-        except SpecError as problem:
-            problems = problem.faults
-        if problems:
-            faults.append(Fault(path, problems[0].message, "", document.file, flag=flag))
-            continue
-        value = parsed.data
-        fault = _assign(document, path, value, flag)
-        if fault:
-            faults.append(fault)
-    if faults:
-        raise SpecError(faults)
-
-
-def _assign(document: Document, path: Path, value: Plain, flag: str) -> Fault | None:
-    if not isinstance(document.data, dict):
-        return None  # the file's own fault is told elsewhere
-    here = document.data
-    for depth, part in enumerate(path[:-1]):
-        if isinstance(here, dict) and isinstance(part, str):
-            here = here.setdefault(part, {})
-        elif isinstance(here, list) and isinstance(part, int) and part < len(here):
-            here = here[part]
-        else:
-            return Fault(path, f"nothing at {path_of(path[: depth + 1])} to set a value in", "", flag=flag)
-        if here is None or not isinstance(here, dict | list):
-            below = path_of(path[: depth + 1])
-            return Fault(path, f"'{below}' is {describe(here)}, nothing can be set below it", "", flag=flag)
-    last = path[-1]
-    if isinstance(here, list) and not (isinstance(last, int) and last < len(here)):
-        return Fault(
-            path, f"the list has {len(here)} entries", suggest(str(last), map(str, range(len(here)))), flag=flag
-        )
-    here[last] = value
-    document.flags[path] = flag
-    return None
-
-
-def path_of(path: Path) -> str:
-    return ".".join(str(part) for part in path)
+    document = Document(file, [])
+    document.data = _take(data, (), document)
+    return document
 
 
 def describe(value: Plain) -> str:
@@ -205,78 +175,75 @@ def describe(value: Plain) -> str:
     if isinstance(value, bool):
         return f"boolean {str(value).lower()}"
     if isinstance(value, int):
-        return f"integer {value}"
+        return f"integer {_short(str(value))}"
     if isinstance(value, float):
-        return f"number {value:g}"
+        return f"number {value}"
     if isinstance(value, str):
-        return f"string '{value if len(value) <= 40 else value[:37] + '...'}'"
+        return f"string '{_short(value)}'"
     return "a list" if isinstance(value, list | tuple) else "a mapping"
 
 
-def _check_nesting(text: str, document: Document) -> None:
-    depth = 0
-    try:
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):
-            if isinstance(event, yaml.CollectionStartEvent):
-                depth += 1
-                if depth > MAX_DEPTH:
-                    mark = event.start_mark
-                    message = f"nested more than {MAX_DEPTH} deep"
-                    raise SpecError([_at(document, mark.line + 1, mark.column + 1, message)])
-            elif isinstance(event, yaml.CollectionEndEvent):
-                depth -= 1
-    except yaml.MarkedYAMLError as problem:
-        raise SpecError([_syntax_fault(problem, document)]) from None
-    except yaml.reader.ReaderError:
-        return  # told by the caller, with its place
-    except RecursionError:
-        raise SpecError([Fault((), f"nested more than {MAX_DEPTH} deep", file=document.file)]) from None
+def _short(text: str) -> str:
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+class _Composer(yaml.SafeLoader):
+    """Composes nodes down to a greatest depth, and notes which of them bear a tag."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.depth = 0
+        self.tags: dict[int, str] = {}  # by the identity of the node
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]  # Any: some events have a tag
+        if self.depth >= MAX_DEPTH and isinstance(event, yaml.CollectionStartEvent):
+            mark: Any = event.start_mark  # Any: the stubs of yaml know two classes of marks
+            raise yaml.MarkedYAMLError(None, None, f"nested more than {MAX_DEPTH} deep", mark)
+        self.depth += 1
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self.depth -= 1
+        tag = getattr(event, "tag", None)
+        if node is not None and tag is not None and not isinstance(event, yaml.AliasEvent):
+            self.tags[id(node)] = tag.replace("tag:yaml.org,2002:", "!!", 1)
+        return node
 
 
 def _syntax_fault(problem: yaml.MarkedYAMLError, document: Document) -> Fault:
     mark = problem.problem_mark or problem.context_mark
-    message = f"not YAML: {problem.problem or problem.context or 'cannot be parsed'}"
-    if problem.context and problem.problem:
-        message += f", {problem.context}"
-    if mark is None:
-        return Fault((), message, file=document.file)
-    return _at(document, mark.line + 1, mark.column + 1, message.replace("\t", "\\t").replace("\n", " "))
-
-
-def _at(document: Document, line: int, column: int, message: str) -> Fault:
-    source = document.lines[line - 1] if 0 < line <= len(document.lines) else ""
-    if len(source) > 400:  # a wall of brackets helps nobody
-        source = source[: column + 40][:400]
-        column = min(column, len(source) + 1)
-    return Fault((), message, "", document.file, line, column, 1, source)
+    said = [str(part) for part in (problem.problem, problem.context) if part]
+    message = "not YAML: " + (", ".join(said) or "cannot be parsed")
+    return document.fault_at(Mark(mark.line + 1, mark.column + 1) if mark else Mark(1, 1), (), message)
 
 
 def _check_expansion(root: yaml.Node, document: Document) -> None:
-    sizes: dict[int, int] = {}
-    open_nodes: set[int] = set()
+    """Refuse aliases that expand without end, too often or too deep; a node is measured once."""
+    measured: dict[int, tuple[int, int]] = {}
+    above: set[int] = set()
 
-    def size(node: yaml.Node) -> int:
-        key = id(node)
-        if key in open_nodes:
-            mark = node.start_mark
-            message = "an alias stands inside what it names"
-            raise SpecError([_at(document, mark.line + 1, mark.column + 1, message)])
-        if key not in sizes:
-            open_nodes.add(key)
-            total = 1
-            if isinstance(node, yaml.MappingNode):
-                total += sum(size(part) for pair in node.value for part in pair)
-            elif isinstance(node, yaml.SequenceNode):
-                total += sum(size(part) for part in node.value)
-            open_nodes.discard(key)
-            sizes[key] = total
-        if sizes[key] > MAX_NODES:
-            mark = node.start_mark
-            message = f"more than {MAX_NODES} values once its aliases are expanded"
-            raise SpecError([_at(document, mark.line + 1, mark.column + 1, message)])
-        return sizes[key]
+    def refuse(node: yaml.Node, message: str) -> None:
+        mark = Mark(node.start_mark.line + 1, node.start_mark.column + 1)
+        raise SpecError([document.fault_at(mark, (), message)])
 
-    size(root)
+    def measure(node: yaml.Node) -> tuple[int, int]:
+        """Count the values and the levels below a node, itself included."""
+        if id(node) in above:
+            refuse(node, "an alias stands inside what it names")
+        if id(node) not in measured:
+            above.add(id(node))
+            pairs = node.value if isinstance(node, yaml.MappingNode) else []
+            parts = [part for pair in pairs for part in pair] if pairs else node.value
+            found = [measure(part) for part in parts] if isinstance(node, yaml.CollectionNode) else []
+            above.discard(id(node))
+            count, depth = 1 + sum(n for n, _ in found), 1 + max((d for _, d in found), default=0)
+            measured[id(node)] = count, depth
+            if count > MAX_NODES:
+                refuse(node, f"more than {MAX_NODES} values, aliases expanded")
+            if depth > MAX_DEPTH + 1:
+                refuse(node, f"nested more than {MAX_DEPTH} deep, aliases expanded")
+        return measured[id(node)]
+
+    measure(root)
 
 
 def _mark(node: yaml.Node, document: Document) -> Mark:
@@ -291,37 +258,38 @@ def _mark(node: yaml.Node, document: Document) -> Mark:
     return Mark(start.line + 1, start.column + 1, max(1, width))
 
 
-def _build(node: yaml.Node, path: Path, document: Document) -> Plain:
-    faults = document.faults
-    document.values[path] = _mark(node, document)
-    plain_tags = ("tag:yaml.org,2002:", "!")
-    if not str(node.tag).startswith(plain_tags[0]) or str(node.tag)[len(plain_tags[0]) :].startswith("python"):
-        faults.append(document.fault(path, f"the tag '{node.tag}' is not allowed, a spec is plain data"))
+def _build(node: yaml.Node, path: Path, document: Document, tags: Mapping[int, str]) -> Plain:
+    place = document.values[path] = _mark(node, document)
+    if id(node) in tags:
+        message = f"the tag '{tags[id(node)]}' is not allowed, a spec is plain data"
+        document.faults.append(document.fault_at(place, path, message))
+        document.unread.add(path)
         return None
     if isinstance(node, yaml.ScalarNode):
         return _scalar(node)
     if isinstance(node, yaml.SequenceNode):
-        return [_build(part, (*path, i), document) for i, part in enumerate(node.value)]
-    mapping: dict[Hashable, Plain] = {}
+        return [_build(part, (*path, i), document, tags) for i, part in enumerate(node.value)]
+    mapping: dict[str, Plain] = {}
     for key_node, value_node in node.value:
-        key = _scalar(key_node) if isinstance(key_node, yaml.ScalarNode) else None
+        key = _scalar(key_node) if isinstance(key_node, yaml.ScalarNode) and id(key_node) not in tags else key_node
         place = _mark(key_node, document)
         if not isinstance(key, str):
-            source = document.lines[place.line - 1]
-            word = describe(key) if isinstance(key_node, yaml.ScalarNode) else "a list or mapping"
-            message = f"expected a string as key, got {word}"
-            faults.append(Fault(path, message, "", document.file, place.line, place.column, place.width, source))
-            continue
-        below = (*path, key)
-        if key in mapping:
-            first = document.keys[below].line
-            source = document.lines[place.line - 1]
-            message = f"duplicate key '{key}', first in line {first}"
-            faults.append(Fault(below, message, "", document.file, place.line, place.column, place.width, source))
-            continue
-        document.keys[below] = place
-        mapping[key] = _build(value_node, below, document)
+            document.faults.append(_key_fault(key, place, path, document))
+        elif key in mapping:
+            message = f"duplicate key '{key}', first in line {document.keys[(*path, key)].line}"
+            document.faults.append(document.fault_at(place, (*path, key), message))
+        else:
+            document.keys[(*path, key)] = place
+            mapping[key] = _build(value_node, (*path, key), document, tags)
     return mapping
+
+
+def _key_fault(key: Plain, place: Mark, path: Path, document: Document) -> Fault:
+    plain = key is None or isinstance(key, bool | int | float)
+    document.unread.add((*path, str(key)))
+    return document.fault_at(
+        place, path, f"expected a string as key, got {describe(key) if plain else 'a list, mapping or tag'}"
+    )
 
 
 def _scalar(node: yaml.ScalarNode) -> Plain:
@@ -332,12 +300,37 @@ def _scalar(node: yaml.ScalarNode) -> Plain:
         return None
     if _TRUE.match(text) or _FALSE.match(text):
         return bool(_TRUE.match(text))
-    if _INTEGER.match(text):
-        return int(text) if len(text) < 400 else float("inf")
-    if _OCTAL.match(text):
-        return int(text[2:], 8)
-    if _HEX.match(text):
-        return int(text[2:], 16)
+    for form, base in ((_INTEGER, 10), (_OCTAL, 8), (_HEX, 16)):
+        if form.match(text):
+            return int(text if base == 10 else text[2:], base) if len(text) <= MAX_DIGITS else float("inf")
     if _FLOAT.match(text):
         return float(text)
     return _SPECIAL.get(text.lower(), text)
+
+
+def _take(value: Any, path: Path, document: Document) -> Plain:  # Any: whatever a caller hands over
+    """Copy plain data, and number its pieces in order."""
+    ordinal = len(document.keys) + len(document.values)
+    document.values[path] = Mark(0, ordinal)
+    if len(path) > MAX_DEPTH or len(document.values) > MAX_NODES:
+        limit = f"nested more than {MAX_DEPTH} deep" if len(path) > MAX_DEPTH else f"more than {MAX_NODES} values"
+        raise SpecError([document.fault_at(Mark(0, ordinal), path[:6], limit)])
+    if isinstance(value, list | tuple):
+        return [_take(part, (*path, i), document) for i, part in enumerate(value)]
+    if isinstance(value, Mapping):
+        copy: dict[str, Plain] = {}
+        for key, part in value.items():
+            place = Mark(0, len(document.keys) + len(document.values))
+            if isinstance(key, str):
+                document.keys[(*path, key)] = place
+                copy[key] = _take(part, (*path, key), document)
+            else:
+                document.faults.append(_key_fault(key, place, path, document))
+        return copy
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**MAX_DIGITS:
+        return float("inf")
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    document.faults.append(document.fault(path, f"expected plain data, got an object of {type(value).__name__}"))
+    document.unread.add(path)
+    return None

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from unicodedata import east_asian_width
 
 Path = tuple[str | int, ...]
 
+WINDOW = 400  # letters of a source line that are shown
+LONGEST = 100  # letters of a word that are compared
 LISTED = 12  # allowed words are listed up to this many; of more, the nearest is offered
 
 
@@ -26,6 +29,17 @@ def path_text(path: Path) -> str:
     return text
 
 
+def nearest(word: str, allowed: Iterable[str], *, cutoff: float = 0.6) -> str:
+    """Give the allowed word most like `word`, upper and lower case alike; an empty string where none is.
+
+    >>> nearest("yy", ["x", "y", "z"]), nearest("foo", ["elbo", "iwae"])
+    ('y', '')
+    """
+    folded = {each.lower(): each for each in sorted(set(allowed), reverse=True)}
+    found = difflib.get_close_matches(word[:LONGEST].lower(), sorted(folded), n=1, cutoff=cutoff)
+    return folded[found[0]] if found else ""
+
+
 def suggest(word: str, allowed: Iterable[str]) -> str:
     """Offer what the user probably meant, from what is valid at that spot.
 
@@ -34,19 +48,22 @@ def suggest(word: str, allowed: Iterable[str]) -> str:
     >>> suggest("foo", ["elbo", "iwae"])
     'allowed: elbo, iwae'
     """
-    words = sorted({str(each) for each in allowed}, key=lambda each: (each.lower(), each))
-    folded = {each.lower(): each for each in reversed(words)}
-    near = difflib.get_close_matches(word.lower(), folded, n=1, cutoff=0.6)
-    if not near and len(word) == 1:
-        near = []
+    words = sorted(set(allowed), key=lambda each: (each.lower(), each))
+    near = nearest(word, words)
     if near:
-        return f"did you mean '{folded[near[0]]}'?"
-    if not words:
-        return ""
+        return f"did you mean '{near}'?"
     if len(words) <= LISTED:
-        return "allowed: " + ", ".join(words)
-    nearest = difflib.get_close_matches(word.lower(), folded, n=3, cutoff=0.0)
-    return "nearest: " + ", ".join(folded[each] for each in nearest)
+        return "allowed: " + ", ".join(words) if words else ""
+    return "nearest: " + ", ".join(difflib.get_close_matches(word[:LONGEST], words, n=3, cutoff=0.0))
+
+
+def printable(text: str) -> str:
+    """Escape what would break a line or talk to the terminal.
+
+    >>> printable("a\\nb")
+    'a\\\\nb'
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 @dataclass(frozen=True)
@@ -75,14 +92,21 @@ class Fault:
 
     def __str__(self) -> str:
         path = path_text(self.path)
-        head = f"{self.place}: {path}: {self.message}" if path else f"{self.place}: {self.message}"
+        head = printable(f"{self.place}: {path}: {self.message}" if path else f"{self.place}: {self.message}")
+        hint = printable(self.hint)
         if not self.line or self.flag:
-            return f"{head} ({self.hint})" if self.hint else head
+            return f"{head} ({hint})" if hint else head
+        source, start = self.source, self.column - 1
+        if len(source) > WINDOW:  # a wall of brackets helps nobody
+            cut = max(0, start - WINDOW // 4)
+            source, start = source[cut : cut + WINDOW], start - cut
+        source = "".join(c if c.isprintable() or c == "\t" else "?" for c in source)
         gutter = f"{self.line:5d} | "
-        # a tab stays a tab above the caret, so that both lines move alike in a terminal
-        lead = "".join("\t" if letter == "\t" else " " for letter in self.source[: self.column - 1])
-        caret = " " * (len(gutter) - 2) + "| " + lead + "^" * max(1, self.width)
-        return "\n".join([head, gutter + self.source, caret + (f" {self.hint}" if self.hint else "")])
+        # a tab stays a tab above the caret, so that both lines move alike in a terminal; wide letters fill two cells
+        lead = "".join("\t" if c == "\t" else "  " if east_asian_width(c) in "WF" else " " for c in source[:start])
+        width = max(1, min(self.width, len(source) - start))
+        caret = " " * (len(gutter) - 2) + "| " + lead + "^" * width
+        return "\n".join([head, gutter + source, caret + (f" {hint}" if hint else "")])
 
 
 class SpecError(Exception):
@@ -91,6 +115,19 @@ class SpecError(Exception):
     def __init__(self, faults: Sequence[Fault]) -> None:
         self.faults = list(faults)
         super().__init__("\n".join(str(fault) for fault in self.faults))
+
+
+class OutlineFault(Exception):
+    """What cannot be resolved: the keys below the name where it stands, in words, with a hint.
+
+    `missing` is the key that should stand there.
+    """
+
+    def __init__(
+        self, below: tuple[str | int, ...], message: str, hint: str = "", *, at: str = "value", missing: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.below, self.message, self.hint, self.at, self.missing = below, message, hint, at, missing
 
 
 class DataError(Exception):
@@ -112,19 +149,3 @@ class UsageError(Exception):
 
 class RunError(Exception):
     """A run that failed while running: a term that is not a number, at a named node and step."""
-
-
-@dataclass
-class FaultList:
-    """Collects faults and remembers which places are already known to be wrong, so that none is reported twice over."""
-
-    faults: list[Fault] = field(default_factory=list)
-    tainted: set[Path] = field(default_factory=set)
-
-    def taint(self, path: Path) -> None:
-        self.tainted.add(path)
-
-    def is_tainted(self, path: Path) -> bool:
-        """Tell whether something at, above or below this place is wrong already."""
-        size = len(path)
-        return any(path[: len(each)] == each or each[:size] == path for each in self.tainted)

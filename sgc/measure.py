@@ -161,7 +161,8 @@ def evaluate(
     """Measure a model on rows without showing it their labels.
 
     The ELBO is Eq. (8) without labels at one sample a row, log p(x) importance-sampled with `samples`; both are means
-    over rows, in nats.
+    over rows, in nats. Effective samples are 1 / Σ_s ŵ_s², of the normalised weights of p/r with what is enumerated
+    summed out, from 1 to `samples`.
 
     Raises: RunError, which names the node, where a term is no number.
     """
@@ -182,7 +183,7 @@ def evaluate(
             (sums,) = model.sums([part], exact=True, bound="iwae", samples=samples)
             posterior = Posterior(sums, model.outline)
             evidence.append(posterior.log_evidence)
-            effective.append(sums.effective_sample_size())
+            effective.append(1 / (posterior.sample_weights() ** 2).sum(0))
             for name in rows.partial:
                 direct.setdefault(name, []).append(posterior.mean(name, weighted=False))
                 weighted.setdefault(name, []).append(posterior.mean(name, weighted=True))

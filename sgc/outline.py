@@ -10,36 +10,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sgc.constants import Constant as Constant
+from sgc.constants import check_name, fix
+from sgc.document import describe
+from sgc.errors import OutlineFault, suggest
 from sgc.graph import GraphNode, Graphs, Role, Supervision
 from sgc.kinds import estimators
 from sgc.kinds.estimators import Estimator
 from sgc.kinds.families import FAMILIES, Family
+from sgc.kinds.family_table import Option
 from sgc.kinds.layers import Shape, ShapeFault, shape_text
 from sgc.kinds.networks import Entry, Stack, stack
 from sgc.kinds.objectives import Objective
 from sgc.plan import ObjectiveWords
-from sgc.spec import Generative, LearnedConstant, Node, Recognition, Spec
-
-
-class OutlineFault(Exception):
-    """What cannot be resolved: the keys below the node or feature where it stands, in words, with a hint."""
-
-    def __init__(self, below: tuple[str | int, ...], message: str, hint: str = "", *, at: str = "value") -> None:
-        super().__init__(message)
-        self.below, self.message, self.hint, self.at = below, message, hint, at
-
-
-@dataclass(frozen=True)
-class Constant:
-    """A parameter that no network gives: its value, or a feature's name, and whether it is learned."""
-
-    value: float | tuple[Any, ...] | str  # Any: numbers nested as deep as the event
-    learn: bool
+from sgc.spec import Generative, Node, Recognition, Spec
 
 
 @dataclass(frozen=True)
 class Density:
-    """One conditional, resolved: the network on its parents, the heads it gives, and the parameters that are constant."""
+    """One conditional, resolved: the network on its parents, the heads it gives, and the constant parameters."""
 
     node: str
     role: Role
@@ -154,16 +143,30 @@ class Resolver:
         """Resolve a node's family with its options."""
         if name not in self._families:
             choice = self.spec.nodes[name].distribution
+            place = ("distribution", choice.name)
             if choice.name not in FAMILIES:
-                raise OutlineFault(
-                    ("distribution", choice.name), f"unknown family '{choice.name}'", "?family", at="key"
-                )
+                raise OutlineFault(place, f"unknown family '{choice.name}'", suggest(choice.name, FAMILIES), at="key")
             family = FAMILIES[choice.name]
-            try:
-                self._families[name] = family.with_options(choice.options)
-            except ValueError as problem:
-                raise OutlineFault(("distribution",), str(problem)) from None
+            self._check_options(place, family, choice.options)
+            self._families[name] = family.with_options(choice.options)
         return self._families[name]
+
+    def _check_options(self, place: tuple[str, str], family: Family, options: Any) -> None:  # Any: as written
+        """Hold a family's options to what it takes. Raises: OutlineFault."""
+        if not isinstance(options, Mapping):
+            raise OutlineFault(place, f"expected a mapping, got {describe(options)}")
+        for key, value in options.items():
+            if key not in family.options:
+                hint = suggest(key, [each for each in family.options if each not in options])
+                raise OutlineFault((*place, key), f"unknown key '{key}'", hint, at="key")
+            if not family.options[key].accepts(value):
+                wanted = _option_words(family.options[key])
+                raise OutlineFault((*place, key), f"expected {wanted}, got {describe(value)}")
+        for key, option in family.options.items():
+            if key not in options and option.default is None:
+                raise OutlineFault(
+                    place, f"missing key '{key}': {family.name} needs {_option_words(option)}", at="key", missing=key
+                )
 
     def event(self, name: str) -> Shape:
         """Infer the event of a node."""
@@ -175,15 +178,16 @@ class Resolver:
                     ("categories", "values"), "'categories' beside 'values': give one of them", at="later"
                 )
             if node.category_count is None:
-                raise OutlineFault((), f"missing key 'categories' (or 'values'), {family.name} needs it", at="key")
+                message = f"missing key 'categories' (or 'values'): {family.name} needs it"
+                raise OutlineFault((), message, at="key", missing="categories")
         else:
             for key in ("categories", "values"):
                 if getattr(node, key) is not None:
-                    raise OutlineFault((key,), f"'{key}' is forbidden here, only Categorical has it", at="key")
-        try:
-            return family.event_shape(node.shape, node.category_count)
-        except ValueError as problem:
-            raise OutlineFault((), str(problem), at="key") from None
+                    raise OutlineFault((key,), f"forbidden: only Categorical has '{key}'", at="key")
+            if len(node.shape) < family.event_dim:
+                message = f"missing key 'shape': a value of {family.name} is a vector"
+                raise OutlineFault((), message, at="key", missing="shape")
+        return family.event_shape(node.shape, node.category_count)
 
     def variable(self, name: str) -> Variable:
         """Resolve a node without its conditionals."""
@@ -222,7 +226,7 @@ class Resolver:
             message = (
                 f"missing key 'estimator': '{family.name}' has no reparameterised draw and no small finite support"
             )
-            raise OutlineFault(("recognition",), message, hint, at="key")
+            raise OutlineFault(("recognition",), message, hint, at="key", missing="estimator")
         return found
 
     def input(self, name: str) -> InputOutline:
@@ -251,67 +255,79 @@ class Resolver:
             return self.entries(shared)[0], network
         return (network if isinstance(network, tuple) else (network,)), ""
 
-    def stack(self, owner: str, parents: tuple[str, ...], entries: tuple[Entry, ...]) -> Stack:
+    def stack(self, owner: str, place: tuple[str, ...], parents: tuple[str, ...], entries: tuple[Entry, ...]) -> Stack:
         """Lay a network on its parents."""
         try:
             return stack(entries, [(parent, self.look(parent)) for parent in parents])
         except ShapeFault as problem:
-            raise OutlineFault(("network",), f"'{owner}': {problem}") from None
+            raise OutlineFault((*place, "network"), f"'{owner}': {problem}") from None
 
     def feature(self, name: str) -> FeatureOutline:
         """Resolve a feature."""
         if name not in self._features:
             given = self.spec.features[name]
             entries, trunk = self.entries(given.network)
-            laid = self.stack(name, given.parents, entries)
+            laid = self.stack(name, (), given.parents, entries)
             if laid.split == 0:  # no layer of its own: its parents side by side
                 laid = Stack(laid.parents, None, (), laid.output, 0)
             self._features[name] = FeatureOutline(name, given.parents, entries, trunk, laid)
         return self._features[name]
 
-    def density(self, name: str, role: Role) -> Density:
-        """Resolve one conditional of a node."""
+    def conditional(self, name: str, role: Role) -> Generative | Recognition | None:
+        """Return one conditional of a node as written."""
         node = self.spec.nodes[name]
-        given: Generative | Recognition | None = node.generative if role == "generative" else node.recognition
-        family, event = self.family(name), self.event(name)
-        written = given is not None
+        return node.generative if role == "generative" else node.recognition
+
+    def free_parameters(self, name: str, role: Role) -> list[str]:
+        """Name the parameters that no constant fixes, by the keys that are written, whatever they hold."""
+        family, given = self.family(name), self.conditional(name, role)
+        place = (role,) if given is not None else ()
         cond = given if given is not None else Generative()
-        constants = {key: self.constant(name, role, key, family, event) for key in cond.parameters}
-        stands_for = {p: family.heads[-1] for p in constants if p not in family.heads} if family.heads else {}
-        wanted = [head for head in family.heads if head not in constants and head not in stands_for.values()]
-        parents = cond.parents
+        alternatives = any(key not in family.heads for key in cond.parameters)
+        fixed = [*cond.parameters, *(family.heads[-1:] if alternatives else ())]
+        free = [head for head in family.heads if head not in fixed]
         learn = isinstance(cond, Generative) and cond.learn
-        place = (role,) if written else ()
-        if wanted and parents and cond.network is None:
-            heads = ", ".join(wanted)
-            raise OutlineFault(place, f"missing key 'network': it gives {heads} from the parents", at="key")
-        if cond.network is not None and not parents:
+        if free and cond.parents and cond.network is None:
+            message = f"missing key 'network': it gives {', '.join(free)} from the parents"
+            raise OutlineFault(place, message, at="key", missing="network")
+        if cond.network is not None and not cond.parents:
             raise OutlineFault((*place, "network"), "a network needs parents, and there are none", at="key")
-        if not wanted and (parents or cond.network is not None):
+        if not free and (cond.parents or cond.network is not None):
             key = "network" if cond.network is not None else "parents"
             raise OutlineFault((*place, key), f"forbidden: every parameter of '{name}' is fixed", at="key")
+        if learn and not family.heads:
+            raise OutlineFault((*place, "learn"), f"forbidden: {family.name} has nothing to learn", at="key")
+        if learn and not free:
+            raise OutlineFault((*place, "learn"), f"forbidden: every parameter of '{name}' is fixed", at="key")
+        if learn and cond.parents:
+            raise OutlineFault((*place, "learn"), "forbidden beside parents: it frees a standard prior", at="key")
+        if free and not cond.parents and family.standard is None and not learn and role == "generative":
+            message = f"{family.name} has no standard prior: give parents and a network, parameters, or learn: true"
+            raise OutlineFault(place, message, at="key", missing="parents" if place else role)
+        return free
+
+    def density(self, name: str, role: Role) -> Density:
+        """Resolve one conditional of a node."""
+        family, event = self.family(name), self.event(name)
+        given = self.conditional(name, role)
+        cond = given if given is not None else Generative()
+        place = (role,) if given is not None else ()
+        wanted = self.free_parameters(name, role)
+        constants = {key: self.constant(name, role, key, family, event) for key in cond.parameters}
         if not family.heads:
-            if learn:
-                raise OutlineFault((*place, "learn"), f"forbidden: {family.name} has nothing to learn", at="key")
             for key, start in (family.standard or {}).items():
                 constants.setdefault(key, Constant(start, False))
             low, high = (constants[key].value if key in constants else 0 for key in ("low", "high"))
             if isinstance(low, float) and isinstance(high, float) and not low < high:
                 raise OutlineFault((*place, "parameters"), f"'low' must be less than 'high', got {low:g} and {high:g}")
-        if learn and parents:
-            raise OutlineFault((*place, "learn"), "forbidden beside parents: it frees a standard prior", at="key")
-        if wanted and not parents:
-            free = learn or role == "recognition"
-            standard = family.standard
-            if standard is None and not free:
-                missing = f"{family.name} has no standard prior: give parents and a network, parameters, or learn: true"
-                raise OutlineFault(place, missing, at="key")
+        parents = cond.parents
+        if not parents:
+            free = role == "recognition" or (isinstance(cond, Generative) and cond.learn)
             for head in wanted:
-                start = (standard or {}).get(head, _neutral(family, head))
-                constants[head] = Constant(start, free)
+                constants[head] = Constant((family.standard or {}).get(head, _neutral(family, head)), free)
             wanted = []
         entries, trunk = self.entries(cond.network)
-        laid = self.stack(name, parents, entries) if parents else None
+        laid = self.stack(name, place, parents, entries) if parents else None
         shapes = family.head_shapes(event)
         heads = {head: shapes[head] for head in wanted}
         count = sum(math.prod(shapes.get(k, event)) for k, c in constants.items() if c.learn)
@@ -323,58 +339,18 @@ class Resolver:
 
     def constant(self, name: str, role: Role, key: str, family: Family, event: Shape) -> Constant:
         """Resolve a parameter that the spec fixes."""
-        node = self.spec.nodes[name]
-        given: Generative | Recognition | None = node.generative if role == "generative" else node.recognition
+        given = self.conditional(name, role)
         assert given is not None
         place = (role, "parameters", key)
-        if key not in family.constraints:
-            raise OutlineFault(place, f"unknown parameter '{key}' of {family.name}", "?parameter", at="key")
-        same = [other for other in given.parameters if other not in family.heads]
-        replaced = family.heads[-1:] if family.heads else ()
-        if key not in family.heads and (len(same) > 1 or set(replaced) & set(given.parameters)):
-            other = next(o for o in given.parameters if o != key and (o in same or o in replaced))
-            raise OutlineFault(place, f"'{key}' beside '{other}': two ways to say one parameter", at="key")
+        check_name(place, family, key, list(given.parameters))
         value = given.parameters[key]
-        wanted = family.parameter_shape(key, event)
-        if isinstance(value, LearnedConstant):
-            self._in_constraint(place, family, key, value.start)
-            return Constant(float(value.start), value.learn)
-        if isinstance(value, str):
-            shape = self.look(value)
-            if shape != wanted and math.prod(shape) != 1:
-                message = (
-                    f"'{key}' of '{name}' takes '{value}' of shape {shape_text(shape)}, wanted {shape_text(wanted)}"
-                )
-                raise OutlineFault(place, message)
-            return Constant(value, False)
-        if isinstance(value, tuple):
-            numbers = _numbers(value)
-            if numbers is None:
-                raise OutlineFault(place, "expected numbers, evenly nested")
-            shape, flat = numbers
-            if shape != wanted:
-                raise OutlineFault(
-                    place, f"'{key}' of '{name}' got shape {shape_text(shape)}, wanted {shape_text(wanted)}"
-                )
-            for number in flat:
-                self._in_constraint(place, family, key, number)
-            if family.constraints[key] == "simplex" and abs(sum(flat) - math.prod(shape[:-1])) > 1e-4:
-                raise OutlineFault(place, f"'{key}' must sum to 1, got {sum(flat):g}")
-            return Constant(value, False)
-        if family.constraints[key] == "simplex":
-            raise OutlineFault(place, f"'{key}' needs one number for each category, that sum to 1")
-        self._in_constraint(place, family, key, float(value))
-        return Constant(float(value), False)
-
-    def _in_constraint(self, place: tuple[str | int, ...], family: Family, key: str, value: float) -> None:
-        word = family.constraints[key]
-        text = f"'{key}' of {family.name} must be"
-        if word == "positive" and not value > 0:
-            raise OutlineFault(place, f"{text} greater than 0, got {value:g}")
-        if word == "nonnegative" and value < 0:
-            raise OutlineFault(place, f"{text} at least 0, got {value:g}")
-        if word in ("unit_interval", "half_open_unit_interval", "simplex") and not 0 <= value <= 1:
-            raise OutlineFault(place, f"{text} from 0 to 1, got {value:g}")
+        if not isinstance(value, str):
+            return fix(place, name, family, key, value, event)
+        shape, wanted = self.look(value), family.parameter_shape(key, event)
+        if shape != wanted and math.prod(shape) != 1:
+            message = f"'{key}' of '{name}' takes '{value}' of shape {shape_text(shape)}, wanted {shape_text(wanted)}"
+            raise OutlineFault(place, message)
+        return Constant(value, False)
 
     def outline(self) -> Outline:
         """Resolve everything."""
@@ -407,19 +383,17 @@ def outline(spec: Spec) -> Outline:
     return Resolver(spec).outline()
 
 
+def _option_words(option: Option) -> str:
+    """Say what an option takes.
+
+    >>> _option_words(Option("int", 1))
+    'an integer at least 1'
+    """
+    noun = "an integer" if option.type == "int" else "a number"
+    most = "" if option.high == math.inf else f" and at most {option.high:g}"
+    return f"{noun} {'greater than' if option.open_low else 'at least'} {option.low:g}{most}"
+
+
 def _neutral(family: Family, head: str) -> float:
     word = family.constraints[head]
     return {"positive": 1.0, "nonnegative": 1.0, "unit_interval": 0.5, "lower_cholesky": 1.0}.get(word, 0.0)
-
-
-def _numbers(value: Any) -> tuple[Shape, list[float]] | None:  # Any: nested as deep as the user likes
-    """Read nested lists of numbers: their shape and the numbers, or None where they are uneven or not numbers."""
-    if isinstance(value, bool) or not isinstance(value, int | float | list | tuple):
-        return None
-    if isinstance(value, int | float):
-        return (), [float(value)]
-    parts = [_numbers(each) for each in value]
-    known = [part for part in parts if part is not None]
-    if not parts or len(known) < len(parts) or len({shape for shape, _ in known}) > 1:
-        return None
-    return (len(parts), *known[0][0]), [number for _, flat in known for number in flat]

@@ -103,18 +103,18 @@ def posterior_columns(
                 spreads.setdefault(name, []).append(spread.double().numpy())
     columns: dict[str, np.ndarray] = {}
     for name in hidden:
-        mean, spread = np.concatenate(means[name]), np.concatenate(spreads[name])
+        center, width = np.concatenate(means[name]), np.concatenate(spreads[name])
         variable = model.outline.variables[name]
+        encoder = encoders.get(name)
         if variable.categories is not None:
-            best = mean.argmax(-1)
-            columns[name] = encoders[name].decode(best) if name in encoders else best
-            columns[f"{name}.probability"] = mean
-        elif name in encoders:
-            low = np.asarray(encoders[name].decode(mean), dtype=float)
-            columns[name] = low
-            columns[f"{name}.sd"] = np.abs(np.asarray(encoders[name].decode(mean + spread), dtype=float) - low)
+            best: np.ndarray = center.argmax(-1)
+            columns[name] = best if encoder is None else encoder.decode(best)
+            columns[f"{name}.probability"] = center
+        elif encoder is not None:
+            columns[name] = encoder.decode(center)
+            columns[f"{name}.sd"] = np.abs(encoder.decode(center + width) - columns[name])
         else:
-            columns[name], columns[f"{name}.sd"] = mean, spread
+            columns[name], columns[f"{name}.sd"] = center, width
     return columns
 
 

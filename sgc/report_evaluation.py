@@ -19,24 +19,20 @@ def evaluation_text(report: Report) -> str:
         + (f", trained with {labels}" if labels else "")
     ]
 
-    def row(label: str, text: str) -> None:
-        lines.append(f"  {label:<34}{text}")
-
+    rows: list[tuple[str, str]] = []
     for name in found.from_q:
-        row(f"{_measure(found.from_q[name])} of {name}, q directly", error_text(found.from_q[name]))
-        row(
-            f"{_measure(found.from_posterior[name])} of {name}, weighted posterior",
-            error_text(found.from_posterior[name]),
-        )
+        rows.append((f"{_measure(found.from_q[name])} of {name}, q directly", error_text(found.from_q[name])))
+        posterior = found.from_posterior[name]
+        rows.append((f"{_measure(posterior)} of {name}, weighted posterior", error_text(posterior)))
         if report.classifier is not None and name in report.classifier:
-            row(f"{_measure(report.classifier[name])} of {name}, classifier alone", error_text(report.classifier[name]))
-    row("ELBO (Eq. 8, no labels)", f"{found.elbo:.3f} ± {found.elbo_error:.3f} nats")
-    row(
-        "log p(x), importance-sampled",
-        f"{found.log_evidence:.3f} ± {found.log_evidence_error:.3f} nats ({found.samples} samples)",
-    )
-    row("effective samples", f"{found.effective_samples:.1f} of {found.samples}")
-    return "\n".join(lines)
+            alone = report.classifier[name]
+            rows.append((f"{_measure(alone)} of {name}, classifier alone", error_text(alone)))
+    rows.append(("ELBO (Eq. 8, no labels)", f"{found.elbo:.3f} ± {found.elbo_error:.3f} nats"))
+    evidence = f"{found.log_evidence:.3f} ± {found.log_evidence_error:.3f} nats ({found.samples} samples)"
+    rows.append(("log p(x), importance-sampled", evidence))
+    rows.append(("effective samples", f"{found.effective_samples:.1f} of {found.samples}"))
+    width = max(len(label) for label, _ in rows) + 2
+    return "\n".join([*lines, *(f"  {label:<{width}}{text}" for label, text in rows)])
 
 
 def _measure(error: Error) -> str:

@@ -212,9 +212,10 @@ class RunFolder:
 
     # weights
 
-    def write_weights(self, checkpoint: str, model: Model, info: Mapping[str, str]) -> None:
+    def write_weights(self, checkpoint: str, model: Model, info: Mapping[str, float]) -> None:
+        """Write a model's tensors with what they need beside them; one entry, since safetensors shuffles several."""
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in own_state(model).items()}
-        write_whole(self.weights_path(checkpoint), save_tensors(tensors, metadata=dict(info)))
+        write_whole(self.weights_path(checkpoint), save_tensors(tensors, metadata={"sgc": json_text(info)}))
 
     def write_state(self, state: Mapping[str, Plain]) -> None:
         buffer = io.BytesIO()
@@ -282,7 +283,7 @@ def fit_weights(model: Model, path: Path) -> None:
     """Load weights into a model. Raises: UsageError, with the first names that differ."""
     try:
         with safe_open(str(path), framework="pt") as file:
-            info = file.metadata() or {}
+            info = _metadata(file.metadata() or {})
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except (SafetensorError, OSError) as problem:
         raise UsageError(f"{path}: not a weights file ({_words(problem)})") from None
@@ -303,13 +304,19 @@ def fit_weights(model: Model, path: Path) -> None:
     with torch.no_grad():
         for name, tensor in wanted.items():
             tensor.copy_(tensors[name])
-    model.epoch = _number(info.get("epoch"), 0.0) or 0.0
-    model.gamma = _number(info.get("gamma"), None)
-    model.rate = _number(info.get("rate"), None)
+    model.epoch = info.get("epoch", 0.0)
+    model.gamma, model.rate = info.get("gamma"), info.get("rate")
 
 
-def _number(text: str | None, otherwise: float | None) -> float | None:
+def _metadata(found: Mapping[str, str]) -> dict[str, float]:
+    """Read the numbers that stand beside the weights; what is none is left out."""
+    numbers: dict[str, float] = {}
     try:
-        return otherwise if text is None else float(text)
-    except ValueError:
-        return otherwise
+        entries = json.loads(found["sgc"])
+        pairs = list(entries.items())
+    except (KeyError, ValueError, AttributeError, RecursionError):
+        pairs = []
+    for name, value in pairs:
+        if isinstance(value, int | float) and math.isfinite(value):
+            numbers[name] = float(value)
+    return numbers

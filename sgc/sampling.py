@@ -149,7 +149,8 @@ class _Maker:
         if self.variable.family.support not in ("boolean", "unit_interval"):
             low, high = np.quantile(array, 0.005), np.quantile(array, 0.995)
             array = (array - low) / max(high - low, 1e-12)
-        return np.clip(array, 0, 1).reshape(rows, -1, *array.shape[1:])
+        grid: np.ndarray = np.clip(array, 0, 1).reshape(rows, -1, *array.shape[1:])
+        return grid
 
     def samples(self, count: int, held: Mapping[str, Any]) -> Panel:  # Any: as above
         wide = min(WIDE, count)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, WithJsonSchema, field_validator, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
-from sgc.kinds.base import Many, Maybe, Piece, tagged
+from sgc.kinds.base import EMPTY, Many, Maybe, Piece, tagged
 from sgc.kinds.estimators import EstimatorChoice
 from sgc.kinds.networks import NetworkChoice, SharedNetwork
 from sgc.kinds.objectives import Objective
@@ -18,11 +18,17 @@ NAME = r"^[A-Za-z][A-Za-z0-9_-]*$"
 Size = Annotated[int, Field(ge=1, le=10_000_000)]
 
 
-def _scalar(value: Any) -> str:  # Any: whatever YAML can say
-    return "list" if isinstance(value, list | tuple) else "mapping" if isinstance(value, dict) else "scalar"
+def _category_tag(value: Any) -> str | None:  # Any: whatever YAML can say
+    return next((word for word, kind in CATEGORIES.items() if type(value) is kind), None)
 
 
-CategoryName = Annotated[str | int | float | bool, Field(union_mode="left_to_right")]
+CATEGORIES: dict[str, type] = {"string": str, "integer": int, "number": float, "boolean": bool}
+# A category by the name that stands for it in the data.
+if TYPE_CHECKING:
+    CategoryName = str | int | float | bool
+else:
+    CategoryName = tagged(CATEGORIES, "category", _category_tag)
+Categories = Annotated[Many[CategoryName], Field(min_length=2)]
 
 
 class LearnedConstant(Piece):
@@ -32,20 +38,20 @@ class LearnedConstant(Piece):
     learn: bool = True
 
 
+def _parameter_tag(value: Any) -> str:  # Any: whatever YAML can say
+    if isinstance(value, str):
+        return "name"
+    if isinstance(value, list | tuple):
+        return "numbers"
+    return "learned" if isinstance(value, dict | LearnedConstant) else "number"
+
+
 # A parameter of a distribution fixed by hand: a number, one for each element, a learned constant, or a feature's name.
-FixedParameter = tagged(
-    {"number": float, "numbers": Many[Any], "learned": LearnedConstant, "name": str},
-    "parameter",
-    lambda value: (
-        "name"
-        if isinstance(value, str)
-        else "numbers"
-        if isinstance(value, list | tuple)
-        else "learned"
-        if isinstance(value, dict | LearnedConstant)
-        else "number"
-    ),
-)
+if TYPE_CHECKING:
+    FixedParameter = float | tuple[Any, ...] | LearnedConstant | str
+else:
+    branches = {"number": float, "numbers": Many[Any], "learned": LearnedConstant, "name": str}
+    FixedParameter = tagged(branches, "parameter", _parameter_tag)
 
 
 class Generative(Piece):
@@ -70,7 +76,7 @@ class DistributionChoice(Piece):
     """A family by its name in torch.distributions, with its options where it has any."""
 
     name: str
-    options: dict[str, Any] = {}  # noqa: RUF012 - Any: options are checked by the family
+    options: Any = {}  # noqa: RUF012 - Any: checked against the family
 
     @model_validator(mode="before")
     @classmethod
@@ -79,7 +85,7 @@ class DistributionChoice(Piece):
             return {"name": value}
         if isinstance(value, dict) and len(value) == 1 and "name" not in value:
             (name, options), *_ = value.items()
-            return {"name": name, "options": options if options is not None else {}}
+            return {"name": name, "options": options}
         if isinstance(value, dict) and set(value) <= {"name", "options"} and "name" in value:
             return value
         raise PydanticCustomError("expected", "expected the name of a family, or {Family: {option: value}}")
@@ -99,18 +105,10 @@ class Node(Piece):
     distribution: Distribution
     shape: Many[Size] = ()
     categories: Maybe[Annotated[int, Field(ge=2, le=1_000_000)]] = None
-    values: Maybe[Annotated[Many[CategoryName], Field(min_length=2)]] = None
+    values: Maybe[Categories] = None
     supervision: Literal["full", "partial", "none"]
     generative: Maybe[Generative] = None
     recognition: Maybe[Recognition] = None
-
-    @field_validator("values")
-    @classmethod
-    def _distinct(cls, values: tuple[Any, ...] | None) -> tuple[Any, ...] | None:  # Any: names of categories
-        for i, value in enumerate(values or ()):
-            if any(value == other and type(value) is type(other) for other in (values or ())[:i]):
-                raise PydanticCustomError("duplicate", f"'{value}' stands twice".replace("{", "").replace("}", ""))
-        return values
 
     @property
     def category_count(self) -> int | None:
@@ -121,7 +119,7 @@ class Node(Piece):
 class Input(Piece):
     """A value that networks read and nobody models: a category (`values`, `categories`), or numbers (`shape`)."""
 
-    values: Maybe[Annotated[Many[CategoryName], Field(min_length=2)]] = None
+    values: Maybe[Categories] = None
     categories: Maybe[Annotated[int, Field(ge=2)]] = None
     shape: Maybe[Many[Size]] = None
 
@@ -146,16 +144,9 @@ class Optimizer(Piece):
     name: Literal["Adam", "AdamW", "NAdam", "RAdam", "Adamax", "SGD", "RMSprop"] = "Adam"
     lr: number(gt=0) = 0.001  # type: ignore[valid-type]
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    betas: Maybe[Many[Annotated[float, Field(ge=0, lt=1)]]] = None
+    betas: Maybe[Annotated[Many[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)]] = None
     momentum: Maybe[Annotated[float, Field(ge=0)]] = None
     eps: Maybe[Annotated[float, Field(gt=0)]] = None
-
-    @field_validator("betas")
-    @classmethod
-    def _pair(cls, betas: tuple[float, ...] | None) -> tuple[float, ...] | None:
-        if betas is not None and len(betas) != 2:
-            raise PydanticCustomError("expected", f"expected two numbers, got {len(betas)}")
-        return betas
 
 
 class Stop(Piece):
@@ -189,10 +180,14 @@ class Evaluate(Piece):
     metrics: dict[str, Literal["error", "rmse", "mae", "angle"]] = {}  # noqa: RUF012 - a frozen pydantic default
 
 
+def _integer(value: Any) -> Any:  # Any: whatever YAML can say
+    return value if type(value) is int else EMPTY  # for Python true and 1.0 are 1
+
+
 class Spec(Piece):
     """A whole spec, valid in itself and between its parts once `sgc.load` has returned it."""
 
-    version: Literal[1]
+    version: Annotated[Literal[1], BeforeValidator(_integer)]
     name: Annotated[str, Field(pattern=NAME)] = "model"
     description: str = ""
     data: Maybe[DataSection] = None

@@ -28,14 +28,13 @@ from sgc.loading import load
 from sgc.measure import blame, validate
 from sgc.outline import Outline, outline
 from sgc.runs import RunFolder, open_run, own_state
+from sgc.runtime.batch import PatternRows
 from sgc.runtime.data import open_data
 from sgc.runtime.execute import Sums
 from sgc.runtime.layout import reseed
 from sgc.runtime.model import Model
-from sgc.runtime.batch import PatternRows
 from sgc.runtime.streams import NOISE, Rates, Streams, TensorRows, batch_sizes, seed_for
 from sgc.spec import Optimizer, Spec
-
 
 UNTOUCHED = "the last checkpoint is untouched"
 
@@ -47,6 +46,8 @@ class Interrupted(Exception):
 class Watcher(Protocol):
     """Whoever is told how a run goes: the terminal, or nobody."""
 
+    def begin(self, epochs: int, steps: int, done: int) -> None: ...  # steps: an epoch's; done: by an earlier start
+
     def step(self, epoch: int, step: int, steps: int, bound: float) -> None: ...
 
     def epoch(self, line: Mapping[str, Any]) -> None: ...  # Any: a line of metrics.jsonl
@@ -54,6 +55,9 @@ class Watcher(Protocol):
 
 class Silent:
     """A watcher that says nothing."""
+
+    def begin(self, epochs: int, steps: int, done: int) -> None:
+        """Take note of what there is to do."""
 
     def step(self, epoch: int, step: int, steps: int, bound: float) -> None:
         """Take note of a step."""
@@ -68,6 +72,7 @@ class Run:
 
     folder: Path
     model: Model
+    epochs: int = 0  # that were trained
     metrics: list[dict[str, Any]] = field(default_factory=list)  # Any: what JSON can say
 
 
@@ -92,18 +97,22 @@ def train(
     """
     folder = RunFolder(Path(output) if output is not None else Path("runs") / spec.name)
     state = _claim(folder, spec, resume=resume, force=force)
+    if state is not None and folder.spec_path.exists():
+        spec = load(folder.spec_path)  # the same, but its nodes may stand in another order, and weights go by order
     made = outline(spec)
     dataset = open_data(made, Path(beside) if beside is not None else Path.cwd(), data)
     trainer = Trainer(made, dataset, folder, watcher or Silent(), debug=debug)
     if state is None:
         place = str(Path(beside).resolve()) if beside is not None else str(Path.cwd())
-        info = {"seed": spec.train.seed, "gamma": trainer.rates.gamma, "rate": trainer.rates.rate}
-        info |= {
+        info: dict[str, Any] = {  # Any: what JSON can say
+            "seed": spec.train.seed,
+            "gamma": trainer.rates.gamma,
+            "rate": trainer.rates.rate,
             "alpha": trainer.model.settings().alpha,
             "beside": place,
             "data": "arrays" if data is not None else "spec",
+            "rows": dict(zip(("unlabelled", "labelled"), trainer.streams.counts, strict=True)),
         }
-        info |= {"rows": dict(zip(("unlabelled", "labelled"), trainer.streams.counts, strict=True))}
         folder.start(spec, info)
         folder.write_data(dataset.encoders, dataset.labelled_rows)
     else:
@@ -111,7 +120,7 @@ def train(
         trainer.restore(state)
         folder.trim_metrics(trainer.epoch)
     trainer.train()
-    return Run(folder.path, trainer.best_model(), folder.metrics())
+    return Run(folder.path, trainer.best_model(), trainer.epoch, folder.metrics())
 
 
 def dry(spec: Spec, *, beside: Path, debug: bool = False) -> list[dict[str, Any]]:  # Any: what JSON can say
@@ -224,6 +233,7 @@ class Trainer:
 
     def train(self) -> None:
         """Run to the end, or until asked to stop. Raises: RunError, Interrupted."""
+        self.watcher.begin(self.settings.epochs, self.streams.steps, self.step)
         with torch.random.fork_rng(), repeatable(), stopping(self._ask_to_stop):
             while self.epoch < self.settings.epochs and not self._patience_over():
                 self._epoch()
@@ -294,11 +304,17 @@ class Trainer:
 
     def _learn(self, parts: list[PatternRows], weights: list[float]) -> tuple[list[Sums], float]:
         """Take one step down the loss of these rows; give their sums and the loss. Raises: RunError."""
-        with self.fabric.autocast():  # not through Fabric's wrapper, which would rebuild the rows on their way
-            loss, sums = self.model(parts, weights)
+        where = f"step {self.step + 1} (epoch {self.epoch + 1})"
+        try:
+            with self.fabric.autocast():  # not through Fabric's wrapper, which would rebuild the rows on their way
+                loss, sums = self.model(parts, weights)
+        except ValueError as problem:
+            if not self.model.validate_args:
+                raise
+            raise RunError(f"{where}: {problem}; {UNTOUCHED}") from None
         value = float(loss.detach())
         if not math.isfinite(value):
-            raise RunError(f"step {self.step + 1} (epoch {self.epoch + 1}): {blame(sums)}; {UNTOUCHED}")
+            raise RunError(f"{where}: {blame(sums)}; {UNTOUCHED}")
         self.stepper.zero_grad(set_to_none=True)
         self.fabric.backward(loss)
         limit = self.settings.clip_norm
@@ -331,7 +347,9 @@ class Trainer:
             self.model.eval()
             try:
                 found = validate(self.model, self.held_out, self.settings.seed)
-            except RunError as problem:
+            except (RunError, ValueError) as problem:
+                if isinstance(problem, ValueError) and not self.model.validate_args:
+                    raise
                 raise RunError(f"step {self.step} (epoch {self.epoch}), validation: {problem}; {UNTOUCHED}") from None
             if not self.supervised:
                 bound = found.bound
@@ -343,7 +361,7 @@ class Trainer:
 
     def _save_weights(self, checkpoint: str) -> None:
         self.model.epoch = self.step / self.streams.steps
-        info = {"epoch": str(self.model.epoch), "gamma": repr(self.rates.gamma), "rate": repr(self.rates.rate)}
+        info = {"epoch": self.model.epoch, "gamma": self.rates.gamma, "rate": self.rates.rate}
         self.folder.write_weights(checkpoint, self.model, info)
 
     def _save_state(self) -> None:
@@ -444,7 +462,7 @@ def make_optimizer(given: Optimizer, parameters: list[torch.nn.Parameter]) -> to
     return made
 
 
-def _fabric(device: str, precision: str) -> Any:  # Any: the class is imported here alone
+def _fabric(device: str, precision: Any) -> Any:  # Any: the class, and its words, are imported here alone
     import logging
     import warnings
 
@@ -461,7 +479,9 @@ def _fabric(device: str, precision: str) -> Any:  # Any: the class is imported h
         try:
             fabric = Fabric(accelerator=kind, devices=devices, precision=precision)
         except Exception as problem:  # Fabric raises many kinds for a device that is not there
-            raise UsageError(f"train.device is '{device}', which cannot be used here: {str(problem).split(". ")[0]}") from None
+            raise UsageError(
+                f"train.device is '{device}', which cannot be used here: {str(problem).split('. ')[0]}"
+            ) from None
     return fabric
 
 

@@ -12,12 +12,15 @@ from pydantic import (
     Discriminator,
     SerializerFunctionWrapHandler,
     Tag,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     model_serializer,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 
 T = TypeVar("T")
+
+EMPTY = object()  # stands in for an empty value, which then has the wrong type for whatever is wanted
 
 
 class Piece(BaseModel):
@@ -44,10 +47,8 @@ class Named(Piece):
         return {self.name: options} if options else self.name
 
 
-def _not_empty(value: Any) -> Any:  # Any: whatever YAML can say
-    if value is None:
-        raise PydanticCustomError("empty", "a value is missing")
-    return value
+def _not_empty(value: Any, inner: ValidatorFunctionWrapHandler) -> Any:  # Any: whatever YAML can say
+    return inner(EMPTY if value is None else value)
 
 
 def _as_tuple(value: Any) -> Any:  # Any: whatever YAML can say
@@ -55,7 +56,7 @@ def _as_tuple(value: Any) -> Any:  # Any: whatever YAML can say
 
 
 # A key that may be absent, but not written and left empty.
-Maybe = Annotated[T | None, BeforeValidator(_not_empty)]
+Maybe = Annotated[T | None, WrapValidator(_not_empty)]
 # A list of the file, kept as a tuple.
 Many = Annotated[tuple[T, ...], BeforeValidator(_as_tuple)]
 

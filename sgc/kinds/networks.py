@@ -77,13 +77,17 @@ ENTRIES: dict[str, type[Entry]] = {"mlp": Mlp, "layers": Layers}
 
 def _entry_tag(value: Any) -> str | None:  # Any: whatever YAML can say
     if isinstance(value, dict):
-        return next((name for name in ENTRIES if name in value), None)
+        return next((key for key in value if key in ENTRIES), None)
     return getattr(value, "name", None)
 
 
 def _network_tag(value: Any) -> str:  # Any: whatever YAML can say
     if isinstance(value, str):
         return "name"
+    return _shared_tag(value)
+
+
+def _shared_tag(value: Any) -> str:  # Any: whatever YAML can say
     return "sequence" if isinstance(value, list | tuple) else "entry"
 
 
@@ -95,7 +99,7 @@ EntrySequence = Annotated[Many[EntryChoice], Field(min_length=1)]
 # What stands under `network:`: the name of a shared one, one entry, or entries in sequence.
 NetworkChoice = tagged({"name": str, "entry": EntryChoice, "sequence": EntrySequence}, "network", _network_tag)
 # What stands under a name in the top-level `networks:`.
-SharedNetwork = tagged({"entry": EntryChoice, "sequence": EntrySequence}, "network", _network_tag)
+SharedNetwork = tagged({"entry": EntryChoice, "sequence": EntrySequence}, "network", _shared_tag)
 
 
 @dataclass(frozen=True)

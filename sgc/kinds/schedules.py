@@ -50,15 +50,14 @@ def number(
     tests = {"ge": float.__ge__, "gt": float.__gt__, "le": float.__le__, "lt": float.__lt__}
 
     def in_range(schedule: Schedule) -> Schedule:
-        for end in (schedule.start, schedule.to):
+        for key, end in (("from", schedule.start), ("to", schedule.to)):
             for name, limit in limits.items():
                 if limit is not None and not tests[name](float(end), float(limit)):
-                    text = f"expected a schedule of numbers {words[name]} {limit:g}, got one that reaches {end:g}"
-                    raise PydanticCustomError("schedule_range", text.replace("{", "").replace("}", ""))
-        if schedule.curve == "exponential" and (schedule.start <= 0 or schedule.to <= 0):
-            raise PydanticCustomError(
-                "schedule_range", "an exponential curve needs numbers greater than 0 at both ends"
-            )
+                    wanted = {"key": key, "words": words[name], "limit": f"{limit:g}"}
+                    raise PydanticCustomError("expected", "expected a number {words} {limit}", wanted)
+            if schedule.curve == "exponential" and end <= 0:
+                message = "expected a number greater than 0 for an exponential curve"
+                raise PydanticCustomError("expected", message, {"key": key})
         return schedule
 
     plain = Annotated[float, Field(ge=ge, gt=gt, le=le, lt=lt)]

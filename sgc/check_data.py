@@ -1,0 +1,69 @@
+"""The data section against the model: columns for what is observed, and labels for what is observed in part."""
+
+from __future__ import annotations
+
+from sgc.check_names import Names
+from sgc.errors import nearest, suggest
+from sgc.findings import Findings
+
+
+def check_data(findings: Findings, names: Names) -> None:
+    """Find columns and labels of what there is not or what has none, and observed names without a column."""
+    if not isinstance(findings.at("data"), dict):
+        return
+    _check_columns(findings, names)
+    _check_labels(findings, names)
+
+
+def _check_columns(findings: Findings, names: Names) -> None:
+    inputs = [name for name, section in names.section.items() if section == "inputs"]
+    wanted = [*names.nodes("full", "partial"), *inputs]
+    columns = findings.keys("data", "columns")
+    free = [name for name in wanted if name not in columns]
+    for name in columns:
+        path, section = ("data", "columns", name), names.section.get(name)
+        if section is None:
+            if names.whole and names.statuses_whole:
+                findings.add(path, f"no node or input named '{name}'", suggest(name, free), at="key")
+                findings.breaks(("data", "columns", nearest(name, free) or name))  # which is what was meant
+        elif section == "features":
+            findings.add(path, f"'{name}' is a feature, features have no column", suggest(name, free), at="key")
+        elif names.status.get(name) == "none":
+            message = f"'{name}' is never observed (supervision: none), it has no column"
+            findings.add(path, message, at="key")
+    for name in free:
+        what = "an input" if name in inputs else f"supervision: {names.status[name]}"
+        message = f"'{name}' has no column under data.columns ({what})"
+        findings.add((names.section[name], name), message, at="key", about=("data", "columns", name))
+
+
+def _check_labels(findings: Findings, names: Names) -> None:
+    partial = names.nodes("partial")
+    labels = findings.keys("data", "labels")
+    for name in labels:
+        path, status = ("data", "labels", name), names.status.get(name)
+        if names.section.get(name) not in ("nodes", ""):
+            if names.whole and names.statuses_whole:
+                findings.add(path, f"no node named '{name}'", suggest(name, set(partial) - set(labels)), at="key")
+        elif status in ("full", "none"):
+            findings.add(path, f"'{name}' is not partially supervised (supervision: {status})", at="key")
+    for name in labels:
+        _check_same_rows(findings, names, name)
+
+
+def _check_same_rows(findings: Findings, names: Names, name: str) -> None:
+    path = ("data", "labels", name, "same_rows_as")
+    other, partial = findings.at(*path), names.nodes("partial")
+    if not isinstance(other, str):
+        return
+    if other not in partial:
+        if names.section.get(other) != "" and names.whole and names.statuses_whole:
+            hint = suggest(other, set(partial) - {name})
+            findings.add(path, f"no partially supervised node named '{other}'", hint)
+        return
+    chain = [name]
+    while isinstance(other, str) and other not in chain:
+        chain.append(other)
+        other = findings.at("data", "labels", other, "same_rows_as")
+    if other == name and name == min(chain, key=lambda each: findings.document.order((*path[:2], each))):
+        findings.add(path, f"cycle of same_rows_as: {' -> '.join([*chain, name])}")

@@ -1,0 +1,100 @@
+"""The two graphs of a spec: their edges name what there is, none stands twice, and none close a cycle.
+
+Read from the file as written, so that a piece which is wrong elsewhere still has its parents.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sgc.check_names import Names
+from sgc.errors import Path, suggest
+from sgc.findings import Findings
+from sgc.graph import Role, descendants, find_cycles
+
+ROLES: tuple[Role, Role] = ("generative", "recognition")
+
+
+@dataclass(frozen=True)
+class Edge:
+    """An entry of a parents list, or a parameter that takes a name's value: whose, in which graphs, and where."""
+
+    parent: str
+    child: str
+    roles: tuple[Role, ...]  # a feature is in both graphs
+    place: Path
+
+
+def check_graphs(findings: Findings, names: Names) -> None:
+    """Find parents that are unknown or stand twice, unknown networks, and cycles."""
+    written = list(_edges(findings, names))
+    edges: list[Edge] = []
+    unknown: list[Edge] = []
+    seen: set[tuple[str, Path]] = set()
+    for edge in written:
+        if edge.parent not in names.section:
+            unknown.append(edge)
+        elif (edge.parent, edge.place[:-1]) in seen and edge.place[-2] == "parents":
+            findings.add(edge.place, f"duplicate parent '{edge.parent}'")
+        elif names.section[edge.parent] and names.section[edge.child]:
+            edges.append(edge)
+        seen.add((edge.parent, edge.place[:-1]))
+    if names.whole:
+        for edge in unknown:
+            valid = _valid(edge, edges, names)
+            message = f"no node, feature or input named '{edge.parent}'"
+            findings.add(edge.place, message, suggest(edge.parent, valid))
+    _check_networks(findings)
+    reported: set[frozenset[Path]] = set()
+    for role in ROLES:
+        _check_cycles(findings, [edge for edge in edges if role in edge.roles], role, reported)
+
+
+def _edges(findings: Findings, names: Names) -> Iterable[Edge]:
+    """List all edges as written: features', then nodes', parents before parameters."""
+    for name in findings.keys("features"):
+        for place, parent in findings.words("features", name, "parents"):
+            yield Edge(parent, name, ROLES, place)
+    for name in findings.keys("nodes"):
+        for role in ROLES:
+            path = ("nodes", name, role)
+            for place, parent in findings.words(*path, "parents"):
+                yield Edge(parent, name, (role,), place)
+            for key in findings.keys(*path, "parameters"):
+                value = findings.at(*path, "parameters", key)
+                if isinstance(value, str):
+                    yield Edge(value, name, (role,), (*path, "parameters", key))
+
+
+def _valid(wrong: Edge, edges: list[Edge], names: Names) -> list[str]:
+    """Name what could stand at an edge: nothing that is there already, or that depends on its child."""
+    pairs = [(edge.parent, edge.child) for edge in edges if set(edge.roles) & set(wrong.roles)]
+    barred = {wrong.child, *descendants(wrong.child, pairs)}
+    barred |= {edge.parent for edge in edges if edge.place[:-1] == wrong.place[:-1]}
+    return [name for name in names.section if name not in barred]
+
+
+def _check_networks(findings: Findings) -> None:
+    """Find networks by a name that none has."""
+    if findings.lost("networks"):
+        return
+    shared = findings.keys("networks")
+    users: list[Path] = [("features", name, "network") for name in findings.keys("features")]
+    users += [("nodes", name, role, "network") for name in findings.keys("nodes") for role in ROLES]
+    for path in users:
+        word = findings.at(*path)
+        if isinstance(word, str) and word not in shared:
+            findings.add(path, f"no network named '{word}' under 'networks'", suggest(word, shared))
+
+
+def _check_cycles(findings: Findings, edges: list[Edge], role: Role, reported: set[frozenset[Path]]) -> None:
+    """Find the cycles of one graph; one that runs through features alone is in both, and told once."""
+    for cycle in find_cycles([(edge.parent, edge.child) for edge in edges]):
+        steps = set(itertools.pairwise(cycle))
+        places = [edge.place for edge in edges if (edge.parent, edge.child) in steps]
+        if frozenset(places) not in reported:
+            reported.add(frozenset(places))
+            first = min(places, key=findings.document.order)
+            findings.add(first, f"cycle in the {role} graph: {' -> '.join(cycle)}")

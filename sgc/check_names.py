@@ -1,0 +1,81 @@
+"""The names of a spec: each is a name, stands for one thing, and says by its status what has to be written for it.
+
+Read from the file as written, so that a piece which is wrong elsewhere still has its name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from re import fullmatch
+from typing import get_args
+
+from sgc.findings import Findings
+from sgc.graph import Supervision
+from sgc.spec import NAME
+
+SECTIONS = ("inputs", "features", "nodes")
+
+
+@dataclass(frozen=True)
+class Names:
+    """Every name that a spec gives: the section it stands in (empty: in two), and a node's status where it has one."""
+
+    section: dict[str, str]
+    status: dict[str, str]
+    whole: bool  # nothing in the sections is unreadable: what has no section is unknown indeed
+    statuses_whole: bool  # nor has a node lost its status
+
+    def nodes(self, *statuses: str) -> list[str]:
+        return [name for name, status in self.status.items() if status in statuses]
+
+
+def check_names(findings: Findings) -> Names:
+    """Find names that are none, or that stand twice; return the rest."""
+    for section in (*SECTIONS, "networks"):
+        for name in findings.keys(section):
+            if not fullmatch(NAME, name):
+                message = f"'{name}' is not a name: a letter, then letters, digits, '_' or '-'"
+                findings.faults.append(findings.document.fault((section, name), message, at="key"))
+    written = {section: findings.keys(section) for section in SECTIONS}
+    sections: dict[str, str] = {}
+    for section in sorted(SECTIONS, key=lambda each: findings.document.order((each,))):
+        for name in written[section]:
+            if name in sections:
+                message = f"'{name}' is already the name of one of the {sections[name] or 'others'}"
+                findings.add((section, name), message, at="key")
+            sections[name] = "" if name in sections else section
+    found = {name: findings.at("nodes", name, "supervision") for name in written["nodes"]}
+    status = {name: each for name, each in found.items() if each in get_args(Supervision) and sections[name] == "nodes"}
+    lost = [path for path in findings.document.unread if path[0] in SECTIONS and len(path) <= 2]
+    whole = not lost and not any(findings.lost(section) for section in SECTIONS)
+    return Names(sections, status, whole, not findings.lost("nodes") and len(status) == len(written["nodes"]))
+
+
+def check_categories(findings: Findings) -> None:
+    """Find categories that stand twice."""
+    for section in ("inputs", "nodes"):
+        for name in findings.keys(section):
+            seen: set[tuple[type, object]] = set()
+            values = findings.at(section, name, "values")
+            for i, value in enumerate(values if isinstance(values, list) else []):
+                if isinstance(value, bool | int | float | str):
+                    if (type(value), value) in seen:
+                        findings.add((section, name, "values", i), f"duplicate category '{value}'")
+                    seen.add((type(value), value))
+
+
+def check_statuses(findings: Findings, names: Names) -> None:
+    """Find nodes that need a recognition and have none, or have one and must not; and that nothing is observed."""
+    for name, status in names.status.items():
+        path = ("nodes", name)
+        has = findings.document.has((*path, "recognition"))
+        if status == "full" and has:
+            message = f"forbidden: '{name}' is observed in every row (supervision: full), q never proposes it"
+            findings.add((*path, "recognition"), message, at="key")
+        elif status != "full" and not has:
+            where = "in the rows without its label" if status == "partial" else "in every row"
+            message = f"missing key 'recognition': q proposes '{name}' {where}"
+            findings.add(path, message, at="key", about=(*path, "recognition"))
+    if names.statuses_whole and not names.nodes("full", "partial"):
+        message = "no node is observed: at least one must be full or partial"
+        findings.add(("nodes",), message, at="key", about=("nodes", "", "supervision"))

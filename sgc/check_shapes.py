@@ -1,0 +1,145 @@
+"""Families, shapes, parameters and estimators of a spec, and the networks between them.
+
+A piece is resolved once everything that it reads has been; what reads a piece that is wrong is left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from sgc.check_graphs import ROLES
+from sgc.check_names import Names
+from sgc.errors import OutlineFault, Path
+from sgc.findings import Findings
+from sgc.graph import Role
+from sgc.kinds.layers import Shape, shape_text
+from sgc.kinds.networks import Stack
+from sgc.outline import Resolver
+from sgc.spec import Feature, Generative, Recognition, Spec
+
+EVENT_KEYS = ("distribution", "shape", "categories", "values")
+CONDITIONAL_KEYS = ("parents", "network", "parameters", "learn")
+T = TypeVar("T")
+Use = tuple[str, Path, str, Stack]  # of a shared network: whose, where, which, on what
+
+
+def check_shapes(spec: Spec, findings: Findings, names: Names) -> None:
+    """Find what cannot be resolved, each piece for itself."""
+    _Shapes(spec, findings, names).check()
+
+
+class _Shapes:
+    def __init__(self, spec: Spec, findings: Findings, names: Names) -> None:
+        self.spec, self.findings, self.names = spec, findings, names
+        self.resolver = Resolver(spec)
+        self.known: set[str] = set()  # names whose shapes are known
+
+    def check(self) -> None:
+        for name in self.spec.inputs:
+            if (
+                self.names.section[name]
+                and not self.findings.hurt("inputs", name)
+                and self.attempt(("inputs", name), self.resolver.input, name)
+            ):
+                self.known.add(name)
+        for name in self.spec.nodes:
+            self.event(name)
+        uses = [*self.features(), *self.densities()]
+        self.shared(sorted(uses, key=lambda use: self.findings.document.order(use[1])))
+
+    def attempt(self, path: Path, resolve: Callable[..., T], *arguments: object) -> list[T]:
+        """Resolve one piece: a list of it, or an empty one where it has a fault, which is added."""
+        try:
+            return [resolve(*arguments)]
+        except OutlineFault as problem:
+            place, at = (*path, *problem.below), problem.at
+            if at == "later":
+                written = self.findings.keys(*path)
+                place, at = (*path, max(problem.below, key=lambda key: written.index(str(key)))), "key"
+            while not self.findings.document.has(place):  # a family may be written as a bare name
+                place, at = place[:-1], "value"
+            about = (*place, problem.missing) if problem.missing else place
+            self.findings.add(place, problem.message, problem.hint, at=at, about=about)
+            return []
+
+    def event(self, name: str) -> None:
+        path, node = ("nodes", name), self.spec.nodes[name]
+        if not self.names.section[name] or any(self.findings.hurt(*path, key) for key in EVENT_KEYS):
+            return
+        if not self.attempt(path, self.resolver.family, name) or not self.attempt(path, self.resolver.event, name):
+            return
+        self.known.add(name)
+        wrong = any(self.findings.hurt(*path, *keys) for keys in (("supervision",), ("recognition", "estimator")))
+        if node.recognition is not None and not wrong:
+            self.attempt(path, self.resolver.estimator, name, node)
+
+    def features(self) -> Iterable[Use]:
+        """Resolve features after their parents; one on a cycle never is."""
+        waiting = {name: set(feature.parents) for name, feature in self.spec.features.items()}
+        readers: dict[str, list[str]] = {}
+        for name, parents in waiting.items():
+            for parent in parents:
+                readers.setdefault(parent, []).append(name)
+        ready = [*self.known, *(name for name, parents in waiting.items() if not parents)]
+        while ready:
+            done = ready.pop()
+            for name in readers.get(done, ()):
+                waiting[name].discard(done)
+                path = ("features", name)
+                if waiting[name] or not self.names.section[name] or not self.sound(path, self.spec.features[name]):
+                    continue
+                for found in self.attempt(path, self.resolver.feature, name):
+                    self.known.add(name)
+                    ready.append(name)
+                    if found.trunk:
+                        yield name, (*path, "network"), found.trunk, found.stack
+
+    def densities(self) -> Iterable[Use]:
+        for name, node in self.spec.nodes.items():
+            for role in ROLES:
+                cond = node.generative if role == "generative" else node.recognition
+                if (cond is None and role == "recognition") or not self.whole(("nodes", name, role), cond):
+                    continue
+                if self.findings.hurt("nodes", name, "distribution"):
+                    continue
+                if not self.attempt(("nodes", name), self.resolver.free_parameters, name, role):
+                    continue
+                if name in self.known and self.sound(("nodes", name, role), cond) and self.constants(name, role, cond):
+                    for found in self.attempt(("nodes", name), self.resolver.density, name, role):
+                        if found.trunk and found.stack is not None:
+                            yield name, ("nodes", name, role, "network"), found.trunk, found.stack
+
+    def constants(self, name: str, role: Role, cond: Generative | Recognition | None) -> bool:
+        """Resolve the parameters that the spec fixes, each for itself; tell whether all are right."""
+        family, event = self.resolver.family(name), self.resolver.event(name)
+        keys = list(cond.parameters) if cond is not None else []
+        path, resolve = ("nodes", name), self.resolver.constant
+        return sum(len(self.attempt(path, resolve, name, role, key, family, event)) for key in keys) == len(keys)
+
+    def whole(self, path: Path, cond: Generative | Recognition | None) -> bool:
+        """Tell whether every key of a conditional that is written has been read."""
+        read = cond.model_fields_set if cond is not None else set()
+        written = {key for key in CONDITIONAL_KEYS if self.findings.document.has((*path, key))}
+        lost = any(self.findings.lost(*path, key) for key in CONDITIONAL_KEYS)
+        return not lost and written == read & set(CONDITIONAL_KEYS)
+
+    def sound(self, path: Path, piece: Feature | Generative | Recognition | None) -> bool:
+        """Tell whether everything that a feature or a conditional reads is known, and nothing in it is wrong."""
+        if piece is None:
+            return not self.findings.hurt(*path)
+        fixed = [] if isinstance(piece, Feature) else [v for v in piece.parameters.values() if isinstance(v, str)]
+        wrong = any(self.findings.hurt(*path, key) for key in CONDITIONAL_KEYS)
+        if isinstance(piece.network, str) and self.findings.hurt("networks", piece.network):
+            return False
+        return not wrong and all(name in self.known for name in (*piece.parents, *fixed))
+
+    def shared(self, uses: Iterable[Use]) -> None:
+        """Hold the users of a shared network to the shapes of the first one in the file."""
+        first: dict[str, tuple[str, tuple[Shape, ...]]] = {}
+        for owner, path, trunk, stack in uses:
+            model, wanted = first.setdefault(trunk, (owner, stack.parents))
+            if stack.parents != wanted:
+                got = ", ".join(map(shape_text, stack.parents))
+                message = f"'{owner}': the shared network '{trunk}' got inputs {got}"
+                self.findings.add(path, f"{message}, wanted {', '.join(map(shape_text, wanted))} as for '{model}'")

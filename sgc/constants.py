@@ -1,0 +1,121 @@
+"""Parameters that a spec fixes: held to the shapes and constraints of their family."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sgc.errors import OutlineFault, suggest
+from sgc.kinds.families import Family
+from sgc.kinds.layers import Shape, shape_text
+from sgc.spec import LearnedConstant
+
+POSITIVE = ("positive", "positive_vector", "positive_definite", "lower_cholesky")  # a number is a multiple of I
+UNIT = ("unit_interval", "half_open_unit_interval", "simplex")
+Place = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A parameter that no network gives: its value, or a feature's name, and whether it is learned."""
+
+    value: float | tuple[Any, ...] | str  # Any: numbers nested as deep as the event
+    learn: bool
+
+
+def check_name(place: Place, family: Family, key: str, written: Sequence[str]) -> None:
+    """Hold a parameter's name to the family, and to those beside it in the file. Raises: OutlineFault."""
+    if key not in family.constraints:
+        others = [other for other in family.constraints if other not in written]
+        raise OutlineFault(place, f"unknown parameter '{key}' of {family.name}", suggest(key, others), at="key")
+    ways = [each for each in family.constraints if family.heads and each not in family.heads[:-1]]
+    first = next(each for each in written if each == key or (each in ways and key in ways))
+    if first != key:
+        raise OutlineFault(place, f"'{key}' beside '{first}': two ways to say one parameter", at="key")
+
+
+def fix(place: Place, owner: str, family: Family, key: str, value: Any, event: Shape) -> Constant:  # Any: as written
+    """Take a number, one for each element, or a start to learn from. Raises: OutlineFault."""
+    wanted, word = family.parameter_shape(key, event), family.constraints[key]
+    if isinstance(value, tuple):
+        numbers = _numbers(value)
+        if numbers is None:
+            raise OutlineFault(place, "expected finite numbers in evenly nested lists")
+        shape, flat = numbers
+        if shape != wanted:
+            raise OutlineFault(
+                place, f"'{key}' of '{owner}' got shape {shape_text(shape)}, wanted {shape_text(wanted)}"
+            )
+        if word in ("lower_cholesky", "positive_definite"):
+            _check_matrices(place, family, key, flat, shape[-1])
+        else:
+            for number in flat:
+                _check_number(place, family, key, number)
+        for i in range(0, len(flat), shape[-1]) if word == "simplex" else ():
+            if abs(sum(flat[i : i + shape[-1]]) - 1) > 1e-4:
+                raise OutlineFault(place, f"'{key}' must sum to 1, got {sum(flat[i : i + shape[-1]]):g}")
+        return Constant(value, False)
+    learned = isinstance(value, LearnedConstant)
+    at = (*place, "start") if learned else place
+    number = float(value.start if learned else value)
+    if word == "simplex":
+        raise OutlineFault(at, f"'{key}' needs one number for each category, that sum to 1")
+    _check_number(at, family, key, number)
+    if learned and value.learn and (number == 0 if word == "nonnegative" else word in UNIT and number in (0, 1)):
+        raise OutlineFault(at, f"'{key}' of {family.name} cannot be learned from {number:g}, the end of its range")
+    return Constant(number, learned and value.learn)
+
+
+def _check_number(place: Place, family: Family, key: str, value: float) -> None:
+    word, text = family.constraints[key], f"'{key}' of {family.name} must be"
+    if word in POSITIVE and not value > 0:
+        raise OutlineFault(place, f"{text} greater than 0, got {value:g}")
+    if word == "nonnegative" and value < 0:
+        raise OutlineFault(place, f"{text} at least 0, got {value:g}")
+    if word in UNIT and not 0 <= value <= 1:
+        raise OutlineFault(place, f"{text} from 0 to 1, got {value:g}")
+    if word == "half_open_unit_interval" and value == 1:
+        raise OutlineFault(place, f"{text} less than 1, got 1")
+
+
+def _check_matrices(place: Place, family: Family, key: str, flat: Sequence[float], n: int) -> None:
+    """Hold each n × n matrix to its word: lower triangular with a positive diagonal, or positive definite."""
+    triangular = family.constraints[key] == "lower_cholesky"
+    wanted = "lower triangular with a positive diagonal" if triangular else "symmetric and positive definite"
+    for start in range(0, len(flat), n * n):
+        rows = [flat[start + i * n : start + (i + 1) * n] for i in range(n)]
+        pairs = list(itertools.combinations(range(n), 2))
+        if triangular:
+            right = all(rows[i][i] > 0 for i in range(n)) and all(rows[i][j] == 0 for i, j in pairs)
+        else:
+            right = all(rows[i][j] == rows[j][i] for i, j in pairs) and all(pivot > 0 for pivot in _pivots(rows))
+        if not right:
+            raise OutlineFault(place, f"'{key}' of {family.name} must be {wanted}")
+
+
+def _pivots(rows: Sequence[Sequence[float]]) -> Iterator[float]:
+    """Give the pivots of Gaussian elimination, up to the first that is not positive."""
+    left = [list(row) for row in rows]
+    for k, row in enumerate(left):
+        yield row[k]
+        if row[k] <= 0:
+            return
+        for below in left[k + 1 :]:
+            factor = below[k] / row[k]
+            below[k:] = [b - factor * a for a, b in zip(row[k:], below[k:], strict=True)]
+
+
+def _numbers(value: Any) -> tuple[Shape, list[float]] | None:  # Any: nested as deep as the user likes
+    """Read nested lists of numbers: their shape and the numbers, or None where they are uneven or not numbers."""
+    if isinstance(value, bool) or not isinstance(value, int | float | list | tuple):
+        return None
+    if isinstance(value, int | float):
+        return ((), [float(value)]) if math.isfinite(value) else None
+    parts = [_numbers(each) for each in value]
+    known = [part for part in parts if part is not None]
+    if not parts or len(known) < len(parts) or len({shape for shape, _ in known}) > 1:
+        return None
+    return (len(parts), *known[0][0]), [number for _, flat in known for number in flat]

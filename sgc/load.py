@@ -1,2 +1,0 @@
-from sgc.loading import *  # temporary, to be removed
-from sgc.loading import load  # noqa

@@ -1,0 +1,392 @@
+"""Faults of specs: each message whole, all of a file's in its order, none twice, none that follows from another.
+
+`faults.txt` is the table. A block begins with `=`; then come the edits of the valid spec below (`<` what is taken out,
+`>` what is put in; `@` another text instead) and flags (`!`), with backslash escapes; the rest is the message, whole.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import random
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sgc.document import MAX_BYTES, MAX_NODES, from_mapping, parse
+from sgc.errors import Fault, SpecError
+from sgc.loading import load, validate
+from sgc.overriding import override
+
+VALID = """\
+version: 1
+name: m2
+inputs:
+  site: {values: [A, B]}
+networks:
+  trunk: {mlp: [32], activation: tanh}
+features:
+  h: {parents: [x, site], network: trunk}
+nodes:
+  x:
+    distribution: Bernoulli
+    shape: [1, 8, 8]
+    supervision: full
+    generative: {parents: [y, z], network: {mlp: [16, 16]}}
+  y:
+    distribution: Categorical
+    categories: 10
+    supervision: partial
+    recognition: {parents: [h], network: {mlp: [16]}, estimator: enumerate}
+  z:
+    distribution: Normal
+    shape: [4]
+    supervision: none
+    recognition: {parents: [h, y], network: [{mlp: [16]}, {layers: [Tanh, {Linear: 8}]}]}
+data:
+  source: digits
+  columns:
+    x: {column: image, transforms: [{divide: 16}]}
+    y: {column: label}
+    site: {column: label}
+  split: {test: 0.25, validation: 0.1}
+  labels:
+    y: {count: 50, balanced: true}
+objective: {bound: elbo, samples: 1, alpha: 30, supervision_rate: 0.25}
+train:
+  epochs: 150
+  batch_size: {unlabelled: 100, labelled: 50}
+  optimizer: {name: Adam, lr: 0.001}
+evaluate: {samples: 100, metrics: {y: error}}
+"""
+PLAIN = yaml.safe_load(VALID)
+TABLE = (Path(__file__).parent / "faults.txt").read_text(encoding="utf-8")
+
+
+def check(text: str, flags: tuple[str, ...] = ()) -> list[Fault]:
+    """List the faults of a text; an empty list where it is valid."""
+    try:
+        document = parse(text, "spec.yaml")
+        override(document, flags)
+        validate(document)
+    except SpecError as problem:
+        return problem.faults
+    return []
+
+
+def faults_of(plain: Any) -> list[Fault]:
+    return check(yaml.safe_dump(plain, sort_keys=False, width=1000))
+
+
+def blocks() -> Iterator[tuple[str, str, tuple[str, ...], str]]:
+    """Read the table: a title, the text, the flags, the message."""
+    for block in re.split(r"\n?^= ", TABLE, flags=re.MULTILINE)[1:]:
+        title, *lines = block.rstrip("\n").split("\n")
+        text, taken, flags = VALID, "", []
+        while lines and lines[0][:2] in ("< ", "> ", "@ ", "! ", ">", "@"):
+            mark, words = lines[0][:1], lines.pop(0)[2:]
+            words = words if mark == "!" else unescaped(words)
+            if mark == "<":
+                taken = words
+                assert taken in text, title
+            elif mark == ">":
+                text = text.replace(taken, words, 1)
+            elif mark == "@":
+                text = words
+            else:
+                flags.append(words)
+        yield title, text, tuple(flags), "\n".join(lines)
+
+
+def unescaped(text: str) -> str:
+    return re.sub(r"\\(x..|.)", lambda m: {"n": "\n", "t": "\t", "r": "\r"}.get(m[1]) or escaped(m[1]), text)
+
+
+def escaped(code: str) -> str:
+    return chr(int(code[1:], 16)) if len(code) == 3 else code
+
+
+CASES = list(blocks())
+
+
+def test_the_spec_that_is_broken_is_valid() -> None:
+    assert check(VALID) == []
+
+
+@pytest.mark.parametrize(("text", "flags", "message"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_a_fault_is_told_whole(text: str, flags: tuple[str, ...], message: str) -> None:
+    assert "\n".join(map(str, check(text, flags))) == message
+
+
+def test_every_line_of_the_table_is_as_promised() -> None:
+    for _, _, _, message in CASES:
+        for place, source, caret in zip(*[iter(message.split("\n"))] * 3, strict=False):
+            if place.startswith("--set"):
+                continue
+            line, column = map(int, re.match(r"spec\.yaml:(\d+):(\d+): ", place).groups())  # type: ignore[union-attr]
+            assert source.startswith(f"{line:5d} | ")
+            assert re.match(r" +\| [ \t]*\^+( .+)?$", caret)
+            if len(source) < 400 and source.isascii():
+                assert caret.index("^") == 8 + column - 1
+
+
+# ---- files
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b"", ":1:1: the file is empty, expected a mapping with 'version' and 'nodes'\n    1 | \n      | ^"),
+        (b"a: 1\nb: \xff\n", ":2:4: not UTF-8 text: byte 0xff\n    2 | b: \ufffd\n      |    ^"),
+        (b"#" * (MAX_BYTES + 1), f": the file is too large, a spec has at most {MAX_BYTES} bytes"),
+    ],
+)
+def test_a_file_that_is_no_text_is_told(tmp_path: Path, raw: bytes, message: str) -> None:
+    file = tmp_path / "spec.yaml"
+    file.write_bytes(raw)
+    with pytest.raises(SpecError) as caught:
+        load(file)
+    assert str(caught.value) == f"{file}{message}".replace("\ufffd", "?" if not "\ufffd".isprintable() else "\ufffd")
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    for path, words in ((tmp_path / "none.yaml", "no such file"), (tmp_path, "is a folder, expected a YAML file")):
+        with pytest.raises(SpecError) as caught:
+            load(path)
+        assert str(caught.value) == f"{path}: {words}"
+
+
+def test_bombs_are_refused_at_once() -> None:
+    ten = ", ".join(["*a{0}"] * 10)
+    lines = ["a0: &a0 [1]"] + [f"a{i}: &a{i} [{ten.format(i - 1)}]" for i in range(1, 12)]
+    (fault,) = check("\n".join(lines))
+    assert fault.message == f"more than {MAX_NODES} values, aliases expanded"
+    deep = ["b0: &b0 " + "[" * 50 + "]" * 50] + [f"b{i}: &b{i} [*b{i - 1}]" for i in range(1, 30)]
+    (fault,) = check("\n".join(deep))
+    assert fault.message == "nested more than 60 deep, aliases expanded"
+    (fault,) = check("[" * 100_000)
+    assert (fault.message, fault.column) == ("not YAML: nested more than 60 deep", 61)
+
+
+# ---- from Python
+
+
+def test_plain_data_has_paths_in_order_and_no_lines() -> None:
+    plain: Any = {"version": 2, "nodes": {"x": {"distribution": "Norml", "supervision": "ful"}, "y": 3}, 3: 4}
+    with pytest.raises(SpecError) as caught:
+        load(plain)
+    assert str(caught.value).split("\n") == [
+        "spec: version: expected 1, got integer 2",
+        "spec: nodes.x.distribution: unknown family 'Norml' (did you mean 'Normal'?)",
+        "spec: nodes.x.supervision: unknown supervision 'ful' (did you mean 'full'?)",
+        "spec: nodes.y: expected a mapping, got integer 3",
+        "spec: expected a string as key, got integer 3",
+    ]
+
+
+def test_plain_data_may_be_neither_endless_nor_objects() -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    for wrong, words in ((endless, "nested more than 60 deep"), ({1, 2}, "expected plain data, got an object of set")):
+        with pytest.raises(SpecError, match=words):
+            load({"version": 1, "nodes": {}, "name": wrong})
+
+
+def test_scalars_are_those_of_yaml_1_2() -> None:
+    text = (
+        "version: 1\nnodes:\n  no: {distribution: Normal, supervision: full}\n"
+        "  on: {distribution: Normal, supervision: none, recognition: {parents: [no], network: {mlp: [010]}}}\n"
+        "  y: {distribution: Normal, supervision: none, recognition: {parents: [on], network: {mlp: [0x10, 0o17]}}}\n"
+        "train: {optimizer: {lr: 1e-3}}\n"
+    )
+    spec = validate(parse(text))
+    assert list(spec.nodes) == ["no", "on", "y"]
+    assert spec.train.optimizer.lr == 1e-3
+    networks = [node.recognition.network.mlp for node in spec.nodes.values() if node.recognition]  # type: ignore[union-attr]
+    assert networks == [(10,), (16, 15)]
+
+
+# ---- properties
+
+
+def paths(plain: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """List every place below the root."""
+    parts = plain.items() if isinstance(plain, dict) else enumerate(plain) if isinstance(plain, list) else ()
+    for key, part in parts:
+        yield (*path, key)
+        yield from paths(part, (*path, key))
+
+
+def parent_of(plain: Any, path: tuple[Any, ...]) -> Any:
+    for part in path[:-1]:
+        plain = plain[part]
+    return plain
+
+
+FREE = {("inputs",), ("networks",), ("features",), ("nodes",)}  # their keys are names, which others use
+KEYS = [path for path in paths(PLAIN) if isinstance(path[-1], str) and path[:-1] not in FREE]
+
+
+def misspelt(word: str) -> str:
+    return word[0] + word[2:] if len(word) > 2 else word + word[-1]
+
+
+@pytest.mark.parametrize("path", KEYS, ids=lambda p: ".".join(map(str, p)))
+def test_a_misspelt_key_is_one_fault_at_that_key(path: tuple[Any, ...]) -> None:
+    plain = copy.deepcopy(PLAIN)
+    parent = parent_of(plain, path)
+    renamed = {misspelt(key) if key == path[-1] else key: value for key, value in parent.items()}
+    parent.clear()
+    parent.update(renamed)
+    (fault,) = faults_of(plain)
+    kinds = fault.path[: len(path) - 1] == path[:-1]
+    assert kinds
+    assert fault.path[-1] == misspelt(path[-1])
+    assert fault.source[fault.column - 1 :].startswith(misspelt(path[-1]) + ":")
+
+
+@pytest.mark.parametrize("path", KEYS, ids=lambda p: ".".join(map(str, p)))
+def test_a_key_that_is_left_out_is_one_fault_or_none(path: tuple[Any, ...]) -> None:
+    plain = copy.deepcopy(PLAIN)
+    del parent_of(plain, path)[path[-1]]
+    found = faults_of(plain)
+    used = path in FREE - {("nodes",), ("networks",)}
+    assert len(found) <= (2 if used else 1)
+
+
+@pytest.mark.parametrize("value", [None, [], True, "zzz"], ids=str)
+def test_a_value_of_another_type_is_one_fault_at_that_value_or_none(value: Any) -> None:
+    for path in paths(PLAIN):
+        plain = copy.deepcopy(PLAIN)
+        parent_of(plain, path)[path[-1]] = value
+        found = faults_of(plain)
+        assert len(found) <= 1, (path, list(map(str, found)))
+        if found and value is not None:  # at the value, or at what beside it cannot do without
+            above = path[: path.index("network") + 1] if "network" in path else path[:-1]
+            assert found[0].path[: len(above)] == above, (path, str(found[0]))
+
+
+PARENTS = [path for path in paths(PLAIN) if path[-2:-1] == ("parents",)]
+
+
+@pytest.mark.parametrize("path", PARENTS, ids=lambda p: ".".join(map(str, p)))
+def test_a_misspelt_parent_is_one_fault_at_that_parent(path: tuple[Any, ...]) -> None:
+    plain = copy.deepcopy(PLAIN)
+    parent_of(plain, path)[path[-1]] += "q"
+    (fault,) = faults_of(plain)
+    assert fault.path == path
+    assert fault.message.startswith("no node, feature or input named")
+
+
+def test_two_faults_do_not_hide_each_other() -> None:
+    """Of pairs of misspelt keys in different sections, both are told, in the order of the file."""
+    chosen = random.Random(0)
+    for _ in range(60):
+        one, two = chosen.sample([path for path in KEYS if len(path) > 1], 2)
+        if one[0] == two[0]:
+            continue
+        plain = copy.deepcopy(PLAIN)
+        for path in (one, two):
+            parent = parent_of(plain, path)
+            renamed = {misspelt(key) if key == path[-1] else key: value for key, value in parent.items()}
+            parent.clear()
+            parent.update(renamed)
+        found = faults_of(plain)
+        assert len(found) == 2, (one, two, list(map(str, found)))
+        assert found == sorted(found, key=lambda fault: (fault.line, fault.column))
+
+
+WORDS = st.sampled_from(
+    sorted({str(part) for path in paths(PLAIN) for part in path} | {"Normal", "<x>", "{mlp}", "full"})
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | WORDS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(WORDS, inner, max_size=5),
+    max_leaves=30,
+)
+QUICK = settings(
+    max_examples=150, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+)
+
+
+@QUICK
+@given(st.dictionaries(WORDS, VALUES, max_size=6), st.integers(0, 10**6), VALUES)
+def test_whatever_is_nested_raises_nothing_but_spec_errors(plain: dict[str, Any], seed: int, value: Any) -> None:
+    holed = copy.deepcopy(PLAIN)
+    path = random.Random(seed).choice(list(paths(holed)))
+    parent_of(holed, path)[path[-1]] = value
+    for each in (plain, {**PLAIN, **plain}, holed):
+        try:
+            validate(from_mapping(each))
+        except SpecError as problem:
+            str(problem)
+
+
+@QUICK
+@given(
+    st.text(max_size=60),
+    st.integers(0, len(VALID)),
+    st.integers(0, 5),
+    st.text(" \n\t:-,[]{}&*!#|>'\"%@xy", max_size=4),
+)
+def test_whatever_is_written_raises_nothing_but_spec_errors(text: str, at: int, cut: int, put: str) -> None:
+    for each in (text, VALID[:at] + put + VALID[at + cut :]):
+        for fault in check(each):
+            assert "\n" not in str(fault).split("\n")[0]
+
+
+@QUICK
+@given(st.text(max_size=30), VALUES)
+def test_whatever_is_set_raises_nothing_but_spec_errors(text: str, value: Any) -> None:
+    flags = (text, f"{text}=1", f"train.{text}=3", f"nodes.x.shape[{text}]=3", f"nodes.z={value!r}")
+    check(VALID, flags)
+
+
+# ---- from the shell
+
+
+def shell(*words: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "COLUMNS": "40", "FORCE_COLOR": "1", "PYTHONIOENCODING": "utf-8"}
+    return subprocess.run(
+        [sys.executable, "-m", "sgc", *words], capture_output=True, text=True, check=False, env=environment
+    )
+
+
+def test_check_tells_faults_on_standard_error_and_exits_with_2(tmp_path: Path) -> None:
+    file = tmp_path / "spec.yaml"
+    file.write_text(VALID.replace("[y, z]", "[yy, z, " + ", ".join(f"w{i}" for i in range(20)) + "]"))
+    done = shell("check", str(file))
+    assert done.returncode == 2
+    assert done.stdout == ""
+    with pytest.raises(SpecError) as caught:
+        load(file)
+    assert done.stderr == f"{caught.value}\n"  # not wrapped, in no colour, and nothing beside
+    assert len(caught.value.faults) == 21
+
+
+def test_check_names_the_flag_that_is_wrong(tmp_path: Path) -> None:
+    file = tmp_path / "spec.yaml"
+    file.write_text(VALID)
+    done = shell("check", str(file), "--set", "train.epochs=abc")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "--set train.epochs=abc: train.epochs: expected an integer, got string 'abc'\n"
+
+
+def test_check_of_a_wrong_spec_never_imports_torch(tmp_path: Path) -> None:
+    file = tmp_path / "spec.yaml"
+    file.write_text(VALID.replace("Bernoulli", "Bernuolli"))
+    code = (
+        f"import sys\nfrom sgc.cli import app\nsys.argv = ['sgc', 'check', {str(file)!r}]\n"
+        "try:\n    app()\nexcept SystemExit as end:\n    assert end.code == 2\n"
+        "assert not {'torch', 'numpy'} & set(sys.modules), 'imported too much'\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

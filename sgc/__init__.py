@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 from sgc.errors import DataError, Fault, RunError, SpecError, UsageError
 
 if TYPE_CHECKING:
-    from sgc.loading import load
-    from sgc.runs import open_run as open
+    from sgc.language.loading import load
+    from sgc.running.folder import open_run as open
+    from sgc.running.training import train
     from sgc.runtime.model import compile_spec as compile
-    from sgc.training import train
 
 __version__ = "0.1.0"
 __all__ = ["DataError", "Fault", "RunError", "SpecError", "UsageError", "compile", "load", "open", "train"]
 
 _WHERE = {
-    "load": ("sgc.loading", "load"),
+    "load": ("sgc.language.loading", "load"),
     "compile": ("sgc.runtime.model", "compile_spec"),
-    "train": ("sgc.training", "train"),
-    "open": ("sgc.runs", "open_run"),
+    "train": ("sgc.running.training", "train"),
+    "open": ("sgc.running.folder", "open_run"),
 }
 
 

@@ -20,8 +20,8 @@ from sgc import __version__
 from sgc.errors import DataError, RunError, SpecError, UsageError
 
 if TYPE_CHECKING:
-    from sgc.outline import Outline
-    from sgc.spec import Spec
+    from sgc.language.outline import Outline
+    from sgc.language.spec import Spec
 
 app = typer.Typer(
     name="sgc",
@@ -110,19 +110,19 @@ def _print_faults(problem: SpecError) -> None:
 
 
 def _load(path: str, sets: list[str] | None, trust: bool = False) -> Spec:
-    from sgc.loading import load
+    from sgc.language.loading import load
 
     return load(path, sets or [], trust=trust)
 
 
 def _outline(spec: Spec) -> Outline:
-    from sgc.outline import outline
+    from sgc.language.outline import outline
 
     return outline(spec)
 
 
 def _warn(outline: Outline) -> list[str]:
-    from sgc.report import warnings
+    from sgc.showing.report import warnings
 
     found = warnings(outline)
     for warning in found:
@@ -182,11 +182,11 @@ def inspect(
     trust: Trust = False,
 ) -> None:
     """Show the model: its nodes, p and q, and the objective derived for each pattern of labels."""
-    from sgc.report import inspect_json, inspect_text
+    from sgc.showing.report import inspect_json, inspect_text
 
     outline = _outline(_load(spec, sets, trust))
     if output is not None:
-        from sgc.drawing import draw
+        from sgc.showing.drawing import draw
 
         draw(outline, output)
         print(json.dumps({"file": str(output)}) if as_json else output)
@@ -221,9 +221,9 @@ def train(
     loaded = _load(spec, sets, trust)
     beside = Path(spec).resolve().parent
     _warn(_outline(loaded))
-    from sgc.terminal import training_progress
-    from sgc.training import Interrupted, dry
-    from sgc.training import train as run_training
+    from sgc.running.training import Interrupted, dry
+    from sgc.running.training import train as run_training
+    from sgc.showing.terminal import training_progress
 
     if loaded.data is None:
         raise UsageError(f"{spec}: has no data section: add one, or train from Python on arrays")
@@ -276,10 +276,10 @@ def evaluate(
     trust: Trust = False,
 ) -> None:
     """Measure a run on held-out rows: errors from q and from the weighted posterior, ELBO, log p(x)."""
-    from sgc.evaluation import evaluate_run
-    from sgc.runs import json_text
-    from sgc.terminal import rows_progress, training_progress
-    from sgc.training import Interrupted
+    from sgc.running.evaluation import evaluate_run
+    from sgc.running.folder import json_text
+    from sgc.running.training import Interrupted
+    from sgc.showing.terminal import rows_progress, training_progress
 
     try:
         with rows_progress("evaluating") as watch, training_progress("classifier") as watcher:
@@ -298,7 +298,7 @@ def evaluate(
     if as_json:
         print(json_text(report.plain()))
         return
-    from sgc.report_evaluation import evaluation_text
+    from sgc.running.results import evaluation_text
 
     print(evaluation_text(report))
 
@@ -315,7 +315,7 @@ def predict(
     trust: Trust = False,
 ) -> None:
     """Write the posterior of each unobserved node for new rows, in the units of the data."""
-    from sgc.predicting import predict_run
+    from sgc.running.predicting import predict_run
 
     found = predict_run(run, data, output, checkpoint=checkpoint, samples=samples)
     print(json.dumps(found) if as_json else f"{found['file']}: {found['rows']} rows, {', '.join(found['nodes'])}")
@@ -340,7 +340,7 @@ def sample(
     trust: Trust = False,
 ) -> None:
     """Draw what a trained model makes: samples, a row for each category, reconstructions."""
-    from sgc.sampling import sample_run
+    from sgc.running.sampling import sample_run
 
     if analogies is not None and traverse is not None:
         raise UsageError("--analogies beside --traverse: one picture at a time")
@@ -367,7 +367,7 @@ def sample(
 
 def _value(text: str, flag: str) -> Any:  # Any: a value as a spec may hold it
     """Read the value of a flag as a spec would. Raises: UsageError."""
-    from sgc.document import parse
+    from sgc.language.document import parse
 
     try:
         document = parse(f"value: {text}", flag)
@@ -382,7 +382,7 @@ def _value(text: str, flag: str) -> Any:  # Any: a value as a spec may hold it
 @plainly
 def schema() -> None:
     """Print the JSON Schema of specs, for editors."""
-    from sgc.schema import json_schema
+    from sgc.showing.schema import json_schema
 
     print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
 
@@ -397,7 +397,7 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
 ) -> None:
     """Write a commented starting spec."""
-    from sgc.starting import starting_spec
+    from sgc.showing.starting import starting_spec
 
     path = Path(name if name.endswith((".yaml", ".yml")) else f"{name}.yaml")
     if path.exists() and not force:

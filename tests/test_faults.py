@@ -21,10 +21,10 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sgc.document import MAX_BYTES, MAX_NODES, from_mapping, parse
 from sgc.errors import Fault, SpecError
-from sgc.loading import load, validate
-from sgc.overriding import override
+from sgc.language.document import MAX_BYTES, MAX_NODES, from_mapping, parse
+from sgc.language.loading import load, validate
+from sgc.language.overriding import override
 
 VALID = """\
 version: 1

@@ -389,8 +389,8 @@ def test_closed_divergences_are_the_expectations_of_linear_algebra() -> None:
 def test_iwae_estimates_the_evidence_without_bias(structure: Raw, observed: list[str]) -> None:
     """E exp L̂_9 = p(c) at α = 0: 40 means of 500 rows at 20 samples.
 
-    And 200 000 samples are within 6 standard errors of log p(c), which are below 0.05 nats: 2e-9 false alarms. Every q is
-    wider than its prior, so that the weights have a variance.
+    And 200 000 samples are within 6 standard errors of log p(c), which are below 0.05 nats: 2e-9 false alarms. Every q
+    is wider than its prior, so that the weights have a variance.
     """
     spec = with_objective(structure, bound="iwae", alpha=0)
     for name, node in structure["nodes"].items():

@@ -16,8 +16,8 @@ from torch import Tensor
 
 import sgc
 from sgc.data.dataset import Rows
-from sgc.measure import evaluate
-from sgc.outline import outline
+from sgc.language.outline import outline
+from sgc.running.measure import evaluate
 from sgc.runtime.batch import prepare
 from sgc.runtime.model import Model
 from sgc.runtime.streams import TensorRows
@@ -320,9 +320,9 @@ def test_log_p_of_an_enumerated_model_is_exact_and_not_below_the_elbo(seed: int)
     rows = random.Random(seed).choices(truth.joints, k=7)
     found = measured(model, truth, rows, 3)
     wanted = np.mean([truth.given({name: each[name] for name in full})[1] if full else 0.0 for each in rows])
-    assert found.log_evidence == pytest.approx(wanted, abs=1e-9)
-    assert found.elbo <= wanted + 1e-9
-    assert (found.samples, found.effective_samples) == (3, pytest.approx(3))  # nothing is drawn: all weigh alike
+    assert found.bounds.log_evidence == pytest.approx(wanted, abs=1e-9)
+    assert found.bounds.elbo <= wanted + 1e-9
+    assert (found.samples, found.bounds.effective_samples) == (3, pytest.approx(3))  # nothing is drawn: all weigh alike
 
 
 def test_log_p_of_draws_comes_from_below_and_up_to_the_truth() -> None:

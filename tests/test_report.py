@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from sgc.document import parse
-from sgc.loading import load
-from sgc.outline import Outline, outline
-from sgc.report import fold, inspect_json, inspect_text, product, warnings
+from sgc.language.document import parse
+from sgc.language.loading import load
+from sgc.language.outline import Outline, outline
+from sgc.showing.report import fold, inspect_json, inspect_text, product, warnings
 
 M2 = """
 version: 1
@@ -318,13 +318,13 @@ def test_p_goes_from_children_to_parents_and_q_the_other_way() -> None:
 
 def test_none_of_the_shell_s_quick_answers_imports_torch() -> None:
     code = (
-        "import sys; from sgc.loading import load; from sgc.outline import outline\n"
-        "from sgc.report import inspect_json, inspect_text\n"
-        "import sgc.drawing, sgc.schema, sgc.starting\n"
-        "from sgc.document import parse; model = outline(load(parse(sgc.starting.starting_spec('m')).data))\n"
+        "import sys; from sgc.language.loading import load; from sgc.language.outline import outline\n"
+        "from sgc.showing.report import inspect_json, inspect_text\n"
+        "import sgc.showing.drawing, sgc.showing.schema, sgc.showing.starting\n"
+        "from sgc.language.document import parse; model = outline(load(parse(sgc.showing.starting.starting_spec('m')).data))\n"
         "inspect_text(model, width=80, color=True); inspect_json(model); sgc.schema.json_schema()\n"
         "print([m for m in ('torch', 'matplotlib', 'numpy', 'sklearn') if m in sys.modules])\n"
-        "sgc.drawing.dot_text(model); print('torch' in sys.modules)"
+        "sgc.showing.drawing.dot_text(model); print('torch' in sys.modules)"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.split("\n")[:2] == ["[]", "False"]

@@ -11,17 +11,17 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from sgc.document import parse
 from sgc.errors import SpecError
 from sgc.kinds.estimators import ESTIMATORS
 from sgc.kinds.families import FAMILIES
 from sgc.kinds.layers import ACTIVATIONS, LAYERS
 from sgc.kinds.sources import SOURCES
 from sgc.kinds.transforms import TRANSFORMS
-from sgc.loading import load
-from sgc.schema import json_schema
-from sgc.spec import Spec
-from sgc.starting import starting_spec
+from sgc.language.document import parse
+from sgc.language.loading import load
+from sgc.language.spec import Spec
+from sgc.showing.schema import json_schema
+from sgc.showing.starting import starting_spec
 
 SPECS = sorted((Path(__file__).parent.parent / "specs").glob("*.yaml"))
 SCHEMA = json_schema()

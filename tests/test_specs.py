@@ -9,8 +9,8 @@ import torch
 import yaml
 
 import sgc
-from sgc.loading import load
-from sgc.outline import outline
+from sgc.language.loading import load
+from sgc.language.outline import outline
 
 SPECS = sorted((Path(__file__).resolve().parent.parent / "specs").glob("*.yaml"))
 

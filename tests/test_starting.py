@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sgc.document import parse
 from sgc.errors import DataError, UsageError
-from sgc.loading import load
-from sgc.starting import starting_spec
+from sgc.language.document import parse
+from sgc.language.loading import load
+from sgc.showing.starting import starting_spec
 
 HEART = """patient id,age,rest bp,chol,no,sex,disease
 1,30,120.5,,1,f,ill

@@ -27,11 +27,11 @@ from torch import Tensor
 import sgc
 from sgc.errors import DataError, RunError, UsageError
 from sgc.kinds.families import Family
-from sgc.outline import outline
-from sgc.runs import RunFolder, spec_yaml
+from sgc.language.outline import outline
+from sgc.running.folder import RunFolder, spec_yaml
+from sgc.running.training import Interrupted, dry, train
 from sgc.runtime.data import open_data
 from sgc.runtime.model import Model
-from sgc.training import Interrupted, dry, train
 
 Raw = dict[str, Any]  # Any: a spec as plain data
 

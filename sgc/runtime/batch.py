@@ -12,12 +12,12 @@ from torch.nn import functional
 
 from sgc.errors import suggest
 from sgc.kinds.layers import shape_text
-from sgc.outline import InputOutline, Outline, Variable
+from sgc.language.outline import InputOutline, Outline, Variable
 
 
 @dataclass(frozen=True)
 class PatternRows:
-    """The rows of a batch that carry the same labels: how many, where they stand in it, and their values, [B, *event]."""
+    """The rows of a batch that carry the same labels: how many, where they stand in it, their values [B, *event]."""
 
     observed: frozenset[str]
     size: int
@@ -26,13 +26,12 @@ class PatternRows:
 
 
 def prepare(
-    outline: Outline, batch: Mapping[str, Any], like: Tensor, *, partial_only: Sequence[str] | None = None
+    outline: Outline, batch: Mapping[str, Any], like: Tensor
 ) -> tuple[list[PatternRows], int]:  # Any: whatever torch.as_tensor takes
     """Check a batch and part it by observation pattern; give the parts and how many rows there are.
 
-    batch: by node or input, [B, *event], or [B] integer categories. Missing in a row: NaN, or −1 for integer categories;
-    a partial node that is absent is unlabelled. like: a tensor of the type and device that is computed in.
-    partial_only: the partial nodes whose labels may be used; None: all.
+    batch: by node or input, [B, *event], or [B] integer categories. Missing in a row: NaN, or −1 for integer
+    categories; a partial node that is absent is unlabelled. like: a tensor of the type and device computed in.
 
     Raises: ValueError or KeyError, naming the node, what came and what was wanted.
     """
@@ -64,8 +63,7 @@ def prepare(
         if required and bool(missing[name].any()):
             row = int(missing[name].nonzero()[0])
             raise ValueError(f"'{name}' is missing in row {row}, it must be there in every row")
-    allowed = outline.graphs.partial if partial_only is None else tuple(partial_only)
-    partial = [name for name in outline.graphs.partial if name in values and name in allowed]
+    partial = [name for name in outline.graphs.partial if name in values]
     fixed = {n: v for n, v in values.items() if n not in outline.graphs.partial}
     return _part(partial, values, fixed, missing, size), size
 
@@ -95,7 +93,7 @@ def _part(
 
 
 def row_values(name: str, owner: Variable | InputOutline, given: Any, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Turn one entry of a batch into [B, *event] and a mask [B] of missing rows. Any: whatever torch.as_tensor takes."""
+    """Turn one entry of a batch into [B, *event] and a mask [B] of missing rows. Any: what torch.as_tensor takes."""
     value = torch.as_tensor(given)
     event = owner.event if isinstance(owner, Variable) else owner.shape
     count = owner.categories

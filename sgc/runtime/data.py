@@ -8,7 +8,7 @@ from typing import Any
 from sgc.data.dataset import DataSet, open_dataset
 from sgc.data.encoder import Encoder
 from sgc.data.variables import Variable
-from sgc.outline import Outline
+from sgc.language.outline import Outline
 
 
 def data_variables(outline: Outline) -> dict[str, Variable]:

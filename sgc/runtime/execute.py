@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from sgc.derivation.plan import Plan
 from sgc.kinds.estimators import Estimator, GumbelSoftmax
 from sgc.kinds.schedules import value_at
-from sgc.outline import Outline
-from sgc.plan import Plan
+from sgc.language.outline import Outline
 from sgc.runtime.layout import Eliminated, Layout, Pair, eliminate
 from sgc.runtime.modules import DensityModule, FeatureModule
 

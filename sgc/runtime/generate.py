@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sgc.errors import suggest
-from sgc.outline import InputOutline, Variable
+from sgc.language.outline import InputOutline, Variable
 from sgc.runtime.batch import row_values
 from sgc.runtime.execute import Group
 from sgc.runtime.layout import Layout

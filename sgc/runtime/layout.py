@@ -100,7 +100,7 @@ def _add(parts: Sequence[Tensor | None]) -> Tensor | None:
 
 @dataclass(frozen=True)
 class Eliminated:
-    """What a sweep gives: log Σ m w and the weighted mean of the values, each [B]; and what was summed out, in order."""
+    """What a sweep gives: log Σ m w and the weighted mean of the values, each [B]; and what was summed out."""
 
     log: Tensor
     value: Tensor

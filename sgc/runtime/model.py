@@ -12,15 +12,16 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from sgc.derive import derive
+from sgc.derivation.derive import derive
+from sgc.derivation.graph import Role
+from sgc.derivation.plan import Plan
 from sgc.errors import suggest
-from sgc.graph import Role
 from sgc.kinds.estimators import ENUMERABLE_BY_DEFAULT, Enumerate
 from sgc.kinds.objectives import OverRate
 from sgc.kinds.schedules import value_at
-from sgc.loading import load
-from sgc.outline import Outline, outline
-from sgc.plan import Plan
+from sgc.language.loading import load
+from sgc.language.outline import Outline, outline
+from sgc.language.spec import Spec
 from sgc.runtime import generate as ancestral
 from sgc.runtime import single
 from sgc.runtime.batch import PatternRows, prepare
@@ -28,7 +29,6 @@ from sgc.runtime.execute import Group, Machine, Settings, Sums, run
 from sgc.runtime.layout import Layout, drawing_from
 from sgc.runtime.modules import DensityModule, FeatureModule, Trunk
 from sgc.runtime.posterior import NodePosterior, Posterior
-from sgc.spec import Spec
 
 
 class Outcome:

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from sgc.kinds.layers import Shape
 from sgc.kinds.networks import Stack
-from sgc.outline import Constant, Density, FeatureOutline, Variable
+from sgc.language.outline import Constant, Density, FeatureOutline, Variable
 
 Group = Sequence[Tensor]  # the values of a network's parents for one group of rows, each [*leading, *shape]
 

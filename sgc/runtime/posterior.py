@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sgc.outline import Outline
+from sgc.language.outline import Outline
 from sgc.runtime.execute import Sums
 from sgc.runtime.layout import Eliminated, Layout, Pair, eliminate
 
@@ -121,7 +121,7 @@ class Posterior:
         return self.group.values[node].shape[self.layout.axes[node]]
 
     def choose(self) -> dict[str, Tensor]:
-        """Draw, for each sample and row, one value of every enumerated node: indices [S, B], backwards through the sums."""
+        """Draw for each sample and row a value of every enumerated node: indices [S, B], backwards through the sums."""
         size = (self.layout.samples, self.layout.rows)
         chosen: dict[str, Tensor] = {}
         for node, log in reversed(self.swept.steps):
@@ -131,7 +131,7 @@ class Posterior:
         return chosen
 
     def pick(self, value: Tensor, chosen: Mapping[str, Tensor], keep: int | None = None) -> Tensor:
-        """Take the chosen combination of each sample and row: [*leading, *event] -> [S, B, *event], `keep` moved first."""
+        """Take the combination of each sample and row: [*leading, *event] -> [S, B, *event], a kept axis after B."""
         rank, size = self.layout.rank, (self.layout.samples, self.layout.rows)
         device = value.device
         index: list[Tensor | slice] = []

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sgc.data.dataset import Rows
-from sgc.outline import Outline
+from sgc.language.outline import Outline
 from sgc.runtime.batch import PatternRows
 
 UNLABELLED, LABELLED, NOISE, VALIDATION, BINARIZE = 1, 2, 3, 4, 5  # what a seed is for

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from sgc.errors import DataError, UsageError, suggest
-from sgc.evaluation import run_data
-from sgc.outline import Variable
-from sgc.predicting import check_ending
-from sgc.runs import RunFolder, npz_bytes, open_run, write_whole
+from sgc.language.outline import Variable
+from sgc.running.evaluation import run_data
+from sgc.running.folder import RunFolder, npz_bytes, open_run, write_whole
+from sgc.running.predicting import check_ending
 from sgc.runtime.layout import reseed
 from sgc.runtime.model import Model
 from sgc.runtime.streams import VALIDATION, TensorRows, seed_for

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from re import fullmatch
 from typing import get_args
 
-from sgc.findings import Findings
-from sgc.graph import Supervision
-from sgc.spec import NAME
+from sgc.derivation.graph import Supervision
+from sgc.language.findings import Findings
+from sgc.language.spec import NAME
 
 SECTIONS = ("inputs", "features", "nodes")
 

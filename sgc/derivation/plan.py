@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from sgc.graph import Role
+from sgc.derivation.graph import Role
 from sgc.kinds.objectives import EQUATIONS, Bound
 
 SAMPLES = "S"  # the dimension of samples, beside the enumerated ones, which bear their nodes' names

@@ -9,13 +9,13 @@ from typing import Any
 
 from sgc.data.dataset import DataSet
 from sgc.errors import UsageError
-from sgc.loading import load
-from sgc.measure import Error, Evaluation, evaluate
-from sgc.runs import RunFolder, open_run
+from sgc.language.loading import load
+from sgc.running.folder import RunFolder, open_run
+from sgc.running.measure import Error, Evaluation, evaluate
+from sgc.running.training import Silent, Watcher, train
 from sgc.runtime.data import open_data
 from sgc.runtime.model import Model
 from sgc.runtime.streams import TensorRows
-from sgc.training import Silent, Watcher, train
 
 SPLITS = ("test", "validation")
 
@@ -36,10 +36,7 @@ class Report:
         found = {"run": self.run, "checkpoint": self.checkpoint, "split": self.split, "labels": self.labels}
         found |= self.evaluation.plain()
         if self.classifier is not None:
-            found["classifier"] = {
-                name: {each.measure: each.value, "standard_error": each.standard_error, "rows": each.rows, **each.more}
-                for name, each in self.classifier.items()
-            }
+            found["classifier"] = {name: each.plain() for name, each in self.classifier.items()}
         return found
 
 

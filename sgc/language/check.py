@@ -5,13 +5,13 @@ Every fault is found in one go. A piece already known to be wrong gives no secon
 
 from __future__ import annotations
 
-from sgc.check_data import check_data
-from sgc.check_graphs import check_graphs
-from sgc.check_names import Names, check_categories, check_names, check_statuses
-from sgc.check_shapes import check_shapes
 from sgc.errors import suggest
-from sgc.findings import Findings
-from sgc.spec import Spec
+from sgc.language.check_data import check_data
+from sgc.language.check_graphs import check_graphs
+from sgc.language.check_names import Names, check_categories, check_names, check_statuses
+from sgc.language.check_shapes import check_shapes
+from sgc.language.findings import Findings
+from sgc.language.spec import Spec
 
 ADAMS = ("Adam", "AdamW", "NAdam", "RAdam", "Adamax")
 

@@ -12,13 +12,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from sgc.check import check
-from sgc.document import Document, Plain, describe, from_mapping, read
 from sgc.errors import Path, SpecError
-from sgc.findings import Findings
-from sgc.grammar import report
-from sgc.overriding import override
-from sgc.spec import Spec
+from sgc.language.check import check
+from sgc.language.document import Document, Plain, describe, from_mapping, read
+from sgc.language.findings import Findings
+from sgc.language.grammar import report
+from sgc.language.overriding import override
+from sgc.language.spec import Spec
 
 # for required keys that are missing or wrong, which must not keep the rest from being looked at
 STAND_INS: dict[Path, Plain] = {("version",): 1, ("nodes",): {}, ("nodes", "*", "supervision"): "none"}
@@ -36,7 +36,8 @@ def load(
     """
     document = from_mapping(path) if isinstance(path, Mapping) else read(path)
     override(document, list(overrides))
-    return validate(document)
+    spec = validate(document)
+    return spec if isinstance(path, Mapping) else spec.read_from(FilePath(path))
 
 
 def validate(document: Document) -> Spec:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from sgc.document import Document, Plain, describe, parse
 from sgc.errors import Fault, Path, SpecError, path_text, suggest
+from sgc.language.document import Document, Plain, describe, parse
 
 _ASSIGNMENT = re.compile(r"^\s*([A-Za-z_][^=]*?)\s*=(.*)$", re.DOTALL)
 _STEP = re.compile(r"\.|\[|\]\.?")

@@ -11,7 +11,7 @@ from typing import Any
 from sgc.errors import OutlineFault, suggest
 from sgc.kinds.families import Family
 from sgc.kinds.layers import Shape, shape_text
-from sgc.spec import LearnedConstant
+from sgc.language.spec import LearnedConstant
 
 POSITIVE = ("positive", "positive_vector", "positive_definite", "lower_cholesky")  # a number is a multiple of I
 UNIT = ("unit_interval", "half_open_unit_interval", "simplex")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sgc.check_names import Names
 from sgc.errors import nearest, suggest
-from sgc.findings import Findings
+from sgc.language.check_names import Names
+from sgc.language.findings import Findings
 
 
 def check_data(findings: Findings, names: Names) -> None:

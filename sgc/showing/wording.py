@@ -9,7 +9,7 @@ from sgc.kinds.base import Piece
 from sgc.kinds.layers import shape_text
 from sgc.kinds.objectives import EQUATIONS, OverRate
 from sgc.kinds.schedules import Schedule
-from sgc.outline import Constant, Outline, Variable
+from sgc.language.outline import Constant, Outline, Variable
 
 
 def family_words(variable: Variable) -> str:

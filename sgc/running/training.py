@@ -24,17 +24,17 @@ from torch import Tensor
 from sgc.data.dataset import DataSet
 from sgc.errors import RunError, UsageError
 from sgc.kinds.schedules import value_at
-from sgc.loading import load
-from sgc.measure import blame, validate
-from sgc.outline import Outline, outline
-from sgc.runs import RunFolder, open_run, own_state
+from sgc.language.loading import load
+from sgc.language.outline import Outline, outline
+from sgc.language.spec import Optimizer, Spec
+from sgc.running.folder import RunFolder, open_run, own_state
+from sgc.running.measure import blame, validate
 from sgc.runtime.batch import PatternRows
 from sgc.runtime.data import open_data
 from sgc.runtime.execute import Sums
 from sgc.runtime.layout import reseed
 from sgc.runtime.model import Model
 from sgc.runtime.streams import NOISE, Rates, Streams, TensorRows, batch_sizes, seed_for
-from sgc.spec import Optimizer, Spec
 
 UNTOUCHED = "the last checkpoint is untouched"
 
@@ -77,7 +77,7 @@ class Run:
 
 
 def train(
-    spec: Spec,
+    spec: Spec | str | Path | Mapping[str, Any],  # Any: plain data
     data: Any = None,  # Any: a mapping to arrays, or a data frame
     *,
     output: str | Path | None = None,
@@ -89,27 +89,30 @@ def train(
 ) -> Run:
     """Train a model and keep the run in a folder.
 
-    data: arrays by node, or a data frame, in place of the spec's own. output: the run folder, `runs/NAME` if None.
-    resume: go on where the run in the folder stopped. force: start over in a folder that holds a run. beside: where
-    files that the spec names are looked for. debug: validate the arguments of every distribution.
+    spec: loaded, or what `sgc.load` takes. data: arrays by node, or a data frame, in place of the spec's own. output:
+    the run folder, `runs/NAME` if None. resume: go on where the run in the folder stopped. force: start over in a
+    folder that holds a run. beside: where files that the spec names are looked for, the spec's own folder if None.
+    debug: validate the arguments of every distribution.
 
-    Raises: DataError, UsageError, RunError (a term that is not finite), Interrupted (stopped, with its checkpoint).
+    Raises: SpecError, DataError, UsageError, RunError (a term that is not finite), Interrupted (stopped, with its
+    checkpoint).
     """
+    spec = spec if isinstance(spec, Spec) else load(spec)
+    place = Path(beside).resolve() if beside is not None else spec.folder
     folder = RunFolder(Path(output) if output is not None else Path("runs") / spec.name)
     state = _claim(folder, spec, resume=resume, force=force)
     if state is not None and folder.spec_path.exists():
         spec = load(folder.spec_path)  # the same, but its nodes may stand in another order, and weights go by order
     made = outline(spec)
-    dataset = open_data(made, Path(beside) if beside is not None else Path.cwd(), data)
+    dataset = open_data(made, place, data)
     trainer = Trainer(made, dataset, folder, watcher or Silent(), debug=debug)
     if state is None:
-        place = str(Path(beside).resolve()) if beside is not None else str(Path.cwd())
         info: dict[str, Any] = {  # Any: what JSON can say
             "seed": spec.train.seed,
             "gamma": trainer.rates.gamma,
             "rate": trainer.rates.rate,
             "alpha": trainer.model.settings().alpha,
-            "beside": place,
+            "beside": str(place),
             "data": "arrays" if data is not None else "spec",
             "rows": dict(zip(("unlabelled", "labelled"), trainer.streams.counts, strict=True)),
         }

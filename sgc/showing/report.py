@@ -9,13 +9,13 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sgc.derive import derive
-from sgc.graph import Graphs, Role
+from sgc.derivation.derive import derive
+from sgc.derivation.graph import Graphs, Role
+from sgc.derivation.plan import Factor, Plan, symbol
 from sgc.kinds.base import Piece
 from sgc.kinds.layers import shape_text
-from sgc.outline import Density, Outline, Variable
-from sgc.plan import Factor, Plan, symbol
-from sgc.wording import (
+from sgc.language.outline import Density, Outline, Variable
+from sgc.showing.wording import (
     constant_words,
     estimator_words,
     event_words,
@@ -162,7 +162,7 @@ def _joint(letter: str, names: list[str], given: list[str], *, latex: bool) -> s
 
 
 def _factor_order(graphs: Graphs, role: Role) -> list[str]:
-    """Order the variables topologically, ties as in the file: q from parents to children, p the other way round."""
+    """Order the variables topologically, ties by name: q from parents to children, p the other way round."""
     if role == "recognition":
         return [name for name in graphs.order(role) if name in graphs.nodes]
     children = {name: graphs.children(name, role) for name in graphs.nodes}

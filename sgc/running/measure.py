@@ -78,6 +78,11 @@ class Error:
     standard_error: float
     more: dict[str, float] = field(default_factory=dict)
 
+    def plain(self) -> dict[str, Any]:  # Any: what JSON can say
+        """Give it as plain data."""
+        spread = known(self.standard_error)
+        return {self.measure: self.value, "standard_error": spread, "rows": self.rows, **self.more}
+
 
 def score(model: Model, name: str, predicted: Tensor, rows: TensorRows, measure: str) -> Error | None:
     """Score predictions [N, *event] against the labels that rows carry; None where none does.
@@ -118,6 +123,31 @@ def _distances(kind: str, guess: Tensor, truth: Tensor, categories: int | None) 
     return ((flat - wanted).abs() if kind == "mae" else (flat - wanted) ** 2).mean(1), {}
 
 
+def known(number: float) -> float | None:
+    """Give a number as JSON can hold it: what is not known is null."""
+    return None if math.isnan(number) else number
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Means over rows in nats, with their standard errors (NaN of one row), and the effective samples of p/r."""
+
+    elbo: float
+    elbo_error: float
+    log_evidence: float
+    log_evidence_error: float
+    effective_samples: float
+
+    @classmethod
+    def of(cls, elbo: Tensor, evidence: Tensor, effective: Tensor) -> Bounds:
+        """Average what was found for each row, [N]."""
+        return cls(*_mean(elbo), *_mean(evidence), float(effective.mean()))
+
+
+def _mean(rows: Tensor) -> tuple[float, float]:
+    return float(rows.mean()), float(rows.std()) / math.sqrt(len(rows)) if len(rows) > 1 else math.nan
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """What a model is worth on a split: errors by node from q and from the weighted posterior, bound, log p(x)."""
@@ -126,32 +156,27 @@ class Evaluation:
     samples: int
     from_q: dict[str, Error]
     from_posterior: dict[str, Error]
-    elbo: float
-    elbo_error: float
-    log_evidence: float
-    log_evidence_error: float
-    effective_samples: float
+    bounds: Bounds | None  # None: a classifier alone has no generative model to measure
 
     def plain(self) -> dict[str, Any]:  # Any: what JSON can say
         """Give it as plain data."""
 
-        def errors(found: Mapping[str, Error]) -> dict[str, Any]:  # Any: what JSON can say
-            return {
-                name: {each.measure: each.value, "standard_error": each.standard_error, "rows": each.rows, **each.more}
-                for name, each in found.items()
-            }
-
         return {
             "rows": self.rows,
             "samples": self.samples,
-            "q": errors(self.from_q),
-            "posterior": errors(self.from_posterior),
-            "elbo": self.elbo,
-            "elbo_standard_error": self.elbo_error,
-            "log_p": self.log_evidence,
-            "log_p_standard_error": self.log_evidence_error,
-            "effective_samples": self.effective_samples,
-        }
+            "q": {name: each.plain() for name, each in self.from_q.items()},
+            "posterior": {name: each.plain() for name, each in self.from_posterior.items()},
+        } | (
+            {}
+            if self.bounds is None
+            else {
+                "elbo": self.bounds.elbo,
+                "elbo_standard_error": known(self.bounds.elbo_error),
+                "log_p": self.bounds.log_evidence,
+                "log_p_standard_error": known(self.bounds.log_evidence_error),
+                "effective_samples": self.bounds.effective_samples,
+            }
+        )
 
 
 @torch.no_grad()
@@ -172,10 +197,16 @@ def evaluate(
     evidence: list[Tensor] = []
     effective: list[Tensor] = []
     size = chunk_rows(model, samples)
+    alone = model.spec.objective.bound == "supervised"
     with torch.random.fork_rng():
         reseed(seed_for(seed, VALIDATION, 1), model.like.device)
         for index in rows.chunks(size):
             part: PatternRows = rows.part(index, frozenset())
+            if alone:
+                (sums,) = model.sums([part], exact=True, bound="elbo", samples=samples)
+                for name in rows.partial:
+                    direct.setdefault(name, []).append(Posterior(sums, model.outline).mean(name, weighted=False))
+                continue
             (bound,) = model.sums([part], exact=True, bound="elbo", samples=1)
             elbo.append(bound.bound())
             if bool(torch.isnan(elbo[-1]).any()):
@@ -194,17 +225,12 @@ def evaluate(
         scored = {n: score(model, n, torch.cat(list(f)), rows, metrics.get(n, "")) for n, f in found.items()}
         return {name: each for name, each in scored.items() if each is not None}
 
-    bounds, logs = torch.cat(elbo), torch.cat(evidence)
     return Evaluation(
         rows=rows.count,
         samples=samples,
         from_q=errors(direct),
         from_posterior=errors(weighted),
-        elbo=float(bounds.mean()),
-        elbo_error=float(bounds.std()) / math.sqrt(len(bounds)) if len(bounds) > 1 else math.nan,
-        log_evidence=float(logs.mean()),
-        log_evidence_error=float(logs.std()) / math.sqrt(len(logs)) if len(logs) > 1 else math.nan,
-        effective_samples=float(torch.cat(effective).mean()),
+        bounds=None if alone else Bounds.of(torch.cat(elbo), torch.cat(evidence), torch.cat(effective)),
     )
 
 

@@ -48,9 +48,12 @@ class Graphs:
     def variables(self, names: Iterable[str]) -> frozenset[str]:
         """See through features: the random variables that a list of parents reads."""
         found: set[str] = set()
-        for name in names:
-            if name in self.features:
-                found |= self.variables(self.features[name])
+        front, seen = list(names), set()
+        while front:
+            name = front.pop()
+            if name in self.features and name not in seen:
+                seen.add(name)
+                front += self.features[name]
             elif name in self.nodes:
                 found.add(name)
         return frozenset(found)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from sgc.evaluation import Report
-from sgc.measure import Error
+from sgc.running.evaluation import Report
+from sgc.running.measure import Error
 
 UNITS = {"error": "%", "angle": "°"}
 
@@ -22,16 +22,19 @@ def evaluation_text(report: Report) -> str:
     rows: list[tuple[str, str]] = []
     for name in found.from_q:
         rows.append((f"{_measure(found.from_q[name])} of {name}, q directly", error_text(found.from_q[name])))
-        posterior = found.from_posterior[name]
-        rows.append((f"{_measure(posterior)} of {name}, weighted posterior", error_text(posterior)))
+        if name in found.from_posterior:
+            posterior = found.from_posterior[name]
+            rows.append((f"{_measure(posterior)} of {name}, weighted posterior", error_text(posterior)))
         if report.classifier is not None and name in report.classifier:
             alone = report.classifier[name]
             rows.append((f"{_measure(alone)} of {name}, classifier alone", error_text(alone)))
-    rows.append(("ELBO (Eq. 8, no labels)", f"{found.elbo:.3f} ± {found.elbo_error:.3f} nats"))
-    evidence = f"{found.log_evidence:.3f} ± {found.log_evidence_error:.3f} nats ({found.samples} samples)"
-    rows.append(("log p(x), importance-sampled", evidence))
-    rows.append(("effective samples", f"{found.effective_samples:.1f} of {found.samples}"))
-    width = max(len(label) for label, _ in rows) + 2
+    if found.bounds is not None:
+        bounds = found.bounds
+        rows.append(("ELBO (Eq. 8, no labels)", f"{bounds.elbo:.3f} ± {bounds.elbo_error:.3f} nats"))
+        evidence = f"{bounds.log_evidence:.3f} ± {bounds.log_evidence_error:.3f} nats ({found.samples} samples)"
+        rows.append(("log p(x), importance-sampled", evidence))
+        rows.append(("effective samples", f"{bounds.effective_samples:.1f} of {found.samples}"))
+    width = max((len(label) for label, _ in rows), default=0) + 2
     return "\n".join([*lines, *(f"  {label:<{width}}{text}" for label, text in rows)])
 
 

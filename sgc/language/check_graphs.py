@@ -9,10 +9,10 @@ import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sgc.check_names import Names
+from sgc.derivation.graph import Role, descendants, find_cycles
 from sgc.errors import Path, suggest
-from sgc.findings import Findings
-from sgc.graph import Role, descendants, find_cycles
+from sgc.language.check_names import Names
+from sgc.language.findings import Findings
 
 ROLES: tuple[Role, Role] = ("generative", "recognition")
 

@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from sgc.graph import Graphs, Role
+from sgc.derivation.graph import Graphs, Role
 
 Points: TypeAlias = NDArray[np.float64]
 Form = Literal["ellipse", "box"]

@@ -34,9 +34,9 @@ from torch import Tensor
 import sgc
 from sgc.data.encoder import Encoder
 from sgc.errors import UsageError
-from sgc.loading import load
+from sgc.language.loading import load
+from sgc.language.spec import Spec
 from sgc.runtime.model import Model, compile_spec
-from sgc.spec import Spec
 
 Plain = Any  # what JSON can say
 

@@ -9,10 +9,10 @@ from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from sgc.document import Plain, describe
 from sgc.errors import Path, nearest, suggest
-from sgc.findings import Findings
-from sgc.spec import Spec
+from sgc.language.document import Plain, describe
+from sgc.language.findings import Findings
+from sgc.language.spec import Spec
 
 TYPES = {
     "int_type": "an integer",

@@ -10,11 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sgc.constants import Constant as Constant
-from sgc.constants import check_name, fix
-from sgc.document import describe
+from sgc.derivation.graph import GraphNode, Graphs, Role, Supervision
+from sgc.derivation.plan import ObjectiveWords
 from sgc.errors import OutlineFault, suggest
-from sgc.graph import GraphNode, Graphs, Role, Supervision
 from sgc.kinds import estimators
 from sgc.kinds.estimators import Estimator
 from sgc.kinds.families import FAMILIES, Family
@@ -22,8 +20,10 @@ from sgc.kinds.family_table import Option
 from sgc.kinds.layers import Shape, ShapeFault, shape_text
 from sgc.kinds.networks import Entry, Stack, stack
 from sgc.kinds.objectives import Objective
-from sgc.plan import ObjectiveWords
-from sgc.spec import Generative, Node, Recognition, Spec
+from sgc.language.constants import Constant as Constant
+from sgc.language.constants import check_name, fix
+from sgc.language.document import describe
+from sgc.language.spec import Generative, Node, Recognition, Spec
 
 
 @dataclass(frozen=True)

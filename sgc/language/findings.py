@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sgc.document import Document, Plain
 from sgc.errors import Fault, Path
+from sgc.language.document import Document, Plain
 
 
 class Findings:

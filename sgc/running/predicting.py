@@ -14,8 +14,8 @@ import torch
 from sgc.data.encoder import Encoder
 from sgc.data.prediction import read_rows
 from sgc.errors import UsageError
-from sgc.measure import chunk_rows
-from sgc.runs import RunFolder, json_text, npz_bytes, open_run, write_whole
+from sgc.running.folder import RunFolder, json_text, npz_bytes, open_run, write_whole
+from sgc.running.measure import chunk_rows
 from sgc.runtime.data import data_variables
 from sgc.runtime.layout import reseed
 from sgc.runtime.model import Model

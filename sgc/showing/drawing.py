@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sgc.derivation.graph import Role, Supervision
 from sgc.errors import UsageError
-from sgc.graph import Role, Supervision
-from sgc.outline import Outline
-from sgc.report import fold, inspect_text, product
+from sgc.language.outline import Outline
+from sgc.showing.report import fold, inspect_text, product
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from sgc.placing import Layout, Points, Spot
+    from sgc.showing.placing import Layout, Points, Spot
 
 ENDINGS = (".svg", ".png", ".pdf", ".dot", ".html")
 ROLES: tuple[Role, Role] = ("generative", "recognition")
@@ -90,7 +90,7 @@ class _Panel:
 def _figure(outline: Outline) -> Figure:
     from matplotlib.figure import Figure
 
-    from sgc.placing import place
+    from sgc.showing.placing import place
 
     layout = place(outline.graphs)
     width = max(layout.width, NARROWEST)
@@ -133,7 +133,7 @@ def _draw_edge(axes: Axes, panel: _Panel, edge: tuple[str, str], run: Points) ->
     from matplotlib.patches import PathPatch, Polygon
     from matplotlib.path import Path as Outline_
 
-    from sgc.placing import ARROW
+    from sgc.showing.placing import ARROW
 
     run = run + np.array([panel.x, panel.y])
     tip = run[-1]
@@ -152,7 +152,7 @@ def _draw_edge(axes: Axes, panel: _Panel, edge: tuple[str, str], run: Points) ->
 
 
 def _draw_node(axes: Axes, panel: _Panel, outline: Outline, layout: Layout, spot: Spot) -> None:
-    from sgc.placing import FONT, LINE
+    from sgc.showing.placing import FONT, LINE
 
     x, y = spot.x + panel.x, spot.y + panel.y
     idle = spot.name not in outline.variables and not any(spot.name in edge for edge in layout.edges[panel.role])
@@ -243,7 +243,7 @@ def _draw_legend(axes: Axes, entries: list[tuple[str, Supervision, str]], middle
 
 def dot_text(outline: Outline) -> str:
     """Write both graphs as DOT, a cluster each, with the places of our own layout: `dot` or `neato -n2` draws it."""
-    from sgc.placing import place
+    from sgc.showing.placing import place
 
     layout = place(outline.graphs)
     lines = [f"digraph {_quoted(outline.spec.name)} {{", "  node [fontname=Helvetica, fontsize=11, fixedsize=false];"]

@@ -11,7 +11,7 @@ from sgc.kinds.base import Named
 from sgc.kinds.families import FAMILIES
 from sgc.kinds.family_table import Option
 from sgc.kinds.layers import Layer
-from sgc.spec import NAME, DistributionChoice, Spec
+from sgc.language.spec import NAME, DistributionChoice, Spec
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from sgc.kinds.base import EMPTY, Many, Maybe, Piece, tagged
@@ -184,8 +186,17 @@ def _integer(value: Any) -> Any:  # Any: whatever YAML can say
     return value if type(value) is int else EMPTY  # for Python true and 1.0 are 1
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Where a spec was read from. All origins are equal: two specs are the same wherever they stand."""
+
+    folder: Path | None = field(default=None, compare=False)
+
+
 class Spec(Piece):
     """A whole spec, valid in itself and between its parts once `sgc.load` has returned it."""
+
+    _origin: Origin = PrivateAttr(default=Origin())
 
     version: Annotated[Literal[1], BeforeValidator(_integer)]
     name: Annotated[str, Field(pattern=NAME)] = "model"
@@ -198,6 +209,16 @@ class Spec(Piece):
     objective: Objective = Objective()
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the file it was read from, beside which its data are looked for; else the current one."""
+        return self._origin.folder or Path.cwd()
+
+    def read_from(self, file: Path) -> Spec:
+        """Note which file it was read from."""
+        self._origin = Origin(file.resolve().parent)
+        return self
 
     def plain(self) -> dict[str, Any]:  # Any: plain data
         """Return the spec as plain data with every default written out, fit to be loaded again."""

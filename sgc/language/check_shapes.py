@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from sgc.check_graphs import ROLES
-from sgc.check_names import Names
+from sgc.derivation.graph import Role
 from sgc.errors import OutlineFault, Path
-from sgc.findings import Findings
-from sgc.graph import Role
 from sgc.kinds.layers import Shape, shape_text
 from sgc.kinds.networks import Stack
-from sgc.outline import Resolver
-from sgc.spec import Feature, Generative, Recognition, Spec
+from sgc.language.check_graphs import ROLES
+from sgc.language.check_names import Names
+from sgc.language.findings import Findings
+from sgc.language.outline import Resolver
+from sgc.language.spec import Feature, Generative, Recognition, Spec
 
 EVENT_KEYS = ("distribution", "shape", "categories", "values")
 CONDITIONAL_KEYS = ("parents", "network", "parameters", "learn")

@@ -13,8 +13,8 @@ import itertools
 import math
 from collections.abc import Collection, Iterable, Sequence
 
-from sgc.graph import Graphs
-from sgc.plan import SAMPLES, Factor, ObjectiveWords, Plan, Proposal, Term, Weight
+from sgc.derivation.graph import Graphs
+from sgc.derivation.plan import SAMPLES, Factor, ObjectiveWords, Plan, Proposal, Term, Weight
 
 SAMPLED = ("pathwise", "gumbel_softmax", "draw")
 RELAXED = ("gumbel_softmax",)

@@ -19,7 +19,8 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup
 	@mkdir -p $(DEMO)
 	@echo "== the model, and the objective derived from its spec"
-	@$(BIN)/sgc inspect specs/digits.yaml | tee $(DEMO)/inspect.txt
+	@$(BIN)/sgc inspect specs/digits.yaml > $(DEMO)/inspect.txt
+	@cat $(DEMO)/inspect.txt
 	@$(BIN)/sgc inspect specs/digits.yaml -o $(DEMO)/model.svg
 	@echo "== training"
 	@$(BIN)/sgc train specs/digits.yaml -o $(DEMO)/run --force

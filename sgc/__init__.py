@@ -8,17 +8,19 @@ from sgc.errors import DataError, Fault, RunError, SpecError, UsageError
 
 if TYPE_CHECKING:
     from sgc.language.loading import load
+    from sgc.running.evaluation import evaluate_run as evaluate
     from sgc.running.folder import open_run as open
     from sgc.running.training import train
     from sgc.runtime.model import compile_spec as compile
 
 __version__ = "0.1.0"
-__all__ = ["DataError", "Fault", "RunError", "SpecError", "UsageError", "compile", "load", "open", "train"]
+__all__ = ["DataError", "Fault", "RunError", "SpecError", "UsageError", "compile", "evaluate", "load", "open", "train"]
 
 _WHERE = {
     "load": ("sgc.language.loading", "load"),
     "compile": ("sgc.runtime.model", "compile_spec"),
     "train": ("sgc.running.training", "train"),
+    "evaluate": ("sgc.running.evaluation", "evaluate_run"),
     "open": ("sgc.running.folder", "open_run"),
 }
 

@@ -16,7 +16,6 @@ from collections.abc import Collection, Iterable, Sequence
 from sgc.derivation.graph import Graphs
 from sgc.derivation.plan import SAMPLES, Factor, ObjectiveWords, Plan, Proposal, Term, Weight
 
-SAMPLED = ("pathwise", "gumbel_softmax", "draw")
 RELAXED = ("gumbel_softmax",)
 
 
@@ -126,7 +125,9 @@ class _Derivation:
         joint = () if self.words.bound == "supervised" else tuple(self.generative(n) for n in scored)
         terms: tuple[Term, ...] = ()
         if self.words.bound != "supervised":
-            terms = tuple(term for n in scored for term in self.terms(n, any(w.varies for w in weights)))
+            weighing = self.words.bound != "elbo" or self.words.weights == "normalized"
+            varying = weighing and any(w.varies for w in weights)
+            terms = tuple(term for n in scored for term in self.terms(n, varying))
         sizes = {p.node: p.support for p in proposals if p.estimator == "enumerate"}
         spans = [p.factor.dims for p in proposals if p.estimator == "enumerate"]
         spans += [w.factor.dims for w in weights if w.varies] + [t.dims for t in terms]
@@ -172,9 +173,11 @@ class _Derivation:
         return [first, second]
 
     def term(self, name: str, role: str, dims: frozenset[str], reads: Sequence[str], why: str, varying: bool) -> Term:
-        if self.biased(reads):
+        # normalised weights average what has no dimension to itself; those of the density bound do not
+        weighed = varying and (bool(dims) or self.words.bound == "density")
+        if self.biased(reads) or (weighed and self.weights_biased()):
             tag = "biased"
-        elif SAMPLES in dims or (varying and self.weights_sampled()):
+        elif SAMPLES in dims or (weighed and self.weights_sampled()):
             tag = "sampled"
         else:
             tag = "enumerated" if dims else "exact"
@@ -182,6 +185,9 @@ class _Derivation:
 
     def weights_sampled(self) -> bool:
         return any(SAMPLES in self.recognition(n).dims for n in self.observed)
+
+    def weights_biased(self) -> bool:
+        return any(self.biased(self.graphs.parents(n, "recognition")) for n in self.observed)
 
     def refuse_kl(self, name: str) -> str:
         """Say why log p(v) − log q(v) does not become a closed-form KL divergence; empty where it does."""

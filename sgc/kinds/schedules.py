@@ -42,9 +42,14 @@ def value_at(number: Number, epoch: float) -> float:
 
 
 def number(
-    *, ge: float | None = None, gt: float | None = None, le: float | None = None, lt: float | None = None
+    *,
+    ge: float | None = None,
+    gt: float | None = None,
+    le: float | None = None,
+    lt: float | None = None,
+    to_zero: bool = False,
 ) -> Any:
-    """Make the type of a number in a range, or a schedule that stays in it. Any: a type made at run time."""
+    """Make the type of a number in a range, or a schedule that stays in it, or may end at 0. Any: made at run time."""
     limits = {"ge": ge, "gt": gt, "le": le, "lt": lt}
     words = {"ge": "at least", "gt": "greater than", "le": "at most", "lt": "less than"}
     tests = {"ge": float.__ge__, "gt": float.__gt__, "le": float.__le__, "lt": float.__lt__}
@@ -52,6 +57,8 @@ def number(
     def in_range(schedule: Schedule) -> Schedule:
         for key, end in (("from", schedule.start), ("to", schedule.to)):
             for name, limit in limits.items():
+                if to_zero and key == "to" and end == 0:
+                    continue
                 if limit is not None and not tests[name](float(end), float(limit)):
                     wanted = {"key": key, "words": words[name], "limit": f"{limit:g}"}
                     raise PydanticCustomError("expected", "expected a number {words} {limit}", wanted)

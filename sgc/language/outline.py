@@ -347,7 +347,7 @@ class Resolver:
         if not isinstance(value, str):
             return fix(place, name, family, key, value, event)
         shape, wanted = self.look(value), family.parameter_shape(key, event)
-        if shape != wanted and math.prod(shape) != 1:
+        if shape != wanted and (math.prod(shape) != 1 or len(wanted) > len(event)):
             message = f"'{key}' of '{name}' takes '{value}' of shape {shape_text(shape)}, wanted {shape_text(wanted)}"
             raise OutlineFault(place, message)
         return Constant(value, False)

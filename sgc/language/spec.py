@@ -144,7 +144,7 @@ class Optimizer(Piece):
     """An optimiser of torch.optim and its learning rate."""
 
     name: Literal["Adam", "AdamW", "NAdam", "RAdam", "Adamax", "SGD", "RMSprop"] = "Adam"
-    lr: number(gt=0) = 0.001  # type: ignore[valid-type]
+    lr: number(gt=0, to_zero=True) = 0.001  # type: ignore[valid-type]
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     betas: Maybe[Annotated[Many[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)]] = None
     momentum: Maybe[Annotated[float, Field(ge=0)]] = None

@@ -40,19 +40,19 @@ class Report:
         return found
 
 
-def run_data(folder: RunFolder, model: Model, arrays: Any = None) -> DataSet:
+def run_data(folder: RunFolder, model: Model, data: Any = None) -> DataSet:
     """Open the data of a run again, with what its transforms learned. Any: a mapping to arrays, or a data frame.
 
     Raises: UsageError where the run was trained on arrays and none are given; DataError.
     """
     info = folder.info()
-    if arrays is None and info.get("data") == "arrays":
+    if data is None and info.get("data") == "arrays":
         raise UsageError(
-            f"{folder.path}: was trained on arrays from Python, which the run does not hold; give them again"
+            f"{folder.path}: was trained on arrays from Python, which it does not hold: sgc.evaluate(RUN, data=...)"
         )
-    if arrays is None and model.spec.data is None:
+    if data is None and model.spec.data is None:
         raise UsageError(f"{folder.path}: its spec has no data section")
-    return open_data(model.outline, Path(str(info.get("beside", "."))), arrays, folder.encoders())
+    return open_data(model.outline, Path(str(info.get("beside", "."))), data, folder.encoders())
 
 
 def evaluate_run(
@@ -62,7 +62,7 @@ def evaluate_run(
     split: str = "test",
     samples: int | None = None,
     classifier: bool = False,
-    arrays: Any = None,  # Any: a mapping to arrays, or a data frame
+    data: Any = None,  # Any: a mapping to arrays, or a data frame
     watcher: Watcher | None = None,
     watch: Callable[[int, int], None] | None = None,
 ) -> Report:
@@ -77,7 +77,7 @@ def evaluate_run(
         raise UsageError(f"unknown split '{split}': {' or '.join(SPLITS)}")
     folder = RunFolder(Path(path))
     model = open_run(folder.path, checkpoint)
-    dataset = run_data(folder, model, arrays)
+    dataset = run_data(folder, model, data)
     rows = held_out(model, dataset, split)
     count = model.spec.evaluate.samples if samples is None else samples
     tell = None if watch is None else (lambda done: watch(done, rows.count))
@@ -85,7 +85,7 @@ def evaluate_run(
     labels = {name: len(ids) for name, ids in folder.labelled_rows().items()}
     alone = None
     if classifier:
-        alone = _classifier(folder, model, split, count, arrays, watcher or Silent())
+        alone = _classifier(folder, model, split, count, data, watcher or Silent())
     return Report(str(folder.path), checkpoint, split, found, labels, alone)
 
 
@@ -96,11 +96,11 @@ def held_out(model: Model, dataset: DataSet, split: str) -> TensorRows:
         others = [name for name in SPLITS if name != split and len(getattr(dataset, name))]
         hint = f"--split {others[0]} has some" if others else "set data.split.test"
         raise UsageError(f"the {split} split has no rows: {hint}")
-    return TensorRows(chosen, model.outline, model.like).drawn_once(model.spec.train.seed)
+    return TensorRows(chosen, model.outline, model.like, dataset.encoders).drawn_once(model.spec.train.seed)
 
 
 def _classifier(
-    folder: RunFolder, model: Model, split: str, samples: int, arrays: Any, watcher: Watcher
+    folder: RunFolder, model: Model, split: str, samples: int, data: Any, watcher: Watcher
 ) -> dict[str, Error]:  # Any: as above
     """Train the supervised bound of the same spec on the same labels, and measure it."""
     plain = model.spec.plain()
@@ -113,9 +113,9 @@ def _classifier(
     if not (done and load(inner.spec_path) == spec):
         beside = str(folder.info().get("beside", "."))
         unfinished = inner.exists() and inner.spec_path.exists() and load(inner.spec_path) == spec
-        train(spec, arrays, output=inner.path, resume=unfinished, force=not unfinished, beside=beside, watcher=watcher)
+        train(spec, data, output=inner.path, resume=unfinished, force=not unfinished, beside=beside, watcher=watcher)
     alone = open_run(inner.path, "last")
-    dataset = run_data(inner, alone, arrays)
+    dataset = run_data(inner, alone, data)
     rows = held_out(alone, dataset, split)
     metrics = model.spec.evaluate.metrics
     return evaluate(alone, rows, min(samples, 10), spec.train.seed, metrics).from_q

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -87,8 +88,8 @@ class Error:
 def score(model: Model, name: str, predicted: Tensor, rows: TensorRows, measure: str) -> Error | None:
     """Score predictions [N, *event] against the labels that rows carry; None where none does.
 
-    measure: error (share of wrong categories), rmse, mae, angle (degrees between directions); empty: error for
-    categories and Bernoulli values, rmse for the rest.
+    Numbers are compared in the units of the data, its transforms undone. measure: error (share of wrong categories),
+    rmse, mae, angle (degrees between directions); empty: error for categories and Bernoulli values, rmse for the rest.
     """
     present = torch.from_numpy(rows.present(name))
     count = int(present.sum())
@@ -99,6 +100,9 @@ def score(model: Model, name: str, predicted: Tensor, rows: TensorRows, measure:
     variable = model.outline.variables[name]
     discrete = variable.categories is not None or variable.family.support == "boolean"
     kind = measure or ("error" if discrete else "rmse")
+    if name in rows.encoders and not discrete:
+        decode = rows.encoders[name].decode
+        guess, truth = (torch.from_numpy(np.asarray(decode(each.numpy()), dtype=float)) for each in (guess, truth))
     each, more = _distances(kind, guess, truth, variable.categories)
     value = float(each.mean())
     spread = float(each.std(unbiased=True)) / math.sqrt(count) if count > 1 else math.nan

@@ -6,6 +6,7 @@ exactly the result of one that was not.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import signal
 import threading
@@ -113,6 +114,7 @@ def train(
             "rate": trainer.rates.rate,
             "alpha": trainer.model.settings().alpha,
             "beside": str(place),
+            "digest": digest(dataset),
             "data": "arrays" if data is not None else "spec",
             "rows": dict(zip(("unlabelled", "labelled"), trainer.streams.counts, strict=True)),
         }
@@ -139,8 +141,8 @@ def _claim(folder: RunFolder, spec: Spec, *, resume: bool, force: bool) -> dict[
     if folder.path.exists() and not folder.path.is_dir():
         raise UsageError(f"{folder.path}: is a file, wanted a folder for the run")
     if not folder.exists():
-        if folder.spec_path.exists():
-            raise UsageError(f"{folder.path}: holds a spec.yaml that is no run's, which a run would overwrite")
+        if folder.path.exists() and any(folder.path.iterdir()):
+            raise UsageError(f"{folder.path}: holds other files and no run, wanted a new or empty folder")
         return None
     if force:
         return None
@@ -161,13 +163,25 @@ def _claim(folder: RunFolder, spec: Spec, *, resume: bool, force: bool) -> dict[
 
 
 def _same_data(folder: RunFolder, dataset: DataSet) -> None:
-    """See that a resumed run meets the rows and labels that it was started on. Raises: UsageError."""
+    """See that a resumed run meets the rows, values and labels that it was started on. Raises: UsageError."""
+    if folder.info().get("digest", digest(dataset)) != digest(dataset):
+        raise UsageError(f"{folder.path}: the data are not those the run was started on: other rows or values")
     before = folder.labelled_rows()
     for name, rows in dataset.labelled_rows.items():
         if name not in before or not np.array_equal(before[name], rows):
             raise UsageError(
                 f"{folder.path}: the data are not those the run was started on: other rows carry a label of '{name}'"
             )
+
+
+def digest(dataset: DataSet) -> str:
+    """Sum up the training values and the rows of every split, to tell whether two data sets are the same."""
+    found = hashlib.blake2b(digest_size=16)
+    for part in (dataset.train, dataset.validation, dataset.test):
+        found.update(np.ascontiguousarray(part.rows).data)
+    for name in sorted(dataset.train.values):
+        found.update(np.ascontiguousarray(dataset.train.values[name]).data)
+    return found.hexdigest()
 
 
 def difference(one: Any, other: Any, path: str = "") -> list[str]:  # Any: plain data
@@ -200,11 +214,14 @@ class Trainer:
         objective = self.spec.objective
         like = self.model.like
         self.rows = TensorRows(dataset.train, made, like)
-        self.held_out = TensorRows(dataset.validation, made, like).drawn_once(self.settings.seed)
+        self.held_out = TensorRows(dataset.validation, made, like, dataset.encoders).drawn_once(self.settings.seed)
         self.streams = self._streams()
         self.rates: Rates = self.streams.rates
         self.model.gamma, self.model.rate = self.rates.gamma, self.rates.rate
         self.supervised = objective.bound == "supervised"
+        if self.settings.stop is not None and (self.supervised or not self.held_out.count):
+            lack = "the supervised bound has none without labels" if self.supervised else "there are no validation rows"
+            raise UsageError(f"train.stop waits for a better validation bound, but {lack}")
         parameters = [p for p in self.model.parameters() if p.requires_grad]
         if not parameters:
             raise UsageError("the model has nothing to learn: every distribution is fixed")
@@ -345,7 +362,7 @@ class Trainer:
     def _line(self) -> dict[str, Any]:  # Any: what JSON can say
         self.model.epoch = float(self.epoch)
         line: dict[str, Any] = {"epoch": self.epoch, "step": self.step, **self.sums.means()}
-        bound = -line["loss"]
+        bound = math.nan
         if self.held_out.count:
             self.model.eval()
             try:
@@ -358,8 +375,10 @@ class Trainer:
                 bound = found.bound
                 line["validation_bound"] = bound
             line["validation_error"] = found.errors
-        # the classifier alone has no bound without labels: its last weights count, chosen by no label that was hidden
-        line |= {"best": bound > self.best_bound or self.supervised, "selected_by": bound}
+        # without validation rows there is nothing to choose by; and the classifier alone has no bound without labels,
+        # its last weights count, chosen by no label that was hidden
+        chosen = math.isnan(bound) or self.supervised or bound > self.best_bound
+        line |= {"best": chosen, "selected_by": bound}
         return line | {"lr": self.optimizer.param_groups[0]["lr"], "seconds": round(self.seconds, 3)}
 
     def _save_weights(self, checkpoint: str) -> None:

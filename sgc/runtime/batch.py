@@ -115,7 +115,13 @@ def row_values(name: str, owner: Variable | InputOutline, given: Any, like: Tens
 
 
 def _categories(name: str, value: Tensor, count: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    value = torch.where(torch.isnan(value), -1, value).long() if value.is_floating_point() else value.long()
+    if value.is_floating_point():
+        broken = (value != value.round()) & ~torch.isnan(value)
+        if bool(broken.any()):
+            found = float(value[broken][0])
+            raise ValueError(f"'{name}' has the category {found:g}, wanted integers from 0 to {count - 1}")
+        value = torch.where(torch.isnan(value), -1, value)
+    value = value.long()
     value = value.to(like.device)
     flat = value.flatten(1) if value.dim() > 1 else value.unsqueeze(1)
     missing = (flat == -1).any(1)
@@ -143,6 +149,13 @@ def _check_support(name: str, variable: Variable, value: Tensor) -> None:
     low, high = _RANGES.get(variable.family.support, (float("-inf"), float("inf")))
     if not value.numel():
         return
+    family = variable.family
+    if family.support == "one_hot" and float((value.detach().sum(-1) - 1).abs().max()) > 1e-3:
+        raise ValueError(f"'{name}' has probabilities that do not sum to 1, wanted one-hot rows or integer categories")
+    if family.integer and family.support not in ("one_hot", "boolean") and bool((value != value.round()).any()):
+        raise ValueError(f"'{name}' has values that are no integers ({family.name})")
+    if family.support in ("integer_interval", "multinomial"):
+        high = family.setting("total_count")
     least, most = float(value.detach().min()), float(value.detach().max())
     strict = variable.family.support == "positive"
     if least < low or most > high or (strict and least <= 0):

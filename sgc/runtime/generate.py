@@ -19,16 +19,20 @@ if TYPE_CHECKING:
 
 
 def held_value(owner: Variable | InputOutline, given: Any, count: int, like: Tensor) -> Tensor:
-    """Spread a held value over the rows: a category by its name in the spec, a number, one event, or [count, *event].
+    """Spread a held value over the rows: a category, a number, one event, or [count, *event].
+
+    A category of a node with `values` is given as it stands there (an integer that is none of them is its place);
+    tensors and arrays hold places, 0 to K - 1.
 
     Any: whatever a user may give. Raises: ValueError for a category that there is not, or a shape that does not fit.
     """
     event = owner.event if isinstance(owner, Variable) else owner.shape
     if owner.values is not None and isinstance(given, str | int | bool):
-        if given not in owner.values:
+        place = isinstance(given, int) and not any(isinstance(value, int) for value in owner.values)
+        if given not in owner.values and not place:
             names = ", ".join(map(str, owner.values))
             raise ValueError(f"'{owner.name}' has no category '{given}'; it has {names}")
-        given = owner.values.index(given)
+        given = given if place else owner.values.index(given)
     try:
         value = torch.as_tensor(given)
     except (TypeError, ValueError, RuntimeError):

@@ -7,7 +7,7 @@ each has size 1 where the value does not vary over it, so that what is constant 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -108,37 +108,52 @@ class Eliminated:
     samples: Tensor | None  # the log-weights of the samples, None where they are alike
 
 
-def eliminate(pairs: Sequence[Pair], order: Sequence[str], layout: Layout, like: Tensor) -> Eliminated:
-    """Sum every particle out: the enumerated dimensions in `order`, then the samples.
+def sum_enumerated(
+    pairs: Sequence[Pair], order: Sequence[str], layout: Layout, keep: Collection[int] = ()
+) -> tuple[list[Pair], tuple[tuple[str, Tensor], ...]]:
+    """Sum the enumerated dimensions out, in `order`, but for the axes to `keep`.
 
-    pairs: factors over [*enumerated, S, B], each dimension of size 1 where a factor does not vary. like: a tensor of
-    the type and device wanted.
+    Returns: the factors that are left; and, by node, the log-weights it was summed out of, in order.
     """
     left = list(pairs)
     steps: list[tuple[str, Tensor]] = []
     for node in order:
         axis = layout.axes[node]
         touching = [pair for pair in left if pair.touches(axis)]
-        if not touching:
+        if not touching or axis in keep:
             continue
         joined = join(touching)
         assert joined.log is not None
         steps.append((node, joined.log))
         left = [pair for pair in left if not pair.touches(axis)] + [joined.sum_out(axis)]
+    return left, tuple(steps)
+
+
+def average_samples(pairs: Sequence[Pair], layout: Layout) -> tuple[list[Pair], Tensor | None]:
+    """Average the samples out; give the factors that are left, and the samples' log-weights (None: all alike)."""
     axis = layout.sample_axis
-    touching = [pair for pair in left if pair.touches(axis)]
-    sample_log: Tensor | None = None
-    if touching:
-        joined = join(touching)
-        sample_log = joined.log
-        left = [pair for pair in left if not pair.touches(axis)] + [joined.mean_out(axis)]
+    touching = [pair for pair in pairs if pair.touches(axis)]
+    if not touching:
+        return list(pairs), None
+    joined = join(touching)
+    return [*(pair for pair in pairs if not pair.touches(axis)), joined.mean_out(axis)], joined.log
+
+
+def eliminate(pairs: Sequence[Pair], order: Sequence[str], layout: Layout, like: Tensor) -> Eliminated:
+    """Sum every particle out: the enumerated dimensions in `order`, then the samples.
+
+    pairs: factors over [*enumerated, S, B], each dimension of size 1 where a factor does not vary. like: a tensor of
+    the type and device wanted.
+    """
+    left, steps = sum_enumerated(pairs, order, layout)
+    left, sample_log = average_samples(left, layout)
     whole = join(left)
     zero = like.new_zeros(layout.rows)
 
     def rows(part: Tensor | None) -> Tensor:
         return zero if part is None else part.reshape(-1).expand(layout.rows)
 
-    return Eliminated(rows(whole.log), rows(whole.value), tuple(steps), sample_log)
+    return Eliminated(rows(whole.log), rows(whole.value), steps, sample_log)
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -83,7 +84,7 @@ class Model(nn.Module):
         self.outline = made
         self.spec: Spec = made.spec
         self.epoch = 0.0  # where schedules stand; training moves it
-        self.gamma: float | None = None  # what training made of a rate, once the data are known
+        self.gamma: float | None = None  # what training made of a rate, once the data are known: only told
         self.rate: float | None = None  # ρ, likewise, for α over the rate
         trunks: dict[str, Trunk] = {}
 
@@ -187,6 +188,7 @@ class Model(nn.Module):
         Raises: ValueError or KeyError for a batch that does not fit the model.
         """
         parts, size = prepare(self.outline, batch, self.like)
+        at_least_one("samples", 1 if samples is None else samples)
         with drawing_from(generator):
             sums = self.sums(parts, samples=samples, exact=exact, bound=bound)
         each = [(part, s.bound()) for part, s in zip(parts, sums, strict=True)]
@@ -213,8 +215,6 @@ class Model(nn.Module):
         """Return γ for rows with a label, 1 for the others."""
         if not part.observed:
             return 1.0
-        if self.gamma is not None:
-            return self.gamma
         return 1.0 if self.spec.objective.gamma is None else self.spec.objective.gamma
 
     def forward(self, parts: Sequence[PatternRows], weights: Sequence[float]) -> tuple[Tensor, list[Sums]]:
@@ -265,7 +265,8 @@ class Model(nn.Module):
         Raises: ValueError or KeyError for a batch that does not fit the model.
         """
         parts, size = prepare(self.outline, batch, self.like)
-        with drawing_from(generator):
+        at_least_one("samples", samples)
+        with drawing_from(generator), evaluating(self):
             all_sums = self.sums(parts, samples=samples, exact=True, bound="iwae")
             found: dict[str, list[tuple[PatternRows, NodePosterior]]] = {}
             for part, sums in zip(parts, all_sums, strict=True):
@@ -306,7 +307,8 @@ class Model(nn.Module):
 
         Raises: ValueError or KeyError for what is unknown or does not fit.
         """
-        with drawing_from(generator):
+        at_least_one("count", count)
+        with drawing_from(generator), evaluating(self):
             return ancestral.generate(self, count, given or {}, means)
 
     def _density(self, node: str, role: Role) -> DensityModule:
@@ -317,6 +319,24 @@ class Model(nn.Module):
         if role == "recognition" and node not in self.outline.recognition:
             raise KeyError(f"'{node}' has no recognition model, it is observed in every row")
         return self.machine.generative[node] if role == "generative" else self.machine.recognition[node]
+
+
+def at_least_one(name: str, count: int) -> None:
+    """Refuse a number below 1. Raises: ValueError."""
+    if count < 1:
+        raise ValueError(f"{name} is {count}, wanted at least 1")
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Run a model without dropout and with the batch statistics it has learned, whatever mode it is in."""
+    before = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in before:
+            module.training = training
 
 
 def _exact_estimators(made: Outline) -> dict[str, str]:

@@ -7,7 +7,6 @@ Enumerated nodes are summed out in both, so that categories come as probabilitie
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from sgc.language.outline import Outline
 from sgc.runtime.execute import Sums
-from sgc.runtime.layout import Eliminated, Layout, Pair, eliminate
+from sgc.runtime.layout import Eliminated, Layout, Pair, average_samples, eliminate, join, sum_enumerated
 
 
 @dataclass(frozen=True)
@@ -79,43 +78,18 @@ class Posterior:
         return self.layout.rank + len(self.outline.variables[node].event)
 
     def marginal(self, pairs: Sequence[Pair], keep: Sequence[int]) -> Tensor:
-        """Give the normalised weights over the kept dimensions: [*kept or 1, B]-shaped like a value."""
-        left = list(pairs)
+        """Give the normalised weights over the kept dimensions, the others of size 1: [*enumerated, S, B]."""
+        left, _ = sum_enumerated(pairs, self.group.plan.elimination, self.layout, keep)
+        if self.layout.sample_axis not in keep:
+            left, _ = average_samples(left, self.layout)
         names = {axis: name for name, axis in self.layout.axes.items()}
-        for node in self.group.plan.elimination:
-            axis = self.layout.axes[node]
-            if axis in keep:
-                continue
-            touching = [pair for pair in left if pair.touches(axis)]
-            if touching:
-                logs = [pair.log for pair in touching if pair.log is not None]
-                total = logs[0]
-                for log in logs[1:]:
-                    total = total + log
-                left = [p for p in left if not p.touches(axis)] + [Pair(log=total.logsumexp(axis, keepdim=True))]
         shape = [1] * self.layout.rank
         shape[self.layout.row_axis] = self.layout.rows
         for axis in keep:
-            size = self.layout.samples if axis not in names else self._support(names[axis])
-            shape[axis] = size
-        total = self.group.like.new_zeros(shape)
-        for pair in left:
-            if pair.log is not None:
-                log = pair.log
-                sample_axis = self.layout.sample_axis
-                if sample_axis not in keep and log.shape[sample_axis] > 1:
-                    continue
-                total = total + log
-        if self.layout.sample_axis not in keep:
-            varying = [p.log for p in left if p.log is not None and p.log.shape[self.layout.sample_axis] > 1]
-            if varying:
-                joined = varying[0]
-                for log in varying[1:]:
-                    joined = joined + log
-                total = total + joined.logsumexp(self.layout.sample_axis, keepdim=True) - math.log(self.layout.samples)
-        leading = tuple(range(self.layout.rank - 1))
-        flat = total.flatten(0, len(leading) - 1)
-        return flat.softmax(0).reshape(total.shape)
+            shape[axis] = self._support(names[axis]) if axis in names else self.layout.samples
+        log = join(left).log
+        total = self.group.like.new_zeros(shape) if log is None else log.expand(shape)
+        return total.flatten(0, -2).softmax(0).reshape(shape)
 
     def _support(self, node: str) -> int:
         return self.group.values[node].shape[self.layout.axes[node]]

@@ -7,7 +7,7 @@ have.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sgc.data.dataset import Rows
+from sgc.data.encoder import Encoder
 from sgc.language.outline import Outline
 from sgc.runtime.batch import PatternRows
 
@@ -25,10 +26,15 @@ UNLABELLED, LABELLED, NOISE, VALIDATION, BINARIZE = 1, 2, 3, 4, 5  # what a seed
 
 
 class TensorRows:
-    """The rows of one split as tensors, and which of their labels are present."""
+    """The rows of one split as tensors, and which of their labels are present.
 
-    def __init__(self, rows: Rows, outline: Outline, like: Tensor) -> None:
-        self.outline, self.like = outline, like
+    `encoders`, by node, are what brought the data to these values, where they are to be undone.
+    """
+
+    def __init__(
+        self, rows: Rows, outline: Outline, like: Tensor, encoders: Mapping[str, Encoder] | None = None
+    ) -> None:
+        self.outline, self.like, self.encoders = outline, like, encoders or {}
         self.count = len(rows)
         self.row_ids = rows.rows
         self.dynamic = rows.dynamic

@@ -69,7 +69,9 @@ def evaluate_run(
     """Evaluate a run on its test rows, whose labels it is not shown.
 
     samples: of the weighted posterior and log p(x); the spec's `evaluate.samples` if None. classifier: also train, in
-    the run's folder, the classifier alone on the same labels (once; it is kept). watch: told rows done and in all.
+    the run's folder, the classifier alone on the same labels (once; it is kept). data: for a run that was trained on
+    arrays, these again; where its spec has no data section and so no split, arrays of new rows, all of which are used.
+    watch: told rows done and in all.
 
     Raises: UsageError, DataError, RunError.
     """
@@ -84,6 +86,8 @@ def evaluate_run(
     found = evaluate(model, rows, count, model.spec.train.seed, model.spec.evaluate.metrics, tell)
     labels = {name: len(ids) for name, ids in folder.labelled_rows().items()}
     alone = None
+    if classifier and model.spec.data is None:
+        raise UsageError(f"{folder.path}: holds no training rows for a classifier: train one with bound: supervised")
     if classifier:
         alone = _classifier(folder, model, split, count, data, watcher or Silent())
     return Report(str(folder.path), checkpoint, split, found, labels, alone)
@@ -92,6 +96,8 @@ def evaluate_run(
 def held_out(model: Model, dataset: DataSet, split: str) -> TensorRows:
     """Give the rows of a split as tensors. Raises: UsageError where there are none."""
     chosen = dataset.test if split == "test" else dataset.validation
+    if model.spec.data is None:  # arrays that no spec splits
+        chosen = dataset.train
     if not len(chosen):
         others = [name for name in SPLITS if name != split and len(getattr(dataset, name))]
         hint = f"--split {others[0]} has some" if others else "set data.split.test"

@@ -368,3 +368,48 @@ def test_errors_count_what_they_say() -> None:
     mae = evaluate(model, table, 5, 0, {"y": "mae"}).from_q["y"]
     truth = torch.nn.functional.one_hot(torch.from_numpy(y[:30]), 3)
     assert mae.value == pytest.approx(float((probabilities[:30] - truth).abs().mean()))
+
+
+def test_inference_and_sampling_leave_a_model_in_training_as_it_was() -> None:
+    """Neither dropout nor the batch's own statistics enter, and running means do not move."""
+    spec = {
+        "version": 1,
+        "nodes": {
+            "x": {
+                "distribution": "Bernoulli",
+                "shape": [4],
+                "supervision": "full",
+                "generative": {"parents": ["z"], "network": {"mlp": [5], "norm": "batch", "dropout": 0.5}},
+            },
+            "z": {
+                "distribution": "Normal",
+                "supervision": "none",
+                "recognition": {"parents": ["x"], "network": {"mlp": [5], "norm": "batch"}},
+            },
+        },
+    }
+    model = sgc.compile(spec).train()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    model.infer({"x": torch.ones(3, 4)}, samples=4)
+    model.generate(3)
+    assert model.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("values", "given", "place"),
+    [(["a", "b", "c"], "b", 1), (["a", "b", "c"], 2, 2), ([3, 5, 7], 5, 1), ([2, 0, 1], 0, 1)],
+)
+def test_a_category_is_held_by_its_name_in_the_spec(values: list[object], given: object, place: int) -> None:
+    node = {"distribution": "Categorical", "values": values, "supervision": "partial", "recognition": {}}
+    drawn = sgc.compile({"version": 1, "nodes": {"y": node}}).generate(4, given={"y": given})
+    assert drawn["y"].tolist() == [place] * 4
+
+
+def test_counts_below_one_are_refused_in_words() -> None:
+    node = {"distribution": "Bernoulli", "supervision": "partial", "recognition": {}}
+    model = sgc.compile({"version": 1, "nodes": {"y": node}})
+    with pytest.raises(ValueError, match="count is 0, wanted at least 1"):
+        model.generate(0)
+    with pytest.raises(ValueError, match="samples is 0, wanted at least 1"):
+        model.objective({"y": torch.ones(2)}, samples=0)

@@ -304,7 +304,7 @@ def test_a_folder_that_holds_a_run_is_not_overwritten_without_force(tmp_path: Pa
 def test_a_folder_with_a_spec_of_the_users_own_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text("# mine\n")
     for words in ({}, {"resume": True}, {"force": True}):
-        with pytest.raises(UsageError, match=r"holds a spec\.yaml that is no run's"):
+        with pytest.raises(UsageError, match=r"holds spec\.yaml and no run"):
             run(small(), tmp_path, **words)
     assert all_files(tmp_path) == {"spec.yaml": b"# mine\n"}
 
@@ -691,3 +691,70 @@ def test_the_default_folder_is_named_after_the_spec() -> None:
     found = sgc.train(sgc.load(small(train__epochs=1)), data=small_arrays())
     assert found.folder == Path("runs/small")
     assert (Path("runs/small") / "best.safetensors").exists()
+
+
+def test_without_validation_rows_the_best_weights_are_the_last(tmp_path: Path) -> None:
+    """Nothing else could choose: the training loss moves with its schedules."""
+    spec = small(objective={"alpha": {"from": 1, "to": 100, "epochs": 3}})
+    found = run(spec, tmp_path / "run")
+    assert [line["best"] for line in found.metrics] == [True, True, True]
+    assert found.model.epoch == 3.0
+
+
+def test_patience_needs_validation_rows(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="waits for a better validation bound, but there are no validation rows"):
+        run(small(train__stop={"patience": 2}), tmp_path / "run")
+
+
+def test_resume_refuses_other_values(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    run(small(), folder)
+    arrays = small_arrays()
+    with pytest.raises(UsageError, match="the data are not those the run was started on: other rows or values"):
+        run(small(), folder, {**arrays, "x": arrays["x"] + 1}, resume=True)
+
+
+def test_a_run_does_not_settle_among_other_files(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("mine")
+    with pytest.raises(UsageError, match=r"holds thesis\.tex and no run, wanted a new or empty folder"):
+        run(small(), tmp_path)
+    assert all_files(tmp_path) == {"thesis.tex": b"mine"}
+
+
+def test_a_learning_rate_may_end_at_zero(tmp_path: Path) -> None:
+    spec = small(train__optimizer={"lr": {"from": 0.01, "to": 0, "epochs": 3, "curve": "cosine"}})
+    assert run(spec, tmp_path / "run").epochs == 3
+
+
+def test_the_loss_of_an_opened_model_counts_labelled_rows_as_the_spec_says(tmp_path: Path) -> None:
+    spec = small(objective={"supervision_rate": 0.9})
+    model = run(spec, tmp_path / "run").model
+    out = model.objective({"x": torch.zeros(2, 3), "y": torch.tensor([0, 1])})
+    assert float(out.loss.detach()) == pytest.approx(-float(out.bound.detach().mean()))
+
+
+def test_errors_of_numbers_are_in_the_units_of_the_data(tmp_path: Path) -> None:
+    """A label of standard deviation 1000 that nothing predicts: an RMSE of some hundreds, not of one."""
+    draw = np.random.default_rng(0)
+    arrays = {"x": draw.normal(size=(80, 3)), "y": 5000 + 1000 * draw.normal(size=80)}
+    spec = small(nodes__y__distribution="Normal", nodes__y__categories=None, train__epochs=1)
+    spec["data"] = {
+        "source": "npz",
+        "file": "unused.npz",
+        "columns": {"x": {"column": "x"}, "y": {"column": "y", "transforms": ["standardize"]}},
+        "split": {"test": 0.25},
+    }
+    folder = tmp_path / "run"
+    run(spec, folder, arrays)
+    report = sgc.evaluate(folder, data=arrays, samples=3)
+    assert 300 < report.evaluation.from_q["y"].value < 3000
+    assert report.evaluation.from_q["y"].measure == "rmse"
+
+
+def test_a_run_on_arrays_without_a_split_is_evaluated_on_new_ones(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    run(small(), folder)
+    fresh = small_arrays(rows=30, labels=30, seed=7)
+    assert sgc.evaluate(folder, data=fresh, samples=3).evaluation.from_q["y"].rows == 30
+    with pytest.raises(UsageError, match="was trained on arrays"):
+        sgc.evaluate(folder)

@@ -126,6 +126,12 @@ class RunFolder:
         """Tell whether the folder holds a run, finished or not."""
         return self.info_path.exists() or self.state_path.exists() or self.weights_path("last").exists()
 
+    def foreign(self) -> list[str]:
+        """Name the files of a folder without a run that no run's start, cut short, could have left there."""
+        left = ("columns.json", "labels.npz", "metrics.jsonl")
+        found = sorted(path.name for path in self.path.iterdir()) if self.path.exists() else []
+        return [name for name in found if name not in left and not name.endswith(".part")]
+
     # starting
 
     def start(self, spec: Spec, info: Mapping[str, Plain]) -> None:

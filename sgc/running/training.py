@@ -141,8 +141,9 @@ def _claim(folder: RunFolder, spec: Spec, *, resume: bool, force: bool) -> dict[
     if folder.path.exists() and not folder.path.is_dir():
         raise UsageError(f"{folder.path}: is a file, wanted a folder for the run")
     if not folder.exists():
-        if folder.path.exists() and any(folder.path.iterdir()):
-            raise UsageError(f"{folder.path}: holds other files and no run, wanted a new or empty folder")
+        foreign = folder.foreign()
+        if foreign:
+            raise UsageError(f"{folder.path}: holds {foreign[0]} and no run, wanted a new or empty folder")
         return None
     if force:
         return None
@@ -164,14 +165,15 @@ def _claim(folder: RunFolder, spec: Spec, *, resume: bool, force: bool) -> dict[
 
 def _same_data(folder: RunFolder, dataset: DataSet) -> None:
     """See that a resumed run meets the rows, values and labels that it was started on. Raises: UsageError."""
-    if folder.info().get("digest", digest(dataset)) != digest(dataset):
-        raise UsageError(f"{folder.path}: the data are not those the run was started on: other rows or values")
     before = folder.labelled_rows()
     for name, rows in dataset.labelled_rows.items():
         if name not in before or not np.array_equal(before[name], rows):
             raise UsageError(
                 f"{folder.path}: the data are not those the run was started on: other rows carry a label of '{name}'"
             )
+    found = digest(dataset)
+    if folder.info().get("digest", found) != found:
+        raise UsageError(f"{folder.path}: the data are not those the run was started on: other rows or values")
 
 
 def digest(dataset: DataSet) -> str:

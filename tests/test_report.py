@@ -163,7 +163,7 @@ rows with y labelled
   terms     log p(x | y, z)  sampled
             log p(z)         sampled (the label of y depends on it in q)
             -log q(z | h)    sampled (the label of y depends on it in q)
-            log p(y)         sampled
+            log p(y)         exact
             log q(y | h, z)  sampled (label)
   cost      1 particle a row, nothing enumerated
   warning   rows with y labelled: the weight q(y | h, z) varies with z, but with 1 sample the normalised weights are all 1 and do nothing: set objective.samples above 1
@@ -322,7 +322,7 @@ def test_none_of_the_shell_s_quick_answers_imports_torch() -> None:
         "from sgc.showing.report import inspect_json, inspect_text\n"
         "import sgc.showing.drawing, sgc.showing.schema, sgc.showing.starting\n"
         "from sgc.language.document import parse; model = outline(load(parse(sgc.showing.starting.starting_spec('m')).data))\n"
-        "inspect_text(model, width=80, color=True); inspect_json(model); sgc.schema.json_schema()\n"
+        "inspect_text(model, width=80, color=True); inspect_json(model); sgc.showing.schema.json_schema()\n"
         "print([m for m in ('torch', 'matplotlib', 'numpy', 'sklearn') if m in sys.modules])\n"
         "sgc.showing.drawing.dot_text(model); print('torch' in sys.modules)"
     )

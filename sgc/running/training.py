@@ -6,16 +6,11 @@ exactly the result of one that was not.
 
 from __future__ import annotations
 
-import hashlib
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,7 +22,9 @@ from sgc.errors import RunError, UsageError
 from sgc.kinds.schedules import value_at
 from sgc.language.loading import load
 from sgc.language.outline import Outline, outline
-from sgc.language.spec import Optimizer, Spec
+from sgc.language.spec import Spec
+from sgc.running.claiming import claim, digest, same_data
+from sgc.running.engine import make_fabric, make_optimizer, repeatable, stopping
 from sgc.running.folder import RunFolder, open_run, own_state
 from sgc.running.measure import blame, validate
 from sgc.runtime.batch import PatternRows
@@ -101,7 +98,7 @@ def train(
     spec = spec if isinstance(spec, Spec) else load(spec)
     place = Path(beside).resolve() if beside is not None else spec.folder
     folder = RunFolder(Path(output) if output is not None else Path("runs") / spec.name)
-    state = _claim(folder, spec, resume=resume, force=force)
+    state = claim(folder, spec, resume=resume, force=force)
     if state is not None and folder.spec_path.exists():
         spec = load(folder.spec_path)  # the same, but its nodes may stand in another order, and weights go by order
     made = outline(spec)
@@ -121,7 +118,7 @@ def train(
         folder.start(spec, info)
         folder.write_data(dataset.encoders, dataset.labelled_rows)
     else:
-        _same_data(folder, dataset)
+        same_data(folder, dataset)
         trainer.restore(state)
         folder.trim_metrics(trainer.epoch)
     trainer.train()
@@ -136,76 +133,13 @@ def dry(spec: Spec, *, beside: Path, debug: bool = False) -> list[dict[str, Any]
     return trainer.try_patterns()
 
 
-def _claim(folder: RunFolder, spec: Spec, *, resume: bool, force: bool) -> dict[str, Any] | None:  # Any: a torch state
-    """See whether the folder may be written to; give the state to go on from, None to start anew."""
-    if folder.path.exists() and not folder.path.is_dir():
-        raise UsageError(f"{folder.path}: is a file, wanted a folder for the run")
-    if not folder.exists():
-        foreign = folder.foreign()
-        if foreign:
-            raise UsageError(f"{folder.path}: holds {foreign[0]} and no run, wanted a new or empty folder")
-        return None
-    if force:
-        return None
-    finished = folder.info_path.exists() and bool(folder.info().get("finished"))
-    if not resume:
-        more = "--force starts over" if finished else "--resume goes on, --force starts over"
-        raise UsageError(f"{folder.path}: holds {'a finished' if finished else 'an unfinished'} run; {more}")
-    before = load(folder.spec_path).plain() if folder.spec_path.exists() else spec.plain()
-    if before != spec.plain():
-        keys = difference(before, spec.plain())
-        raise UsageError(f"{folder.path}: holds a run of another spec, which differs at {', '.join(keys[:3])}")
-    if folder.state_path.exists():
-        folder.info()  # wanted at the end of the run: a fault in it is told now
-        return folder.state()
-    if finished:
-        raise UsageError(f"{folder.path}: holds a finished run without its training.pt; --force starts over")
-    return None
-
-
-def _same_data(folder: RunFolder, dataset: DataSet) -> None:
-    """See that a resumed run meets the rows, values and labels that it was started on. Raises: UsageError."""
-    before = folder.labelled_rows()
-    for name, rows in dataset.labelled_rows.items():
-        if name not in before or not np.array_equal(before[name], rows):
-            raise UsageError(
-                f"{folder.path}: the data are not those the run was started on: other rows carry a label of '{name}'"
-            )
-    found = digest(dataset)
-    if folder.info().get("digest", found) != found:
-        raise UsageError(f"{folder.path}: the data are not those the run was started on: other rows or values")
-
-
-def digest(dataset: DataSet) -> str:
-    """Sum up the training values and the rows of every split, to tell whether two data sets are the same."""
-    found = hashlib.blake2b(digest_size=16)
-    for part in (dataset.train, dataset.validation, dataset.test):
-        found.update(np.ascontiguousarray(part.rows).data)
-    for name in sorted(dataset.train.values):
-        found.update(np.ascontiguousarray(dataset.train.values[name]).data)
-    return found.hexdigest()
-
-
-def difference(one: Any, other: Any, path: str = "") -> list[str]:  # Any: plain data
-    """Name the places where two pieces of plain data differ.
-
-    >>> difference({"a": 1, "b": {"c": 2}}, {"a": 1, "b": {"c": 3}})
-    ['b.c']
-    """
-    if isinstance(one, dict) and isinstance(other, dict):
-        keys = [*one, *[key for key in other if key not in one]]
-        below = [(key, one.get(key), other.get(key)) for key in keys]
-        return [place for key, a, b in below for place in difference(a, b, f"{path}.{key}" if path else str(key))]
-    return [] if one == other else [path]
-
-
 class Trainer:
     """One run in progress: the model, its streams, its optimiser, and where it stands."""
 
     def __init__(self, made: Outline, dataset: DataSet, folder: RunFolder, watcher: Watcher, *, debug: bool) -> None:
         self.spec, self.folder, self.watcher = made.spec, folder, watcher
         self.settings = made.spec.train
-        self.fabric = _fabric(self.settings.device, self.settings.precision)
+        self.fabric = make_fabric(self.settings.device, self.settings.precision)
         with torch.random.fork_rng():
             reseed(seed_for(self.settings.seed, 0), torch.device("cpu"))
             self.model = Model(made)
@@ -463,78 +397,3 @@ class _EpochSums:
         made.bounds = {kind: float(state["bounds"][kind]) for kind in made.bounds}
         made.rows = {kind: int(state["rows"][kind]) for kind in made.rows}
         return made
-
-
-def make_optimizer(given: Optimizer, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
-    """Make the optimiser of torch.optim that a spec names, in its fused form where there is one."""
-    options: dict[str, Any] = {
-        "lr": value_at(given.lr, 0.0),
-        "weight_decay": given.weight_decay,
-    }  # Any: torch's options
-    for key in ("betas", "momentum", "eps"):
-        if getattr(given, key) is not None:
-            options[key] = getattr(given, key)
-    kind = getattr(torch.optim, given.name)
-    made: torch.optim.Optimizer
-    if given.name in ("Adam", "AdamW", "SGD"):
-        try:
-            made = kind(parameters, **options, fused=True)
-            return made
-        except (RuntimeError, TypeError):  # an older torch has no fused form for this device
-            pass
-    made = kind(parameters, **options)
-    return made
-
-
-def _fabric(device: str, precision: Any) -> Any:  # Any: the class, and its words, are imported here alone
-    import logging
-    import warnings
-
-    for name in ("lightning_fabric", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from lightning_fabric import Fabric
-
-        kind, colon, number = device.partition(":")
-        if colon and not number.isdigit():
-            raise UsageError(f"train.device is '{device}', wanted a name as 'cpu', 'cuda' or 'cuda:1'")
-        devices: Any = [int(number)] if colon else 1  # Any: Fabric takes many forms
-        try:
-            fabric = Fabric(accelerator=kind, devices=devices, precision=precision)
-        except Exception as problem:  # Fabric raises many kinds for a device that is not there
-            raise UsageError(
-                f"train.device is '{device}', which cannot be used here: {str(problem).split('. ')[0]}"
-            ) from None
-    return fabric
-
-
-@contextmanager
-def repeatable() -> Iterator[None]:
-    """Keep cuDNN to algorithms that give the same result every time; elsewhere it changes nothing."""
-    if not torch.backends.cudnn.is_available():
-        yield
-        return
-    with torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, benchmark=False, deterministic=True):
-        yield
-
-
-@contextmanager
-def stopping(ask: Callable[[], None]) -> Iterator[None]:
-    """Take the first Ctrl-C (or a plea to end) as a wish to stop after the step; the second stops at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def asked(number: int, frame: FrameType | None) -> None:
-        ask()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    for number in before:
-        signal.signal(number, asked)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)

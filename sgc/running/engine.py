@@ -1,0 +1,92 @@
+"""What drives a training from outside: the optimiser, device and precision, repeatable kernels, and wishes to stop."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import torch
+
+from sgc.errors import UsageError
+from sgc.kinds.schedules import value_at
+from sgc.language.spec import Optimizer
+
+
+def make_optimizer(given: Optimizer, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    """Make the optimiser of torch.optim that a spec names, in its fused form where there is one."""
+    options: dict[str, Any] = {
+        "lr": value_at(given.lr, 0.0),
+        "weight_decay": given.weight_decay,
+    }  # Any: torch's options
+    for key in ("betas", "momentum", "eps"):
+        if getattr(given, key) is not None:
+            options[key] = getattr(given, key)
+    kind = getattr(torch.optim, given.name)
+    made: torch.optim.Optimizer
+    if given.name in ("Adam", "AdamW", "SGD"):
+        try:
+            made = kind(parameters, **options, fused=True)
+            return made
+        except (RuntimeError, TypeError):  # an older torch has no fused form for this device
+            pass
+    made = kind(parameters, **options)
+    return made
+
+
+def make_fabric(device: str, precision: Any) -> Any:  # Any: the class, and its words, are imported here alone
+    """Make what drives device and precision. Raises: UsageError where the device is not to be had."""
+    import logging
+    import warnings
+
+    for name in ("lightning_fabric", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from lightning_fabric import Fabric
+
+        kind, colon, number = device.partition(":")
+        if colon and not number.isdigit():
+            raise UsageError(f"train.device is '{device}', wanted a name as 'cpu', 'cuda' or 'cuda:1'")
+        devices: Any = [int(number)] if colon else 1  # Any: Fabric takes many forms
+        try:
+            fabric = Fabric(accelerator=kind, devices=devices, precision=precision)
+        except Exception as problem:  # Fabric raises many kinds for a device that is not there
+            raise UsageError(
+                f"train.device is '{device}', which cannot be used here: {str(problem).split('. ')[0]}"
+            ) from None
+    return fabric
+
+
+@contextmanager
+def repeatable() -> Iterator[None]:
+    """Keep cuDNN to algorithms that give the same result every time; elsewhere it changes nothing."""
+    if not torch.backends.cudnn.is_available():
+        yield
+        return
+    with torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, benchmark=False, deterministic=True):
+        yield
+
+
+@contextmanager
+def stopping(ask: Callable[[], None]) -> Iterator[None]:
+    """Take the first Ctrl-C (or a plea to end) as a wish to stop after the step; the second stops at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def asked(number: int, frame: FrameType | None) -> None:
+        ask()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    for number in before:
+        signal.signal(number, asked)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

@@ -499,7 +499,7 @@ def test_the_bias_of_normalised_weights_falls_as_one_over_the_samples() -> None:
     hat = torch.softmax(particles.log_mass + log_w, -1)
     f = particles.log_p_clamped + particles.log_p_latent - particles.log_r - log_w
     relative = (log_w - (particles.log_mass + log_w).logsumexp(-1)).exp()
-    c = float((hat * relative * (f - (hat * f).sum())).sum())
+    c = float((hat * relative * (f - (hat * f).sum())).sum().detach())
     assert abs(c) > 0.5  # weights matter here
     for samples in (8, 32):
         batch = repeated(spec, row, 2000)

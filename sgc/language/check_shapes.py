@@ -67,12 +67,17 @@ class _Shapes:
         path, node = ("nodes", name), self.spec.nodes[name]
         if not self.names.section[name] or any(self.findings.hurt(*path, key) for key in EVENT_KEYS):
             return
-        if not self.attempt(path, self.resolver.family, name) or not self.attempt(path, self.resolver.event, name):
+        if not self.attempt(path, self.resolver.family, name):
             return
-        self.known.add(name)
         wrong = any(self.findings.hurt(*path, *keys) for keys in (("supervision",), ("recognition", "estimator")))
-        if node.recognition is not None and not wrong:
-            self.attempt(path, self.resolver.estimator, name, node)
+        chosen = None if node.recognition is None or wrong else node.recognition
+        if self.attempt(path, self.resolver.event, name):
+            self.known.add(name)
+            if chosen is not None:
+                self.attempt(path, self.resolver.estimator, name, node)
+        elif chosen is not None and chosen.estimator is not None:  # what no event could mend is told all the same
+            smallest = (2,) * self.resolver.family(name).event_dim
+            self.attempt(path, self.resolver.estimator, name, node, smallest)
 
     def features(self) -> Iterable[Use]:
         """Resolve features after their parents; one on a cycle never is."""

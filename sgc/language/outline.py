@@ -205,11 +205,12 @@ class Resolver:
             estimator=self.estimator(name, node),
         )
 
-    def estimator(self, name: str, node: Node) -> Estimator | None:
-        """Choose the estimator of a proposed node: as written, or the family's default."""
+    def estimator(self, name: str, node: Node, event: Shape | None = None) -> Estimator | None:
+        """Choose the estimator of a proposed node: as written, or the family's default; for its own event if None."""
         if node.supervision == "full" or node.recognition is None:
             return None
-        family, event = self.family(name), self.event(name)
+        family = self.family(name)
+        event = self.event(name) if event is None else event
         chosen: Estimator | None = node.recognition.estimator
         if chosen is not None:
             refusal = chosen.refuse(family, event)

@@ -1,29 +1,19 @@
-"""Settings for every test: one thread, checked arguments, and where real data may lie."""
+"""Settings for every test: one thread, checked arguments, real data only where there are some."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import torch
+from data_files import REAL_DATA
 
 from sgc.runtime.model import Model
-
-ROOT = Path(__file__).resolve().parent.parent
-
-
-def real_data() -> Path | None:
-    """Find the folder of real data: $SGC_DATA, else ../shared/data beside the checkout."""
-    named = os.environ.get("SGC_DATA")
-    found = Path(named) if named else ROOT.parent / "shared" / "data"
-    return found if found.is_dir() else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what needs real data where there is none, and say so."""
-    if real_data() is None:
+    if not (REAL_DATA / "mnist").is_dir():
         skip = pytest.mark.skip(reason="needs real data: set SGC_DATA to the folder that holds mnist/")
         for item in items:
             if "real" in item.keywords:
@@ -38,3 +28,18 @@ def _careful(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def double_precision() -> Iterator[None]:
+    """Compute in float64, where the oracle is exact to 1e-9; for `usefixtures`."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)
+
+
+@pytest.fixture
+def seeded_draws() -> None:
+    """Start torch's generator from the same place in every test; for `usefixtures`."""
+    torch.manual_seed(0)

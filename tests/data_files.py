@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from pydantic import TypeAdapter
 
 from sgc.data import DataSet, Variable, open_dataset
 from sgc.kinds.sources import DataSection
+
+REAL_DATA = Path(os.environ.get("SGC_DATA") or Path(__file__).parents[2] / "shared" / "data")
 
 SECTION: TypeAdapter[Any] = TypeAdapter(DataSection)
 CODES = {"uint8": 8, "int8": 9, "int16": 11, "int32": 12, "float32": 13, "float64": 14}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -59,19 +58,7 @@ def examples(count: int) -> settings:
     )
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _double() -> Iterator[None]:
-    kind, threads = torch.get_default_dtype(), torch.get_num_threads()
-    torch.set_default_dtype(torch.float64)
-    torch.set_num_threads(1)
-    yield
-    torch.set_default_dtype(kind)
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
+pytestmark = pytest.mark.usefixtures("double_precision", "seeded_draws")
 
 
 VARIANTS: dict[str, Raw] = {

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
-from data_files import CLASS, opened
+from data_files import CLASS, REAL_DATA, opened
 
 from sgc.data import Variable
 
-FOLDER = Path(os.environ.get("SGC_DATA") or Path(__file__).parents[2] / "shared" / "data")
-
-pytestmark = [
-    pytest.mark.real,
-    pytest.mark.skipif(not (FOLDER / "mnist").is_dir(), reason="MNIST is not under $SGC_DATA"),
-]
+pytestmark = pytest.mark.real
 
 TRAIN = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
 TEST = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
 
 
 def test_mnist(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SGC_DATA", str(FOLDER))
+    monkeypatch.setenv("SGC_DATA", str(REAL_DATA))
     text = (
         "{source: idx, root: mnist, columns: {x: {column: image, transforms: [{divide: 255}, {binarize: dynamic}]}, "
         "y: {column: label}}, split: {validation: 10000}, labels: {y: {count: 100, balanced: true}}}"

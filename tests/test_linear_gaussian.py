@@ -7,7 +7,7 @@ estimates and refuse beyond 7 standard errors: below 3e-6 false alarms a test of
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,20 +19,7 @@ from torch import Tensor
 import sgc
 from sgc.runtime.model import Model
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _double() -> Iterator[None]:
-    kind, threads = torch.get_default_dtype(), torch.get_num_threads()
-    torch.set_default_dtype(torch.float64)
-    torch.set_num_threads(1)
-    yield
-    torch.set_default_dtype(kind)
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
+pytestmark = pytest.mark.usefixtures("double_precision", "seeded_draws")
 
 
 # ---- linear algebra -------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ same to 1e-9. The noise is replayed from the generator: one standard normal draw
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +24,7 @@ from sgc.runtime.model import Model
 SPECS = Path(__file__).parents[1] / "specs"
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _double() -> Iterator[None]:
-    kind, threads = torch.get_default_dtype(), torch.get_num_threads()
-    torch.set_default_dtype(torch.float64)
-    torch.set_num_threads(1)
-    yield
-    torch.set_default_dtype(kind)
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("double_precision")
 
 
 # ---- plain networks -------------------------------------------------------------------------------------------------

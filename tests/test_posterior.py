@@ -26,12 +26,7 @@ Raw = dict[str, Any]  # Any: a spec as plain data
 Joint = dict[str, int]  # a place in the support of every node
 
 
-@pytest.fixture(autouse=True)
-def _double() -> Any:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
+pytestmark = pytest.mark.usefixtures("double_precision")
 
 
 class Truth:

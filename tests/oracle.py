@@ -221,6 +221,10 @@ def batch_of(spec: Raw, rows: Sequence[Row], *, integers: bool = False) -> dict[
     return batch
 
 
+def repeated(spec: Raw, row: Row, count: int) -> dict[str, torch.Tensor]:
+    return batch_of(spec, [row] * count)
+
+
 # ---- exact bounds ---------------------------------------------------------------------------------------------------
 
 

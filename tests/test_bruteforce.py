@@ -37,6 +37,7 @@ from oracle import (
     random_alpha,
     random_rows,
     random_spec,
+    repeated,
     shuffled_nodes,
     support,
     value_and_gradient,
@@ -400,10 +401,6 @@ LATENT_BELOW: Raw = {  # q(y|x) q(z|x,y): Kingma's M2 with a second label v, who
     },
 }
 REPEATS, ROWS = 40, 250
-
-
-def repeated(spec: Raw, row: Row, count: int) -> dict[str, torch.Tensor]:
-    return batch_of(spec, [row] * count)
 
 
 def gentle(spec: Raw, seed: int) -> Model:

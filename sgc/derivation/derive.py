@@ -14,9 +14,9 @@ import math
 from collections.abc import Collection, Iterable, Sequence
 
 from sgc.derivation.graph import Graphs
-from sgc.derivation.plan import SAMPLES, Factor, ObjectiveWords, Plan, Proposal, Term, Weight
+from sgc.derivation.plan import SAMPLES, Cost, Factor, ObjectiveWords, Plan, Proposal, Term, Weight
 
-RELAXED = ("gumbel_softmax",)
+RELAXED = ("gumbel_softmax", "straight_through")
 
 
 def patterns(graphs: Graphs) -> list[frozenset[str]]:
@@ -139,6 +139,7 @@ class _Derivation:
             weights=weights,
             joint=joint,
             terms=terms,
+            costs=tuple(self.cost(p.node, weights, terms) for p in proposals if p.estimator == "score_function"),
             order=self.order,
             enumerated=tuple(sizes),
             elimination=order,
@@ -181,7 +182,20 @@ class _Derivation:
             tag = "sampled"
         else:
             tag = "enumerated" if dims else "exact"
-        return Term(name, role, dims, tag, why)
+        return Term(name, role, dims, tag, why, tuple(reads))
+
+    def cost(self, name: str, weights: Sequence[Weight], terms: Sequence[Term]) -> Cost:
+        """Work out what a draw can influence: through proposals, their masses, and factors of the weight."""
+        below = self.graphs.below(name, self.clamped)
+        reached = {name, *(n for n in below if n not in self.clamped)}
+        labels = tuple(w.factor.node for w in weights if w.varies and w.factor.node in below)
+        bound = self.words.bound
+        weighed = bool(labels) and (bound != "elbo" or self.words.weights == "normalized")
+        all_of_it = bound == "iwae" or weighed  # ŵ couples every term to the draw
+        found = [t for t in terms if all_of_it or reached & self.graphs.variables(t.reads)]
+        coupled = bound in ("iwae", "supervised") or (bound == "elbo" and weighed)
+        baseline = self.graphs.nodes[name].baseline
+        return Cost(name, tuple((t.node, t.role) for t in found), labels, coupled, baseline)
 
     def weights_sampled(self) -> bool:
         return any(SAMPLES in self.recognition(n).dims for n in self.observed)
@@ -195,6 +209,11 @@ class _Derivation:
             return "iwae takes no closed form"
         if self.words.kl == "sampled":
             return "kl: sampled"
+        node = self.graphs.nodes[name]
+        if self.words.gradient == "stl" and node.estimator == "pathwise":
+            return "gradient: stl"
+        if node.concrete and node.estimator == "gumbel_softmax":
+            return "density: concrete"
         if not self.graphs.nodes[name].closed_kl:
             return "its family has no closed form"
         below = self.graphs.below(name, self.clamped)

@@ -24,6 +24,8 @@ class GraphNode:
     generative: tuple[str, ...] = ()  # parents in p
     recognition: tuple[str, ...] | None = None  # parents in q; None: never proposed
     estimator: str = "pathwise"
+    baseline: str = "none"  # of a score_function
+    concrete: bool = False  # a relaxed draw is scored by its own density
     closed_kl: bool = True
     support: int = 0  # how many values; 0: not finite
 

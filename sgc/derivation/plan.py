@@ -23,6 +23,7 @@ class ObjectiveWords:
     weights: str = "normalized"
     label_term: str = "mean_log"
     kl: str = "auto"
+    gradient: str = "total"
     alpha_by_node: bool = False
 
 
@@ -85,6 +86,22 @@ class Term:
     dims: frozenset[str]
     tag: str
     why: str
+    reads: tuple[str, ...] = ()  # the names whose values it depends on
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a draw of a `score_function` node is charged with: what it can influence (Schulman et al. 2015).
+
+    Not coupled: its particles' own share of `terms` and of the labels' α terms. Coupled: the samples meet in Z or
+    under a logarithm, so a sample is charged the whole bound, or the bound with it less the bound without.
+    """
+
+    node: str
+    terms: tuple[tuple[str, str], ...]  # node and role
+    labels: tuple[str, ...]  # the labelled nodes whose factor varies with it
+    coupled: bool
+    baseline: str
 
 
 def symbol(name: str) -> str:
@@ -103,6 +120,7 @@ class Plan:
     weights: tuple[Weight, ...]  # one for each of O
     joint: tuple[Factor, ...]
     terms: tuple[Term, ...]
+    costs: tuple[Cost, ...]  # one for each proposal by score_function
     order: tuple[str, ...]
     enumerated: tuple[str, ...]
     elimination: tuple[str, ...]  # the order in which enumerated dimensions are summed out
@@ -140,6 +158,7 @@ class Plan:
         width = max([0, *(len(str(p.factor)) for p in self.proposals), *(len(str(w.factor)) for w in self.weights)])
         for i, proposal in enumerate(self.proposals):
             values = f", {proposal.support} values" if proposal.estimator == "enumerate" else ""
+            values += "".join(f", baseline {cost.baseline}" for cost in self.costs if cost.node == proposal.node)
             row("" if i else "proposed", f"{proposal.factor!s:<{width}}  {proposal.estimator}{values}")
         if not self.proposals:
             row("proposed", "nothing")
@@ -152,14 +171,33 @@ class Plan:
             row("p =", " ".join(map(str, self.joint)))
         for i, line in enumerate(self.bound_text()):
             row("" if i else "bound", line)
+        if self.relaxed:
+            verb = "is" if len(self.relaxed) == 1 else "are"
+            row("", f"    not a bound: {' and '.join(self.relaxed)} {verb} relaxed or averaged, not drawn")
         shown = [(self.term_text(t), t.tag, t.why) for t in self.terms]
         shown += [(self.label_text(w), self.label_tag(w), "label") for w in self.weights]
         wide = max([0, *(len(text) for text, _, _ in shown)])
         for i, (text, tag, why) in enumerate(shown):
             row("" if i else "terms", f"{text:<{wide}}  {tag}{f' ({why})' if why else ''}")
+        for i, cost in enumerate(self.costs):
+            row("" if i else "charged", self.charge_text(cost))
         row("cost", self.cost_text())
         lines += [f"  warning   {warning}" for warning in self.warnings]
         return "\n".join(lines)
+
+    @property
+    def relaxed(self) -> tuple[str, ...]:
+        """The nodes whose value in the bound is no value that they can take."""
+        return tuple(p.node for p in self.proposals if p.estimator in ("gumbel_softmax", "mean"))
+
+    def charge_text(self, cost: Cost) -> str:
+        """Say what the draws of a node are charged with."""
+        factor = self.proposal(cost.node).factor
+        texts = [self.term_text(term) for term in self.terms if (term.node, term.role) in cost.terms]
+        labels = [f"log {w.factor}" for w in self.weights if w.factor.node in cost.labels]
+        if self.words.bound in ("iwae", "supervised") or (cost.coupled and len(texts) == len(self.terms)):
+            return f"{factor}: the whole bound"
+        return f"{factor}: {', '.join([*texts, *labels]) or 'nothing'}"
 
     def cost_text(self) -> str:
         if not self.enumerated:

@@ -6,9 +6,11 @@ the masses of all particles of a row sum to one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from sgc.kinds.base import Named, tagged
+from pydantic import Field
+
+from sgc.kinds.base import Maybe, Named, tagged
 from sgc.kinds.families import Family
 from sgc.kinds.schedules import Number, number
 
@@ -49,17 +51,64 @@ class Enumerate(Named):
 
 
 class GumbelSoftmax(Named):
-    """A relaxed draw at a temperature (Jang et al. 2017; Maddison et al. 2017), scored linearly: biased."""
+    """A relaxed draw at a temperature (Jang et al. 2017; Maddison et al. 2017): biased.
+
+    `density` says what scores the draw y. `linear`: Σ_k y_k log π_k in both graphs (or the closed KL divergence), whose
+    gradient of KL(q‖p) is the true one. `concrete`: the relaxation's own density in both graphs, as Maddison et al.
+    train it, where the node is not labelled.
+    """
 
     name: ClassVar[str] = "gumbel_softmax"
     tag: ClassVar[str] = "biased"
 
     temperature: Temperature = 0.66  # above 0; the hard draw is its limit at 0
+    density: Literal["linear", "concrete"] = "linear"
 
     @staticmethod
     def refuse(family: Family, event: tuple[int, ...]) -> str:
         """Say why the family cannot have this estimator; an empty string where it can."""
         return "" if family.relaxable else f"{family.name} has no relaxed draw, only Bernoulli and Categorical have"
+
+
+class StraightThrough(Named):
+    """A hard draw forward, its relaxation at a temperature backward (Bengio et al. 2013; Jang et al. 2017).
+
+    The bound's value is right, its gradient biased.
+    """
+
+    name: ClassVar[str] = "straight_through"
+    tag: ClassVar[str] = "biased"
+
+    temperature: Temperature = 0.66  # of the relaxation that the gradient goes through
+
+    @staticmethod
+    def refuse(family: Family, event: tuple[int, ...]) -> str:
+        """Say why the family cannot have this estimator; an empty string where it can."""
+        return "" if family.relaxable else f"{family.name} has no relaxed draw, only Bernoulli and Categorical have"
+
+
+class ScoreFunction(Named):
+    """A draw without a gradient of its own; ∇ log q times what the draw costs stands in for it (Williams 1992).
+
+    The cost is restricted to what the node can influence (Schulman et al. 2015). `leave_one_out` subtracts the bound
+    of the other samples (Mnih and Rezende 2016), `running_mean` an average over earlier steps, `none` nothing.
+    """
+
+    name: ClassVar[str] = "score_function"
+    tag: ClassVar[str] = "sampled"
+
+    baseline: Maybe[Literal["leave_one_out", "running_mean", "none"]] = None  # by the number of samples where absent
+    decay: Annotated[float, Field(ge=0, lt=1)] = 0.9  # of the running mean, for each step
+
+    @staticmethod
+    def refuse(family: Family, event: tuple[int, ...]) -> str:
+        """Say why the family cannot have this estimator: every family can be drawn from."""
+        return ""
+
+    def with_baseline(self, samples: int) -> ScoreFunction:
+        """Fill in the baseline: the other samples where there are any, else a running mean."""
+        chosen = self.baseline or ("leave_one_out" if samples > 1 else "running_mean")
+        return ScoreFunction(baseline=chosen, decay=self.decay)
 
 
 class Mean(Named):
@@ -74,12 +123,14 @@ class Mean(Named):
         return "" if family.closed_kl else f"{family.name} has no closed form for its entropy and cross-entropy"
 
 
-Estimator = Pathwise | Enumerate | GumbelSoftmax | Mean
+Estimator = Pathwise | Enumerate | GumbelSoftmax | StraightThrough | ScoreFunction | Mean
 
 ESTIMATORS: dict[str, type[Estimator]] = {
     "pathwise": Pathwise,
     "enumerate": Enumerate,
     "gumbel_softmax": GumbelSoftmax,
+    "straight_through": StraightThrough,
+    "score_function": ScoreFunction,
     "mean": Mean,
 }
 
@@ -89,12 +140,12 @@ def possible(family: Family, event: tuple[int, ...]) -> list[str]:
     return [name for name, kind in ESTIMATORS.items() if not kind.refuse(family, event)]
 
 
-def default(family: Family, event: tuple[int, ...]) -> Estimator | None:
-    """Choose the estimator of a node that names none: pathwise, else enumerate up to 64 values; None: there is none."""
+def default(family: Family, event: tuple[int, ...]) -> Estimator:
+    """Choose the estimator of a node that names none: pathwise, else enumerate up to 64 values, else score_function."""
     if family.pathwise:
         return Pathwise()
     size = family.support_size(event)
-    return Enumerate() if size is not None and size <= ENUMERABLE_BY_DEFAULT else None
+    return Enumerate() if size is not None and size <= ENUMERABLE_BY_DEFAULT else ScoreFunction()
 
 
 def _tag(value: Any) -> str | None:  # Any: whatever YAML can say

@@ -236,6 +236,24 @@ class Family:
         draw = family_math.relaxed_one_hot if self.support == "one_hot" else family_math.relaxed_bit
         return draw(logits, temperature)
 
+    def harden(self, relaxed: Tensor) -> Tensor:
+        """Round a relaxed draw to the value of the support that it is nearest to: [*leading, *event]."""
+        assert self.relaxable, self.name
+        return family_math.nearest_one_hot(relaxed) if self.support == "one_hot" else (relaxed > 0.5).to(relaxed)
+
+    def concrete_log_prob(self, distribution: Distribution, value: Tensor, temperature: float) -> Tensor:
+        """Score a relaxed draw by the density of the Concrete distribution, in nats, summed over the event.
+
+        value: [*leading, *event] in the simplex or in [0, 1]; distribution: [*leading], whose logits it has ->
+        [*leading]. Source: Maddison et al. 2017, Eqs. 10 and 23.
+        """
+        assert self.relaxable, self.name
+        logits = family_math.element_of(distribution).logits
+        score = family_math.score_one_hot if self.support == "one_hot" else family_math.score_bit
+        elements = score(logits, value, temperature)
+        dims = len(distribution.event_shape) - self.event_dim
+        return elements.sum(tuple(range(-dims, 0))) if dims else elements
+
     def look(self, value: Tensor) -> Tensor:
         """Give the view that networks read: a value, log(1 + value) of counts, or an angle's (cos, sin) at the end."""
         import torch

@@ -57,6 +57,7 @@ class Objective(Piece):
     label_term: Literal["mean_log", "log_mean"] = "mean_log"
     kl: Literal["auto", "sampled"] = "auto"
     kl_weight: number(ge=0) = 1.0  # type: ignore[valid-type]
+    gradient: Literal["total", "stl"] = "total"  # stl: without the score of q, whose mean is 0 (Roeder et al. 2017)
 
     @model_validator(mode="before")
     @classmethod

@@ -5,12 +5,14 @@ Every fault is found in one go. A piece already known to be wrong gives no secon
 
 from __future__ import annotations
 
+from sgc.derivation.derive import derive
 from sgc.errors import suggest
 from sgc.language.check_data import check_data
 from sgc.language.check_graphs import check_graphs
 from sgc.language.check_names import Names, check_categories, check_names, check_statuses
 from sgc.language.check_shapes import check_shapes
 from sgc.language.findings import Findings
+from sgc.language.outline import outline
 from sgc.language.spec import Spec
 
 ADAMS = ("Adam", "AdamW", "NAdam", "RAdam", "Adamax")
@@ -24,6 +26,7 @@ def check(spec: Spec, findings: Findings) -> None:
     check_graphs(findings, names)
     check_shapes(spec, findings, names)
     check_objective(spec, findings, names)
+    check_gradient(spec, findings)
     check_optimizer(spec, findings)
     check_metrics(findings, names)
     check_data(findings, names)
@@ -54,6 +57,23 @@ def check_objective(spec: Spec, findings: Findings, names: Names) -> None:
     if bound == "supervised" and names.statuses_whole and not partial:
         message = "the supervised bound needs a partially supervised node, and there is none"
         findings.add(("objective", "bound"), message)
+
+
+def check_gradient(spec: Spec, findings: Findings) -> None:
+    """Find a gradient without the score of q where that score has a mean: beside weights that vary, or under a log."""
+    objective = spec.objective
+    if objective.gradient != "stl" or findings.hurt("objective"):
+        return
+    if objective.bound != "elbo":
+        message = f"'stl' leaves out a score whose mean is 0 in the elbo bound, not in {objective.bound}"
+        findings.add(("objective", "gradient"), message, "allowed: total")
+    elif objective.weights == "normalized" and not findings.faults:
+        made = outline(spec)
+        for name in made.graphs.partial:
+            for weight in derive(made.graphs, [name], made.words).weights:
+                if weight.varies:
+                    message = f"'stl' needs weights that are constant, but {weight.factor} varies: it reads "
+                    findings.add(("objective", "gradient"), message + " and ".join(weight.carriers), "allowed: total")
 
 
 def check_optimizer(spec: Spec, findings: Findings) -> None:

@@ -14,7 +14,7 @@ from sgc.derivation.graph import GraphNode, Graphs, Role, Supervision
 from sgc.derivation.plan import ObjectiveWords
 from sgc.errors import OutlineFault, suggest
 from sgc.kinds import estimators
-from sgc.kinds.estimators import Estimator
+from sgc.kinds.estimators import Estimator, GumbelSoftmax, ScoreFunction
 from sgc.kinds.families import FAMILIES, Family
 from sgc.kinds.family_table import Option
 from sgc.kinds.layers import Shape, ShapeFault, shape_text
@@ -108,6 +108,7 @@ class Outline:
             weights=given.weights,
             label_term=given.label_term,
             kl=given.kl,
+            gradient=given.gradient,
             alpha_by_node=isinstance(given.alpha, Mapping),
         )
 
@@ -219,16 +220,15 @@ class Resolver:
                 hint = "allowed: " + ", ".join(allowed) if allowed else ""
                 message = f"'{family.name}' cannot have the estimator '{chosen.name}': {refusal}"
                 raise OutlineFault(("recognition", "estimator"), message, hint)
-            return chosen
-        found = estimators.default(family, event)
-        if found is None:
-            allowed = estimators.possible(family, event)
-            hint = "allowed: " + ", ".join(allowed) if allowed else ""
-            message = (
-                f"missing key 'estimator': '{family.name}' has no reparameterised draw and no small finite support"
-            )
-            raise OutlineFault(("recognition",), message, hint, at="key", missing="estimator")
-        return found
+        else:
+            chosen = estimators.default(family, event)
+        if isinstance(chosen, ScoreFunction):
+            chosen = chosen.with_baseline(self.spec.objective.samples)
+            if chosen.baseline == "leave_one_out" and self.spec.objective.samples == 1:
+                place = ("recognition", "estimator", "score_function", "baseline")
+                message = "'leave_one_out' needs another sample to compare with, and objective.samples is 1"
+                raise OutlineFault(place, message, "allowed: running_mean, none")
+        return chosen
 
     def input(self, name: str) -> InputOutline:
         """Resolve an input."""
@@ -368,6 +368,8 @@ class Resolver:
                 generative=generative[name].reads,
                 recognition=recognition[name].reads if name in recognition else None,
                 estimator=variable.estimator.name if variable.estimator else "pathwise",
+                baseline=_baseline(variable.estimator),
+                concrete=isinstance(variable.estimator, GumbelSoftmax) and variable.estimator.density == "concrete",
                 closed_kl=variable.family.closed_kl,
                 support=variable.family.support_size(variable.event) or 0,
             )
@@ -382,6 +384,10 @@ class Resolver:
 def outline(spec: Spec) -> Outline:
     """Resolve a valid spec."""
     return Resolver(spec).outline()
+
+
+def _baseline(estimator: Estimator | None) -> str:
+    return (estimator.baseline or "none") if isinstance(estimator, ScoreFunction) else "none"
 
 
 def _option_words(option: Option) -> str:

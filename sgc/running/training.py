@@ -333,6 +333,7 @@ class Trainer:
                 "best_bound": self.best_bound,
                 "best_epoch": self.best_epoch,
                 "sums": self.sums.state(),
+                "running_means": self.model.running_means.state(),
                 "seconds": self.seconds,
             }
         )
@@ -357,6 +358,7 @@ class Trainer:
                 raise ValueError(f"{self.step} steps are not in epoch {self.epoch + 1}")
             self.best_bound, self.best_epoch = float(state["best_bound"]), int(state["best_epoch"])
             self.sums = _EpochSums.of(state["sums"])
+            self.model.running_means.restore(state.get("running_means", {}))
             self.seconds = float(state["seconds"])
         except (KeyError, IndexError, AttributeError, RuntimeError, ValueError, TypeError) as problem:
             text = str(problem).splitlines()[0] if str(problem) else type(problem).__name__

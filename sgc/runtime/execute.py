@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
 from sgc.derivation.plan import Plan
-from sgc.kinds.estimators import Estimator, GumbelSoftmax
+from sgc.kinds.estimators import Estimator, GumbelSoftmax, StraightThrough
 from sgc.kinds.schedules import value_at
-from sgc.language.outline import Outline
+from sgc.language.outline import Outline, Variable
 from sgc.runtime.layout import Eliminated, Layout, Pair, eliminate
 from sgc.runtime.modules import DensityModule, FeatureModule
+from sgc.runtime.score_function import RunningMeans, surrogate
 
 Key = tuple[str, str]  # node and role
 
@@ -36,6 +38,7 @@ class Group:
     masses: list[Tensor] = field(default_factory=list)  # log q of enumerated nodes
     scores: dict[Key, Tensor] = field(default_factory=dict)  # of every term, with its sign
     weights: dict[str, Tensor] = field(default_factory=dict)  # log q of labelled nodes
+    draws: dict[str, Tensor] = field(default_factory=dict)  # log q of the draws that are charged for
     proposals: dict[str, Distribution] = field(default_factory=dict)  # q of every node that has one
 
     def put(self, name: str, value: Tensor, outline: Outline) -> None:
@@ -43,6 +46,13 @@ class Group:
         variable = outline.variables.get(name)
         self.values[name] = value
         self.looks[name] = value if variable is None else variable.family.look(value)
+
+
+class Conditional(NamedTuple):
+    """One conditional density at some values of its parents, and the parameters that make it."""
+
+    distribution: Distribution
+    parameters: Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -93,13 +103,13 @@ class _Walk:
             for group, value in zip(groups, made, strict=True):
                 group.put(name, value, self.machine.outline)
 
-    def distributions(self, module: DensityModule, groups: Sequence[Group]) -> list[Distribution]:
+    def distributions(self, module: DensityModule, groups: Sequence[Group]) -> list[Conditional]:
         parents = [[g.looks[p] for p in module.outline.parents] for g in groups]
+        parameters = module.parameters_of(parents, [g.values for g in groups], self.rank)
         try:
-            found: list[Distribution] = module(parents, [g.values for g in groups], self.rank, validate=self.validate)
+            return [Conditional(module.distribution(each, validate=self.validate), each) for each in parameters]
         except ValueError as problem:  # torch names the parameter, not the node
             raise ValueError(f"node '{module.variable.name}': {str(problem).splitlines()[0]}") from problem
-        return found
 
     def node(self, name: str) -> None:
         proposed = [g for g in self.groups if any(p.node == name for p in g.plan.proposals)]
@@ -109,15 +119,16 @@ class _Walk:
             return
         module = self.machine.recognition[name]
         family = module.variable.family
-        for group, q in zip(groups, self.distributions(module, groups), strict=True):
-            group.proposals[name] = q
+        for group, found in zip(groups, self.distributions(module, groups), strict=True):
+            group.proposals[name] = found.distribution
             if group in labelled:
-                group.weights[name] = self.lead(family.log_prob(q, group.values[name]))
+                group.weights[name] = self.lead(family.log_prob(found.distribution, group.values[name]))
             else:
-                self.propose(group, name, q)
+                self.propose(group, module, found)
 
-    def propose(self, group: Group, name: str, q: Distribution) -> None:
-        variable = self.machine.outline.variables[name]
+    def propose(self, group: Group, module: DensityModule, found: Conditional) -> None:
+        variable, q = module.variable, found.distribution
+        name = variable.name
         family, layout = variable.family, group.layout
         estimator = group.plan.proposal(name).estimator
         if estimator == "enumerate":
@@ -137,14 +148,36 @@ class _Walk:
             value = q.expand(leading).rsample()
         elif estimator == "gumbel_softmax":
             value = family.relaxed(q, self.temperature(variable.estimator), leading)
+        elif estimator == "straight_through":
+            relaxed = family.relaxed(q, self.temperature(variable.estimator), leading)
+            value = family.harden(relaxed.detach()) + (relaxed - relaxed.detach())
         else:
-            value = q.expand(leading).sample()
+            value = draw(q, leading)
         group.put(name, value, self.machine.outline)
+        if estimator == "score_function":
+            group.draws[name] = self.lead(family.log_prob(q, value))
         if any(term.node == name and term.role == "recognition" for term in group.plan.terms):
-            group.scores[name, "recognition"] = -self.lead(family.log_prob(q, value))
+            if estimator == "score_function":
+                log = group.draws[name]
+            elif estimator == "pathwise" and group.plan.words.gradient == "stl":
+                stopped = {key: parameter.detach() for key, parameter in found.parameters.items()}
+                log = self.lead(family.log_prob(module.distribution(stopped), value))
+            else:
+                log = self.log_prob(group, variable, q)
+            group.scores[name, "recognition"] = -log
+
+    def log_prob(self, group: Group, variable: Variable, conditional: Distribution) -> Tensor:
+        """Score a node's value, a relaxed one by its own density where the spec says so."""
+        value, estimator = group.values[variable.name], variable.estimator
+        relaxed = any(p.node == variable.name and p.estimator == "gumbel_softmax" for p in group.plan.proposals)
+        if relaxed and isinstance(estimator, GumbelSoftmax) and estimator.density == "concrete":
+            log = variable.family.concrete_log_prob(conditional, value, self.temperature(estimator))
+        else:
+            log = variable.family.log_prob(conditional, value)
+        return self.lead(log)
 
     def temperature(self, estimator: Estimator | None) -> float:
-        assert isinstance(estimator, GumbelSoftmax)
+        assert isinstance(estimator, GumbelSoftmax | StraightThrough)
         return value_at(estimator.temperature, self.epoch)
 
     def score(self, name: str) -> None:
@@ -153,11 +186,11 @@ class _Walk:
             return
         module = self.machine.generative[name]
         family = module.variable.family
-        for group, p in zip(groups, self.distributions(module, groups), strict=True):
+        for group, found in zip(groups, self.distributions(module, groups), strict=True):
             if any(term.node == name and term.role == "kl" for term in group.plan.terms):
-                group.scores[name, "kl"] = -self.lead(family.kl(group.proposals[name], p))
+                group.scores[name, "kl"] = -self.lead(family.kl(group.proposals[name], found.distribution))
             else:
-                group.scores[name, "generative"] = self.lead(family.log_prob(p, group.values[name]))
+                group.scores[name, "generative"] = self.log_prob(group, module.variable, found.distribution)
 
     def lead(self, score: Tensor) -> Tensor:
         """Give a score every leading dimension: one of constants has none."""
@@ -168,19 +201,26 @@ class _Walk:
         return value.reshape((1,) * missing + tuple(value.shape))
 
 
+def draw(q: Distribution, leading: tuple[int, ...]) -> Tensor:
+    """Draw without a gradient, [*leading, *event]."""
+    drawn: Tensor = q.expand(leading).sample()
+    return drawn
+
+
 @dataclass(frozen=True)
 class Settings:
     """The numbers of the objective at one moment: α of each node, and the weight of the latent nodes' terms."""
 
     alpha: Mapping[str, float]
     kl_weight: float = 1.0
+    decay: Mapping[str, float] = field(default_factory=dict)  # of each node's running mean
 
 
 class Sums:
     """The sums over the particles of one group that make its bound (Siddharth et al. 2017, Eqs. 8 and 9)."""
 
-    def __init__(self, group: Group, settings: Settings) -> None:
-        self.group, self.settings = group, settings
+    def __init__(self, group: Group, settings: Settings, running_means: RunningMeans) -> None:
+        self.group, self.settings, self.running_means = group, settings, running_means
         self.plan, self.words = group.plan, group.plan.words
         self.masses = [Pair(log=mass) for mass in group.masses]
         varying = [w.factor.node for w in self.plan.weights if w.varies]
@@ -202,7 +242,12 @@ class Sums:
         return [Pair(log=log) for log in self.varying.values()] if self.normalised else []
 
     def bound(self, kl_weight: float = 1.0) -> Tensor:
-        """Sum the bound of each row, [B] nats, its α term included, γ not."""
+        """Sum the bound of each row, [B] nats, its α term included, γ not; its gradient is the estimators'."""
+        found = self.value(kl_weight)
+        missing = surrogate(self, kl_weight) if self.plan.costs and torch.is_grad_enabled() else None
+        return found if missing is None else found + missing
+
+    def value(self, kl_weight: float) -> Tensor:
         kind = self.words.bound
         if kind == "supervised":
             return self.eliminate(self.weight_pairs).log
@@ -221,6 +266,9 @@ class Sums:
 
     def alpha(self, name: str) -> float:
         return self.settings.alpha[name]
+
+    def decay(self, name: str) -> float:
+        return self.settings.decay[name]
 
     def label_term(self) -> Tensor:
         """Sum α log w of constant factors, and (1 + α) E log w or its log-mean of varying ones."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +14,10 @@ from torch.distributions import Distribution
 
 from sgc.derivation.derive import derive
 from sgc.derivation.graph import Role
-from sgc.derivation.plan import Plan
+from sgc.derivation.plan import ObjectiveWords, Plan
 from sgc.errors import suggest
-from sgc.kinds.estimators import ENUMERABLE_BY_DEFAULT, Enumerate
-from sgc.kinds.objectives import OverRate
+from sgc.kinds.estimators import ENUMERABLE_BY_DEFAULT, Enumerate, ScoreFunction
+from sgc.kinds.objectives import Bound, OverRate
 from sgc.kinds.schedules import value_at
 from sgc.language.loading import load
 from sgc.language.outline import Outline, outline
@@ -30,6 +29,9 @@ from sgc.runtime.execute import Group, Machine, Settings, Sums, run
 from sgc.runtime.layout import Layout, drawing_from
 from sgc.runtime.modules import DensityModule, FeatureModule, Trunk
 from sgc.runtime.posterior import NodePosterior, Posterior
+from sgc.runtime.score_function import RunningMeans
+
+LARGEST_EXACT = 10_000  # numbers a row of the largest intermediate, up to which evaluation enumerates drawn nodes
 
 
 class Outcome:
@@ -106,6 +108,7 @@ class Model(nn.Module):
         self.features = nn.ModuleDict({f"{name}_": module for name, module in features.items()})
         self.generative = nn.ModuleDict({f"{name}_": module for name, module in generative.items()})
         self.recognition = nn.ModuleDict({f"{name}_": module for name, module in recognition.items()})
+        self.running_means = RunningMeans()  # the baselines of score_function nodes
         self._plans: dict[tuple[frozenset[str], bool, str], Plan] = {}
         self.exact_graphs = made.graphs.with_estimators(_exact_estimators(made))
         either = [
@@ -132,7 +135,7 @@ class Model(nn.Module):
         wanted = frozenset([observed] if isinstance(observed, str) else observed)
         words = self.outline.words
         if bound is not None and bound != words.bound:
-            words = replace(words, bound=bound, weights="normalized", label_term="mean_log", kl="auto")  # type: ignore[arg-type]
+            words = ObjectiveWords(cast(Bound, bound), words.samples, alpha_by_node=words.alpha_by_node)
         index = (wanted, exact, words.bound)
         if index not in self._plans:
             self._plans[index] = derive(self.exact_graphs if exact else self.outline.graphs, wanted, words)
@@ -149,7 +152,9 @@ class Model(nn.Module):
                 alpha[name] = given.over_rate / rate
             else:
                 alpha[name] = value_at(given, self.epoch)
-        return Settings(alpha, value_at(objective.kl_weight, self.epoch))
+        chosen = {name: variable.estimator for name, variable in self.outline.variables.items()}
+        decay = {name: each.decay for name, each in chosen.items() if isinstance(each, ScoreFunction)}
+        return Settings(alpha, value_at(objective.kl_weight, self.epoch), decay)
 
     # the objective
 
@@ -165,7 +170,8 @@ class Model(nn.Module):
         groups = [self.group(part, self.plan(part.observed, exact=exact, bound=bound), count) for part in parts]
         run(self.machine, groups, epoch=self.epoch, validate=self.validate_args)
         settings = self.settings()
-        return [Sums(group, settings) for group in groups]
+        self.running_means.learning = self.training
+        return [Sums(group, settings, self.running_means) for group in groups]
 
     def objective(
         self,
@@ -340,8 +346,12 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def _exact_estimators(made: Outline) -> dict[str, str]:
-    """Choose for evaluation: a relaxed or averaged node is enumerated where its support is small, else drawn."""
+    """Choose for evaluation: a node that is relaxed, averaged or drawn while training is enumerated, or else drawn.
+
+    Enumerated where its support is small; a drawn one only where the sums over all of them stay small as well.
+    """
     chosen: dict[str, str] = {}
+    drawn: list[str] = []
     for name, variable in made.variables.items():
         if variable.estimator is None or variable.estimator.name in ("pathwise", "enumerate"):
             continue
@@ -350,8 +360,11 @@ def _exact_estimators(made: Outline) -> dict[str, str]:
             chosen[name] = "pathwise"
         elif size is not None and size <= ENUMERABLE_BY_DEFAULT:
             chosen[name] = Enumerate.name
+            drawn += [name] if isinstance(variable.estimator, ScoreFunction) else []
         else:
             chosen[name] = "draw"
+    if drawn and derive(made.graphs.with_estimators(chosen), (), made.words).largest > LARGEST_EXACT:
+        chosen |= dict.fromkeys(drawn, "draw")
     return chosen
 
 

@@ -170,18 +170,18 @@ class DensityModule(nn.Module):
         assert isinstance(fixed, Tensor)
         return fixed
 
-    def forward(
-        self, groups: Sequence[Group], named: Sequence[Mapping[str, Tensor]], rank: int, *, validate: bool = False
-    ) -> list[Distribution]:
-        """Give the distribution of the node for each group: batch shape the leading dimensions, event the node's.
+    def distribution(self, parameters: Mapping[str, Tensor], *, validate: bool = False) -> Distribution:
+        """Make the node's distribution: batch shape the leading dimensions, event the node's.
 
         Raises: ValueError if `validate` and torch refuses a parameter.
         """
-        family, event = self.variable.family, self.variable.event
-        return [
-            family.distribution(parameters, event, validate=validate)
-            for parameters in self.parameters_of(groups, named, rank)
-        ]
+        return self.variable.family.distribution(parameters, self.variable.event, validate=validate)
+
+    def forward(
+        self, groups: Sequence[Group], named: Sequence[Mapping[str, Tensor]], rank: int, *, validate: bool = False
+    ) -> list[Distribution]:
+        """Give the distribution of the node for each group, see `parameters_of` and `distribution`."""
+        return [self.distribution(each, validate=validate) for each in self.parameters_of(groups, named, rank)]
 
 
 def _beside(group: Group, rank: int) -> Tensor:

@@ -93,7 +93,10 @@ def estimator_words(estimator: Piece | None) -> str:
     """Write an estimator with its options."""
     if estimator is None:
         return ""
-    options = [f"{name} {number_words(getattr(estimator, name))}" for name in type(estimator).model_fields]
+    names = list(type(estimator).model_fields)
+    if getattr(estimator, "baseline", "running_mean") != "running_mean":
+        names.remove("decay")  # which is the running mean's
+    options = [f"{name} {number_words(getattr(estimator, name))}" for name in names]
     return " ".join([str(getattr(estimator, "name", "")), *options])
 
 

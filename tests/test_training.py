@@ -58,6 +58,7 @@ VARIANTS: dict[str, Raw] = {
     "adam": {},
     "momentum": {"train__optimizer": SGD, "train__clip_norm": 1.0, "train__labelled_also_unlabelled": True},
     "half": {"train__precision": "bf16-mixed"},
+    "score": {"nodes__y__recognition__estimator": {"score_function": {"baseline": "running_mean"}}},
 }
 
 

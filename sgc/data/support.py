@@ -127,6 +127,8 @@ def _inside(chunk: Array, allowed: Range) -> bool:
 
 
 def _hint(largest: float, allowed: Range) -> str:
+    if allowed.whole and 1 < allowed.high < np.inf and largest <= 1:
+        return "; is a transform {divide: …} one too many?"
     if allowed.high != 1 or allowed.whole or not 1 < largest <= 255:
         return ""
     return f"; is the transform {{divide: {16 if largest <= 16 else 255}}} missing?"

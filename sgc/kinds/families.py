@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from sgc.kinds import family_math
+from sgc.kinds.discretized_logistic import centred
 from sgc.kinds.family_table import LINES, Center, Line, Option, View
 
 if TYPE_CHECKING:
@@ -24,8 +25,9 @@ class Family:
     """A family of distributions over events of any shape, independent over elements of `event_dim` dimensions.
 
     Words of `constraints` are the keys of `family_math.WORD_DIMS`. Words of `support`: boolean, one_hot,
-    integer_interval (0 to total_count), multinomial, nonnegative_integer, real, real_vector, positive, nonnegative,
-    bounded_below (by the option scale), unit_interval, interval (low to high), simplex, circle (any angle, modulo 2π).
+    integer_interval (0 to `upper`), multinomial (with the sum `upper`), nonnegative_integer, real, real_vector,
+    positive, nonnegative, bounded_below (by the option scale), unit_interval, interval (low to high), simplex, circle
+    (any angle, modulo 2π).
     """
 
     name: str
@@ -44,6 +46,7 @@ class Family:
     torch_class: str
     center: Center
     scoring: str
+    define: Callable[[], Any] | None = None  # gives the class of members that are not torch's; Any: of torch's
     settings: Mapping[str, float] = field(default_factory=dict)  # options of this member of the table, by with_options
 
     def __hash__(self) -> int:
@@ -84,6 +87,13 @@ class Family:
         if value is None:
             raise ValueError(f"{self.name} needs {name}: {self.options[name].range}")
         return value
+
+    @property
+    def upper(self) -> float | None:
+        """The largest number that an element may be, where an option says it: total_count, or levels − 1."""
+        if "levels" in self.options:
+            return self.setting("levels") - 1
+        return self.setting("total_count") if "total_count" in self.options else None
 
     def event_shape(self, shape: tuple[int, ...], categories: int | None) -> tuple[int, ...]:
         """Give the event of a node: its shape, and for Categorical the categories behind it.
@@ -131,7 +141,10 @@ class Family:
     def _elementary_size(self, event: tuple[int, ...]) -> int:
         if self.support == "boolean":
             return 2
-        return event[-1] if self.support == "one_hot" else int(self.setting("total_count")) + 1
+        if self.support == "one_hot":
+            return event[-1]
+        assert self.upper is not None, self.name
+        return int(self.upper) + 1
 
     # ---- parameters
 
@@ -167,6 +180,12 @@ class Family:
 
     # ---- distributions
 
+    def members(self) -> Any:  # Any: a class of torch's distributions
+        """Give the class that the distribution of one element is made of."""
+        import torch
+
+        return getattr(torch.distributions, self.torch_class) if self.define is None else self.define()
+
     def distribution(
         self, parameters: Mapping[str, Tensor], event: tuple[int, ...], *, validate: bool = False
     ) -> Distribution:
@@ -180,8 +199,7 @@ class Family:
         scoring = family_math.SCORINGS[self.scoring]
         filled = scoring.prepare({name: self.fill(name, value, event) for name, value in parameters.items()})
         settings = {name: self.setting(name) for name in self.options}
-        family = getattr(torch.distributions, self.torch_class)
-        element: Distribution = family(**filled, **settings, validate_args=validate)
+        element: Distribution = self.members()(**filled, **settings, validate_args=validate)
         dims = len(event) - self.event_dim
         return torch.distributions.Independent(element, dims, validate_args=validate) if dims else element
 
@@ -255,9 +273,14 @@ class Family:
         return elements.sum(tuple(range(-dims, 0))) if dims else elements
 
     def look(self, value: Tensor) -> Tensor:
-        """Give the view that networks read: a value, log(1 + value) of counts, or an angle's (cos, sin) at the end."""
+        """Give the view that networks read.
+
+        A value, log(1 + value) of counts, levels between -1 and 1, or an angle's (cos, sin) at the end.
+        """
         import torch
 
+        if self.view == "centred":
+            return centred(value, int(self.setting("levels")))
         if self.view == "log1p":
             return value.log1p()
         if self.view == "circular":
@@ -281,6 +304,7 @@ def _family(line: Line, facts: Mapping[str, Any]) -> Family:  # Any: what the da
         view=line.view,
         options=line.options,
         torch_class=line.torch_class or line.name,
+        define=line.define,
         center=line.center,
         scoring=line.scoring,
     )

@@ -1,13 +1,15 @@
-"""What torch does not say of its families: which parameters get heads, the standard prior, options and views."""
+"""What no class says of its family: which parameters get heads, the standard prior, options and views."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
-View = Literal["value", "log1p", "circular"]
+from sgc.kinds.discretized_logistic import discretized_logistic
+
+View = Literal["value", "log1p", "circular", "centred"]
 Center = Literal["mean", "mean_or_infinite", "loc", "scale"]
 Scoring = Literal["torch", "normal", "log_normal", "inverse_gamma", "von_mises", "bernoulli", "categorical"]
 
@@ -50,11 +52,13 @@ class Line:
     integer: bool = False
     relaxable: bool = False
     torch_class: str = ""  # "" where the name is torch's own
+    define: Callable[[], Any] | None = None  # gives the class of members that are not torch's
     words: Mapping[str, str] = field(default_factory=dict)  # in place of torch's constraint words
     support: str = ""  # "" where torch's word is right
 
 
 _COUNT = {"total_count": Option("int", 1)}
+_LEVELS = {"levels": Option("int", 2, 65536)}
 
 # Left out, and why:
 #   GeneralizedPareto                     its support moves with its parameters and ends inside the line
@@ -79,6 +83,15 @@ LINES: tuple[Line, ...] = (
     Line("Poisson", ("rate",), {"rate": 1.0}, "log1p", integer=True),
     Line("Geometric", ("probs",), {"probs": 0.5}, "log1p", integer=True),
     Line("NegativeBinomial", ("total_count", "logits"), None, "log1p", integer=True),
+    Line(
+        "DiscretizedLogistic",
+        ("loc", "scale"),
+        {"loc": 0.0, "scale": 1.0},
+        "centred",
+        _LEVELS,
+        integer=True,
+        define=discretized_logistic,
+    ),
     Line("Normal", ("loc", "scale"), {"loc": 0.0, "scale": 1.0}, scoring="normal"),
     Line("MultivariateNormal", ("loc", "scale_tril"), {"loc": 0.0, "scale_tril": 1.0}),
     Line("Laplace", ("loc", "scale"), {"loc": 0.0, "scale": 1.0}),

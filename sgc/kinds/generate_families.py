@@ -1,4 +1,4 @@
-"""Write families.json, what torch says of the families that are offered: `python -m sgc.kinds.generate_families`."""
+"""Write families.json, what the classes of the offered families say: `python -m sgc.kinds.generate_families`."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ def _some_setting(option: Option) -> float:
 
 
 def facts(line: Line) -> dict[str, object]:
-    """Collect what torch says of one family."""
-    family = getattr(torch.distributions, line.torch_class or line.name)
+    """Collect what its class says of one family."""
+    family = getattr(torch.distributions, line.torch_class or line.name) if line.define is None else line.define()
     member = _member(line, family, 0.3)
     fixed = isinstance(family.arg_constraints, dict)  # otherwise they hang on the member's own parameters
     words = {name: constraint_word(c) if fixed else "dependent" for name, c in member.arg_constraints.items()}

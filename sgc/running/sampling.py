@@ -146,7 +146,10 @@ class _Maker:
         array = values.detach().cpu().double().numpy().reshape(-1, *shape)
         if len(shape) == 3:
             array = array.transpose(0, 2, 3, 1)
-        if self.variable.family.support not in ("boolean", "unit_interval"):
+        family = self.variable.family
+        if family.support == "integer_interval":
+            array = array / (family.upper or 1)
+        elif family.support not in ("boolean", "unit_interval"):
             low, high = np.quantile(array, 0.005), np.quantile(array, 0.995)
             array = (array - low) / max(high - low, 1e-12)
         grid: np.ndarray = np.clip(array, 0, 1).reshape(rows, -1, *array.shape[1:])

@@ -154,8 +154,8 @@ def _check_support(name: str, variable: Variable, value: Tensor) -> None:
         raise ValueError(f"'{name}' has probabilities that do not sum to 1, wanted one-hot rows or integer categories")
     if family.integer and family.support not in ("one_hot", "boolean") and bool((value != value.round()).any()):
         raise ValueError(f"'{name}' has values that are no integers ({family.name})")
-    if family.support in ("integer_interval", "multinomial"):
-        high = family.setting("total_count")
+    if family.upper is not None:
+        high = family.upper
     least, most = float(value.detach().min()), float(value.detach().max())
     strict = variable.family.support == "positive"
     if least < low or most > high or (strict and least <= 0):

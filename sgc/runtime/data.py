@@ -17,14 +17,13 @@ def data_variables(outline: Outline) -> dict[str, Variable]:
     for name, each in outline.variables.items():
         if each.supervision == "none":
             continue
-        upper = each.family.setting("total_count") if "total_count" in each.family.options else None
         found[name] = Variable(
             name=name,
             shape=each.event[:-1] if each.categories is not None else each.event,
             categories=each.categories,
             values=each.values,
             support=each.family.support,
-            upper=upper,
+            upper=each.family.upper,
             supervision=each.supervision,
         )
     for name, made in outline.inputs.items():

@@ -41,7 +41,7 @@ RunArg = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run
 Sets = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a value of the spec, e.g. train.epochs=10.")
 ]
-Trust = Annotated[bool, typer.Option("--trust", help="Allow the spec to name code of its own.")]
+Trust = Annotated[bool, typer.Option("--trust", help="Allow own code that the spec names; say it every time.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Checkpoint = Annotated[str, typer.Option("--checkpoint", metavar="best|last", help="Which weights.")]
 
@@ -72,10 +72,14 @@ def plainly(command: Callable[P, R]) -> Callable[P, R]:
             where = f"{problem.filename}: " if problem.filename else ""
             _say(f"error: {where}{problem.strerror or problem}")
             raise typer.Exit(1) from None
-        except (MemoryError, RuntimeError) as problem:
-            if not _out_of_memory(problem):
+        except Exception as problem:
+            if _out_of_memory(problem):
+                _say("error: not enough memory: take fewer samples, smaller batches or smaller networks")
+                raise typer.Exit(1) from None
+            told = _own_failure(problem)
+            if not told:
                 raise
-            _say("error: not enough memory: take fewer samples, smaller batches or smaller networks")
+            _say(f"error: {told}")
             raise typer.Exit(1) from None
 
     return run
@@ -84,9 +88,19 @@ def plainly(command: Callable[P, R]) -> Callable[P, R]:
 def _out_of_memory(problem: Exception) -> bool:
     """Tell torch's many ways to say that memory has run out."""
     text = str(problem)
-    return isinstance(problem, MemoryError) or any(
-        words in text for words in ("out of memory", "not enough memory", "can't allocate memory")
+    return isinstance(problem, MemoryError) or (
+        isinstance(problem, RuntimeError)
+        and any(words in text for words in ("out of memory", "not enough memory", "can't allocate memory"))
     )
+
+
+def _own_failure(problem: Exception) -> str:
+    """Say where own code failed; an empty string where the failure is not its."""
+    if "sgc.kinds.own_code" not in sys.modules:  # nothing of it was read
+        return ""
+    from sgc.kinds.own_code import failure
+
+    return failure(problem)
 
 
 def _say(text: str) -> None:
@@ -291,6 +305,7 @@ def evaluate(
                 classifier=classifier,
                 watcher=watcher,
                 watch=watch,
+                trust=trust,
             )
     except Interrupted as stop:
         _say(str(stop))
@@ -317,7 +332,7 @@ def predict(
     """Write the posterior of each unobserved node for new rows, in the units of the data."""
     from sgc.running.predicting import predict_run
 
-    found = predict_run(run, data, output, checkpoint=checkpoint, samples=samples)
+    found = predict_run(run, data, output, checkpoint=checkpoint, samples=samples, trust=trust)
     print(json.dumps(found) if as_json else f"{found['file']}: {found['rows']} rows, {', '.join(found['nodes'])}")
 
 
@@ -359,6 +374,7 @@ def sample(
         given=held,
         analogies=analogies,
         traverse=traverse,
+        trust=trust,
     )
     if "left_out" in found:
         _say(f"note: {found['left_out']}")

@@ -126,7 +126,23 @@ def test_what_the_loader_takes_is_taken(path: str, value: Any) -> None:
     load(spec)
 
 
+OWN = {"python": "mine:Own", "parameters": {"loc": "real"}, "support": "real", "draws": "pathwise"}
+
+
+def test_an_own_family_is_taken_as_it_is_under_trust() -> None:
+    for more in ({}, {"event_dim": 1}, {"support": "integer_interval", "upper": 3}):
+        spec = changed("nodes.x.distribution", {**OWN, **more})
+        VALIDATOR.validate(spec)
+        VALIDATOR.validate(load(spec, trust=True).plain())
+
+
 BAD = [
+    ("nodes.x.distribution", {**OWN, "python": "os.system"}),
+    ("nodes.x.distribution", {**OWN, "python": "a:b.c"}),
+    ("nodes.x.distribution", {**OWN, "draws": "often"}),
+    ("nodes.x.distribution", {**OWN, "parameters": {"loc": "reel"}}),
+    ("nodes.x.distribution", {**OWN, "parameters": {}}),
+    ("nodes.x.distribution", {**OWN, "levels": 3}),
     ("colour", 3),
     ("version", 2),
     ("nodes", ...),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
+from sgc.errors import UsageError
 from sgc.kinds import family_math
 from sgc.kinds.discretized_logistic import centred
 from sgc.kinds.family_table import LINES, Center, Line, Option, View
@@ -48,6 +49,7 @@ class Family:
     scoring: str
     define: Callable[[], Any] | None = None  # gives the class of members that are not torch's; Any: of torch's
     settings: Mapping[str, float] = field(default_factory=dict)  # options of this member of the table, by with_options
+    largest: float | None = None  # `upper`, where no option says it
 
     def __hash__(self) -> int:
         return hash((self.name, tuple(sorted(self.settings.items()))))
@@ -90,10 +92,10 @@ class Family:
 
     @property
     def upper(self) -> float | None:
-        """The largest number that an element may be, where an option says it: total_count, or levels − 1."""
+        """The largest number that an element may be, where it is known: total_count, or levels − 1."""
         if "levels" in self.options:
             return self.setting("levels") - 1
-        return self.setting("total_count") if "total_count" in self.options else None
+        return self.setting("total_count") if "total_count" in self.options else self.largest
 
     def event_shape(self, shape: tuple[int, ...], categories: int | None) -> tuple[int, ...]:
         """Give the event of a node: its shape, and for Categorical the categories behind it.
@@ -217,13 +219,18 @@ class Family:
         """Give the mean, [*leading, *event]: probabilities for Bernoulli and Categorical, the direction for VonMises.
 
         The median where members have no mean (Cauchy, StudentT, HalfCauchy); infinite where a positive one diverges.
+
+        Raises: UsageError for an own family whose class has none.
         """
         import torch
 
         element = family_math.element_of(distribution)
         if self.center == "mean_or_infinite":
             return torch.nan_to_num(element.mean, nan=torch.inf, posinf=torch.inf)
-        center: Tensor = getattr(element, self.center)
+        try:
+            center: Tensor = getattr(element, self.center)
+        except NotImplementedError:
+            raise UsageError(f"'{self.name}' has no {self.center}, which is needed here") from None
         return center
 
     def kl(self, q: Distribution, p: Distribution) -> Tensor:

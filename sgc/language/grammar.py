@@ -164,7 +164,7 @@ def _noun(path: Path) -> str:
     keys = [part for part in path if isinstance(part, str)]
     if keys[-1] == "name":
         return keys[-2]
-    return "metric" if keys[-2:-1] == ["metrics"] else keys[-1]
+    return {"metrics": "metric", "parameters": "constraint"}.get(keys[-2], keys[-1]) if len(keys) > 1 else keys[-1]
 
 
 def _located(error: Any, data: Plain) -> _Error:  # Any: pydantic's dict of an error

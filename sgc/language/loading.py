@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from sgc.errors import Path, SpecError
 from sgc.language.check import check
+from sgc.language.check_own_code import check_own_code
 from sgc.language.document import Document, Plain, describe, from_mapping, read
 from sgc.language.findings import Findings
 from sgc.language.grammar import report
@@ -30,21 +31,22 @@ def load(
     """Read and validate a spec.
 
     path: a YAML file, or the spec as plain data. overrides: as `--set`, e.g. "train.epochs=10". trust: allow the
-    spec to name code of its own.
+    spec to name code of its own, which is imported once a model is made of it.
 
     Raises: SpecError, which holds the list of faults.
     """
     document = from_mapping(path) if isinstance(path, Mapping) else read(path)
     override(document, list(overrides))
-    spec = validate(document)
-    return spec if isinstance(path, Mapping) else spec.read_from(FilePath(path))
+    spec = validate(document, trust=trust)
+    return spec.stands_in(None if isinstance(path, Mapping) else FilePath(path).resolve().parent, trusted=trust)
 
 
-def validate(document: Document) -> Spec:
+def validate(document: Document, *, trust: bool = False) -> Spec:
     """Validate what was read. Raises: SpecError, with all faults in the order of the file."""
     findings = Findings(document)
     if isinstance(document.data, dict):
         spec = _fit(document.data, findings)
+        check_own_code(findings, trust=trust)
         check(spec, findings)
     else:
         message = f"expected a mapping with 'version' and 'nodes', got {describe(document.data)}"

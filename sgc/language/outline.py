@@ -20,8 +20,10 @@ from sgc.kinds.family_table import Option
 from sgc.kinds.layers import Shape, ShapeFault, shape_text
 from sgc.kinds.networks import Entry, Stack, stack
 from sgc.kinds.objectives import Objective
+from sgc.kinds.own_code import OwnCode
+from sgc.kinds.own_family import OwnFamily
+from sgc.language.constants import UNIT, check_name, fix
 from sgc.language.constants import Constant as Constant
-from sgc.language.constants import check_name, fix
 from sgc.language.document import describe
 from sgc.language.spec import Generative, Node, Recognition, Spec
 
@@ -144,6 +146,13 @@ class Resolver:
         """Resolve a node's family with its options."""
         if name not in self._families:
             choice = self.spec.nodes[name].distribution
+            if isinstance(choice, OwnFamily):
+                if choice.support == "integer_interval" and choice.upper is None:
+                    message = "missing key 'upper': the largest value of the support 'integer_interval'"
+                    raise OutlineFault(("distribution",), message, at="key", missing="upper")
+                code = OwnCode(choice.python, self.spec.folder, self.spec.trusted)
+                self._families[name] = choice.family(code)
+                return self._families[name]
             place = ("distribution", choice.name)
             if choice.name not in FAMILIES:
                 raise OutlineFault(place, f"unknown family '{choice.name}'", suggest(choice.name, FAMILIES), at="key")
@@ -325,7 +334,7 @@ class Resolver:
         if not parents:
             free = role == "recognition" or (isinstance(cond, Generative) and cond.learn)
             for head in wanted:
-                constants[head] = Constant((family.standard or {}).get(head, _neutral(family, head)), free)
+                constants[head] = Constant((family.standard or {}).get(head, _neutral(family, head, event)), free)
             wanted = []
         entries, trunk = self.entries(cond.network)
         laid = self.stack(name, place, parents, entries) if parents else None
@@ -401,6 +410,9 @@ def _option_words(option: Option) -> str:
     return f"{noun} {'greater than' if option.open_low else 'at least'} {option.low:g}{most}"
 
 
-def _neutral(family: Family, head: str) -> float:
+def _neutral(family: Family, head: str, event: Shape) -> float:
+    """Choose where a parameter starts that nothing else is known of: in the middle of what it may be."""
     word = family.constraints[head]
-    return {"positive": 1.0, "nonnegative": 1.0, "unit_interval": 0.5, "lower_cholesky": 1.0}.get(word, 0.0)
+    if word == "simplex":
+        return 1 / event[-1]
+    return 0.5 if word in UNIT else 0.0 if word in ("real", "real_vector") else 1.0

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PrivateAttr, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 from pydantic_core import PydanticCustomError
 
 from sgc.kinds.base import EMPTY, Many, Maybe, Piece, tagged
 from sgc.kinds.estimators import EstimatorChoice
 from sgc.kinds.networks import NetworkChoice, SharedNetwork
 from sgc.kinds.objectives import Objective
+from sgc.kinds.own_family import OwnFamily
 from sgc.kinds.schedules import number
 from sgc.kinds.sources import DataSection
 
@@ -93,12 +94,15 @@ class DistributionChoice(Piece):
         raise PydanticCustomError("expected", "expected the name of a family, or {Family: {option: value}}")
 
 
-Distribution = Annotated[
-    DistributionChoice,
-    WithJsonSchema(
-        {"anyOf": [{"type": "string"}, {"type": "object", "minProperties": 1, "maxProperties": 1}]}, mode="validation"
-    ),
-]
+def _distribution_tag(value: Any) -> str:  # Any: whatever YAML can say
+    own = isinstance(value, OwnFamily) or (isinstance(value, dict) and "python" in value)
+    return "own" if own else "family"
+
+
+if TYPE_CHECKING:
+    Distribution = DistributionChoice | OwnFamily
+else:
+    Distribution = tagged({"family": DistributionChoice, "own": OwnFamily}, "distribution", _distribution_tag)
 
 
 class Node(Piece):
@@ -188,9 +192,13 @@ def _integer(value: Any) -> Any:  # Any: whatever YAML can say
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a spec was read from. All origins are equal: two specs are the same wherever they stand."""
+    """Where a spec was read from, and whether its own code may be imported; neither is ever written down.
+
+    All origins are equal: two specs are the same wherever they stand.
+    """
 
     folder: Path | None = field(default=None, compare=False)
+    trusted: bool = field(default=False, compare=False)
 
 
 class Spec(Piece):
@@ -215,10 +223,19 @@ class Spec(Piece):
         """The folder of the file it was read from, beside which its data are looked for; else the current one."""
         return self._origin.folder or Path.cwd()
 
-    def read_from(self, file: Path) -> Spec:
-        """Note which file it was read from."""
-        self._origin = Origin(file.resolve().parent)
+    @property
+    def trusted(self) -> bool:
+        """Whether own code that it names may be imported, as whoever loaded it has said."""
+        return self._origin.trusted
+
+    def stands_in(self, folder: Path | None, *, trusted: bool) -> Spec:
+        """Note the folder that it was read from, None for a spec from Python, and whether its own code is trusted."""
+        self._origin = Origin(None if folder is None else folder.resolve(), trusted)
         return self
+
+    def own_code(self) -> list[str]:
+        """List the own code that it names, as module:Class."""
+        return [node.distribution.python for node in self.nodes.values() if isinstance(node.distribution, OwnFamily)]
 
     def plain(self) -> dict[str, Any]:  # Any: plain data
         """Return the spec as plain data with every default written out, fit to be loaded again."""

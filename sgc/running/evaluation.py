@@ -65,20 +65,21 @@ def evaluate_run(
     data: Any = None,  # Any: a mapping to arrays, or a data frame
     watcher: Watcher | None = None,
     watch: Callable[[int, int], None] | None = None,
+    trust: bool = False,
 ) -> Report:
     """Evaluate a run on its test rows, whose labels it is not shown.
 
     samples: of the weighted posterior and log p(x); the spec's `evaluate.samples` if None. classifier: also train, in
     the run's folder, the classifier alone on the same labels (once; it is kept). data: for a run that was trained on
     arrays, these again; where its spec has no data section and so no split, arrays of new rows, all of which are used.
-    watch: told rows done and in all.
+    watch: told rows done and in all. trust: allow own code that the run's spec names.
 
-    Raises: UsageError, DataError, RunError.
+    Raises: SpecError, UsageError, DataError, RunError.
     """
     if split not in SPLITS:
         raise UsageError(f"unknown split '{split}': {' or '.join(SPLITS)}")
     folder = RunFolder(Path(path))
-    model = open_run(folder.path, checkpoint)
+    model = open_run(folder.path, checkpoint, trust=trust)
     dataset = run_data(folder, model, data)
     rows = held_out(model, dataset, split)
     count = model.spec.evaluate.samples if samples is None else samples
@@ -113,14 +114,15 @@ def _classifier(
     plain["objective"] = {"bound": "supervised", "samples": model.spec.objective.samples}
     plain["train"].pop("stop", None)
     plain["name"] = f"{model.spec.name}-classifier"[:100]
-    spec = load(plain)
+    trust = model.spec.trusted
+    spec = load(plain, trust=trust).stands_in(model.spec.folder, trusted=trust)
     inner = RunFolder(folder.path / "classifier")
     done = inner.exists() and (inner.path / "run.json").exists() and inner.info().get("finished")
-    if not (done and load(inner.spec_path) == spec):
+    if not (done and inner.spec(trust=trust) == spec):
         beside = str(folder.info().get("beside", "."))
-        unfinished = inner.exists() and inner.spec_path.exists() and load(inner.spec_path) == spec
+        unfinished = inner.exists() and inner.spec_path.exists() and inner.spec(trust=trust) == spec
         train(spec, data, output=inner.path, resume=unfinished, force=not unfinished, beside=beside, watcher=watcher)
-    alone = open_run(inner.path, "last")
+    alone = open_run(inner.path, "last", trust=trust)
     dataset = run_data(inner, alone, data)
     rows = held_out(alone, dataset, split)
     metrics = model.spec.evaluate.metrics

@@ -148,6 +148,19 @@ class RunFolder:
             shutil.rmtree(inner.path)
         write_whole(self.spec_path, spec_yaml(spec).encode())
 
+    def spec(self, *, trust: bool = False) -> Spec:
+        """Load the spec of the run; its own code is looked for where it stood when the run began.
+
+        Raises: SpecError; UsageError where there is no run.
+        """
+        if not self.spec_path.exists():
+            what = "is not a run folder: it holds no spec.yaml" if self.path.exists() else "no such folder"
+            raise UsageError(f"{self.path}: {what}")
+        spec = load(self.spec_path, trust=trust)
+        if not spec.own_code():
+            return spec
+        return spec.stands_in(Path(str(self.info().get("code", self.path))), trusted=trust)
+
     def write_info(self, info: Mapping[str, Plain]) -> None:
         write_whole(self.info_path, json_text(info, indent=2).encode())
 
@@ -259,18 +272,17 @@ def own_state(model: Model) -> dict[str, Tensor]:
     return found
 
 
-def open_run(path: str | Path, checkpoint: str = "best") -> Model:
+def open_run(path: str | Path, checkpoint: str = "best", *, trust: bool = False) -> Model:
     """Open a trained model, in evaluation mode.
 
-    path: a run folder. checkpoint: `best`, by validation bound, or `last`.
+    path: a run folder. checkpoint: `best`, by validation bound, or `last`. trust: allow own code that its spec names
+    to be imported; no run remembers it.
 
-    Raises: UsageError where there is no run, or its weights do not fit its spec.
+    Raises: SpecError for own code without trust; UsageError where there is no run, its weights do not fit its spec, or
+    own code cannot be used.
     """
     folder = RunFolder(Path(path))
-    if not folder.spec_path.exists():
-        what = "is not a run folder: it holds no spec.yaml" if folder.path.exists() else "no such folder"
-        raise UsageError(f"{folder.path}: {what}")
-    spec = load(folder.spec_path)
+    spec = folder.spec(trust=trust)
     weights = folder.weights_path(checkpoint)
     if checkpoint not in ("best", "last"):
         raise UsageError(f"unknown checkpoint '{checkpoint}': best or last")

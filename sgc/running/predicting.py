@@ -33,7 +33,13 @@ def check_ending(path: Path, endings: tuple[str, ...]) -> None:
 
 
 def predict_run(
-    run: Path, data: Path, output: Path, *, checkpoint: str = "best", samples: int | None = None
+    run: Path,
+    data: Path,
+    output: Path,
+    *,
+    checkpoint: str = "best",
+    samples: int | None = None,
+    trust: bool = False,
 ) -> dict[str, Any]:
     """Write the posterior of every unobserved node for the rows of a new file.
 
@@ -41,11 +47,13 @@ def predict_run(
     the node's name, and the probability of each. For numbers: posterior mean and standard deviation (`.sd`) in the
     units of the data. Nodes that a row has observed come back as they are.
 
-    Returns: how many rows, which nodes. Raises: UsageError, DataError. Any: what JSON can say.
+    trust: allow own code that the run's spec names.
+
+    Returns: how many rows, which nodes. Raises: SpecError, UsageError, DataError. Any: what JSON can say.
     """
     check_ending(output, ENDINGS)
     folder = RunFolder(run)
-    model = open_run(run, checkpoint)
+    model = open_run(run, checkpoint, trust=trust)
     encoders = folder.encoders()
     rows = read_rows(model.spec.data, data_variables(model.outline), encoders, data)
     table = TensorRows(rows, model.outline, model.like).drawn_once(model.spec.train.seed)

@@ -50,6 +50,7 @@ def sample_run(
     analogies: str | None = None,
     traverse: str | None = None,
     arrays: Any = None,  # Any: a mapping to arrays, or a data frame
+    trust: bool = False,
 ) -> dict[str, Any]:
     """Write pictures (`.png`) or numbers (`.npz`) that a trained model makes.
 
@@ -57,11 +58,13 @@ def sample_run(
     with categories a row for every one, all else alike down a column. `analogies: y` keeps all that is inferred from a
     held-out row and turns y through its categories; `traverse: z` moves one dimension of z at a time from -3 to 3.
 
-    Returns: the file, and the panels or arrays in it. Raises: UsageError, DataError. Any: what JSON can say.
+    trust: allow own code that the run's spec names.
+
+    Returns: the file, and the panels or arrays in it. Raises: SpecError, UsageError, DataError. Any: what JSON can say.
     """
     check_ending(output, ENDINGS)
     folder = RunFolder(run)
-    model = open_run(run, checkpoint)
+    model = open_run(run, checkpoint, trust=trust)
     with torch.random.fork_rng(), torch.no_grad():
         reseed(seed_for(model.spec.train.seed if seed is None else seed, VALIDATION, 3), model.like.device)
         held = _held(model, given or {})

@@ -84,23 +84,26 @@ def train(
     beside: str | Path | None = None,
     watcher: Watcher | None = None,
     debug: bool = False,
+    trust: bool = False,
 ) -> Run:
     """Train a model and keep the run in a folder.
 
     spec: loaded, or what `sgc.load` takes. data: arrays by node, or a data frame, in place of the spec's own. output:
     the run folder, `runs/NAME` if None. resume: go on where the run in the folder stopped. force: start over in a
     folder that holds a run. beside: where files that the spec names are looked for, the spec's own folder if None.
-    debug: validate the arguments of every distribution.
+    debug: validate the arguments of every distribution. trust: as for `sgc.load`; a spec that is loaded already keeps
+    what was said then.
 
     Raises: SpecError, DataError, UsageError, RunError (a term that is not finite), Interrupted (stopped, with its
     checkpoint).
     """
-    spec = spec if isinstance(spec, Spec) else load(spec)
+    spec = spec if isinstance(spec, Spec) else load(spec, trust=trust)
     place = Path(beside).resolve() if beside is not None else spec.folder
     folder = RunFolder(Path(output) if output is not None else Path("runs") / spec.name)
     state = claim(folder, spec, resume=resume, force=force)
     if state is not None and folder.spec_path.exists():
-        spec = load(folder.spec_path)  # the same, but its nodes may stand in another order, and weights go by order
+        # the same, but its nodes may stand in another order, and weights go by order
+        spec = load(folder.spec_path, trust=spec.trusted).stands_in(spec.folder, trusted=spec.trusted)
     made = outline(spec)
     dataset = open_data(made, place, data)
     trainer = Trainer(made, dataset, folder, watcher or Silent(), debug=debug)
@@ -115,6 +118,8 @@ def train(
             "data": "arrays" if data is not None else "spec",
             "rows": dict(zip(("unlabelled", "labelled"), trainer.streams.counts, strict=True)),
         }
+        if spec.own_code():
+            info["code"] = str(spec.folder)
         folder.start(spec, info)
         folder.write_data(dataset.encoders, dataset.labelled_rows)
     else:
@@ -366,7 +371,7 @@ class Trainer:
 
     def best_model(self) -> Model:
         """Give the model with its best weights."""
-        return open_run(self.folder.path)
+        return open_run(self.folder.path, trust=self.spec.trusted)
 
 
 class _EpochSums:

@@ -152,7 +152,7 @@ def _check_support(name: str, variable: Variable, value: Tensor) -> None:
     family = variable.family
     if family.support == "one_hot" and float((value.detach().sum(-1) - 1).abs().max()) > 1e-3:
         raise ValueError(f"'{name}' has probabilities that do not sum to 1, wanted one-hot rows or integer categories")
-    if family.integer and family.support not in ("one_hot", "boolean") and bool((value != value.round()).any()):
+    if family.integer and not family.relaxable and bool((value != value.round()).any()):
         raise ValueError(f"'{name}' has values that are no integers ({family.name})")
     if family.upper is not None:
         high = family.upper

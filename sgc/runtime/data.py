@@ -8,6 +8,7 @@ from typing import Any
 from sgc.data.dataset import DataSet, open_dataset
 from sgc.data.encoder import Encoder
 from sgc.data.variables import Variable
+from sgc.kinds.families import Family
 from sgc.language.outline import Outline
 
 
@@ -22,7 +23,7 @@ def data_variables(outline: Outline) -> dict[str, Variable]:
             shape=each.event[:-1] if each.categories is not None else each.event,
             categories=each.categories,
             values=each.values,
-            support=each.family.support,
+            support=_support(each.family),
             upper=each.family.upper,
             supervision=each.supervision,
         )
@@ -30,6 +31,11 @@ def data_variables(outline: Outline) -> dict[str, Variable]:
         shape = made.shape[:-1] if made.categories is not None else made.shape
         found[name] = Variable(name, shape, made.categories, made.values, supervision="input")
     return found
+
+
+def _support(family: Family) -> str:
+    """Name what values may be: grey ones stand for a 0 or 1 only where the score is linear in them."""
+    return "integer_interval" if family.support == "boolean" and not family.relaxable else family.support
 
 
 def open_data(

@@ -15,9 +15,10 @@ from torch.distributions import Distribution
 from sgc.derivation.derive import derive
 from sgc.derivation.graph import Role
 from sgc.derivation.plan import ObjectiveWords, Plan
-from sgc.errors import suggest
+from sgc.errors import UsageError, suggest
 from sgc.kinds.estimators import ENUMERABLE_BY_DEFAULT, Enumerate, ScoreFunction
 from sgc.kinds.objectives import Bound, OverRate
+from sgc.kinds.own_family import OwnFamily, try_member
 from sgc.kinds.schedules import value_at
 from sgc.language.loading import load
 from sgc.language.outline import Outline, outline
@@ -83,6 +84,7 @@ class Model(nn.Module):
 
     def __init__(self, made: Outline) -> None:
         super().__init__()
+        _try_own(made)
         self.outline = made
         self.spec: Spec = made.spec
         self.epoch = 0.0  # where schedules stand; training moves it
@@ -345,6 +347,17 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
+def _try_own(made: Outline) -> None:
+    """Import the own families of a model and try a member of each. Raises: UsageError."""
+    own = {name for name, node in made.spec.nodes.items() if isinstance(node.distribution, OwnFamily)}
+    for name in [each for each in made.variables if each in own]:
+        variable = made.variables[name]
+        try:
+            try_member(variable.family, wants_mean=variable.supervision == "partial")
+        except UsageError as problem:
+            raise UsageError(f"node '{name}': {problem}") from None
+
+
 def _exact_estimators(made: Outline) -> dict[str, str]:
     """Choose for evaluation: a node that is relaxed, averaged or drawn while training is enumerated, or else drawn.
 
@@ -368,9 +381,12 @@ def _exact_estimators(made: Outline) -> dict[str, str]:
     return chosen
 
 
-def compile_spec(spec: Spec | str | Path | Mapping[str, Any]) -> Model:  # Any: plain data
+def compile_spec(spec: Spec | str | Path | Mapping[str, Any], *, trust: bool = False) -> Model:  # Any: plain data
     """Compile a spec (or load one first) into a model; no data are needed.
 
-    Weights are drawn from torch's global generator. Raises: SpecError.
+    Weights are drawn from torch's global generator. trust: as for `sgc.load`; a spec that is loaded already keeps what
+    was said then.
+
+    Raises: SpecError; UsageError where own code cannot be used.
     """
-    return Model(outline(spec if isinstance(spec, Spec) else load(spec)))
+    return Model(outline(spec if isinstance(spec, Spec) else load(spec, trust=trust)))

@@ -11,6 +11,7 @@ from sgc.kinds.base import Named
 from sgc.kinds.families import FAMILIES
 from sgc.kinds.family_table import Option
 from sgc.kinds.layers import Layer
+from sgc.kinds.own_family import OwnFamily
 from sgc.language.spec import NAME, DistributionChoice, Spec
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -111,7 +112,8 @@ def _distribution() -> dict[str, Any]:  # Any: JSON
         "maxProperties": 1,
         "additionalProperties": False,
     }
-    return {"description": DistributionChoice.__doc__, "anyOf": [{"enum": plain}, single, named]}
+    own = {"$ref": f"#/$defs/{OwnFamily.__name__}"}
+    return {"description": DistributionChoice.__doc__, "anyOf": [{"enum": plain}, single, named, own]}
 
 
 def _option(option: Option) -> dict[str, Any]:  # Any: JSON

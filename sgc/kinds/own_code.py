@@ -1,0 +1,162 @@
+"""Own code: classes of the user's that a spec names as `python: module:Class`; nothing is imported without trust.
+
+In a spec such a name is inert: `check` and `inspect` read it and import nothing. What runs a model calls
+`OwnCode.load`, the one place where own code is imported, and that refuses where nobody has said `--trust`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import re
+import sys
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.machinery import PathFinder
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any, TypeGuard, final
+
+from pydantic import AfterValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from sgc.errors import UsageError, suggest
+from sgc.kinds.base import Piece
+
+_NAME = "[A-Za-z_][A-Za-z0-9_]*"
+FORM = rf"^{_NAME}(\.{_NAME})*:{_NAME}$"
+
+
+def is_import_path(value: object) -> TypeGuard[str]:
+    """Tell whether a value is written as an import path.
+
+    >>> is_import_path("mine.families:Logistic"), is_import_path("os.system"), is_import_path("a:b.c")
+    (True, False, False)
+    """
+    return isinstance(value, str) and re.fullmatch(FORM, value) is not None
+
+
+def _check_form(path: str) -> str:
+    if not is_import_path(path):
+        raise PydanticCustomError("import_path", "'{path}' is no import path, expected module:Class", {"path": path})
+    return path
+
+
+ImportPath = Annotated[str, AfterValidator(_check_form), WithJsonSchema({"type": "string", "pattern": FORM})]
+
+
+class OwnPiece(Piece):
+    """A piece of a spec that names a class of the user's own."""
+
+    python: ImportPath
+
+
+def wants_trust(path: str) -> tuple[str, str]:
+    """Word the refusal of a name that nobody has trusted, and the hint beside it."""
+    return f"own code: it would import '{path}'", "allowed with --trust (in Python: trust=True)"
+
+
+@final
+@dataclass(frozen=True)
+class OwnCode:
+    """A class by its import path, the folder it is looked for in first, and whether it may be imported.
+
+    It is looked for beside the spec, then on Python's path, then in the current folder.
+    """
+
+    path: str  # module:Class
+    folder: Path
+    trusted: bool
+
+    def load(self, base: type) -> type:
+        """Import the class. base: what it has to be derived from.
+
+        Raises: UsageError where it is not trusted, cannot be imported, is missing, or is no such class.
+        """
+        if not self.trusted:
+            message, hint = wants_trust(self.path)
+            raise UsageError(f"{message}, {hint}")
+        name, _, word = self.path.partition(":")
+        module = self._import(name)
+        found = getattr(module, word, None)
+        file = getattr(module, "__file__", None) or "a module without a file"
+        if found is None:
+            classes = [each for each, value in vars(module).items() if isinstance(value, type)]
+            hint = suggest(word, classes)
+            raise UsageError(f"'{self.path}': no '{word}' in {file}" + (f" ({hint})" if hint else ""))
+        if not (isinstance(found, type) and issubclass(found, base)):
+            wanted = f"{base.__module__}.{base.__name__}"
+            raise UsageError(f"'{self.path}': '{word}' in {file} is no class derived from {wanted}")
+        return found
+
+    def _import(self, name: str) -> ModuleType:
+        with _looking_in(self.folder):
+            try:
+                module = importlib.import_module(name)
+            except ModuleNotFoundError as problem:
+                if problem.name is None or not f"{name}.".startswith(f"{problem.name}."):
+                    raise UsageError(f"'{self.path}' cannot be imported: {_words(problem, name)}") from None
+                where = f"in {self.folder}, on Python's path or in the current folder"
+                raise UsageError(f"'{self.path}' cannot be imported: no module '{problem.name}' {where}") from None
+            except (Exception, SystemExit) as problem:  # whatever the user's module may do
+                raise UsageError(f"'{self.path}' cannot be imported: {_words(problem, name)}") from None
+        _own.add(name)
+        return module
+
+
+_own: set[str] = set()  # the modules that were imported as own code
+_beside: dict[str, Path] = {}  # top-level modules that stand beside a spec, and in which folder
+
+
+@contextlib.contextmanager
+def _looking_in(folder: Path) -> Iterator[None]:
+    """Look for modules beside a spec first; those of the same name beside another spec are forgotten."""
+    importlib.invalidate_caches()
+    for name in [each for each, where in _beside.items() if where != folder]:
+        if PathFinder.find_spec(name, [str(folder)]) is not None:
+            for loaded in [each for each in sys.modules if each == name or each.startswith(f"{name}.")]:
+                del sys.modules[loaded]
+            del _beside[name]
+    before = {name.partition(".")[0] for name in sys.modules}
+    first, last = str(folder), os.getcwd()
+    sys.path.insert(0, first)
+    sys.path.append(last)
+    try:
+        yield
+    finally:
+        sys.path.remove(first)
+        sys.path.reverse()
+        if last in sys.path:
+            sys.path.remove(last)
+        sys.path.reverse()
+        for name in {name.partition(".")[0] for name in sys.modules} - before:
+            file = Path(getattr(sys.modules.get(name), "__file__", None) or os.devnull)
+            if folder in (file.parent, file.parent.parent):
+                _beside[name] = folder
+
+
+def _words(problem: BaseException, module: str) -> str:
+    """Say what own code raised, and where in it."""
+    text = str(problem).splitlines()
+    said = f"{type(problem).__name__}: {text[0]}" if text else type(problem).__name__
+    if isinstance(problem, SyntaxError) and problem.filename:
+        return f"{said} ({problem.filename}, line {problem.lineno})" if "line" not in said else said
+    frames = [each for each in traceback.walk_tb(problem.__traceback__) if _is_own(each[0].f_globals, module)]
+    return f"{said} ({frames[-1][0].f_code.co_filename}, line {frames[-1][1]})" if frames else said
+
+
+def _is_own(names: dict[str, Any], module: str = "") -> bool:  # Any: a module's globals
+    name = names.get("__name__", "")
+    return name == module or name in _own or name.partition(".")[0] in _beside
+
+
+def failure(problem: BaseException) -> str:
+    """Say where own code failed, if an exception came out of it; an empty string if it did not."""
+    seen: BaseException | None = problem
+    while seen is not None:
+        if any(_is_own(frame.f_globals) for frame, _ in traceback.walk_tb(seen.__traceback__)):
+            return f"own code failed: {_words(seen, '')}"
+        seen = seen.__cause__ or seen.__context__
+    return ""

@@ -1,0 +1,217 @@
+"""An own family: a class derived from torch.distributions.Distribution, named by import path, and its facts in words.
+
+`{python: module:Class, parameters: {loc: real}, support: real, draws: pathwise}`
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import keyword
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal, final
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from sgc.errors import UsageError
+from sgc.kinds.base import Maybe
+from sgc.kinds.families import Family
+from sgc.kinds.family_math import WORD_DIMS
+from sgc.kinds.family_table import View
+from sgc.kinds.own_code import OwnCode, OwnPiece
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Constraint = Literal[
+    "real",
+    "positive",
+    "nonnegative",
+    "unit_interval",
+    "half_open_unit_interval",
+    "real_vector",
+    "positive_vector",
+    "simplex",
+    "lower_cholesky",
+    "positive_definite",
+]
+Support = Literal[
+    "real",
+    "positive",
+    "nonnegative",
+    "unit_interval",
+    "circle",
+    "boolean",
+    "integer_interval",
+    "nonnegative_integer",
+    "real_vector",
+    "simplex",
+]
+VECTORS = ("real_vector", "simplex")  # supports whose values are vectors
+INTEGERS = ("boolean", "integer_interval", "nonnegative_integer")
+VIEWS: dict[str, View] = {"circle": "circular", "integer_interval": "log1p", "nonnegative_integer": "log1p"}
+
+
+@final
+class OwnFamily(OwnPiece):
+    """A family of the user's own: its class by import path, and what a checker has to know of it.
+
+    `parameters`: each one's constraint. `draws`: pathwise (the class has rsample) or sampled. `upper`: the largest
+    value of an integer_interval, which begins at 0. `event_dim`: 1 where the values, or parameters, are vectors.
+    """
+
+    parameters: Annotated[dict[str, Constraint], Field(min_length=1)]
+    support: Support
+    draws: Literal["pathwise", "sampled"]
+    upper: Maybe[Annotated[int, Field(ge=1, le=10_000_000)]] = None
+    event_dim: Maybe[Literal[0, 1]] = None
+
+    @field_validator("parameters", mode="after")
+    @classmethod
+    def _names(cls, parameters: dict[str, Constraint]) -> dict[str, Constraint]:
+        for name in parameters:
+            if not (name.isidentifier() and name.isascii()) or keyword.iskeyword(name) or name == "validate_args":
+                raise _at(name, f"'{name}' cannot be a parameter's name")
+        return parameters
+
+    @model_validator(mode="after")
+    def _consistent(self) -> OwnFamily:
+        if self.upper is not None and self.support != "integer_interval":
+            raise _at("upper", "forbidden: only the support 'integer_interval' has 'upper'")
+        vectors = [word for word in (self.support, *self.parameters.values()) if word in VECTORS or WORD_DIMS.get(word)]
+        if self.event_dim == 0 and vectors:
+            raise _at("event_dim", f"0 beside '{vectors[0]}', which makes the values vectors: wanted 1")
+        return self
+
+    @property
+    def dimensions(self) -> int:
+        """How many dimensions one value has."""
+        if self.event_dim is not None:
+            return self.event_dim
+        return int(self.support in VECTORS or any(WORD_DIMS[word] for word in self.parameters.values()))
+
+    def family(self, code: OwnCode) -> Family:
+        """Give the family, from the facts alone."""
+        largest = 1 if self.support == "boolean" else self.upper
+        return Family(
+            name=self.python,
+            constraints=dict(self.parameters),
+            heads=tuple(self.parameters),
+            standard=None,
+            support=self.support,
+            event_dim=self.dimensions,
+            pathwise=self.draws == "pathwise",
+            finite=largest is not None and self.dimensions == 0,
+            closed_kl=False,
+            relaxable=False,
+            integer=self.support in INTEGERS,
+            view=VIEWS.get(self.support, "value"),
+            options={},
+            torch_class="",
+            center="mean",
+            scoring="torch",
+            define=OwnMembers(code, tuple((name, WORD_DIMS[word] == 2) for name, word in self.parameters.items())),
+            largest=largest,
+        )
+
+
+def _at(key: str, message: str) -> PydanticCustomError:
+    return PydanticCustomError("excludes", "{message}", {"key": key, "message": message})
+
+
+@final
+@dataclass(frozen=True)
+class OwnMembers:
+    """What gives the class of an own family's members: imported on first use, and never without trust."""
+
+    code: OwnCode
+    parameters: tuple[tuple[str, bool], ...]  # names, and which are matrices
+
+    def __call__(self) -> Any:  # Any: the user's class
+        """Give the class. Raises: UsageError, see `OwnCode.load`."""
+        return _member_class(self)
+
+
+@functools.cache
+def _member_class(members: OwnMembers) -> Any:  # Any: the user's class
+    """Derive from the user's class one that is made of the parameters by name, and expands by its parameters alone.
+
+    torch's own `expand` copies what it knows of and refuses a class with a constructor of its own.
+    """
+    import torch
+    from torch.distributions import Distribution
+
+    own: Any = members.code.load(Distribution)
+    taken = inspect.signature(own).parameters
+    validates = "validate_args" in taken or any(each.kind == each.VAR_KEYWORD for each in taken.values())
+    lacks = [name for name, _ in members.parameters if name not in taken]
+    if lacks and not any(each.kind == each.VAR_KEYWORD for each in taken.values()):
+        raise UsageError(
+            f"'{members.code.path}': takes no parameter '{lacks[0]}'; it takes {', '.join(taken) or 'none'}"
+        )
+    matrices = dict(members.parameters)
+
+    class Member(own):  # type: ignore[misc]
+        def __init__(self, *, validate_args: bool | None = None, **parameters: Tensor) -> None:
+            self._given = parameters
+            super().__init__(**parameters, **({"validate_args": validate_args} if validates else {}))
+
+        def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
+            inner = {name: len(self.event_shape) + matrices[name] for name in self._given}
+            wide = {
+                name: value.expand(*batch_shape, *value.shape[value.dim() - inner[name] :])
+                for name, value in self._given.items()
+            }
+            made = Member(validate_args=False, **wide)
+            made._validate_args = self._validate_args
+            return made
+
+    assert issubclass(Member, torch.distributions.Distribution)
+    Member.__name__, Member.__qualname__, Member.__module__ = own.__name__, own.__qualname__, own.__module__
+    return Member
+
+
+def try_member(family: Family, *, wants_mean: bool) -> None:
+    """Make one member of an own family and hold it to its facts, before anything is trained.
+
+    wants_mean: whether the model cannot do without the mean.
+
+    Raises: UsageError, which says what was tried, where the class cannot be imported or is not as declared.
+    """
+    import torch
+
+    event, rows = (2,) * family.event_dim, 3
+    raw = {name: torch.zeros(rows, *family.raw_shape(name, event)) for name in family.constraints}
+    parameters = {name: family.constrain(name, value) for name, value in raw.items()}
+    draws = "rsample" if family.pathwise else "sample"
+    family.members()
+    step = f"made of {', '.join(parameters)}"
+    try:
+        with torch.random.fork_rng(devices=[]):
+            member = family.distribution(parameters, event)
+            found = {"batch_shape": tuple(member.batch_shape), "event_shape": tuple(member.event_shape)}
+            if family.pathwise and not member.has_rsample:
+                raise UsageError(f"'{family.name}': declared with draws: pathwise, and its has_rsample is False")
+            step = draws
+            value = getattr(member, draws)()
+            found[draws] = tuple(value.shape)
+            step = "log_prob"
+            found[step] = tuple(family.log_prob(member, value).shape)
+            step = "expand"
+            member.expand((2, rows))
+            if wants_mean:
+                step = "mean"
+                found[step] = tuple(family.mean(member).shape)
+    except UsageError:
+        raise
+    except Exception as problem:  # whatever the user's class may raise
+        text = (str(problem).splitlines() or [""])[0]
+        said = f"{type(problem).__name__}: {text}" if text else type(problem).__name__
+        raise UsageError(f"'{family.name}': tried {step}: {said}") from None
+    whole = (rows, *event)
+    wanted = {"batch_shape": (rows,), "event_shape": event, "log_prob": (rows,), draws: whole, "mean": whole}
+    for name, shape in found.items():
+        if shape != wanted[name]:
+            about = f"for parameters of shape {list(whole)} and event_dim {family.event_dim}"
+            raise UsageError(f"'{family.name}': its {name} is {list(shape)}, wanted {list(wanted[name])} {about}")

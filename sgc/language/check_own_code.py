@@ -1,0 +1,38 @@
+"""Own code in a spec: every place that names some, refused where nobody has said that it is trusted.
+
+Read from the file as written: what is wrong beside a name does not hide it, and the rest of the spec is checked by what
+is declared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sgc.errors import Path
+from sgc.kinds.own_code import is_import_path, wants_trust
+from sgc.language.document import Plain
+from sgc.language.findings import Findings
+
+PLACES: tuple[tuple[str, ...], ...] = (("nodes", "*", "distribution"),)  # where `python: module:Class` may stand
+
+
+def check_own_code(findings: Findings, *, trust: bool) -> None:
+    """Find own code that is not trusted."""
+    document = findings.document
+    for place in () if trust else PLACES:
+        for path, here in _matching(document.data, place):
+            named = here.get("python") if isinstance(here, dict) else None
+            if is_import_path(named):  # what is none has a fault of its own
+                # it breaks nothing: what is declared beside it holds
+                findings.faults.append(document.fault((*path, "python"), *wants_trust(named)))
+
+
+def _matching(here: Plain, form: tuple[str, ...], path: Path = ()) -> Iterator[tuple[Path, Plain]]:
+    """List the places below that a form stands for, with what is there: `*` is any key, and any entry of a list."""
+    if not form:
+        yield path, here
+        return
+    parts = here.items() if isinstance(here, dict) else enumerate(here) if isinstance(here, list) else ()
+    for key, part in parts:
+        if form[0] in ("*", key):
+            yield from _matching(part, form[1:], (*path, key))

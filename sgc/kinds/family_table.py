@@ -61,12 +61,17 @@ _COUNT = {"total_count": Option("int", 1)}
 _LEVELS = {"levels": Option("int", 2, 65536)}
 
 # Left out, and why:
-#   GeneralizedPareto                     its support moves with its parameters and ends inside the line
-#   LKJCholesky, Wishart                  values are matrices with constraints that no network of ours reads
-#   LogisticNormal                        has no closed mean; a Normal under a softmax feature is the same model
-#   LowRankMultivariateNormal             MultivariateNormal with a rank; its KL and log-density are the same
-#   OneHotCategorical, Relaxed…, …StraightThrough   are Categorical and Bernoulli under their estimators
+#   GeneralizedPareto                     its support moves with its parameters, and torch's density fails in float64
+#   LKJCholesky                           can neither be reparameterised nor enumerated
+#   LogisticNormal                        has no closed mean, and its parameters are one shorter than its values
+#   LowRankMultivariateNormal             its factor has a shape of its own, and columns that start alike stay alike
+#                                         where they are learned as constants
+#   Wishart                               its values are matrices, and the least df hangs on their size
+#   RelaxedBernoulli, RelaxedOneHotCategorical   have no closed mean; Bernoulli and Categorical with gumbel_softmax draw
+#                                         from them
+#   OneHotCategorical                     is what Categorical is here; with StraightThrough, it is one of its estimators
 #   Independent, MixtureSameFamily, TransformedDistribution   are ways to build families
+# A class that builds on any of them can be named as own code.
 LINES: tuple[Line, ...] = (
     Line("Bernoulli", ("logits",), {"logits": 0.0}, scoring="bernoulli", integer=True, relaxable=True),
     Line(

@@ -112,6 +112,11 @@ class Silent(Logistic):
         raise NotImplementedError
 
 
+class Detached(Logistic):
+    def rsample(self, sample_shape=()):
+        return super().rsample(sample_shape).detach()
+
+
 class NoFamily:
     pass
 
@@ -419,6 +424,8 @@ def test_values_outside_the_declared_support_are_refused(place: Path) -> None:
         ("unfinished:Logistic", "cannot be imported: SyntaxError: '(' was never closed (unfinished.py, line 1)"),
         ("mine:Coin", "takes no parameter 'loc'; it takes weight"),
         ("mine:NoDraw", "declared with draws: pathwise, and its has_rsample is False"),
+        ("mine:Detached", "declared with draws: pathwise, and its rsample has no gradient"),
+        ("torch.distributions:Exponential", "takes no parameter 'loc'; it takes rate, validate_args"),
         ("mine:Silent", "tried rsample: NotImplementedError"),
         ("mine:Wide", "its log_prob is [], wanted [3] for parameters of shape [3] and event_dim 0"),
     ],
@@ -438,6 +445,13 @@ def test_a_class_that_cannot_be_used_is_told_before_training(place: Path, path: 
     assert told == f"node 'z': '{path}'{':' if not message.startswith('cannot') else ''} {wanted}"
     assert sys.path == before
     assert not (place / "run").exists()
+
+
+def test_parameters_are_declared_as_the_class_wants_them(place: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        sgc.compile(own(place, "Logistic", parameters={"loc": "real", "scale": "real"}))
+    wanted = "'scale' is declared as real, and the class wants GreaterThan(lower_bound=0.0)"
+    assert str(caught.value) == f"node 'z': 'mine:Logistic': {wanted}"
 
 
 def test_own_code_that_fails_while_running_is_told_without_a_traceback(place: Path) -> None:

@@ -89,6 +89,7 @@ class OwnCode:
         if not (isinstance(found, type) and issubclass(found, base)):
             wanted = f"{base.__module__}.{base.__name__}"
             raise UsageError(f"'{self.path}': '{word}' in {file} is no class derived from {wanted}")
+        _own.add(name)
         return found
 
     def _import(self, name: str) -> ModuleType:
@@ -102,7 +103,6 @@ class OwnCode:
                 raise UsageError(f"'{self.path}' cannot be imported: no module '{problem.name}' {where}") from None
             except (Exception, SystemExit) as problem:  # whatever the user's module may do
                 raise UsageError(f"'{self.path}' cannot be imported: {_words(problem, name)}") from None
-        _own.add(name)
         return module
 
 
@@ -120,27 +120,28 @@ def _looking_in(folder: Path) -> Iterator[None]:
                 del sys.modules[loaded]
             del _beside[name]
     before = {name.partition(".")[0] for name in sys.modules}
-    first, last = str(folder), os.getcwd()
-    sys.path.insert(0, first)
-    sys.path.append(last)
+    path = list(sys.path)
+    around = [str(folder), *path, os.getcwd()]
+    sys.path[:] = around
     try:
         yield
     finally:
-        sys.path.remove(first)
-        sys.path.reverse()
-        if last in sys.path:
-            sys.path.remove(last)
-        sys.path.reverse()
+        sys.path[:] = [*path, *(each for each in sys.path if each not in around)]  # what a module added stays
         for name in {name.partition(".")[0] for name in sys.modules} - before:
             file = Path(getattr(sys.modules.get(name), "__file__", None) or os.devnull)
             if folder in (file.parent, file.parent.parent):
                 _beside[name] = folder
 
 
+def raised(problem: BaseException) -> str:
+    """Name an exception in one line."""
+    text = str(problem).splitlines()
+    return f"{type(problem).__name__}: {text[0]}" if text else type(problem).__name__
+
+
 def _words(problem: BaseException, module: str) -> str:
     """Say what own code raised, and where in it."""
-    text = str(problem).splitlines()
-    said = f"{type(problem).__name__}: {text[0]}" if text else type(problem).__name__
+    said = raised(problem)
     if isinstance(problem, SyntaxError) and problem.filename:
         return f"{said} ({problem.filename}, line {problem.lineno})" if "line" not in said else said
     frames = [each for each in traceback.walk_tb(problem.__traceback__) if _is_own(each[0].f_globals, module)]

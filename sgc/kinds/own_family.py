@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import inspect
 import keyword
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, final
 
@@ -19,7 +20,7 @@ from sgc.kinds.base import Maybe
 from sgc.kinds.families import Family
 from sgc.kinds.family_math import WORD_DIMS
 from sgc.kinds.family_table import View
-from sgc.kinds.own_code import OwnCode, OwnPiece
+from sgc.kinds.own_code import OwnCode, OwnPiece, raised
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -182,36 +183,53 @@ def try_member(family: Family, *, wants_mean: bool) -> None:
     import torch
 
     event, rows = (2,) * family.event_dim, 3
-    raw = {name: torch.zeros(rows, *family.raw_shape(name, event)) for name in family.constraints}
-    parameters = {name: family.constrain(name, value) for name, value in raw.items()}
+    _check_constraints(family, event)
+    # of several parameters the later are the larger: a class may want its first below its second
+    places = enumerate(family.constraints)
+    raw = {name: torch.full((rows, *family.raw_shape(name, event)), 0.5 * place) for place, name in places}
+    parameters = {name: family.constrain(name, value.requires_grad_()) for name, value in raw.items()}
     draws = "rsample" if family.pathwise else "sample"
-    family.members()
+    shapes: dict[str, tuple[int, ...]] = {}
     step = f"made of {', '.join(parameters)}"
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), torch.enable_grad():
             member = family.distribution(parameters, event)
-            found = {"batch_shape": tuple(member.batch_shape), "event_shape": tuple(member.event_shape)}
+            shapes |= {"batch_shape": tuple(member.batch_shape), "event_shape": tuple(member.event_shape)}
             if family.pathwise and not member.has_rsample:
                 raise UsageError(f"'{family.name}': declared with draws: pathwise, and its has_rsample is False")
             step = draws
             value = getattr(member, draws)()
-            found[draws] = tuple(value.shape)
+            shapes[draws] = tuple(value.shape)
+            if family.pathwise and not value.requires_grad:
+                raise UsageError(f"'{family.name}': declared with draws: pathwise, and its rsample has no gradient")
             step = "log_prob"
-            found[step] = tuple(family.log_prob(member, value).shape)
+            shapes[step] = tuple(family.log_prob(member, value).shape)
             step = "expand"
             member.expand((2, rows))
             if wants_mean:
                 step = "mean"
-                found[step] = tuple(family.mean(member).shape)
+                shapes[step] = tuple(family.mean(member).shape)
     except UsageError:
         raise
     except Exception as problem:  # whatever the user's class may raise
-        text = (str(problem).splitlines() or [""])[0]
-        said = f"{type(problem).__name__}: {text}" if text else type(problem).__name__
-        raise UsageError(f"'{family.name}': tried {step}: {said}") from None
+        raise UsageError(f"'{family.name}': tried {step}: {raised(problem)}") from None
     whole = (rows, *event)
     wanted = {"batch_shape": (rows,), "event_shape": event, "log_prob": (rows,), draws: whole, "mean": whole}
-    for name, shape in found.items():
+    for name, shape in shapes.items():
         if shape != wanted[name]:
             about = f"for parameters of shape {list(whole)} and event_dim {family.event_dim}"
             raise UsageError(f"'{family.name}': its {name} is {list(shape)}, wanted {list(wanted[name])} {about}")
+
+
+def _check_constraints(family: Family, event: tuple[int, ...]) -> None:
+    """Hold the declared constraints to those of the class, where it has some. Raises: UsageError."""
+    import torch
+    from torch.distributions import constraints
+
+    known = family.members().arg_constraints
+    for name, word in family.constraints.items() if isinstance(known, Mapping) else ():
+        raw = torch.linspace(-20, 20, 9).reshape(9, *[1] * len(family.raw_shape(name, event)))
+        value = family.constrain(name, raw.expand(9, *family.raw_shape(name, event)))
+        wanted = known.get(name)
+        if wanted is not None and not constraints.is_dependent(wanted) and not bool(wanted.check(value).all()):
+            raise UsageError(f"'{family.name}': '{name}' is declared as {word}, and the class wants {wanted}")

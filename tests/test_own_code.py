@@ -355,6 +355,13 @@ def test_a_family_of_torchs_taken_as_an_own_one_gives_the_same_bound_and_gradien
         torch.testing.assert_close(one, other)
 
 
+def test_the_standard_prior_is_neutral(place: Path) -> None:
+    plain = changed(SPEC, nodes__z__generative=None)
+    model = sgc.compile(load(plain, trust=True).stands_in(place, trusted=True))
+    prior = model.conditional("z", "generative", {}).base_dist  # type: ignore[attr-defined]
+    assert (prior.loc.unique().tolist(), prior.scale.unique().tolist()) == ([0.0], [1.0])
+
+
 def test_draws_are_independent_for_every_sample_and_row_even_of_constants(place: Path) -> None:
     model = sgc.compile(own(place, "Logistic"))
     drawn = model.generate(1000)["z"]

@@ -30,6 +30,18 @@ WORD_DIMS: Mapping[str, int] = {  # the words a parameter may have, and how many
     "positive_definite": 2,
 }
 
+NEUTRAL: Mapping[str, float] = {  # where a parameter stands that nothing else is known of; of a simplex, the middle
+    "real": 0.0,
+    "positive": 1.0,
+    "nonnegative": 1.0,
+    "unit_interval": 0.5,
+    "half_open_unit_interval": 0.5,
+    "real_vector": 0.0,
+    "positive_vector": 1.0,
+    "lower_cholesky": 1.0,
+    "positive_definite": 1.0,
+}
+
 
 def constrain(word: str, raw: Tensor) -> Tensor:
     """Map unconstrained numbers into the set a word names, off its boundary by the type's epsilon.

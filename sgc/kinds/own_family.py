@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError
 from sgc.errors import UsageError
 from sgc.kinds.base import Maybe
 from sgc.kinds.families import Family
-from sgc.kinds.family_math import WORD_DIMS
+from sgc.kinds.family_math import NEUTRAL, WORD_DIMS
 from sgc.kinds.family_table import View
 from sgc.kinds.own_code import OwnCode, OwnPiece, raised
 
@@ -46,12 +46,13 @@ Support = Literal[
     "boolean",
     "integer_interval",
     "nonnegative_integer",
+    "positive_integer",
     "real_vector",
     "simplex",
 ]
 VECTORS = ("real_vector", "simplex")  # supports whose values are vectors
-INTEGERS = ("boolean", "integer_interval", "nonnegative_integer")
-VIEWS: dict[str, View] = {"circle": "circular", "integer_interval": "log1p", "nonnegative_integer": "log1p"}
+COUNTS = ("integer_interval", "nonnegative_integer", "positive_integer")
+VIEWS: dict[str, View] = {"circle": "circular", **dict.fromkeys(COUNTS, "log1p")}
 
 
 @final
@@ -59,7 +60,8 @@ class OwnFamily(OwnPiece):
     """A family of the user's own: its class by import path, and what a checker has to know of it.
 
     `parameters`: each one's constraint. `draws`: pathwise (the class has rsample) or sampled. `upper`: the largest
-    value of an integer_interval, which begins at 0. `event_dim`: 1 where the values, or parameters, are vectors.
+    value of an integer_interval, which begins at 0. `event_dim`: 1 where the values, or parameters, are vectors. Its
+    standard prior has 0 for what is real, 1 for what is positive, 1/2 in the unit interval.
     """
 
     parameters: Annotated[dict[str, Constraint], Field(min_length=1)]
@@ -94,19 +96,20 @@ class OwnFamily(OwnPiece):
 
     def family(self, code: OwnCode) -> Family:
         """Give the family, from the facts alone."""
+        words = self.parameters.values()
         largest = 1 if self.support == "boolean" else self.upper
         return Family(
             name=self.python,
             constraints=dict(self.parameters),
             heads=tuple(self.parameters),
-            standard=None,
+            standard=None if "simplex" in words else {name: NEUTRAL[word] for name, word in self.parameters.items()},
             support=self.support,
             event_dim=self.dimensions,
             pathwise=self.draws == "pathwise",
             finite=largest is not None and self.dimensions == 0,
             closed_kl=False,
             relaxable=False,
-            integer=self.support in INTEGERS,
+            integer=self.support in ("boolean", *COUNTS),
             view=VIEWS.get(self.support, "value"),
             options={},
             torch_class="",

@@ -16,14 +16,15 @@ from sgc.errors import OutlineFault, suggest
 from sgc.kinds import estimators
 from sgc.kinds.estimators import Estimator, GumbelSoftmax, ScoreFunction
 from sgc.kinds.families import FAMILIES, Family
+from sgc.kinds.family_math import NEUTRAL
 from sgc.kinds.family_table import Option
 from sgc.kinds.layers import Shape, ShapeFault, shape_text
 from sgc.kinds.networks import Entry, Stack, stack
 from sgc.kinds.objectives import Objective
 from sgc.kinds.own_code import OwnCode
 from sgc.kinds.own_family import OwnFamily
-from sgc.language.constants import UNIT, check_name, fix
 from sgc.language.constants import Constant as Constant
+from sgc.language.constants import check_name, fix
 from sgc.language.document import describe
 from sgc.language.spec import Generative, Node, Recognition, Spec
 
@@ -411,8 +412,5 @@ def _option_words(option: Option) -> str:
 
 
 def _neutral(family: Family, head: str, event: Shape) -> float:
-    """Choose where a parameter starts that nothing else is known of: in the middle of what it may be."""
     word = family.constraints[head]
-    if word == "simplex":
-        return 1 / event[-1]
-    return 0.5 if word in UNIT else 0.0 if word in ("real", "real_vector") else 1.0
+    return 1 / event[-1] if word == "simplex" else NEUTRAL[word]

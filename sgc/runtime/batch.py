@@ -139,6 +139,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "positive": (0, float("inf")),
     "nonnegative": (0, float("inf")),
     "nonnegative_integer": (0, float("inf")),
+    "positive_integer": (1, float("inf")),
     "integer_interval": (0, float("inf")),
     "simplex": (0, 1),
     "one_hot": (0, 1),

@@ -51,6 +51,11 @@ class Logistic(TransformedDistribution):
         return self.loc
 
 
+class Remade(Logistic):
+    def log_prob(self, value):
+        return Logistic.log_prob(type(self)(self.loc, self.scale), value)
+
+
 class Meanless(Logistic):
     mean = Distribution.mean
 
@@ -353,6 +358,12 @@ def test_a_family_of_torchs_taken_as_an_own_one_gives_the_same_bound_and_gradien
         found.append([out.bound, *(p.grad for p in model.parameters())])
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other)
+
+
+def test_a_class_may_make_others_of_its_kind(place: Path) -> None:
+    model = sgc.compile(own(place, "Remade"))
+    assert model.spec.own_code() == ["mine:Logistic", "mine:Remade"]
+    assert model.objective({"x": torch.zeros(2, 3)}).bound.isfinite().all()
 
 
 def test_the_standard_prior_is_neutral(place: Path) -> None:

@@ -71,7 +71,7 @@ _LEVELS = {"levels": Option("int", 2, 65536)}
 #                                         from them
 #   OneHotCategorical                     is what Categorical is here; with StraightThrough, it is one of its estimators
 #   Independent, MixtureSameFamily, TransformedDistribution   are ways to build families
-# A class that builds on any of them can be named as own code.
+# Where one of them is wanted all the same, a class of one's own can build on it and be named as own code.
 LINES: tuple[Line, ...] = (
     Line("Bernoulli", ("logits",), {"logits": 0.0}, scoring="bernoulli", integer=True, relaxable=True),
     Line(

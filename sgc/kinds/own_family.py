@@ -148,18 +148,18 @@ def _member_class(members: OwnMembers) -> Any:  # Any: the user's class
 
     own: Any = members.code.load(Distribution)
     taken = inspect.signature(own).parameters
-    validates = "validate_args" in taken or any(each.kind == each.VAR_KEYWORD for each in taken.values())
-    lacks = [name for name, _ in members.parameters if name not in taken]
-    if lacks and not any(each.kind == each.VAR_KEYWORD for each in taken.values()):
-        raise UsageError(
-            f"'{members.code.path}': takes no parameter '{lacks[0]}'; it takes {', '.join(taken) or 'none'}"
-        )
+    takes_all = any(each.kind == each.VAR_KEYWORD for each in taken.values())
+    validates = takes_all or "validate_args" in taken
+    lacks = [] if takes_all else [name for name, _ in members.parameters if name not in taken]
+    if lacks:
+        listed = ", ".join(taken) or "none"
+        raise UsageError(f"'{members.code.path}': takes no parameter '{lacks[0]}'; it takes {listed}")
     matrices = dict(members.parameters)
 
     class Member(own):  # type: ignore[misc]
-        def __init__(self, *, validate_args: bool | None = None, **parameters: Tensor) -> None:
-            self._given = parameters
-            super().__init__(**parameters, **({"validate_args": validate_args} if validates else {}))
+        def __init__(self, *values: Any, validate_args: bool | None = None, **parameters: Tensor) -> None:
+            self._given = {**dict(zip(taken, values, strict=False)), **parameters}  # by place where the class makes one
+            super().__init__(**self._given, **({"validate_args": validate_args} if validates else {}))
 
         def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
             inner = {name: len(self.event_shape) + matrices[name] for name in self._given}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,6 +14,7 @@ from sgc.kinds.base import EMPTY, Many, Maybe, Piece, tagged
 from sgc.kinds.estimators import EstimatorChoice
 from sgc.kinds.networks import NetworkChoice, SharedNetwork
 from sgc.kinds.objectives import Objective
+from sgc.kinds.own_code import OwnPiece
 from sgc.kinds.own_family import OwnFamily
 from sgc.kinds.schedules import number
 from sgc.kinds.sources import DataSection
@@ -186,6 +188,19 @@ class Evaluate(Piece):
     metrics: dict[str, Literal["error", "rmse", "mae", "angle"]] = {}  # noqa: RUF012 - a frozen pydantic default
 
 
+def _own_pieces(part: Any) -> Iterator[OwnPiece]:  # Any: whatever a spec holds
+    """Find the pieces that name own code, in a piece and all it holds."""
+    if isinstance(part, OwnPiece):
+        yield part
+    below: Any = (value for _, value in part) if isinstance(part, Piece) else ()  # Any: values of any fields
+    if isinstance(part, dict):
+        below = part.values()
+    elif isinstance(part, list | tuple):
+        below = part
+    for each in below:
+        yield from _own_pieces(each)
+
+
 def _integer(value: Any) -> Any:  # Any: whatever YAML can say
     return value if type(value) is int else EMPTY  # for Python true and 1.0 are 1
 
@@ -234,8 +249,8 @@ class Spec(Piece):
         return self
 
     def own_code(self) -> list[str]:
-        """List the own code that it names, as module:Class."""
-        return [node.distribution.python for node in self.nodes.values() if isinstance(node.distribution, OwnFamily)]
+        """List the own code that it names anywhere, as module:Class."""
+        return [piece.python for piece in _own_pieces(self)]
 
     def plain(self) -> dict[str, Any]:  # Any: plain data
         """Return the spec as plain data with every default written out, fit to be loaded again."""

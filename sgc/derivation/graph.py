@@ -47,18 +47,22 @@ class Graphs:
         node = self.nodes[name]
         return node.generative if role == "generative" else (node.recognition or ())
 
-    def variables(self, names: Iterable[str]) -> frozenset[str]:
-        """See through features: the random variables that a list of parents reads."""
+    def sources(self, names: Iterable[str]) -> frozenset[str]:
+        """See through features: the random variables and inputs that a list of parents reads."""
         found: set[str] = set()
         front, seen = list(names), set()
         while front:
             name = front.pop()
-            if name in self.features and name not in seen:
+            if name not in self.features:
+                found.add(name)
+            elif name not in seen:
                 seen.add(name)
                 front += self.features[name]
-            elif name in self.nodes:
-                found.add(name)
         return frozenset(found)
+
+    def variables(self, names: Iterable[str]) -> frozenset[str]:
+        """See through features: the random variables that a list of parents reads."""
+        return frozenset(name for name in self.sources(names) if name in self.nodes)
 
     def digraph(self, role: Role) -> nx.DiGraph[str]:
         """Draw one graph, parents to children, features and inputs included."""

@@ -1,0 +1,201 @@
+"""Faithful inversion: recognition parents derived from the generative graph, and what written ones leave out.
+
+The derivation is NaMI, the natural minimal I-map inversion of Webb et al. 2018, *Faithful Inversion of Generative
+Models for Effective Amortized Inference*, Algorithm 1: latents are eliminated from the moral graph, each by min-fill
+among those whose latent parents (forward) or children (reverse) are eliminated already, and q proposes them in the
+opposite order. The evidence is what q never proposes, X, and the inputs. Two things are ours:
+
+- Nodes that are never labelled are eliminated first, so q proposes them last and no weight varies with them: at a
+  perfect q the proposal is then the posterior also in rows with every label.
+- A parent in q is a neighbour in the moral graph of what still stands and its ancestors, not in that of the whole
+  graph: a latent with nothing observed below it would marry its parents for nothing, and the inverse be too large.
+
+q is held to p(l | x), the posterior of rows without labels, in the order in which q proposes. In a row whose label
+comes late in that order, q proposes without it, and the importance weight makes up for that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+import networkx as nx
+
+from sgc.derivation.graph import Graphs
+
+SOURCE = "Webb et al. 2018"
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """The parents that a conditional of q needs and does not read: q makes its node independent of them, p does not."""
+
+    node: str
+    reads: tuple[str, ...]
+    parents: tuple[str, ...]
+
+    def given(self, parent: str) -> tuple[str, ...]:
+        """Name what q makes the node and one of these parents independent by: all that it should read but that one."""
+        return (*self.reads, *(other for other in self.parents if other != parent))
+
+
+def dependence(graphs: Graphs) -> nx.DiGraph[str]:
+    """Draw p over its variables and inputs alone, features seen through."""
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    graph.add_nodes_from([*graphs.nodes, *graphs.inputs])
+    for name in graphs.nodes:
+        graph.add_edges_from((each, name) for each in graphs.sources(graphs.parents(name, "generative")))
+    return graph
+
+
+def invert(graphs: Graphs) -> dict[str, tuple[str, ...]]:
+    """Derive the parents of each node that q proposes, in the order of proposal: variables and inputs, evidence first.
+
+    A node is proposed where `recognition` is not None, whatever it holds. Of the forward and the reverse inverse the
+    one with fewer edges is taken, the forward one of equals; ties are broken by name, never by the order of the file.
+    """
+    graph = dependence(graphs)
+    proposed = [name for name, node in graphs.nodes.items() if node.recognition is not None]
+    evidence = sorted(set(graphs.nodes).difference(proposed)) + sorted(graphs.inputs)
+
+    def inverse(order: list[str]) -> dict[str, tuple[str, ...]]:
+        known = list(evidence)
+        found: dict[str, tuple[str, ...]] = {}
+        for name in reversed(order):
+            needed = boundary(graph, name, known)
+            found[name] = tuple(each for each in known if each in needed)
+            known.append(name)
+        return found
+
+    stages = [{n for n in proposed if graphs.nodes[n].supervision == status} for status in ("none", "partial")]
+    ways = [inverse(_elimination(graph, stages, forward=forward)) for forward in (True, False)]
+    return min(ways, key=lambda parents: sum(map(len, parents.values())))
+
+
+def _elimination(graph: nx.DiGraph[str], stages: Iterable[Collection[str]], *, forward: bool) -> list[str]:
+    """Order the latents as NaMI eliminates them, one stage after the other."""
+    moral = nx.moral_graph(graph)
+    evidence = set(graph) - set().union(*stages)
+    order: list[str] = []
+    for stage in stages:
+        left = set(stage)
+        while left:
+            upstream = graph.pred if forward else graph.succ
+            ready = sorted(name for name in left if not left & set(upstream[name]))
+            name = _least_filling(moral, ready, evidence)
+            around = set(moral[name])
+            moral.remove_node(name)
+            moral.add_edges_from([(a, b) for a in around - evidence for b in around.difference(moral[a], [a])])
+            left.remove(name)
+            order.append(name)
+    return order
+
+
+def _least_filling(moral: nx.Graph[str], ready: Iterable[str], evidence: Collection[str]) -> str:
+    """Choose the first whose elimination adds the fewest edges; those within the evidence cost nothing."""
+    best, fewest = "", -1
+    for name in ready:
+        around = set(moral[name])
+        latent = around.difference(evidence)
+        missing = [around.difference(moral[each], [each]) for each in latent]
+        filled = sum(len(others) + len(others.difference(latent)) for others in missing)  # each edge twice
+        if fewest < 0 or filled < fewest:
+            best, fewest = name, filled
+        if fewest == 0:
+            break
+    return best
+
+
+def boundary(graph: nx.DiGraph[str], name: str, known: Collection[str]) -> frozenset[str]:
+    """Return the Markov boundary of a variable in the known ones: the fewest that make it independent of the others.
+
+    They are the first known ones on the ways from it through the moral graph of the known, itself and their ancestors.
+    There is one such set, since d-separation is a compositional graphoid (Pearl 1988).
+    """
+    known = set(known)
+    relevant = _above(graph, [name, *known])
+    found: set[str] = set()
+    seen, front, wed = {name}, [name], set[str]()
+    while front:
+        here = front.pop()
+        near = set(graph.pred[here])
+        for child in graph.succ[here]:
+            if child in relevant and child not in wed:
+                wed.add(child)
+                near |= {child, *graph.pred[child]}
+        found |= near & known
+        fresh = near - known - seen
+        seen |= fresh
+        front += fresh
+    return frozenset(found)
+
+
+def _above(graph: nx.DiGraph[str], names: Iterable[str]) -> set[str]:
+    """Return names and all their ancestors."""
+    found = set(names)
+    front = list(found)
+    while front:
+        fresh = set(graph.pred[front.pop()]) - found
+        found |= fresh
+        front += fresh
+    return found
+
+
+# ---- what a written q leaves out
+
+
+def left_out(graphs: Graphs) -> list[LeftOut]:
+    """List the parents that q lacks to be faithful, by the nodes that need them, as in the file.
+
+    q(l | x) = ∏ q(v | pa(v)) claims that v is independent of all evidence and of all proposed before it, given pa(v).
+    In p that holds iff pa(v) holds the Markov boundary of v among them, so what is missing of it mends q, and no less
+    does in this order of proposal: q's own, nodes with labels first where it leaves a choice, then ties by name.
+    """
+    graph = dependence(graphs)
+    place = {name: i for i, name in enumerate([*graphs.nodes, *graphs.inputs])}
+    proposed = [name for name in _proposals(graphs) if graphs.nodes[name].recognition is not None]
+    known = set(place).difference(proposed)
+    found: list[LeftOut] = []
+    for name in proposed:
+        reads = graphs.sources(graphs.parents(name, "recognition"))
+        missing = boundary(graph, name, known) - reads
+        if missing:
+            found.append(LeftOut(name, *(tuple(sorted(each, key=place.__getitem__)) for each in (reads, missing))))
+        known.add(name)
+    return sorted(found, key=lambda each: place[each.node])
+
+
+def _proposals(graphs: Graphs) -> list[str]:
+    """Order the variables as q proposes them, partially supervised ones as early as can be."""
+    last = {name: node.supervision == "none" for name, node in graphs.nodes.items()}
+    order = nx.lexicographical_topological_sort(
+        graphs.digraph("recognition"), key=lambda name: (last.get(name, False), name)
+    )
+    return [name for name in order if name in graphs.nodes]
+
+
+def active_trail(graph: nx.DiGraph[str], start: str, end: str, given: Collection[str]) -> tuple[str, ...]:
+    """Return a shortest trail that d-connects two variables given others, or an empty one where they are separated.
+
+    A node on it is passed along an arrow, or against, where it is not given, and met head to head where it, or
+    something below it, is (Pearl 1988).
+    """
+    given, opened = set(given), _above(graph, given)
+    came: dict[tuple[str, bool], tuple[str, bool] | None] = {(start, False): None}
+    front = [(start, False)]  # the node, and whether it was reached along an arrow, from a parent
+    for here in front:
+        name, down = here
+        if name == end:
+            steps = [here]
+            while (before := came[steps[-1]]) is not None:
+                steps.append(before)
+            return tuple(step for step, _ in reversed(steps))
+        upwards = name in opened if down else name not in given
+        onwards = [(parent, False) for parent in sorted(graph.pred[name])] if upwards else []
+        if name not in given:
+            onwards += [(child, True) for child in sorted(graph.succ[name])]
+        for step in onwards:
+            if step not in came:
+                came[step] = here
+                front.append(step)
+    return ()

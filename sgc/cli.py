@@ -135,13 +135,14 @@ def _outline(spec: Spec) -> Outline:
     return outline(spec)
 
 
-def _warn(outline: Outline) -> list[str]:
+def _warn(outline: Outline) -> None:
+    from sgc.showing.noting import notes
     from sgc.showing.report import warnings
 
-    found = warnings(outline)
-    for warning in found:
+    for warning in warnings(outline):
         _say(f"warning: {warning}")
-    return found
+    for note in notes(outline):
+        _say(f"note: {note}")
 
 
 def _version(asked: bool) -> None:

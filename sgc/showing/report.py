@@ -15,6 +15,7 @@ from sgc.derivation.plan import Factor, Plan, symbol
 from sgc.kinds.base import Piece
 from sgc.kinds.layers import shape_text
 from sgc.language.outline import Density, Outline, Variable
+from sgc.showing.noting import notes
 from sgc.showing.wording import (
     constant_words,
     estimator_words,
@@ -49,6 +50,8 @@ def inspect_text(outline: Outline, *, width: int | None = None, color: bool = Fa
     lines += ["", "parameters", *_columns([*counts, ("total", f"{outline.parameter_count():,}")], right=True)]
     found = warnings(outline)
     lines += ["", *(["warnings", *(f"  {each}" for each in found)] if found else ["no warnings"])]
+    noted = notes(outline)
+    lines += ["", "notes", *(f"  {each}" for each in noted)] if noted else []
     if width is not None:
         indent = " " * min(HANGING, width // 4)
         lines = [folded for line in lines for folded in ([line] if "─" in line else fold(line, width, indent))]
@@ -95,6 +98,7 @@ def inspect_json(outline: Outline) -> dict[str, Any]:  # Any: plain data
         },
         "parameters": {"parts": counts, "total": outline.parameter_count()},
         "warnings": warnings(outline),
+        "notes": notes(outline),
     }
 
 
@@ -110,10 +114,10 @@ def warnings(outline: Outline) -> list[str]:
         more = len(where) - 1
         others = f" and {more} other pattern{'s' if more > 1 else ''}" if more else ""
         found.append(f"{where[0]}{others}: {message}")
-    return [*found, *_notes(outline)]
+    return [*found, *_without_effect(outline)]
 
 
-def _notes(outline: Outline) -> Iterator[str]:
+def _without_effect(outline: Outline) -> Iterator[str]:
     """Say what is written and has no effect, and what q does not look at."""
     spec, graphs = outline.spec, outline.graphs
     used = {role: _read(outline, role) for role in _roles()}

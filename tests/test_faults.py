@@ -350,6 +350,64 @@ def test_whatever_is_set_raises_nothing_but_spec_errors(text: str, value: Any) -
     check(VALID, flags)
 
 
+# ---- recognition: auto
+
+
+def opened(plain: Any) -> Any:
+    """Have the recognition parents derived, and one network by default."""
+    made = copy.deepcopy(plain)
+    for node in made["nodes"].values():
+        node.get("recognition", {}).pop("parents", None)
+    del made["nodes"]["y"]["recognition"]["network"]
+    return {**made, "recognition": {"parents": "auto", "network": {"mlp": [16]}}}
+
+
+OPEN = opened(PLAIN)
+OPEN_KEYS = [path for path in paths(OPEN) if isinstance(path[-1], str) and path[:-1] not in FREE]
+
+
+@pytest.mark.parametrize("path", OPEN_KEYS, ids=lambda p: ".".join(map(str, p)))
+def test_where_parents_are_derived_a_misspelt_key_is_one_fault_at_that_key(path: tuple[Any, ...]) -> None:
+    plain = copy.deepcopy(OPEN)
+    parent = parent_of(plain, path)
+    renamed = {misspelt(key) if key == path[-1] else key: value for key, value in parent.items()}
+    parent.clear()
+    parent.update(renamed)
+    (fault,) = faults_of(plain)
+    assert fault.path[-1] == misspelt(path[-1])
+
+
+@pytest.mark.parametrize("value", [[], "zzz"], ids=str)
+def test_where_parents_are_derived_a_wrong_value_is_one_fault_or_none(value: Any) -> None:
+    for path in paths(OPEN):
+        plain = copy.deepcopy(OPEN)
+        parent_of(plain, path)[path[-1]] = value
+        found = faults_of(plain)
+        assert len(found) <= 1, (path, list(map(str, found)))
+
+
+def test_where_parents_are_derived_what_is_left_out_is_one_fault_or_none() -> None:
+    for path in OPEN_KEYS:
+        plain = copy.deepcopy(OPEN)
+        del parent_of(plain, path)[path[-1]]
+        used = path in FREE - {("nodes",), ("networks",)} or path == ("recognition",)
+        assert len(faults_of(plain)) <= (2 if used else 1), path
+
+
+def test_a_key_like_it_is_one_fault_and_hides_none_of_written_parents() -> None:
+    plain = copy.deepcopy(PLAIN)
+    plain["nodes"]["z"]["recognition"]["estimator"] = "enumerate"
+    plain["recogniton"] = "auto"
+    assert [fault.path[-1] for fault in faults_of(plain)] == ["estimator", "recogniton"]
+
+
+def test_a_wrong_recognition_and_a_wrong_p_are_both_told() -> None:
+    plain = copy.deepcopy(OPEN)
+    plain["nodes"]["z"]["recognition"]["estimater"] = "pathwise"
+    plain["nodes"]["x"]["generative"]["parents"] = ["y", "zz"]
+    assert [fault.path[-1] for fault in faults_of(plain)] == [1, "estimater"]
+
+
 # ---- from the shell
 
 

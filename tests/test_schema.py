@@ -97,6 +97,12 @@ def test_a_spec_written_out_with_all_defaults_is_taken() -> None:
     VALIDATOR.validate(load(copy.deepcopy(BASE)).plain())
 
 
+DERIVED = {  # what has no parents written
+    **BASE["nodes"],
+    "z": {**BASE["nodes"]["z"], "recognition": {"network": {"mlp": [4]}}},
+    "c": {**BASE["nodes"]["c"], "recognition": {"network": {"mlp": [2]}}},
+    "n": {**BASE["nodes"]["n"], "recognition": {"network": {"mlp": [2]}, "estimator": "enumerate"}},
+}
 GOOD = [
     ("objective.alpha", 3),
     ("objective.alpha", {"over_rate": 0.1}),
@@ -136,7 +142,20 @@ def test_an_own_family_is_taken_as_it_is_under_trust() -> None:
         VALIDATOR.validate(load(spec, trust=True).plain())
 
 
+@pytest.mark.parametrize("rule", ["auto", {"parents": "auto"}, {"parents": "auto", "network": {"mlp": [4]}}], ids=str)
+def test_derived_parents_are_taken(rule: Any) -> None:
+    spec = {**changed("nodes", copy.deepcopy(DERIVED)), "recognition": rule}
+    spec["nodes"]["x"]["generative"]["parents"] = ["z", "c", "n"]
+    VALIDATOR.validate(spec)
+    VALIDATOR.validate(load({k: v for k, v in spec.items() if k != "data"}).plain())
+
+
 BAD = [
+    ("recognition", "atuo"),
+    ("recognition", {"network": {"mlp": [4]}}),
+    ("recognition", {"parents": ["x"], "network": {"mlp": [4]}}),
+    ("recognition", {"parents": "auto", "estimator": "mean"}),
+    ("recognition", None),
     ("nodes.x.distribution", {**OWN, "python": "os.system"}),
     ("nodes.x.distribution", {**OWN, "python": "a:b.c"}),
     ("nodes.x.distribution", {**OWN, "draws": "often"}),

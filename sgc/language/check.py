@@ -12,24 +12,30 @@ from sgc.language.check_graphs import check_graphs
 from sgc.language.check_names import Names, check_categories, check_names, check_statuses
 from sgc.language.check_shapes import check_shapes
 from sgc.language.findings import Findings
+from sgc.language.inverting import derive_recognition
 from sgc.language.outline import outline
 from sgc.language.spec import Spec
 
 ADAMS = ("Adam", "AdamW", "NAdam", "RAdam", "Adamax")
 
 
-def check(spec: Spec, findings: Findings) -> None:
-    """Find what is wrong between the parts of a spec; `spec` holds those that are right in themselves."""
+def check(spec: Spec, findings: Findings) -> Spec:
+    """Find what is wrong between the parts of a spec; `spec` holds those that are right in themselves.
+
+    Returns the spec with what it leaves to be derived: the parents of q, where it says `recognition: auto`.
+    """
     names = check_names(findings)
     check_categories(findings)
     check_statuses(findings, names)
     check_graphs(findings, names)
+    spec = derive_recognition(spec, findings, names)
     check_shapes(spec, findings, names)
     check_objective(spec, findings, names)
     check_gradient(spec, findings)
     check_optimizer(spec, findings)
     check_metrics(findings, names)
     check_data(findings, names)
+    return spec
 
 
 def check_objective(spec: Spec, findings: Findings, names: Names) -> None:

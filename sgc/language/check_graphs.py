@@ -81,7 +81,8 @@ def _check_networks(findings: Findings) -> None:
     if findings.lost("networks"):
         return
     shared = findings.keys("networks")
-    users: list[Path] = [("features", name, "network") for name in findings.keys("features")]
+    users: list[Path] = [("recognition", "network")]
+    users += [("features", name, "network") for name in findings.keys("features")]
     users += [("nodes", name, role, "network") for name in findings.keys("nodes") for role in ROLES]
     for path in users:
         word = findings.at(*path)

@@ -65,14 +65,22 @@ def check_categories(findings: Findings) -> None:
 
 
 def check_statuses(findings: Findings, names: Names) -> None:
-    """Find nodes that need a recognition and have none, or have one and must not; and that nothing is observed."""
+    """Find nodes that need a recognition and have none, or have one and must not; and that nothing is observed.
+
+    Under `recognition: auto` every node that q proposes gets one, and none may name its parents.
+    """
+    derived = findings.document.has(("recognition",))
+    meant = derived or findings.lost("recognition")
     for name, status in names.status.items():
         path = ("nodes", name)
         has = findings.document.has((*path, "recognition"))
         if status == "full" and has:
             message = f"forbidden: '{name}' is observed in every row (supervision: full), q never proposes it"
             findings.add((*path, "recognition"), message, at="key")
-        elif status != "full" and not has:
+        elif derived and findings.document.has((*path, "recognition", "parents")):
+            message = f"forbidden beside 'recognition: auto', which derives the parents of '{name}'"
+            findings.add((*path, "recognition", "parents"), message, at="key")
+        elif status != "full" and not has and not meant:
             where = "in the rows without its label" if status == "partial" else "in every row"
             message = f"missing key 'recognition': q proposes '{name}' {where}"
             findings.add(path, message, at="key", about=(*path, "recognition"))

@@ -58,7 +58,7 @@ class _Shapes:
                 written = self.findings.keys(*path)
                 place, at = (*path, max(problem.below, key=lambda key: written.index(str(key)))), "key"
             while not self.findings.document.has(place):  # a family may be written as a bare name
-                place, at = place[:-1], "value"
+                place, at = place[:-1], "key" if place[:-1] == path else "value"
             about = (*place, problem.missing) if problem.missing else place
             self.findings.add(place, problem.message, problem.hint, at=at, about=about)
             return []
@@ -113,7 +113,9 @@ class _Shapes:
                 if name in self.known and self.sound(("nodes", name, role), cond) and self.constants(name, role, cond):
                     for found in self.attempt(("nodes", name), self.resolver.density, name, role):
                         if found.trunk and found.stack is not None:
-                            yield name, ("nodes", name, role, "network"), found.trunk, found.stack
+                            place: Path = ("nodes", name, role, "network")
+                            default = not self.findings.document.has(place)  # the top-level one, of derived parents
+                            yield name, (role, "network") if default else place, found.trunk, found.stack
 
     def constants(self, name: str, role: Role, cond: Generative | Recognition | None) -> bool:
         """Resolve the parameters that the spec fixes, each for itself; tell whether all are right."""
@@ -127,7 +129,7 @@ class _Shapes:
         read = cond.model_fields_set if cond is not None else set()
         written = {key for key in CONDITIONAL_KEYS if self.findings.document.has((*path, key))}
         lost = any(self.findings.lost(*path, key) for key in CONDITIONAL_KEYS)
-        return not lost and written == read & set(CONDITIONAL_KEYS)
+        return not lost and written <= read  # `recognition: auto` gives more than is written
 
     def sound(self, path: Path, piece: Feature | Generative | Recognition | None) -> bool:
         """Tell whether everything that a feature or a conditional reads is known, and nothing in it is wrong."""

@@ -47,7 +47,7 @@ def validate(document: Document, *, trust: bool = False) -> Spec:
     if isinstance(document.data, dict):
         spec = _fit(document.data, findings)
         check_own_code(findings, trust=trust)
-        check(spec, findings)
+        spec = check(spec, findings)
     else:
         message = f"expected a mapping with 'version' and 'nodes', got {describe(document.data)}"
         findings.add((), message)

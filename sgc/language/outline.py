@@ -298,6 +298,8 @@ class Resolver:
         fixed = [*cond.parameters, *(family.heads[-1:] if alternatives else ())]
         free = [head for head in family.heads if head not in fixed]
         learn = isinstance(cond, Generative) and cond.learn
+        if role == "recognition" and name in self.spec.derived:
+            self._check_derived(name, cond, free)
         if free and cond.parents and cond.network is None:
             message = f"missing key 'network': it gives {', '.join(free)} from the parents"
             raise OutlineFault(place, message, at="key", missing="network")
@@ -316,6 +318,24 @@ class Resolver:
             message = f"{family.name} has no standard prior: give parents and a network, parameters, or learn: true"
             raise OutlineFault(place, message, at="key", missing="parents" if place else role)
         return free
+
+    def _check_derived(self, name: str, cond: Generative | Recognition, free: list[str]) -> None:
+        """Hold what is written of a recognition to the parents that were derived for it. Raises: OutlineFault."""
+        place, parents = ("recognition",), " and ".join(f"'{parent}'" for parent in cond.parents)
+        if cond.parents and not free:
+            message = f"every parameter of '{name}' is fixed, and 'recognition: auto' lets it read {parents}"
+            raise OutlineFault(place, message)
+        if cond.parents and cond.network is None:
+            message = (
+                f"missing key 'network': it gives {', '.join(free)} from {parents}, as 'recognition: auto' derives"
+            )
+            hint = "or give one for all: recognition: {parents: auto, network: …}"
+            raise OutlineFault(place, message, hint, at="key", missing="network")
+        if cond.network is not None and not cond.parents:
+            message = (
+                f"a network needs parents, and 'recognition: auto' derives none: nothing observed tells of '{name}'"
+            )
+            raise OutlineFault((*place, "network"), message, at="key")
 
     def density(self, name: str, role: Role) -> Density:
         """Resolve one conditional of a node."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -75,6 +75,24 @@ class Recognition(Piece):
     network: Maybe[NetworkChoice] = None
     parameters: dict[str, FixedParameter] = {}  # noqa: RUF012 - a frozen pydantic default
     estimator: Maybe[EstimatorChoice] = None
+
+
+class DerivedRecognition(Piece):
+    """Recognition parents derived from the generative graph, and the network of nodes that give none of their own."""
+
+    parents: Literal["auto"]
+    network: Maybe[NetworkChoice] = None
+
+
+def _rule_tag(value: Any) -> str:  # Any: whatever YAML can say
+    return "word" if isinstance(value, str) else "rule"
+
+
+# What stands under the top-level `recognition:`.
+if TYPE_CHECKING:
+    RecognitionRule = Literal["auto"] | DerivedRecognition
+else:
+    RecognitionRule = tagged({"word": Literal["auto"], "rule": DerivedRecognition}, "recognition", _rule_tag)
 
 
 class DistributionChoice(Piece):
@@ -207,13 +225,14 @@ def _integer(value: Any) -> Any:  # Any: whatever YAML can say
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a spec was read from, and whether its own code may be imported; neither is ever written down.
+    """Where a spec was read from, whether its own code may be imported, and whose recognition parents were derived.
 
-    All origins are equal: two specs are the same wherever they stand.
+    None of it is written down. All origins are equal: two specs are the same wherever they stand.
     """
 
     folder: Path | None = field(default=None, compare=False)
     trusted: bool = field(default=False, compare=False)
+    derived: frozenset[str] = field(default=frozenset(), compare=False)
 
 
 class Spec(Piece):
@@ -228,6 +247,7 @@ class Spec(Piece):
     inputs: dict[str, Input] = {}  # noqa: RUF012 - a frozen pydantic default
     networks: dict[str, SharedNetwork] = {}  # noqa: RUF012 - a frozen pydantic default
     features: dict[str, Feature] = {}  # noqa: RUF012 - a frozen pydantic default
+    recognition: Maybe[RecognitionRule] = None  # none once it is carried out
     nodes: dict[str, Node]
     objective: Objective = Objective()
     train: Train = Train()
@@ -245,12 +265,25 @@ class Spec(Piece):
 
     def stands_in(self, folder: Path | None, *, trusted: bool) -> Spec:
         """Note the folder that it was read from, None for a spec from Python, and whether its own code is trusted."""
-        self._origin = Origin(None if folder is None else folder.resolve(), trusted)
+        place = None if folder is None else folder.resolve()
+        self._origin = replace(self._origin, folder=place, trusted=trusted)
         return self
 
     def own_code(self) -> list[str]:
         """List the own code that it names anywhere, as module:Class."""
         return [piece.python for piece in _own_pieces(self)]
+
+    @property
+    def derived(self) -> frozenset[str]:
+        """The nodes whose recognition parents `recognition: auto` derived."""
+        return self._origin.derived
+
+    def with_parents(self, recognition: Mapping[str, Recognition]) -> Spec:
+        """Return the spec with derived recognitions in place of `recognition: auto`."""
+        nodes = {name: self.nodes[name].model_copy(update={"recognition": each}) for name, each in recognition.items()}
+        found = self.model_copy(update={"nodes": {**self.nodes, **nodes}, "recognition": None})
+        found._origin = replace(self._origin, derived=frozenset(recognition))
+        return found
 
     def plain(self) -> dict[str, Any]:  # Any: plain data
         """Return the spec as plain data with every default written out, fit to be loaded again."""

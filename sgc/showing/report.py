@@ -11,6 +11,7 @@ from typing import Any
 
 from sgc.derivation.derive import derive
 from sgc.derivation.graph import Graphs, Role
+from sgc.derivation.inversion import SOURCE
 from sgc.derivation.plan import Factor, Plan, symbol
 from sgc.kinds.base import Piece
 from sgc.kinds.layers import shape_text
@@ -27,6 +28,7 @@ from sgc.showing.wording import (
 
 SHOWN = 8  # so many observation patterns are shown; of more the unlabelled one, each single label, and all labels
 SEARCHED = 256  # and warnings are looked for in this many
+DERIVED = f"derived from p (auto, {SOURCE})"
 HANGING = 14  # how far a folded line of a plan is set in
 
 
@@ -39,6 +41,7 @@ def inspect_text(outline: Outline, *, width: int | None = None, color: bool = Fa
         lines += ["", title, *_columns(rows)]
     lines += ["", "products", *(f"  {product(outline, role)}" for role in _roles())]
     lines += [f"  {line}" for line in _feature_lines(outline)]
+    lines += [f"  parents of q: {DERIVED}"] if outline.spec.derived else []
     chosen, left_out = _shown(outline.graphs)
     for observed in chosen:
         lines += ["", *derive(outline.graphs, observed, outline.words).text().split("\n")]
@@ -90,6 +93,7 @@ def inspect_json(outline: Outline) -> dict[str, Any]:  # Any: plain data
         "products": {
             role: {"text": product(outline, role), "latex": product(outline, role, latex=True)} for role in _roles()
         },
+        "recognition_parents": DERIVED if spec.derived else "as written",
         "patterns": [_plan_json(derive(outline.graphs, observed, outline.words)) for observed in chosen],
         "patterns_left_out": left_out,
         "objective": {

@@ -76,7 +76,7 @@ NOTED = [
         model(x="full | a b c", a="none : x", b="none : x", c="none | a : x"),
         [
             "given x, q makes a and b independent, but x depends on both: add a to the recognition parents of b",
-            "given x, q makes c independent of a and b, but c depends on a and x depends on c and b: "
+            "given x, q makes c independent of a and b, but c depends on a, and x depends on c and b: "
             "add a and b to the recognition parents of c",
         ],
     ),

@@ -61,7 +61,7 @@ def _why(graph: nx.DiGraph[str], missing: LeftOut, parents: Sequence[str]) -> st
         f"{what} depends on {'both' if set(on) == both else _and(dict.fromkeys(on))}{through}"
         for (what, through), on in facts.items()
     ]
-    return _and([*said, *others])
+    return ", and ".join([*said, *others])
 
 
 def _first_below(graph: nx.DiGraph[str], name: str, given: Iterable[str]) -> str:

@@ -229,6 +229,46 @@ def test_the_log_density_is_torchs_own(family: Family) -> None:
     torch.testing.assert_close(family.log_prob(distribution, value), distribution.log_prob(value), rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("family", ALL)
+def test_what_is_present_is_scored_element_by_element(family: Family) -> None:
+    """All there: the whole score. Some: the sum of theirs, finite with its gradient whatever stands at the others."""
+    element = elementary_event(family)
+    event = (2, 3, *element)
+    parameters = some_parameters(family, event, 0, 4, 1)
+    distribution = family.distribution(parameters, event, validate=True)
+    value = member(family, event, 1).sample((1, 5))
+    everything = torch.ones(1, 5, 2, 3, dtype=torch.bool)
+    assert family.element_shape(event) == (2, 3)
+    whole = family.log_prob(distribution, value)
+    torch.testing.assert_close(family.log_prob(distribution, value, everything), whole, rtol=1e-12, atol=1e-12)
+    present = torch.rand(1, 5, 2, 3) < 0.5
+    present[0, 0] = False
+    holes = value.masked_fill(~present.reshape(1, 5, 2, 3, *[1] * len(element)), math.nan)
+    by_hand = torch.zeros(4, 5, dtype=torch.float64)
+    for s, b, i, j in itertools.product(range(4), range(5), range(2), range(3)):
+        if present[0, b, i, j]:
+            own = {name: p[s, 0, i, j] for name, p in parameters.items()}
+            by_hand[s, b] += family.log_prob(family.distribution(own, element), value[0, b, i, j])
+    torch.testing.assert_close(family.log_prob(distribution, holes, present), by_hand)
+
+    raw = {head: part.requires_grad_() for head, part in raw_heads(family, event, 0, 4, 1).items()}
+    if raw:
+        score = family.log_prob(family.distribution(constrained(family, raw), event), holes, present)
+        for gradient in torch.autograd.grad(score.sum(), list(raw.values())):
+            assert gradient.isfinite().all()
+            assert gradient.count_nonzero() > 0
+
+
+@pytest.mark.parametrize("family", ALL)
+def test_the_score_of_one_element_may_be_left_out(family: Family) -> None:
+    event = elementary_event(family)
+    distribution, value = member(family, event, 2, 3), member(family, event, 3, 3).sample()
+    present = torch.tensor([True, False, True])
+    scores = family.log_prob(distribution, value)
+    holes = value.masked_fill(~present.reshape(3, *[1] * len(event)), math.nan)
+    torch.testing.assert_close(family.log_prob(distribution, holes, present), torch.where(present, scores, 0))
+
+
 @pytest.mark.parametrize("family", only("heads"))
 def test_gradient_reaches_every_head(family: Family) -> None:
     event = (2, *elementary_event(family))
@@ -406,6 +446,12 @@ def test_views_have_their_shape_and_are_finite(family: Family) -> None:
     view = family.look(value)
     assert view.shape == (5, *family.view_shape(event))
     assert view.isfinite().all()
+    present = torch.rand(5, 2) < 0.5
+    holes = value.masked_fill(~present.reshape(5, 2, *[1] * family.event_dim), math.nan)
+    flagged = family.look_flagged(holes, present, event)
+    assert flagged.shape == (5, *family.view_shape(event, flagged=True)) == (5, 4, *view.shape[2:])
+    flags = present.reshape(5, 2, *[1] * (view.dim() - 2)).expand(view.shape)
+    torch.testing.assert_close(flagged, torch.cat([torch.where(flags, view, 0), flags.to(view)], 1))
 
 
 def test_an_angle_and_its_next_turn_look_the_same() -> None:

@@ -126,9 +126,17 @@ class Family:
         """Give the shape of each head before `constrain`, see `raw_shape`."""
         return {head: self.raw_shape(head, event) for head in self.heads}
 
-    def view_shape(self, event: tuple[int, ...]) -> tuple[int, ...]:
-        """Give the shape of what `look` returns: the event's, [*event, 2] for angles."""
-        return (*event, 2) if self.view == "circular" else event
+    def view_shape(self, event: tuple[int, ...], *, flagged: bool = False) -> tuple[int, ...]:
+        """Give the shape of what `look` returns: the event's, [*event, 2] for angles; `flagged`, its first axis twice.
+
+        A scalar with its flag is a vector of two.
+        """
+        seen = (*event, 2) if self.view == "circular" else event
+        return (2 * (seen[0] if seen else 1), *seen[1:]) if flagged else seen
+
+    def element_shape(self, event: tuple[int, ...]) -> tuple[int, ...]:
+        """Give the shape of what is missing or there as one: the event's, without the dimensions of a vector family."""
+        return event[: len(event) - self.event_dim]
 
     def support_size(self, event: tuple[int, ...]) -> int | None:
         """Count the values of the whole event; None: infinitely many, or no enumeration."""
@@ -205,15 +213,47 @@ class Family:
         dims = len(event) - self.event_dim
         return torch.distributions.Independent(element, dims, validate_args=validate) if dims else element
 
-    def log_prob(self, distribution: Distribution, value: Tensor) -> Tensor:
-        """Score a value, in nats, summed over the event.
+    def log_prob(self, distribution: Distribution, value: Tensor, present: Tensor | None = None) -> Tensor:
+        """Score a value, in nats, summed over the event, or over those of its elements that are `present`.
 
         Categorical and Bernoulli are linear in the value, Σ_k y_k log π_k, so that relaxed and grey values have a
         score; one they give no probability scores about the type's minimum, so that 0 · log 0 is 0.
 
-        value: [*leading, *event], distribution: [*leading]; they broadcast -> [*leading].
+        value: [*leading, *event], distribution: [*leading]; they broadcast -> [*leading]. present: booleans
+        [*leading, *element shape]; what stands at other elements is never looked at. A vector family's element is the
+        whole vector.
         """
-        return family_math.SCORINGS[self.scoring].log_prob(distribution, value)
+        import torch
+
+        score = family_math.SCORINGS[self.scoring].log_prob
+        if present is None:
+            return score(distribution, value)
+        element = family_math.element_of(distribution)
+        there = present.reshape(*present.shape, *(1,) * self.event_dim)
+        # never scored and masked after: the gradient of an infinite score is no number, and 0 times it is none either
+        safe = torch.where(there, value, self.inside(distribution, value))
+        terms = torch.where(present, score(element, safe), 0.0)
+        dims = len(distribution.event_shape) - self.event_dim
+        return terms.sum(tuple(range(-dims, 0))) if dims else terms
+
+    def inside(self, distribution: Distribution, like: Tensor) -> Tensor:
+        """Give a value that every member scores finitely, of the type of `like`; it broadcasts with an event."""
+        import torch
+
+        element = family_math.element_of(distribution)
+        if self.support == "interval":
+            return torch.as_tensor((element.low + element.high) / 2).to(like)
+        if self.event_dim:
+            value = like.new_zeros(distribution.event_shape[-1])
+            if self.support == "simplex":
+                return value + 1 / len(value)
+            if self.support != "real_vector":
+                value[0] = self.setting("total_count") if self.support == "multinomial" else 1.0
+            return value
+        if self.support == "bounded_below":
+            return like.new_tensor(self.setting("scale") + 1)
+        numbers = {"positive": 1.0, "nonnegative": 1.0, "unit_interval": 0.5}
+        return like.new_tensor(numbers.get(self.support, 0.0))
 
     def mean(self, distribution: Distribution) -> Tensor:
         """Give the mean, [*leading, *event]: probabilities for Bernoulli and Categorical, the direction for VonMises.
@@ -293,6 +333,23 @@ class Family:
         if self.view == "circular":
             return torch.stack([value.cos(), value.sin()], -1)
         return value
+
+    def look_flagged(self, value: Tensor, present: Tensor, event: tuple[int, ...]) -> Tensor:
+        """Give the view with zeros where an element is missing, and behind it as many flags: one where it is there.
+
+        They stand side by side on the event's first axis, so that a picture keeps its rows and columns.
+
+        value: [*leading, *event], present: booleans [*leading, *element shape] -> [*leading, *view_shape(flagged)].
+        """
+        import torch
+
+        inner = (1,) * self.event_dim
+        seen = self.look(torch.where(present.reshape(*present.shape, *inner), value, 0.0))
+        more = seen.dim() - present.dim()
+        flags = present.reshape(*present.shape, *(1,) * more).expand(seen.shape)
+        dims = len(self.view_shape(event)) or 1
+        both = [torch.where(flags, seen, 0.0), flags.to(seen.dtype)]
+        return torch.cat([part.unsqueeze(-1) for part in both] if not self.view_shape(event) else both, -dims)
 
 
 def _family(line: Line, facts: Mapping[str, Any]) -> Family:  # Any: what the data file holds

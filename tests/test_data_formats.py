@@ -262,7 +262,8 @@ def test_table_opens_with_lists_names_and_empty_cells(tmp_path: Path) -> None:
         (
             "a,b,kind\n1,?,good\n",
             "DIR/d.csv: row 0: node 'v', column 'b': found no value (NaN or empty): "
-            "a node with supervision 'full' has a value in every row (line 2 of the file)",
+            "a node with supervision 'full' has a value in every row; "
+            "with 'supervision: partial' and 'missing: drop' cells may be empty (line 2 of the file)",
         ),
         (
             "a,b,kind\n1,2,good\n3,4,ugly\n",

@@ -109,7 +109,8 @@ def test_categories_of_steps_may_be_known_in_part() -> None:
         (
             Variable("y", (), 3),
             [0, 1, -1],
-            "row 2: node 'y': found no value (-1 or empty): a node with supervision 'full' has a value in every row",
+            "row 2: node 'y': found no value (-1 or empty): a node with supervision 'full' has a value in every row; "
+            "with 'supervision: partial' and 'missing: drop' cells may be empty",
         ),
         (
             Variable("u", (), 3, supervision="input"),
@@ -122,7 +123,8 @@ def test_categories_of_steps_may_be_known_in_part() -> None:
             Variable("x", (2,)),
             [[0, 1], [NAN, 1]],
             "row 1: node 'x': found no value (NaN or empty) at [0]: "
-            "a node with supervision 'full' has a value in every row",
+            "a node with supervision 'full' has a value in every row; "
+            "with 'supervision: partial' and 'missing: drop' cells may be empty",
         ),
         (
             Variable("x", (2,), support="boolean"),

@@ -42,7 +42,8 @@ class Rows:
 class DataSet:
     """The parts of a data set; validation and test keep all their labels and may have no rows.
 
-    `labelled_rows` are, by partial node, the ids of the training rows whose label was kept.
+    `labelled_rows` are, by partial node, the ids of the training rows whose label was kept; of a node that drops what
+    is missing, only where a rule hides rows.
     """
 
     train: Rows
@@ -103,13 +104,14 @@ def open_dataset(
     test, test_rows = (train, division.test)
     if found.test is not None:
         test, test_rows = found.test, np.arange(found.test.size, dtype=np.int64)
-    none = {name: np.zeros(0, dtype=np.int64) for name, each in variables.items() if each.supervision == "partial"}
+    labels = [name for name, each in variables.items() if each.supervision == "partial" and not each.dropped]
+    none = {name: np.zeros(0, dtype=np.int64) for name in labels}
     return DataSet(
         train=Rows(values, division.train, dynamic_nodes(encoders)),
         validation=encode_rows(train, variables, encoders, division.validation),
         test=encode_rows(test, variables, encoders, test_rows),
         encoders=encoders,
-        labelled_rows={**none, **labelled},
+        labelled_rows={**none, **{name: ids for name, ids in labelled.items() if name in none or name in rules}},
     )
 
 

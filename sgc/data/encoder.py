@@ -111,7 +111,7 @@ _TRANSFORMS = TypeAdapter(tuple[AnyTransform, ...])
 def read_cells(origin: Origin, variable: Variable) -> Array:
     """Read an origin's rows: categories as int64 indices, anything else as numbers; missing ones are -1 or NaN.
 
-    The result is the caller's own.
+    Of a node whose value is whole or missing, a row with an empty cell is all empty. The result is the caller's own.
 
     Raises:
         DataError: no number, no such category, infinite, or missing where every row has a value.
@@ -123,6 +123,8 @@ def read_cells(origin: Origin, variable: Variable) -> Array:
         check_finite(cells, origin)
     if variable.supervision != "partial":
         check_present(cells, origin, variable.supervision)
+    elif variable.whole and cells.ndim > 1:
+        hide(cells, ~has_value(cells, whole=True))
     return cells
 
 
@@ -202,8 +204,8 @@ def hide(cells: Array, hidden: Array) -> None:
     cells[hidden] = MISSING if cells.dtype.kind == "i" else np.nan
 
 
-def has_value(cells: Array) -> Array:
-    """Tell for each row, `(N,)`, whether any of its elements has a value."""
+def has_value(cells: Array, *, whole: bool = False) -> Array:
+    """Tell for each row, `(N,)`, whether any of its elements has a value, or every one."""
     there: Array = np.asarray(cells != MISSING if cells.dtype.kind == "i" else ~np.isnan(cells))
     flat: Array = there.reshape(len(cells), math.prod(cells.shape[1:]))
-    return np.asarray(flat.any(axis=1))
+    return np.asarray(flat.all(axis=1) if whole else flat.any(axis=1))

@@ -61,7 +61,7 @@ def _read(data: DataSection | None, path: Path, needed: list[str], optional: lis
         )
     if "ubyte" in path.name or ".idx" in endings or endings[-1:] == [".gz"]:
         if len(needed) != 1:
-            names = ", ".join(f"'{name}'" for name in needed)
+            names = ", ".join(f"'{name}'" for name in needed) or "none"
             raise DataError(f"one IDX file holds one column, and the model needs {names}: wanted an npz", str(path))
         return {needed[0]: SourceColumn(needed[0], read_idx(path), str(path))}
     raise DataError(

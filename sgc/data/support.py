@@ -67,7 +67,8 @@ def check_present(values: Array, origin: Origin, supervision: str) -> None:
     if missing is not None and missing.any():
         kind = "no value (-1 or empty)" if values.dtype.kind == "i" else "no value (NaN or empty)"
         what = "an input" if supervision == "input" else "a node with supervision 'full'"
-        origin.fail(f"found {{found}}: {what} has a value in every row", missing, lambda row, element: kind)
+        hint = "" if supervision == "input" else "; with 'supervision: partial' and 'missing: drop' cells may be empty"
+        origin.fail(f"found {{found}}: {what} has a value in every row{hint}", missing, lambda row, element: kind)
 
 
 def check_grey(values: Array, origin: Origin) -> None:

@@ -13,7 +13,8 @@ class Variable:
     `shape` is the event's, without the axis of categories. `values` are the categories as they stand in data; without
     them, data hold 0 … `categories` - 1. `support` is torch's word for the constraint, `upper` its upper bound where
     the word has one. `supervision`: a value in every row (`full`), in some rows (`partial`), or read by networks and
-    never modelled (`input`).
+    never modelled (`input`). `whole`: where an element of a partial node is missing, all of its value is.
+    `dropped`: what is missing of a partial node is left out, and is no label that a row lacks.
     """
 
     name: str
@@ -23,3 +24,5 @@ class Variable:
     support: str = "real"
     upper: float | None = None
     supervision: Literal["full", "partial", "input"] = "full"
+    whole: bool = False
+    dropped: bool = False

@@ -118,7 +118,10 @@ class Binarize(Transform):
 
 @final
 class Resize(Transform):
-    """`{resize: [48, 42]}`: average the last two axes over areas, to this many rows and columns."""
+    """`{resize: [48, 42]}`: average the last two axes over areas, to this many rows and columns.
+
+    What is missing counts for nothing; a cell is missing where all of its area is.
+    """
 
     name: ClassVar[str] = "resize"
     resize: Annotated[Many[Annotated[int, Field(ge=1)]], Field(min_length=2, max_length=2)]
@@ -135,7 +138,14 @@ class Resize(Transform):
         across = _overlap(values.shape[-1], self.resize[1]).astype(values.dtype).T
         if not len(values):
             return np.zeros((0, *values.shape[1:-2], *self.resize), dtype=values.dtype)
-        return np.stack([down @ each @ across for each in values])
+        resized = np.stack([down @ each @ across for each in values])
+        missing = np.isnan(values)
+        if missing.any():
+            whole, share = np.where(missing, 0, values), (~missing).astype(values.dtype)
+            for i in np.flatnonzero(missing.reshape(len(values), -1).any(axis=1)):
+                there = down @ share[i] @ across
+                resized[i] = np.where(there > 1e-6, down @ whole[i] @ across / np.maximum(there, 1e-6), np.nan)
+        return resized
 
     def undo(self, values: Numbers, fitted: Fitted) -> Numbers:
         return values

@@ -1,6 +1,8 @@
 """The derivation: two graphs and an observation pattern -> a plan (Siddharth et al. 2017, Eqs. 3 to 9).
 
-For a pattern O, the clamped nodes are C = X ∪ O and the rest L is proposed in the order of the recognition graph:
+For a pattern O, the clamped nodes are C = X ∪ O and the rest L is proposed in the order of the recognition graph.
+A node that is dropped where it is missing is clamped in every row, and makes no pattern: its term is that of the
+elements that are there, the exact marginal of a leaf of p.
 
     r(l | c) = ∏_{v in L} q(v | pa)      the proposal
     w(l)     = ∏_{v in O} q(v | pa)      the importance weight
@@ -29,11 +31,15 @@ def patterns(graphs: Graphs) -> list[frozenset[str]]:
 def derive(graphs: Graphs, observed: Collection[str], words: ObjectiveWords) -> Plan:
     """Derive the plan of rows that carry the labels of `observed`.
 
-    Raises: ValueError where `observed` names a node that is not partially supervised.
+    Raises: ValueError where `observed` names a node that is not partially supervised, or drops what is missing.
     """
     wrong = sorted(set(observed) - set(graphs.partial))
     if wrong:
         allowed = ", ".join(graphs.partial) or "none"
+        if wrong[0] in graphs.dropped:
+            raise ValueError(
+                f"'{wrong[0]}' is left out where it is missing and makes no pattern; nodes that do: {allowed}"
+            )
         raise ValueError(f"'{wrong[0]}' is not partially supervised; the nodes that are: {allowed}")
     return _Derivation(graphs, frozenset(observed), words).plan()
 
@@ -45,7 +51,8 @@ class _Derivation:
     def __init__(self, graphs: Graphs, observed: frozenset[str], words: ObjectiveWords) -> None:
         self.graphs, self.words = graphs, words
         nodes = graphs.nodes
-        self.clamped = frozenset(n for n in nodes if n in observed or nodes[n].supervision == "full")
+        always = {n for n in nodes if nodes[n].supervision == "full" or nodes[n].dropped}
+        self.clamped = frozenset(n for n in nodes if n in observed or n in always)
         order = [n for n in graphs.order("recognition") if n in nodes]
         self.observed = tuple(n for n in order if n in observed)
         self.latent = tuple(n for n in order if n not in self.clamped)
@@ -158,7 +165,8 @@ class _Derivation:
     def terms(self, name: str, varying: bool) -> list[Term]:
         factor = self.generative(name)
         if name in self.clamped:
-            return [self.term(name, "generative", factor.dims, [name, *factor.parents], "", varying)]
+            why = "where present" if self.graphs.nodes[name].dropped else ""
+            return [self.term(name, "generative", factor.dims, [name, *factor.parents], why, varying)]
         proposal = self.recognition(name)
         estimator = self.graphs.nodes[name].estimator
         both = self.union([*factor.parents, *proposal.parents])
@@ -251,8 +259,7 @@ class _Derivation:
     def nothing_below_inputs(self, rows: str) -> list[str]:
         """Warn of rows that teach p nothing: inputs above latents that have no observed node below them."""
         fed = [n for n in self.latent if set(self.graphs.inputs) & set(self.graphs.parents(n, "generative"))]
-        likelihood = [n for n in self.clamped if self.graphs.nodes[n].supervision == "full"]
-        if fed and not likelihood:
+        if fed and not self.clamped:
             return [f"{rows}: no node is observed, so they teach p nothing and their bound is at most 0"]
         return []
 

@@ -28,6 +28,7 @@ class GraphNode:
     concrete: bool = False  # a relaxed draw is scored by its own density
     closed_kl: bool = True
     support: int = 0  # how many values; 0: not finite
+    dropped: bool = False  # partial, and scored where it is present: clamped in every row, no label of any
 
 
 @dataclass(frozen=True)
@@ -117,8 +118,13 @@ class Graphs:
 
     @property
     def partial(self) -> tuple[str, ...]:
-        """The partially supervised variables, as in the file."""
-        return tuple(name for name, node in self.nodes.items() if node.supervision == "partial")
+        """The partially supervised variables that q proposes where they are absent, as in the file."""
+        return tuple(n for n, node in self.nodes.items() if node.supervision == "partial" and not node.dropped)
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """The variables whose terms are left out where they are absent, as in the file."""
+        return tuple(name for name, node in self.nodes.items() if node.dropped)
 
 
 def find_cycles(edges: Iterable[tuple[str, str]]) -> list[list[str]]:

@@ -9,6 +9,7 @@ from sgc.derivation.derive import derive
 from sgc.errors import suggest
 from sgc.language.check_data import check_data
 from sgc.language.check_graphs import check_graphs
+from sgc.language.check_missing import check_missing
 from sgc.language.check_names import Names, check_categories, check_names, check_statuses
 from sgc.language.check_shapes import check_shapes
 from sgc.language.findings import Findings
@@ -28,6 +29,7 @@ def check(spec: Spec, findings: Findings) -> Spec:
     check_categories(findings)
     check_statuses(findings, names)
     check_graphs(findings, names)
+    check_missing(findings, names)
     spec = derive_recognition(spec, findings, names)
     check_shapes(spec, findings, names)
     check_objective(spec, findings, names)
@@ -40,12 +42,14 @@ def check(spec: Spec, findings: Findings) -> Spec:
 
 def check_objective(spec: Spec, findings: Findings, names: Names) -> None:
     """Find words of the objective that its bound does not have, and weights of labels that there are not."""
-    objective, partial = spec.objective, names.nodes("partial")
+    objective, partial = spec.objective, names.labelled
     weights = findings.keys("objective", "alpha")
     for name in weights if not {"from", "over_rate"} & set(weights) else ():
         if name not in partial and names.statuses_whole:
             known = names.section.get(name) == "nodes"
             message = f"'{name}' is not partially supervised" if known else f"no node named '{name}'"
+            if name in names.nodes("partial"):
+                message = f"'{name}' has no label that q could give: it is left out where it is missing"
             findings.add(("objective", "alpha", name), message, suggest(name, partial), at="key")
     if findings.hurt("objective", "bound"):
         return
@@ -62,6 +66,7 @@ def check_objective(spec: Spec, findings: Findings, names: Names) -> None:
         findings.add(("objective", key), f"forbidden: {why}", at="key")
     if bound == "supervised" and names.statuses_whole and not partial:
         message = "the supervised bound needs a partially supervised node, and there is none"
+        message += " with labels" if names.nodes("partial") else ""
         findings.add(("objective", "bound"), message)
 
 

@@ -29,7 +29,7 @@ class Edge:
 
 def check_graphs(findings: Findings, names: Names) -> None:
     """Find parents that are unknown or stand twice, unknown networks, and cycles."""
-    written = list(_edges(findings, names))
+    written = list(written_edges(findings, names))
     edges: list[Edge] = []
     unknown: list[Edge] = []
     seen: set[tuple[str, Path]] = set()
@@ -52,7 +52,7 @@ def check_graphs(findings: Findings, names: Names) -> None:
         _check_cycles(findings, [edge for edge in edges if role in edge.roles], role, reported)
 
 
-def _edges(findings: Findings, names: Names) -> Iterable[Edge]:
+def written_edges(findings: Findings, names: Names) -> Iterable[Edge]:
     """List all edges as written: features', then nodes', parents before parameters."""
     for name in findings.keys("features"):
         for place, parent in findings.words("features", name, "parents"):

@@ -22,11 +22,17 @@ class Names:
 
     section: dict[str, str]
     status: dict[str, str]
+    dropped: frozenset[str]  # nodes that say so of what is missing
     whole: bool  # nothing in the sections is unreadable: what has no section is unknown indeed
     statuses_whole: bool  # nor has a node lost its status
 
     def nodes(self, *statuses: str) -> list[str]:
         return [name for name, status in self.status.items() if status in statuses]
+
+    @property
+    def labelled(self) -> list[str]:
+        """The nodes that have labels in some rows, and are proposed in the others."""
+        return [name for name in self.nodes("partial") if name not in self.dropped]
 
 
 def check_names(findings: Findings) -> Names:
@@ -48,7 +54,8 @@ def check_names(findings: Findings) -> Names:
     status = {name: each for name, each in found.items() if each in get_args(Supervision) and sections[name] == "nodes"}
     lost = [path for path in findings.document.unread if path[0] in SECTIONS and len(path) <= 2]
     whole = not lost and not any(findings.lost(section) for section in SECTIONS)
-    return Names(sections, status, whole, not findings.lost("nodes") and len(status) == len(written["nodes"]))
+    dropped = frozenset(name for name in written["nodes"] if findings.at("nodes", name, "missing") == "drop")
+    return Names(sections, status, dropped, whole, not findings.lost("nodes") and len(status) == len(written["nodes"]))
 
 
 def check_categories(findings: Findings) -> None:
@@ -74,13 +81,14 @@ def check_statuses(findings: Findings, names: Names) -> None:
     for name, status in names.status.items():
         path = ("nodes", name)
         has = findings.document.has((*path, "recognition"))
+        dropped = findings.document.has((*path, "missing"))
         if status == "full" and has:
             message = f"forbidden: '{name}' is observed in every row (supervision: full), q never proposes it"
             findings.add((*path, "recognition"), message, at="key")
         elif derived and findings.document.has((*path, "recognition", "parents")):
             message = f"forbidden beside 'recognition: auto', which derives the parents of '{name}'"
             findings.add((*path, "recognition", "parents"), message, at="key")
-        elif status != "full" and not has and not meant:
+        elif status != "full" and not has and not meant and not dropped:
             where = "in the rows without its label" if status == "partial" else "in every row"
             message = f"missing key 'recognition': q proposes '{name}' {where}"
             findings.add(path, message, at="key", about=(*path, "recognition"))

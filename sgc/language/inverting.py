@@ -30,7 +30,7 @@ def derive_recognition(spec: Spec, findings: Findings, names: Names) -> Spec:
             if not has(("nodes", name, "recognition", "parents")):
                 findings.breaks(("nodes", name, "recognition"))
         return spec
-    proposed = names.nodes("partial", "none")
+    proposed = [name for name in names.nodes("partial", "none") if name not in names.dropped]
     default = spec.recognition.network if isinstance(spec.recognition, DerivedRecognition) else None
     found: dict[str, Recognition] = {}
     for name, parents in invert(_graphs(spec, proposed)).items():

@@ -58,6 +58,7 @@ class Variable:
     values: tuple[Any, ...] | None  # Any: the names of categories as they stand in the data
     supervision: Supervision
     estimator: Estimator | None
+    dropped: bool = False  # missing: drop
 
 
 @dataclass(frozen=True)
@@ -209,12 +210,17 @@ class Resolver:
             family=family,
             shape=node.shape,
             event=event,
-            view=family.view_shape(event),
+            view=family.view_shape(event, flagged=self.dropped(name)),
             categories=node.category_count,
             values=node.values,
             supervision=node.supervision,
             estimator=self.estimator(name, node),
+            dropped=self.dropped(name),
         )
+
+    def dropped(self, name: str) -> bool:
+        """Tell whether a name is that of a node whose missing elements have no term, and a flag for networks."""
+        return name in self.spec.nodes and self.spec.nodes[name].missing is not None
 
     def estimator(self, name: str, node: Node, event: Shape | None = None) -> Estimator | None:
         """Choose the estimator of a proposed node: as written, or the family's default; for its own event if None."""
@@ -255,7 +261,7 @@ class Resolver:
             return self.feature(name).stack.output
         if name in self.spec.inputs:
             return self.input(name).shape
-        return self.family(name).view_shape(self.event(name))
+        return self.family(name).view_shape(self.event(name), flagged=self.dropped(name))
 
     def entries(self, network: Any) -> tuple[tuple[Entry, ...], str]:  # Any: a union made at run time
         """Resolve a network: its entries, and its name where it is shared."""
@@ -377,6 +383,9 @@ class Resolver:
         value = given.parameters[key]
         if not isinstance(value, str):
             return fix(place, name, family, key, value, event)
+        if self.dropped(value):
+            message = f"'{key}' of '{name}' takes '{value}', which may be missing (missing: drop)"
+            raise OutlineFault(place, message, "let a network read it: it gets zero and a flag")
         shape, wanted = self.look(value), family.parameter_shape(key, event)
         if shape != wanted and (math.prod(shape) != 1 or len(wanted) > len(event)):
             message = f"'{key}' of '{name}' takes '{value}' of shape {shape_text(shape)}, wanted {shape_text(wanted)}"
@@ -402,6 +411,7 @@ class Resolver:
                 concrete=isinstance(variable.estimator, GumbelSoftmax) and variable.estimator.density == "concrete",
                 closed_kl=variable.family.closed_kl,
                 support=variable.family.support_size(variable.event) or 0,
+                dropped=variable.dropped,
             )
             for name, variable in variables.items()
         }

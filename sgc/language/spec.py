@@ -133,6 +133,7 @@ class Node(Piece):
     categories: Maybe[Annotated[int, Field(ge=2, le=1_000_000)]] = None
     values: Maybe[Categories] = None
     supervision: Literal["full", "partial", "none"]
+    missing: Maybe[Literal["drop"]] = None  # of a partial leaf of p: absent elements have no term, and q none for them
     generative: Maybe[Generative] = None
     recognition: Maybe[Recognition] = None
 

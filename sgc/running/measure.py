@@ -239,9 +239,13 @@ def evaluate(
 
 
 def chunk_rows(model: Model, samples: int) -> int:
-    """Choose how many rows to take at a time, so that all particles of a pass fit in memory easily."""
+    """Choose how many rows to take at a time, so that all particles of a pass fit in memory easily.
+
+    Of a node that is filled in where it is missing, every particle holds a whole event.
+    """
     particles = samples
     for name in model.axes:
         variable = model.outline.variables[name]
         particles *= max(1, min(variable.family.support_size(variable.event) or 1, 64))
-    return max(1, min(ROWS, 60_000 // particles))
+    filled = max((math.prod(model.outline.variables[name].event) for name in model.outline.graphs.dropped), default=1)
+    return max(1, min(ROWS, 60_000 // particles, 20_000_000 // (particles * filled)))

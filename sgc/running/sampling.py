@@ -146,7 +146,7 @@ class _Maker:
         """Lay values out as a grid of so many rows, grey in [0, 1]."""
         shape = picture_shape(self.variable.event)
         assert shape is not None
-        array = values.detach().cpu().double().numpy().reshape(-1, *shape)
+        array = np.nan_to_num(values.detach().cpu().double().numpy().reshape(-1, *shape))  # what is missing is dark
         if len(shape) == 3:
             array = array.transpose(0, 2, 3, 1)
         family = self.variable.family
@@ -197,13 +197,18 @@ class _Maker:
         dataset = run_data(self.folder, self.model, self.arrays)
         chosen = next((part for part in (dataset.test, dataset.validation, dataset.train) if len(part)), dataset.train)
         rows = TensorRows(chosen, self.model.outline, self.model.like).drawn_once(self.model.spec.train.seed)
-        index = np.arange(min(count, rows.count))
+        usable = np.arange(rows.count)
+        if self.variable.dropped:  # rows that have a picture, or part of one
+            usable = np.flatnonzero(rows.present(self.node, whole=False))
+            if not len(usable):
+                raise DataError(f"no held-out row has a value of '{self.node}'")
+        index = usable[:count]
         for name in rows.partial:
             if rows.categories(name) is not None and rows.values[name].dim() == 1 and rows.present(name).any():
-                labels = rows.values[name].numpy()
-                firsts = [np.flatnonzero(labels == label)[:1] for label in np.unique(labels[labels >= 0])]
-                found = np.concatenate(firsts)
-                more = np.setdiff1d(np.arange(rows.count), found)[: max(0, count - len(found))]
+                labels = rows.values[name].numpy()[usable]
+                firsts = [usable[np.flatnonzero(labels == label)[:1]] for label in np.unique(labels[labels >= 0])]
+                found = np.concatenate([usable[:0], *firsts])
+                more = np.setdiff1d(usable, found)[: max(0, count - len(found))]
                 index = np.concatenate([found, more])[:count]
                 break
         return dict(rows.part(index, frozenset()).values)
@@ -231,6 +236,8 @@ class _Maker:
         latent = {}
         for name, posterior in found.items():
             variable: Variable = self.model.outline.variables[name]
+            if variable.dropped:  # a leaf: nothing is made of it
+                continue
             if variable.categories is not None:
                 latent[name] = posterior.mean.argmax(-1)
             elif variable.family.integer:

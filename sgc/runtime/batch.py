@@ -31,7 +31,8 @@ def prepare(
     """Check a batch and part it by observation pattern; give the parts and how many rows there are.
 
     batch: by node or input, [B, *event], or [B] integer categories. Missing in a row: NaN, or −1 for integer
-    categories; a partial node that is absent is unlabelled. like: a tensor of the type and device computed in.
+    categories; a partial node that is absent is unlabelled. A node that drops what is missing keeps NaN, element by
+    element, in the rows of every pattern; absent, it is all NaN. like: a tensor of the type and device computed in.
 
     Raises: ValueError or KeyError, naming the node, what came and what was wanted.
     """
@@ -63,6 +64,9 @@ def prepare(
         if required and bool(missing[name].any()):
             row = int(missing[name].nonzero()[0])
             raise ValueError(f"'{name}' is missing in row {row}, it must be there in every row")
+    for name in outline.graphs.dropped:
+        if name not in values:
+            values[name] = like.new_full((size, *outline.variables[name].event), float("nan"))
     partial = [name for name in outline.graphs.partial if name in values]
     fixed = {n: v for n, v in values.items() if n not in outline.graphs.partial}
     return _part(partial, values, fixed, missing, size), size
@@ -93,7 +97,10 @@ def _part(
 
 
 def row_values(name: str, owner: Variable | InputOutline, given: Any, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Turn one entry of a batch into [B, *event] and a mask [B] of missing rows. Any: what torch.as_tensor takes."""
+    """Turn one entry of a batch into [B, *event] and a mask [B] of rows where something is missing.
+
+    What a node that drops it misses stands as NaN. Any: what torch.as_tensor takes.
+    """
     value = torch.as_tensor(given)
     event = owner.event if isinstance(owner, Variable) else owner.shape
     count = owner.categories
@@ -110,8 +117,14 @@ def row_values(name: str, owner: Variable | InputOutline, given: Any, like: Tens
     value = value.to(like.device, like.dtype)
     missing = torch.isnan(value.flatten(1)).any(1) if value.dim() > 1 else torch.isnan(value)
     if isinstance(owner, Variable):
-        _check_support(name, owner, value[~missing])
+        _check_support(name, owner, value[there(owner, value) if owner.dropped else ~missing])
     return value, missing
+
+
+def there(variable: Variable, value: Tensor) -> Tensor:
+    """Mark the elements that have a value: [*leading, *event] -> booleans [*leading, *element shape]."""
+    present = ~torch.isnan(value)
+    return present.all(-1) if variable.family.event_dim else present
 
 
 def _categories(name: str, value: Tensor, count: int, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -130,7 +143,8 @@ def _categories(name: str, value: Tensor, count: int, like: Tensor) -> tuple[Ten
         row, place = (int(i) for i in wrong.nonzero()[0])
         found = int(flat[row, place])
         raise ValueError(f"'{name}' has category {found} in row {row}, wanted 0 to {count - 1} (−1: missing)")
-    return functional.one_hot(value.clamp(min=0), count).to(like.dtype), missing
+    laid = functional.one_hot(value.clamp(min=0), count).to(like.dtype)
+    return laid.masked_fill((value == -1).unsqueeze(-1), float("nan")), missing
 
 
 _RANGES: dict[str, tuple[float, float]] = {

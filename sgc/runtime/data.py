@@ -26,6 +26,8 @@ def data_variables(outline: Outline) -> dict[str, Variable]:
             support=_support(each.family),
             upper=each.family.upper,
             supervision=each.supervision,
+            whole=each.supervision == "partial" and not each.dropped,
+            dropped=each.dropped,
         )
     for name, made in outline.inputs.items():
         shape = made.shape[:-1] if made.categories is not None else made.shape

@@ -18,6 +18,7 @@ from sgc.derivation.plan import Plan
 from sgc.kinds.estimators import Estimator, GumbelSoftmax, StraightThrough
 from sgc.kinds.schedules import value_at
 from sgc.language.outline import Outline, Variable
+from sgc.runtime.batch import there
 from sgc.runtime.layout import Eliminated, Layout, Pair, eliminate
 from sgc.runtime.modules import DensityModule, FeatureModule
 from sgc.runtime.score_function import RunningMeans, surrogate
@@ -35,6 +36,8 @@ class Group:
     like: Tensor  # of the type and on the device that is computed in
     values: dict[str, Tensor] = field(default_factory=dict)  # [*enumerated, S, B, *event]
     looks: dict[str, Tensor] = field(default_factory=dict)  # what networks read
+    present: dict[str, Tensor] = field(default_factory=dict)  # which elements are there, of nodes that drop the others
+    dropped: dict[str, Distribution] = field(default_factory=dict)  # p of these nodes, once they are scored
     masses: list[Tensor] = field(default_factory=list)  # log q of enumerated nodes
     scores: dict[Key, Tensor] = field(default_factory=dict)  # of every term, with its sign
     weights: dict[str, Tensor] = field(default_factory=dict)  # log q of labelled nodes
@@ -42,10 +45,14 @@ class Group:
     proposals: dict[str, Distribution] = field(default_factory=dict)  # q of every node that has one
 
     def put(self, name: str, value: Tensor, outline: Outline) -> None:
-        """Take in the value of a node, a feature or an input, and what networks read of it."""
+        """Take in the value of a node, a feature or an input, and what networks read of it; NaN is what is missing."""
         variable = outline.variables.get(name)
         self.values[name] = value
-        self.looks[name] = value if variable is None else variable.family.look(value)
+        if variable is not None and variable.dropped:
+            self.present[name] = there(variable, value)
+            self.looks[name] = variable.family.look_flagged(value, self.present[name], variable.event)
+        else:
+            self.looks[name] = value if variable is None else variable.family.look(value)
 
 
 class Conditional(NamedTuple):
@@ -187,10 +194,15 @@ class _Walk:
         module = self.machine.generative[name]
         family = module.variable.family
         for group, found in zip(groups, self.distributions(module, groups), strict=True):
-            if any(term.node == name and term.role == "kl" for term in group.plan.terms):
-                group.scores[name, "kl"] = -self.lead(family.kl(group.proposals[name], found.distribution))
+            p = found.distribution
+            if name in group.present:
+                group.dropped[name] = p
+                score = family.log_prob(p, group.values[name], group.present[name])
+                group.scores[name, "generative"] = self.lead(score)
+            elif any(term.node == name and term.role == "kl" for term in group.plan.terms):
+                group.scores[name, "kl"] = -self.lead(family.kl(group.proposals[name], p))
             else:
-                group.scores[name, "generative"] = self.log_prob(group, module.variable, found.distribution)
+                group.scores[name, "generative"] = self.log_prob(group, module.variable, p)
 
     def lead(self, score: Tensor) -> Tensor:
         """Give a score every leading dimension: one of constants has none."""

@@ -268,7 +268,8 @@ class Model(nn.Module):
 
         batch: as for `objective`. Returns, by node, `.mean` [B, *event] (categories as probabilities), `.samples`
         [S, B, *event] and their normalised `.weights` [S, B]. In rows where a partial node is observed, its mean and
-        samples are what was observed.
+        samples are what was observed; so are the elements that are there of a node that drops the missing ones, and
+        these are filled in by p(node | parents) under the posterior of its parents.
 
         Raises: ValueError or KeyError for a batch that does not fit the model.
         """
@@ -287,7 +288,11 @@ class Model(nn.Module):
                     value = part.values[name]
                     whole = value.expand(samples, *value.shape)
                     found.setdefault(name, []).append((part, NodePosterior(value, whole, weights)))
+                for name in self.outline.graphs.dropped:
+                    made = posterior.filled(name, part.values[name], chosen, weights)
+                    found.setdefault(name, []).append((part, made))
         hidden = {p.node for s in all_sums for p in s.plan.proposals}
+        hidden |= {n for n in self.outline.graphs.dropped if any(bool(p.values[n].isnan().any()) for p in parts)}
         merged: dict[str, NodePosterior] = {}
         for name in [n for n in self.outline.variables if n in hidden]:
             rows = found[name]
@@ -325,7 +330,9 @@ class Model(nn.Module):
         if node not in self.outline.variables:
             raise KeyError(f"no node named '{node}'; {suggest(node, self.outline.variables)}")
         if role == "recognition" and node not in self.outline.recognition:
-            raise KeyError(f"'{node}' has no recognition model, it is observed in every row")
+            dropped = self.outline.variables[node].dropped
+            why = "where it is missing it is left out" if dropped else "it is observed in every row"
+            raise KeyError(f"'{node}' has no recognition model, {why}")
         return self.machine.generative[node] if role == "generative" else self.machine.recognition[node]
 
 

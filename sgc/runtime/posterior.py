@@ -65,6 +65,10 @@ class Posterior:
         else:
             value = family.mean(self.group.proposals[node])
             value = value.reshape((1,) * (self._rank(node) - value.dim()) + tuple(value.shape))
+        return self.average(node, value, weighted=weighted)
+
+    def average(self, node: str, value: Tensor, *, weighted: bool) -> Tensor:
+        """Average what every particle says of a node, [*enumerated, S, B, *event], over all of them: [B, *event]."""
         event = tuple(self.outline.variables[node].event)
         rank = self.layout.rank
         flat = value.reshape(*value.shape[:rank], -1)
@@ -131,3 +135,15 @@ class Posterior:
         value = self.group.values[name]
         samples = self.pick(value, chosen)
         return NodePosterior(self.mean(name, weighted=True), samples, weights)
+
+    def filled(self, name: str, given: Tensor, chosen: Mapping[str, Tensor], weights: Tensor) -> NodePosterior:
+        """Give a node that drops what is missing, filled in by p(node | parents) under the posterior of the parents.
+
+        given: [B, *event], NaN where it is missing; what is there stays as it is.
+        """
+        p, missing = self.group.dropped[name], torch.isnan(given)
+        center = self.outline.variables[name].family.mean(p)
+        center = center.reshape((1,) * (self._rank(name) - center.dim()) + tuple(center.shape))
+        draws = self.pick(p.expand(self.layout.drawn(p.batch_shape)).sample(), chosen)
+        mean = self.average(name, center, weighted=True)
+        return NodePosterior(torch.where(missing, mean, given), torch.where(missing, draws, given), weights)

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from sgc.errors import suggest
-from sgc.runtime.batch import row_values
+from sgc.language.outline import Variable
+from sgc.runtime.batch import row_values, there
 from sgc.runtime.execute import Group
 from sgc.runtime.layout import Layout
 from sgc.runtime.modules import DensityModule
@@ -40,15 +41,22 @@ def conditional(model: Model, module: DensityModule, values: Mapping[str, Any]) 
 
 def log_prob(model: Model, module: DensityModule, values: Mapping[str, Any]) -> Tensor:  # Any: as a batch's
     """Score the node's own value at given parents: [B] nats. Raises: KeyError or ValueError."""
-    distribution = conditional(model, module, values)
     variable = module.variable
+    if variable.name not in values:
+        raise KeyError(f"the value of '{variable.name}' is missing")
+    distribution = conditional(model, module, values)
     group = lay_values(model, values, [variable.name])
     value = group.values[variable.name].reshape(group.layout.rows, *variable.event)
+    if variable.dropped:
+        return variable.family.log_prob(distribution, value, there(variable, value))
     return variable.family.log_prob(distribution, value)
 
 
 def lay_values(model: Model, values: Mapping[str, Any], wanted: Collection[str]) -> Group:  # Any: as a batch's
-    """Lay given values out, and compute the features that are wanted. Raises: KeyError or ValueError."""
+    """Lay given values out, and compute the features that are wanted. Raises: KeyError or ValueError.
+
+    A node that drops what is missing may be left out: then all of it is missing.
+    """
     outline = model.outline
     known = [*outline.variables, *outline.inputs]
     laid: dict[str, Tensor] = {}
@@ -57,7 +65,7 @@ def lay_values(model: Model, values: Mapping[str, Any], wanted: Collection[str])
             raise KeyError(f"no node or input named '{name}'; {suggest(name, known)}")
         owner = outline.variables.get(name) or outline.inputs[name]
         laid[name], missing = row_values(name, owner, given, model.like)
-        if bool(missing.any()):
+        if bool(missing.any()) and not (isinstance(owner, Variable) and owner.dropped):
             raise ValueError(f"'{name}' is missing in row {int(missing.nonzero()[0])}")
     sizes = {len(value) for value in laid.values()}
     if len(sizes) > 1:
@@ -65,6 +73,10 @@ def lay_values(model: Model, values: Mapping[str, Any], wanted: Collection[str])
     group = Group(model.plan(()), Layout(model.axes, 1, sizes.pop() if sizes else 1), laid, model.like)
     for name, value in laid.items():
         group.put(name, group.layout.clamp(value), outline)
+    for name in outline.graphs.dropped:
+        if name not in laid:
+            nothing = model.like.new_full((group.layout.rows, *outline.variables[name].event), float("nan"))
+            group.put(name, group.layout.clamp(nothing), outline)
     for name in wanted:
         _feature(model, group, name)
     return group

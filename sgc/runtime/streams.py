@@ -51,12 +51,12 @@ class TensorRows:
         owner = self.outline.variables.get(name) or self.outline.inputs[name]
         return owner.categories
 
-    def present(self, name: str) -> np.ndarray:
-        """Tell for each row whether it carries the label of a partial node: [N] booleans."""
+    def present(self, name: str, *, whole: bool = True) -> np.ndarray:
+        """Tell for each row whether it carries the value of a partial node (not `whole`: any of it): [N] booleans."""
         value = self.values[name]
         flat = value.reshape(self.count, prod(value.shape[1:]))
-        missing = (flat == -1).any(1) if self.categories(name) is not None else torch.isnan(flat).any(1)
-        return np.asarray(~missing.numpy())
+        there = flat != -1 if self.categories(name) is not None else ~torch.isnan(flat)
+        return np.asarray((there.all(1) if whole else there.any(1)).numpy())
 
     def drawn_once(self, seed: int) -> TensorRows:
         """Draw dynamic values once and for all, by this seed alone: what rows are measured on."""

@@ -140,10 +140,13 @@ def _without_effect(outline: Outline) -> Iterator[str]:
     for name, variable in outline.variables.items():
         if variable.supervision == "full" and outline.recognition and name not in used["recognition"]:
             yield f"q never reads '{name}', though every row has it"
+        if variable.dropped and outline.recognition and name not in used["recognition"]:
+            yield f"q never reads '{name}', not even in the rows that have it"
     if not graphs.partial:
         for key in ("alpha", "gamma", "supervision_rate"):
             if key in spec.objective.model_fields_set:
-                yield f"objective.{key} does nothing: no node is partially supervised"
+                labels = " with labels" if graphs.dropped else ""
+                yield f"objective.{key} does nothing: no node is partially supervised{labels}"
 
 
 def product(outline: Outline, role: Role, *, latex: bool = False) -> str:
@@ -236,7 +239,7 @@ def _node_table(outline: Outline, width: int | None) -> list[str]:
         table.add_row(
             name,
             "\n".join(part for part in (family_words(variable), event_words(variable)) if part),
-            variable.supervision,
+            f"{variable.supervision},\ndropped where\nmissing" if variable.dropped else variable.supervision,
             "\n".join(_density_lines(p)),
             "\n".join([*_density_lines(q), *estimator]) if q is not None else "",
             "\n".join(counts) or "0",
@@ -383,6 +386,7 @@ def _node_json(outline: Outline, variable: Variable, counts: Mapping[str, int]) 
         "categories": variable.categories,
         "values": _listed(variable.values),
         "supervision": variable.supervision,
+        "missing": "drop" if variable.dropped else None,
         "generative": _density_json(outline.generative[name]),
         "recognition": _density_json(outline.recognition[name]) if name in outline.recognition else None,
         "estimator": _plain_estimator(variable) if name in outline.recognition else None,

@@ -56,16 +56,19 @@ def test_a_table_gives_its_columns(tmp_path: Path) -> None:
     data, text = started(write(tmp_path, "heart.csv", HEART))
     assert data["data"]["source"] == "table"
     assert data["data"]["missing_values"] == ["", "?", "NA"]
-    assert data["data"]["columns"]["x"] == {"column": ["age", "no"], "transforms": ["standardize"]}
+    columns = ["age", "rest bp", "chol", "no"]
+    assert data["data"]["columns"]["x"] == {"column": columns, "transforms": ["standardize"]}
     assert data["data"]["columns"]["sex"] == {"column": "sex"}
     assert data["data"]["columns"]["y"] == {"column": "disease"}
-    assert data["nodes"]["x"]["shape"] == [2]
+    assert data["nodes"]["x"]["shape"] == [4]
+    assert data["nodes"]["x"]["supervision"] == "partial"  # 'rest bp' and 'chol' have empty cells
+    assert data["nodes"]["x"]["missing"] == "drop"
     assert data["nodes"]["sex"]["values"] == ["f", "m"]
+    assert data["nodes"]["sex"]["supervision"] == "full"
     assert data["nodes"]["y"]["values"] == ["healthy", "ill"]
     assert data["nodes"]["y"]["recognition"]["parents"] == ["x", "sex"]
     assert "labels" not in data["data"]
     assert "# Left out: patient id (it only tells rows apart)." in text
-    assert "# Left out: rest bp, chol (1 empty cells)." in text
     assert "no label: 2 of those" in text
 
 

@@ -115,12 +115,13 @@ class _Label:
 
 @dataclass(frozen=True)
 class _Observed:
-    """A node that every row has: its name, its entry under `columns`, and its lines under `nodes`."""
+    """An observed node: its name, its entry under `columns`, its lines under `nodes`, and whether cells are empty."""
 
     node: str
     column: str
     lines: tuple[str, ...]
     comment: str = ""
+    holes: bool = False
 
 
 def _compose(
@@ -150,7 +151,13 @@ def _compose(
     for each in observed:
         lines.append(f"  {each.node}:")
         lines += [f"    {line}" for line in each.lines]
-        lines.append("    supervision: full    # observed in every row")
+        if each.holes:
+            lines.append("    supervision: partial")
+            lines.append(
+                "    missing: drop    # an empty cell has no term; networks read a zero and a flag in its place"
+            )
+        else:
+            lines.append("    supervision: full    # observed in every row")
         lines.append(f"    generative: {{parents: {above}, network: {{mlp: [64, 64]}}}}")
     if label is not None and label.values is not None:
         lines += ["  y:", "    distribution: Categorical", *_listed_values(label.values)]
@@ -258,20 +265,14 @@ def _table_spec(name: str, path: Path, file: str) -> str:
         values = tuple(map(_category, chosen.distinct)) if chosen.few else None
         label = _Label(chosen.name, values, chosen.empty, why)
     rest = [column for column in useful if column is not chosen]
-    numeric = [column for column in rest if column.numbers]
-    filled = [column for column in numeric if not column.empty]
-    words = [column for column in rest if not column.numbers and not column.empty][:NODES]
-    kept = filled if filled or words else numeric
+    kept = [column for column in rest if column.numbers]
+    words = [column for column in rest if not column.numbers][:NODES]
     if not kept and not words:
-        raise DataError("no column beside the label that every row has", file=str(path))
+        raise DataError("no column beside the label", file=str(path))
     observed = _table_nodes(kept, words)
     looked = f"{rows:,} rows" if whole else f"the first {rows:,} rows"
     head = [f"A starting spec for {path.name}, guessed from its header and {looked}: read it, and mend what is wrong."]
     head += _left_out(columns, [*kept, *words, *([chosen] if chosen else [])])
-    if kept and any(column.empty for column in kept):
-        head.append(
-            "Columns of x have empty cells, which a node with `supervision: full` may not have: fill them first."
-        )
     source = ["source: table", f"file: {_file(file)}    # looked for under $SGC_DATA, then beside this file"]
     if separator != ",":
         source.append(f"separator: {json.dumps(separator)}")
@@ -287,7 +288,8 @@ def _table_nodes(numeric: Sequence[_Cells], words: Sequence[_Cells]) -> list[_Ob
         listed = _folded("{column: [", [_quoted(column.name) for column in numeric], "], transforms: [standardize]}")
         column = "\n      ".join(line.strip() for line in listed)
         vector = ("distribution: Normal", f"shape: [{len(numeric)}]")
-        observed.append(_Observed("x", column, vector, "the columns of numbers, as one vector"))
+        holes = any(column.empty for column in numeric)
+        observed.append(_Observed("x", column, vector, "the columns of numbers, as one vector", holes))
     taken = {"x", "y", "z"}
     for column_ in words:
         node = re.sub(r"[^A-Za-z0-9_-]+", "_", column_.name).strip("_")
@@ -297,7 +299,7 @@ def _table_nodes(numeric: Sequence[_Cells], words: Sequence[_Cells]) -> list[_Ob
         taken.add(node)
         values = [line.strip() for line in _listed_values([_category(value) for value in column_.distinct])]
         lines = ("distribution: Categorical", values[0], *(f"  {line}" for line in values[1:]))
-        observed.append(_Observed(node, f"{{column: {_quoted(column_.name)}}}", lines))
+        observed.append(_Observed(node, f"{{column: {_quoted(column_.name)}}}", lines, holes=column_.empty > 0))
     return observed
 
 
@@ -311,8 +313,6 @@ def _left_out(columns: Sequence[_Cells], used: Sequence[_Cells]) -> list[str]:
             why = "a single value"
         elif column.identifies:
             why = "it only tells rows apart"
-        elif column.empty and (column.numbers or column.few):
-            why = f"{column.empty} empty cells"
         elif not column.numbers and not column.few:
             why = "text with many different values"
         else:
@@ -402,15 +402,14 @@ def _npz_node(key: str, array: NDArray[Any]) -> _Observed:
     shape_lines = (shape,) if array.ndim > 1 else ()
     low, high = float(np.nanmin(array)), float(np.nanmax(array))
     holes = bool(array.dtype.kind == "f" and np.isnan(array).any())
-    comment = "it has NaN, which a node with `supervision: full` may not have: fill them first" if holes else ""
     column = f"column: {_quoted(key)}"
     grey = "distribution: Bernoulli    # a guess: grey values from 0 to 1, scored by cross-entropy"
     if low >= 0 and high <= 1:
-        return _Observed("x", f"{{{column}}}", (grey, *shape_lines), comment)
+        return _Observed("x", f"{{{column}}}", (grey, *shape_lines), holes=holes)
     if array.dtype == np.uint8:
-        return _Observed("x", f"{{{column}, transforms: [{{divide: 255}}]}}", (grey, *shape_lines), comment)
+        return _Observed("x", f"{{{column}, transforms: [{{divide: 255}}]}}", (grey, *shape_lines))
     lines = ("distribution: Normal", *shape_lines)
-    return _Observed("x", f"{{{column}, transforms: [standardize]}}", lines, comment)
+    return _Observed("x", f"{{{column}, transforms: [standardize]}}", lines, holes=holes)
 
 
 def _npz_label(key: str, array: NDArray[Any], *, by_name: bool) -> _Label | None:

@@ -34,7 +34,8 @@ def test_every_pattern_of_a_shipped_spec_takes_a_step(path: Path) -> None:
     drawn = model.generate(3)
     full = {n: drawn[n] for n, v in model.outline.variables.items() if v.supervision == "full"}
     partial = {n: drawn[n] for n, v in model.outline.variables.items() if v.supervision == "partial"}
-    for batch in (full, {**full, **partial}):
+    dropped = {n: torch.full(partial[n].shape, torch.nan) for n in model.outline.graphs.dropped}
+    for batch in ({**full, **dropped}, {**full, **partial}):
         out = model.objective(batch)
         assert torch.isfinite(out.bound).all()
         model.zero_grad()

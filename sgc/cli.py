@@ -269,6 +269,8 @@ def train(
     print(f"epochs     {summary['epochs']}")
     if best is not None:
         print(f"best       epoch {best['epoch']}" + _validation_words(best))
+        if best.get("collapsed"):
+            print(f"collapsed  {', '.join(best['collapsed'])}: q says next to nothing of the rows")
 
 
 def _validation_words(line: dict[str, Any]) -> str:  # Any: a line of metrics.jsonl

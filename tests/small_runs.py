@@ -18,6 +18,15 @@ from sgc import cli
 Raw = dict[str, Any]  # Any: a spec as plain data
 
 
+NPZ: Raw = {  # a data section for the small arrays
+    "source": "npz",
+    "file": "none.npz",
+    "columns": {"x": {"column": "x"}, "y": {"column": "y"}},
+    "split": {"validation": 12, "test": 12, "seed": 0},
+    "labels": {"y": {"count": 20}},
+}
+
+
 def changed(spec: Raw, **changes: Any) -> Raw:  # Any: plain data
     """Copy a spec with values set: `changed(spec, train__epochs=2)`; None takes a key out."""
     made: Raw = json.loads(json.dumps(spec))
@@ -69,6 +78,18 @@ def small_arrays(rows: int = 60, labels: int = 20, seed: int = 0) -> dict[str, n
     draw = np.random.default_rng(seed)
     kind = draw.integers(0, 3, rows)
     return {"x": draw.normal(2.0 * kind[:, None], 1, (rows, 3)), "y": np.where(np.arange(rows) < labels, kind, -1)}
+
+
+def z_then_y(**changes: Any) -> Raw:  # Any: plain data
+    """Turn the small M2 around, so that the weight of a label varies with z."""
+    spec = small(
+        nodes__z__recognition__parents=["x"],
+        nodes__y__recognition__parents=["x", "z"],
+        objective={"samples": 3, "alpha": 2.0},
+        train__precision="64-true",
+        data=NPZ,
+    )
+    return changed(spec, **changes)
 
 
 def rich(**changes: Any) -> Raw:  # Any: plain data

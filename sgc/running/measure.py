@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from sgc.errors import RunError
+from sgc.running.collapse import active_units, unit_nodes
 from sgc.runtime.batch import PatternRows
 from sgc.runtime.execute import Sums, check_finite
 from sgc.runtime.layout import reseed
@@ -24,10 +25,11 @@ ROWS = 1000  # rows a pass, before samples and categories multiply them
 
 @dataclass(frozen=True)
 class Validation:
-    """The mean bound of rows without their labels, and the error of each labelled node from q."""
+    """The mean bound of rows without their labels, the error of each labelled node from q, and the active units."""
 
     bound: float
     errors: dict[str, float]
+    active_units: dict[str, int]
 
 
 def blame(sums: Sequence[Sums]) -> str:
@@ -50,6 +52,7 @@ def validate(model: Model, rows: TensorRows, seed: int) -> Validation:
     supervised = model.spec.objective.bound == "supervised"
     bounds: list[Tensor] = []
     means: dict[str, list[Tensor]] = {}
+    units = unit_nodes(model)
     with torch.random.fork_rng():
         reseed(seed_for(seed, VALIDATION), model.like.device)
         for index in rows.chunks(ROWS):
@@ -59,14 +62,15 @@ def validate(model: Model, rows: TensorRows, seed: int) -> Validation:
             if not supervised and not bool(torch.isfinite(bounds[-1]).all()):
                 raise RunError(blame([sums]))
             posterior = Posterior(sums, model.outline)
-            for name in rows.partial:
+            for name in dict.fromkeys([*rows.partial, *units]):
                 means.setdefault(name, []).append(posterior.mean(name, weighted=False))
     errors = {}
-    for name, found in means.items():
-        error = score(model, name, torch.cat(found), rows, "")
+    for name in rows.partial:
+        error = score(model, name, torch.cat(means[name]), rows, "")
         if error is not None:
             errors[name] = error.value
-    return Validation(float(torch.cat(bounds).mean()), errors)
+    active = {name: active_units(torch.cat(means[name])) for name in units}
+    return Validation(float(torch.cat(bounds).mean()), errors, active)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,9 +25,12 @@ from sgc.language.loading import load
 from sgc.language.outline import Outline, outline
 from sgc.language.spec import Spec
 from sgc.running.claiming import claim, digest, same_data
+from sgc.running.collapse import Alarms, collapsed
 from sgc.running.engine import make_fabric, make_optimizer, repeatable, stopping
 from sgc.running.folder import RunFolder, open_run, own_state
 from sgc.running.measure import blame, validate
+from sgc.running.probing import due, probe
+from sgc.running.totals import EpochTotals
 from sgc.runtime.batch import PatternRows
 from sgc.runtime.data import open_data
 from sgc.runtime.execute import Sums
@@ -171,7 +175,7 @@ class Trainer:
         self.epoch = 0  # epochs that are done
         self.step = 0  # steps that are done
         self.best_bound, self.best_epoch = -math.inf, 0
-        self.sums = _EpochSums()
+        self.totals, self.alarms = EpochTotals(), Alarms()
         self.seconds = 0.0
         self.stop = False
 
@@ -246,7 +250,7 @@ class Trainer:
             self.best_bound, self.best_epoch = line["selected_by"], self.epoch
             self._save_weights("best")
         line.pop("selected_by")
-        self.sums = _EpochSums()
+        self.totals = EpochTotals()
         self.seconds = 0.0
         self._save_weights("last")
         self.folder.append_metrics(line)
@@ -259,7 +263,7 @@ class Trainer:
         reseed(seed_for(self.settings.seed, NOISE, self.step), self.fabric.device)
         parts, weights = self.streams.take(self.step)
         sums, value = self._learn(parts, weights)
-        self.sums.add(value, [(bool(p.observed), s) for p, s in zip(parts, sums, strict=True)])
+        self.totals.add(value, sums)
         self.step += 1
         self.watcher.step(self.epoch + 1, self.step - self.epoch * self.streams.steps, self.streams.steps, -value)
 
@@ -302,25 +306,39 @@ class Trainer:
 
     def _line(self) -> dict[str, Any]:  # Any: what JSON can say
         self.model.epoch = float(self.epoch)
-        line: dict[str, Any] = {"epoch": self.epoch, "step": self.step, **self.sums.means()}
+        line: dict[str, Any] = {"epoch": self.epoch, "step": self.step, **self.totals.means()}
+        line["collapsed"] = collapsed(line["terms"])
         bound = math.nan
         if self.held_out.count:
             self.model.eval()
-            try:
+            with self._blaming("validation"):
                 found = validate(self.model, self.held_out, self.settings.seed)
-            except (RunError, ValueError) as problem:
-                if isinstance(problem, ValueError) and not self.model.validate_args:
-                    raise
-                raise RunError(f"step {self.step} (epoch {self.epoch}), validation: {problem}; {UNTOUCHED}") from None
             if not self.supervised:
                 bound = found.bound
-                line["validation_bound"] = bound
+                line |= {"validation_bound": bound, "active_units": found.active_units}
             line["validation_error"] = found.errors
+        if due(self.epoch, self.streams.steps):
+            with self._blaming("gradient"):
+                line["gradient"] = probe(self.model, self.streams, self.settings.seed, self.epoch, self.fabric.autocast)
+        warnings = self.alarms.hear(line, self.spec.objective.samples)
+        if warnings:
+            line["warnings"] = warnings
         # without validation rows there is nothing to choose by; and the classifier alone has no bound without labels,
         # its last weights count, chosen by no label that was hidden
         chosen = math.isnan(bound) or self.supervised or bound > self.best_bound
         line |= {"best": chosen, "selected_by": bound}
         return line | {"lr": self.optimizer.param_groups[0]["lr"], "seconds": round(self.seconds, 3)}
+
+    @contextmanager
+    def _blaming(self, measured: str) -> Iterator[None]:
+        """Say of a fault in what is measured after an epoch where it was. Raises: RunError."""
+        try:
+            yield
+        except (RunError, ValueError) as problem:
+            if isinstance(problem, ValueError) and not self.model.validate_args:
+                raise
+            where = f"step {self.step} (epoch {self.epoch}), {measured}"
+            raise RunError(f"{where}: {problem}; {UNTOUCHED}") from None
 
     def _save_weights(self, checkpoint: str) -> None:
         self.model.epoch = self.step / self.streams.steps
@@ -337,7 +355,8 @@ class Trainer:
                 "step": self.step,
                 "best_bound": self.best_bound,
                 "best_epoch": self.best_epoch,
-                "sums": self.sums.state(),
+                "sums": self.totals.state(),
+                "alarms": self.alarms.state(),
                 "running_means": self.model.running_means.state(),
                 "seconds": self.seconds,
             }
@@ -362,7 +381,7 @@ class Trainer:
             if not 0 <= self.step - self.epoch * self.streams.steps < self.streams.steps:
                 raise ValueError(f"{self.step} steps are not in epoch {self.epoch + 1}")
             self.best_bound, self.best_epoch = float(state["best_bound"]), int(state["best_epoch"])
-            self.sums = _EpochSums.of(state["sums"])
+            self.totals, self.alarms = EpochTotals.of(state["sums"]), Alarms.of(state.get("alarms", {}))
             self.model.running_means.restore(state.get("running_means", {}))
             self.seconds = float(state["seconds"])
         except (KeyError, IndexError, AttributeError, RuntimeError, ValueError, TypeError) as problem:
@@ -372,35 +391,3 @@ class Trainer:
     def best_model(self) -> Model:
         """Give the model with its best weights."""
         return open_run(self.folder.path, trust=self.spec.trusted)
-
-
-class _EpochSums:
-    """What one epoch adds up: the loss, and the bounds of unlabelled and labelled rows."""
-
-    def __init__(self) -> None:
-        self.loss, self.steps = 0.0, 0
-        self.bounds = {"unlabelled": 0.0, "labelled": 0.0}
-        self.rows = {"unlabelled": 0, "labelled": 0}
-
-    def add(self, loss: float, parts: list[tuple[bool, Sums]]) -> None:
-        self.loss, self.steps = self.loss + loss, self.steps + 1
-        for labelled, sums in parts:
-            kind = "labelled" if labelled else "unlabelled"
-            self.bounds[kind] += float(sums.last_bound.detach().sum())
-            self.rows[kind] += sums.group.layout.rows
-
-    def means(self) -> dict[str, Any]:  # Any: numbers
-        line: dict[str, Any] = {"loss": self.loss / max(1, self.steps)}
-        means = {kind: self.bounds[kind] / self.rows[kind] for kind in self.bounds if self.rows[kind]}
-        return line | {"bound": means}
-
-    def state(self) -> dict[str, Any]:  # Any: numbers
-        return {"loss": self.loss, "steps": self.steps, "bounds": dict(self.bounds), "rows": dict(self.rows)}
-
-    @classmethod
-    def of(cls, state: Mapping[str, Any]) -> _EpochSums:  # Any: numbers
-        made = cls()
-        made.loss, made.steps = float(state["loss"]), int(state["steps"])
-        made.bounds = {kind: float(state["bounds"][kind]) for kind in made.bounds}
-        made.rows = {kind: int(state["rows"][kind]) for kind in made.rows}
-        return made

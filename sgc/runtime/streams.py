@@ -22,7 +22,7 @@ from sgc.data.encoder import Encoder
 from sgc.language.outline import Outline
 from sgc.runtime.batch import PatternRows
 
-UNLABELLED, LABELLED, NOISE, VALIDATION, BINARIZE = 1, 2, 3, 4, 5  # what a seed is for
+UNLABELLED, LABELLED, NOISE, VALIDATION, BINARIZE, PROBE = 1, 2, 3, 4, 5, 6  # what a seed is for
 
 
 class TensorRows:

@@ -39,12 +39,14 @@ class TrainingProgress:
         self.progress.update(self.task, completed=(epoch - 1) * steps + step, text=text)
 
     def epoch(self, line: Mapping[str, Any]) -> None:  # Any: a line of metrics.jsonl
-        """Note what validation found."""
+        """Note what validation found, and say above the bar what is to be warned of."""
         parts = []
         if "validation_bound" in line:
             parts.append(f"validation {line['validation_bound']:.2f}")
         parts += [f"error of {name} {value:.4g}" for name, value in line.get("validation_error", {}).items()]
         self.validation = "".join(f"  {part}" for part in parts)
+        for warning in line.get("warnings", ()):
+            self.progress.console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
 
 
 class _Quiet:

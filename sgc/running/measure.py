@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sgc.errors import RunError
 from sgc.running.collapse import active_units, unit_nodes
+from sgc.running.diagnosis import Diagnosis, Diagnostician
 from sgc.runtime.batch import PatternRows
 from sgc.runtime.execute import Sums, check_finite
 from sgc.runtime.layout import reseed
@@ -165,26 +166,25 @@ class Evaluation:
     from_q: dict[str, Error]
     from_posterior: dict[str, Error]
     bounds: Bounds | None  # None: a classifier alone has no generative model to measure
+    diagnosis: Diagnosis | None  # likewise
 
     def plain(self) -> dict[str, Any]:  # Any: what JSON can say
         """Give it as plain data."""
-
-        return {
+        found: dict[str, Any] = {  # Any: as above
             "rows": self.rows,
             "samples": self.samples,
             "q": {name: each.plain() for name, each in self.from_q.items()},
             "posterior": {name: each.plain() for name, each in self.from_posterior.items()},
-        } | (
-            {}
-            if self.bounds is None
-            else {
+        }
+        if self.bounds is not None:
+            found |= {
                 "elbo": self.bounds.elbo,
                 "elbo_standard_error": known(self.bounds.elbo_error),
                 "log_p": self.bounds.log_evidence,
                 "log_p_standard_error": known(self.bounds.log_evidence_error),
                 "effective_samples": self.bounds.effective_samples,
             }
-        )
+        return found | ({} if self.diagnosis is None else self.diagnosis.plain())
 
 
 @torch.no_grad()
@@ -195,7 +195,7 @@ def evaluate(
 
     The ELBO is Eq. (8) without labels at one sample a row, log p(x) importance-sampled with `samples`; both are means
     over rows, in nats. Effective samples are 1 / Σ_s ŵ_s², of the normalised weights of p/r with what is enumerated
-    summed out, from 1 to `samples`.
+    summed out, from 1 to `samples`. What is found inside the model is of the same rows, with their labels too.
 
     Raises: RunError, which names the node, where a term is no number.
     """
@@ -206,6 +206,7 @@ def evaluate(
     effective: list[Tensor] = []
     size = chunk_rows(model, samples)
     alone = model.spec.objective.bound == "supervised"
+    inside = Diagnostician(model, samples, seed)
     with torch.random.fork_rng():
         reseed(seed_for(seed, VALIDATION, 1), model.like.device)
         for index in rows.chunks(size):
@@ -226,6 +227,8 @@ def evaluate(
             for name in rows.partial:
                 direct.setdefault(name, []).append(posterior.mean(name, weighted=False))
                 weighted.setdefault(name, []).append(posterior.mean(name, weighted=True))
+            inside.hidden(bound, posterior, sums)
+            inside.labelled(rows.labelled(part, index))
             if watch is not None:
                 watch(int(index[-1]) + 1)
 
@@ -239,6 +242,7 @@ def evaluate(
         from_q=errors(direct),
         from_posterior=errors(weighted),
         bounds=None if alone else Bounds.of(torch.cat(elbo), torch.cat(evidence), torch.cat(effective)),
+        diagnosis=None if alone else inside.diagnosis(),
     )
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 
+from sgc.running.collapse import COLLAPSED
+from sgc.running.diagnosis import Diagnosis
 from sgc.running.evaluation import Report
 from sgc.running.measure import Error
+from sgc.running.terms import NO_LABELS
 
 UNITS = {"error": "%", "angle": "°"}
 
@@ -34,8 +37,27 @@ def evaluation_text(report: Report) -> str:
         evidence = f"{bounds.log_evidence:.3f} ± {bounds.log_evidence_error:.3f} nats ({found.samples} samples)"
         rows.append(("log p(x), importance-sampled", evidence))
         rows.append(("effective samples", f"{bounds.effective_samples:.1f} of {found.samples}"))
+    if found.diagnosis is not None:
+        rows += _diagnosis_rows(found.diagnosis, found.samples)
     width = max((len(label) for label, _ in rows), default=0) + 2
     return "\n".join([*lines, *(f"  {label:<{width}}{text}" for label, text in rows)])
+
+
+def _diagnosis_rows(found: Diagnosis, samples: int) -> list[tuple[str, str]]:
+    """Write each term of the ELBO, without and with labels, and what is wrong or may be."""
+    kinds = [kind for kind in ("unlabelled", "labelled") if kind in found.terms]
+    rows = [("terms of the ELBO, nats", "".join(f"{kind:>12}" for kind in kinds))]
+    for (node, role), words in found.words.items():
+        means = [found.terms[kind].get(node, {}).get(role) for kind in kinds]
+        texts = [" " * 12 if mean is None else f"{mean:12.3f}" for mean in means]
+        rows.append((f"  {words}", "".join(texts).rstrip()))
+    for pattern, count in found.effective_samples.items():
+        if pattern != NO_LABELS and count < samples:  # of those without labels it stands above
+            rows.append((f"effective samples, {pattern} labelled", f"{count:.1f} of {samples}"))
+    rows += [(f"active units of {name}", f"{n} of {found.units[name]}") for name, n in found.active_units.items()]
+    if found.collapsed:
+        rows.append(("collapsed", f"{', '.join(found.collapsed)} (less than {COLLAPSED} nats)"))
+    return rows
 
 
 def _measure(error: Error) -> str:

@@ -78,15 +78,32 @@ class TensorRows:
         chosen = torch.from_numpy(index)
         values: dict[str, Tensor] = {}
         for name, whole in self.values.items():
-            if name in self.partial and name not in observed:
-                continue
-            value = whole.index_select(0, chosen)
-            count = self.categories(name)
-            if count is not None:
-                value = one_hot(value, count, self.like.dtype)
-            value = value.to(self.like.device, self.like.dtype, non_blocking=True)
-            values[name] = binarized(value) if name in self.dynamic else value
+            if name not in self.partial or name in observed:
+                values[name] = self._laid_out(name, whole.index_select(0, chosen))
         return PatternRows(observed, len(index), places, values)
+
+    def _laid_out(self, name: str, value: Tensor) -> Tensor:
+        count = self.categories(name)
+        if count is not None:
+            value = one_hot(value, count, self.like.dtype)
+        value = value.to(self.like.device, self.like.dtype, non_blocking=True)
+        return binarized(value) if name in self.dynamic else value
+
+    def labelled(self, part: PatternRows, index: np.ndarray) -> list[PatternRows]:
+        """Give those rows of a part that carry labels with them, by pattern; the part's own values stay as they are.
+
+        part: of the rows at `index`, without labels.
+        """
+        codes = self.codes[index]
+        found = []
+        for code in np.unique(codes[codes != 0]):
+            places = torch.from_numpy(np.flatnonzero(codes == code))
+            observed = self.observed(int(code))
+            values = {name: value.index_select(0, places.to(value.device)) for name, value in part.values.items()}
+            for name in observed:
+                values[name] = self._laid_out(name, self.values[name][index[places.numpy()]])
+            found.append(PatternRows(observed, len(places), places, values))
+        return found
 
     def parts(self, index: np.ndarray) -> list[PatternRows]:
         """Take rows by the patterns of the labels they carry."""

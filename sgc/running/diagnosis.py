@@ -1,0 +1,95 @@
+"""What an evaluation finds inside a model: each term of its bound, its weights, active units, what has collapsed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sgc.running.collapse import active_units, collapsed, unit_nodes
+from sgc.running.terms import TermMeans, Terms, effective_samples
+from sgc.runtime.batch import PatternRows
+from sgc.runtime.execute import Sums
+from sgc.runtime.layout import reseed
+from sgc.runtime.model import Model
+from sgc.runtime.posterior import Posterior
+from sgc.runtime.streams import VALIDATION, seed_for
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Means over rows: the terms of the ELBO by kind of row, node and role; effective samples by pattern.
+
+    `active_units` of each Normal node that is latent in rows without labels, beside how many `units` it has.
+    """
+
+    terms: dict[str, Terms]
+    effective_samples: dict[str, float]
+    active_units: dict[str, int]
+    units: dict[str, int]
+    collapsed: list[str]
+    words: dict[tuple[str, str], str]  # each node's and role's term, as `inspect` writes it
+
+    def plain(self) -> dict[str, Any]:  # Any: what JSON can say
+        """Give it as plain data."""
+        return {
+            "terms": self.terms,
+            "effective_samples_by_pattern": self.effective_samples,
+            "active_units": self.active_units,
+            "units": self.units,
+            "collapsed": self.collapsed,
+        }
+
+
+class Diagnostician:
+    """Gathers a diagnosis pass by pass, beside an evaluation and without a draw from its generators."""
+
+    def __init__(self, model: Model, samples: int, seed: int) -> None:
+        self.model, self.samples, self.seed = model, samples, seed
+        self.bound = model.spec.objective.bound
+        self.terms = TermMeans()
+        self.means: dict[str, list[Tensor]] = {name: [] for name in unit_nodes(model)}
+        self.words: dict[tuple[str, str], str] = {}
+        self.passes = 0
+
+    def hidden(self, elbo: Sums, posterior: Posterior, iwae: Sums) -> None:
+        """Take in rows without their labels: the ELBO at one sample, and the particles of log p(x)."""
+        weights = effective_samples(iwae)
+        if self.bound != "iwae":  # without labels no other bound weighs its samples
+            weights = torch.full_like(weights, self.samples)
+        self._add(elbo, weights)
+        for name, found in self.means.items():
+            found.append(posterior.mean(name, weighted=False))
+
+    def labelled(self, parts: list[PatternRows]) -> None:
+        """Take in the same rows with their labels, by pattern: the ELBO and the weights of the spec's own bound."""
+        self.passes += 1
+        with torch.random.fork_rng():
+            reseed(seed_for(self.seed, VALIDATION, 1 + self.passes), self.model.like.device)
+            for part in parts:
+                (elbo,) = self.model.sums([part], exact=True, bound="elbo", samples=self.samples)
+                own = elbo
+                if self.bound != "elbo":
+                    (own,) = self.model.sums([part], exact=True, samples=self.samples)
+                self._add(elbo, effective_samples(own))
+
+    def _add(self, elbo: Sums, effective: Tensor) -> None:
+        self.terms.add(elbo, effective)
+        plan = elbo.plan
+        self.words |= {(term.node, term.role): plan.term_text(term) for term in plan.terms}
+        self.words |= {(weight.factor.node, "label"): f"label of {weight.factor.node}" for weight in plan.weights}
+
+    def diagnosis(self) -> Diagnosis:
+        """Average what was taken in."""
+        terms = self.terms.means()
+        joined = {name: torch.cat(found) for name, found in self.means.items()}
+        return Diagnosis(
+            terms=terms,
+            effective_samples=self.terms.effective_samples(),
+            active_units={name: active_units(each) for name, each in joined.items()},
+            units={name: each[0].numel() for name, each in joined.items()},
+            collapsed=collapsed(terms),
+            words=self.words,
+        )

@@ -2,7 +2,8 @@
 
 spec.yaml           the resolved spec, every default written out
 run.json            versions, seed, rates, where the data are looked for, whether the run is finished
-metrics.jsonl       a line an epoch
+metrics.jsonl       a line an epoch: loss, bounds, their terms, weights, what has collapsed, validation, now and then
+                    the gradient
 last.safetensors    the weights after the last epoch; best.safetensors those of the best validation bound
 training.pt         weights, optimiser and place in the run, in one file: what `--resume` reads
 columns.json        what transforms learned from the training rows

@@ -123,7 +123,7 @@ def test_weighted_samples_estimate_the_mean(seed: int) -> None:
 
 def drawn(model: Model) -> Model:
     """Compile the model again with nothing enumerated: its proposals are draws, and have to be weighed."""
-    for name in list(model.axes):
+    for name in model.outline.variables:
         model.exact_graphs = model.exact_graphs.with_estimators({name: "draw"})
     model._plans.clear()
     return model

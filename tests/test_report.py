@@ -74,7 +74,7 @@ rows without labels
             log p(y)                  enumerated
             -log q(y | x)             enumerated
             -KL(q(z | x, y) || p(z))  enumerated (closed form)
-  cost      sums out y; largest intermediate 3 numbers a row, 4 touched in all
+  cost      sums out y; largest intermediate 3 numbers a row, 4 touched in all; z is drawn 3 times a sample
 
 rows with y labelled
   clamped   x, y

@@ -80,7 +80,7 @@ def gradient(of: Model, value: Tensor) -> Tensor:
 def equation_2(of: Model, rows: TensorRows, gamma: float, *, all_unlabelled: bool = False) -> Tensor:
     """Give the gradient of −[Σ L̂(unlabelled) + γ Σ L̂_sup(labelled)] / (N + γ M), row by row from `objective`."""
     batch = {"x": rows.values["x"], "y": rows.values["y"], "s": rows.values["s"]}
-    labelled = torch.from_numpy(rows.codes != 0)
+    labelled = torch.from_numpy(rows.labels.any(1))
     supervised = of.objective(batch).bound
     bare = of.objective({"x": batch["x"]}).bound
     unlabelled = torch.ones_like(labelled) if all_unlabelled else ~labelled
@@ -175,13 +175,16 @@ def test_over_many_seeds_the_first_step_has_the_gradient_of_equation_2() -> None
 def test_rows_of_several_patterns_are_grouped_and_weigh_alike() -> None:
     rows = table(20, 40)
     parts, weights = streams(rows, (5, 30), rate=0.4).take(0)
-    assert {part.observed for part in parts} == {
-        frozenset(names) for n in range(3) for names in itertools.combinations(["y", "s"], n)
+    carried = {
+        part.observed | {name for name, there in part.labelled.items() if bool(there[i])}
+        for part in parts
+        for i in range(part.size)
     }
+    assert carried == {frozenset(names) for n in range(3) for names in itertools.combinations(["y", "s"], n)}
     for part, weight in zip(parts, weights, strict=True):
-        assert weight == pytest.approx(0.4 / 30 if part.observed else 0.6 / 5)
-        assert set(part.values) == {"x", *part.observed}
-    assert sum(len(part.values["x"]) for part in parts if part.observed) == 30
+        assert weight == pytest.approx(0.4 / 30 if part.has_labels else 0.6 / 5)
+        assert set(part.values) == {"x", *part.observed, *part.labelled}
+    assert sum(len(part.values["x"]) for part in parts if part.has_labels) == 30
 
 
 # ---- rates

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from sgc.derivation.graph import Graphs
 from sgc.derivation.plan import SAMPLES, Cost, Factor, ObjectiveWords, Plan, Proposal, Term, Weight
@@ -28,12 +29,15 @@ def patterns(graphs: Graphs) -> list[frozenset[str]]:
     return [frozenset(chosen) for size in sizes for chosen in itertools.combinations(partial, size)]
 
 
-def derive(graphs: Graphs, observed: Collection[str], words: ObjectiveWords) -> Plan:
+def derive(graphs: Graphs, observed: Collection[str], words: ObjectiveWords, either: Collection[str] = ()) -> Plan:
     """Derive the plan of rows that carry the labels of `observed`.
+
+    either: enumerated nodes whose label each of the rows may carry or not. They are proposed and stand among the
+    weights; what of it counts for a row, the runtime masks. For a row it comes to the row's own plan, see `merging`.
 
     Raises: ValueError where `observed` names a node that is not partially supervised, or drops what is missing.
     """
-    wrong = sorted(set(observed) - set(graphs.partial))
+    wrong = sorted({*observed, *either} - set(graphs.partial))
     if wrong:
         allowed = ", ".join(graphs.partial) or "none"
         if wrong[0] in graphs.dropped:
@@ -41,28 +45,31 @@ def derive(graphs: Graphs, observed: Collection[str], words: ObjectiveWords) -> 
                 f"'{wrong[0]}' is left out where it is missing and makes no pattern; nodes that do: {allowed}"
             )
         raise ValueError(f"'{wrong[0]}' is not partially supervised; the nodes that are: {allowed}")
-    return _Derivation(graphs, frozenset(observed), words).plan()
+    return _Derivation(graphs, frozenset(observed), words, frozenset(either) - set(observed)).plan()
 
 
 class _Derivation:
     """The state of one derivation: what is clamped, and over which dimensions each value varies."""
 
     # each answer about a name is worked out once: many paths lead to the same ancestors
-    def __init__(self, graphs: Graphs, observed: frozenset[str], words: ObjectiveWords) -> None:
-        self.graphs, self.words = graphs, words
+    def __init__(self, graphs: Graphs, observed: frozenset[str], words: ObjectiveWords, either: frozenset[str]) -> None:
+        self.graphs, self.words, self.either = graphs, words, either
         nodes = graphs.nodes
         always = {n for n in nodes if nodes[n].supervision == "full" or nodes[n].dropped}
         self.clamped = frozenset(n for n in nodes if n in observed or n in always)
         order = [n for n in graphs.order("recognition") if n in nodes]
         self.observed = tuple(n for n in order if n in observed)
+        self.weighing = tuple(n for n in order if n in observed | either)
         self.latent = tuple(n for n in order if n not in self.clamped)
         if words.bound == "supervised":  # what no label reads sums out to one
-            read = graphs.ancestors(self.observed, "recognition")
+            read = graphs.ancestors(self.weighing, "recognition")
             self.latent = tuple(n for n in self.latent if n in read)
         self.order = tuple(order)
         self._dims: dict[str, frozenset[str]] = {}
         self._carriers: dict[str, frozenset[str]] = {}
         self._biased: dict[str, bool] = {}
+        for name in graphs.order("recognition"):  # parents first: a long chain must not become a deep recursion
+            self.dims(name), self.carried(name), self.is_biased(name)
 
     def dims(self, name: str) -> frozenset[str]:
         """Name the dimensions that a value varies over: enumerated nodes, and the samples."""
@@ -127,18 +134,28 @@ class _Derivation:
             Proposal(self.recognition(n), self.graphs.nodes[n].estimator, self.graphs.nodes[n].support, self.dims(n))
             for n in self.latent
         )
-        weights = tuple(self.weight(n) for n in self.observed)
+        weights = tuple(self.weight(n) for n in self.weighing)
         scored = [n for n in self.graphs.nodes if n in self.clamped or n in self.latent]
         joint = () if self.words.bound == "supervised" else tuple(self.generative(n) for n in scored)
         terms: tuple[Term, ...] = ()
         if self.words.bound != "supervised":
             weighing = self.words.bound != "elbo" or self.words.weights == "normalized"
             varying = weighing and any(w.varies for w in weights)
-            terms = tuple(term for n in scored for term in self.terms(n, varying))
+            tag = self.weights_tag(weights) if varying else ""
+            terms = tuple(term for n in scored for term in self.terms(n, tag))
         sizes = {p.node: p.support for p in proposals if p.estimator == "enumerate"}
         spans = [p.factor.dims for p in proposals if p.estimator == "enumerate"]
         spans += [w.factor.dims for w in weights if w.varies] + [t.dims for t in terms]
-        order, largest, work = _elimination(spans, sizes, self.words.samples)
+        swept = _elimination(spans, sizes, self.words.samples)
+        wanted = {n for n in self.order if n in self.weighing or n in self.latent}
+        needed = self.graphs.ancestors(wanted, "recognition")
+        if joint:
+            needed |= self.graphs.ancestors([f.node for f in joint], "generative")
+        meeting = [
+            *swept.unions,
+            *(f.dims for f in (*joint, *(p.factor for p in proposals))),
+            *(p.dims for p in proposals),
+        ]
         plan = Plan(
             observed=self.observed,
             clamped=tuple(n for n in self.graphs.nodes if n in self.clamped),
@@ -149,44 +166,47 @@ class _Derivation:
             costs=tuple(self.cost(p.node, weights, terms) for p in proposals if p.estimator == "score_function"),
             order=self.order,
             enumerated=tuple(sizes),
-            elimination=order,
-            largest=largest,
-            operations=work,
+            elimination=swept.order,
+            largest=swept.largest,
+            widest=tuple(n for n in sizes if n in swept.widest),
+            operations=swept.operations,
             words=self.words,
             warnings=(),
+            axes=_share_axes(meeting, tuple(sizes)),
+            needed=needed,
+            either=self.either,
         )
         return plan.with_warnings(self.warnings(plan))
 
     def weight(self, name: str) -> Weight:
         factor = self.recognition(name)
-        carriers = self.carriers(factor.parents)
+        carriers = self.carriers(factor.parents) | ({name} & self.either)
         return Weight(factor, tuple(n for n in self.order if n in carriers), self.biased(factor.parents))
 
-    def terms(self, name: str, varying: bool) -> list[Term]:
+    def terms(self, name: str, weighed: str) -> list[Term]:
         factor = self.generative(name)
         if name in self.clamped:
             why = "where present" if self.graphs.nodes[name].dropped else ""
-            return [self.term(name, "generative", factor.dims, [name, *factor.parents], why, varying)]
+            return [self.term(name, "generative", factor.dims, [name, *factor.parents], why, weighed)]
         proposal = self.recognition(name)
         estimator = self.graphs.nodes[name].estimator
         both = self.union([*factor.parents, *proposal.parents])
         readers = [name, *factor.parents, *proposal.parents]
         if estimator == "mean":
-            return [self.term(name, "kl", both, readers, "the mean is scored by its expectations under q", varying)]
-        refusal = self.refuse_kl(name)
+            return [self.term(name, "kl", both, readers, "the mean is scored by its expectations under q", weighed)]
+        refusal = self.refuse_kl(name) if estimator != "enumerate" else ""
         if not refusal and estimator != "enumerate":
-            return [self.term(name, "kl", both, readers[1:], "closed form", varying)]
-        why = "" if estimator == "enumerate" else refusal
-        first = self.term(name, "generative", factor.dims, [name, *factor.parents], why, varying)
-        second = self.term(name, "recognition", proposal.dims, [name, *proposal.parents], why, varying)
+            return [self.term(name, "kl", both, readers[1:], "closed form", weighed)]
+        first = self.term(name, "generative", factor.dims, [name, *factor.parents], refusal, weighed)
+        second = self.term(name, "recognition", proposal.dims, [name, *proposal.parents], refusal, weighed)
         return [first, second]
 
-    def term(self, name: str, role: str, dims: frozenset[str], reads: Sequence[str], why: str, varying: bool) -> Term:
+    def term(self, name: str, role: str, dims: frozenset[str], reads: Sequence[str], why: str, weighed: str) -> Term:
         # normalised weights average what has no dimension to itself; those of the density bound do not
-        weighed = varying and (bool(dims) or self.words.bound == "density")
-        if self.biased(reads) or (weighed and self.weights_biased()):
+        by = weighed if dims or self.words.bound == "density" else ""
+        if self.biased(reads) or by == "biased":
             tag = "biased"
-        elif SAMPLES in dims or (weighed and self.weights_sampled()):
+        elif SAMPLES in dims or by == "sampled":
             tag = "sampled"
         else:
             tag = "enumerated" if dims else "exact"
@@ -205,11 +225,11 @@ class _Derivation:
         baseline = self.graphs.nodes[name].baseline
         return Cost(name, tuple((t.node, t.role) for t in found), labels, coupled, baseline)
 
-    def weights_sampled(self) -> bool:
-        return any(SAMPLES in self.recognition(n).dims for n in self.observed)
-
-    def weights_biased(self) -> bool:
-        return any(self.biased(self.graphs.parents(n, "recognition")) for n in self.observed)
+    def weights_tag(self, weights: Sequence[Weight]) -> str:
+        """Tell what weighing by varying weights makes of a term."""
+        if any(weight.biased for weight in weights):
+            return "biased"
+        return "sampled" if any(SAMPLES in weight.factor.dims for weight in weights) else "enumerated"
 
     def refuse_kl(self, name: str) -> str:
         """Say why log p(v) − log q(v) does not become a closed-form KL divergence; empty where it does."""
@@ -237,8 +257,8 @@ class _Derivation:
         rows = plan.rows_text()
         words = self.words
         normalised = words.bound == "elbo" and words.weights == "normalized"
+        enumerated = any(d != SAMPLES for w in plan.weights for d in w.factor.dims)
         for weight in plan.weights:
-            enumerated = any(d != SAMPLES for w in plan.weights for d in w.factor.dims)
             if weight.varies and normalised and words.samples == 1 and not enumerated:
                 through = " and ".join(weight.carriers)
                 found.append(
@@ -264,27 +284,52 @@ class _Derivation:
         return []
 
 
-def _elimination(
-    spans: Sequence[frozenset[str]], sizes: dict[str, int], samples: int
-) -> tuple[tuple[str, ...], int, int]:
-    """Choose the order in which enumerated dimensions are summed out: the smallest intermediate first.
+@dataclass(frozen=True)
+class _Swept:
+    """The order in which enumerated dimensions are summed out, and what it costs for a row."""
 
-    Returns the order, the elements of the largest intermediate for a row, and the elements touched in all.
-    """
+    order: tuple[str, ...]
+    largest: int  # elements of the largest intermediate
+    widest: frozenset[str]  # its dimensions
+    operations: int  # elements touched in all
+    unions: tuple[frozenset[str], ...]  # the dimensions of every intermediate
+
+
+def _elimination(spans: Sequence[frozenset[str]], sizes: Mapping[str, int], samples: int) -> _Swept:
+    """Choose the order in which enumerated dimensions are summed out: the smallest intermediate first."""
     size = {**sizes, SAMPLES: samples}
-    left = [set(span) for span in spans]
+    meets: dict[str, set[str]] = {name: {name} for name in sizes}
+    for span in spans:
+        for name in span & meets.keys():
+            meets[name] |= span
+    elements = {name: math.prod(size[d] for d in met) for name, met in meets.items()}
+    sampled = any(SAMPLES in span for span in spans)
     order: list[str] = []
-    largest, work = 1, 0
-    remaining = list(sizes)
-    while remaining:
-        joined = {name: set().union({name}, *(span for span in left if name in span)) for name in remaining}
-        best = min(remaining, key=lambda name: math.prod(size[d] for d in joined[name]))
-        union = joined[best]
-        elements = math.prod(size[d] for d in union)
-        largest, work = max(largest, elements), work + elements
-        left = [span for span in left if best not in span] + [union - {best}]
+    unions: list[frozenset[str]] = []
+    while elements:
+        best = min(elements, key=elements.__getitem__)
+        unions.append(frozenset(meets.pop(best)))
         order.append(best)
-        remaining.remove(best)
-    if any(SAMPLES in span for span in left):
-        largest, work = max(largest, samples), work + samples
-    return tuple(order), largest, work
+        del elements[best]
+        for name in unions[-1] - {best, SAMPLES}:
+            meets[name] = (meets[name] | unions[-1]) - {best}
+            elements[name] = math.prod(size[d] for d in meets[name])
+    counts = [math.prod(size[d] for d in union) for union in unions] + ([samples] if sampled else [])
+    widest = max(zip(counts, unions, strict=False), default=(1, frozenset[str]()), key=lambda pair: pair[0])[1]
+    return _Swept(tuple(order), max([1, *counts]), widest, sum(counts), tuple(unions))
+
+
+def _share_axes(meeting: Iterable[frozenset[str]], nodes: Sequence[str]) -> dict[str, int]:
+    """Give every enumerated node a leading dimension; two that stand in one tensor never get the same.
+
+    A chain then has two of them, whatever its length: torch's tensors have at most 64. Greedy, in the order of q.
+    """
+    others: dict[str, set[str]] = {name: set() for name in nodes}
+    for span in meeting:
+        for name in span & others.keys():
+            others[name] |= span
+    axes: dict[str, int] = {}
+    for name in nodes:
+        taken = {axes[other] for other in others[name] if other in axes}
+        axes[name] = next(i for i in itertools.count() if i not in taken)
+    return axes

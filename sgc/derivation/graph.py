@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import networkx as nx
@@ -29,6 +30,15 @@ class GraphNode:
     closed_kl: bool = True
     support: int = 0  # how many values; 0: not finite
     dropped: bool = False  # partial, and scored where it is present: clamped in every row, no label of any
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What is asked of one graph again and again."""
+
+    digraph: nx.DiGraph[str]
+    order: tuple[str, ...]
+    children: Mapping[str, frozenset[str]]
 
 
 @dataclass(frozen=True)
@@ -67,25 +77,36 @@ class Graphs:
 
     def digraph(self, role: Role) -> nx.DiGraph[str]:
         """Draw one graph, parents to children, features and inputs included."""
-        graph: nx.DiGraph[str] = nx.DiGraph()
-        graph.add_nodes_from([*self.inputs, *self.features, *self.nodes])
-        for name in [*self.features, *self.nodes]:
-            graph.add_edges_from((parent, name) for parent in self.parents(name, role))
-        return graph
+        return self._facts[role].digraph
 
     def order(self, role: Role) -> tuple[str, ...]:
         """Return the variables and features so that each stands after its parents; ties by name, not as in the file.
 
         With an α for each node the bound depends on the order of its labels, and must not on that of a file.
         """
-        found = nx.lexicographical_topological_sort(self.digraph(role))
-        return tuple(name for name in found if name not in self.inputs)
+        return self._facts[role].order
 
     def children(self, name: str, role: Role) -> frozenset[str]:
         """Return the variables that read a variable, features seen through."""
-        return frozenset(
-            other for other in self.nodes if name in self.variables(self.parents(other, role)) and other != name
-        )
+        return self._facts[role].children.get(name, frozenset())
+
+    @cached_property
+    def _facts(self) -> dict[Role, _Facts]:  # asked for every row pattern and every step
+        roles: tuple[Role, Role] = ("generative", "recognition")
+        return {role: self._find_facts(role) for role in roles}
+
+    def _find_facts(self, role: Role) -> _Facts:
+        graph: nx.DiGraph[str] = nx.DiGraph()
+        graph.add_nodes_from([*self.inputs, *self.features, *self.nodes])
+        children: dict[str, set[str]] = {}
+        for name in [*self.features, *self.nodes]:
+            graph.add_edges_from((parent, name) for parent in self.parents(name, role))
+        for name in self.nodes:
+            for parent in self.variables(self.parents(name, role)):
+                children.setdefault(parent, set()).add(name)
+        found = nx.lexicographical_topological_sort(graph)
+        order = tuple(name for name in found if name not in self.inputs)
+        return _Facts(graph, order, {name: frozenset(below - {name}) for name, below in children.items()})
 
     def below(self, name: str, clamped: frozenset[str]) -> frozenset[str]:
         """Return the recognition descendants of a variable, not passing beyond a clamped one."""
@@ -101,10 +122,13 @@ class Graphs:
 
     def ancestors(self, names: Iterable[str], role: Role) -> frozenset[str]:
         """Return everything above some names in one graph, themselves included."""
-        graph = self.digraph(role)
-        found = set(names)
-        for name in list(found):
-            found |= nx.ancestors(graph, name)
+        found: set[str] = set()
+        front = list(names)
+        while front:
+            name = front.pop()
+            if name not in found:
+                found.add(name)
+                front += self.parents(name, role)
         return frozenset(found)
 
     def layers(self) -> list[list[str]]:

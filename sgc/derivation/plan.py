@@ -5,8 +5,10 @@ Plain data. It is printed as text or LaTeX by `inspect`, and executed, with noth
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from sgc.derivation.graph import Role
 from sgc.kinds.objectives import EQUATIONS, Bound
@@ -125,9 +127,13 @@ class Plan:
     enumerated: tuple[str, ...]
     elimination: tuple[str, ...]  # the order in which enumerated dimensions are summed out
     largest: int  # elements of the largest intermediate, for a row
+    widest: tuple[str, ...]  # the enumerated nodes of the largest intermediate
     operations: int  # elements touched in all, for a row
     words: ObjectiveWords
     warnings: tuple[str, ...]
+    axes: Mapping[str, int] = field(hash=False)  # leading dimensions; enumerated nodes that never meet share one
+    needed: frozenset[str]  # all that a factor of this plan reads, directly or not
+    either: frozenset[str] = frozenset()  # enumerated nodes whose label some of the rows carry: see `derive`
 
     def with_warnings(self, warnings: Iterable[str]) -> Plan:
         return replace(self, warnings=tuple(warnings))
@@ -138,10 +144,40 @@ class Plan:
         return any(weight.varies for weight in self.weights)
 
     def proposal(self, node: str) -> Proposal:
-        return next(p for p in self.proposals if p.node == node)
+        return self.proposed[node]
+
+    @cached_property
+    def proposed(self) -> dict[str, Proposal]:
+        """The proposals by node."""
+        return {p.node: p for p in self.proposals}
+
+    @cached_property
+    def weighed(self) -> dict[str, Weight]:
+        """The factors of the importance weight by node."""
+        return {w.factor.node: w for w in self.weights}
+
+    @cached_property
+    def scored(self) -> dict[str, Factor]:
+        """The factors of the joint by node."""
+        return {f.node: f for f in self.joint}
+
+    @cached_property
+    def roles(self) -> frozenset[tuple[str, str]]:
+        """The terms by node and role."""
+        return frozenset((t.node, t.role) for t in self.terms)
+
+    def dims(self, node: str, role: str) -> frozenset[str]:
+        """Name the dimensions that the score of a node may vary over; role as of a term."""
+        if role == "generative":
+            return self.scored[node].dims
+        q = self.proposed[node].factor if node in self.proposed else self.weighed[node].factor
+        return q.dims | self.scored[node].dims if role == "kl" else q.dims
 
     def rows_text(self) -> str:
         """Say which rows this plan is for."""
+        some = [node for node in self.order if node in self.either]
+        if some:
+            return f"rows with {' and '.join([*self.observed, 'some of ' + ', '.join(some)])} labelled"
         return f"rows with {' and '.join(self.observed)} labelled" if self.observed else "rows without labels"
 
     def __str__(self) -> str:
@@ -202,9 +238,15 @@ class Plan:
     def cost_text(self) -> str:
         if not self.enumerated:
             return f"{self.words.samples} particle{'s' if self.words.samples > 1 else ''} a row, nothing enumerated"
-        return (
-            f"sums out {', '.join(self.elimination)}; largest intermediate {self.largest} numbers a row, "
-            f"{self.operations} touched in all"
+        drawn = [p for p in self.proposals if p.estimator != "enumerate" and p.dims - {SAMPLES}]
+        size = {p.node: p.support for p in self.proposals}
+        below = [f"{p.node} is drawn {math.prod(size[d] for d in p.dims - {SAMPLES})} times a sample" for p in drawn]
+        return "; ".join(
+            [
+                f"sums out {', '.join(self.elimination)}",
+                f"largest intermediate {self.largest} numbers a row, {self.operations} touched in all",
+                *below,
+            ]
         )
 
     def _weight_text(self, weight: Weight) -> str:
@@ -235,7 +277,7 @@ class Plan:
     def _factor(self, node: str, role: str) -> Factor:
         if role == "recognition":
             return self.proposal(node).factor
-        return next(f for f in self.joint if f.node == node)
+        return self.scored[node]
 
     def _inside(self, *, latex: bool) -> str:
         """Write log p(c, l) − log r as a sum."""

@@ -8,9 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from sgc.derivation.graph import GraphNode, Graphs, Role, Supervision
+from sgc.derivation.merging import Merging
 from sgc.derivation.plan import ObjectiveWords
 from sgc.errors import OutlineFault, suggest
 from sgc.kinds import estimators
@@ -115,6 +117,16 @@ class Outline:
             gradient=given.gradient,
             alpha_by_node=isinstance(given.alpha, Mapping),
         )
+
+    @cached_property
+    def merging(self) -> Merging:
+        """Which observation patterns may share a plan."""
+        passed = {
+            (density.node, density.role): density.parameters
+            + (density.stack.parameters if density.trunk and density.stack is not None else 0)
+            for density in [*self.generative.values(), *self.recognition.values()]
+        }
+        return Merging(self.graphs, self.words, passed)
 
     def parameter_count(self) -> int:
         """Count every learned number, shared networks once."""

@@ -251,9 +251,6 @@ def chunk_rows(model: Model, samples: int) -> int:
 
     Of a node that is filled in where it is missing, every particle holds a whole event.
     """
-    particles = samples
-    for name in model.axes:
-        variable = model.outline.variables[name]
-        particles *= max(1, min(variable.family.support_size(variable.event) or 1, 64))
+    particles = samples * model.plan((), exact=True, bound="elbo", samples=1).largest
     filled = max((math.prod(model.outline.variables[name].event) for name in model.outline.graphs.dropped), default=1)
     return max(1, min(ROWS, 60_000 // particles, 20_000_000 // (particles * filled)))

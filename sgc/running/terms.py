@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sgc.runtime.batch import patterns_of
 from sgc.runtime.execute import Sums
 
 Terms = dict[str, dict[str, float]]  # by node and role, nats a row
@@ -34,6 +35,21 @@ def effective_samples(sums: Sums) -> Tensor:
     return 1 / (weights**2).sum(0)
 
 
+def patterns(sums: Sums) -> list[tuple[str, Tensor | None]]:
+    """List the patterns of the rows of one plan, as labels with commas between, and their places; None: all rows."""
+    plan = sums.plan
+    if not plan.either:
+        return [(",".join(plan.observed), None)]
+    names = [name for name in plan.order if name in plan.either]
+    carried, kind = patterns_of(torch.stack([sums.group.labelled[name] for name in names], 1).cpu().numpy())
+    found: list[tuple[str, Tensor | None]] = []
+    for i, there in enumerate(carried):
+        labels = {*plan.observed, *(name for name, has in zip(names, there, strict=True) if has)}
+        places = torch.from_numpy((kind == i).nonzero()[0]).to(sums.group.like.device)
+        found.append((",".join(name for name in plan.order if name in labels), places))
+    return found
+
+
 class TermMeans:
     """What rows add up to, pattern by pattern; for elbo the means of the terms add up to that of the bound."""
 
@@ -44,19 +60,20 @@ class TermMeans:
 
     @torch.no_grad()
     def add(self, sums: Sums, effective: Tensor | None = None) -> None:
-        """Take in rows of one pattern. effective: their effective samples [B], those of these sums if None."""
-        pattern = ",".join(sums.plan.observed)
+        """Take in rows of one plan. effective: their effective samples [B], those of these sums if None."""
         found = [(node, role, term) for node, roles in sums.terms().items() for role, term in roles.items()]
         each = torch.stack(
             [*(term for _, _, term in found), effective_samples(sums) if effective is None else effective]
         )
-        *totals, whole = each.sum(1).tolist()  # one transfer from a GPU
-        kept = self.terms.setdefault(pattern, {})
-        for (node, role, _), total in zip(found, totals, strict=True):
-            roles = kept.setdefault(node, {})
-            roles[role] = roles.get(role, 0.0) + total
-        self.rows[pattern] = self.rows.get(pattern, 0) + sums.group.layout.rows
-        self.effective[pattern] = self.effective.get(pattern, 0.0) + whole
+        for pattern, places in patterns(sums):
+            here = each if places is None else each[:, places]
+            *totals, whole = here.sum(1).tolist()  # one transfer from a GPU
+            kept = self.terms.setdefault(pattern, {})
+            for (node, role, _), total in zip(found, totals, strict=True):
+                roles = kept.setdefault(node, {})
+                roles[role] = roles.get(role, 0.0) + total
+            self.rows[pattern] = self.rows.get(pattern, 0) + here.shape[1]
+            self.effective[pattern] = self.effective.get(pattern, 0.0) + whole
 
     def means(self) -> dict[str, Terms]:
         """Average over the rows without labels and over those with some; a term that a pattern lacks counts as 0."""

@@ -31,7 +31,7 @@ from sgc.running.folder import RunFolder, open_run, own_state
 from sgc.running.measure import blame, validate
 from sgc.running.probing import due, probe
 from sgc.running.totals import EpochTotals
-from sgc.runtime.batch import PatternRows
+from sgc.runtime.batch import PatternRows, patterns_of
 from sgc.runtime.data import open_data
 from sgc.runtime.execute import Sums
 from sgc.runtime.layout import reseed
@@ -39,6 +39,7 @@ from sgc.runtime.model import Model
 from sgc.runtime.streams import NOISE, Rates, Streams, TensorRows, batch_sizes, seed_for
 
 UNTOUCHED = "the last checkpoint is untouched"
+PATTERNS_TRIED = 32  # a dry run takes a step of each of so many, one of the rest: n labels can have 2ⁿ patterns
 
 
 class Interrupted(Exception):
@@ -209,20 +210,27 @@ class Trainer:
         found = []
         sizes = batch_sizes(self.settings.batch_size)
         streams = self.streams
-        groups = {} if streams.unlabelled is None else {0: streams.unlabelled.rows[: sizes[0]]}
+        nothing: frozenset[str] = frozenset()
+        groups = {} if streams.unlabelled is None else {nothing: streams.unlabelled.rows[: sizes[0]]}
         labelled = np.array([], dtype=int) if streams.labelled is None else streams.labelled.rows
-        for code in np.unique(self.rows.codes[labelled]):
-            groups[int(code)] = labelled[self.rows.codes[labelled] == code][: sizes[1]]
+        kinds, kind = patterns_of(self.rows.labels[labelled])
+        for i, carried in enumerate(kinds[:PATTERNS_TRIED]):
+            names = frozenset(name for name, there in zip(self.rows.partial, carried, strict=True) if there)
+            groups[names] = labelled[kind == i][: sizes[1]]
+        others = labelled[kind >= PATTERNS_TRIED][: sizes[1]]
         with torch.random.fork_rng():
             reseed(seed_for(self.settings.seed, NOISE), self.fabric.device)
-            for code, places in groups.items():
+            steps = [("", [self.rows.part(places, observed)]) for observed, places in groups.items()]
+            if len(others):
+                steps.append((f"rows of {len(kinds) - PATTERNS_TRIED} more patterns", self.rows.parts(others)))
+            for rows, parts in steps:
                 began = time.perf_counter()
-                part = self.rows.part(places, self.rows.observed(code))
-                sums, _ = self._learn([part], [1 / len(places)])
-                rows = sums[0].plan.rows_text()
-                bound = float(sums[0].last_bound.detach().mean())
+                count = sum(part.size for part in parts)
+                sums, _ = self._learn(parts, [1 / count] * len(parts))
+                bound = float(torch.cat([each.last_bound.detach() for each in sums]).mean())
                 seconds = time.perf_counter() - began
-                found.append({"rows": rows, "count": len(places), "bound": bound, "seconds": seconds})
+                rows = rows or sums[0].plan.rows_text()
+                found.append({"rows": rows, "count": count, "bound": bound, "seconds": seconds})
         return found
 
     def _ask_to_stop(self) -> None:

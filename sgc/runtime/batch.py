@@ -1,15 +1,17 @@
-"""Batches as users give them -> rows of one pattern each, checked: names, shapes, types, ranges, what is missing."""
+"""Batches as users give them -> rows of one plan each, checked: names, shapes, types, ranges, what is missing."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from sgc.derivation.merging import Merging
 from sgc.errors import suggest
 from sgc.kinds.layers import shape_text
 from sgc.language.outline import InputOutline, Outline, Variable
@@ -17,12 +19,59 @@ from sgc.language.outline import InputOutline, Outline, Variable
 
 @dataclass(frozen=True)
 class PatternRows:
-    """The rows of a batch that carry the same labels: how many, where they stand in it, their values [B, *event]."""
+    """Rows of a batch that share a plan: how many, where they stand in it, their values [B, *event].
+
+    They carry the same labels, but for those nodes of which `labelled` says row by row whether they do. Either all of
+    them carry some label or none does.
+    """
 
     observed: frozenset[str]
     size: int
     rows: Tensor | None  # places in the batch; None: all of it
     values: Mapping[str, Tensor]
+    labelled: Mapping[str, Tensor] = field(default_factory=dict)  # [B] booleans
+
+    @property
+    def has_labels(self) -> bool:
+        return bool(self.observed or self.labelled)
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which rows of a batch share a plan: their places, the labels they all carry, and those that some of them do."""
+
+    places: np.ndarray
+    observed: frozenset[str]
+    labelled: Mapping[str, np.ndarray]  # [rows] booleans
+
+
+def share_rows(merging: Merging, names: Sequence[str], present: np.ndarray) -> list[Share]:
+    """Part rows by the labels they carry, those patterns together that share a plan.
+
+    present: [B, names] booleans. Rows without any label stay by themselves.
+    """
+    either = [name for name in names if name in merging.nodes]
+    apart = np.array([name not in merging.nodes for name in names], dtype=bool)
+    found: list[Share] = []
+    alike, group = patterns_of(np.column_stack([present[:, apart], present.any(1)]))
+    for code in range(len(alike)):
+        places = np.flatnonzero(group == code)
+        observed = frozenset(name for name, there in zip(names, present[places[0]] & apart, strict=True) if there)
+        kinds, kind = patterns_of(present[places])
+        if merging.worth(observed, frozenset(either), len(kinds), len(places)):
+            labelled = {name: present[places, names.index(name)] for name in either}
+            found.append(Share(places, observed, labelled))
+            continue
+        for i, carried in enumerate(kinds):
+            shown = frozenset(name for name, there in zip(names, carried, strict=True) if there)
+            found.append(Share(places[kind == i], shown, {}))
+    return found
+
+
+def patterns_of(present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """List the different rows of booleans, that without any first, and which of them each row is."""
+    found, inverse = np.unique(present[:, ::-1], axis=0, return_inverse=True)
+    return found[:, ::-1], inverse.reshape(-1)
 
 
 def prepare(
@@ -69,10 +118,11 @@ def prepare(
             values[name] = like.new_full((size, *outline.variables[name].event), float("nan"))
     partial = [name for name in outline.graphs.partial if name in values]
     fixed = {n: v for n, v in values.items() if n not in outline.graphs.partial}
-    return _part(partial, values, fixed, missing, size), size
+    return _part(outline.merging, partial, values, fixed, missing, size), size
 
 
 def _part(
+    merging: Merging,
     partial: Sequence[str],
     values: Mapping[str, Tensor],
     fixed: Mapping[str, Tensor],
@@ -81,18 +131,19 @@ def _part(
 ) -> list[PatternRows]:
     if not partial:
         return [PatternRows(frozenset(), size, None, fixed)]
-    present = torch.stack([~missing[name] for name in partial], 1).cpu()
-    codes = (present * (2 ** torch.arange(len(partial)))).sum(1)
+    present = torch.stack([~missing[name] for name in partial], 1).cpu().numpy()
     parts = []
-    for code in codes.unique().tolist():
-        observed = [name for i, name in enumerate(partial) if code >> i & 1]
-        rows = (codes == code).nonzero()[:, 0]
-        here = {**fixed, **{name: values[name] for name in observed}}
-        if len(rows) == size:
-            parts.append(PatternRows(frozenset(observed), size, None, here))
+    for share in share_rows(merging, partial, present):
+        here = {**fixed, **{name: values[name] for name in partial if name in share.observed}}
+        here |= {name: values[name].nan_to_num(0) for name in share.labelled}
+        device = next(iter(here.values())).device if here else torch.device("cpu")
+        labelled = {name: torch.from_numpy(there).to(device) for name, there in share.labelled.items()}
+        if len(share.places) == size:
+            parts.append(PatternRows(share.observed, size, None, here, labelled))
         else:
+            rows = torch.from_numpy(share.places)
             chosen = {n: v[rows.to(v.device)] for n, v in here.items()}
-            parts.append(PatternRows(frozenset(observed), len(rows), rows, chosen))
+            parts.append(PatternRows(share.observed, len(rows), rows, chosen, labelled))
     return parts
 
 

@@ -6,6 +6,7 @@ meet is run once, on their joined rows.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -19,7 +20,7 @@ from sgc.kinds.estimators import Estimator, GumbelSoftmax, StraightThrough
 from sgc.kinds.schedules import value_at
 from sgc.language.outline import Outline, Variable
 from sgc.runtime.batch import there
-from sgc.runtime.layout import Eliminated, Layout, Pair, eliminate
+from sgc.runtime.layout import Eliminated, Layout, Pair, Score, eliminate
 from sgc.runtime.modules import DensityModule, FeatureModule
 from sgc.runtime.score_function import RunningMeans, surrogate
 
@@ -34,14 +35,15 @@ class Group:
     layout: Layout
     given: Mapping[str, Tensor]  # observed nodes and inputs, [B, *event]
     like: Tensor  # of the type and on the device that is computed in
+    labelled: Mapping[str, Tensor] = field(default_factory=dict)  # [B]: whether a row carries a node of plan.either
     values: dict[str, Tensor] = field(default_factory=dict)  # [*enumerated, S, B, *event]
     looks: dict[str, Tensor] = field(default_factory=dict)  # what networks read
     present: dict[str, Tensor] = field(default_factory=dict)  # which elements are there, of nodes that drop the others
     dropped: dict[str, Distribution] = field(default_factory=dict)  # p of these nodes, once they are scored
-    masses: list[Tensor] = field(default_factory=list)  # log q of enumerated nodes
-    scores: dict[Key, Tensor] = field(default_factory=dict)  # of every term, with its sign
-    weights: dict[str, Tensor] = field(default_factory=dict)  # log q of labelled nodes
-    draws: dict[str, Tensor] = field(default_factory=dict)  # log q of the draws that are charged for
+    masses: list[Score] = field(default_factory=list)  # log q of enumerated nodes
+    scores: dict[Key, Score] = field(default_factory=dict)  # of every term, with its sign
+    weights: dict[str, Score] = field(default_factory=dict)  # log q of labelled nodes
+    draws: dict[str, Score] = field(default_factory=dict)  # log q of the draws that are charged for
     proposals: dict[str, Distribution] = field(default_factory=dict)  # q of every node that has one
 
     def put(self, name: str, value: Tensor, outline: Outline) -> None:
@@ -53,6 +55,10 @@ class Group:
             self.looks[name] = variable.family.look_flagged(value, self.present[name], variable.event)
         else:
             self.looks[name] = value if variable is None else variable.family.look(value)
+
+    def score(self, log: Tensor, name: str, role: str) -> Score:
+        """Lay out the score of a node: what the plan says it varies over, at most."""
+        return self.layout.score(log, self.plan.dims(name, role))
 
 
 class Conditional(NamedTuple):
@@ -91,20 +97,13 @@ class _Walk:
     def __init__(self, machine: Machine, groups: Sequence[Group], epoch: float, validate: bool) -> None:
         self.machine, self.groups, self.epoch, self.validate = machine, groups, epoch, validate
         self.rank = groups[0].layout.rank
-        graphs = machine.outline.graphs
-        self.needed: list[frozenset[str]] = []
         for group in groups:
-            wanted = {p.node for p in group.plan.proposals} | set(group.plan.observed)
-            above = graphs.ancestors(wanted, "recognition")
-            if group.plan.joint:
-                above |= graphs.ancestors([f.node for f in group.plan.joint], "generative")
-            self.needed.append(above)
             for name, value in group.given.items():
                 group.put(name, group.layout.clamp(value), machine.outline)
 
     def feature(self, name: str) -> None:
         module = self.machine.features[name]
-        groups = [g for g, needed in zip(self.groups, self.needed, strict=True) if name in needed]
+        groups = [g for g in self.groups if name in g.plan.needed]
         if groups:
             made = module([[g.looks[p] for p in module.outline.parents] for g in groups], self.rank)
             for group, value in zip(groups, made, strict=True):
@@ -119,19 +118,17 @@ class _Walk:
             raise ValueError(f"node '{module.variable.name}': {str(problem).splitlines()[0]}") from problem
 
     def node(self, name: str) -> None:
-        proposed = [g for g in self.groups if any(p.node == name for p in g.plan.proposals)]
-        labelled = [g for g in self.groups if name in g.plan.observed]
-        groups = [g for g in self.groups if g in proposed or g in labelled]
+        groups = [g for g in self.groups if name in g.plan.proposed or name in g.plan.weighed]
         if not groups:
             return
         module = self.machine.recognition[name]
         family = module.variable.family
         for group, found in zip(groups, self.distributions(module, groups), strict=True):
-            group.proposals[name] = found.distribution
-            if group in labelled:
-                group.weights[name] = self.lead(family.log_prob(found.distribution, group.values[name]))
-            else:
+            q = group.proposals[name] = found.distribution
+            if name in group.plan.proposed:
                 self.propose(group, module, found)
+            else:
+                group.weights[name] = group.score(family.log_prob(q, group.values[name]), name, "recognition")
 
     def propose(self, group: Group, module: DensityModule, found: Conditional) -> None:
         variable, q = module.variable, found.distribution
@@ -142,8 +139,11 @@ class _Walk:
             like = group.like
             support = family.enumerate(variable.event, like.dtype, like.device)
             value = layout.spread(support, name)
+            if name in group.labelled:
+                self.propose_either(group, name, q, value)
+                return
             group.put(name, value, self.machine.outline)
-            mass = self.lead(family.log_prob(q, value))
+            mass = group.score(family.log_prob(q, value), name, "recognition")
             group.masses.append(mass)
             group.scores[name, "recognition"] = -mass
             return
@@ -162,33 +162,44 @@ class _Walk:
             value = draw(q, leading)
         group.put(name, value, self.machine.outline)
         if estimator == "score_function":
-            group.draws[name] = self.lead(family.log_prob(q, value))
-        if any(term.node == name and term.role == "recognition" for term in group.plan.terms):
-            if estimator == "score_function":
-                log = group.draws[name]
-            elif estimator == "pathwise" and group.plan.words.gradient == "stl":
+            group.draws[name] = group.score(family.log_prob(q, value), name, "recognition")
+        if (name, "recognition") in group.plan.roles:
+            if estimator == "pathwise" and group.plan.words.gradient == "stl":
                 stopped = {key: parameter.detach() for key, parameter in found.parameters.items()}
-                log = self.lead(family.log_prob(module.distribution(stopped), value))
+                log = family.log_prob(module.distribution(stopped), value)
             else:
                 log = self.log_prob(group, variable, q)
-            group.scores[name, "recognition"] = -log
+            group.scores[name, "recognition"] = -group.score(log, name, "recognition")
 
     def log_prob(self, group: Group, variable: Variable, conditional: Distribution) -> Tensor:
         """Score a node's value, a relaxed one by its own density where the spec says so."""
         value, estimator = group.values[variable.name], variable.estimator
-        relaxed = any(p.node == variable.name and p.estimator == "gumbel_softmax" for p in group.plan.proposals)
+        proposal = group.plan.proposed.get(variable.name)
+        relaxed = proposal is not None and proposal.estimator == "gumbel_softmax"
         if relaxed and isinstance(estimator, GumbelSoftmax) and estimator.density == "concrete":
-            log = variable.family.concrete_log_prob(conditional, value, self.temperature(estimator))
-        else:
-            log = variable.family.log_prob(conditional, value)
-        return self.lead(log)
+            return variable.family.concrete_log_prob(conditional, value, self.temperature(estimator))
+        return variable.family.log_prob(conditional, value)
+
+    def propose_either(self, group: Group, name: str, q: Distribution, support: Tensor) -> None:
+        """Enumerate a node; a row that has its label holds it K times over, with mass 1/K, and q in its weight."""
+        family, there = self.machine.outline.variables[name].family, group.labelled[name]
+        event = support.dim() - self.rank
+        given = group.layout.clamp(group.given[name])
+        value = torch.where(there.reshape(-1, *(1,) * event), given, support)
+        group.put(name, value, self.machine.outline)
+        log = group.score(family.log_prob(q, value), name, "recognition")
+        zero = torch.zeros_like(log.tensor)
+        size = support.shape[group.layout.axes[name]]
+        group.masses.append(Score(log.tensor.masked_fill(there, -math.log(size)), log.nodes))
+        group.scores[name, "recognition"] = -Score(torch.where(there, zero, log.tensor), log.nodes)
+        group.weights[name] = Score(torch.where(there, log.tensor, zero), log.nodes)
 
     def temperature(self, estimator: Estimator | None) -> float:
         assert isinstance(estimator, GumbelSoftmax | StraightThrough)
         return value_at(estimator.temperature, self.epoch)
 
     def score(self, name: str) -> None:
-        groups = [g for g in self.groups if any(f.node == name for f in g.plan.joint)]
+        groups = [g for g in self.groups if name in g.plan.scored]
         if not groups:
             return
         module = self.machine.generative[name]
@@ -197,16 +208,13 @@ class _Walk:
             p = found.distribution
             if name in group.present:
                 group.dropped[name] = p
-                score = family.log_prob(p, group.values[name], group.present[name])
-                group.scores[name, "generative"] = self.lead(score)
-            elif any(term.node == name and term.role == "kl" for term in group.plan.terms):
-                group.scores[name, "kl"] = -self.lead(family.kl(group.proposals[name], p))
+                log = family.log_prob(p, group.values[name], group.present[name])
+                group.scores[name, "generative"] = group.score(log, name, "generative")
+            elif (name, "kl") in group.plan.roles:
+                group.scores[name, "kl"] = -group.score(family.kl(group.proposals[name], p), name, "kl")
             else:
-                group.scores[name, "generative"] = self.log_prob(group, module.variable, p)
-
-    def lead(self, score: Tensor) -> Tensor:
-        """Give a score every leading dimension: one of constants has none."""
-        return score.reshape((1,) * (self.rank - score.dim()) + tuple(score.shape))
+                log = self.log_prob(group, module.variable, p)
+                group.scores[name, "generative"] = group.score(log, name, "generative")
 
     def lead_value(self, value: Tensor, event: int) -> Tensor:
         missing = self.rank + event - value.dim()
@@ -273,8 +281,13 @@ class Sums:
         less = [Pair(value=-log) for log in self.varying.values()] if self.normalised else []
         return self.eliminate([*self.weight_pairs, *terms, *less]).value + self.label_term()
 
-    def scaled(self, key: Key, score: Tensor, kl_weight: float) -> Tensor:
-        return score * kl_weight if kl_weight != 1.0 and key[0] in self.latent else score
+    def scaled(self, key: Key, score: Score, kl_weight: float) -> Score:
+        if kl_weight == 1.0 or key[0] not in self.latent:
+            return score
+        labelled = self.group.labelled.get(key[0])
+        if labelled is None:
+            return score * kl_weight
+        return score * torch.where(labelled, 1.0, kl_weight).to(score.tensor)
 
     def alpha(self, name: str) -> float:
         return self.settings.alpha[name]
@@ -309,9 +322,9 @@ class Sums:
             before = here
         return total
 
-    def row(self, score: Tensor) -> Tensor:
+    def row(self, score: Score) -> Tensor:
         """Flatten a score that varies over rows alone: [1, ..., B] -> [B]."""
-        return score.reshape(-1).expand(self.group.layout.rows)
+        return score.tensor.reshape(-1).expand(self.group.layout.rows)
 
     def terms(self) -> dict[str, dict[str, Tensor]]:
         """Sum each term on its own, by node and role, under the weights of the bound; for elbo they add up to it.
@@ -364,6 +377,6 @@ def check_finite(group: Group) -> tuple[str, str] | None:
     """Name the first node and role whose score is not finite; None where all are."""
     scored = [*group.scores.items(), *(((name, "label"), log) for name, log in group.weights.items())]
     for (name, role), score in scored:
-        if not bool(torch.isfinite(score).all()):
+        if not bool(torch.isfinite(score.tensor).all()):
             return name, role
     return None

@@ -63,7 +63,7 @@ def generate(
     for name in outline.inputs:
         if name not in given:
             raise KeyError(f"the input '{name}' must be given")
-    layout = Layout(model.axes, 1, count)
+    layout = Layout({}, 1, count)
     group = Group(model.plan(()), layout, {}, model.like)
     drawn: dict[str, Tensor] = {}
     for name in [*outline.inputs, *outline.graphs.order("generative")]:

@@ -1,7 +1,9 @@
 """The particle layout `[*enumerated, S, B, *event]`, and the sums over particles.
 
-Every value has one leading dimension for each node that may be enumerated, one for the samples and one for the rows;
-each has size 1 where the value does not vary over it, so that what is constant is visible in the shape.
+Every value has some leading dimensions for enumerated nodes, one for the samples and one for the rows; each has size 1
+where the value does not vary over it, so that what is constant is visible in the shape. Enumerated nodes that never
+meet in one tensor share a dimension (the plan says which): a chain needs two, whatever its length. A score therefore
+says by name which nodes its dimensions stand for.
 """
 
 from __future__ import annotations
@@ -17,39 +19,75 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Layout:
-    """Which leading dimension belongs to which enumerated node; the samples' and the rows' come after them."""
+    """Which leading dimension belongs to which enumerated node; the samples' and the rows' come after them.
+
+    depth: how many leading dimensions stand before the samples' at least; groups that run in step have the same.
+    """
 
     axes: Mapping[str, int]
     samples: int
     rows: int
+    depth: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "depth", max(self.depth, 1 + max(self.axes.values(), default=-1)))
 
     @property
     def sample_axis(self) -> int:
-        return len(self.axes)
+        return self.depth
 
     @property
     def row_axis(self) -> int:
-        return len(self.axes) + 1
+        return self.depth + 1
 
     @property
     def rank(self) -> int:
         """How many leading dimensions every value has."""
-        return len(self.axes) + 2
+        return self.depth + 2
 
     def clamp(self, value: Tensor) -> Tensor:
         """Lay out the values of rows: [B, *event] -> [1, ..., 1, B, *event]."""
         return value.reshape((1,) * (self.rank - 1) + tuple(value.shape))
 
     def spread(self, support: Tensor, node: str) -> Tensor:
-        """Lay out a whole support on its node's own dimension: [K, *event] -> [1, .., K, .., 1, *event]."""
+        """Lay out a whole support on its node's dimension: [K, *event] -> [1, .., K, .., 1, *event]."""
         leading = [1] * self.rank
         leading[self.axes[node]] = support.shape[0]
         return support.reshape(*leading, *support.shape[1:])
 
     def drawn(self, batch_shape: Sequence[int]) -> tuple[int, ...]:
         """Give the leading shape of a draw: of its parameters, and always every sample and row."""
-        full = (1,) * len(self.axes) + (self.samples, self.rows)
+        full = (1,) * self.depth + (self.samples, self.rows)
         return tuple(torch.broadcast_shapes(tuple(batch_shape), full))
+
+    def score(self, log: Tensor, dims: Collection[str]) -> Score:
+        """Lay a score out and name its dimensions: those of `dims` that it varies over.
+
+        log: as much of [*enumerated, S, B] as its parameters have, one of constants has none.
+        """
+        whole = log.reshape((1,) * (self.rank - log.dim()) + tuple(log.shape))
+        nodes = frozenset(n for n in dims if n in self.axes and whole.shape[self.axes[n]] > 1)
+        assert len(nodes) == sum(size > 1 for size in whole.shape[: self.depth]), "a dimension that no node stands for"
+        return Score(whole, nodes)
+
+
+@dataclass(frozen=True, eq=False)
+class Score:
+    """A tensor over particles [*enumerated, S, B], and the nodes that its enumerated dimensions stand for."""
+
+    tensor: Tensor
+    nodes: frozenset[str] = frozenset()
+
+    def __neg__(self) -> Score:
+        return Score(-self.tensor, self.nodes)
+
+    def __mul__(self, scale: float | Tensor) -> Score:
+        return Score(self.tensor * scale, self.nodes)
+
+    __rmul__ = __mul__
+
+    def __add__(self, other: Score) -> Score:
+        return Score(self.tensor + other.tensor, self.nodes | other.nodes)
 
 
 @dataclass(frozen=True)
@@ -61,28 +99,40 @@ class Pair:
     d/dλ log Σ m w exp(λ f) at λ = 0, at the cost of variable elimination.
     """
 
-    log: Tensor | None = None
-    value: Tensor | None = None
+    log: Score | None = None
+    value: Score | None = None
 
-    def touches(self, axis: int) -> bool:
-        return any(part is not None and part.shape[axis] > 1 for part in (self.log, self.value))
+    @property
+    def nodes(self) -> frozenset[str]:
+        """The nodes that it varies over."""
+        return frozenset().union(*(part.nodes for part in (self.log, self.value) if part is not None))
 
-    def sum_out(self, axis: int) -> Pair:
-        """Sum a dimension out whose masses are among the weights."""
-        if self.log is None or self.log.shape[axis] == 1:
+    def sum_out(self, node: str, axis: int) -> Pair:
+        """Sum a node's dimension out, whose masses are among the weights."""
+        if self.log is None or node not in self.log.nodes:
             raise AssertionError("a dimension without its masses")
-        total = self.log.logsumexp(axis, keepdim=True)
+        log = self.log.tensor
+        total = log.logsumexp(axis, keepdim=True)
+        summed = Score(total, self.log.nodes - {node})
         if self.value is None:
-            return Pair(total)
-        return Pair(total, ((self.log - total).exp() * self.value).sum(axis, keepdim=True))
+            return Pair(summed)
+        value = ((log - total).exp() * self.value.tensor).sum(axis, keepdim=True)
+        return Pair(summed, Score(value, (self.log.nodes | self.value.nodes) - {node}))
+
+    def varies(self, axis: int) -> bool:
+        return any(part is not None and part.tensor.shape[axis] > 1 for part in (self.log, self.value))
 
     def mean_out(self, axis: int) -> Pair:
-        """Average a dimension out whose masses are 1/n."""
-        if self.log is None or self.log.shape[axis] == 1:
-            return Pair(self.log, None if self.value is None else self.value.mean(axis, keepdim=True))
-        total = self.log.logsumexp(axis, keepdim=True)
-        value = None if self.value is None else ((self.log - total).exp() * self.value).sum(axis, keepdim=True)
-        return Pair(total - math.log(self.log.shape[axis]), value)
+        """Average a dimension out whose masses are 1/n: the samples'."""
+        log, value = self.log, self.value
+        if log is None or log.tensor.shape[axis] == 1:
+            return Pair(log, None if value is None else Score(value.tensor.mean(axis, keepdim=True), value.nodes))
+        total = log.tensor.logsumexp(axis, keepdim=True)
+        mean = Score(total - math.log(log.tensor.shape[axis]), log.nodes)
+        if value is None:
+            return Pair(mean)
+        weighed = ((log.tensor - total).exp() * value.tensor).sum(axis, keepdim=True)
+        return Pair(mean, Score(weighed, log.nodes | value.nodes))
 
 
 def join(pairs: Sequence[Pair]) -> Pair:
@@ -90,8 +140,8 @@ def join(pairs: Sequence[Pair]) -> Pair:
     return Pair(_add([p.log for p in pairs]), _add([p.value for p in pairs]))
 
 
-def _add(parts: Sequence[Tensor | None]) -> Tensor | None:
-    total: Tensor | None = None
+def _add(parts: Sequence[Score | None]) -> Score | None:
+    total: Score | None = None
     for part in parts:
         if part is not None:
             total = part if total is None else total + part
@@ -104,39 +154,48 @@ class Eliminated:
 
     log: Tensor
     value: Tensor
-    steps: tuple[tuple[str, Tensor], ...]  # node and the log-weights it was summed out of
+    steps: tuple[tuple[str, Score], ...]  # node and the log-weights it was summed out of
     samples: Tensor | None  # the log-weights of the samples, None where they are alike
 
 
 def sum_enumerated(
-    pairs: Sequence[Pair], order: Sequence[str], layout: Layout, keep: Collection[int] = ()
-) -> tuple[list[Pair], tuple[tuple[str, Tensor], ...]]:
-    """Sum the enumerated dimensions out, in `order`, but for the axes to `keep`.
+    pairs: Sequence[Pair], order: Sequence[str], layout: Layout
+) -> tuple[list[Pair], tuple[tuple[str, Score], ...]]:
+    """Sum the enumerated dimensions out, in `order`.
 
     Returns: the factors that are left; and, by node, the log-weights it was summed out of, in order.
     """
-    left = list(pairs)
-    steps: list[tuple[str, Tensor]] = []
-    for node in order:
-        axis = layout.axes[node]
-        touching = [pair for pair in left if pair.touches(axis)]
-        if not touching or axis in keep:
+    left: dict[int, Pair] = {}
+    holders: dict[str, set[int]] = {node: set() for node in order}
+
+    def enter(place: int, pair: Pair) -> None:
+        left[place] = pair
+        for node in pair.nodes & holders.keys():
+            holders[node].add(place)
+
+    for place, pair in enumerate(pairs):
+        enter(place, pair)
+    steps: list[tuple[str, Score]] = []
+    for count, node in enumerate(order):
+        places = sorted(place for place in holders[node] if place in left)
+        if not places:
             continue
-        joined = join(touching)
+        joined = join([left.pop(place) for place in places])
         assert joined.log is not None
         steps.append((node, joined.log))
-        left = [pair for pair in left if not pair.touches(axis)] + [joined.sum_out(axis)]
-    return left, tuple(steps)
+        enter(len(pairs) + count, joined.sum_out(node, layout.axes[node]))
+    return list(left.values()), tuple(steps)
 
 
 def average_samples(pairs: Sequence[Pair], layout: Layout) -> tuple[list[Pair], Tensor | None]:
     """Average the samples out; give the factors that are left, and the samples' log-weights (None: all alike)."""
     axis = layout.sample_axis
-    touching = [pair for pair in pairs if pair.touches(axis)]
+    touching = [pair for pair in pairs if pair.varies(axis)]
     if not touching:
         return list(pairs), None
     joined = join(touching)
-    return [*(pair for pair in pairs if not pair.touches(axis)), joined.mean_out(axis)], joined.log
+    log = None if joined.log is None else joined.log.tensor
+    return [*(pair for pair in pairs if not pair.varies(axis)), joined.mean_out(axis)], log
 
 
 def eliminate(pairs: Sequence[Pair], order: Sequence[str], layout: Layout, like: Tensor) -> Eliminated:
@@ -150,8 +209,8 @@ def eliminate(pairs: Sequence[Pair], order: Sequence[str], layout: Layout, like:
     whole = join(left)
     zero = like.new_zeros(layout.rows)
 
-    def rows(part: Tensor | None) -> Tensor:
-        return zero if part is None else part.reshape(-1).expand(layout.rows)
+    def rows(part: Score | None) -> Tensor:
+        return zero if part is None else part.tensor.reshape(-1).expand(layout.rows)
 
     return Eliminated(rows(whole.log), rows(whole.value), steps, sample_log)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -33,6 +35,8 @@ from sgc.runtime.posterior import NodePosterior, Posterior
 from sgc.runtime.score_function import RunningMeans
 
 LARGEST_EXACT = 10_000  # numbers a row of the largest intermediate, up to which evaluation enumerates drawn nodes
+
+PLANS_KEPT = 100_000  # nodes in all plans that are kept, those that were asked for last: n labels have 2ⁿ patterns
 
 
 class Outcome:
@@ -111,14 +115,8 @@ class Model(nn.Module):
         self.generative = nn.ModuleDict({f"{name}_": module for name, module in generative.items()})
         self.recognition = nn.ModuleDict({f"{name}_": module for name, module in recognition.items()})
         self.running_means = RunningMeans()  # the baselines of score_function nodes
-        self._plans: dict[tuple[frozenset[str], bool, str], Plan] = {}
+        self._plans: OrderedDict[tuple[frozenset[str], frozenset[str], bool, ObjectiveWords], Plan] = OrderedDict()
         self.exact_graphs = made.graphs.with_estimators(_exact_estimators(made))
-        either = [
-            n
-            for n in made.variables
-            if "enumerate" in (made.graphs.nodes[n].estimator, self.exact_graphs.nodes[n].estimator)
-        ]
-        self.axes = {name: i for i, name in enumerate(either)}
 
     @property
     def like(self) -> Tensor:
@@ -127,10 +125,19 @@ class Model(nn.Module):
             return parameter.detach()
         return torch.zeros(())
 
-    def plan(self, observed: Collection[str] = (), *, exact: bool = False, bound: str | None = None) -> Plan:
+    def plan(
+        self,
+        observed: Collection[str] = (),
+        *,
+        exact: bool = False,
+        bound: str | None = None,
+        samples: int | None = None,
+        either: Collection[str] = (),
+    ) -> Plan:
         """Derive (once) the plan of rows that carry the labels of `observed`; print it, or take its `latex()`.
 
-        exact: with relaxed and averaged nodes enumerated or drawn instead. bound: another bound than the spec's.
+        exact: with relaxed and averaged nodes enumerated or drawn instead. bound, samples: others than the spec's.
+        either: nodes whose label some of the rows carry, see `sgc.derivation.merging`.
 
         Raises: ValueError where `observed` names a node that is not partially supervised.
         """
@@ -138,9 +145,14 @@ class Model(nn.Module):
         words = self.outline.words
         if bound is not None and bound != words.bound:
             words = ObjectiveWords(cast(Bound, bound), words.samples, alpha_by_node=words.alpha_by_node)
-        index = (wanted, exact, words.bound)
+        if samples is not None:
+            words = replace(words, samples=samples)
+        index = (wanted, frozenset(either), exact, words)
         if index not in self._plans:
-            self._plans[index] = derive(self.exact_graphs if exact else self.outline.graphs, wanted, words)
+            self._plans[index] = derive(self.exact_graphs if exact else self.outline.graphs, wanted, words, either)
+            if len(self._plans) * len(self.outline.variables) > PLANS_KEPT:
+                self._plans.popitem(last=False)
+        self._plans.move_to_end(index)
         return self._plans[index]
 
     def settings(self) -> Settings:
@@ -160,16 +172,19 @@ class Model(nn.Module):
 
     # the objective
 
-    def group(self, part: PatternRows, plan: Plan, samples: int) -> Group:
-        """Lay rows of one pattern out for a plan."""
-        return Group(plan, Layout(self.axes, samples, part.size), part.values, self.like)
+    def group(self, part: PatternRows, plan: Plan, samples: int, depth: int = 0) -> Group:
+        """Lay rows of one pattern out for a plan. depth: leading dimensions that all groups of a call have."""
+        layout = Layout(plan.axes, samples, part.size, depth)
+        return Group(plan, layout, part.values, self.like, part.labelled)
 
     def sums(
         self, parts: Sequence[PatternRows], *, samples: int | None = None, exact: bool = False, bound: str | None = None
     ) -> list[Sums]:
         """Run the plans of parts of a batch in step and give the sums over their particles."""
         count = self.spec.objective.samples if samples is None else samples
-        groups = [self.group(part, self.plan(part.observed, exact=exact, bound=bound), count) for part in parts]
+        plans = [self.plan(part.observed, exact=exact, bound=bound, either=part.labelled) for part in parts]
+        depth = max((1 + axis for plan in plans for axis in plan.axes.values()), default=0)
+        groups = [self.group(part, plan, count, depth) for part, plan in zip(parts, plans, strict=True)]
         run(self.machine, groups, epoch=self.epoch, validate=self.validate_args)
         settings = self.settings()
         self.running_means.learning = self.training
@@ -221,7 +236,7 @@ class Model(nn.Module):
 
     def row_weight(self, part: PatternRows) -> float:
         """Return γ for rows with a label, 1 for the others."""
-        if not part.observed:
+        if not part.has_labels:
             return 1.0
         return 1.0 if self.spec.objective.gamma is None else self.spec.objective.gamma
 
@@ -282,8 +297,10 @@ class Model(nn.Module):
                 posterior = Posterior(sums, self.outline)
                 chosen, weights = posterior.choose(), posterior.sample_weights()
                 for proposal in sums.plan.proposals:
-                    made = posterior.node(proposal.node, chosen, weights)
-                    found.setdefault(proposal.node, []).append((part, made))
+                    name, made = proposal.node, posterior.node(proposal.node, chosen, weights)
+                    if name in part.labelled:
+                        made = made.held(part.values[name], part.labelled[name])
+                    found.setdefault(name, []).append((part, made))
                 for name in sums.plan.observed:
                     value = part.values[name]
                     whole = value.expand(samples, *value.shape)

@@ -7,15 +7,17 @@ Enumerated nodes are summed out in both, so that categories come as probabilitie
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from sgc.derivation.plan import SAMPLES
 from sgc.language.outline import Outline
 from sgc.runtime.execute import Sums
-from sgc.runtime.layout import Eliminated, Layout, Pair, average_samples, eliminate, join, sum_enumerated
+from sgc.runtime.layout import Eliminated, Layout, Pair, Score, eliminate
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,13 @@ class NodePosterior:
     mean: Tensor
     samples: Tensor
     weights: Tensor
+
+    def held(self, value: Tensor, there: Tensor) -> NodePosterior:
+        """Put what was observed in its place, where it was. value: [B, *event], there: [B] booleans."""
+        where = there.reshape(-1, *(1,) * (value.dim() - 1))
+        return NodePosterior(
+            torch.where(where, value, self.mean), torch.where(where, value, self.samples), self.weights
+        )
 
 
 class Posterior:
@@ -72,28 +81,49 @@ class Posterior:
         event = tuple(self.outline.variables[node].event)
         rank = self.layout.rank
         flat = value.reshape(*value.shape[:rank], -1)
-        pairs = [*self.masses, *(self.scores if weighted else [])]
-        axes = [axis for axis in range(rank - 1) if flat.shape[axis] > 1]
-        weights = self.marginal(pairs, axes)
+        weights = (self.by_posterior if weighted else self.by_proposal)[node]
         total = (weights.unsqueeze(-1) * flat).sum(tuple(range(rank - 1)))
         return total.expand(self.layout.rows, total.shape[-1]).reshape(self.layout.rows, *event)
 
     def _rank(self, node: str) -> int:
         return self.layout.rank + len(self.outline.variables[node].event)
 
-    def marginal(self, pairs: Sequence[Pair], keep: Sequence[int]) -> Tensor:
-        """Give the normalised weights over the kept dimensions, the others of size 1: [*enumerated, S, B]."""
-        left, _ = sum_enumerated(pairs, self.group.plan.elimination, self.layout, keep)
-        if self.layout.sample_axis not in keep:
-            left, _ = average_samples(left, self.layout)
-        names = {axis: name for name, axis in self.layout.axes.items()}
-        shape = [1] * self.layout.rank
-        shape[self.layout.row_axis] = self.layout.rows
-        for axis in keep:
-            shape[axis] = self._support(names[axis]) if axis in names else self.layout.samples
-        log = join(left).log
-        total = self.group.like.new_zeros(shape) if log is None else log.expand(shape)
-        return total.flatten(0, -2).softmax(0).reshape(shape)
+    @cached_property
+    def by_posterior(self) -> dict[str, Tensor]:
+        """The weights of the particles by p/r, over the dimensions of each proposed or dropped node's value."""
+        plan = self.group.plan
+        wanted = {n: p.dims for n, p in plan.proposed.items()} | {n: plan.scored[n].dims for n in self.group.dropped}
+        return self.marginals([*self.masses, *self.scores], wanted)
+
+    @cached_property
+    def by_proposal(self) -> dict[str, Tensor]:
+        """The weights of the particles by r, over the dimensions of each proposed node's q."""
+        proposed = self.group.plan.proposed.items()
+        return self.marginals(
+            self.masses, {n: p.factor.dims - {n} if p.estimator == "enumerate" else p.factor.dims for n, p in proposed}
+        )
+
+    def marginals(self, pairs: Sequence[Pair], wanted: Mapping[str, Collection[str]]) -> dict[str, Tensor]:
+        """Give the normalised weights over the dimensions wanted for each node: [*enumerated, S, B], the others 1.
+
+        They are what log Σ m w changes by with a factor over these dimensions: one sweep and its gradient give them
+        for all nodes, at twice the cost of the sweep, which is the forward-backward algorithm (Darwiche 2003).
+        """
+        layout, like = self.layout, self.group.like
+        probes: dict[frozenset[str], Tensor] = {}
+        for dims in map(frozenset, wanted.values()):
+            shape = [1] * layout.depth + [layout.samples if SAMPLES in dims else 1, layout.rows]
+            for name in dims & layout.axes.keys():
+                shape[layout.axes[name]] = self._support(name)
+            probes.setdefault(dims, like.new_zeros(shape).requires_grad_())
+        with torch.enable_grad():
+            fixed = [
+                Pair(log=Score(pair.log.tensor.detach(), pair.log.nodes)) for pair in pairs if pair.log is not None
+            ]
+            more = [Pair(log=Score(probe, dims & layout.axes.keys())) for dims, probe in probes.items()]
+            found = torch.autograd.grad(self.sweep([*fixed, *more]).log.sum(), list(probes.values()))
+        by_dims = dict(zip(probes, found, strict=True))
+        return {name: by_dims[frozenset(dims)] for name, dims in wanted.items()}
 
     def _support(self, node: str) -> int:
         return self.group.values[node].shape[self.layout.axes[node]]
@@ -103,37 +133,38 @@ class Posterior:
         size = (self.layout.samples, self.layout.rows)
         chosen: dict[str, Tensor] = {}
         for node, log in reversed(self.swept.steps):
-            picked = self.pick(log, chosen, self.layout.axes[node])  # [S, B, K]
+            picked = self.pick(log.tensor, log.nodes, chosen, node)  # [S, B, K]
             flat = picked.reshape(-1, picked.shape[-1])
             chosen[node] = torch.multinomial(flat.softmax(-1), 1).reshape(size)
         return chosen
 
-    def pick(self, value: Tensor, chosen: Mapping[str, Tensor], keep: int | None = None) -> Tensor:
-        """Take the combination of each sample and row: [*leading, *event] -> [S, B, *event], a kept axis after B."""
+    def pick(
+        self, value: Tensor, dims: Collection[str], chosen: Mapping[str, Tensor], keep: str | None = None
+    ) -> Tensor:
+        """Take the combination of each sample and row: [*leading, *event] -> [S, B, *event], a kept axis after B.
+
+        dims: the nodes that the leading dimensions stand for.
+        """
         rank, size = self.layout.rank, (self.layout.samples, self.layout.rows)
         device = value.device
-        index: list[Tensor | slice] = []
-        for node, axis in self.layout.axes.items():
-            if axis == keep:
-                index.append(slice(None))
-            elif value.shape[axis] > 1:
-                index.append(chosen[node])
-            else:
-                index.append(torch.zeros(size, dtype=torch.long, device=device))
+        zero = torch.zeros(size, dtype=torch.long, device=device)
+        index = [zero] * self.layout.depth
+        for node in dims:
+            if node != keep and node != SAMPLES and value.shape[self.layout.axes[node]] > 1:
+                index[self.layout.axes[node]] = chosen[node]
         samples = torch.arange(size[0], device=device).unsqueeze(1).expand(size)
         rows = torch.arange(size[1], device=device).unsqueeze(0).expand(size)
-        index.append(samples if value.shape[rank - 2] > 1 else torch.zeros_like(samples))
-        index.append(rows if value.shape[rank - 1] > 1 else torch.zeros_like(rows))
+        index.append(samples if value.shape[rank - 2] > 1 else zero)
+        index.append(rows if value.shape[rank - 1] > 1 else zero)
         if keep is not None:
-            moved = value.movedim(keep, rank - 1)
-            order = [each for each in index if not isinstance(each, slice)]
-            return moved[tuple(order)]
+            axis = self.layout.axes[keep]
+            del index[axis]
+            value = value.movedim(axis, rank - 1)
         return value[tuple(index)]
 
     def node(self, name: str, chosen: Mapping[str, Tensor], weights: Tensor) -> NodePosterior:
         """Give one node's posterior, its samples taken from one draw of the enumerated nodes."""
-        value = self.group.values[name]
-        samples = self.pick(value, chosen)
+        samples = self.pick(self.group.values[name], self.group.plan.proposal(name).dims, chosen)
         return NodePosterior(self.mean(name, weighted=True), samples, weights)
 
     def filled(self, name: str, given: Tensor, chosen: Mapping[str, Tensor], weights: Tensor) -> NodePosterior:
@@ -144,6 +175,7 @@ class Posterior:
         p, missing = self.group.dropped[name], torch.isnan(given)
         center = self.outline.variables[name].family.mean(p)
         center = center.reshape((1,) * (self._rank(name) - center.dim()) + tuple(center.shape))
-        draws = self.pick(p.expand(self.layout.drawn(p.batch_shape)).sample(), chosen)
+        drawn = p.expand(self.layout.drawn(p.batch_shape)).sample()
+        draws = self.pick(drawn, self.group.plan.scored[name].dims, chosen)
         mean = self.average(name, center, weighted=True)
         return NodePosterior(torch.where(missing, mean, given), torch.where(missing, draws, given), weights)

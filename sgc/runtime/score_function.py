@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from sgc.derivation.plan import SAMPLES, Cost
-from sgc.runtime.layout import Layout, Pair, join, sum_enumerated
+from sgc.runtime.layout import Eliminated, Layout, Pair, Score, eliminate, join, sum_enumerated
 
 if TYPE_CHECKING:
     from sgc.runtime.execute import Sums
@@ -50,47 +50,35 @@ def surrogate(sums: Sums, kl_weight: float) -> Tensor | None:
     """Give what has the value 0 and the score-function gradient of the bound, [B]; None where no draw needs it."""
     total: Tensor | None = None
     for cost in sums.plan.costs:
-        log = sums.group.draws[cost.node]  # [*enumerated, S, B]
+        log = sums.group.draws[cost.node].tensor  # [*enumerated, S, B]
         if not log.requires_grad:
             continue
-        with torch.no_grad():
-            signal = _Charge(sums, cost, kl_weight).signal()
+        signal = _Charge(sums, cost, kl_weight).signal().detach()
         part = ((log - log.detach()) * signal).sum(tuple(range(log.dim() - 1)))
         total = part if total is None else total + part
     return total
 
 
 class _Charge:
-    """What the draws of one node are charged with, over [*enumerated, S, B]."""
+    """What the draws of one node are charged with, over [*enumerated, S, B]: nothing here has a gradient to hand on."""
 
     def __init__(self, sums: Sums, cost: Cost, kl_weight: float) -> None:
         self.sums, self.cost, self.kl_weight = sums, cost, kl_weight
         self.group, self.words = sums.group, sums.words
         self.layout: Layout = sums.group.layout
-        dims = sums.plan.proposal(cost.node).dims
-        self.own = [self.layout.axes[name] for name in dims if name != SAMPLES]
-        samples = self.layout.samples
-        self.leaves_out = cost.baseline == "leave_one_out" and samples > 1
+        self.leaves_out = cost.baseline == "leave_one_out" and self.layout.samples > 1
 
     def signal(self) -> Tensor:
+        """Add up what each part of the bound charges."""
         kind, labels = self.words.bound, self.cost.labels
-        pieces: list[Tensor] = []
-        if kind == "supervised":
-            pieces.append(self.coupled_log_mean("bound", self.sums.weight_pairs))
-        elif kind == "iwae":
-            pieces.append(self.coupled_log_mean("bound", self.sums.weight_pairs))
-            if labels:
-                pieces.append(self.telescoped(list(self.group.weights), self.sums.alpha))
-        elif kind == "density":
-            pieces.append(self.density())
-        else:
-            pieces.append(self.coupled_mean("bound") if self.cost.coupled else self.local("bound", self.terms()))
-            if labels:
-                pieces.append(self.labels())
-        total = pieces[0]
-        for piece in pieces[1:]:
-            total = total + piece
-        return total
+        if kind == "density":
+            return self.density()
+        if kind in ("supervised", "iwae"):
+            total = self.coupled_log_mean("bound", self.sums.weight_pairs)
+            more = kind == "iwae" and labels
+            return total + self.telescoped(list(self.group.weights), self.sums.alpha) if more else total
+        total = self.coupled_mean() if self.cost.coupled else self.local("bound", self.terms(), self.sums.weight_pairs)
+        return total + self.labels() if labels else total
 
     # the parts of the bound
 
@@ -108,49 +96,36 @@ class _Charge:
 
         if self.words.label_term == "log_mean":
             return self.telescoped(list(self.sums.varying), scale)
-        values = [Pair(value=scale(name) * self.group.weights[name]) for name in self.cost.labels]
-        return self.local("label", values, weighed=False)
+        return self.local("label", [Pair(value=self.group.weights[n] * scale(n)) for n in self.cost.labels], [])
 
-    def local(self, part: str, values: Sequence[Pair], *, weighed: bool = True) -> Tensor:
+    def local(self, part: str, values: Sequence[Pair], weights: Sequence[Pair]) -> Tensor:
         """ŵ (F − baseline), where the draw moves no weight: F the terms of the particles that hold it."""
         if not values:
             return self.group.like.new_zeros(())
-        weights = self.sums.weight_pairs if weighed else []
-        held = self.inside([*weights, *values], self.own)
-        assert held.value is not None
-        share = self.share(held.log, weights)
-        return share * (held.value - self.baseline(part, held.value, share))
-
-    def share(self, log: Tensor | None, weights: Sequence[Pair]) -> Tensor:
-        """Give the part of all weight that the particles of each draw have."""
-        samples = self.layout.samples
-        if log is None:
-            return self.group.like.new_full((), 1 / samples)
-        if self.words.bound == "density":  # not normalised
-            return log.exp() / samples
-        total = self.sums.eliminate(weights).log
-        return (log - total).exp() / samples
+        held = self.held([*weights, *values])
+        return held.charged - held.share * self.baseline(part, held)
 
     def density(self) -> Tensor:
-        """Σ m w f over the particles that hold the draw, their weights moved by it where it reaches w."""
+        """Σ m w f over the particles that hold the draw, all of f where it moves w."""
+        weights = self.sums.weight_pairs
         if not self.cost.labels:
-            return self.local("bound", self.terms())
+            held = self.held([*weights, *self.terms()]).unnormalised()
+            return held.charged - held.share * self.baseline("bound", held)
         minus_log_w = [Pair(value=-log) for log in self.group.weights.values()]
-        held = self.inside([*self.sums.weight_pairs, *self.terms(), *minus_log_w], self.own)
-        assert held.value is not None
-        charged = held.value if held.log is None else held.log.exp() * held.value
-        each = self.group.like.new_full((), 1 / self.layout.samples)
-        return each * (charged - self.baseline("bound", charged, each))
+        held = self.held([*weights, *self.terms(), *minus_log_w]).unnormalised()
+        alike = torch.full_like(held.share, 1 / self.layout.samples)
+        return held.charged - alike * self.baseline("bound", Held(held.log, alike, held.charged))
 
-    def coupled_mean(self, part: str) -> Tensor:
+    def coupled_mean(self) -> Tensor:
         """Σ ŵ f less Σ ŵ f without the sample: Z holds the samples together."""
         minus_log_w = [Pair(value=-log) for log in self.sums.varying.values()]
-        each = self.inside([*self.sums.weight_pairs, *self.terms(), *minus_log_w], [])
-        return self.less(part, each, lambda pair: pair.value)
+        log, value = self.inside([*self.sums.weight_pairs, *self.terms(), *minus_log_w])
+        return self.less("bound", log, value, lambda _, mean: mean)
 
     def coupled_log_mean(self, part: str, weights: Sequence[Pair]) -> Tensor:
         """log (1/S) Σ a less the same without the sample."""
-        return self.less(part, self.inside(weights, []), lambda pair: pair.log)
+        log, value = self.inside(weights)
+        return self.less(part, log, value, lambda total, _: total)
 
     def telescoped(self, names: Sequence[str], scale: Callable[[str], float]) -> Tensor:
         """Σ scale_v [log E ∏_{u<=v} w_u − log E ∏_{u<v} w_u], less the same without the sample."""
@@ -163,69 +138,107 @@ class _Charge:
             total = total + (scale(name) - further) * self.coupled_log_mean(f"label {name}", logs)
         return total
 
-    # sums and baselines
+    # sums over particles
 
-    def inside(self, pairs: Sequence[Pair], keep: Sequence[int]) -> Pair:
-        """Sum the enumerated dimensions out inside each sample, but for those to keep: over [*kept, S, B]."""
-        left, _ = sum_enumerated([*self.sums.masses, *pairs], self.sums.plan.elimination, self.layout, keep)
-        return join(left)
+    def held(self, pairs: Sequence[Pair]) -> Held:
+        """Sum the particles that hold each draw, by one sweep and its gradient in the weight of each draw.
 
-    def less(self, part: str, each: Pair, choose: Callable[[Pair], Tensor | None]) -> Tensor:
-        """Give a mean over samples less its baseline: the mean over the other samples, or a running mean."""
-        axis = self.layout.sample_axis
-        shape = [1] * self.layout.rank
-        shape[axis], shape[self.layout.row_axis] = self.layout.samples, self.layout.rows
-        zero = self.group.like.new_zeros(shape)
-        spread = Pair(*(zero if x is None else x.expand(shape) for x in (each.log, each.value)))
-        whole = choose(spread.mean_out(axis))
-        assert whole is not None
+        With a factor e^τ over the draws, ∂ log Σ m w / ∂τ is their share ŵ, and ∂ Σ ŵ F / ∂τ is ŵ (F − Σ ŵ F).
+        """
+        layout, dims = self.layout, self.sums.plan.proposed[self.cost.node].dims
+        shape = [1] * layout.depth + [layout.samples, layout.rows]
+        nodes = dims - {SAMPLES}
+        for name in nodes:
+            shape[layout.axes[name]] = self.group.values[name].shape[layout.axes[name]]
+        with torch.enable_grad():
+            probe = self.group.like.new_zeros(shape).requires_grad_()
+            given = [_fixed(pair) for pair in [*self.sums.masses, *pairs]]
+            swept = self.sweep([*given, Pair(log=Score(probe, nodes))])
+            (share,) = torch.autograd.grad(swept.log.sum(), probe, retain_graph=True)
+            alike = not swept.value.requires_grad  # every particle has the same value
+            slope = torch.zeros_like(probe) if alike else torch.autograd.grad(swept.value.sum(), probe)[0]
+        return Held(swept.log.detach(), share, slope + share * swept.value.detach())
+
+    def sweep(self, pairs: Sequence[Pair]) -> Eliminated:
+        return eliminate(pairs, self.sums.plan.elimination, self.layout, self.group.like)
+
+    def inside(self, pairs: Sequence[Pair]) -> tuple[Tensor, Tensor]:
+        """Sum the enumerated dimensions out inside each sample: the log of its weight, and its mean value, [S, B]."""
+        left, _ = sum_enumerated(
+            [_fixed(p) for p in [*self.sums.masses, *pairs]], self.sums.plan.elimination, self.layout
+        )
+        whole, size = join(left), (self.layout.samples, self.layout.rows)
+        zero = self.group.like.new_zeros(size)
+        log, value = (zero if x is None else x.tensor.reshape(x.tensor.shape[-2:]) for x in (whole.log, whole.value))
+        return log.expand(size), value.expand(size)
+
+    # baselines
+
+    def less(self, part: str, log: Tensor, value: Tensor, choose: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        """Give a mean over samples less its baseline, that of the other samples or a running one: [S, B] or [1, B]."""
+        count = self.layout.samples
+        mean = (log.softmax(0) * value).sum(0, keepdim=True)
+        whole = choose(log.logsumexp(0, keepdim=True) - math.log(count), mean)
         if self.leaves_out:
-            others = choose(leave_one_out(spread, axis))
-            assert others is not None
-            return whole - others
+            return whole - choose(*leave_one_out(log, value))
         return whole - self.running(part, whole)
 
-    def baseline(self, part: str, charged: Tensor, share: Tensor) -> Tensor | float:
-        """Give what is taken off each draw's charge: the mean of the other samples', a running mean, or nothing."""
-        axis = self.layout.sample_axis
-        if self.leaves_out and charged.shape[axis] > 1:
-            count = charged.shape[axis]
-            return (charged.sum(axis, keepdim=True) - charged) / (count - 1)
-        return self.running(part, charged, share)
+    def baseline(self, part: str, held: Held) -> Tensor | float:
+        """Give what is taken off each draw's terms: the mean of the other samples', a running mean, or nothing."""
+        if self.leaves_out:
+            axis = self.layout.sample_axis
+            share = sum_of_others(held.share, axis)
+            return sum_of_others(held.charged, axis) / share.clamp(min=torch.finfo(share.dtype).tiny)
+        return self.running(part, held.charged.sum() / held.share.sum())
 
-    def running(self, part: str, charged: Tensor, share: Tensor | None = None) -> float:
+    def running(self, part: str, charged: Tensor) -> float:
         if self.cost.baseline != "running_mean":
             return 0.0
         scaled = "" if self.kl_weight == 1.0 else " scaled"
         key = f"{self.cost.node} | {', '.join(self.sums.plan.observed)} | {part}{scaled}"
-        if share is not None:  # particles count as much as they weigh
-            size = torch.broadcast_shapes(charged.shape, share.shape)
-            weight = share.expand(size)
-            charged = (weight * charged).sum() / weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
         return self.sums.running_means.take(key, charged, self.sums.decay(self.cost.node))
 
 
-def leave_one_out(each: Pair, axis: int) -> Pair:
-    """For each place along an axis, average the others: the log of their mean weight, their weighted mean value.
+class Held(NamedTuple):
+    """The particles that hold each draw, [*enumerated, S, B]: their share of all weight, and that times their value."""
 
-    Sums from both ends meet at the place that is left out, so that nothing is taken off a sum it dominates.
+    log: Tensor  # of all weight, [B]
+    share: Tensor
+    charged: Tensor
+
+    def unnormalised(self) -> Held:
+        """Take the weight itself in place of its share: where nothing is normalised."""
+        scale = self.log.exp()
+        return Held(self.log, self.share * scale, self.charged * scale)
+
+
+def _fixed(pair: Pair) -> Pair:
+    return Pair(*(None if x is None else Score(x.tensor.detach(), x.nodes) for x in (pair.log, pair.value)))
+
+
+def sum_of_others(each: Tensor, axis: int) -> Tensor:
+    """For each place along an axis, add up the others, from both ends: nothing is taken off a sum it dominates."""
+    before = each.cumsum(axis).roll(1, axis)
+    after = each.flip(axis).cumsum(axis).roll(1, axis)
+    before.select(axis, 0).zero_()
+    after.select(axis, 0).zero_()
+    return before + after.flip(axis)
+
+
+def leave_one_out(log: Tensor, value: Tensor) -> Weighted:
+    """For each sample, average the others: the log of their mean weight, and their weighted mean value.
+
+    Sums from both ends meet at the sample that is left out. log, value: [S, B] -> [S, B] each.
     """
-    assert each.log is not None
-    assert each.value is not None
-    logs, values = each.log.unbind(axis), each.value.unbind(axis)
-    count = len(logs)
-    places = list(zip(logs, values, strict=True))
+    places = list(zip(log.unbind(0), value.unbind(0), strict=True))
     before, after = _scan(places), _scan(places[::-1])[::-1]
-    found = [_meet(before[i - 1], after[i + 1]) if 0 < i < count - 1 else None for i in range(count)]
-    found[0], found[-1] = after[1], before[-2]
-    least = math.log(count - 1)
-    return Pair(
-        torch.stack([each[0] - least for each in found if each is not None], axis),
-        torch.stack([each[1] for each in found if each is not None], axis),
-    )
+    inner = [_meet(before[i - 1], after[i + 1]) for i in range(1, len(places) - 1)]
+    found = [after[1], *inner, before[-2]]
+    least = math.log(len(places) - 1)
+    return torch.stack([total - least for total, _ in found]), torch.stack([mean for _, mean in found])
 
 
-Weighted = tuple[Tensor, Tensor]  # the log of a total weight, the weighted mean
+Weighted = tuple[Tensor, Tensor]  # the log of a weight, and the mean that it weighs
 
 
 def _scan(places: Sequence[Weighted]) -> list[Weighted]:

@@ -70,7 +70,7 @@ def lay_values(model: Model, values: Mapping[str, Any], wanted: Collection[str])
     sizes = {len(value) for value in laid.values()}
     if len(sizes) > 1:
         raise ValueError(f"the values have different numbers of rows: {sorted(sizes)}")
-    group = Group(model.plan(()), Layout(model.axes, 1, sizes.pop() if sizes else 1), laid, model.like)
+    group = Group(model.plan(()), Layout({}, 1, sizes.pop() if sizes else 1), laid, model.like)
     for name, value in laid.items():
         group.put(name, group.layout.clamp(value), outline)
     for name in outline.graphs.dropped:

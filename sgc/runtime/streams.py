@@ -20,7 +20,7 @@ from torch.nn import functional
 from sgc.data.dataset import Rows
 from sgc.data.encoder import Encoder
 from sgc.language.outline import Outline
-from sgc.runtime.batch import PatternRows
+from sgc.runtime.batch import PatternRows, patterns_of, share_rows
 
 UNLABELLED, LABELLED, NOISE, VALIDATION, BINARIZE, PROBE = 1, 2, 3, 4, 5, 6  # what a seed is for
 
@@ -43,9 +43,9 @@ class TensorRows:
             tensor = torch.from_numpy(np.ascontiguousarray(value))
             self.values[name] = tensor if self.categories(name) is not None else tensor.to(like.dtype)
         self.partial = [name for name in outline.graphs.partial if name in self.values]
-        self.codes = np.zeros(self.count, dtype=np.int64)
+        self.labels = np.zeros((self.count, len(self.partial)), dtype=bool)  # which of them each row carries
         for i, name in enumerate(self.partial):
-            self.codes |= self.present(name).astype(np.int64) << i
+            self.labels[:, i] = self.present(name)
 
     def categories(self, name: str) -> int | None:
         owner = self.outline.variables.get(name) or self.outline.inputs[name]
@@ -66,21 +66,26 @@ class TensorRows:
         self.dynamic = frozenset()
         return self
 
-    def observed(self, code: int) -> frozenset[str]:
-        """Name the labels that a code stands for."""
-        return frozenset(name for i, name in enumerate(self.partial) if code >> i & 1)
-
-    def part(self, index: np.ndarray, observed: frozenset[str], places: Tensor | None = None) -> PatternRows:
+    def part(
+        self,
+        index: np.ndarray,
+        observed: frozenset[str],
+        places: Tensor | None = None,
+        labelled: Mapping[str, np.ndarray] | None = None,
+    ) -> PatternRows:
         """Take rows as one pattern, their other labels left out; dynamic values are drawn from torch's generator.
 
-        A label among `observed` that a row does not carry stands as NaN.
+        A label among `observed` that a row does not carry stands as NaN. labelled: which rows carry those labels that
+        some of them do.
         """
+        some = {n: torch.from_numpy(there).to(self.like.device) for n, there in (labelled or {}).items()}
         chosen = torch.from_numpy(index)
         values: dict[str, Tensor] = {}
         for name, whole in self.values.items():
-            if name not in self.partial or name in observed:
-                values[name] = self._laid_out(name, whole.index_select(0, chosen))
-        return PatternRows(observed, len(index), places, values)
+            if name not in self.partial or name in observed or name in some:
+                value = self._laid_out(name, whole.index_select(0, chosen))
+                values[name] = value.nan_to_num(0) if name in some else value
+        return PatternRows(observed, len(index), places, values, some)
 
     def _laid_out(self, name: str, value: Tensor) -> Tensor:
         count = self.categories(name)
@@ -94,11 +99,13 @@ class TensorRows:
 
         part: of the rows at `index`, without labels.
         """
-        codes = self.codes[index]
         found = []
-        for code in np.unique(codes[codes != 0]):
-            places = torch.from_numpy(np.flatnonzero(codes == code))
-            observed = self.observed(int(code))
+        kinds, kind = patterns_of(self.labels[index])
+        for i, carried in enumerate(kinds):
+            if not carried.any():
+                continue
+            places = torch.from_numpy(np.flatnonzero(kind == i))
+            observed = frozenset(name for name, there in zip(self.partial, carried, strict=True) if there)
             values = {name: value.index_select(0, places.to(value.device)) for name, value in part.values.items()}
             for name in observed:
                 values[name] = self._laid_out(name, self.values[name][index[places.numpy()]])
@@ -106,15 +113,11 @@ class TensorRows:
         return found
 
     def parts(self, index: np.ndarray) -> list[PatternRows]:
-        """Take rows by the patterns of the labels they carry."""
-        codes = self.codes[index]
+        """Take rows by the patterns of the labels they carry, those together that share a plan."""
         found = []
-        for code in np.unique(codes):
-            places = np.flatnonzero(codes == code)
-            whole = len(places) == len(index)
-            found.append(
-                self.part(index[places], self.observed(int(code)), None if whole else torch.from_numpy(places))
-            )
+        for share in share_rows(self.outline.merging, self.partial, self.labels[index]):
+            places = None if len(share.places) == len(index) else torch.from_numpy(share.places)
+            found.append(self.part(index[share.places], share.observed, places, share.labelled))
         return found
 
     def chunks(self, size: int) -> Iterator[np.ndarray]:
@@ -209,8 +212,8 @@ class Streams:
         supervised: bool = False,
     ) -> None:
         self.data, self.seed = rows, seed
-        bare = np.flatnonzero(rows.codes == 0)
-        labelled = np.flatnonzero(rows.codes != 0)
+        bare = np.flatnonzero(~rows.labels.any(1))
+        labelled = np.flatnonzero(rows.labels.any(1))
         unlabelled = np.arange(rows.count) if also_unlabelled else bare
         if supervised:  # labelled rows alone count, whatever weight the spec gives them
             gamma, rate = 1.0, None

@@ -9,11 +9,13 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from sgc.derivation.cost import LARGEST, OPERATIONS, advise, count_text, too_large
 from sgc.derivation.derive import derive
 from sgc.derivation.graph import Graphs, Role
 from sgc.derivation.inversion import SOURCE
 from sgc.derivation.plan import Factor, Plan, symbol
 from sgc.kinds.base import Piece
+from sgc.kinds.estimators import possible
 from sgc.kinds.layers import shape_text
 from sgc.language.outline import Density, Outline, Variable
 from sgc.showing.noting import notes
@@ -26,8 +28,10 @@ from sgc.showing.wording import (
     objective_rows,
 )
 
-SHOWN = 8  # so many observation patterns are shown; of more the unlabelled one, each single label, and all labels
-SEARCHED = 256  # and warnings are looked for in this many
+SHOWN = 8  # so many observation patterns are shown; of more the unlabelled one, single labels, and all labels
+SEARCHED = 256  # and warnings are looked for in this many, all labels among them
+EFFORT = 20_000  # fewer for large models: so many nodes are gone through in all
+DRAWING = ("score_function", "gumbel_softmax")  # the estimators to choose where enumerating costs too much
 DERIVED = f"derived from p (auto, {SOURCE})"
 HANGING = 14  # how far a folded line of a plan is set in
 
@@ -109,8 +113,11 @@ def inspect_json(outline: Outline) -> dict[str, Any]:  # Any: plain data
 def warnings(outline: Outline) -> list[str]:
     """List what a user should know before training: of every pattern, each message once, and of what nobody uses."""
     rows: dict[str, list[str]] = {}
-    for observed in itertools.islice(_patterns(outline.graphs.partial), SEARCHED):
+    worst: Plan | None = None
+    for observed in _searched(outline.graphs):
         plan = derive(outline.graphs, observed, outline.words)
+        if worst is None or plan.operations > worst.operations:
+            worst = plan
         for warning in plan.warnings:
             rows.setdefault(warning.removeprefix(f"{plan.rows_text()}: "), []).append(plan.rows_text())
     found = []
@@ -118,7 +125,30 @@ def warnings(outline: Outline) -> list[str]:
         more = len(where) - 1
         others = f" and {more} other pattern{'s' if more > 1 else ''}" if more else ""
         found.append(f"{where[0]}{others}: {message}")
-    return [*found, *_without_effect(outline)]
+    assert worst is not None  # there is a pattern without labels
+    cost = [f"{worst.rows_text()}: {_cost_warning(outline, worst)}"] if too_large(worst) else []
+    return [*found, *cost, *_without_effect(outline)]
+
+
+def _cost_warning(outline: Outline, plan: Plan) -> str:
+    """Say that a plan enumerates too much, which estimator to choose at which nodes, and what it costs then."""
+    joined = ", ".join(plan.widest) if len(plan.widest) <= SHOWN else f"{len(plan.widest)} nodes"
+    text = (
+        f"enumerating touches {count_text(plan.operations)} numbers a row, and its largest sum, over {joined}, "
+        f"{count_text(plan.largest)}: more than {count_text(OPERATIONS)} and {count_text(LARGEST)} are too many"
+    )
+    able = {name: _drawn_by(outline.variables[name]) for name in plan.enumerated}
+    advice = advise(outline.graphs, plan, [name for name, kinds in able.items() if kinds])
+    if not advice.nodes:
+        return f"{text}; no node can be drawn instead"
+    kinds = [kind for kind in DRAWING if all(kind in able[name] for name in advice.nodes)] or list(DRAWING)
+    samples = " and objective.samples at least 2" if "score_function" in kinds and plan.words.samples < 2 else ""
+    after = f"{count_text(advice.plan.operations)} and {count_text(advice.plan.largest)}"
+    return f"{text}; with estimator {' or '.join(kinds)} at {', '.join(advice.nodes)}{samples} they are {after}"
+
+
+def _drawn_by(variable: Variable) -> list[str]:
+    return [kind for kind in DRAWING if kind in possible(variable.family, variable.event)]
 
 
 def _without_effect(outline: Outline) -> Iterator[str]:
@@ -214,8 +244,17 @@ def _shown(graphs: Graphs) -> tuple[list[frozenset[str]], int]:
     total = 1 << len(partial)
     if total <= SHOWN:
         return list(_patterns(partial)), 0
-    chosen = [frozenset[str](), *(frozenset({name}) for name in partial), frozenset(partial)]
+    chosen = [frozenset[str](), *(frozenset({name}) for name in partial[: SHOWN - 2]), frozenset(partial)]
     return chosen, total - len(chosen)
+
+
+def _searched(graphs: Graphs) -> list[frozenset[str]]:
+    """Choose the patterns to look for warnings in: those with the fewest labels, and that with all."""
+    partial = graphs.partial
+    limit = max(SHOWN, min(SEARCHED, EFFORT // len(graphs.nodes)))
+    if 1 << len(partial) <= limit:
+        return list(_patterns(partial))
+    return [*itertools.islice(_patterns(partial), limit - 1), frozenset(partial)]
 
 
 # ---- as text
@@ -438,6 +477,8 @@ def _plan_json(plan: Plan) -> dict[str, Any]:  # Any: plain data
         "bound": {"text": plan.bound_text(), "latex": plan.latex()},
         "terms": terms,
         "cost": plan.cost_text(),
+        "largest_intermediate": plan.largest,
+        "operations": plan.operations,
         "text": plan.text(),
         "warnings": list(plan.warnings),
     }

@@ -1,0 +1,58 @@
+"""Plans that enumerate too much: which nodes to draw instead, and what the plan costs then."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+from sgc.derivation.derive import derive
+from sgc.derivation.graph import Graphs
+from sgc.derivation.plan import Plan
+
+LARGEST = 1_000_000  # numbers a row: a batch of 100 then takes 400 MB for one tensor in float32
+OPERATIONS = 10_000_000  # numbers touched a row
+
+
+@dataclass(frozen=True)
+class Advice:
+    """Nodes to take out of enumeration, and the plan without them; none where nothing would help."""
+
+    nodes: tuple[str, ...]
+    plan: Plan
+
+
+def too_large(plan: Plan) -> bool:
+    """Tell whether a row of a plan sums over more numbers than fit into memory or time."""
+    return plan.largest > LARGEST or plan.operations > OPERATIONS
+
+
+def advise(graphs: Graphs, plan: Plan, able: Collection[str]) -> Advice:
+    """Choose nodes to draw instead of enumerating them: of the largest intermediate, one by one, what helps most.
+
+    able: the nodes that can be drawn. Costs are at two samples at least, which a drawn node needs for its baseline.
+    """
+    words = replace(plan.words, samples=max(2, plan.words.samples))
+    taken: list[str] = []
+    now = plan
+
+    def without(name: str) -> Plan:
+        return derive(graphs.with_estimators(dict.fromkeys([*taken, name], "draw")), plan.observed, words)
+
+    while too_large(now):
+        candidates = [name for name in now.widest if name in able]
+        if not candidates:
+            return Advice((), plan)
+        found = {name: without(name) for name in candidates}
+        best = min(candidates, key=lambda name: (found[name].largest, found[name].operations))
+        taken.append(best)
+        now = found[best]
+    return Advice(tuple(taken), now)
+
+
+def count_text(count: int) -> str:
+    """Write a count with its thousands, a very large one as a power of ten.
+
+    >>> count_text(1234567), count_text(5**50)
+    ('1,234,567', '10^34')
+    """
+    return f"{count:,}" if count < 10**12 else f"10^{len(str(count)) - 1}"

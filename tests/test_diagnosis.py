@@ -39,9 +39,9 @@ def test_rows_get_their_labels_by_pattern_and_keep_what_was_drawn(tmp_path: Path
     rows = held_out(model, dataset, "test")
     rows.values["y"][:5] = -1
     rows.values["w"][3:9] = float("nan")
-    rows.codes[:] = 3
-    rows.codes[:5] -= 1
-    rows.codes[3:9] -= 2
+    rows.labels[:] = True
+    rows.labels[:5, rows.partial.index("y")] = False
+    rows.labels[3:9, rows.partial.index("w")] = False
     index = np.arange(2, 16)
     part = rows.part(index, frozenset())
     found = {each.observed: each for each in rows.labelled(part, index)}

@@ -1,7 +1,7 @@
 """Oracles: random specs of discrete nodes, every joint value summed, quadrature over a Normal, and tests of means.
 
-Nothing here looks at a plan or at the runtime. A model is only asked for its conditionals at given values; the
-proposal, the weight and the bounds are put together from the formulas of Siddharth et al. 2017.
+The sums over all joint values are those of `sgc prove` (sgc/proving/bruteforce.py), which looks neither at a plan nor
+at the runtime: it asks a model only for its conditionals at given values.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ import copy
 import itertools
 import math
 import random
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-from graphlib import TopologicalSorter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 import sgc
+from sgc.proving import bruteforce, plain
+from sgc.proving.bruteforce import Particles, Words
+from sgc.proving.plain import Raw, Row, carriers, full, ordered, parents_of, partial, patterns, support
 from sgc.runtime.model import Model
 
-Raw = dict[str, Any]  # Any: a spec as plain data
-Row = Mapping[str, int]  # what a row carries: a place in the support of each node and input that it has
+__all__ = ["Raw", "Row", "Words", "carriers", "full", "ordered", "parents_of", "partial", "patterns", "support"]
 
 
 # ---- models ---------------------------------------------------------------------------------------------------------
@@ -134,60 +134,7 @@ def random_alpha(rng: random.Random, spec: Raw) -> float | dict[str, float]:
     return {name: rng.choice([0.0, 0.7, 2.0]) for name in partial(spec) if rng.randint(0, 3)}
 
 
-# ---- what a spec says, read from its plain data ---------------------------------------------------------------------
-
-
-def partial(spec: Raw) -> list[str]:
-    return [name for name, node in spec["nodes"].items() if node["supervision"] == "partial"]
-
-
-def full(spec: Raw) -> list[str]:
-    return [name for name, node in spec["nodes"].items() if node["supervision"] == "full"]
-
-
-def patterns(spec: Raw) -> list[tuple[str, ...]]:
-    names = partial(spec)
-    return [chosen for size in range(len(names) + 1) for chosen in itertools.combinations(names, size)]
-
-
-def parents_of(spec: Raw, name: str, role: str) -> list[str]:
-    if name in spec.get("features", {}):
-        return list(spec["features"][name]["parents"])
-    return list(spec["nodes"].get(name, {}).get(role, {}).get("parents", ()))
-
-
-def ordered(spec: Raw, role: str) -> list[str]:
-    """Order the nodes so that each stands after its parents, features seen through."""
-    everything = [*spec["nodes"], *spec.get("features", {})]
-    sorter = TopologicalSorter({name: parents_of(spec, name, role) for name in everything})
-    return [name for name in sorter.static_order() if name in spec["nodes"]]
-
-
-def carriers(spec: Raw, name: str, latent: Collection[str]) -> set[str]:
-    """Name the proposed nodes that q(name | ·) reads, features seen through: its factor varies where there are any."""
-    found: set[str] = set()
-    for parent in parents_of(spec, name, "recognition"):
-        if parent in spec.get("features", {}):
-            found |= _through(spec, parent, latent)
-        elif parent in latent:
-            found.add(parent)
-    return found
-
-
-def _through(spec: Raw, feature: str, latent: Collection[str]) -> set[str]:
-    found: set[str] = set()
-    for parent in spec["features"][feature]["parents"]:
-        found |= _through(spec, parent, latent) if parent in spec["features"] else {parent} & set(latent)
-    return found
-
-
-def support(node: Raw) -> Tensor:
-    """List the values of a discrete node, [K, *event]."""
-    categories = node.get("categories")
-    elements = math.prod(node.get("shape", ()))
-    single = torch.eye(categories) if categories else torch.arange(2.0)
-    chosen = [torch.stack(values) for values in itertools.product(single, repeat=elements)]
-    return torch.stack(chosen).reshape(-1, *node.get("shape", ()), *single.shape[1:])
+# ---- rows ----------------------------------------------------------------------------------------------------------
 
 
 def all_rows(spec: Raw, observed: Sequence[str]) -> list[Row]:
@@ -208,16 +155,12 @@ def random_rows(rng: random.Random, spec: Raw, each: int = 2, most: int = 24) ->
 
 def batch_of(spec: Raw, rows: Sequence[Row], *, integers: bool = False) -> dict[str, Tensor]:
     """Make a batch as a user would: NaN where a label is missing, or integer categories and −1."""
-    batch: dict[str, Tensor] = {}
-    for name in spec.get("inputs", {}):
-        batch[name] = torch.tensor(INPUT)[[row[name] for row in rows]]
+    inputs = {name: torch.tensor(INPUT) for name in spec.get("inputs", {})}
+    batch = plain.batch_of(spec, rows, inputs)
     for name in [*full(spec), *partial(spec)]:
-        values = support(spec["nodes"][name])
-        missing = torch.full_like(values[0], math.nan)
-        column = torch.stack([values[row[name]] if name in row else missing for row in rows])
         if integers and spec["nodes"][name].get("categories"):
-            column = torch.where(column.isnan().any(-1), -1, column.nan_to_num().argmax(-1))
-        batch[name] = column
+            column = batch[name]
+            batch[name] = torch.where(column.isnan().any(-1), -1, column.nan_to_num().argmax(-1))
     return batch
 
 
@@ -228,144 +171,18 @@ def repeated(spec: Raw, row: Row, count: int) -> dict[str, torch.Tensor]:
 # ---- exact bounds ---------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Words:
-    """An objective: its bound, the words that change it, and α by node."""
-
-    bound: str = "elbo"
-    weights: str = "normalized"
-    label_term: str = "mean_log"
-    kl_weight: float = 1.0
-    alpha: Mapping[str, float] = field(default_factory=dict)  # 1 where a node is left out
-
-    @staticmethod
-    def of(spec: Raw) -> Words:
-        """Read the words of a spec."""
-        given = dict(spec.get("objective", {}))
-        alpha = given.get("alpha", {})
-        by_node = alpha if isinstance(alpha, Mapping) else dict.fromkeys(partial(spec), alpha)
-        kept = {key: given[key] for key in ("bound", "weights", "label_term", "kl_weight") if key in given}
-        return Words(**kept, alpha=by_node)
-
-    def alpha_of(self, name: str) -> float:
-        return self.alpha.get(name, 1.0)
-
-
-@dataclass(frozen=True)
-class Particles:
-    """Weighted particles of a row, [..., P]: their mass, and the logs of p and q that the formulas are made of."""
-
-    log_mass: Tensor
-    log_p_clamped: Tensor
-    log_p_latent: Tensor
-    log_r: Tensor
-    log_w: Mapping[str, Tensor]  # by labelled node, in an order of the recognition graph
-
-    def bound(self, words: Words) -> Tensor:
-        """Give the bound of the particles, [...].
-
-        Eq. 8: Σ ŵ f + Σ m Σ_v (1+α_v) log w_v with ŵ = m w / Σ m w and f = log p − log r − log w; Eq. 9:
-        log Σ m p/r + Σ_v α_v log (Σ m ∏_{u<=v} w_u / Σ m ∏_{u<v} w_u); density: Σ m w f; supervised: log Σ m w.
-        """
-        mass = self.log_mass.exp()
-        total_w = sum(self.log_w.values(), torch.zeros_like(self.log_mass))
-        ratio = self.log_p_clamped + words.kl_weight * (self.log_p_latent - self.log_r)
-        if words.bound == "supervised":
-            return (self.log_mass + total_w).logsumexp(-1)
-        if words.bound == "density":
-            return ((self.log_mass + total_w).exp() * (ratio - total_w)).sum(-1)
-        if words.bound == "iwae":
-            return (self.log_mass + ratio).logsumexp(-1) + self.telescoped(words.alpha_of)
-        more = 1.0 if words.weights == "normalized" else 0.0
-        if words.weights == "normalized":
-            hat = torch.softmax(self.log_mass + total_w, -1)
-            first = (hat * (ratio - total_w)).sum(-1)
-        else:
-            first = (mass * ratio).sum(-1)
-        if words.label_term == "log_mean":
-            return first + self.telescoped(lambda name: more + words.alpha_of(name))
-        return first + sum(
-            ((mass * (more + words.alpha_of(name)) * log).sum(-1) for name, log in self.log_w.items()),
-            torch.zeros_like(first),
-        )
-
-    def telescoped(self, scale: Callable[[str], float]) -> Tensor:
-        joined = self.log_mass
-        before = joined.logsumexp(-1)
-        total = torch.zeros_like(before)
-        for name, log in self.log_w.items():
-            joined = joined + log
-            here = joined.logsumexp(-1)
-            total, before = total + scale(name) * (here - before), here
-        return total
-
-    def effective_share(self) -> Tensor:
-        """Give (Σ m w)² / Σ m w², [...]."""
-        total_w = sum(self.log_w.values(), torch.zeros_like(self.log_mass))
-        once, twice = (self.log_mass + total_w).logsumexp(-1), (self.log_mass + 2 * total_w).logsumexp(-1)
-        return (2 * once - twice).exp()
-
-
 class Joint:
-    """Every joint value of the nodes (and inputs) of a model, with the logs of its factors there, differentiable.
-
-    A Normal node stands in it by points along its q, −8 to 8 standard deviations, whose mass is the trapezoidal rule's:
-    it resolves what is wider than the points' distance, a tenth of q's width or so, to nearly all digits.
-    """
+    """Every joint value of the nodes and inputs of a model, as `sgc prove` sums it, for any row."""
 
     def __init__(self, model: Model, spec: Raw, points: int = 161) -> None:
-        self.spec = spec
-        self.names = [*spec.get("inputs", {}), *spec["nodes"]]
-        self.normal = [name for name, node in spec["nodes"].items() if node["distribution"] == "Normal"]
-        supports: dict[str, Tensor] = {name: torch.tensor(INPUT) for name in spec.get("inputs", {})}
-        knots = torch.linspace(-8, 8, points)
-        log_weights = torch.log_softmax(-0.5 * knots.square(), 0)
-        for name, node in spec["nodes"].items():
-            supports[name] = knots if name in self.normal else support(node)
-        places = itertools.product(*(range(len(supports[name])) for name in self.names))
-        index = torch.tensor(list(places))
-        self.index = {name: index[:, i] for i, name in enumerate(self.names)}
-        values = {name: supports[name][self.index[name]] for name in self.names if name not in self.normal}
-        for name in [n for n in ordered(spec, "recognition") if n in self.normal]:
-            q = model.conditional(name, "recognition", values)
-            values[name] = q.mean + q.stddev * supports[name][self.index[name]]
-        self.log_p = {n: model.conditional(n, "generative", values).log_prob(values[n]) for n in spec["nodes"]}
-        self.log_q = {
-            n: model.conditional(n, "recognition", values).log_prob(values[n])
-            for n, node in spec["nodes"].items()
-            if node["supervision"] != "full"
-        }
-        self.log_mass = {
-            n: log_weights[self.index[n]] if n in self.normal else log_q for n, log_q in self.log_q.items()
-        }
-
-    @cached_property
-    def order(self) -> list[str]:
-        return ordered(self.spec, "recognition")
+        inputs = {name: torch.tensor(INPUT) for name in spec.get("inputs", {})}
+        self.all = bruteforce.Joint(bruteforce.Factors(model, spec, inputs, points))
+        self.names, self.index = self.all.names, self.all.index
+        self.log_p, self.log_q = self.all.log_p, self.all.log_q
 
     def particles(self, row: Row, order: Sequence[str] | None = None, *, apart: Sequence[str] = ()) -> Particles:
-        """Give a row's particles: every joint value of what it does not carry, [P].
-
-        order: of the labelled nodes. apart: nodes whose mass is left out.
-        """
-        keep = torch.ones_like(next(iter(self.index.values())), dtype=torch.bool)
-        for name, place in row.items():
-            keep &= self.index[name] == place
-        nodes = self.spec["nodes"]
-        zero = torch.zeros(int(keep.sum()))
-
-        def total(factors: Mapping[str, Tensor], names: Collection[str]) -> Tensor:
-            return sum((factors[name][keep] for name in names), zero)
-
-        latent = [name for name in nodes if name not in row]
-        labelled = order if order is not None else [n for n in self.order if n in row and n in partial(self.spec)]
-        return Particles(
-            total(self.log_mass, [n for n in latent if n not in apart]),
-            total(self.log_p, [n for n in nodes if n in row]),
-            total(self.log_p, latent),
-            total(self.log_q, latent),
-            {name: self.log_q[name][keep] for name in labelled},
-        )
+        """Give a row's particles: every joint value of what it does not carry, [P]."""
+        return self.all.particles(row, order, apart=apart).each(lambda part: part[0])
 
     def bound(self, row: Row, words: Words, order: Sequence[str] | None = None) -> Tensor:
         """Give the bound of a row with everything summed: of Eq. 8 and Eq. 9 the limit of many samples."""
@@ -376,16 +193,18 @@ class Joint:
 
         The expectation is over all pairs of quadrature points; discrete nodes are summed inside each sample.
         """
-        (name,) = self.normal
+        (name,) = self.all.normal
+        index = self.index
         whole = self.particles(row, apart=[name])
-        points = int(self.index[name].max()) + 1
+        points = int(index[name].max()) + 1
         axis = [n for n in self.names if n not in row]
-        sizes = [int(self.index[n].max()) + 1 for n in axis]
+        sizes = [int(index[n].max()) + 1 for n in axis]
 
         def grid(part: Tensor) -> Tensor:
             return part.reshape(sizes).movedim(axis.index(name), 0).reshape(points, -1)
 
-        log_weights = self.log_mass[name][torch.stack([self.index[name] == j for j in range(points)]).int().argmax(1)]
+        log_mass = self.all.log_mass[name]
+        log_weights = log_mass[torch.stack([index[name] == j for j in range(points)]).int().argmax(1)]
 
         def pairs(part: Tensor) -> Tensor:
             each = grid(part)
@@ -394,13 +213,7 @@ class Joint:
             first, second = torch.broadcast_tensors(each[:, None], each[None, :])
             return torch.cat([first, second], -1)
 
-        drawn = Particles(
-            pairs(whole.log_mass) - math.log(samples),
-            pairs(whole.log_p_clamped),
-            pairs(whole.log_p_latent),
-            pairs(whole.log_r),
-            {n: pairs(log) for n, log in whole.log_w.items()},
-        ).bound(words)
+        drawn = replace(whole.each(pairs), log_mass=pairs(whole.log_mass) - math.log(samples)).bound(words)
         weights = log_weights.exp()
         return (weights * drawn).sum() if samples == 1 else (weights[:, None] * weights * drawn).sum()
 

@@ -21,11 +21,19 @@ FLOORS = [
     ["showing"],
     # ---- torch above this line
     ["runtime"],
-    ["running"],
+    ["running", "proving"],
     ["cli", "__main__", "__init__"],
 ]
 TORCH_FROM = 6
-TORCH_FREE = ["runtime/data.py", "runtime/__init__.py", "running/__init__.py", "cli.py", "__main__.py", "__init__.py"]
+TORCH_FREE = [
+    "runtime/data.py",
+    "runtime/__init__.py",
+    "running/__init__.py",
+    "proving/__init__.py",
+    "cli.py",
+    "__main__.py",
+    "__init__.py",
+]
 
 
 def floor_of(name: str) -> int | None:

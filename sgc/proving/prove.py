@@ -1,0 +1,350 @@
+"""Proving a spec: every pattern of its discrete twin against brute force, exactly and, where it draws, by its mean.
+
+Exactly: every node enumerated, the bound of each row and the gradient of the loss, to rounding. Sampled: the nodes that
+the spec draws are drawn as score functions, whose loss and gradient are estimated many times and compared with their
+expectation over all draws.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from sgc.errors import RunError
+from sgc.language.loading import load
+from sgc.language.outline import Outline, outline
+from sgc.language.spec import Spec
+from sgc.proving import twin as twins
+from sgc.proving.bruteforce import Factors, Joint, Words
+from sgc.proving.choosing import some, some_patterns, words_of
+from sgc.proving.comparing import FALSE_ALARM, Difference, difference, scores, t_limit
+from sgc.proving.draws import LARGEST, Draws, expected, is_linear, tuples
+from sgc.proving.plain import Raw, Row, batch_of, clamped, partial, support
+from sgc.proving.proof import Bias, Exact, Proof, Sampled
+from sgc.runtime.layout import drawing_from
+from sgc.runtime.model import Model, compile_spec
+
+MOST_SUMMED = 16  # nodes of two values whose joint values are summed
+MOST_NODES = 48  # that q may propose in one pattern or another: a tensor has a dimension for each
+COMPLETIONS = 2**12  # of all rows of a pattern together, but for a single row
+EFFORT = 2**19  # completions of one row of each pattern, all patterns together
+ROWS, LISTED = 16, 1024  # of one pattern, and among how many they are chosen without repetition
+PATTERNS, SAMPLED_PATTERNS = 256, 16
+MOST_SAMPLES = 16
+SAMPLED_ALPHA = 1.0  # the largest: more is proved exactly, and its noise would drown what means could tell
+TUPLES = 5000  # joint outcomes of the draws of all samples
+REPEATS = 41  # estimates of the mean; their number less one is even
+ESTIMATES = 1000  # rows in each
+SPREAD, GENTLE = 1.5, 0.8  # of the parameters: exact sums want them far from uniform, means without rare draws
+
+
+def prove(spec: Spec, *, seed: int = 0) -> Proof:
+    """Prove a spec on its discrete twin. The same seed gives the same numbers; nothing global is changed.
+
+    Raises: RunError where no pattern of it is small enough.
+    """
+    with _computing(seed):
+        return _Prover(outline(spec), seed).proof()
+
+
+@contextmanager
+def _computing(seed: int) -> Iterator[None]:
+    """Compute in float64, drawing from a generator of its own."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with drawing_from(torch.Generator().manual_seed(seed)):
+            yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+class _Prover:
+    def __init__(self, made: Outline, seed: int) -> None:
+        self.made, self.seed = made, seed
+        self.random = random.Random(seed)
+        self.plain = twins.twin(made)
+        self.inputs = {name: torch.randn(2, twins.WIDTH) for name in self.plain.get("inputs", {})}
+        self.notes: list[str] = []
+        if made.objective.gradient != "total":
+            self.notes.append(
+                f"gradient: {made.objective.gradient} is another estimate of the same gradient, not drawn here"
+            )
+        self.patterns = self.choose_patterns()
+
+    # ---- what is compared
+
+    def choose_patterns(self) -> list[tuple[str, ...]]:
+        """Choose the patterns that can be summed: all of them, or the plainest and some others."""
+        names, proposed = partial(self.plain), len(self.plain["nodes"]) - len(clamped(self.plain))
+        if proposed > MOST_NODES:
+            raise RunError(f"q proposes {proposed} nodes, at most {MOST_NODES} can be proved")
+        chosen = some_patterns(names, PATTERNS, self.random)
+        small = [each for each in chosen if proposed - len(each) <= MOST_SUMMED]
+        if not small:
+            least = proposed - max(map(len, chosen))
+            raise RunError(f"{least} nodes or more are unobserved in every row, at most {MOST_SUMMED} can be summed")
+        effort = sum(2 ** (proposed - len(each)) for each in small)
+        proved = some(small, max(3, len(small) * EFFORT // effort), self.random)
+        if len(proved) < 2 ** len(names):
+            self.notes.append(f"{2 ** len(names) - len(proved):,} of {2 ** len(names):,} patterns are left out")
+        if len(small) < len(chosen):
+            self.notes.append(f"among these all with more than {MOST_SUMMED} unobserved nodes")
+        return proved
+
+    def rows(self, observed: Sequence[str], most: int = ROWS) -> list[Row]:
+        """List rows of a pattern: all that there are, or as many as are wanted, drawn."""
+        free = len(self.plain["nodes"]) - len(clamped(self.plain)) - len(observed)
+        most = min(most, max(1, COMPLETIONS >> free))
+        sizes = {name: len(values) for name, values in self.inputs.items()}
+        sizes |= {name: len(support(self.plain["nodes"][name])) for name in (*clamped(self.plain), *observed)}
+        if math.prod(sizes.values()) > LISTED:
+            return [{name: self.random.randrange(size) for name, size in sizes.items()} for _ in range(most)]
+        every: list[Row] = [
+            dict(zip(sizes, places, strict=True)) for places in itertools.product(*map(range, sizes.values()))
+        ]
+        return every if len(every) <= most else self.random.sample(every, most)
+
+    def compiled(self, plain: Raw, spread: float) -> Model:
+        """Compile a twin; its parameters are drawn by name, so that all twins of a proof have the same."""
+        model = compile_spec(load(plain))
+        generator = torch.Generator().manual_seed(self.seed)
+        with torch.no_grad():
+            for _, parameter in sorted(model.named_parameters()):
+                parameter.copy_(spread * torch.randn(parameter.shape, generator=generator))
+        return model
+
+    # ---- the proof
+
+    def proof(self) -> Proof:
+        made = self.made
+        exact = [line for epoch in twins.moments(made.objective) for line in self.exact_lines(epoch)]
+        sampled = self.sampled_lines(twins.moments(made.objective)[-1])
+        numbers = sum(line.numbers for line in sampled)
+        if numbers:
+            limit = t_limit(FALSE_ALARM / numbers, REPEATS - 1)
+            sampled = [replace(line, limit=limit) for line in sampled]
+        return Proof(
+            name=made.spec.name,
+            nodes=tuple(made.variables),
+            exact=tuple(exact),
+            sampled=tuple(sampled),
+            biases=tuple(bias for name in twins.biased(made) for bias in self.biases(name)),
+            notes=tuple(dict.fromkeys(self.notes)),
+            seed=self.seed,
+            estimators={name: each.name for name, each in twins.estimators(made).items()},
+        )
+
+    def exact_lines(self, epoch: int) -> list[Exact]:
+        """Compare every pattern on its own, then rows of several in one batch."""
+        plain = twins.twin(self.made, epoch=epoch)
+        model = self.compiled(plain, SPREAD)
+        factors = Factors(model, plain, self.inputs)
+        lines = [
+            Exact(words_of(observed), epoch, *self.exact(model, factors, self.rows(observed)))
+            for observed in self.patterns
+        ]
+        if len(self.patterns) > 1:
+            several = some(self.patterns, 8, self.random)
+            mixed = [row for observed in several for row in self.rows(observed, max(2, ROWS // len(several)))]
+            self.random.shuffle(mixed)
+            found = self.exact(model, factors, mixed)
+            lines.append(Exact("rows of several patterns in one batch", epoch, *found, pattern=False))
+        return lines
+
+    def exact(self, model: Model, factors: Factors, rows: Sequence[Row]) -> tuple[Difference | None, str]:
+        """Compare bound, loss and gradient of one batch: the largest difference, or how the objective broke."""
+        plain = factors.spec
+        words, mix = Words.of(plain), torch.randn(len(rows))
+        try:
+            out = model.objective(batch_of(plain, rows, self.inputs), weights=mix)
+            gradient = gradient_of(model, out.loss)
+        except Exception as problem:  # whatever breaks the compiled objective is what was looked for
+            return None, problem_words(problem)
+        bounds, weighted = self.bounds(factors, rows, words)
+        loss = -(mix * weighted).sum() / len(rows)
+        names = ["the bound"] * len(rows)
+        found = [
+            difference(out.bound, bounds, names),
+            difference(out.loss[None], loss[None], ["the loss"]),
+            difference(gradient, gradient_of(model, loss), self.parameter_names(model)),
+        ]
+        return max(found, key=lambda each: each.size), ""
+
+    def bounds(self, factors: Factors, rows: Sequence[Row], words: Words) -> tuple[Tensor, Tensor]:
+        """Sum the bound of each row by brute force, and again as the loss has it, at the words' kl_weight: [R] each."""
+        places: dict[frozenset[str], list[int]] = {}
+        for i, row in enumerate(rows):
+            places.setdefault(frozenset(row), []).append(i)
+        parts: list[Tensor] = []
+        for group in places.values():
+            joint = Joint(factors, [rows[i] for i in group])
+            parts.append(torch.stack([joint.bound(replace(words, kl_weight=1.0)), joint.bound(words)]))
+        order = torch.tensor([i for group in places.values() for i in group])
+        bounds, weighted = torch.cat(parts, 1)[:, order.argsort()]
+        return bounds, weighted
+
+    def parameter_names(self, model: Model) -> list[str]:
+        """Name the gradient that each entry of all parameters side by side belongs to."""
+        names: list[str] = []
+        for key, parameter in model.named_parameters():
+            part, owner, *_ = key.split(".")
+            names += [f"the gradient of {self.owner_words(part, owner.removesuffix('_'))}"] * parameter.numel()
+        return names
+
+    def owner_words(self, part: str, name: str) -> str:
+        if part == "features":
+            return f"the feature {name}"
+        role = "generative" if part == "generative" else "recognition"
+        parents = ", ".join(self.made.graphs.parents(name, role))  # type: ignore[arg-type]
+        return f"{part[0].replace('g', 'p').replace('r', 'q')}({name}{' | ' if parents else ''}{parents})"
+
+    # ---- means of draws
+
+    def sampled_lines(self, epoch: int) -> list[Sampled]:
+        """Compare the means of every pattern in which something is drawn, at the spec's samples and at two."""
+        drawn = twins.drawn(self.made)
+        chosen = [each for each in self.patterns if set(drawn) - set(each)]
+        several = some(chosen, SAMPLED_PATTERNS, self.random)
+        if len(several) < len(chosen):
+            self.notes.append(f"{len(chosen) - len(several):,} patterns proved exactly, but not sampled")
+        lines: list[Sampled] = []
+        own = self.made.objective.samples
+        if several and self.largest_alpha(epoch) > SAMPLED_ALPHA:
+            self.notes.append(f"sampled with alpha at most {SAMPLED_ALPHA:g}: what it adds is proved exactly")
+        if several and own > MOST_SAMPLES:
+            self.notes.append(f"sampled at {MOST_SAMPLES} samples in place of {own:,}")
+        for samples in sorted({2, min(own, MOST_SAMPLES)}):
+            plain = twins.twin(
+                self.made,
+                epoch=epoch,
+                samples=samples,
+                estimators=twins.score_functions(self.made),
+                most_alpha=SAMPLED_ALPHA,
+            )
+            model = self.compiled(plain, GENTLE)
+            small = [observed for observed in several if self.most_rows(plain, observed, drawn)]
+            lines += [self.sampled(model, plain, epoch, observed, drawn) for observed in small]
+            if len(small) < len(several):
+                count = len(several) - len(small)
+                self.notes.append(
+                    f"{count} patterns not sampled at {samples} samples: their draws have too many outcomes"
+                )
+        return lines
+
+    def sampled(self, model: Model, plain: Raw, epoch: int, observed: tuple[str, ...], drawn: Sequence[str]) -> Sampled:
+        rows, samples = self.rows(observed, self.most_rows(plain, observed, drawn)), plain["objective"]["samples"]
+        mix = torch.randn(len(rows))
+        loss = -(mix * self.expected(model, plain, rows, observed, drawn)).sum() / len(rows)
+        wanted = torch.cat([loss.detach()[None], gradient_of(model, loss)])
+        copies = max(1, ESTIMATES // len(rows))
+        line = Sampled(words_of(observed), epoch, samples, REPEATS * copies * len(rows), len(wanted), 0.0, "")
+        try:
+            draws = self.estimates(model, plain, rows, mix, copies)
+        except Exception as problem:  # as for the exact comparison
+            return replace(line, problem=problem_words(problem))
+        score = scores(draws, wanted).abs()
+        worst = int(score.argmax())
+        return replace(line, score=float(score[worst]), name=["the loss", *self.parameter_names(model)][worst])
+
+    def largest_alpha(self, epoch: float) -> float:
+        """Give the largest α of the objective at an epoch, 0 where it has none."""
+        alpha = twins.twin(self.made, epoch=epoch)["objective"].get("alpha", 0.0)
+        return max(alpha.values(), default=0.0) if isinstance(alpha, Mapping) else float(alpha)
+
+    def most_rows(self, plain: Raw, observed: Sequence[str], drawn: Sequence[str]) -> int:
+        """Tell for how many rows every outcome of the draws can be summed, up to the usual number."""
+        latent, linear = self.latent(plain, observed)
+        if linear:
+            return ROWS
+        samples = plain["objective"]["samples"]
+        found = tuples(Draws.count(plain, dict.fromkeys(latent, twins.CATEGORIES), drawn), samples)
+        each = found * samples * twins.CATEGORIES ** sum(name not in drawn for name in latent)
+        return 0 if found > TUPLES else min(ROWS, LARGEST // each)  # 0: for none
+
+    def latent(self, plain: Raw, observed: Sequence[str]) -> tuple[list[str], bool]:
+        """Name what a pattern does not observe, and tell whether its bound is a plain mean over particles."""
+        latent = [name for name in plain["nodes"] if name not in clamped(plain) and name not in observed]
+        return latent, is_linear(plain, Words.of(plain), observed, latent)
+
+    def expected(
+        self, model: Model, plain: Raw, rows: Sequence[Row], observed: Sequence[str], drawn: Sequence[str]
+    ) -> Tensor:
+        """Sum the bound of rows of one pattern over every draw, [R]."""
+        joint, words = Joint(Factors(model, plain, self.inputs), rows), Words.of(plain)
+        if self.latent(plain, observed)[1]:
+            return joint.bound(words)
+        return expected(joint, words, drawn, plain["objective"]["samples"])
+
+    def estimates(self, model: Model, plain: Raw, rows: Sequence[Row], mix: Tensor, copies: int) -> Tensor:
+        """Estimate the loss of some rows and its gradient many times, independently: [repeats, 1 + parameters]."""
+        batch = batch_of(plain, list(rows) * copies, self.inputs)
+        found: list[Tensor] = []
+        for _ in range(REPEATS):
+            loss = model.objective(batch, weights=mix.repeat(copies)).loss
+            found.append(torch.cat([loss.detach()[None], gradient_of(model, loss)]))
+        return torch.stack(found)
+
+    # ---- estimators with a bias
+
+    def biases(self, name: str) -> list[Bias]:
+        """Measure how far off a biased estimator is on rows without labels, at both ends of its schedule."""
+        if () not in self.patterns:
+            self.notes.append(f"the bias of {name} is not measured: too much is unobserved in rows without labels")
+            return []
+        own, samples = twins.estimators(self.made)[name], min(self.made.objective.samples, MOST_SAMPLES)
+        last = twins.moments(self.made.objective)[-1]
+        found: list[Bias] = []
+        for epoch in twins.moments({"estimator": own}):
+            words = twins.own_words(own, epoch)
+            plain = twins.twin(self.made, epoch=last, samples=samples, estimators={name: words})
+            model, rows = self.compiled(plain, GENTLE), self.rows((), self.most_rows(plain, (), [name]))
+            if not rows:
+                self.notes.append(f"the bias of {name} is not measured: its draws have too many outcomes")
+                return []
+            try:
+                draws = self.estimates(model, plain, rows, torch.ones(len(rows)), max(1, ESTIMATES // len(rows)))
+            except Exception as problem:  # as for the exact comparison
+                self.notes.append(f"the bias of {name} is not measured: {problem_words(problem)}")
+                return []
+            loss = -self.expected(model, plain, rows, (), [name]).mean()
+            wanted = gradient_of(model, loss)
+            size = float(wanted.norm().clamp(min=1e-12))
+            off, error = distance(draws[:, 1:] - wanted)
+            shift = draws[:, 0] - loss.detach()
+            value = float(shift.mean()), float(shift.std() / math.sqrt(REPEATS))
+            found.append(Bias(name, words, (off / size, error / size), value))
+        return found
+
+
+def distance(draws: Tensor) -> tuple[float, float]:
+    """Estimate the length of the mean of n draws, [n, K], and its standard error; noise adds nothing to it."""
+    n, mean = len(draws), draws.mean(0)
+    square = float((n * mean.square().sum() - draws.square().sum() / n) / (n - 1))
+    length = math.sqrt(max(square, 0.0))
+    along = draws @ (mean / mean.norm().clamp(min=1e-300))
+    return length, float(along.std() / math.sqrt(n))
+
+
+def gradient_of(model: Model, value: Tensor) -> Tensor:
+    """Differentiate a scalar by every parameter, side by side, [K]; zeros where it does not read one."""
+    parameters = list(model.parameters())
+    if not value.requires_grad:
+        return torch.cat([torch.zeros(p.numel()) for p in parameters])
+    found = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
+    return torch.cat(
+        [(torch.zeros_like(p) if g is None else g).reshape(-1) for p, g in zip(parameters, found, strict=True)]
+    )
+
+
+def problem_words(problem: Exception) -> str:
+    """Say in one line how the compiled objective broke."""
+    lines = str(problem).splitlines()
+    return f"{type(problem).__name__}{': ' + lines[0] if lines else ''}"

@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO := demo
 
-.PHONY: setup demo test lint types format clean
+.PHONY: setup demo test mutate lint types format clean
 
 setup: $(STAMP)
 
@@ -33,6 +33,10 @@ demo: setup
 
 test: setup lint types
 	@$(BIN)/python -m pytest
+
+# puts known faults into the derivation and tells what catches each; minutes
+mutate: setup
+	@$(BIN)/python tests/mutate.py
 
 lint: setup
 	@$(BIN)/ruff check .

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import torch
+from mutate import FAULTS, ROOT, Fault
 from oracle import Raw, all_rows, compiled, random_alpha, random_spec, with_objective
 from torch import Tensor
 from typer.testing import CliRunner
@@ -373,3 +374,14 @@ def test_the_limit_is_that_of_student() -> None:
     """P(|T| > 2.704) = 0.01 at 40 degrees of freedom, by the tables."""
     assert t_limit(0.01, 40) == pytest.approx(2.704, abs=1e-3)
     assert t_tail(t_limit(1e-9, 40), 40) == pytest.approx(1e-9, rel=1e-4)
+
+
+# ---- `make mutate`
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f.name)
+def test_the_text_of_every_fault_of_make_mutate_is_there_once(fault: Fault) -> None:
+    source = (ROOT / fault.file).read_text(encoding="utf-8")
+    assert fault.applied(source) != source
+    with pytest.raises(ValueError, match="0 times, wanted 1"):
+        fault.applied(source.replace(fault.old, ""))

@@ -18,7 +18,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = ("test_bruteforce", "test_score_function", "test_estimators", "test_m2", "test_linear_gaussian")
-SPECS = ("digits", "mnist-z-then-y", "mnist-reinforce", "sdgm", "two-label")
+RELAXED = ("--set", "nodes.y.recognition.estimator=gumbel_softmax", "--set", "objective.bound=iwae")
+SPECS = (("digits",), ("digits", *RELAXED), ("mnist-z-then-y",), ("mnist-reinforce",), ("sdgm",), ("two-label",))
 PARTS = ("sgc", "tests", "specs", "pyproject.toml")
 
 
@@ -137,8 +138,8 @@ def caught_by_tests(folder: Path) -> str:
 
 def caught_by_prove(folder: Path) -> str:
     """Name the first comparison that fails, and its spec; empty where all are proved."""
-    for spec in SPECS:
-        status, text = run(folder, ["sgc", "prove", f"specs/{spec}.yaml"])
+    for spec, *flags in SPECS:
+        status, text = run(folder, ["sgc", "prove", f"specs/{spec}.yaml", *flags])
         if status:
             failed = [line.strip() for line in text.split("\n") if "FAILED" in line]
             return f"{spec}: {' '.join(failed[0].split())}" if failed else f"{spec}: exit {status}"

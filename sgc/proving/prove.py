@@ -13,11 +13,13 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from sgc.errors import RunError
+from sgc.kinds.estimators import GumbelSoftmax
 from sgc.language.loading import load
 from sgc.language.outline import Outline, outline
 from sgc.language.spec import Spec
@@ -27,12 +29,12 @@ from sgc.proving.choosing import some, some_patterns, words_of
 from sgc.proving.comparing import FALSE_ALARM, Difference, difference, scores, t_limit
 from sgc.proving.draws import LARGEST, Draws, expected, is_linear, tuples
 from sgc.proving.plain import Raw, Row, batch_of, clamped, partial, support
-from sgc.proving.proof import Bias, Exact, Proof, Sampled
+from sgc.proving.proof import Bias, Cooled, Exact, Proof, Sampled
 from sgc.runtime.layout import drawing_from
 from sgc.runtime.model import Model, compile_spec
 
 MOST_SUMMED = 16  # nodes of two values whose joint values are summed
-MOST_NODES = 48  # that q may propose in one pattern or another: a tensor has a dimension for each
+MOST_NODES = 200  # that q may propose in one pattern or another
 COMPLETIONS = 2**12  # of all rows of a pattern together, but for a single row
 EFFORT = 2**19  # completions of one row of each pattern, all patterns together
 ROWS, LISTED = 16, 1024  # of one pattern, and among how many they are chosen without repetition
@@ -42,6 +44,7 @@ SAMPLED_ALPHA = 1.0  # the largest: more is proved exactly, and its noise would 
 TUPLES = 5000  # joint outcomes of the draws of all samples
 REPEATS = 41  # estimates of the mean; their number less one is even
 ESTIMATES = 1000  # rows in each
+COLD = 0.05  # the temperature at which a relaxation has to come close to hard draws
 SPREAD, GENTLE = 1.5, 0.8  # of the parameters: exact sums want them far from uniform, means without rare draws
 
 
@@ -137,6 +140,7 @@ class _Prover:
             exact=tuple(exact),
             sampled=tuple(sampled),
             biases=tuple(bias for name in twins.biased(made) for bias in self.biases(name)),
+            cooled=tuple(cooled for name in twins.biased(made) for cooled in self.cooled(name)),
             notes=tuple(dict.fromkeys(self.notes)),
             seed=self.seed,
             estimators={name: each.name for name, each in twins.estimators(made).items()},
@@ -296,32 +300,43 @@ class _Prover:
 
     def biases(self, name: str) -> list[Bias]:
         """Measure how far off a biased estimator is on rows without labels, at both ends of its schedule."""
-        if () not in self.patterns:
-            self.notes.append(f"the bias of {name} is not measured: too much is unobserved in rows without labels")
+        own = twins.estimators(self.made)[name]
+        words = [twins.own_words(own, epoch) for epoch in twins.moments({"estimator": own})]
+        return [bias for each in words for bias in self.bias(name, each)]
+
+    def cooled(self, name: str) -> list[Cooled]:
+        """Measure a relaxed node once it is cold. Neither the Concrete density nor straight-through has that limit."""
+        own = twins.estimators(self.made)[name]
+        if not isinstance(own, GumbelSoftmax) or own.density == "concrete":
             return []
-        own, samples = twins.estimators(self.made)[name], min(self.made.objective.samples, MOST_SAMPLES)
+        words = {own.name: {"temperature": COLD}}
+        return [Cooled(name, words, found.gradient) for found in self.bias(name, words)]
+
+    def bias(self, name: str, words: Any) -> list[Bias]:  # Any: plain data
+        """Measure how far off an estimator is, a list of one; or note why that could not be done."""
+        if () not in self.patterns:
+            return self.unmeasured(name, "too much is unobserved in rows without labels")
+        samples = min(self.made.objective.samples, MOST_SAMPLES)
         last = twins.moments(self.made.objective)[-1]
-        found: list[Bias] = []
-        for epoch in twins.moments({"estimator": own}):
-            words = twins.own_words(own, epoch)
-            plain = twins.twin(self.made, epoch=last, samples=samples, estimators={name: words})
-            model, rows = self.compiled(plain, GENTLE), self.rows((), self.most_rows(plain, (), [name]))
-            if not rows:
-                self.notes.append(f"the bias of {name} is not measured: its draws have too many outcomes")
-                return []
-            try:
-                draws = self.estimates(model, plain, rows, torch.ones(len(rows)), max(1, ESTIMATES // len(rows)))
-            except Exception as problem:  # as for the exact comparison
-                self.notes.append(f"the bias of {name} is not measured: {problem_words(problem)}")
-                return []
-            loss = -self.expected(model, plain, rows, (), [name]).mean()
-            wanted = gradient_of(model, loss)
-            size = float(wanted.norm().clamp(min=1e-12))
-            off, error = distance(draws[:, 1:] - wanted)
-            shift = draws[:, 0] - loss.detach()
-            value = float(shift.mean()), float(shift.std() / math.sqrt(REPEATS))
-            found.append(Bias(name, words, (off / size, error / size), value))
-        return found
+        plain = twins.twin(self.made, epoch=last, samples=samples, estimators={name: words})
+        model, rows = self.compiled(plain, GENTLE), self.rows((), self.most_rows(plain, (), [name]))
+        if not rows:
+            return self.unmeasured(name, "its draws have too many outcomes")
+        try:
+            draws = self.estimates(model, plain, rows, torch.ones(len(rows)), max(1, ESTIMATES // len(rows)))
+        except Exception as problem:  # as for the exact comparison
+            return self.unmeasured(name, problem_words(problem))
+        loss = -self.expected(model, plain, rows, (), [name]).mean()
+        wanted = gradient_of(model, loss)
+        size = float(wanted.norm().clamp(min=1e-12))
+        off, error = distance(draws[:, 1:] - wanted)
+        shift = draws[:, 0] - loss.detach()
+        value = float(shift.mean()), float(shift.std() / math.sqrt(REPEATS))
+        return [Bias(name, words, (off / size, error / size), value)]
+
+    def unmeasured(self, name: str, why: str) -> list[Bias]:
+        self.notes.append(f"the bias of {name} is not measured: {why}")
+        return []
 
 
 def distance(draws: Tensor) -> tuple[float, float]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sgc.proving.comparing import FALSE_ALARM, TOLERANCE
-from sgc.proving.proof import Bias, Exact, Proof, Sampled
+from sgc.proving.proof import WARM, Bias, Cooled, Exact, Proof, Sampled
 from sgc.proving.twin import DRAWN
 
 
@@ -22,6 +22,7 @@ def proof_text(proof: Proof) -> str:
         names = [name for name, each in proof.estimators.items() if each == estimator]
         lines.append(f"  {', '.join(names)}: {estimator}{_how_proved(estimator, proof)}")
     lines += [f"  {bias_words(bias)}" for bias in proof.biases]
+    lines += [f"  {cooled_words(cooled)}" for cooled in proof.cooled]
     lines += [f"  note: {note}" for note in proof.notes]
     return "\n".join([*lines, verdict(proof)])
 
@@ -66,6 +67,15 @@ def bias_words(bias: Bias) -> str:
         f"{bias.node}: {name}: gradient off by {100 * off:.1f}% ± {100 * error:.2f}%, "
         f"loss by {loss:.3f} ± {loss_error:.3f} nats (relative L2, twin{said})"
     )
+
+
+def cooled_words(cooled: Cooled) -> str:
+    """Say how close to hard draws a cold relaxation comes."""
+    name, options = _estimator(cooled.estimator)
+    off, error = cooled.gradient
+    text = f"gradient off by {100 * off:.1f}% ± {100 * error:.2f}% at temperature {options['temperature']:g}"
+    said = text if cooled.passed else f"FAILED: {text}, at most {100 * WARM:.0f}% is warmth"
+    return f"{cooled.node}: {name}, cold: {said}"
 
 
 def _estimator(words: Any) -> tuple[str, Mapping[str, Any]]:  # Any: plain data
@@ -123,6 +133,15 @@ def proof_json(proof: Proof) -> dict[str, Any]:  # Any: plain data
                 "loss": {"nats": bias.loss[0], "standard_error": bias.loss[1]},
             }
             for bias in proof.biases
+        ],
+        "cooled": [
+            {
+                "node": cooled.node,
+                "estimator": cooled.estimator,
+                "passed": cooled.passed,
+                "gradient": {"relative": cooled.gradient[0], "standard_error": cooled.gradient[1]},
+            }
+            for cooled in proof.cooled
         ],
         "notes": list(proof.notes),
     }

@@ -158,6 +158,7 @@ def test_a_proof_is_said_in_these_words() -> None:
         "  y: gumbel_softmax, proved as enumerate\n"
         "  y: gumbel_softmax: gradient off by #% ± #%, loss by # ± # nats (relative L2, twin, temperature 1)\n"
         "  y: gumbel_softmax: gradient off by #% ± #%, loss by # ± # nats (relative L2, twin, temperature #)\n"
+        "  y: gumbel_softmax, cold: gradient off by #% ± #% at temperature #\n"
         "  note: sampled with alpha at most 1: what it adds is proved exactly\n"
         "proved: 2 patterns, bound and gradient, to 1e-09; sampled: |z| up to # allowed, "
         "a false alarm in 1,000,000 proofs"
@@ -298,6 +299,24 @@ def test_a_fault_in_the_derivation_is_caught(
     assert fault is broken or "Error" not in done.stdout  # a fault that breaks the code would say nothing
     where = "sampled" if fault in SAMPLED else "exact"
     assert any(where in line for line in caught[:-1]), done.stdout
+
+
+def test_a_relaxed_draw_scored_at_its_largest_entry_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing is in closed form the score of q is then flat: cold, most of the gradient is missing."""
+    spec = load(with_objective(with_y("gumbel_softmax"), bound="iwae", samples=2))
+    assert prove(spec).cooled[0].passed
+    right = execute._Walk.log_prob
+
+    def hardened(self: Any, group: Any, variable: Any, conditional: Any) -> Tensor:  # Any: passed on
+        if variable.name == "y" and "y" in group.plan.proposed:
+            group.values["y"] = variable.family.harden(group.values["y"])
+        return right(self, group, variable, conditional)
+
+    monkeypatch.setattr(execute._Walk, "log_prob", hardened)
+    found = prove(spec)
+    assert not found.passed
+    assert not found.cooled[0].passed
+    assert all(line.passed for line in found.exact)
 
 
 def test_a_failed_proof_is_json_that_every_reader_takes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def _outline(spec: Spec) -> Outline:
 
 def _warn(outline: Outline) -> None:
     from sgc.showing.noting import notes
-    from sgc.showing.report import warnings
+    from sgc.showing.warning import warnings
 
     for warning in warnings(outline):
         _say(f"warning: {warning}")
@@ -197,7 +197,8 @@ def inspect(
     trust: Trust = False,
 ) -> None:
     """Show the model: its nodes, p and q, and the objective derived for each pattern of labels."""
-    from sgc.showing.report import inspect_json, inspect_text
+    from sgc.showing.plain_report import inspect_json
+    from sgc.showing.report import inspect_text
 
     outline = _outline(_load(spec, sets, trust))
     if output is not None:

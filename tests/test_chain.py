@@ -26,7 +26,8 @@ from sgc.language.outline import outline
 from sgc.running.training import dry, train
 from sgc.runtime.batch import patterns_of
 from sgc.runtime.model import Model
-from sgc.showing.report import inspect_json, warnings
+from sgc.showing.plain_report import inspect_json
+from sgc.showing.warning import warnings
 
 pytestmark = pytest.mark.usefixtures("double_precision", "seeded_draws")
 

@@ -18,7 +18,7 @@ from torch import Tensor
 import sgc
 from sgc.derivation.derive import patterns
 from sgc.runtime.model import Model
-from sgc.showing.report import warnings
+from sgc.showing.warning import warnings
 
 pytestmark = pytest.mark.usefixtures("double_precision", "seeded_draws")
 

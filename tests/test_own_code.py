@@ -24,7 +24,8 @@ import sgc
 from sgc.errors import SpecError, UsageError
 from sgc.language.loading import load
 from sgc.language.outline import outline
-from sgc.showing.report import inspect_json, inspect_text
+from sgc.showing.plain_report import inspect_json
+from sgc.showing.report import inspect_text
 
 MODULE = """\
 import pathlib

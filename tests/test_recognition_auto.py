@@ -16,7 +16,9 @@ from sgc.language.outline import outline
 from sgc.running.folder import RunFolder
 from sgc.running.training import train
 from sgc.showing.noting import notes
-from sgc.showing.report import inspect_json, inspect_text, warnings
+from sgc.showing.plain_report import inspect_json
+from sgc.showing.report import inspect_text
+from sgc.showing.warning import warnings
 
 MLP = {"mlp": [6]}
 

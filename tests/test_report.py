@@ -13,7 +13,10 @@ import pytest
 from sgc.language.document import parse
 from sgc.language.loading import load
 from sgc.language.outline import Outline, outline
-from sgc.showing.report import fold, inspect_json, inspect_text, product, warnings
+from sgc.showing.plain_report import inspect_json
+from sgc.showing.products import product
+from sgc.showing.report import fold, inspect_text
+from sgc.showing.warning import warnings
 
 M2 = """
 version: 1
@@ -319,7 +322,8 @@ def test_p_goes_from_children_to_parents_and_q_the_other_way() -> None:
 def test_none_of_the_shell_s_quick_answers_imports_torch() -> None:
     code = (
         "import sys; from sgc.language.loading import load; from sgc.language.outline import outline\n"
-        "from sgc.showing.report import inspect_json, inspect_text\n"
+        "from sgc.showing.plain_report import inspect_json\n"
+        "from sgc.showing.report import inspect_text\n"
         "import sgc.showing.drawing, sgc.showing.schema, sgc.showing.starting\n"
         "from sgc.language.document import parse; model = outline(load(parse(sgc.showing.starting.starting_spec('m')).data))\n"
         "inspect_text(model, width=80, color=True); inspect_json(model); sgc.showing.schema.json_schema()\n"

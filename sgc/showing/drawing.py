@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from sgc.derivation.graph import Role, Supervision
 from sgc.errors import UsageError
 from sgc.language.outline import Outline
-from sgc.showing.report import fold, inspect_text, product
+from sgc.showing.products import product
+from sgc.showing.report import fold, inspect_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

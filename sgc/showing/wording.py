@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sgc.derivation.inversion import SOURCE
 from sgc.kinds.base import Piece
 from sgc.kinds.layers import shape_text
 from sgc.kinds.objectives import EQUATIONS, OverRate
 from sgc.kinds.schedules import Schedule
 from sgc.language.outline import Constant, Outline, Variable
+
+DERIVED = f"derived from p (auto, {SOURCE})"
 
 
 def family_words(variable: Variable) -> str:
@@ -143,3 +146,19 @@ def _alpha_words(outline: Outline) -> str:
     if isinstance(alpha, OverRate):
         return f"α = {alpha.over_rate:g}/ρ"
     return f"α = {number_words(1.0 if alpha is None else alpha)}"
+
+
+def shared_networks(outline: Outline) -> dict[str, dict[str, Any]]:  # Any: plain data
+    """Collect the named networks: what they are and who uses them."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, network in outline.spec.networks.items():
+        entries = network if isinstance(network, tuple) else (network,)
+        users = [
+            f"{letter}({density.node})"
+            for letter, densities in (("p", outline.generative), ("q", outline.recognition))
+            for density in densities.values()
+            if density.trunk == name
+        ]
+        users += [feature.name for feature in outline.features.values() if feature.trunk == name]
+        found[name] = {"network": network_words(entries), "used_by": users}
+    return found

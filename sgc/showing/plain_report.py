@@ -1,0 +1,134 @@
+"""The report on a model as plain data, for other programs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from sgc.derivation.derive import derive
+from sgc.derivation.plan import Plan
+from sgc.kinds.base import Piece
+from sgc.language.outline import Density, Outline, Variable
+from sgc.showing.noting import notes
+from sgc.showing.products import product, roles
+from sgc.showing.selecting import shown
+from sgc.showing.warning import warnings
+from sgc.showing.wording import DERIVED, network_words, objective_rows, shared_networks
+
+
+def inspect_json(outline: Outline) -> dict[str, Any]:  # Any: plain data
+    """Give the content of the report as plain data."""
+    chosen, left_out = shown(outline.graphs)
+    spec, counts = outline.spec, dict(outline.parameter_table())
+    return {
+        "name": spec.name,
+        "description": spec.description,
+        "nodes": [_node_json(outline, variable, counts) for variable in outline.variables.values()],
+        "features": [
+            {
+                "name": feature.name,
+                "parents": list(feature.parents),
+                "network": network_words(feature.entries, feature.trunk),
+                "shape": list(feature.stack.output),
+                "parameters": feature.parameters,
+            }
+            for feature in outline.features.values()
+        ],
+        "inputs": [
+            {
+                "name": each.name,
+                "shape": list(each.shape),
+                "categories": each.categories,
+                "values": _listed(each.values),
+            }
+            for each in outline.inputs.values()
+        ],
+        "networks": [{"name": name, **facts} for name, facts in shared_networks(outline).items()],
+        "products": {
+            role: {"text": product(outline, role), "latex": product(outline, role, latex=True)} for role in roles()
+        },
+        "recognition_parents": DERIVED if spec.derived else "as written",
+        "patterns": [_plan_json(derive(outline.graphs, observed, outline.words)) for observed in chosen],
+        "patterns_left_out": left_out,
+        "objective": {
+            "text": [{"what": what, "text": text} for what, text in objective_rows(outline)],
+            **spec.objective.model_dump(mode="json", by_alias=True, exclude_none=True),
+        },
+        "parameters": {"parts": counts, "total": outline.parameter_count()},
+        "warnings": warnings(outline),
+        "notes": notes(outline),
+    }
+
+
+def _node_json(outline: Outline, variable: Variable, counts: Mapping[str, int]) -> dict[str, Any]:  # Any: plain data
+    name = variable.name
+    return {
+        "name": name,
+        "distribution": variable.family.name,
+        "options": dict(variable.family.settings),
+        "shape": list(variable.shape),
+        "categories": variable.categories,
+        "values": _listed(variable.values),
+        "supervision": variable.supervision,
+        "missing": "drop" if variable.dropped else None,
+        "generative": _density_json(outline.generative[name]),
+        "recognition": _density_json(outline.recognition[name]) if name in outline.recognition else None,
+        "estimator": _plain_estimator(variable) if name in outline.recognition else None,
+        "parameters": counts.get(f"p({name})", 0) + counts.get(f"q({name})", 0),
+        "elements": math.prod(variable.event),
+    }
+
+
+def _plain_estimator(variable: Variable) -> dict[str, Any] | None:  # Any: plain data
+    chosen = variable.estimator
+    if chosen is None:
+        return None
+    options = {name: getattr(chosen, name) for name in type(chosen).model_fields}
+    plain = {
+        name: value.model_dump(mode="json", by_alias=True) if isinstance(value, Piece) else value
+        for name, value in options.items()
+    }
+    return {"name": chosen.name, "options": plain}
+
+
+def _density_json(density: Density) -> dict[str, Any]:  # Any: plain data
+    constants = {
+        name: {"value": _listed(each.value) if isinstance(each.value, tuple) else each.value, "learn": each.learn}
+        for name, each in density.constants.items()
+    }
+    return {
+        "parents": list(density.parents),
+        "network": network_words(density.entries, density.trunk),
+        "heads": {name: list(shape) for name, shape in density.heads.items()},
+        "constants": constants,
+        "parameters": density.parameters,
+    }
+
+
+def _plan_json(plan: Plan) -> dict[str, Any]:  # Any: plain data
+    terms = [{"text": plan.term_text(term), "tag": term.tag, "why": term.why} for term in plan.terms]
+    for weight in plan.weights:
+        terms.append({"text": plan.label_text(weight), "tag": plan.label_tag(weight), "why": "label"})
+    return {
+        "observed": list(plan.observed),
+        "rows": plan.rows_text(),
+        "clamped": list(plan.clamped),
+        "proposed": [{"factor": str(p.factor), "estimator": p.estimator, "support": p.support} for p in plan.proposals],
+        "weights": [
+            {"factor": str(weight.factor), "varies": weight.varies, "carriers": list(weight.carriers)}
+            for weight in plan.weights
+        ],
+        "joint": [str(factor) for factor in plan.joint],
+        "bound": {"text": plan.bound_text(), "latex": plan.latex()},
+        "terms": terms,
+        "cost": plan.cost_text(),
+        "largest_intermediate": plan.largest,
+        "operations": plan.operations,
+        "text": plan.text(),
+        "warnings": list(plan.warnings),
+    }
+
+
+def _listed(values: Any) -> Any:  # Any: tuples nested as deep as the user likes -> lists
+    return [_listed(each) for each in values] if isinstance(values, tuple | list) else values

@@ -1,0 +1,37 @@
+"""Which of the observation patterns are shown and which are searched: there are 2ⁿ of them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+from sgc.derivation.graph import Graphs
+
+SHOWN = 8  # so many observation patterns are shown; of more the unlabelled one, single labels, and all labels
+SEARCHED = 256  # and warnings are looked for in this many, all labels among them
+EFFORT = 20_000  # fewer for large models: so many nodes are gone through in all
+
+
+def _patterns(partial: tuple[str, ...]) -> Iterator[frozenset[str]]:
+    """Go through every observation pattern, the unlabelled one first; there are 2ⁿ, so one at a time."""
+    for size in range(len(partial) + 1):
+        yield from map(frozenset, itertools.combinations(partial, size))
+
+
+def shown(graphs: Graphs) -> tuple[list[frozenset[str]], int]:
+    """Choose the patterns to show; return them with the number of those left out."""
+    partial = graphs.partial
+    total = 1 << len(partial)
+    if total <= SHOWN:
+        return list(_patterns(partial)), 0
+    chosen = [frozenset[str](), *(frozenset({name}) for name in partial[: SHOWN - 2]), frozenset(partial)]
+    return chosen, total - len(chosen)
+
+
+def searched(graphs: Graphs) -> list[frozenset[str]]:
+    """Choose the patterns to look for warnings in: those with the fewest labels, and that with all."""
+    partial = graphs.partial
+    limit = max(SHOWN, min(SEARCHED, EFFORT // len(graphs.nodes)))
+    if 1 << len(partial) <= limit:
+        return list(_patterns(partial))
+    return [*itertools.islice(_patterns(partial), limit - 1), frozenset(partial)]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -44,6 +45,8 @@ SAMPLED_ALPHA = 1.0  # the largest: more is proved exactly, and its noise would 
 TUPLES = 5000  # joint outcomes of the draws of all samples
 REPEATS = 41  # estimates of the mean; their number less one is even
 ESTIMATES = 1000  # rows in each
+SUSPICIOUS, MORE = 5.0, 4  # a |z| above is looked at again with so many times the draws
+FEW = 4  # parents whose weights are not made smaller
 COLD = 0.05  # the temperature at which a relaxation has to come close to hard draws
 SPREAD, GENTLE = 1.5, 0.8  # of the parameters: exact sums want them far from uniform, means without rare draws
 
@@ -80,6 +83,9 @@ class _Prover:
             self.notes.append(
                 f"gradient: {made.objective.gradient} is another estimate of the same gradient, not drawn here"
             )
+        own = sorted(set(made.spec.own_code()))
+        if own:
+            self.notes.append(f"{', '.join(own)}: own code stays as it is written, a twin has none of it")
         self.patterns = self.choose_patterns()
 
     # ---- what is compared
@@ -116,12 +122,17 @@ class _Prover:
         return every if len(every) <= most else self.random.sample(every, most)
 
     def compiled(self, plain: Raw, spread: float) -> Model:
-        """Compile a twin; its parameters are drawn by name, so that all twins of a proof have the same."""
+        """Compile a twin; its parameters are drawn by name, so that all twins of a proof have the same.
+
+        A network of more than four parents gets smaller weights: saturated, it would change with rare draws alone.
+        """
         model = compile_spec(load(plain))
         generator = torch.Generator().manual_seed(self.seed)
+        parents = Counter(name.rpartition(".")[0] for name, _ in model.named_parameters() if ".weights." in name)
         with torch.no_grad():
-            for _, parameter in sorted(model.named_parameters()):
-                parameter.copy_(spread * torch.randn(parameter.shape, generator=generator))
+            for name, parameter in sorted(model.named_parameters()):
+                scale = spread / math.sqrt(max(1.0, parents[name.rpartition(".")[0]] / FEW))
+                parameter.copy_(scale * torch.randn(parameter.shape, generator=generator))
         return model
 
     # ---- the proof
@@ -252,9 +263,12 @@ class _Prover:
         line = Sampled(words_of(observed), epoch, samples, REPEATS * copies * len(rows), len(wanted), 0.0, "")
         try:
             draws = self.estimates(model, plain, rows, mix, copies)
+            score = scores(draws, wanted).abs()
+            if float(score.max()) > SUSPICIOUS:  # means of too few draws have heavy tails: more of them, and only these
+                draws = self.estimates(model, plain, rows, mix, MORE * copies)
+                score, line = scores(draws, wanted).abs(), replace(line, estimates=MORE * line.estimates)
         except Exception as problem:  # as for the exact comparison
             return replace(line, problem=problem_words(problem))
-        score = scores(draws, wanted).abs()
         worst = int(score.argmax())
         return replace(line, score=float(score[worst]), name=["the loss", *self.parameter_names(model)][worst])
 

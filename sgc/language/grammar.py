@@ -106,7 +106,7 @@ def _report(error: _Error, plain: Plain, findings: Findings) -> None:
     elif kind == "literal_error":
         _report_literal(error, findings)
     elif kind in TYPES:
-        add(path, f"expected {TYPES[kind]}, {got}")
+        add(path, f"expected {TYPES[kind]}, {got}", _form(path, value))
     elif kind in LIMITS:
         key, words = LIMITS[kind]
         limit = context[key]
@@ -126,6 +126,18 @@ def _report(error: _Error, plain: Plain, findings: Findings) -> None:
         add(path, f"{error.message}, {got}")
     else:
         add(path, error.message[:1].lower() + error.message[1:])
+
+
+def _form(path: Path, value: Plain) -> str:
+    """Say how a piece is written that is easily written in another way; empty where its type says all."""
+    match path:
+        case ("data", "columns", str()) if isinstance(value, str):
+            return f"written {{column: {value}}}"
+        case ("recognition",):
+            return "allowed: auto, {parents: auto, network: …}"
+        case ("nodes", str(), "recognition", "parents") if value == "auto":
+            return "'recognition: auto' stands at the top level, for all nodes"
+    return ""
 
 
 def _report_kind(error: _Error, findings: Findings) -> None:

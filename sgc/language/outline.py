@@ -322,7 +322,8 @@ class Resolver:
             message = f"missing key 'network': it gives {', '.join(free)} from the parents"
             raise OutlineFault(place, message, at="key", missing="network")
         if cond.network is not None and not cond.parents:
-            raise OutlineFault((*place, "network"), "a network needs parents, and there are none", at="key")
+            hint = "give parents, or 'recognition: auto' at the top level" if role == "recognition" else "give parents"
+            raise OutlineFault((*place, "network"), "a network needs parents, and there are none", hint, at="key")
         if not free and (cond.parents or cond.network is not None):
             key = "network" if cond.network is not None else "parents"
             raise OutlineFault((*place, key), f"forbidden: every parameter of '{name}' is fixed", at="key")

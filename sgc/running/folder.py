@@ -19,6 +19,7 @@ import os
 import platform
 import re
 import shutil
+import warnings
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -245,7 +246,9 @@ class RunFolder:
     def state(self) -> dict[str, Plain]:
         """Read the training state; nothing in it can run code. Raises: UsageError."""
         try:
-            found: dict[str, Plain] = torch.load(self.state_path, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch warns of a file that is not its own before it refuses it
+                found: dict[str, Plain] = torch.load(self.state_path, map_location="cpu", weights_only=True)
         except Exception as problem:  # torch raises many kinds for a file that is not its own
             raise UsageError(f"{self.state_path}: not a training state of sgc ({type(problem).__name__})") from None
         if not isinstance(found, dict):

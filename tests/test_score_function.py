@@ -393,3 +393,37 @@ def test_the_running_mean_moves_only_while_training() -> None:
     state = model.running_means.state()
     assert all(math.isfinite(value) for value in state.values())
     assert math.isfinite(float(first))
+
+
+def test_running_means_are_kept_by_pattern_where_rows_share_a_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch of all patterns moves the same means, to the same numbers, as its patterns one by one."""
+    x: Raw = {"distribution": "Bernoulli", "shape": [2], "supervision": "full"}
+    x["generative"] = {"parents": ["y", "s", "v"], "network": {"mlp": [3], "activation": "tanh"}}
+    nodes = {"x": x, "y": two(["x"], status="partial"), "s": two(["x"], status="partial")}
+    nodes["v"] = two(["x"], {"score_function": {"baseline": "running_mean"}})
+    spec: Raw = {"version": 1, "nodes": nodes, "objective": {"kl_weight": 0.5}}
+    model = compiled(spec, 2)
+    apart, together = like(model, spec), like(model, spec)
+    rows = [all_rows(spec, observed)[0] for observed in patterns(spec)]
+    monkeypatch.setattr(execute, "draw", lambda q, leading: torch.eye(2)[0].expand(*leading, 2))
+    for row in rows:
+        apart.objective(batch_of(spec, [row]))
+    monkeypatch.setattr(Merging, "worth", lambda self, observed, either, patterns, rows: bool(either))
+    together.objective(batch_of(spec, rows))
+    assert set(together.running_means.means) == {f"v | {each} | bound" for each in ("", "s", "s,y", "y")}
+    for key, mean in apart.running_means.means.items():
+        assert together.running_means.means[key] == pytest.approx(mean, abs=1e-12)
+
+
+def test_evaluation_enumerates_drawn_nodes_only_where_that_stays_small() -> None:
+    """Ten categories of 784 pixels are summed; 512 values of two nodes, each with as many pixels, are drawn."""
+    x: Raw = {"distribution": "Bernoulli", "shape": [784], "supervision": "full"}
+    x["generative"] = {"parents": ["y"], "network": {"mlp": []}}
+    y = {**two(["x"], "score_function"), "categories": 10}
+    small = sgc.compile(sgc.load({"version": 1, "nodes": {"x": x, "y": y}}))
+    assert small.plan(exact=True).proposal("y").estimator == "enumerate"
+    code: Raw = {"distribution": "Bernoulli", "shape": [4], "supervision": "none"}
+    code["recognition"] = {"parents": ["x"], "network": {"mlp": []}, "estimator": "score_function"}
+    x = {**x, "generative": {"parents": ["y", "s", "t"], "network": {"mlp": []}}}
+    large = sgc.compile(sgc.load({"version": 1, "nodes": {"x": x, "y": y, "s": code, "t": code}}))
+    assert {p.estimator for p in large.plan(exact=True).proposals} == {"draw"}

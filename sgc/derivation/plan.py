@@ -210,6 +210,10 @@ class Plan:
         if self.relaxed:
             verb = "is" if len(self.relaxed) == 1 else "are"
             row("", f"    not a bound: {' and '.join(self.relaxed)} {verb} relaxed or averaged, not drawn")
+        hard = [p.node for p in self.proposals if p.estimator == "straight_through"]
+        if hard:
+            pair = "a hard draw forward, its relaxation backward"
+            row("", f"    its gradient is not a bound's: {' and '.join(hard)}: {pair}")
         shown = [(self.term_text(t), t.tag, t.why) for t in self.terms]
         shown += [(self.label_text(w), self.label_tag(w), "label") for w in self.weights]
         wide = max([0, *(len(text) for text, _, _ in shown)])

@@ -17,11 +17,12 @@ from sgc.running.diagnosis import Diagnosis, Diagnostician
 from sgc.runtime.batch import PatternRows
 from sgc.runtime.execute import Sums, check_finite
 from sgc.runtime.layout import reseed
-from sgc.runtime.model import Model
+from sgc.runtime.model import Model, numbers_a_row
 from sgc.runtime.posterior import Posterior
 from sgc.runtime.streams import VALIDATION, TensorRows, seed_for
 
 ROWS = 1000  # rows a pass, before samples and categories multiply them
+NUMBERS = 50_000_000  # of one tensor
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def validate(model: Model, rows: TensorRows, seed: int) -> Validation:
     units = unit_nodes(model)
     with torch.random.fork_rng():
         reseed(seed_for(seed, VALIDATION), model.like.device)
-        for index in rows.chunks(ROWS):
+        for index in rows.chunks(chunk_rows(model, model.spec.objective.samples)):
             part = rows.part(index, frozenset())
             (sums,) = model.sums([part], exact=True, bound="elbo" if supervised else None)
             bounds.append(sums.bound())
@@ -251,6 +252,7 @@ def chunk_rows(model: Model, samples: int) -> int:
 
     Of a node that is filled in where it is missing, every particle holds a whole event.
     """
-    particles = samples * model.plan((), exact=True, bound="elbo", samples=1).largest
+    plan = model.plan((), exact=True, bound="elbo", samples=1)
     filled = max((math.prod(model.outline.variables[name].event) for name in model.outline.graphs.dropped), default=1)
-    return max(1, min(ROWS, 60_000 // particles, 20_000_000 // (particles * filled)))
+    numbers = max(numbers_a_row(model.outline, plan), plan.largest * filled)
+    return max(1, min(ROWS, 60_000 // (samples * plan.largest), NUMBERS // (samples * numbers)))

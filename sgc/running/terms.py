@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sgc.runtime.batch import patterns_of
 from sgc.runtime.execute import Sums
 
 Terms = dict[str, dict[str, float]]  # by node and role, nats a row
@@ -35,21 +34,6 @@ def effective_samples(sums: Sums) -> Tensor:
     return 1 / (weights**2).sum(0)
 
 
-def patterns(sums: Sums) -> list[tuple[str, Tensor | None]]:
-    """List the patterns of the rows of one plan, as labels with commas between, and their places; None: all rows."""
-    plan = sums.plan
-    if not plan.either:
-        return [(",".join(plan.observed), None)]
-    names = [name for name in plan.order if name in plan.either]
-    carried, kind = patterns_of(torch.stack([sums.group.labelled[name] for name in names], 1).cpu().numpy())
-    found: list[tuple[str, Tensor | None]] = []
-    for i, there in enumerate(carried):
-        labels = {*plan.observed, *(name for name, has in zip(names, there, strict=True) if has)}
-        places = torch.from_numpy((kind == i).nonzero()[0]).to(sums.group.like.device)
-        found.append((",".join(name for name in plan.order if name in labels), places))
-    return found
-
-
 class TermMeans:
     """What rows add up to, pattern by pattern; for elbo the means of the terms add up to that of the bound."""
 
@@ -65,7 +49,7 @@ class TermMeans:
         each = torch.stack(
             [*(term for _, _, term in found), effective_samples(sums) if effective is None else effective]
         )
-        for pattern, places in patterns(sums):
+        for pattern, places in sums.patterns():
             here = each if places is None else each[:, places]
             *totals, whole = here.sum(1).tolist()  # one transfer from a GPU
             kept = self.terms.setdefault(pattern, {})

@@ -19,7 +19,7 @@ from sgc.derivation.plan import Plan
 from sgc.kinds.estimators import Estimator, GumbelSoftmax, StraightThrough
 from sgc.kinds.schedules import value_at
 from sgc.language.outline import Outline, Variable
-from sgc.runtime.batch import there
+from sgc.runtime.batch import patterns_of, there
 from sgc.runtime.layout import Eliminated, Layout, Pair, Score, eliminate
 from sgc.runtime.modules import DensityModule, FeatureModule
 from sgc.runtime.score_function import RunningMeans, surrogate
@@ -287,10 +287,25 @@ class Sums:
         labelled = self.group.labelled.get(key[0])
         if labelled is None:
             return score * kl_weight
-        return score * torch.where(labelled, 1.0, kl_weight).to(score.tensor)
+        one = score.tensor.new_ones(())
+        return score * torch.where(labelled, one, kl_weight * one)
 
     def alpha(self, name: str) -> float:
         return self.settings.alpha[name]
+
+    def patterns(self) -> list[tuple[str, Tensor | None]]:
+        """List the patterns of the rows, as labels with commas between, and their places; None: all rows."""
+        plan = self.plan
+        if not plan.either:
+            return [(",".join(plan.observed), None)]
+        names = [name for name in plan.order if name in plan.either]
+        carried, kind = patterns_of(torch.stack([self.group.labelled[name] for name in names], 1).cpu().numpy())
+        found: list[tuple[str, Tensor | None]] = []
+        for i, each in enumerate(carried):
+            labels = {*plan.observed, *(name for name, has in zip(names, each, strict=True) if has)}
+            places = torch.from_numpy((kind == i).nonzero()[0]).to(self.group.like.device)
+            found.append((",".join(name for name in plan.order if name in labels), places))
+        return found
 
     def decay(self, name: str) -> float:
         return self.settings.decay[name]

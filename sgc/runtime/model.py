@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from torch.distributions import Distribution
 
 from sgc.derivation.derive import derive
 from sgc.derivation.graph import Role
-from sgc.derivation.plan import ObjectiveWords, Plan
+from sgc.derivation.plan import SAMPLES, ObjectiveWords, Plan
 from sgc.errors import UsageError, suggest
 from sgc.kinds.estimators import ENUMERABLE_BY_DEFAULT, Enumerate, ScoreFunction
 from sgc.kinds.objectives import Bound, OverRate
@@ -34,7 +35,7 @@ from sgc.runtime.modules import DensityModule, FeatureModule, Trunk
 from sgc.runtime.posterior import NodePosterior, Posterior
 from sgc.runtime.score_function import RunningMeans
 
-LARGEST_EXACT = 10_000  # numbers a row of the largest intermediate, up to which evaluation enumerates drawn nodes
+LARGEST_EXACT = 100_000  # numbers a row of the largest tensor, up to which evaluation enumerates drawn nodes
 
 PLANS_KEPT = 100_000  # nodes in all plans that are kept, those that were asked for last: n labels have 2ⁿ patterns
 
@@ -214,9 +215,10 @@ class Model(nn.Module):
         at_least_one("samples", 1 if samples is None else samples)
         with drawing_from(generator):
             sums = self.sums(parts, samples=samples, exact=exact, bound=bound)
-        each = [(part, s.bound()) for part, s in zip(parts, sums, strict=True)]
-        whole = merge(each, size, each[0][1])
         settings = self.settings()
+        with self.running_means.still(settings.kl_weight != 1.0):  # only what is minimised moves them
+            each = [(part, s.bound()) for part, s in zip(parts, sums, strict=True)]
+        whole = merge(each, size, each[0][1])
         weighted = whole
         if settings.kl_weight != 1.0:
             scaled = [(p, s.bound(settings.kl_weight)) for p, s in zip(parts, sums, strict=True)]
@@ -400,9 +402,17 @@ def _exact_estimators(made: Outline) -> dict[str, str]:
             drawn += [name] if isinstance(variable.estimator, ScoreFunction) else []
         else:
             chosen[name] = "draw"
-    if drawn and derive(made.graphs.with_estimators(chosen), (), made.words).largest > LARGEST_EXACT:
-        chosen |= dict.fromkeys(drawn, "draw")
+    if drawn:
+        plan = derive(made.graphs.with_estimators(chosen), (), ObjectiveWords())
+        chosen |= dict.fromkeys(drawn, "draw") if numbers_a_row(made, plan) > LARGEST_EXACT else {}
     return chosen
+
+
+def numbers_a_row(made: Outline, plan: Plan) -> int:
+    """Count the numbers of the largest tensor that a row needs: an intermediate sum, or a node's whole event."""
+    size = {p.node: p.support for p in plan.proposals if p.estimator == "enumerate"} | {SAMPLES: plan.words.samples}
+    events = (math.prod([size[d] for d in f.dims] + [*made.variables[f.node].event]) for f in plan.joint)
+    return max([plan.largest, *events])
 
 
 def compile_spec(spec: Spec | str | Path | Mapping[str, Any], *, trust: bool = False) -> Model:  # Any: plain data

@@ -7,7 +7,8 @@ value and the gradient of log q(v) is multiplied by what the draw can influence 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -36,6 +37,16 @@ class RunningMeans:
             if math.isfinite(now):
                 self.means[key] = now if before is None else decay * before + (1 - decay) * now
         return 0.0 if before is None else before
+
+    @contextmanager
+    def still(self, held: bool = True) -> Iterator[None]:
+        """Hold the means where they are."""
+        before = self.learning
+        self.learning = before and not held
+        try:
+            yield
+        finally:
+            self.learning = before
 
     def state(self) -> dict[str, Any]:  # Any: numbers
         """Give the means as plain data."""
@@ -181,7 +192,7 @@ class _Charge:
         whole = choose(log.logsumexp(0, keepdim=True) - math.log(count), mean)
         if self.leaves_out:
             return whole - choose(*leave_one_out(log, value))
-        return whole - self.running(part, whole)
+        return whole - self.running(part, whole.reshape(-1))
 
     def baseline(self, part: str, held: Held) -> Tensor | float:
         """Give what is taken off each draw's terms: the mean of the other samples', a running mean, or nothing."""
@@ -189,14 +200,21 @@ class _Charge:
             axis = self.layout.sample_axis
             share = sum_of_others(held.share, axis)
             return sum_of_others(held.charged, axis) / share.clamp(min=torch.finfo(share.dtype).tiny)
-        return self.running(part, held.charged.sum() / held.share.sum())
+        over = tuple(range(held.share.dim() - 1))
+        share = held.share.sum(over)
+        return self.running(part, held.charged.sum(over) / share.clamp(min=torch.finfo(share.dtype).tiny))
 
-    def running(self, part: str, charged: Tensor) -> float:
+    def running(self, part: str, charged: Tensor) -> Tensor | float:
+        """Give each row the running mean of its own pattern, and move these by what is charged now, [B]: [B] or 0."""
         if self.cost.baseline != "running_mean":
             return 0.0
-        scaled = "" if self.kl_weight == 1.0 else " scaled"
-        key = f"{self.cost.node} | {', '.join(self.sums.plan.observed)} | {part}{scaled}"
-        return self.sums.running_means.take(key, charged, self.sums.decay(self.cost.node))
+        found = torch.zeros_like(charged)
+        decay = self.sums.decay(self.cost.node)
+        for pattern, places in self.sums.patterns():
+            key = f"{self.cost.node} | {pattern} | {part}"
+            rows = slice(None) if places is None else places
+            found[rows] = self.sums.running_means.take(key, charged[rows], decay)
+        return found
 
 
 class Held(NamedTuple):

@@ -130,7 +130,7 @@ def _load(path: str, sets: list[str] | None, trust: bool = False) -> Spec:
 
 
 def _outline(spec: Spec) -> Outline:
-    from sgc.language.outline import outline
+    from sgc.language.resolver import outline
 
     return outline(spec)
 

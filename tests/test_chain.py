@@ -22,7 +22,7 @@ from torch import Tensor
 import sgc
 from sgc.derivation.derive import derive
 from sgc.language.loading import load
-from sgc.language.outline import outline
+from sgc.language.resolver import outline
 from sgc.running.training import dry, train
 from sgc.runtime.batch import patterns_of
 from sgc.runtime.model import Model

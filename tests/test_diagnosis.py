@@ -12,7 +12,7 @@ from small_runs import rich, small_arrays, write_rich, z_then_y
 from test_cli import call
 
 import sgc
-from sgc.language.outline import outline
+from sgc.language.resolver import outline
 from sgc.running.evaluation import evaluate_run, held_out
 from sgc.running.training import train
 from sgc.runtime.data import open_data

@@ -18,7 +18,7 @@ from small_runs import NPZ, At, finished_files, rich, small, small_arrays, write
 from torch import Tensor
 
 import sgc
-from sgc.language.outline import outline
+from sgc.language.resolver import outline
 from sgc.running import probing, terms, totals
 from sgc.running.collapse import Alarms, active_units, collapsed
 from sgc.running.folder import RunFolder

@@ -15,7 +15,8 @@ import yaml
 from sgc.derivation.graph import GraphNode, Graphs
 from sgc.errors import UsageError
 from sgc.language.loading import load
-from sgc.language.outline import Outline, outline
+from sgc.language.outline import Outline
+from sgc.language.resolver import outline
 from sgc.showing.drawing import dot_text, draw, picture
 from sgc.showing.placing import LETTER, fold_name, place
 

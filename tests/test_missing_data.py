@@ -21,7 +21,7 @@ from sgc.data import open_dataset
 from sgc.errors import DataError
 from sgc.kinds.transforms import Resize
 from sgc.language.loading import load
-from sgc.language.outline import outline
+from sgc.language.resolver import outline
 from sgc.running.sampling import sample_run
 from sgc.runtime.data import data_variables, open_data
 from sgc.runtime.streams import TensorRows

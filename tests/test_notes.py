@@ -13,7 +13,7 @@ import yaml
 from small_runs import Raw, shell, small
 
 from sgc.language.loading import load
-from sgc.language.outline import outline
+from sgc.language.resolver import outline
 from sgc.showing.noting import notes
 
 MLP = {"mlp": [6]}

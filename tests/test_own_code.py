@@ -23,7 +23,7 @@ from test_cli import call, refused
 import sgc
 from sgc.errors import SpecError, UsageError
 from sgc.language.loading import load
-from sgc.language.outline import outline
+from sgc.language.resolver import outline
 from sgc.showing.plain_report import inspect_json
 from sgc.showing.report import inspect_text
 

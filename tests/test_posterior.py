@@ -16,7 +16,7 @@ from torch import Tensor
 
 import sgc
 from sgc.data.dataset import Rows
-from sgc.language.outline import outline
+from sgc.language.resolver import outline
 from sgc.running.measure import evaluate
 from sgc.runtime.batch import prepare
 from sgc.runtime.model import Model

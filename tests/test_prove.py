@@ -26,7 +26,7 @@ from sgc.cli import app
 from sgc.derivation.derive import _Derivation
 from sgc.errors import RunError
 from sgc.language.loading import load
-from sgc.language.outline import outline
+from sgc.language.resolver import outline
 from sgc.proving import prove as proving
 from sgc.proving.bruteforce import Factors, Joint, Words
 from sgc.proving.choosing import some_patterns

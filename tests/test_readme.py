@@ -9,7 +9,7 @@ import yaml
 
 from sgc.derivation.derive import derive
 from sgc.language.loading import load
-from sgc.language.outline import outline
+from sgc.language.resolver import outline
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

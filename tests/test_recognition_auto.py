@@ -12,7 +12,7 @@ from small_runs import Raw, changed, small, small_arrays
 
 import sgc
 from sgc.language.loading import load
-from sgc.language.outline import outline
+from sgc.language.resolver import outline
 from sgc.running.folder import RunFolder
 from sgc.running.training import train
 from sgc.showing.noting import notes

@@ -12,7 +12,8 @@ import pytest
 
 from sgc.language.document import parse
 from sgc.language.loading import load
-from sgc.language.outline import Outline, outline
+from sgc.language.outline import Outline
+from sgc.language.resolver import outline
 from sgc.showing.plain_report import inspect_json
 from sgc.showing.products import product
 from sgc.showing.report import fold, inspect_text
@@ -321,7 +322,7 @@ def test_p_goes_from_children_to_parents_and_q_the_other_way() -> None:
 
 def test_none_of_the_shell_s_quick_answers_imports_torch() -> None:
     code = (
-        "import sys; from sgc.language.loading import load; from sgc.language.outline import outline\n"
+        "import sys; from sgc.language.loading import load; from sgc.language.resolver import outline\n"
         "from sgc.showing.plain_report import inspect_json\n"
         "from sgc.showing.report import inspect_text\n"
         "import sgc.showing.drawing, sgc.showing.schema, sgc.showing.starting\n"

@@ -10,7 +10,7 @@ import yaml
 
 import sgc
 from sgc.language.loading import load
-from sgc.language.outline import outline
+from sgc.language.resolver import outline
 
 SPECS = sorted((Path(__file__).resolve().parent.parent / "specs").glob("*.yaml"))
 

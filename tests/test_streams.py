@@ -16,7 +16,7 @@ from torch import Tensor
 
 import sgc
 from sgc.data.dataset import Rows
-from sgc.language.outline import outline
+from sgc.language.resolver import outline
 from sgc.runtime.data import open_data
 from sgc.runtime.model import Model
 from sgc.runtime.streams import LABELLED, Rates, Stream, Streams, TensorRows, rates

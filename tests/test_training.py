@@ -27,7 +27,7 @@ from torch import Tensor
 import sgc
 from sgc.errors import DataError, RunError, UsageError
 from sgc.kinds.families import Family
-from sgc.language.outline import outline
+from sgc.language.resolver import outline
 from sgc.running.folder import RunFolder, spec_yaml
 from sgc.running.training import Interrupted, dry, train
 from sgc.runtime.data import open_data

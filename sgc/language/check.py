@@ -14,7 +14,7 @@ from sgc.language.check_names import Names, check_categories, check_names, check
 from sgc.language.check_shapes import check_shapes
 from sgc.language.findings import Findings
 from sgc.language.inverting import derive_recognition
-from sgc.language.outline import outline
+from sgc.language.resolver import outline
 from sgc.language.spec import Spec
 
 ADAMS = ("Adam", "AdamW", "NAdam", "RAdam", "Adamax")

@@ -15,7 +15,7 @@ from sgc.kinds.networks import Stack
 from sgc.language.check_graphs import ROLES
 from sgc.language.check_names import Names
 from sgc.language.findings import Findings
-from sgc.language.outline import Resolver
+from sgc.language.resolver import Resolver
 from sgc.language.spec import Feature, Generative, Recognition, Spec
 
 EVENT_KEYS = ("distribution", "shape", "categories", "values")

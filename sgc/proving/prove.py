@@ -22,7 +22,8 @@ from torch import Tensor
 from sgc.errors import RunError
 from sgc.kinds.estimators import GumbelSoftmax
 from sgc.language.loading import load
-from sgc.language.outline import Outline, outline
+from sgc.language.outline import Outline
+from sgc.language.resolver import outline
 from sgc.language.spec import Spec
 from sgc.proving import twin as twins
 from sgc.proving.bruteforce import Factors, Joint, Words

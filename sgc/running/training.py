@@ -22,7 +22,8 @@ from sgc.data.dataset import DataSet
 from sgc.errors import RunError, UsageError
 from sgc.kinds.schedules import value_at
 from sgc.language.loading import load
-from sgc.language.outline import Outline, outline
+from sgc.language.outline import Outline
+from sgc.language.resolver import outline
 from sgc.language.spec import Spec
 from sgc.running.claiming import claim, digest, same_data
 from sgc.running.collapse import Alarms, collapsed

@@ -24,7 +24,8 @@ from sgc.kinds.objectives import Bound, OverRate
 from sgc.kinds.own_family import OwnFamily, try_member
 from sgc.kinds.schedules import value_at
 from sgc.language.loading import load
-from sgc.language.outline import Outline, outline
+from sgc.language.outline import Outline
+from sgc.language.resolver import outline
 from sgc.language.spec import Spec
 from sgc.runtime import generate as ancestral
 from sgc.runtime import single

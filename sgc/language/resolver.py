@@ -1,0 +1,335 @@
+"""Resolving a spec into its outline, piece by piece: families, events, estimators, networks and their shapes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from sgc.derivation.graph import GraphNode, Graphs, Role
+from sgc.errors import OutlineFault, suggest
+from sgc.kinds import estimators
+from sgc.kinds.estimators import Estimator, GumbelSoftmax, ScoreFunction
+from sgc.kinds.families import FAMILIES, Family
+from sgc.kinds.family_math import NEUTRAL
+from sgc.kinds.family_table import Option
+from sgc.kinds.layers import Shape, ShapeFault, shape_text
+from sgc.kinds.networks import Entry, Stack, stack
+from sgc.kinds.own_code import OwnCode
+from sgc.kinds.own_family import OwnFamily
+from sgc.language.constants import Constant as Constant
+from sgc.language.constants import check_name, fix
+from sgc.language.document import describe
+from sgc.language.outline import Density, FeatureOutline, InputOutline, Outline, Variable
+from sgc.language.spec import Generative, Node, Recognition, Spec
+
+
+class Resolver:
+    """Resolves a spec piece by piece; each method raises OutlineFault where its piece cannot be resolved."""
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+        self._families: dict[str, Family] = {}
+        self._features: dict[str, FeatureOutline] = {}
+
+    def family(self, name: str) -> Family:
+        """Resolve a node's family with its options."""
+        if name not in self._families:
+            choice = self.spec.nodes[name].distribution
+            if isinstance(choice, OwnFamily):
+                if choice.support == "integer_interval" and choice.upper is None:
+                    message = "missing key 'upper': the largest value of the support 'integer_interval'"
+                    raise OutlineFault(("distribution",), message, at="key", missing="upper")
+                code = OwnCode(choice.python, self.spec.folder, self.spec.trusted)
+                self._families[name] = choice.family(code)
+                return self._families[name]
+            place = ("distribution", choice.name)
+            if choice.name not in FAMILIES:
+                raise OutlineFault(place, f"unknown family '{choice.name}'", suggest(choice.name, FAMILIES), at="key")
+            family = FAMILIES[choice.name]
+            self._check_options(place, family, choice.options)
+            self._families[name] = family.with_options(choice.options)
+        return self._families[name]
+
+    def _check_options(self, place: tuple[str, str], family: Family, options: Any) -> None:  # Any: as written
+        """Hold a family's options to what it takes. Raises: OutlineFault."""
+        if not isinstance(options, Mapping):
+            raise OutlineFault(place, f"expected a mapping, got {describe(options)}")
+        for key, value in options.items():
+            if key not in family.options:
+                hint = suggest(key, [each for each in family.options if each not in options])
+                raise OutlineFault((*place, key), f"unknown key '{key}'", hint, at="key")
+            if not family.options[key].accepts(value):
+                wanted = _option_words(family.options[key])
+                raise OutlineFault((*place, key), f"expected {wanted}, got {describe(value)}")
+        for key, option in family.options.items():
+            if key not in options and option.default is None:
+                raise OutlineFault(
+                    place, f"missing key '{key}': {family.name} needs {_option_words(option)}", at="key", missing=key
+                )
+
+    def event(self, name: str) -> Shape:
+        """Infer the event of a node."""
+        node = self.spec.nodes[name]
+        family = self.family(name)
+        if family.support == "one_hot":
+            if node.categories is not None and node.values is not None:
+                raise OutlineFault(
+                    ("categories", "values"), "'categories' beside 'values': give one of them", at="later"
+                )
+            if node.category_count is None:
+                message = f"missing key 'categories' (or 'values'): {family.name} needs it"
+                raise OutlineFault((), message, at="key", missing="categories")
+        else:
+            for key in ("categories", "values"):
+                if getattr(node, key) is not None:
+                    raise OutlineFault((key,), f"forbidden: only Categorical has '{key}'", at="key")
+            if len(node.shape) < family.event_dim:
+                message = f"missing key 'shape': a value of {family.name} is a vector"
+                raise OutlineFault((), message, at="key", missing="shape")
+        return family.event_shape(node.shape, node.category_count)
+
+    def variable(self, name: str) -> Variable:
+        """Resolve a node without its conditionals."""
+        node = self.spec.nodes[name]
+        family, event = self.family(name), self.event(name)
+        return Variable(
+            name=name,
+            family=family,
+            shape=node.shape,
+            event=event,
+            view=family.view_shape(event, flagged=self.dropped(name)),
+            categories=node.category_count,
+            values=node.values,
+            supervision=node.supervision,
+            estimator=self.estimator(name, node),
+            dropped=self.dropped(name),
+        )
+
+    def dropped(self, name: str) -> bool:
+        """Tell whether a name is that of a node whose missing elements have no term, and a flag for networks."""
+        return name in self.spec.nodes and self.spec.nodes[name].missing is not None
+
+    def estimator(self, name: str, node: Node, event: Shape | None = None) -> Estimator | None:
+        """Choose the estimator of a proposed node: as written, or the family's default; for its own event if None."""
+        if node.supervision == "full" or node.recognition is None:
+            return None
+        family = self.family(name)
+        event = self.event(name) if event is None else event
+        chosen: Estimator | None = node.recognition.estimator
+        if chosen is not None:
+            refusal = chosen.refuse(family, event)
+            if refusal:
+                allowed = estimators.possible(family, event)
+                hint = "allowed: " + ", ".join(allowed) if allowed else ""
+                message = f"'{family.name}' cannot have the estimator '{chosen.name}': {refusal}"
+                raise OutlineFault(("recognition", "estimator"), message, hint)
+        else:
+            chosen = estimators.default(family, event)
+        if isinstance(chosen, ScoreFunction):
+            chosen = chosen.with_baseline(self.spec.objective.samples)
+            if chosen.baseline == "leave_one_out" and self.spec.objective.samples == 1:
+                place = ("recognition", "estimator", "score_function", "baseline")
+                message = "'leave_one_out' needs another sample to compare with, and objective.samples is 1"
+                raise OutlineFault(place, message, "allowed: running_mean, none")
+        return chosen
+
+    def input(self, name: str) -> InputOutline:
+        """Resolve an input."""
+        given = self.spec.inputs[name]
+        kinds = [key for key in ("values", "categories", "shape") if getattr(given, key) is not None]
+        if len(kinds) > 1:
+            raise OutlineFault(tuple(kinds), f"'{kinds[0]}' beside '{kinds[1]}': give one of them", at="later")
+        count = len(given.values) if given.values is not None else given.categories
+        return InputOutline(name, (count,) if count else (given.shape or ()), count, given.values)
+
+    def look(self, name: str) -> Shape:
+        """Infer what a network reads of a name."""
+        if name in self.spec.features:
+            return self.feature(name).stack.output
+        if name in self.spec.inputs:
+            return self.input(name).shape
+        return self.family(name).view_shape(self.event(name), flagged=self.dropped(name))
+
+    def entries(self, network: Any) -> tuple[tuple[Entry, ...], str]:  # Any: a union made at run time
+        """Resolve a network: its entries, and its name where it is shared."""
+        if network is None:
+            return (), ""
+        if isinstance(network, str):
+            shared = self.spec.networks[network]
+            return self.entries(shared)[0], network
+        return (network if isinstance(network, tuple) else (network,)), ""
+
+    def stack(self, owner: str, place: tuple[str, ...], parents: tuple[str, ...], entries: tuple[Entry, ...]) -> Stack:
+        """Lay a network on its parents."""
+        try:
+            return stack(entries, [(parent, self.look(parent)) for parent in parents])
+        except ShapeFault as problem:
+            raise OutlineFault((*place, "network"), f"'{owner}': {problem}") from None
+
+    def feature(self, name: str) -> FeatureOutline:
+        """Resolve a feature."""
+        if name not in self._features:
+            given = self.spec.features[name]
+            entries, trunk = self.entries(given.network)
+            laid = self.stack(name, (), given.parents, entries)
+            if laid.split == 0:  # no layer of its own: its parents side by side
+                laid = Stack(laid.parents, None, (), laid.output, 0)
+            self._features[name] = FeatureOutline(name, given.parents, entries, trunk, laid)
+        return self._features[name]
+
+    def conditional(self, name: str, role: Role) -> Generative | Recognition | None:
+        """Return one conditional of a node as written."""
+        node = self.spec.nodes[name]
+        return node.generative if role == "generative" else node.recognition
+
+    def free_parameters(self, name: str, role: Role) -> list[str]:
+        """Name the parameters that no constant fixes, by the keys that are written, whatever they hold."""
+        family, given = self.family(name), self.conditional(name, role)
+        place = (role,) if given is not None else ()
+        cond = given if given is not None else Generative()
+        alternatives = any(key not in family.heads for key in cond.parameters)
+        fixed = [*cond.parameters, *(family.heads[-1:] if alternatives else ())]
+        free = [head for head in family.heads if head not in fixed]
+        learn = isinstance(cond, Generative) and cond.learn
+        if role == "recognition" and name in self.spec.derived:
+            self._check_derived(name, cond, free)
+        if free and cond.parents and cond.network is None:
+            message = f"missing key 'network': it gives {', '.join(free)} from the parents"
+            raise OutlineFault(place, message, at="key", missing="network")
+        if cond.network is not None and not cond.parents:
+            hint = "give parents, or 'recognition: auto' at the top level" if role == "recognition" else "give parents"
+            raise OutlineFault((*place, "network"), "a network needs parents, and there are none", hint, at="key")
+        if not free and (cond.parents or cond.network is not None):
+            key = "network" if cond.network is not None else "parents"
+            raise OutlineFault((*place, key), f"forbidden: every parameter of '{name}' is fixed", at="key")
+        if learn and not family.heads:
+            raise OutlineFault((*place, "learn"), f"forbidden: {family.name} has nothing to learn", at="key")
+        if learn and not free:
+            raise OutlineFault((*place, "learn"), f"forbidden: every parameter of '{name}' is fixed", at="key")
+        if learn and cond.parents:
+            raise OutlineFault((*place, "learn"), "forbidden beside parents: it frees a standard prior", at="key")
+        if free and not cond.parents and family.standard is None and not learn and role == "generative":
+            message = f"{family.name} has no standard prior: give parents and a network, parameters, or learn: true"
+            raise OutlineFault(place, message, at="key", missing="parents" if place else role)
+        return free
+
+    def _check_derived(self, name: str, cond: Generative | Recognition, free: list[str]) -> None:
+        """Hold what is written of a recognition to the parents that were derived for it. Raises: OutlineFault."""
+        place, parents = ("recognition",), " and ".join(f"'{parent}'" for parent in cond.parents)
+        if cond.parents and not free:
+            message = f"every parameter of '{name}' is fixed, and 'recognition: auto' lets it read {parents}"
+            raise OutlineFault(place, message)
+        if cond.parents and cond.network is None:
+            message = (
+                f"missing key 'network': it gives {', '.join(free)} from {parents}, as 'recognition: auto' derives"
+            )
+            hint = "or give one for all: recognition: {parents: auto, network: …}"
+            raise OutlineFault(place, message, hint, at="key", missing="network")
+        if cond.network is not None and not cond.parents:
+            message = (
+                f"a network needs parents, and 'recognition: auto' derives none: nothing observed tells of '{name}'"
+            )
+            raise OutlineFault((*place, "network"), message, at="key")
+
+    def density(self, name: str, role: Role) -> Density:
+        """Resolve one conditional of a node."""
+        family, event = self.family(name), self.event(name)
+        given = self.conditional(name, role)
+        cond = given if given is not None else Generative()
+        place = (role,) if given is not None else ()
+        wanted = self.free_parameters(name, role)
+        constants = {key: self.constant(name, role, key, family, event) for key in cond.parameters}
+        if not family.heads:
+            for key, start in (family.standard or {}).items():
+                constants.setdefault(key, Constant(start, False))
+            low, high = (constants[key].value if key in constants else 0 for key in ("low", "high"))
+            if isinstance(low, float) and isinstance(high, float) and not low < high:
+                raise OutlineFault((*place, "parameters"), f"'low' must be less than 'high', got {low:g} and {high:g}")
+        parents = cond.parents
+        if not parents:
+            free = role == "recognition" or (isinstance(cond, Generative) and cond.learn)
+            for head in wanted:
+                constants[head] = Constant((family.standard or {}).get(head, _neutral(family, head, event)), free)
+            wanted = []
+        entries, trunk = self.entries(cond.network)
+        laid = self.stack(name, place, parents, entries) if parents else None
+        shapes = family.head_shapes(event)
+        heads = {head: shapes[head] for head in wanted}
+        count = sum(math.prod(shapes.get(k, event)) for k, c in constants.items() if c.learn)
+        if laid is not None:
+            width = sum(math.prod(shape) for shape in heads.values())
+            count += width * (math.prod(laid.output) + 1) + (0 if trunk else laid.parameters)
+        taken = tuple(c.value for c in constants.values() if isinstance(c.value, str) and c.value not in parents)
+        return Density(name, role, parents, (*parents, *taken), entries, trunk, laid, heads, constants, count)
+
+    def constant(self, name: str, role: Role, key: str, family: Family, event: Shape) -> Constant:
+        """Resolve a parameter that the spec fixes."""
+        given = self.conditional(name, role)
+        assert given is not None
+        place = (role, "parameters", key)
+        check_name(place, family, key, list(given.parameters))
+        value = given.parameters[key]
+        if not isinstance(value, str):
+            return fix(place, name, family, key, value, event)
+        if self.dropped(value):
+            message = f"'{key}' of '{name}' takes '{value}', which may be missing (missing: drop)"
+            raise OutlineFault(place, message, "let a network read it: it gets zero and a flag")
+        shape, wanted = self.look(value), family.parameter_shape(key, event)
+        if shape != wanted and (math.prod(shape) != 1 or len(wanted) > len(event)):
+            message = f"'{key}' of '{name}' takes '{value}' of shape {shape_text(shape)}, wanted {shape_text(wanted)}"
+            raise OutlineFault(place, message)
+        return Constant(value, False)
+
+    def outline(self) -> Outline:
+        """Resolve everything."""
+        spec = self.spec
+        variables = {name: self.variable(name) for name in spec.nodes}
+        generative = {name: self.density(name, "generative") for name in spec.nodes}
+        recognition = {
+            name: self.density(name, "recognition") for name, node in spec.nodes.items() if node.recognition is not None
+        }
+        nodes = {
+            name: GraphNode(
+                name=name,
+                supervision=variable.supervision,
+                generative=generative[name].reads,
+                recognition=recognition[name].reads if name in recognition else None,
+                estimator=variable.estimator.name if variable.estimator else "pathwise",
+                baseline=_baseline(variable.estimator),
+                concrete=isinstance(variable.estimator, GumbelSoftmax) and variable.estimator.density == "concrete",
+                closed_kl=variable.family.closed_kl,
+                support=variable.family.support_size(variable.event) or 0,
+                dropped=variable.dropped,
+            )
+            for name, variable in variables.items()
+        }
+        features = {name: self.feature(name) for name in spec.features}
+        graphs = Graphs(nodes, {name: f.parents for name, f in features.items()}, tuple(spec.inputs))
+        inputs = {name: self.input(name) for name in spec.inputs}
+        return Outline(spec, variables, features, inputs, generative, recognition, graphs)
+
+
+def outline(spec: Spec) -> Outline:
+    """Resolve a valid spec."""
+    return Resolver(spec).outline()
+
+
+def _baseline(estimator: Estimator | None) -> str:
+    return (estimator.baseline or "none") if isinstance(estimator, ScoreFunction) else "none"
+
+
+def _option_words(option: Option) -> str:
+    """Say what an option takes.
+
+    >>> _option_words(Option("int", 1))
+    'an integer at least 1'
+    """
+    noun = "an integer" if option.type == "int" else "a number"
+    most = "" if option.high == math.inf else f" and at most {option.high:g}"
+    return f"{noun} {'greater than' if option.open_low else 'at least'} {option.low:g}{most}"
+
+
+def _neutral(family: Family, head: str, event: Shape) -> float:
+    word = family.constraints[head]
+    return 1 / event[-1] if word == "simplex" else NEUTRAL[word]

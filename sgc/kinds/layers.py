@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from sgc.kinds.base import Many, Piece, tagged
+from sgc.kinds.base import Many, Maybe, Piece, tagged
 
 if TYPE_CHECKING:
     from torch import nn
 
 Shape = tuple[int, ...]
 Width = Annotated[int, Field(ge=1, le=1_000_000)]
+Kernel = Annotated[int, Field(ge=1, le=1024)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -116,6 +117,71 @@ class Unflatten(Layer):
         return nn.Sequential(nn.Flatten(1), nn.Unflatten(1, self.sizes))
 
 
+class Conv2d(Layer):
+    """Convolve an image [channels, height, width] with square kernels, zeros around it."""
+
+    name: ClassVar[str] = "Conv2d"
+    out_channels: Width
+    kernel_size: Kernel
+    stride: Kernel = 1
+    padding: Annotated[int, Field(ge=0, le=512)] = 0
+    bias: bool = True
+
+    def output_shape(self, shape: Shape) -> Shape:
+        height, width = (self._after(size) for size in _image("Conv2d", shape)[1:])
+        if min(height, width) < 1:
+            around = f" with {self.padding} zeros around it" if self.padding else ""
+            raise ShapeFault(f"Conv2d with a kernel of {self.kernel_size} got {shape_text(shape)}{around}: too small")
+        return (self.out_channels, height, width)
+
+    def _after(self, size: int) -> int:
+        return (size + 2 * self.padding - self.kernel_size) // self.stride + 1
+
+    def parameter_count(self, shape: Shape) -> int:
+        return self.out_channels * (shape[0] * self.kernel_size**2 + self.bias)
+
+    def module(self, shape: Shape) -> nn.Module:
+        from torch import nn
+
+        return nn.Conv2d(
+            shape[0], self.out_channels, self.kernel_size, stride=self.stride, padding=self.padding, bias=self.bias
+        )
+
+
+class Pool(Layer):
+    """Take one number of each square window of an image; abstract. The stride is the window's size if not said."""
+
+    kernel_size: Kernel
+    stride: Maybe[Kernel] = None
+
+    def output_shape(self, shape: Shape) -> Shape:
+        channels, *sides = _image(self.name, shape)
+        height, width = ((side - self.kernel_size) // (self.stride or self.kernel_size) + 1 for side in sides)
+        if min(sides) < self.kernel_size:
+            raise ShapeFault(f"{self.name} with a window of {self.kernel_size} got {shape_text(shape)}: too small")
+        return (channels, height, width)
+
+    def module(self, shape: Shape) -> nn.Module:
+        from torch import nn
+
+        made: nn.Module = getattr(nn, self.name)(self.kernel_size, stride=self.stride)
+        return made
+
+
+class MaxPool2d(Pool):
+    name: ClassVar[str] = "MaxPool2d"
+
+
+class AvgPool2d(Pool):
+    name: ClassVar[str] = "AvgPool2d"
+
+
+def _image(name: str, shape: Shape) -> Shape:
+    if len(shape) != 3:
+        raise ShapeFault(f"{name} got {shape_text(shape)}, wanted an image [channels, height, width]")
+    return shape
+
+
 class Dropout(Layer):
     """Zero each element with probability p while training (Srivastava et al. 2014)."""
 
@@ -147,6 +213,20 @@ class BatchNorm1d(Layer):
         from torch import nn
 
         return nn.BatchNorm1d(shape[0], eps=self.eps, momentum=self.momentum)
+
+
+class BatchNorm2d(BatchNorm1d):
+    """Normalise each channel over all rows and places of a batch (Ioffe and Szegedy 2015)."""
+
+    name: ClassVar[str] = "BatchNorm2d"
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return _image("BatchNorm2d", shape)
+
+    def module(self, shape: Shape) -> nn.Module:
+        from torch import nn
+
+        return nn.BatchNorm2d(shape[0], eps=self.eps, momentum=self.momentum)
 
 
 class LayerNorm(Layer):
@@ -218,8 +298,12 @@ LAYERS: dict[str, type[Layer]] = {
     "Linear": Linear,
     "Flatten": Flatten,
     "Unflatten": Unflatten,
+    "Conv2d": Conv2d,
+    "MaxPool2d": MaxPool2d,
+    "AvgPool2d": AvgPool2d,
     "Dropout": Dropout,
     "BatchNorm1d": BatchNorm1d,
+    "BatchNorm2d": BatchNorm2d,
     "LayerNorm": LayerNorm,
     "ReLU": ReLU,
     "LeakyReLU": LeakyReLU,

@@ -17,8 +17,11 @@ from sgc.kinds.base import Many, Piece, tagged
 from sgc.kinds.layers import (
     ACTIVATIONS,
     BatchNorm1d,
+    BatchNorm2d,
+    Conv2d,
     Dropout,
     Flatten,
+    Kernel,
     Layer,
     LayerChoice,
     LayerNorm,
@@ -59,6 +62,44 @@ class Mlp(Piece):
         return unfolded
 
 
+class Convolutions(Piece):
+    """The channels of each convolution, and the kernel and stride of all of them."""
+
+    channels: Annotated[Many[Width], Field(min_length=1)]
+    kernel: Kernel
+    stride: Kernel = 1
+
+
+class Conv(Piece):
+    """Convolutions of an image, each: convolution, norm, activation, dropout; (kernel − stride + 1)//2 zeros around it.
+
+    A side of n pixels becomes n/stride where the stride divides n, and n + 1 with stride 1 and an even kernel.
+    """
+
+    name: ClassVar[str] = "conv"
+
+    conv: Convolutions
+    activation: Activation = "relu"
+    norm: Norm = "none"
+    dropout: Share = 0.0
+
+    def unfold(self) -> list[Layer]:
+        """Unfold into layers of the table."""
+        kernel, stride = self.conv.kernel, self.conv.stride
+        unfolded: list[Layer] = []
+        for channels in self.conv.channels:
+            padding = max(0, (kernel - stride + 1) // 2)
+            unfolded.append(Conv2d(out_channels=channels, kernel_size=kernel, stride=stride, padding=padding))
+            if self.norm != "none":
+                unfolded.append(BatchNorm2d() if self.norm == "batch" else LayerNorm())
+            activation = ACTIVATIONS[self.activation]
+            if activation is not None:
+                unfolded.append(activation)
+            if self.dropout:
+                unfolded.append(Dropout(p=self.dropout))
+        return unfolded
+
+
 class Layers(Piece):
     """Layers of the table, as written: a name, `{Linear: 64}` or `{Linear: {out_features: 64, bias: false}}`."""
 
@@ -71,8 +112,8 @@ class Layers(Piece):
         return list(self.layers)
 
 
-Entry = Mlp | Layers
-ENTRIES: dict[str, type[Entry]] = {"mlp": Mlp, "layers": Layers}
+Entry = Mlp | Conv | Layers
+ENTRIES: dict[str, type[Entry]] = {"mlp": Mlp, "conv": Conv, "layers": Layers}
 
 
 def _entry_tag(value: Any) -> str | None:  # Any: whatever YAML can say
@@ -107,7 +148,8 @@ class Stack:
     """A network's layers on the shapes of its parents: what is split by parent, what follows, and what it costs.
 
     `split` is how wide the first linear map is, to which every parent comes by weights of its own; 0 means that the
-    network is empty and the heads are that map. It is None where a single parent goes through layers as it is.
+    network is empty and the heads are that map. It is None where a single parent goes through layers as it is, and
+    where `conv` is the first map: each image enters by kernels of its own, anything else adds a value to each channel.
     """
 
     parents: tuple[Shape, ...]
@@ -115,6 +157,12 @@ class Stack:
     rest: tuple[Layer, ...]
     output: Shape
     parameters: int
+    conv: Conv2d | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing stands between the parents and what reads the network."""
+        return not self.split and not self.rest and self.conv is None
 
 
 def stack(entries: Sequence[Entry], parents: Sequence[tuple[str, Shape]]) -> Stack:
@@ -129,8 +177,12 @@ def stack(entries: Sequence[Entry], parents: Sequence[tuple[str, Shape]]) -> Sta
     if not rest:
         return Stack(shapes, 0, (), (size,), 0)
     first = rest[0]
+    conv: Conv2d | None = None
     shape: Shape
-    if isinstance(first, Linear) and flat:
+    if isinstance(first, Conv2d) and len(rest) == len(layers):
+        split, conv, (shape, count) = None, first, _convolved(first, parents)
+        rest.pop(0)
+    elif isinstance(first, Linear) and flat:
         split, shape, count = first.out_features, (first.out_features,), first.parameter_count((size,))
         rest.pop(0)
     elif len(parents) == 1:
@@ -142,4 +194,18 @@ def stack(entries: Sequence[Entry], parents: Sequence[tuple[str, Shape]]) -> Sta
         after = layer.output_shape(shape)
         count += layer.parameter_count(shape)
         shape = after
-    return Stack(shapes, split, tuple(rest), shape, count)
+    return Stack(shapes, split, tuple(rest), shape, count, conv)
+
+
+def _convolved(conv: Conv2d, parents: Sequence[tuple[str, Shape]]) -> tuple[Shape, int]:
+    """Give the shape and the parameters of a convolution of several parents. Raises: ShapeFault."""
+    images = [shape for _, shape in parents if len(shape) == 3]
+    came = ", ".join(f"'{name}' {shape_text(shape)}" for name, shape in parents)
+    if not images:
+        raise ShapeFault(f"a convolution needs an image [channels, height, width], got {came}")
+    if len({shape[1:] for shape in images}) > 1:
+        raise ShapeFault(f"the images of one convolution have one height and width, got {came}")
+    others = sum(math.prod(shape) for _, shape in parents if len(shape) != 3)
+    channels = sum(shape[0] for shape in images)
+    made = conv.output_shape((channels, *images[0][1:]))
+    return made, conv.parameter_count((channels, *images[0][1:])) + conv.out_channels * others

@@ -100,7 +100,7 @@ class Model(nn.Module):
 
         def trunk(owner: Any) -> Trunk | None:  # Any: a density or a feature of the outline
             stack = owner.stack
-            if stack is None or (not stack.split and not stack.rest):  # nothing stands before the heads
+            if stack is None or stack.empty:  # nothing stands before the heads
                 return None
             if not owner.trunk:
                 return Trunk(stack)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn import functional
 
-from sgc.kinds.layers import Shape
+from sgc.kinds.layers import Conv2d, Shape
 from sgc.kinds.networks import Stack
 from sgc.language.outline import Constant, Density, FeatureOutline, Variable
 
@@ -59,15 +59,58 @@ class ParentSum(nn.Module):
         return _cat(flat), [tuple(total.shape[:-1]) for total in sums]
 
 
+class ParentConv(nn.Module):
+    """One convolution of several parents: kernels of its own for each image, and of anything else a value a channel.
+
+    The same function as one convolution of the images' channels side by side, with the rest spread over all places as
+    channels of its own under a 1 × 1 kernel; but what does not vary over samples or categories is convolved once.
+    """
+
+    def __init__(self, parents: Sequence[Shape], conv: Conv2d) -> None:
+        super().__init__()
+        self.shapes, self.conv = [tuple(shape) for shape in parents], conv
+        kernel = (conv.kernel_size, conv.kernel_size)
+        sizes = [(shape[0], *kernel) if len(shape) == 3 else (math.prod(shape),) for shape in self.shapes]
+        self.weights = nn.ParameterList([nn.Parameter(torch.empty(conv.out_channels, *size)) for size in sizes])
+        self.bias = nn.Parameter(torch.empty(conv.out_channels)) if conv.bias else None
+        reaches = [1 / math.sqrt(math.prod(size)) for size in sizes]
+        for weight, reach in zip(self.weights, reaches, strict=True):
+            nn.init.uniform_(weight, -reach, reach)
+        if self.bias is not None:
+            nn.init.uniform_(self.bias, -min(reaches), min(reaches))
+
+    def forward(self, groups: Sequence[Group], rank: int) -> tuple[Tensor, list[tuple[int, ...]]]:
+        """Map groups of parents to joined rows [R, channels, height, width], and give each group's leading shape."""
+        parts: list[list[Tensor]] = [[] for _ in groups]
+        with_bias = next(j for j, shape in enumerate(self.shapes) if len(shape) == 3)
+        for j, (shape, weight) in enumerate(zip(self.shapes, self.weights, strict=True)):
+            values = [group[j] for group in groups]
+            rows = [value.reshape(-1, *(shape if len(shape) == 3 else (math.prod(shape),))) for value in values]
+            bias = self.bias if j == with_bias else None
+            if len(shape) == 3:
+                mapped = functional.conv2d(_cat(rows), weight, bias, self.conv.stride, self.conv.padding)
+            else:
+                mapped = functional.linear(_cat(rows), weight)[..., None, None]
+            for part, each, value in zip(parts, _split(mapped, rows), values, strict=True):
+                part.append(each.reshape(*value.shape[:rank], *mapped.shape[1:]))
+        sums = [sum(part[1:], part[0]) for part in parts]
+        return _cat([total.flatten(0, rank - 1) for total in sums]), [tuple(total.shape[:rank]) for total in sums]
+
+
 class Trunk(nn.Module):
     """A network without heads: its split first map, where it has one, and the layers after it."""
 
     def __init__(self, stack: Stack) -> None:
         super().__init__()
         self.stack = stack
-        self.first = ParentSum(stack.parents, stack.split) if stack.split else None
+        self.first: ParentSum | ParentConv | None = None
         modules: list[nn.Module] = []
-        shape: Shape = (stack.split,) if stack.split else (stack.parents[0] or (1,))
+        shape: Shape = stack.parents[0] or (1,)
+        if stack.split:
+            self.first, shape = ParentSum(stack.parents, stack.split), (stack.split,)
+        elif stack.conv is not None:
+            self.first = ParentConv(stack.parents, stack.conv)
+            shape = stack.conv.output_shape(next(shape for shape in stack.parents if len(shape) == 3))
         for layer in stack.rest:
             modules.append(layer.module(shape))
             shape = layer.output_shape(shape)

@@ -8,6 +8,7 @@ from typing import Any
 from sgc.derivation.inversion import SOURCE
 from sgc.kinds.base import Piece
 from sgc.kinds.layers import shape_text
+from sgc.kinds.networks import Convolutions
 from sgc.kinds.objectives import EQUATIONS, OverRate
 from sgc.kinds.schedules import Schedule
 from sgc.language.outline import Constant, Outline, Variable
@@ -42,6 +43,9 @@ def network_words(entries: tuple[Any, ...], trunk: str = "") -> str:  # Any: ent
 
 def _entry_words(entry: Any) -> str:  # Any: a union of kinds
     main = getattr(entry, entry.name, None)
+    if isinstance(main, Convolutions):
+        stride = f" stride {main.stride}" if main.stride > 1 else ""
+        main = f"{'-'.join(map(str, main.channels))} kernel {main.kernel}{stride}"
     if main == ():
         return "linear"
     if isinstance(main, tuple) and all(isinstance(each, int) for each in main):

@@ -17,6 +17,7 @@ from torch import Tensor
 import sgc
 from sgc.data.dataset import Rows
 from sgc.language.resolver import outline
+from sgc.runtime.batch import patterns_of
 from sgc.runtime.data import open_data
 from sgc.runtime.model import Model
 from sgc.runtime.streams import LABELLED, Rates, Stream, Streams, TensorRows, rates
@@ -270,3 +271,15 @@ def test_rows_without_any_member_are_no_fault() -> None:
     assert list(empty.chunks(10)) == []
     with pytest.raises(ValueError, match="no row counts"):
         streams(empty, (3, 3))
+
+
+@pytest.mark.parametrize("count", [1, 3, 62, 63, 80])
+def test_patterns_are_found_alike_however_many_labels_there_are(count: int) -> None:
+    """Different rows in the order of the numbers whose bits they are, that without any first; and which is which."""
+    present = np.random.default_rng(count).random((50, count)) < 0.1
+    present[7] = False
+    found, kind = patterns_of(present)
+    assert np.array_equal(found[kind], present)
+    numbers = [sum(1 << i for i, bit in enumerate(row) if bit) for row in found]
+    assert numbers == sorted(set(numbers))
+    assert numbers[0] == 0

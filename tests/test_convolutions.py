@@ -12,7 +12,20 @@ from oracle import Raw, assert_same
 from torch.nn import functional
 
 import sgc
-from sgc.kinds.layers import LAYERS, AvgPool2d, BatchNorm2d, Conv2d, MaxPool2d, Shape, ShapeFault
+from sgc.kinds.layers import (
+    LAYERS,
+    AdaptiveAvgPool2d,
+    AvgPool2d,
+    BatchNorm2d,
+    Conv2d,
+    ConvTranspose2d,
+    Dropout2d,
+    GroupNorm,
+    MaxPool2d,
+    Shape,
+    ShapeFault,
+    Upsample,
+)
 from sgc.kinds.networks import Conv, Mlp, stack
 from sgc.language.resolver import outline
 from sgc.runtime.modules import Trunk
@@ -35,7 +48,12 @@ def test_shapes_and_sizes_are_torch_s(seed: int) -> None:
         Conv2d(out_channels=rng.randint(1, 4), kernel_size=kernel, stride=stride, padding=rng.randint(0, 2)),
         MaxPool2d(kernel_size=rng.randint(1, 3), stride=rng.randint(1, 2)),
         AvgPool2d(kernel_size=rng.randint(1, 3)),
+        AdaptiveAvgPool2d(output_size=rng.randint(1, 4)),
+        ConvTranspose2d(out_channels=2, kernel_size=kernel, stride=stride, padding=rng.randint(0, 2)),
+        Upsample(scale_factor=stride),
         BatchNorm2d(),
+        GroupNorm(num_groups=rng.choice([1, shape[0]])),
+        Dropout2d(),
     ]
     for layer in layers:
         module = layer.module(shape)
@@ -163,8 +181,26 @@ def test_shapes_that_a_convolution_cannot_take_are_named(
     assert str(problem.value) == said
 
 
-@pytest.mark.parametrize("name", ["Conv2d", "MaxPool2d", "AvgPool2d", "BatchNorm2d"])
+OF_IMAGES: dict[str, Raw] = {
+    "Conv2d": {"out_channels": 2, "kernel_size": 3},
+    "ConvTranspose2d": {"out_channels": 2, "kernel_size": 3},
+    "Upsample": {"scale_factor": 2},
+    "MaxPool2d": {"kernel_size": 2},
+    "AvgPool2d": {"kernel_size": 2},
+    "AdaptiveAvgPool2d": {"output_size": 2},
+    "BatchNorm2d": {},
+    "Dropout2d": {},
+}
+
+
+@pytest.mark.parametrize("name", OF_IMAGES)
 def test_layers_of_images_refuse_a_vector(name: str) -> None:
-    options = {"Conv2d": {"out_channels": 2, "kernel_size": 3}, "BatchNorm2d": {}}.get(name, {"kernel_size": 2})
     with pytest.raises(ShapeFault, match="wanted an image"):
-        LAYERS[name].model_validate({name: options}).output_shape((4,))
+        LAYERS[name].model_validate({name: OF_IMAGES[name]}).output_shape((4,))
+
+
+def test_what_leaves_nothing_or_does_not_divide_is_refused() -> None:
+    with pytest.raises(ShapeFault, match=r"ConvTranspose2d with a padding of 3 got \[1, 2, 2\]: nothing is left"):
+        ConvTranspose2d(out_channels=1, kernel_size=3, padding=3).output_shape((1, 2, 2))
+    with pytest.raises(ShapeFault, match=r"GroupNorm of 2 groups got \[3, 4, 4\], wanted channels they divide"):
+        GroupNorm(num_groups=2).output_shape((3, 4, 4))

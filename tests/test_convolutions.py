@@ -12,8 +12,7 @@ from oracle import Raw, assert_same
 from torch.nn import functional
 
 import sgc
-from sgc.kinds.layers import (
-    LAYERS,
+from sgc.kinds.image_layers import (
     AdaptiveAvgPool2d,
     AvgPool2d,
     BatchNorm2d,
@@ -22,10 +21,10 @@ from sgc.kinds.layers import (
     Dropout2d,
     GroupNorm,
     MaxPool2d,
-    Shape,
-    ShapeFault,
     Upsample,
 )
+from sgc.kinds.layer import Shape, ShapeFault
+from sgc.kinds.layers import LAYERS
 from sgc.kinds.networks import Conv, Mlp, stack
 from sgc.language.resolver import outline
 from sgc.runtime.modules import Trunk

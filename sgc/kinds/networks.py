@@ -14,24 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from sgc.kinds.base import Many, Piece, tagged
-from sgc.kinds.layers import (
-    ACTIVATIONS,
-    BatchNorm1d,
-    BatchNorm2d,
-    Conv2d,
-    Dropout,
-    Flatten,
-    Kernel,
-    Layer,
-    LayerChoice,
-    LayerNorm,
-    Linear,
-    Shape,
-    ShapeFault,
-    Share,
-    Width,
-    shape_text,
-)
+from sgc.kinds.image_layers import BatchNorm2d, Conv2d
+from sgc.kinds.layer import Kernel, Layer, Shape, ShapeFault, Share, Width, shape_text
+from sgc.kinds.layers import ACTIVATIONS, BatchNorm1d, Dropout, Flatten, LayerChoice, LayerNorm, Linear
 
 Activation = Literal["relu", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "softplus", "tanh", "sigmoid", "none"]
 Norm = Literal["none", "batch", "layer"]

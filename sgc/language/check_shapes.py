@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from sgc.derivation.graph import Role
 from sgc.errors import OutlineFault, Path
-from sgc.kinds.layers import Shape, shape_text
+from sgc.kinds.layer import Shape, shape_text
 from sgc.kinds.networks import Stack
 from sgc.language.check_graphs import ROLES
 from sgc.language.check_names import Names

@@ -10,7 +10,7 @@ from typing import Any
 
 from sgc.errors import OutlineFault, suggest
 from sgc.kinds.families import Family
-from sgc.kinds.layers import Shape, shape_text
+from sgc.kinds.layer import Shape, shape_text
 from sgc.language.spec import LearnedConstant
 
 POSITIVE = ("positive", "positive_vector", "positive_definite", "lower_cholesky")  # a number is a multiple of I

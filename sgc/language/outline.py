@@ -15,7 +15,7 @@ from sgc.derivation.merging import Merging
 from sgc.derivation.plan import ObjectiveWords
 from sgc.kinds.estimators import Estimator
 from sgc.kinds.families import Family
-from sgc.kinds.layers import Shape
+from sgc.kinds.layer import Shape
 from sgc.kinds.networks import Entry, Stack
 from sgc.kinds.objectives import Objective
 from sgc.language.constants import Constant as Constant

@@ -13,7 +13,7 @@ from sgc.kinds.estimators import Estimator, GumbelSoftmax, ScoreFunction
 from sgc.kinds.families import FAMILIES, Family
 from sgc.kinds.family_math import NEUTRAL
 from sgc.kinds.family_table import Option
-from sgc.kinds.layers import Shape, ShapeFault, shape_text
+from sgc.kinds.layer import Shape, ShapeFault, shape_text
 from sgc.kinds.networks import Entry, Stack, stack
 from sgc.kinds.own_code import OwnCode
 from sgc.kinds.own_family import OwnFamily

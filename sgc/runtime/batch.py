@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from sgc.derivation.merging import Merging
 from sgc.errors import suggest
-from sgc.kinds.layers import shape_text
+from sgc.kinds.layer import shape_text
 from sgc.language.outline import InputOutline, Outline, Variable
 
 

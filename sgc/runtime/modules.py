@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn import functional
 
-from sgc.kinds.layers import Conv2d, Shape
+from sgc.kinds.image_layers import Conv2d
+from sgc.kinds.layer import Shape
 from sgc.kinds.networks import Stack
 from sgc.language.outline import Constant, Density, FeatureOutline, Variable
 

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator
 
 from sgc.derivation.derive import derive
-from sgc.kinds.layers import shape_text
+from sgc.kinds.layer import shape_text
 from sgc.language.outline import Density, Outline
 from sgc.showing.noting import notes
 from sgc.showing.products import product, roles

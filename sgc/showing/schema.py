@@ -10,7 +10,7 @@ from pydantic_core import core_schema
 from sgc.kinds.base import Named
 from sgc.kinds.families import FAMILIES
 from sgc.kinds.family_table import Option
-from sgc.kinds.layers import Layer
+from sgc.kinds.layer import Layer
 from sgc.kinds.own_family import OwnFamily
 from sgc.language.spec import NAME, DistributionChoice, Spec
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from sgc.derivation.inversion import SOURCE
 from sgc.kinds.base import Piece
-from sgc.kinds.layers import shape_text
+from sgc.kinds.layer import shape_text
 from sgc.kinds.networks import Convolutions
 from sgc.kinds.objectives import EQUATIONS, OverRate
 from sgc.kinds.schedules import Schedule

@@ -1,0 +1,75 @@
+"""A layer of the table: how it is written, and what it says of a row's shape. Shapes are without the batch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+
+from sgc.kinds.base import Piece
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Shape = tuple[int, ...]
+Width = Annotated[int, Field(ge=1, le=1_000_000)]
+Kernel = Annotated[int, Field(ge=1, le=1024)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class ShapeFault(Exception):
+    """A shape that a layer cannot take; the text says what came and what was wanted."""
+
+
+def shape_text(shape: Shape) -> str:
+    return "[" + ", ".join(map(str, shape)) + "]"
+
+
+class Layer(Piece):
+    """A layer in the table; abstract."""
+
+    name: ClassVar[str]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unwrap(cls, value: Any) -> Any:  # Any: whatever YAML can say
+        if isinstance(value, str):
+            return {}
+        if not (isinstance(value, dict) and list(value) == [cls.name]):
+            return value
+        inner = value[cls.name]
+        main = next(iter(cls.model_fields), "")
+        return inner if isinstance(inner, dict) or not main else {main: inner}
+
+    @model_serializer(mode="wrap")
+    def _wrap(self, inner: SerializerFunctionWrapHandler) -> Any:  # Any: plain data
+        options = inner(self)
+        return {self.name: options} if options else self.name
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Return the shape this layer makes. Raises: ShapeFault."""
+        return shape
+
+    def parameter_count(self, shape: Shape) -> int:
+        """Count its parameters on an input of `shape`."""
+        return 0
+
+    def module(self, shape: Shape) -> nn.Module:
+        """Build it for rows [R, *shape]."""
+        raise TypeError(f"{self.name} is abstract")
+
+
+class BatchNorm(Layer):
+    """Normalise by the mean and the variance of a batch, those it has learned in evaluation; abstract."""
+
+    eps: Annotated[float, Field(gt=0)] = 1e-5
+    momentum: Annotated[float, Field(gt=0, le=1)] = 0.1
+
+    def parameter_count(self, shape: Shape) -> int:
+        return 2 * shape[0]
+
+    def module(self, shape: Shape) -> nn.Module:
+        from torch import nn
+
+        made: nn.Module = getattr(nn, self.name)(shape[0], eps=self.eps, momentum=self.momentum)
+        return made

@@ -22,28 +22,33 @@ Activation = Literal["relu", "leaky_relu", "elu", "selu", "gelu", "silu", "mish"
 Norm = Literal["none", "batch", "layer"]
 
 
-class Mlp(Piece):
+class Stages(Piece):
+    """What stands after every map of an entry: norm, activation, dropout, in this order; abstract."""
+
+    activation: Activation = "relu"
+    norm: Norm = "none"
+    dropout: Share = 0.0
+
+    def after(self, batch: Layer) -> list[Layer]:
+        """Unfold into layers of the table. batch: the batch norm of what the map gives."""
+        norms: dict[str, list[Layer]] = {"none": [], "batch": [batch], "layer": [LayerNorm()]}
+        activation = ACTIVATIONS[self.activation]
+        dropout = [Dropout(p=self.dropout)] if self.dropout else []
+        return [*norms[self.norm], *([activation] if activation is not None else []), *dropout]
+
+
+class Mlp(Stages):
     """Fully connected layers of the given widths, each: linear, norm, activation, dropout. `mlp: []` is linear."""
 
     name: ClassVar[str] = "mlp"
 
     mlp: Many[Width]
-    activation: Activation = "relu"
-    norm: Norm = "none"
-    dropout: Share = 0.0
 
     def unfold(self) -> list[Layer]:
         """Unfold into layers of the table."""
         unfolded: list[Layer] = [Flatten()]
         for width in self.mlp:
-            unfolded.append(Linear(out_features=width))
-            if self.norm != "none":
-                unfolded.append(BatchNorm1d() if self.norm == "batch" else LayerNorm())
-            activation = ACTIVATIONS[self.activation]
-            if activation is not None:
-                unfolded.append(activation)
-            if self.dropout:
-                unfolded.append(Dropout(p=self.dropout))
+            unfolded += [Linear(out_features=width), *self.after(BatchNorm1d())]
         return unfolded
 
 
@@ -55,7 +60,7 @@ class Convolutions(Piece):
     stride: Kernel = 1
 
 
-class Conv(Piece):
+class Conv(Stages):
     """Convolutions of an image, each: convolution, norm, activation, dropout; (kernel − stride + 1)//2 zeros around it.
 
     A side of n pixels becomes n/stride where the stride divides n, and n + 1 with stride 1 and an even kernel.
@@ -64,9 +69,6 @@ class Conv(Piece):
     name: ClassVar[str] = "conv"
 
     conv: Convolutions
-    activation: Activation = "relu"
-    norm: Norm = "none"
-    dropout: Share = 0.0
 
     def unfold(self) -> list[Layer]:
         """Unfold into layers of the table."""
@@ -74,14 +76,8 @@ class Conv(Piece):
         unfolded: list[Layer] = []
         for channels in self.conv.channels:
             padding = max(0, (kernel - stride + 1) // 2)
-            unfolded.append(Conv2d(out_channels=channels, kernel_size=kernel, stride=stride, padding=padding))
-            if self.norm != "none":
-                unfolded.append(BatchNorm2d() if self.norm == "batch" else LayerNorm())
-            activation = ACTIVATIONS[self.activation]
-            if activation is not None:
-                unfolded.append(activation)
-            if self.dropout:
-                unfolded.append(Dropout(p=self.dropout))
+            conv = Conv2d(out_channels=channels, kernel_size=kernel, stride=stride, padding=padding)
+            unfolded += [conv, *self.after(BatchNorm2d())]
         return unfolded
 
 

@@ -261,8 +261,8 @@ def no_score(patch: pytest.MonkeyPatch) -> None:
 
 
 def own_share_alone(patch: pytest.MonkeyPatch) -> None:
-    right = _Derivation.cost
-    patch.setattr(_Derivation, "cost", lambda self, *rest: replace(right(self, *rest), coupled=False))
+    right = _Derivation.charge
+    patch.setattr(_Derivation, "charge", lambda self, *rest: replace(right(self, *rest), coupled=False))
 
 
 def broken(patch: pytest.MonkeyPatch) -> None:

@@ -335,9 +335,9 @@ def test_charging_only_its_own_share_under_normalised_weights_would_be_wrong(mon
     bounds, chance = expected(model, draws, Words.of(spec))
     right = gradients(model, (bounds * chance).sum())
     batch = forced(model, draws, monkeypatch)
-    cost = model.plan({"y"}).costs[0]
-    assert cost.coupled
-    object.__setattr__(cost, "coupled", False)
+    charge = model.plan({"y"}).charges[0]
+    assert charge.coupled
+    object.__setattr__(charge, "coupled", False)
     wrong = gradients(model, (model.objective(batch).bound * chance.detach()).sum())
     name = next(n for n in right if n.startswith("recognition.v_"))
     assert float((wrong[name] - right[name]).norm() / right[name].norm()) > 0.01

@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sgc.derivation.graph import Graphs
-from sgc.derivation.plan import SAMPLES, Cost, Factor, ObjectiveWords, Plan, Proposal, Term, Weight
+from sgc.derivation.plan import SAMPLES, Charge, Factor, ObjectiveWords, Plan, Proposal, Term, Weight
 
 RELAXED = ("gumbel_softmax", "straight_through")
 
@@ -163,7 +163,7 @@ class _Derivation:
             weights=weights,
             joint=joint,
             terms=terms,
-            costs=tuple(self.cost(p.node, weights, terms) for p in proposals if p.estimator == "score_function"),
+            charges=tuple(self.charge(p.node, weights, terms) for p in proposals if p.estimator == "score_function"),
             order=self.order,
             enumerated=tuple(sizes),
             elimination=swept.order,
@@ -212,7 +212,7 @@ class _Derivation:
             tag = "enumerated" if dims else "exact"
         return Term(name, role, dims, tag, why, tuple(reads))
 
-    def cost(self, name: str, weights: Sequence[Weight], terms: Sequence[Term]) -> Cost:
+    def charge(self, name: str, weights: Sequence[Weight], terms: Sequence[Term]) -> Charge:
         """Work out what a draw can influence: through proposals, their masses, and factors of the weight."""
         below = self.graphs.below(name, self.clamped)
         reached = {name, *(n for n in below if n not in self.clamped)}
@@ -223,7 +223,7 @@ class _Derivation:
         found = [t for t in terms if all_of_it or reached & self.graphs.variables(t.reads)]
         coupled = bound in ("iwae", "supervised") or (bound == "elbo" and weighed)
         baseline = self.graphs.nodes[name].baseline
-        return Cost(name, tuple((t.node, t.role) for t in found), labels, coupled, baseline)
+        return Charge(name, tuple((t.node, t.role) for t in found), labels, coupled, baseline)
 
     def weights_tag(self, weights: Sequence[Weight]) -> str:
         """Tell what weighing by varying weights makes of a term."""

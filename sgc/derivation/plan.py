@@ -92,7 +92,7 @@ class Term:
 
 
 @dataclass(frozen=True)
-class Cost:
+class Charge:
     """What a draw of a `score_function` node is charged with: what it can influence (Schulman et al. 2015).
 
     Not coupled: its particles' own share of `terms` and of the labels' α terms. Coupled: the samples meet in Z or
@@ -122,7 +122,7 @@ class Plan:
     weights: tuple[Weight, ...]  # one for each of O
     joint: tuple[Factor, ...]
     terms: tuple[Term, ...]
-    costs: tuple[Cost, ...]  # one for each proposal by score_function
+    charges: tuple[Charge, ...]  # one for each proposal by score_function
     order: tuple[str, ...]
     enumerated: tuple[str, ...]
     elimination: tuple[str, ...]  # the order in which enumerated dimensions are summed out
@@ -194,7 +194,9 @@ class Plan:
         width = max([0, *(len(str(p.factor)) for p in self.proposals), *(len(str(w.factor)) for w in self.weights)])
         for i, proposal in enumerate(self.proposals):
             values = f", {proposal.support} values" if proposal.estimator == "enumerate" else ""
-            values += "".join(f", baseline {cost.baseline}" for cost in self.costs if cost.node == proposal.node)
+            values += "".join(
+                f", baseline {charge.baseline}" for charge in self.charges if charge.node == proposal.node
+            )
             row("" if i else "proposed", f"{proposal.factor!s:<{width}}  {proposal.estimator}{values}")
         if not self.proposals:
             row("proposed", "nothing")
@@ -219,8 +221,8 @@ class Plan:
         wide = max([0, *(len(text) for text, _, _ in shown)])
         for i, (text, tag, why) in enumerate(shown):
             row("" if i else "terms", f"{text:<{wide}}  {tag}{f' ({why})' if why else ''}")
-        for i, cost in enumerate(self.costs):
-            row("" if i else "charged", self.charge_text(cost))
+        for i, charge in enumerate(self.charges):
+            row("" if i else "charged", self.charge_text(charge))
         row("cost", self.cost_text())
         lines += [f"  warning   {warning}" for warning in self.warnings]
         return "\n".join(lines)
@@ -230,12 +232,12 @@ class Plan:
         """The nodes whose value in the bound is no value that they can take."""
         return tuple(p.node for p in self.proposals if p.estimator in ("gumbel_softmax", "mean"))
 
-    def charge_text(self, cost: Cost) -> str:
+    def charge_text(self, charge: Charge) -> str:
         """Say what the draws of a node are charged with."""
-        factor = self.proposal(cost.node).factor
-        texts = [self.term_text(term) for term in self.terms if (term.node, term.role) in cost.terms]
-        labels = [f"log {w.factor}" for w in self.weights if w.factor.node in cost.labels]
-        if self.words.bound in ("iwae", "supervised") or (cost.coupled and len(texts) == len(self.terms)):
+        factor = self.proposal(charge.node).factor
+        texts = [self.term_text(term) for term in self.terms if (term.node, term.role) in charge.terms]
+        labels = [f"log {w.factor}" for w in self.weights if w.factor.node in charge.labels]
+        if self.words.bound in ("iwae", "supervised") or (charge.coupled and len(texts) == len(self.terms)):
             return f"{factor}: the whole bound"
         return f"{factor}: {', '.join([*texts, *labels]) or 'nothing'}"
 

@@ -264,7 +264,7 @@ class Sums:
     def bound(self, kl_weight: float = 1.0) -> Tensor:
         """Sum the bound of each row, [B] nats, its α term included, γ not; its gradient is the estimators'."""
         found = self.value(kl_weight)
-        missing = surrogate(self, kl_weight) if self.plan.costs and torch.is_grad_enabled() else None
+        missing = surrogate(self, kl_weight) if self.plan.charges and torch.is_grad_enabled() else None
         return found if missing is None else found + missing
 
     def value(self, kl_weight: float) -> Tensor:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from sgc.derivation.plan import SAMPLES, Cost
+from sgc.derivation.plan import SAMPLES, Charge
 from sgc.runtime.layout import Eliminated, Layout, Pair, Score, eliminate, join, sum_enumerated
 
 if TYPE_CHECKING:
@@ -60,35 +60,37 @@ class RunningMeans:
 def surrogate(sums: Sums, kl_weight: float) -> Tensor | None:
     """Give what has the value 0 and the score-function gradient of the bound, [B]; None where no draw needs it."""
     total: Tensor | None = None
-    for cost in sums.plan.costs:
-        log = sums.group.draws[cost.node].tensor  # [*enumerated, S, B]
+    for charge in sums.plan.charges:
+        log = sums.group.draws[charge.node].tensor  # [*enumerated, S, B]
         if not log.requires_grad:
             continue
-        signal = _Charge(sums, cost, kl_weight).signal().detach()
+        signal = _Charging(sums, charge, kl_weight).signal().detach()
         part = ((log - log.detach()) * signal).sum(tuple(range(log.dim() - 1)))
         total = part if total is None else total + part
     return total
 
 
-class _Charge:
+class _Charging:
     """What the draws of one node are charged with, over [*enumerated, S, B]: nothing here has a gradient to hand on."""
 
-    def __init__(self, sums: Sums, cost: Cost, kl_weight: float) -> None:
-        self.sums, self.cost, self.kl_weight = sums, cost, kl_weight
+    def __init__(self, sums: Sums, charge: Charge, kl_weight: float) -> None:
+        self.sums, self.charge, self.kl_weight = sums, charge, kl_weight
         self.group, self.words = sums.group, sums.words
         self.layout: Layout = sums.group.layout
-        self.leaves_out = cost.baseline == "leave_one_out" and self.layout.samples > 1
+        self.leaves_out = charge.baseline == "leave_one_out" and self.layout.samples > 1
 
     def signal(self) -> Tensor:
         """Add up what each part of the bound charges."""
-        kind, labels = self.words.bound, self.cost.labels
+        kind, labels = self.words.bound, self.charge.labels
         if kind == "density":
             return self.density()
         if kind in ("supervised", "iwae"):
             total = self.coupled_log_mean("bound", self.sums.weight_pairs)
             more = kind == "iwae" and labels
             return total + self.telescoped(list(self.group.weights), self.sums.alpha) if more else total
-        total = self.coupled_mean() if self.cost.coupled else self.local("bound", self.terms(), self.sums.weight_pairs)
+        total = (
+            self.coupled_mean() if self.charge.coupled else self.local("bound", self.terms(), self.sums.weight_pairs)
+        )
         return total + self.labels() if labels else total
 
     # the parts of the bound
@@ -96,7 +98,7 @@ class _Charge:
     def terms(self) -> list[Pair]:
         """The values of f that are charged."""
         scores, scaled = self.group.scores, self.sums.scaled
-        return [Pair(value=scaled(key, scores[key], self.kl_weight)) for key in self.cost.terms if key in scores]
+        return [Pair(value=scaled(key, scores[key], self.kl_weight)) for key in self.charge.terms if key in scores]
 
     def labels(self) -> Tensor:
         """The α terms of the labels whose factor varies with the draw."""
@@ -107,7 +109,8 @@ class _Charge:
 
         if self.words.label_term == "log_mean":
             return self.telescoped(list(self.sums.varying), scale)
-        return self.local("label", [Pair(value=self.group.weights[n] * scale(n)) for n in self.cost.labels], [])
+        values = [Pair(value=self.group.weights[name] * scale(name)) for name in self.charge.labels]
+        return self.local("label", values, [])
 
     def local(self, part: str, values: Sequence[Pair], weights: Sequence[Pair]) -> Tensor:
         """ŵ (F − baseline), where the draw moves no weight: F the terms of the particles that hold it."""
@@ -119,7 +122,7 @@ class _Charge:
     def density(self) -> Tensor:
         """Σ m w f over the particles that hold the draw, all of f where it moves w."""
         weights = self.sums.weight_pairs
-        if not self.cost.labels:
+        if not self.charge.labels:
             held = self.held([*weights, *self.terms()]).unnormalised()
             return held.charged - held.share * self.baseline("bound", held)
         minus_log_w = [Pair(value=-log) for log in self.group.weights.values()]
@@ -156,7 +159,7 @@ class _Charge:
 
         With a factor e^τ over the draws, ∂ log Σ m w / ∂τ is their share ŵ, and ∂ Σ ŵ F / ∂τ is ŵ (F − Σ ŵ F).
         """
-        layout, dims = self.layout, self.sums.plan.proposed[self.cost.node].dims
+        layout, dims = self.layout, self.sums.plan.proposed[self.charge.node].dims
         shape = [1] * layout.depth + [layout.samples, layout.rows]
         nodes = dims - {SAMPLES}
         for name in nodes:
@@ -206,12 +209,12 @@ class _Charge:
 
     def running(self, part: str, charged: Tensor) -> Tensor | float:
         """Give each row the running mean of its own pattern, and move these by what is charged now, [B]: [B] or 0."""
-        if self.cost.baseline != "running_mean":
+        if self.charge.baseline != "running_mean":
             return 0.0
         found = torch.zeros_like(charged)
-        decay = self.sums.decay(self.cost.node)
+        decay = self.sums.decay(self.charge.node)
         for pattern, places in self.sums.patterns():
-            key = f"{self.cost.node} | {pattern} | {part}"
+            key = f"{self.charge.node} | {pattern} | {part}"
             rows = slice(None) if places is None else places
             found[rows] = self.sums.running_means.take(key, charged[rows], decay)
         return found

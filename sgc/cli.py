@@ -172,7 +172,8 @@ def check(
     loaded = _load(spec, sets, trust)
     outline = _outline(loaded)
     _warn(outline)
-    text = f"{spec}: valid, {len(outline.variables)} nodes, {outline.parameter_count():,} parameters"
+    own = f", and those of {' and '.join(outline.own_networks)}" if outline.own_networks else ""
+    text = f"{spec}: valid, {len(outline.variables)} nodes, {outline.parameter_count():,} parameters{own}"
     if data:
         from sgc.runtime.data import open_data
 

@@ -25,7 +25,8 @@ from sgc.kinds.image_layers import (
 )
 from sgc.kinds.layer import Shape, ShapeFault
 from sgc.kinds.layers import LAYERS
-from sgc.kinds.networks import Conv, Mlp, stack
+from sgc.kinds.networks import Conv, Mlp
+from sgc.kinds.stacking import stack
 from sgc.language.resolver import outline
 from sgc.runtime.modules import Trunk
 
@@ -66,8 +67,8 @@ def test_a_conv_divides_the_sides_by_its_stride(kernel: int, stride: int) -> Non
     """The zeros around are (kernel − stride + 1)//2, as the language says."""
     made = stack([conv([3, 2], kernel, stride)], [("x", (1, stride**2 * 3, stride**2 * 4))])
     assert made.output == (2, 3, 4)
-    first = made.conv
-    assert first is not None
+    first = made.first
+    assert isinstance(first, Conv2d)
     assert first.padding == (kernel - stride + 1) // 2
 
 

@@ -1,4 +1,4 @@
-"""Layers of images [channels, height, width]: convolutions, pooling, and what goes by channel."""
+"""Layers of images [channels, height, width] and of signals [channels, length], and what goes by channel."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-class Conv2d(Layer):
-    """Convolve an image [channels, height, width] with square kernels, zeros around it."""
+class Convolution(Layer):
+    """Convolve with kernels that are as long on every side, zeros around what came; abstract."""
 
-    name: ClassVar[str] = "Conv2d"
+    sides: ClassVar[int]
     out_channels: Width
     kernel_size: Kernel
     stride: Kernel = 1
@@ -24,65 +24,97 @@ class Conv2d(Layer):
     bias: bool = True
 
     def output_shape(self, shape: Shape) -> Shape:
-        height, width = (self._after(size) for size in _image("Conv2d", shape)[1:])
-        if min(height, width) < 1:
+        _, *sides = check_grid(self.name, shape, self.sides)
+        after = [(side + 2 * self.padding - self.kernel_size) // self.stride + 1 for side in sides]
+        if min(after) < 1:
             around = f" with {self.padding} zeros around it" if self.padding else ""
-            raise ShapeFault(f"Conv2d with a kernel of {self.kernel_size} got {shape_text(shape)}{around}: too small")
-        return (self.out_channels, height, width)
-
-    def _after(self, size: int) -> int:
-        return (size + 2 * self.padding - self.kernel_size) // self.stride + 1
+            raise ShapeFault(
+                f"{self.name} with a kernel of {self.kernel_size} got {shape_text(shape)}{around}: too small"
+            )
+        return (self.out_channels, *after)
 
     def parameter_count(self, shape: Shape) -> int:
-        return self.out_channels * (shape[0] * self.kernel_size**2 + self.bias)
+        kernel: int = self.kernel_size**self.sides
+        return self.out_channels * (shape[0] * kernel + self.bias)
 
     def module(self, shape: Shape) -> nn.Module:
         from torch import nn
 
-        return nn.Conv2d(
+        made: nn.Module = getattr(nn, self.name)(
             shape[0], self.out_channels, self.kernel_size, stride=self.stride, padding=self.padding, bias=self.bias
         )
+        return made
 
 
-class ConvTranspose2d(Layer):
-    """Convolve backwards: each pixel of an image [channels, height, width] lays a kernel down (Zeiler et al. 2010)."""
+class Conv1d(Convolution):
+    name: ClassVar[str] = "Conv1d"
+    sides: ClassVar[int] = 1
 
-    name: ClassVar[str] = "ConvTranspose2d"
+
+class Conv2d(Convolution):
+    name: ClassVar[str] = "Conv2d"
+    sides: ClassVar[int] = 2
+
+
+class TransposedConvolution(Layer):
+    """Convolve backwards: every place lays a kernel down (Zeiler et al. 2010); abstract."""
+
+    sides: ClassVar[int]
     out_channels: Width
     kernel_size: Kernel
     stride: Kernel = 1
-    padding: Annotated[int, Field(ge=0, le=512)] = 0  # pixels taken off around the result
+    padding: Annotated[int, Field(ge=0, le=512)] = 0  # places taken off around the result
+    output_padding: Annotated[int, Field(ge=0, le=1023)] = 0  # places added at the end of every side
     bias: bool = True
 
     def output_shape(self, shape: Shape) -> Shape:
-        sides = _image("ConvTranspose2d", shape)[1:]
-        height, width = ((side - 1) * self.stride - 2 * self.padding + self.kernel_size for side in sides)
-        if min(height, width) < 1:
-            raise ShapeFault(
-                f"ConvTranspose2d with a padding of {self.padding} got {shape_text(shape)}: nothing is left"
-            )
-        return (self.out_channels, height, width)
+        _, *sides = check_grid(self.name, shape, self.sides)
+        if self.output_padding >= self.stride:
+            raise ShapeFault(f"{self.name}: an output_padding of {self.output_padding} is not less than the stride")
+        lost = 2 * self.padding - self.kernel_size - self.output_padding
+        after = [(side - 1) * self.stride - lost for side in sides]
+        if min(after) < 1:
+            raise ShapeFault(f"{self.name} with a padding of {self.padding} got {shape_text(shape)}: nothing is left")
+        return (self.out_channels, *after)
 
     def parameter_count(self, shape: Shape) -> int:
-        return self.out_channels * (shape[0] * self.kernel_size**2 + self.bias)
+        kernel: int = self.kernel_size**self.sides
+        return self.out_channels * (shape[0] * kernel + self.bias)
 
     def module(self, shape: Shape) -> nn.Module:
         from torch import nn
 
-        return nn.ConvTranspose2d(
-            shape[0], self.out_channels, self.kernel_size, stride=self.stride, padding=self.padding, bias=self.bias
+        made: nn.Module = getattr(nn, self.name)(
+            shape[0],
+            self.out_channels,
+            self.kernel_size,
+            stride=self.stride,
+            padding=self.padding,
+            output_padding=self.output_padding,
+            bias=self.bias,
         )
+        return made
+
+
+class ConvTranspose1d(TransposedConvolution):
+    name: ClassVar[str] = "ConvTranspose1d"
+    sides: ClassVar[int] = 1
+
+
+class ConvTranspose2d(TransposedConvolution):
+    name: ClassVar[str] = "ConvTranspose2d"
+    sides: ClassVar[int] = 2
 
 
 class Upsample(Layer):
-    """Make an image so many times as high and wide, every pixel a square of itself."""
+    """Make an image so many times as high and wide, or a signal as long, every place repeated."""
 
     name: ClassVar[str] = "Upsample"
     scale_factor: Kernel
 
     def output_shape(self, shape: Shape) -> Shape:
-        channels, height, width = _image("Upsample", shape)
-        return (channels, height * self.scale_factor, width * self.scale_factor)
+        channels, *sides = check_grid("Upsample", shape, 1 if len(shape) == 2 else 2)
+        return (channels, *(side * self.scale_factor for side in sides))
 
     def module(self, shape: Shape) -> nn.Module:
         from torch import nn
@@ -90,18 +122,39 @@ class Upsample(Layer):
         return nn.Upsample(scale_factor=self.scale_factor)
 
 
-class Pool(Layer):
-    """Take one number of each square window of an image; abstract. The stride is the window's size if not said."""
+class PixelShuffle(Layer):
+    """Turn r² channels into one that is r times as high and wide (Shi et al. 2016)."""
 
+    name: ClassVar[str] = "PixelShuffle"
+    upscale_factor: Kernel
+
+    def output_shape(self, shape: Shape) -> Shape:
+        channels, height, width = check_grid("PixelShuffle", shape, 2)
+        squared = self.upscale_factor**2
+        if channels % squared:
+            raise ShapeFault(
+                f"PixelShuffle by {self.upscale_factor} got {shape_text(shape)}, wanted channels that {squared} divides"
+            )
+        return (channels // squared, height * self.upscale_factor, width * self.upscale_factor)
+
+    def module(self, shape: Shape) -> nn.Module:
+        from torch import nn
+
+        return nn.PixelShuffle(self.upscale_factor)
+
+
+class Pool(Layer):
+    """Take one number of each window; abstract. The stride is the window's size if not said."""
+
+    sides: ClassVar[int]
     kernel_size: Kernel
     stride: Maybe[Kernel] = None
 
     def output_shape(self, shape: Shape) -> Shape:
-        channels, *sides = _image(self.name, shape)
-        height, width = ((side - self.kernel_size) // (self.stride or self.kernel_size) + 1 for side in sides)
+        channels, *sides = check_grid(self.name, shape, self.sides)
         if min(sides) < self.kernel_size:
             raise ShapeFault(f"{self.name} with a window of {self.kernel_size} got {shape_text(shape)}: too small")
-        return (channels, height, width)
+        return (channels, *((side - self.kernel_size) // (self.stride or self.kernel_size) + 1 for side in sides))
 
     def module(self, shape: Shape) -> nn.Module:
         from torch import nn
@@ -110,27 +163,55 @@ class Pool(Layer):
         return made
 
 
+class MaxPool1d(Pool):
+    name: ClassVar[str] = "MaxPool1d"
+    sides: ClassVar[int] = 1
+
+
 class MaxPool2d(Pool):
     name: ClassVar[str] = "MaxPool2d"
+    sides: ClassVar[int] = 2
+
+
+class AvgPool1d(Pool):
+    name: ClassVar[str] = "AvgPool1d"
+    sides: ClassVar[int] = 1
 
 
 class AvgPool2d(Pool):
     name: ClassVar[str] = "AvgPool2d"
+    sides: ClassVar[int] = 2
 
 
-class AdaptiveAvgPool2d(Layer):
-    """Average an image down to a square of so many places a side."""
+class AdaptivePool(Layer):
+    """Bring every side down to so many places; abstract."""
 
-    name: ClassVar[str] = "AdaptiveAvgPool2d"
+    sides: ClassVar[int]
     output_size: Kernel
 
     def output_shape(self, shape: Shape) -> Shape:
-        return (_image("AdaptiveAvgPool2d", shape)[0], self.output_size, self.output_size)
+        return (check_grid(self.name, shape, self.sides)[0], *(self.output_size,) * self.sides)
 
     def module(self, shape: Shape) -> nn.Module:
         from torch import nn
 
-        return nn.AdaptiveAvgPool2d(self.output_size)
+        made: nn.Module = getattr(nn, self.name)(self.output_size)
+        return made
+
+
+class AdaptiveAvgPool1d(AdaptivePool):
+    name: ClassVar[str] = "AdaptiveAvgPool1d"
+    sides: ClassVar[int] = 1
+
+
+class AdaptiveAvgPool2d(AdaptivePool):
+    name: ClassVar[str] = "AdaptiveAvgPool2d"
+    sides: ClassVar[int] = 2
+
+
+class AdaptiveMaxPool2d(AdaptivePool):
+    name: ClassVar[str] = "AdaptiveMaxPool2d"
+    sides: ClassVar[int] = 2
 
 
 class Dropout2d(Layer):
@@ -140,7 +221,7 @@ class Dropout2d(Layer):
     p: Share = 0.5
 
     def output_shape(self, shape: Shape) -> Shape:
-        return _image("Dropout2d", shape)
+        return check_grid("Dropout2d", shape, 2)
 
     def module(self, shape: Shape) -> nn.Module:
         from torch import nn
@@ -154,7 +235,27 @@ class BatchNorm2d(BatchNorm):
     name: ClassVar[str] = "BatchNorm2d"
 
     def output_shape(self, shape: Shape) -> Shape:
-        return _image("BatchNorm2d", shape)
+        return check_grid("BatchNorm2d", shape, 2)
+
+
+class InstanceNorm2d(Layer):
+    """Normalise each channel of each row over its places, and scale it (Ulyanov et al. 2016)."""
+
+    name: ClassVar[str] = "InstanceNorm2d"
+    eps: Annotated[float, Field(gt=0)] = 1e-5
+
+    def output_shape(self, shape: Shape) -> Shape:
+        if check_grid("InstanceNorm2d", shape, 2)[1:] == (1, 1):
+            raise ShapeFault(f"InstanceNorm2d got {shape_text(shape)}, wanted more than one place")
+        return shape
+
+    def parameter_count(self, shape: Shape) -> int:
+        return 2 * shape[0]
+
+    def module(self, shape: Shape) -> nn.Module:
+        from torch import nn
+
+        return nn.InstanceNorm2d(shape[0], eps=self.eps, affine=True)
 
 
 class GroupNorm(Layer):
@@ -180,7 +281,9 @@ class GroupNorm(Layer):
         return nn.GroupNorm(self.num_groups, shape[0], eps=self.eps)
 
 
-def _image(name: str, shape: Shape) -> Shape:
-    if len(shape) != 3:
-        raise ShapeFault(f"{name} got {shape_text(shape)}, wanted an image [channels, height, width]")
+def check_grid(name: str, shape: Shape, sides: int) -> Shape:
+    """Hand back the shape of an image (two sides) or of a signal (one). Raises: ShapeFault where it is none."""
+    if len(shape) != 1 + sides:
+        wanted = "an image [channels, height, width]" if sides == 2 else "a signal [channels, length]"
+        raise ShapeFault(f"{name} got {shape_text(shape)}, wanted {wanted}")
     return shape

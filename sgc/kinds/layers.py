@@ -13,14 +13,22 @@ from pydantic import Field
 
 from sgc.kinds.base import Many, tagged
 from sgc.kinds.image_layers import (
+    AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,
+    AdaptiveMaxPool2d,
+    AvgPool1d,
     AvgPool2d,
     BatchNorm2d,
+    Conv1d,
     Conv2d,
+    ConvTranspose1d,
     ConvTranspose2d,
     Dropout2d,
     GroupNorm,
+    InstanceNorm2d,
+    MaxPool1d,
     MaxPool2d,
+    PixelShuffle,
     Upsample,
 )
 from sgc.kinds.layer import BatchNorm, Layer, Shape, ShapeFault, Share, Width, shape_text
@@ -95,13 +103,13 @@ class Dropout(Layer):
 
 
 class BatchNorm1d(BatchNorm):
-    """Normalise each element over all rows of a batch (Ioffe and Szegedy 2015)."""
+    """Normalise each element of a vector, or channel of a signal, over a batch (Ioffe and Szegedy 2015)."""
 
     name: ClassVar[str] = "BatchNorm1d"
 
     def output_shape(self, shape: Shape) -> Shape:
-        if len(shape) != 1:
-            raise ShapeFault(f"BatchNorm1d got {shape_text(shape)}, wanted a vector")
+        if len(shape) not in (1, 2):
+            raise ShapeFault(f"BatchNorm1d got {shape_text(shape)}, wanted a vector or a signal [channels, length]")
         return shape
 
 
@@ -128,6 +136,20 @@ class Pointwise(Layer):
 
         made: nn.Module = getattr(nn, self.name)()
         return made
+
+
+class PReLU(Layer):
+    """A rectifier whose slope below zero is learned, one for all elements (He et al. 2015)."""
+
+    name: ClassVar[str] = "PReLU"
+
+    def parameter_count(self, shape: Shape) -> int:
+        return 1
+
+    def module(self, shape: Shape) -> nn.Module:
+        from torch import nn
+
+        return nn.PReLU()
 
 
 class ReLU(Pointwise):
@@ -162,6 +184,10 @@ class Softplus(Pointwise):
     name: ClassVar[str] = "Softplus"
 
 
+class Hardswish(Pointwise):
+    name: ClassVar[str] = "Hardswish"
+
+
 class Tanh(Pointwise):
     name: ClassVar[str] = "Tanh"
 
@@ -174,18 +200,26 @@ LAYERS: dict[str, type[Layer]] = {
     "Linear": Linear,
     "Flatten": Flatten,
     "Unflatten": Unflatten,
+    "Conv1d": Conv1d,
     "Conv2d": Conv2d,
+    "ConvTranspose1d": ConvTranspose1d,
     "ConvTranspose2d": ConvTranspose2d,
     "Upsample": Upsample,
+    "PixelShuffle": PixelShuffle,
+    "MaxPool1d": MaxPool1d,
     "MaxPool2d": MaxPool2d,
+    "AvgPool1d": AvgPool1d,
     "AvgPool2d": AvgPool2d,
+    "AdaptiveAvgPool1d": AdaptiveAvgPool1d,
     "AdaptiveAvgPool2d": AdaptiveAvgPool2d,
+    "AdaptiveMaxPool2d": AdaptiveMaxPool2d,
     "Dropout": Dropout,
     "Dropout2d": Dropout2d,
     "BatchNorm1d": BatchNorm1d,
     "BatchNorm2d": BatchNorm2d,
     "LayerNorm": LayerNorm,
     "GroupNorm": GroupNorm,
+    "InstanceNorm2d": InstanceNorm2d,
     "ReLU": ReLU,
     "LeakyReLU": LeakyReLU,
     "ELU": ELU,
@@ -194,6 +228,8 @@ LAYERS: dict[str, type[Layer]] = {
     "SiLU": SiLU,
     "Mish": Mish,
     "Softplus": Softplus,
+    "Hardswish": Hardswish,
+    "PReLU": PReLU,
     "Tanh": Tanh,
     "Sigmoid": Sigmoid,
 }

@@ -13,7 +13,19 @@ from sgc.kinds.own_code import is_import_path, wants_trust
 from sgc.language.document import Plain
 from sgc.language.findings import Findings
 
-PLACES: tuple[tuple[str, ...], ...] = (("nodes", "*", "distribution"),)  # where `python: module:Class` may stand
+_NETWORKS = (
+    ("networks", "*"),
+    ("features", "*", "network"),
+    ("nodes", "*", "generative", "network"),
+    ("nodes", "*", "recognition", "network"),
+    ("recognition", "network"),
+)
+# where `python: module:Class` may stand: a family, and a network or an entry of one
+PLACES: tuple[tuple[str, ...], ...] = (
+    ("nodes", "*", "distribution"),
+    *_NETWORKS,
+    *((*place, "*") for place in _NETWORKS),
+)
 
 
 def check_own_code(findings: Findings, *, trust: bool) -> None:

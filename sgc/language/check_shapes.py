@@ -10,8 +10,8 @@ from typing import TypeVar
 
 from sgc.derivation.graph import Role
 from sgc.errors import OutlineFault, Path
-from sgc.kinds.layer import Shape, shape_text
-from sgc.kinds.networks import Stack
+from sgc.kinds.layer import shape_text
+from sgc.kinds.stacking import Stack
 from sgc.language.check_graphs import ROLES
 from sgc.language.check_names import Names
 from sgc.language.findings import Findings
@@ -143,10 +143,14 @@ class _Shapes:
 
     def shared(self, uses: Iterable[Use]) -> None:
         """Hold the users of a shared network to the shapes of the first one in the file."""
-        first: dict[str, tuple[str, tuple[Shape, ...]]] = {}
+        first: dict[str, tuple[str, Stack]] = {}
         for owner, path, trunk, stack in uses:
-            model, wanted = first.setdefault(trunk, (owner, stack.parents))
-            if stack.parents != wanted:
-                got = ", ".join(map(shape_text, stack.parents))
-                message = f"'{owner}': the shared network '{trunk}' got inputs {got}"
-                self.findings.add(path, f"{message}, wanted {', '.join(map(shape_text, wanted))} as for '{model}'")
+            model, wanted = first.setdefault(trunk, (owner, stack))
+            shared = f"'{owner}': the shared network '{trunk}'"
+            if stack.parents != wanted.parents:
+                got, other = (", ".join(map(shape_text, each.parents)) for each in (stack, wanted))
+                self.findings.add(path, f"{shared} got inputs {got}, wanted {other} as for '{model}'")
+            elif (stack.first, stack.rest) != (wanted.first, wanted.rest):  # a deconv, from another event backwards
+                got, other = shape_text(stack.output), shape_text(wanted.output)
+                message = f"{shared} runs backwards to other layers than for '{model}': {got} before the heads"
+                self.findings.add(path, f"{message}, wanted {other}")

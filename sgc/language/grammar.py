@@ -36,7 +36,7 @@ LIMITS = {
 }
 SIZES = {"too_short": ("min_length", "at least"), "too_long": ("max_length", "at most")}
 TEXTS = {"string_too_short": ("min_length", "at least"), "string_too_long": ("max_length", "at most")}
-OPTIONS = ("activation", "norm", "dropout")  # what may stand beside the key that names a kind
+OPTIONS = ("activation", "norm", "dropout", "args", "output")  # what may stand beside the key that names a kind
 _TAG = re.compile(r"^<(.*)>$")
 _KEY_TAG = re.compile(r"^\{(.*)\}$")
 

@@ -16,8 +16,9 @@ from sgc.derivation.plan import ObjectiveWords
 from sgc.kinds.estimators import Estimator
 from sgc.kinds.families import Family
 from sgc.kinds.layer import Shape
-from sgc.kinds.networks import Entry, Stack
+from sgc.kinds.networks import Entry, OwnNetwork
 from sgc.kinds.objectives import Objective
+from sgc.kinds.stacking import Stack
 from sgc.language.constants import Constant as Constant
 from sgc.language.spec import Spec
 
@@ -118,6 +119,14 @@ class Outline:
             for density in [*self.generative.values(), *self.recognition.values()]
         }
         return Merging(self.graphs, self.words, passed)
+
+    @property
+    def own_networks(self) -> tuple[str, ...]:
+        """Name the networks of the user's own code, whose parameters only their classes know."""
+        densities = [*self.generative.values(), *self.recognition.values()]
+        entries = [entry for each in densities for entry in each.entries]
+        entries += [entry for each in self.features.values() for entry in each.entries]
+        return tuple(dict.fromkeys(entry.python for entry in entries if isinstance(entry, OwnNetwork)))
 
     def parameter_count(self) -> int:
         """Count every learned number, shared networks once."""

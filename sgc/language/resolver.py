@@ -14,9 +14,10 @@ from sgc.kinds.families import FAMILIES, Family
 from sgc.kinds.family_math import NEUTRAL
 from sgc.kinds.family_table import Option
 from sgc.kinds.layer import Shape, ShapeFault, shape_text
-from sgc.kinds.networks import Entry, Stack, stack
+from sgc.kinds.networks import Entry, Wanted
 from sgc.kinds.own_code import OwnCode
 from sgc.kinds.own_family import OwnFamily
+from sgc.kinds.stacking import Stack, stack
 from sgc.language.constants import Constant as Constant
 from sgc.language.constants import check_name, fix
 from sgc.language.document import describe
@@ -40,8 +41,7 @@ class Resolver:
                 if choice.support == "integer_interval" and choice.upper is None:
                     message = "missing key 'upper': the largest value of the support 'integer_interval'"
                     raise OutlineFault(("distribution",), message, at="key", missing="upper")
-                code = OwnCode(choice.python, self.spec.folder, self.spec.trusted)
-                self._families[name] = choice.family(code)
+                self._families[name] = choice.family(self.own_code(choice.python))
                 return self._families[name]
             place = ("distribution", choice.name)
             if choice.name not in FAMILIES:
@@ -160,10 +160,21 @@ class Resolver:
             return self.entries(shared)[0], network
         return (network if isinstance(network, tuple) else (network,)), ""
 
-    def stack(self, owner: str, place: tuple[str, ...], parents: tuple[str, ...], entries: tuple[Entry, ...]) -> Stack:
-        """Lay a network on its parents."""
+    def own_code(self, path: str) -> OwnCode:
+        """Say where own code is looked for, and whether it may be imported."""
+        return OwnCode(path, self.spec.folder, self.spec.trusted)
+
+    def stack(
+        self,
+        owner: str,
+        place: tuple[str, ...],
+        parents: tuple[str, ...],
+        entries: tuple[Entry, ...],
+        wanted: Wanted | None = None,
+    ) -> Stack:
+        """Lay a network on its parents. wanted: what it has to give, None for a feature."""
         try:
-            return stack(entries, [(parent, self.look(parent)) for parent in parents])
+            return stack(entries, [(parent, self.look(parent)) for parent in parents], wanted, self.own_code)
         except ShapeFault as problem:
             raise OutlineFault((*place, "network"), f"'{owner}': {problem}") from None
 
@@ -173,8 +184,6 @@ class Resolver:
             given = self.spec.features[name]
             entries, trunk = self.entries(given.network)
             laid = self.stack(name, (), given.parents, entries)
-            if laid.split == 0:  # no layer of its own: its parents side by side
-                laid = Stack(laid.parents, None, (), laid.output, 0)
             self._features[name] = FeatureOutline(name, given.parents, entries, trunk, laid)
         return self._features[name]
 
@@ -234,7 +243,7 @@ class Resolver:
 
     def density(self, name: str, role: Role) -> Density:
         """Resolve one conditional of a node."""
-        family, event = self.family(name), self.event(name)
+        node, family, event = self.spec.nodes[name], self.family(name), self.event(name)
         given = self.conditional(name, role)
         cond = given if given is not None else Generative()
         place = (role,) if given is not None else ()
@@ -253,13 +262,15 @@ class Resolver:
                 constants[head] = Constant((family.standard or {}).get(head, _neutral(family, head, event)), free)
             wanted = []
         entries, trunk = self.entries(cond.network)
-        laid = self.stack(name, place, parents, entries) if parents else None
         shapes = family.head_shapes(event)
         heads = {head: shapes[head] for head in wanted}
+        laid = self.stack(name, place, parents, entries, Wanted(node.shape, heads)) if parents else None
         count = sum(math.prod(shapes.get(k, event)) for k, c in constants.items() if c.learn)
         if laid is not None:
             width = sum(math.prod(shape) for shape in heads.values())
-            count += width * (math.prod(laid.output) + 1) + (0 if trunk else laid.parameters)
+            linear = width * (math.prod(laid.output) + 1)
+            count += linear if laid.heads is None else laid.heads.parameter_count(laid.output)
+            count += 0 if trunk else laid.parameters
         taken = tuple(c.value for c in constants.values() if isinstance(c.value, str) and c.value not in parents)
         return Density(name, role, parents, (*parents, *taken), entries, trunk, laid, heads, constants, count)
 

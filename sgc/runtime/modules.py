@@ -15,8 +15,10 @@ from torch.distributions import Distribution
 from torch.nn import functional
 
 from sgc.kinds.image_layers import Conv2d
+from sgc.kinds.joining import Joining
 from sgc.kinds.layer import Shape
-from sgc.kinds.networks import Stack
+from sgc.kinds.layers import Linear
+from sgc.kinds.stacking import Stack
 from sgc.language.outline import Constant, Density, FeatureOutline, Variable
 
 Group = Sequence[Tensor]  # the values of a network's parents for one group of rows, each [*leading, *shape]
@@ -30,14 +32,15 @@ class ParentSum(nn.Module):
     ten categories is not drowned by the pixels beside it.
     """
 
-    def __init__(self, parents: Sequence[Shape], width: int) -> None:
+    def __init__(self, parents: Sequence[Shape], width: int, *, bias: bool = True) -> None:
         super().__init__()
         self.sizes = [math.prod(shape) for shape in parents]
         self.weights = nn.ParameterList([nn.Parameter(torch.empty(width, size)) for size in self.sizes])
-        self.bias = nn.Parameter(torch.empty(width))
-        for parameter, size in zip([*self.weights, self.bias], [*self.sizes, sum(self.sizes)], strict=True):
-            reach = 1 / math.sqrt(size)
-            nn.init.uniform_(parameter, -reach, reach)
+        self.bias = nn.Parameter(torch.empty(width)) if bias else None
+        for weight, size in zip(self.weights, self.sizes, strict=True):
+            _start(weight, size)
+        if self.bias is not None:
+            _start(self.bias, sum(self.sizes))
 
     def forward(self, groups: Sequence[Group], rank: int) -> tuple[Tensor, list[tuple[int, ...]]]:
         """Map groups of parents to joined rows [R, width], and give each group's leading shape."""
@@ -98,20 +101,40 @@ class ParentConv(nn.Module):
         return _cat([total.flatten(0, rank - 1) for total in sums]), [tuple(total.shape[:rank]) for total in sums]
 
 
+class ParentArguments(nn.Module):
+    """A map that takes its parents as they are, each as an argument: rows of all of them in step."""
+
+    def __init__(self, parents: Sequence[Shape], joining: Joining) -> None:
+        super().__init__()
+        self.shapes = [tuple(shape) for shape in parents]
+        self.map = joining.joining_module(parents)
+
+    def forward(self, groups: Sequence[Group], rank: int) -> tuple[Tensor, list[tuple[int, ...]]]:
+        """Map groups of parents to joined rows [R, *output], and give each group's leading shape."""
+        leading = [torch.broadcast_shapes(*(value.shape[:rank] for value in group)) for group in groups]
+        arguments = [
+            _cat([g[j].expand(*lead, *shape).reshape(-1, *shape) for g, lead in zip(groups, leading, strict=True)])
+            for j, shape in enumerate(self.shapes)
+        ]
+        return self.map(*arguments), [tuple(lead) for lead in leading]
+
+
 class Trunk(nn.Module):
     """A network without heads: its split first map, where it has one, and the layers after it."""
 
     def __init__(self, stack: Stack) -> None:
         super().__init__()
         self.stack = stack
-        self.first: ParentSum | ParentConv | None = None
+        self.first: ParentSum | ParentConv | ParentArguments | None = None
         modules: list[nn.Module] = []
-        shape: Shape = stack.parents[0] or (1,)
-        if stack.split:
-            self.first, shape = ParentSum(stack.parents, stack.split), (stack.split,)
-        elif stack.conv is not None:
-            self.first = ParentConv(stack.parents, stack.conv)
-            shape = stack.conv.output_shape(next(shape for shape in stack.parents if len(shape) == 3))
+        match stack.first:
+            case Linear(out_features=width, bias=bias):
+                self.first = ParentSum(stack.parents, width, bias=bias)
+            case Conv2d() as conv:
+                self.first = ParentConv(stack.parents, conv)
+            case Joining() as joining:
+                self.first = ParentArguments(stack.parents, joining)
+        shape = stack.entered
         for layer in stack.rest:
             modules.append(layer.module(shape))
             shape = layer.output_shape(shape)
@@ -123,7 +146,7 @@ class Trunk(nn.Module):
             rows, leading = self.first(groups, rank)
         else:
             leading = [tuple(group[0].shape[:rank]) for group in groups]
-            rows = _cat([group[0].reshape(-1, *(self.stack.parents[0] or (1,))) for group in groups])
+            rows = _cat([group[0].reshape(-1, *self.stack.entered) for group in groups])
         return self.rest(rows), leading
 
 
@@ -155,7 +178,9 @@ class DensityModule(nn.Module):
         width = sum(math.prod(shape) for shape in outline.heads.values())
         self.heads: nn.Module | None = None
         if outline.stack is not None:
-            if trunk is None:
+            if outline.stack.heads is not None:
+                self.heads = outline.stack.heads.module(outline.stack.output)
+            elif trunk is None:
                 self.heads = ParentSum(outline.stack.parents, width)
             else:
                 self.heads = nn.Linear(math.prod(outline.stack.output), width)
@@ -188,7 +213,8 @@ class DensityModule(nn.Module):
                 rows, leading = self.heads(groups, rank)
             else:
                 rows, leading = self.trunk(groups, rank)
-                rows = self.heads(rows.flatten(1))
+                pixelwise = self.outline.stack is not None and self.outline.stack.heads is not None
+                rows = self._by_head(self.heads(rows)) if pixelwise else self.heads(rows.flatten(1))
             if rows.dtype in (torch.bfloat16, torch.float16):
                 rows = rows.float()  # densities are never scored in half precision
             sizes = [math.prod(lead) for lead in leading]
@@ -200,6 +226,19 @@ class DensityModule(nn.Module):
             for i, values in enumerate(named):
                 found[i][name] = self._value(name, constant, values, rank)
         return found
+
+    def _by_head(self, images: Tensor) -> Tensor:
+        """Lay images [R, channels, height, width] out as the heads side by side, [R, numbers of all heads].
+
+        A head [channels, height, width, *more] has its channels together, for each of them what is more.
+        """
+        height, width = images.shape[-2:]
+        counts = [math.prod(shape) // (height * width) for shape in self.outline.heads.values()]
+        flat: list[Tensor] = []
+        for part, shape in zip(images.split(counts, 1), self.outline.heads.values(), strict=True):
+            more = math.prod(shape[len(self.variable.shape) :])
+            flat.append(part.unflatten(1, (-1, more)).movedim(2, -1).flatten(1))
+        return flat[0] if len(flat) == 1 else torch.cat(flat, 1)
 
     def _value(self, name: str, constant: Constant, named: Mapping[str, Tensor], rank: int) -> Tensor:
         family, event = self.variable.family, self.variable.event
@@ -232,6 +271,12 @@ def _beside(group: Group, rank: int) -> Tensor:
     flat = [value.reshape(*value.shape[:rank], -1) for value in group]
     leading = torch.broadcast_shapes(*(tuple(each.shape[:-1]) for each in flat))
     return torch.cat([each.expand(*leading, each.shape[-1]) for each in flat], -1)
+
+
+def _start(parameter: Tensor, size: int) -> None:
+    """Draw a parameter as torch does that of a linear map of so many numbers, ±1/√size."""
+    reach = 1 / math.sqrt(size)
+    nn.init.uniform_(parameter, -reach, reach)
 
 
 def _cat(rows: Sequence[Tensor]) -> Tensor:

@@ -14,7 +14,7 @@ from sgc.showing.noting import notes
 from sgc.showing.products import product, roles
 from sgc.showing.selecting import shown
 from sgc.showing.warning import warnings
-from sgc.showing.wording import DERIVED, network_words, objective_rows, shared_networks
+from sgc.showing.wording import DERIVED, entering_words, network_words, objective_rows, shared_networks
 
 
 def inspect_json(outline: Outline) -> dict[str, Any]:  # Any: plain data
@@ -30,6 +30,7 @@ def inspect_json(outline: Outline) -> dict[str, Any]:  # Any: plain data
                 "name": feature.name,
                 "parents": list(feature.parents),
                 "network": network_words(feature.entries, feature.trunk),
+                "entering": entering_words(feature.parents, feature.stack),
                 "shape": list(feature.stack.output),
                 "parameters": feature.parameters,
             }
@@ -55,7 +56,7 @@ def inspect_json(outline: Outline) -> dict[str, Any]:  # Any: plain data
             "text": [{"what": what, "text": text} for what, text in objective_rows(outline)],
             **spec.objective.model_dump(mode="json", by_alias=True, exclude_none=True),
         },
-        "parameters": {"parts": counts, "total": outline.parameter_count()},
+        "parameters": {"parts": counts, "total": outline.parameter_count(), "not_counted": list(outline.own_networks)},
         "warnings": warnings(outline),
         "notes": notes(outline),
     }
@@ -100,6 +101,7 @@ def _density_json(density: Density) -> dict[str, Any]:  # Any: plain data
     return {
         "parents": list(density.parents),
         "network": network_words(density.entries, density.trunk),
+        "entering": entering_words(density.parents, density.stack),
         "heads": {name: list(shape) for name, shape in density.heads.items()},
         "constants": constants,
         "parameters": density.parameters,

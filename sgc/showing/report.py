@@ -16,6 +16,7 @@ from sgc.showing.warning import warnings
 from sgc.showing.wording import (
     DERIVED,
     constant_words,
+    entering_words,
     estimator_words,
     event_words,
     family_words,
@@ -45,7 +46,9 @@ def inspect_text(outline: Outline, *, width: int | None = None, color: bool = Fa
         lines += ["", f"and {some} more observation patterns, derived in the same way"]
     lines += ["", "objective", *_columns(objective_rows(outline))]
     counts = [(part, f"{count:,}") for part, count in outline.parameter_table()]
-    lines += ["", "parameters", *_columns([*counts, ("total", f"{outline.parameter_count():,}")], right=True)]
+    counts += [("total", f"{outline.parameter_count():,}")]
+    counts += [(f"and those of {path}", "not known") for path in outline.own_networks]
+    lines += ["", "parameters", *_columns(counts, right=True)]
     found = warnings(outline)
     lines += ["", *(["warnings", *(f"  {each}" for each in found)] if found else ["no warnings"])]
     noted = notes(outline)
@@ -100,6 +103,9 @@ def _density_lines(density: Density) -> list[str]:
     lines = [", ".join(density.parents)] if density.parents else []
     if density.entries:
         lines.append(network_words(density.entries, density.trunk))
+    entering = entering_words(density.parents, density.stack)
+    if entering:
+        lines.append(entering)
     if density.constants:
         lines.append(constant_words(density.constants))
     return lines
@@ -111,7 +117,12 @@ def _lists(outline: Outline) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
         yield (
             "features",
             [
-                (f.name, shape_text(f.stack.output), f"of {', '.join(f.parents)}", network_words(f.entries, f.trunk))
+                (
+                    f.name,
+                    shape_text(f.stack.output),
+                    f"of {', '.join(f.parents)}",
+                    "; ".join(filter(None, (network_words(f.entries, f.trunk), entering_words(f.parents, f.stack)))),
+                )
                 for f in outline.features.values()
             ],
         )

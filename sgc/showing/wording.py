@@ -7,10 +7,14 @@ from typing import Any
 
 from sgc.derivation.inversion import SOURCE
 from sgc.kinds.base import Piece
+from sgc.kinds.image_layers import Conv2d
 from sgc.kinds.layer import shape_text
-from sgc.kinds.networks import Convolutions
+from sgc.kinds.networks import Convolutions, OwnNetwork
 from sgc.kinds.objectives import EQUATIONS, OverRate
+from sgc.kinds.own_layer import OwnLayer
+from sgc.kinds.recurrent import Gru
 from sgc.kinds.schedules import Schedule
+from sgc.kinds.stacking import Stack
 from sgc.language.outline import Constant, Outline, Variable
 
 DERIVED = f"derived from p (auto, {SOURCE})"
@@ -55,6 +59,8 @@ def _entry_words(entry: Any) -> str:  # Any: a union of kinds
     else:
         text = f"{entry.name} {main}" if main is not None else str(entry.name)
     options = {name: getattr(entry, name) for name in ("norm", "activation", "dropout") if hasattr(entry, name)}
+    if isinstance(entry, OwnNetwork):
+        text += f" {shape_text(entry.output)}"
     if options.get("norm", "none") != "none":
         text += f" {options['norm']}-norm"
     if options.get("activation", "none") != "none":
@@ -68,6 +74,26 @@ def _layer_words(layer: Any) -> str:  # Any: a layer of the table
     values = [getattr(layer, name) for name in layer.model_fields_set]
     said = ["-".join(map(str, each)) if isinstance(each, tuple) else str(each) for each in values]
     return " ".join([layer.name, *said])
+
+
+def entering_words(parents: tuple[str, ...], stack: Stack | None) -> str:
+    """Say how the parents come to a network, where they are not all vectors that add up; else empty."""
+    if stack is None:
+        return ""
+    shapes = dict(zip(parents, stack.parents, strict=True))
+    first = stack.first
+    if isinstance(first, OwnLayer):
+        return f"{', '.join(parents)} as arguments" if len(parents) > 1 else ""
+    if isinstance(first, Conv2d):
+        among, how, others = [name for name, shape in shapes.items() if len(shape) == 3], "by kernels", "per channel"
+    elif isinstance(first, Gru):
+        among, how, others = [name for name, shape in shapes.items() if len(shape) > 1], "step by step", "at each step"
+    else:
+        whole = first is None and len(parents) == 1  # it goes through layers as it is
+        among = [] if whole else [name for name, shape in shapes.items() if len(shape) > 1]
+        return f"{', '.join(among)} flattened" if among and len(parents) > 1 else ""
+    rest = [name for name in parents if name not in among]
+    return f"{', '.join(among)} {how}, {', '.join(rest)} {others}" if rest else ""
 
 
 def constant_words(constants: Mapping[str, Constant]) -> str:

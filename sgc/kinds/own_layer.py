@@ -1,0 +1,69 @@
+"""A module of the user's as a layer: made and tried under trust, held to the shape that the spec declares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sgc.errors import UsageError
+from sgc.kinds.joining import Joining
+from sgc.kinds.layer import Shape, shape_text
+from sgc.kinds.own_code import OwnCode, raised
+
+if TYPE_CHECKING:
+    from torch import nn
+
+TRIED = 2  # rows that it is tried on, before anything is trained
+
+
+class OwnLayer(Joining):
+    """What a class of the user's makes of its inputs; how many parameters it has, only the class knows."""
+
+    name: ClassVar[str] = "python"
+    code: OwnCode
+    args: dict[str, Any]  # Any: plain data
+    output: Shape
+
+    def joined_shape(self, shapes: Sequence[Shape]) -> Shape:
+        return self.output
+
+    def joined_count(self, shapes: Sequence[Shape]) -> int:
+        return 0
+
+    def joining_module(self, shapes: Sequence[Shape]) -> nn.Module:
+        """Make it and try it on rows of zeros.
+
+        Raises: UsageError where it is not trusted, cannot be imported or made, or gives another shape than declared.
+        """
+        import torch
+        from torch import Tensor, nn
+
+        path, output = self.code.path, tuple(self.output)
+        own = self.code.load(nn.Module)
+
+        class Own(nn.Module):
+            def __init__(self, inner: nn.Module) -> None:
+                super().__init__()
+                self.inner = inner
+
+            def forward(self, *inputs: Tensor) -> Tensor:
+                given = self.inner(*inputs)
+                if not isinstance(given, Tensor):
+                    raise UsageError(f"'{path}': gives a {type(given).__name__}, wanted a tensor")
+                if given.shape != (len(inputs[0]), *output):
+                    came = f"[rows, {', '.join(map(str, given.shape[1:]))}]" if given.dim() else "a number"
+                    raise UsageError(f"'{path}': gives {came}, and the spec says output: {shape_text(output)}")
+                return given
+
+        step = f"{path.partition(':')[2]}({', '.join(self.args)})"
+        try:
+            made = Own(own(**self.args))
+            step = f"a call with {', '.join('[rows' + ''.join(f', {n}' for n in shape) + ']' for shape in shapes)}"
+            training = made.training
+            with torch.random.fork_rng(devices=[]), torch.no_grad():
+                made.eval()(*(torch.zeros(TRIED, *shape) for shape in shapes))
+            return made.train(training)
+        except UsageError:
+            raise
+        except Exception as problem:  # whatever the user's class may raise
+            raise UsageError(f"'{path}': tried {step}: {raised(problem)}") from None

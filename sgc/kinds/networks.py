@@ -11,9 +11,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic_core import PydanticCustomError
 
-from sgc.kinds.base import Many, Piece, tagged
+from sgc.kinds.affine import Affine
+from sgc.kinds.base import Many, Maybe, Piece, tagged
+from sgc.kinds.combining import Combination, Way
 from sgc.kinds.image_layers import BatchNorm2d, Conv2d, ConvTranspose2d
 from sgc.kinds.layer import Kernel, Layer, Shape, ShapeFault, Share, Width, shape_text
 from sgc.kinds.layers import ACTIVATIONS, BatchNorm1d, Dropout, Flatten, LayerChoice, LayerNorm, Linear, Unflatten
@@ -24,6 +27,7 @@ from sgc.kinds.residual import ResidualBlock
 
 Activation = Literal["relu", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "softplus", "tanh", "sigmoid", "none"]
 Norm = Literal["none", "batch", "layer"]
+Picture = Annotated[Many[Width], Field(min_length=3, max_length=3)]
 
 
 @dataclass(frozen=True)
@@ -269,6 +273,45 @@ class Layers(Entry):
         return list(self.layers)
 
 
+class Window(Piece):
+    """What an `affine` gives: `crop: [1, 28, 28]` of its image, or its image pasted into `paste: [1, 64, 64]`."""
+
+    crop: Maybe[Picture] = None
+    paste: Maybe[Picture] = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Window:
+        if (self.crop is None) == (self.paste is None):
+            message = "'paste' beside 'crop': give one" if self.crop is not None else "missing key 'crop' (or 'paste')"
+            raise PydanticCustomError("window", "{message}", {"message": message})
+        return self
+
+
+class AffineNetwork(Entry):
+    """A spatial transformer of an image, a size and a place: `affine: {crop: [1, 28, 28]}`, `{paste: [1, 64, 64]}`."""
+
+    name: ClassVar[str] = "affine"
+
+    affine: Window
+
+    def unfold(self, place: Place) -> list[Layer]:
+        if self.affine.crop is not None:
+            return [Affine(way="crop", made=self.affine.crop)]
+        assert self.affine.paste is not None
+        return [Affine(way="paste", made=self.affine.paste)]
+
+
+class Combine(Entry):
+    """The parents combined, all of one shape: `combine: sum`, `max`, `over`, `mean` or `last`."""
+
+    name: ClassVar[str] = "combine"
+
+    combine: Way
+
+    def unfold(self, place: Place) -> list[Layer]:
+        return [Combination(way=self.combine)]
+
+
 class OwnNetwork(Entry, OwnPiece):
     """A module of the user's: `python: module:Class`, made with `args`, called with a tensor for each parent.
 
@@ -290,6 +333,8 @@ ENTRIES: dict[str, type[Entry]] = {
     "deconv": Deconv,
     "residual": Residual,
     "gru": Gru,
+    "affine": AffineNetwork,
+    "combine": Combine,
     "layers": Layers,
     "python": OwnNetwork,
 }

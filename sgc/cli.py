@@ -349,10 +349,13 @@ def sample(
     count: Annotated[int, typer.Option("--count", min=1, max=100_000, help="How many samples.")] = 40,
     given: Annotated[list[str] | None, typer.Option("--given", metavar="NODE=VALUE", help="Hold a node.")] = None,
     analogies: Annotated[
-        str | None, typer.Option("--analogies", metavar="NODE", help="Turn a node's categories.")
+        str | None, typer.Option("--analogies", metavar="NODE", help="Turn a node's categories in held-out rows.")
     ] = None,
     traverse: Annotated[
-        str | None, typer.Option("--traverse", metavar="NODE", help="Move a latent's dimensions.")
+        str | None,
+        typer.Option(
+            "--traverse", metavar="NODE", help="Turn a labelled node through its range, or move a latent's dimensions."
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of the draws.")] = None,
     checkpoint: Checkpoint = "best",

@@ -160,6 +160,70 @@ def write_rich(folder: Path, rows: int = 120) -> None:
     np.savez(folder / "rows.npz", image=image, label=label, size=100 + 15 * draw.normal(size=rows) + 5 * label)
 
 
+def faces(**changes: Any) -> Raw:
+    """Write a small model of faces: who, under which light, the shading that both say, and the rest."""
+    network = {"mlp": [8]}
+    spec: Raw = {
+        "version": 1,
+        "name": "small-faces",
+        "data": {
+            "source": "npz",
+            "file": "rows.npz",
+            "columns": {
+                "x": {"column": "x"},
+                "i": {"column": "i"},
+                "l": {"column": "l", "transforms": ["standardize"]},
+            },
+            "split": {"test": 40, "validation": 10, "seed": 0},
+            "labels": {"i": {"count": 25}, "l": {"same_rows_as": "i"}},
+        },
+        "features": {"h": {"parents": ["x"], "network": network}},
+        "nodes": {
+            "x": {
+                "distribution": "Bernoulli",
+                "shape": [1, 4, 4],
+                "supervision": "full",
+                "generative": {"parents": ["i", "l", "r", "s"], "network": network},
+            },
+            "i": {
+                "distribution": "Categorical",
+                "categories": 12,
+                "supervision": "partial",
+                "recognition": {"parents": ["h"], "network": network},
+            },
+            "l": {
+                "distribution": "Normal",
+                "shape": [3],
+                "supervision": "partial",
+                "recognition": {"parents": ["h"], "network": network},
+            },
+            "s": {
+                "distribution": "Normal",
+                "shape": [2],
+                "supervision": "none",
+                "recognition": {"parents": ["i", "l"], "network": network},
+            },
+            "r": {
+                "distribution": "Normal",
+                "shape": [2],
+                "supervision": "none",
+                "recognition": {"parents": ["h"], "network": network},
+            },
+        },
+        "objective": {"alpha": 5},
+        "train": {"epochs": 1, "batch_size": 30, "precision": "64-true"},
+        "evaluate": {"samples": 4},
+    }
+    return changed(spec, **changes)
+
+
+def face_arrays(rows: int = 80) -> dict[str, np.ndarray]:
+    """Draw pictures, people and lights, these on a scale of their own; nothing says the other."""
+    draw = np.random.default_rng(3)
+    light = draw.normal(size=(rows, 3)) * [1, 10, 1] + 100
+    return {"x": draw.random((rows, 1, 4, 4)), "i": np.arange(rows) % 12, "l": light}
+
+
 # ---- runs
 
 

@@ -342,10 +342,14 @@ def test_sample_draws_pictures_and_numbers(place: Path, tmp_path: Path) -> None:
     run = place / "run"
     done = call("sample", run, "-o", tmp_path / "s.png", "--json")
     assert png(tmp_path / "s.png")
+    held_out = done.json["held_out"]
+    assert held_out["split"] == "test"
+    assert len(set(held_out["rows"])) == 10
     assert done.json == {
         "file": str(tmp_path / "s.png"),
         "node": "x",
         "panels": ["samples", "each y, the rest alike down a column", "held-out rows, and their reconstructions"],
+        "held_out": held_out,
     }
     assert call("sample", run, "-o", tmp_path / "a.png", "--analogies", "y").out == f"{tmp_path / 'a.png'}\n"
     assert call("sample", run, "-o", tmp_path / "t.png", "--traverse", "z").status == 0
@@ -398,7 +402,7 @@ REFUSALS: list[tuple[list[str], str]] = [
     ),
     (
         ["sample", RUN, "-o", "OUT/s.png", "--traverse", "y"],
-        "--traverse: 'y' is no latent node of real numbers (allowed: z)",
+        "--traverse: 'y' is no node of numbers to be turned (--analogies y turns its categories)",
     ),
     (["sample", RUN, "-o", "OUT/s.png", "--analogies", "y", "--traverse", "z"], "--analogies beside --traverse"),
     (["sample", RUN, "-o", "OUT/s.png", "--given", "y"], "--given y: expected NODE=VALUE"),

@@ -1,0 +1,169 @@
+"""Rows of which one node is turned, through its categories, its labels' range or a latent's dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sgc.errors import UsageError, suggest
+from sgc.running.choosing import WIDE, Chosen, HeldOut, category_word, share_word, spread
+from sgc.running.panels import Panel, shades
+from sgc.running.turning import followers, inferred, made, reaches, turned
+from sgc.runtime.generate import held_value
+from sgc.runtime.model import Model
+
+LINE = ("real", "real_vector", "circle")  # supports that any number lies in
+STEPS = 9  # values that a node of numbers is turned through
+TALL = 20  # dimensions of a latent node that are shown
+
+
+@dataclass(frozen=True)
+class Turned:
+    """Rows of which one node was turned: everything's values [R, C, *event], and what each row was before."""
+
+    title: str
+    values: dict[str, Tensor]
+    before: dict[str, Tensor]  # [R, *event], inferred, and of what is shown what the model makes of it
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    ids: tuple[int, ...]  # of each row
+    own: Tensor | None = None  # the rows' own pictures, [R, *event]; None: they are not shown
+
+    def panel(self, model: Model, node: str) -> Panel:
+        """Show each row: its own picture where it has one, what the model makes of it, then what was turned."""
+        first = [] if self.own is None else [self.own.unsqueeze(1), self.before[node].unsqueeze(1)]
+        words = ("data", "from q")[: len(first)]
+        grid = torch.cat([*first, self.values[node]], 1).cpu().numpy()
+        pictures = shades(grid, model.outline.variables[node], len(grid))
+        return Panel(self.title, pictures, self.rows, (*words, *self.columns), len(first))
+
+    def arrays(self, model: Model, node: str) -> dict[str, Tensor]:
+        """Give all values by name, categories as integers; NODE.row, NODE.data and NODE.model are what a row is."""
+        found: dict[str, Tensor] = {}
+        for name, value in self.values.items():
+            owner = model.outline.variables.get(name) or model.outline.inputs[name]
+            found[name] = value if owner.categories is None else value.argmax(-1)
+        found[f"{node}.row"] = torch.tensor(self.ids)
+        if self.own is not None:
+            found[f"{node}.data"] = self.own
+        return {**found, f"{node}.model": self.before[node]}
+
+
+class Turner:
+    """Turns nodes of one model's held-out rows; `held` are nodes and inputs that are given, in all of them."""
+
+    def __init__(self, model: Model, node: str, held: Mapping[str, Any], opened: Callable[[], HeldOut]) -> None:
+        # Any: values as a spec may hold them
+        self.model, self.node, self.held, self._opened = model, node, held, opened
+
+    @cached_property
+    def held_out(self) -> HeldOut:
+        """The rows, opened once it is known that they are wanted."""
+        return self._opened()
+
+    def analogies(self, name: str) -> Turned:
+        """Turn one node through its categories in held-out rows, each row a picture's."""
+        variables = self.model.outline.variables
+        turnable = [n for n, v in variables.items() if v.categories and len(v.event) == 1]
+        if name not in turnable:
+            raise UsageError(f"--analogies: '{name}' is no node with categories ({suggest(name, turnable)})")
+        self._check(name, "analogies")
+        count = variables[name].categories
+        assert count is not None
+        chosen = self.held_out.choose(self.node, WIDE)
+        places = torch.from_numpy(spread(WIDE, count))
+        values = torch.eye(count, dtype=self.model.like.dtype, device=self.model.like.device)[places]
+        words = tuple(f"{name} = {category_word(self.model, name, place)}" for place in places.tolist())
+        title = f"{name} turned through its categories{share_word(len(places), count)}"
+        return self._turn(name, values.expand(len(chosen), *values.shape), chosen, title, words)
+
+    def traverse(self, name: str) -> Turned:
+        """Turn one node of numbers through its range: what the data have, or for a latent each dimension by itself."""
+        variables = self.model.outline.variables
+        latent = [n for n, v in variables.items() if v.supervision == "none" and v.family.support in LINE]
+        labelled = [n for n, v in variables.items() if v.supervision != "none" and v.categories is None]
+        movable = [n for n in [*latent, *labelled] if n != self.node and not variables[n].dropped]
+        if name not in movable:
+            hint = suggest(name, movable)
+            if name in variables and variables[name].categories:
+                hint = f"--analogies {name} turns its categories"
+            raise UsageError(f"--traverse: '{name}' is no node of numbers to be turned ({hint})")
+        self._check(name, "traverse")
+        if name in latent:
+            return self._dimensions(name)
+        span = self.held_out.range_of(name, STEPS)
+        chosen = self.held_out.choose(self.node, WIDE)
+        values = span.values.expand(len(chosen), *span.values.shape)
+        title = f"{name} turned through its values in the {span.origin}"
+        return self._turn(name, values, chosen, title, span.words)
+
+    def _dimensions(self, name: str) -> Turned:
+        """Move each dimension of a latent node from -3 to 3, in one row."""
+        size = prod(self.model.outline.variables[name].event)
+        shown = min(size, TALL)
+        chosen = self.held_out.choose(self.node, 1)
+        start = inferred(self.model, chosen.batch)[name]
+        steps = torch.linspace(-3, 3, STEPS).to(start)
+        moved = start.reshape(1, 1, size).repeat(shown, len(steps), 1)
+        for i in range(shown):
+            moved[i, :, i] = steps
+        values = moved.reshape(shown, len(steps), *start.shape[1:])
+        title = f"each dimension of {name} from -3 to 3{share_word(shown, size, 'the first ')}"
+        rows = tuple(f"{name}[{i}]" for i in range(shown))
+        return self._turn(name, values, chosen, title, tuple(f"{step:.3g}" for step in steps.tolist()), rows)
+
+    def _check(self, name: str, flag: str) -> None:
+        if name in self.held:
+            raise UsageError(f"--given {name} beside --{flag} {name}: a node is held or turned")
+        if self.node in self.held:
+            raise UsageError(f"--given {self.node}: it is what is shown, and cannot be held beside --{flag}")
+        if not reaches(self.model.outline.graphs, name, self.node):
+            raise UsageError(f"--{flag}: '{self.node}' does not depend on '{name}': its pictures would all be the same")
+
+    def _turn(
+        self,
+        name: str,
+        values: Tensor,
+        chosen: Chosen,
+        title: str,
+        columns: tuple[str, ...],
+        rows: tuple[str, ...] = (),
+    ) -> Turned:
+        """Give rows the values of a node, [R, C, *event], and what is held.
+
+        rows: words for these, where one chosen row stands for all R; its own picture is then not shown.
+        """
+        model, (count, wide) = self.model, values.shape[:2]
+        before = inferred(model, chosen.batch)
+        before = {n: v.expand(count, *v.shape[1:]) for n, v in before.items()}
+        new = {name: values.flatten(0, 1), **self._hold(count * wide)}
+        spread_out = {n: v.repeat_interleave(wide, 0) for n, v in before.items()}
+        found = turned(model, spread_out, new, self.node)
+        ways = {"recognition": "proposed", "generative": "generated"}
+        anew = [f"{n} {ways[role]} anew" for n, role in followers(model.outline.graphs, new, self.node)]
+        given = [f"{n} = {value}" for n, value in self.held.items()]
+        return Turned(
+            "; ".join([title, ", ".join([*given, *anew, "the rest as inferred"])]),
+            {n: v.reshape(count, wide, *v.shape[1:]) for n, v in found.items()},
+            {**before, self.node: made(model, before, self.node)},
+            rows or chosen.words,
+            columns,
+            chosen.ids * (count // len(chosen)),
+            None if rows else chosen.batch.get(self.node),
+        )
+
+    def _hold(self, count: int) -> dict[str, Tensor]:
+        outline = self.model.outline
+        try:
+            return {
+                name: held_value(outline.variables.get(name) or outline.inputs[name], value, count, self.model.like)
+                for name, value in self.held.items()
+            }
+        except ValueError as problem:
+            raise UsageError(f"--given: {problem.args[0]}") from None

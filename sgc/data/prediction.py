@@ -17,7 +17,8 @@ from sgc.data.npz import read_npz
 from sgc.data.tables import read_table
 from sgc.data.variables import Variable
 from sgc.errors import DataError
-from sgc.kinds.sources import DataSection, Table
+from sgc.kinds.file_sources import Table
+from sgc.kinds.sources import DataSection
 
 
 def read_rows(

@@ -1,0 +1,126 @@
+"""A source of rows: its base, the fields that all of them share, and the base of those that read files."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, final
+
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from sgc.kinds.base import Many, Maybe, Piece
+from sgc.kinds.labels import LabelRule, Refusable, Refused, Split, pairs, refuse_later
+from sgc.kinds.transforms import AnyTransform, Flatten
+
+if TYPE_CHECKING:
+    from sgc.data.columns import Opened, SourceColumn
+
+
+def _column_form(value: object) -> str:
+    return "<list>" if isinstance(value, (list, tuple)) else "<name>"
+
+
+@final
+class Column(Piece):
+    """`{column: NAME | [NAMES], transforms: [...]}`: what of the source a node takes, and the steps to its values."""
+
+    column: Annotated[
+        Annotated[str, Tag("<name>")] | Annotated[Many[str], Field(min_length=1), Tag("<list>")],
+        Discriminator(_column_form),
+    ]
+    transforms: Many[AnyTransform] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The source's columns in order; several become the elements of a vector."""
+        return (self.column,) if isinstance(self.column, str) else self.column
+
+    @field_validator("transforms", mode="after")
+    @classmethod
+    def _draw_last(cls, transforms: tuple[AnyTransform, ...]) -> tuple[AnyTransform, ...]:
+        drawn = False
+        for each in transforms:
+            if drawn and not isinstance(each, Flatten):
+                raise PydanticCustomError(
+                    "transform_order",
+                    "'{name}' stands after 'binarize: dynamic', which draws at every use: put it before",
+                    {"name": each.name},
+                )
+            drawn = drawn or each.draws_anew
+        return transforms
+
+
+class Section(Piece):
+    """What every `data` section holds, whatever its source."""
+
+    columns: dict[str, Column]
+    split: Split = Split()
+    labels: dict[str, LabelRule] = {}  # noqa: RUF012 - a frozen pydantic default
+
+
+class Source(Section, ABC):
+    """A source of rows."""
+
+    @abstractmethod
+    def read(self, beside: Path, columns: Collection[str]) -> Opened:
+        """Open these columns; files are looked for under $SGC_DATA, then in the folder `beside`.
+
+        Raises:
+            DataError: a file is missing, cut short or not of its format, or has no such column.
+        """
+
+
+class Parts(Piece):
+    """`{train: FILE, test: FILE}`: the files of a source that has two; without `test`, `split` may make one."""
+
+    train: str
+    test: Maybe[str] = None
+
+
+class FileSource(Source):
+    """A source whose columns stand in one file, or in one for training and one for testing."""
+
+    root: str = ""
+    file: Annotated[Maybe[str], Refusable] = None
+    files: Annotated[Maybe[Parts], Refusable] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _exclude(cls, value: object) -> object:
+        marked = refuse_later(value, pairs(("file", "files")))
+        if not isinstance(marked, dict):
+            return marked
+        files = marked.get("files")
+        if files is None and "file" not in marked:
+            marked["file"] = Refused("missing", "no file: wanted 'file: FILE' or 'files: {train: FILE, test: FILE}'")
+        return refuse_second_test(marked) if isinstance(files, dict) and files.get("test") is not None else marked
+
+    @abstractmethod
+    def read_file(self, path: Path, columns: Collection[str]) -> dict[str, SourceColumn]:
+        """Read these columns of one file.
+
+        Raises:
+            DataError: the file is cut short or not of its format, or has no such column.
+        """
+
+    def read(self, beside: Path, columns: Collection[str]) -> Opened:
+        from sgc.data.columns import Opened
+        from sgc.data.finding import find_file
+
+        def part(name: str) -> dict[str, SourceColumn]:
+            return self.read_file(find_file((name,), self.root, beside), columns)
+
+        if self.files is None:
+            return Opened(part(self.file or ""))
+        return Opened(part(self.files.train), None if self.files.test is None else part(self.files.test))
+
+
+def refuse_second_test(section: object) -> object:
+    """Mark `split.test` where the source brings test rows of its own."""
+    split = section.get("split") if isinstance(section, dict) else None
+    if not isinstance(section, dict) or not isinstance(split, dict) or split.get("test") is None:
+        return section
+    refused = Refused("excluded_key", "the source has a test part of its own: leave out 'test'")
+    return {**section, "split": {**split, "test": refused}}

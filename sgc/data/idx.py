@@ -11,6 +11,7 @@ from typing import BinaryIO, cast
 import numpy as np
 
 from sgc.data.columns import Array
+from sgc.data.mapped import is_large, map_array
 from sgc.errors import DataError
 
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -26,6 +27,8 @@ def open_binary(path: Path) -> BinaryIO:
 
 def read_idx(path: Path) -> Array:
     """Read an IDX file: the array of its header's type and sizes, in the machine's byte order.
+
+    A large array of bytes in a plain file stays there and is read-only, see `mapped`.
 
     Raises:
         DataError: another magic number or type, or fewer or more bytes than the header says.
@@ -55,6 +58,10 @@ def _read(file: BinaryIO, path: Path) -> Array:
     shape = tuple(int(size) for size in np.frombuffer(header, dtype=">u4"))
     dtype = np.dtype(TYPES[magic[2]])
     wanted = math.prod(shape) * dtype.itemsize
+    start = file.tell()
+    stays = dtype.itemsize == 1 and is_large(shape, dtype) and not isinstance(file, gzip.GzipFile)
+    if stays and path.stat().st_size == start + wanted:  # of any other size: its fault is told below
+        return map_array(path, dtype, shape, offset=start)
     content = bytearray()
     while len(content) <= wanted:
         chunk = file.read(min(_CHUNK, wanted + 1 - len(content)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import struct
 import zipfile
 import zlib
 from collections.abc import Collection
@@ -9,13 +11,18 @@ from pathlib import Path
 
 import numpy as np
 
-from sgc.data.columns import SourceColumn
+from sgc.data.columns import Array, SourceColumn
 from sgc.data.finding import known_columns
+from sgc.data.mapped import is_large, map_array
 from sgc.errors import DataError
+
+_CHUNK = 1 << 22
 
 
 def read_npz(path: Path, columns: Collection[str], *, optional: Collection[str] = ()) -> dict[str, SourceColumn]:
     """Read these arrays, and those of `optional` that are there.
+
+    A large array that is not compressed stays in the file and is read-only, see `mapped`.
 
     Raises:
         DataError: no npz archive, a damaged one, no such array, or an array of Python objects.
@@ -36,7 +43,9 @@ def read_npz(path: Path, columns: Collection[str], *, optional: Collection[str] 
 
 def _read(archive: np.lib.npyio.NpzFile, name: str, path: Path) -> SourceColumn:
     try:
-        values = archive[name]
+        values = _map(archive, name, path)
+        if values is None:
+            values = archive[name]
     except ValueError as error:
         if "allow_pickle" in str(error):
             raise DataError(
@@ -45,6 +54,8 @@ def _read(archive: np.lib.npyio.NpzFile, name: str, path: Path) -> SourceColumn:
                 file=str(path),
             ) from error
         raise DataError(f"column '{name}': the array is damaged: {error}", file=str(path)) from error
+    except (RuntimeError, NotImplementedError) as error:  # a password, or a compression that nobody knows
+        raise DataError(f"column '{name}': the array cannot be unpacked: {error}", file=str(path)) from error
     except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise DataError(
             f"column '{name}': the array is cut short or damaged: fetch it again", file=str(path)
@@ -52,3 +63,32 @@ def _read(archive: np.lib.npyio.NpzFile, name: str, path: Path) -> SourceColumn:
     if values.ndim == 0:
         raise DataError(f"column '{name}': found a single value, wanted an array with the rows first", file=str(path))
     return SourceColumn(name, values, str(path))
+
+
+def _map(archive: np.lib.npyio.NpzFile, name: str, path: Path) -> Array | None:
+    """Map a large array where it stands in the archive; None where it is small, compressed or of a strange form.
+
+    It is read once for its checksum, a piece at a time.
+    """
+    members = archive.zip.infolist() if archive.zip is not None else []
+    member = next((each for each in members if each.filename == f"{name}.npy"), None)
+    if member is None or member.compress_type != zipfile.ZIP_STORED:
+        return None
+    assert archive.zip is not None
+    with archive.zip.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        if version not in headers:
+            return None
+        shape, fortran, dtype = headers[version](file)
+        head = file.tell()
+        size = math.prod(shape) * dtype.itemsize
+        if dtype.hasobject or not dtype.isnative or not is_large(shape, dtype) or head + size != member.file_size:
+            return None  # numpy reads it, or says what is wrong
+        while file.read(_CHUNK):
+            pass
+    with open(path, "rb") as raw:  # the header that stands before the data is not as long as the one in the list
+        raw.seek(member.header_offset)
+        names, extras = struct.unpack("<26xHH", raw.read(30))
+    offset = member.header_offset + 30 + names + extras + head
+    return map_array(path, dtype, shape, offset=offset, fortran=fortran)

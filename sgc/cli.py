@@ -327,7 +327,9 @@ def evaluate(
 @plainly
 def predict(
     run: RunArg,
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="New rows: .npz, .csv or one IDX file.")],
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="New rows: .npz, .mat, .csv, .parquet, IDX or pictures.")
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Where to: .csv, .npz or .json.")],
     checkpoint: Checkpoint = "best",
     samples: Annotated[int | None, typer.Option("--samples", min=1, help="Of the posterior.")] = None,

@@ -349,11 +349,15 @@ def test_new_rows_come_from_csv(tmp_path: Path) -> None:
 def test_new_rows_are_checked_alike(trained: DataSet, tmp_path: Path) -> None:
     cases = {
         "gone.npz": "no such file",
-        "a.parquet": "cannot tell the format of 'a.parquet': wanted .npz, .csv, or an IDX file (…-ubyte, .idx)",
+        "a.txt": (
+            "cannot tell the format of 'a.txt': wanted .npz, .mat, .csv, .parquet, or an IDX file (…-ubyte, .idx)"
+        ),
+        "pictures": "is a folder: a run on 'source: images' reads one of pictures",
         "a.npz": "no column named 'image'; allowed: picture",
         "b.npz": "row 1: node 'y', column 'label': found 12, wanted a category from 0 to 9, or -1 where it is missing",
     }
-    (tmp_path / "a.parquet").write_text("")
+    (tmp_path / "a.txt").write_text("")
+    (tmp_path / "pictures").mkdir()
     save(tmp_path / "a.npz", picture=np.zeros((2, 4, 4)))
     save(tmp_path / "b.npz", image=np.zeros((2, 4, 4)), label=np.array([3, 12]))
     for name, message in cases.items():

@@ -9,7 +9,7 @@ import yaml
 from data_files import SECTION, section
 from pydantic import ValidationError
 
-from sgc.kinds.sources import SOURCES, Digits, Idx, Npz, Table
+from sgc.kinds.sources import SOURCES
 from sgc.kinds.transforms import TRANSFORMS, Binarize, Divide, Flatten, Resize, Standardize
 
 COLUMNS = "columns: {x: {column: image}}"
@@ -22,6 +22,12 @@ WHOLE = {
     "stratify: identity, seed: 0}, labels: {i: {per_category: 6}, l: {same_rows_as: i}}}",
     "table": "{source: table, file: heart.csv, missing_values: ['', NA, '?', -9], columns: {v: {column: [age, rate], "
     "transforms: [standardize]}, d: {column: ill}}, split: {test: 40, group: patient}, labels: {d: {fraction: 0.2}}}",
+    "mat": "{source: mat, root: svhn, files: {train: a.mat, test: b.mat}, rows: last, columns: {x: {column: X}}}",
+    "images": "{source: images, file: scans.csv, path: scan, mode: grey, size: [8, 9], separator: ';', "
+    "missing_values: [NA, -9], columns: {x: {column: image}}}",
+    "mnist": "{source: mnist, columns: {x: {column: image}}, split: {validation: 10000}}",
+    "fashion-mnist": "{source: fashion-mnist, columns: {x: {column: image}}}",
+    "svhn": "{source: svhn, columns: {x: {column: X}, y: {column: y}}}",
     "digits": "{columns: {x: {column: image, transforms: [flatten, {binarize: 8}]}}, labels: {y: {rows: kept.txt}}}",
 }
 
@@ -88,7 +94,7 @@ def transforms(text: str) -> str:
         ("{columns: {x: {column: []}}}", [("columns.x.column", "too_short")]),
         ("{columns: {x: {column: [a, 3]}}}", [("columns.x.column.1", "string_type")]),
         ("{columns: {x: label}}", [("columns.x", "model_type")]),
-        (f"{{source: mat, {COLUMNS}, split: {{seed: -1}}}}", [("split.seed", NEGATIVE), ("source", "unknown_name")]),
+        (f"{{source: mut, {COLUMNS}, split: {{seed: -1}}}}", [("split.seed", NEGATIVE), ("source", "unknown_name")]),
         (f"{{source: [idx], {COLUMNS}}}", [("source", "string_type")]),
         ("[]", [("", "model_type")]),
         (f"{{source: npz, {COLUMNS}}}", [("file", "missing")]),
@@ -97,6 +103,16 @@ def transforms(text: str) -> str:
         (f"{{source: idx, {COLUMNS}, split: {{test: 0.1}}}}", [SECOND_TEST]),
         (f"{{source: npz, files: {{train: a, test: b}}, {COLUMNS}, split: {{test: 3}}}}", [SECOND_TEST]),
         (f"{{source: table, file: a, separator: '::', {COLUMNS}}}", [("separator", "string_too_long")]),
+        (f"{{source: mat, file: a, rows: middle, {COLUMNS}}}", [("rows", "literal_error")]),
+        (f"{{source: images, mode: grey, {COLUMNS}}}", [("root", "missing")]),
+        (f"{{source: images, root: a, {COLUMNS}}}", [("mode", "missing")]),
+        (f"{{source: images, root: a, mode: gray, {COLUMNS}}}", [("mode", "literal_error")]),
+        (f"{{source: images, root: a, mode: grey, size: [3], {COLUMNS}}}", [("size", "too_short")]),
+        (f"{{source: images, root: a, mode: grey, size: [0, 3], {COLUMNS}}}", [("size.0", NEGATIVE)]),
+        (f"{{source: images, root: a, mode: grey, files: {{train: b, test: c}}, {COLUMNS}, split: {{test: 3}}}}",
+         [SECOND_TEST]),
+        (f"{{source: mnist, {COLUMNS}, split: {{test: 3}}}}", [SECOND_TEST]),
+        (f"{{source: svhn, root: a, {COLUMNS}}}", [("root", "extra_forbidden")]),
         (f"{{{COLUMNS}, split: {{test: 1.0}}}}", [("split.test", "less_than")]),
         (f"{{{COLUMNS}, split: {{validation: -3}}}}", [("split.validation", NEGATIVE)]),
         (f"{{{COLUMNS}, split: {{test: true}}}}", [("split.test", "float_type")]),
@@ -122,7 +138,7 @@ def test_a_fault_says_what_excludes_what() -> None:
 
 def test_every_source_and_transform_is_a_branch_of_its_union() -> None:
     schema = json.dumps(SECTION.json_schema())
-    for kind in (Digits, Idx, Npz, Table, *TRANSFORMS.values()):
+    for kind in (*SOURCES.values(), *TRANSFORMS.values()):
         assert f'"title": "{kind.__name__}"' in schema
     assert "Unknown" not in schema
 

@@ -103,7 +103,11 @@ DERIVED = {  # what has no parents written
     "c": {**BASE["nodes"]["c"], "recognition": {"network": {"mlp": [2]}}},
     "n": {**BASE["nodes"]["n"], "recognition": {"network": {"mlp": [2]}, "estimator": "enumerate"}},
 }
+COLUMNS = {name: {"column": name} for name in ("x", "n", "site")}
 GOOD = [
+    ("data", {"source": "images", "root": "d", "mode": "grey", "size": [8, 9], "columns": COLUMNS}),
+    ("data", {"source": "mat", "file": "a.mat", "rows": "last", "columns": COLUMNS}),
+    ("data", {"source": "fashion-mnist", "columns": COLUMNS}),
     ("objective.alpha", 3),
     ("objective.alpha", {"over_rate": 0.1}),
     ("objective.alpha", {"from": 1, "to": 2, "epochs": 3}),
@@ -204,6 +208,10 @@ BAD = [
     ("data.split", {"test": 1.5}),
     ("data.labels.n", {"cuont": 3}),
     ("data.missing_values", [""]),
+    ("data", {"source": "images", "root": "d", "columns": COLUMNS}),
+    ("data", {"source": "images", "root": "d", "mode": "gray", "columns": COLUMNS}),
+    ("data", {"source": "mat", "file": "a.mat", "rows": 1, "columns": COLUMNS}),
+    ("data", {"source": "svhn", "root": "d", "columns": COLUMNS}),
 ]
 
 

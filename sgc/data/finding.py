@@ -9,22 +9,36 @@ from pathlib import Path
 from sgc.errors import DataError, suggest
 
 
-def find_file(names: Sequence[str], root: str, beside: Path) -> Path:
+def find_file(names: Sequence[str], root: str, beside: Path, *, folders: bool = False) -> Path:
     """Find the first of these files: `root/name` under $SGC_DATA, then in the folder `beside`; absolute paths as given.
+
+    folders: a folder will do as well.
 
     Raises:
         DataError: none is there; it says where was looked.
     """
-    data = os.environ.get("SGC_DATA", "")
-    folders = [Path(each) / root for each in (data, beside) if str(each)]
-    for folder in dict.fromkeys(folders):
-        for name in names:
-            if (folder / name).is_file():
-                return folder / name
+    found = look_for(names, root, beside, folders=folders)
+    if found is not None:
+        return found
     absolute = Path(root, names[0]).is_absolute()
-    looked = "" if absolute else "; looked in " + " and ".join(f"'{each}'" for each in dict.fromkeys(folders))
-    unset = "" if data or absolute else "; SGC_DATA, the folder of data sets, is not set"
-    raise DataError(f"no such file{looked}{unset}", file=str(Path(root, names[0])))
+    looked = "" if absolute else "; looked in " + " and ".join(f"'{each}'" for each in _folders(root, beside))
+    unset = "" if os.environ.get("SGC_DATA") or absolute else "; SGC_DATA, the folder of data sets, is not set"
+    what = "no such file or folder" if folders else "no such file"
+    raise DataError(f"{what}{looked}{unset}", file=str(Path(root, names[0])))
+
+
+def look_for(names: Sequence[str], root: str, beside: Path, *, folders: bool = False) -> Path | None:
+    """Find a file as `find_file` does; None where none is there."""
+    for folder in _folders(root, beside):
+        for name in names:
+            if (folder / name).is_file() or (folders and (folder / name).is_dir()):
+                return folder / name
+    return None
+
+
+def _folders(root: str, beside: Path) -> list[Path]:
+    data = os.environ.get("SGC_DATA", "")
+    return list(dict.fromkeys(Path(each) / root for each in (data, beside) if str(each)))
 
 
 def known_columns(wanted: Iterable[str], found: Collection[str], file: str | None) -> None:

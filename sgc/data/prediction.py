@@ -13,18 +13,22 @@ from sgc.data.encoder import Encoder
 from sgc.data.finding import known_columns
 from sgc.data.gathering import assemble, node_columns
 from sgc.data.idx import read_idx
+from sgc.data.mat import read_mat
 from sgc.data.npz import read_npz
 from sgc.data.tables import read_table
 from sgc.data.variables import Variable
 from sgc.errors import DataError
-from sgc.kinds.file_sources import Table
+from sgc.kinds.file_sources import TABLES
+from sgc.kinds.source import FileSource
 from sgc.kinds.sources import DataSection
 
 
 def read_rows(
     data: DataSection | None, variables: Mapping[str, Variable], encoders: Mapping[str, Encoder], path: Path
 ) -> Rows:
-    """Read new rows: an npz archive or csv file with the spec's column names, or one IDX file.
+    """Read new rows: a file with the spec's column names (npz, mat, csv, parquet), or one IDX file.
+
+    What the spec's own source can read, a folder of pictures too, is read as the spec says.
 
     Columns of partial nodes may be absent: their values are then missing in all rows. One IDX file serves where the
     model needs exactly one column.
@@ -46,25 +50,23 @@ def read_rows(
 
 
 def _read(data: DataSection | None, path: Path, needed: list[str], optional: list[str]) -> dict[str, SourceColumn]:
-    if not path.is_file():
+    if not path.exists():
         raise DataError("no such file", file=str(path))
+    if isinstance(data, FileSource) and data.takes(path):
+        return data.read_file(path, needed, optional)
+    if path.is_dir():
+        raise DataError("is a folder: a run on 'source: images' reads one of pictures", file=str(path))
     endings = [each.lower() for each in path.suffixes]
     if endings[-1:] == [".npz"]:
         return read_npz(path, needed, optional=optional)
-    if endings[-1:] == [".csv"] or endings[-2:] == [".csv", ".gz"]:
-        table = data if isinstance(data, Table) else None
-        return read_table(
-            path,
-            needed,
-            separator="," if table is None else table.separator,
-            missing_values=("",) if table is None else table.missing_values,
-            optional=optional,
-        )
+    if endings[-1:] == [".mat"]:
+        return read_mat(path, needed, optional=optional)
+    if path.name.lower().endswith(TABLES):
+        return read_table(path, needed, optional=optional)
     if "ubyte" in path.name or ".idx" in endings or endings[-1:] == [".gz"]:
         if len(needed) != 1:
             names = ", ".join(f"'{name}'" for name in needed) or "none"
             raise DataError(f"one IDX file holds one column, and the model needs {names}: wanted an npz", str(path))
         return {needed[0]: SourceColumn(needed[0], read_idx(path), str(path))}
-    raise DataError(
-        f"cannot tell the format of '{path.name}': wanted .npz, .csv, or an IDX file (…-ubyte, .idx)", str(path)
-    )
+    known = ".npz, .mat, .csv, .parquet, or an IDX file (…-ubyte, .idx)"
+    raise DataError(f"cannot tell the format of '{path.name}': wanted {known}", file=str(path))

@@ -1,4 +1,4 @@
-"""Tables of text: csv files with a header line, plain or gzipped."""
+"""Tables: csv files with a header line, plain or gzipped, as text; parquet files are read in `parquet`."""
 
 from __future__ import annotations
 
@@ -25,18 +25,26 @@ def read_table(
     separator: str = ",",
     missing_values: Sequence[str | float] = ("",),
     optional: Collection[str] = (),
+    also: Collection[str] = (),
 ) -> dict[str, SourceColumn]:
     """Read these columns as text, spaces around a cell dropped, and those of `optional` that are there.
 
+    also: columns that the source has beside those of the table, to be named where one is unknown.
+
     Rows count from 0 below the header; empty lines are no rows. A number among `missing_values` is met by value, text
-    as it stands.
+    as it stands. A file that ends in .parquet is read as one: it has no separator, and its columns have types.
 
     Raises:
         DataError: not text, a line with more or fewer cells than the header, or no such column.
     """
+    if path.name.lower().endswith(".parquet"):
+        from sgc.data.parquet import read_parquet
+
+        return read_parquet(path, columns, missing_values=missing_values, optional=optional, also=also)
     try:
         with open_binary(path) as binary, io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as text:
-            return _read(csv.reader(text, delimiter=separator, strict=True), path, columns, missing_values, optional)
+            reader = csv.reader(text, delimiter=separator, strict=True)
+            return _read(reader, path, columns, missing_values, optional, also)
     except UnicodeDecodeError as error:
         raise DataError(f"not a text file in UTF-8: {error.reason} at byte {error.start}", file=str(path)) from error
     except csv.Error as error:
@@ -53,9 +61,10 @@ def _read(
     columns: Collection[str],
     missing_values: Sequence[str | float],
     optional: Collection[str],
+    also: Collection[str],
 ) -> dict[str, SourceColumn]:
     header = [name.strip() for name in next(reader, [])]
-    known_columns(columns, header, file=str(path))
+    known_columns(columns, [*header, *also], file=str(path))
     wanted = [*columns, *(name for name in optional if name in header and name not in columns)]
     for name in wanted:
         if header.count(name) > 1:
@@ -80,12 +89,13 @@ def _read(
     texts = [np.array(column, dtype=str) for column in cells]
     numbers = np.array(lines, dtype=np.int64)
     return {
-        name: SourceColumn(name, text, str(path), _missing(text, missing_values), numbers)
+        name: SourceColumn(name, text, str(path), marked_missing(text, missing_values), numbers)
         for name, text in zip(wanted, texts, strict=True)
     }
 
 
-def _missing(texts: Array, marks: Sequence[str | float]) -> NDArray[np.bool_]:
+def marked_missing(texts: Array, marks: Sequence[str | float]) -> NDArray[np.bool_]:
+    """Mark the texts, of any shape, that stand for an empty cell."""
     kinds, inverse = np.unique(texts, return_inverse=True)
     words = {mark for mark in marks if isinstance(mark, str)}
     numbers = {float(mark) for mark in marks if not isinstance(mark, str)}

@@ -4,27 +4,55 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, final
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias, final
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from sgc.kinds.base import Many, Piece
+from sgc.kinds.base import Many, Maybe, Piece
 from sgc.kinds.source import FileSource, Source, refuse_second_test
 
 if TYPE_CHECKING:
     from sgc.data.columns import Opened, SourceColumn
+
+TABLES = (".csv", ".csv.gz", ".parquet")
 
 
 @final
 class Npz(FileSource):
     """`source: npz`: numpy's archive of named arrays `(N, *event)`. Arrays of Python objects are never loaded."""
 
+    endings: ClassVar = (".npz",)
+
     source: Literal["npz"]
 
-    def read_file(self, path: Path, columns: Collection[str]) -> dict[str, SourceColumn]:
+    def read_file(
+        self, path: Path, columns: Collection[str], optional: Collection[str] = ()
+    ) -> dict[str, SourceColumn]:
         from sgc.data.npz import read_npz
 
-        return read_npz(path, columns)
+        return read_npz(path, columns, optional=optional)
+
+
+@final
+class Mat(FileSource):
+    """`source: mat`: a MATLAB file up to version 7.2; each variable is a column.
+
+    `rows` says which axis the rows are. Without it they come first, but last in an array of four axes, as pictures
+    stand in MATLAB. What has its rows last comes as `(N, *event)` all the same, `[rows, columns, channels, N]` as
+    `(N, channels, rows, columns)`. A vector, N x 1 or 1 x N, has one value a row.
+    """
+
+    endings: ClassVar = (".mat",)
+
+    source: Literal["mat"]
+    rows: Maybe[Literal["first", "last"]] = None
+
+    def read_file(
+        self, path: Path, columns: Collection[str], optional: Collection[str] = ()
+    ) -> dict[str, SourceColumn]:
+        from sgc.data.mat import read_mat
+
+        return read_mat(path, columns, rows=self.rows, optional=optional)
 
 
 def _mark_form(value: object) -> str:
@@ -39,16 +67,69 @@ Mark: TypeAlias = Annotated[
 
 @final
 class Table(FileSource):
-    """`source: table`: a csv file (or .csv.gz) with a header line; `missing_values` names its empty cells."""
+    """`source: table`: a csv file (or .csv.gz) with a header line, or a .parquet; `missing_values` names empty cells.
+
+    A null of a parquet file is an empty cell too.
+    """
+
+    endings: ClassVar = TABLES
 
     source: Literal["table"]
     separator: Annotated[str, Field(min_length=1, max_length=1)] = ","
     missing_values: Many[Mark] = ("",)
 
-    def read_file(self, path: Path, columns: Collection[str]) -> dict[str, SourceColumn]:
+    def read_file(
+        self, path: Path, columns: Collection[str], optional: Collection[str] = ()
+    ) -> dict[str, SourceColumn]:
         from sgc.data.tables import read_table
 
-        return read_table(path, columns, separator=self.separator, missing_values=self.missing_values)
+        return read_table(
+            path, columns, separator=self.separator, missing_values=self.missing_values, optional=optional
+        )
+
+
+@final
+class Images(FileSource):
+    """`source: images`: a folder of pictures, given by `root`, or by `file` or `files`; column image `(N, C, H, W)`.
+
+    Pictures in folders of their own have their folder's name in the column `label`; `path` is the file's, in the order
+    of which the rows stand. Where a table (as `source: table` reads it) is given instead, its rows are the rows, its
+    columns are columns, and its column `path`, or the one that is said, holds the pictures' files, relative to the
+    table's folder. `mode`: grey (C = 1) or colour (C = 3). `size`: rows and columns that each picture is brought to,
+    averaged over areas. Values are bytes.
+    """
+
+    endings: ClassVar = TABLES
+    root_alone: ClassVar = True
+
+    source: Literal["images"]
+    mode: Literal["grey", "colour"]
+    size: Maybe[Annotated[Many[Annotated[int, Field(ge=1, le=10_000)]], Field(min_length=2, max_length=2)]] = None
+    path: str = "path"
+    separator: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    missing_values: Many[Mark] = ("",)
+
+    def takes(self, path: Path) -> bool:
+        from sgc.data.pictures import ENDINGS
+
+        return path.is_dir() or path.name.lower().endswith((*self.endings, *ENDINGS))
+
+    def read_file(
+        self, path: Path, columns: Collection[str], optional: Collection[str] = ()
+    ) -> dict[str, SourceColumn]:
+        from sgc.data.pictures import IMAGE, Wanted, read_listed, read_pictures
+        from sgc.data.tables import read_table
+
+        def table(names: Collection[str], others: Collection[str]) -> dict[str, SourceColumn]:
+            marks = self.missing_values
+            return read_table(
+                path, names, separator=self.separator, missing_values=marks, optional=others, also=(IMAGE,)
+            )
+
+        wanted = Wanted(self.mode == "colour", (self.size[0], self.size[1]) if self.size else None)
+        if path.name.lower().endswith(self.endings) and not path.is_dir():
+            return read_listed(path, table, self.path, columns, wanted, optional=optional)
+        return read_pictures(path, columns, wanted, optional=optional)
 
 
 @final

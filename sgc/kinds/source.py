@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, final
+from typing import TYPE_CHECKING, Annotated, ClassVar, final
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -72,6 +72,7 @@ class Source(Section, ABC):
         """
 
 
+@final
 class Parts(Piece):
     """`{train: FILE, test: FILE}`: the files of a source that has two; without `test`, `split` may make one."""
 
@@ -80,9 +81,15 @@ class Parts(Piece):
 
 
 class FileSource(Source):
-    """A source whose columns stand in one file, or in one for training and one for testing."""
+    """A source whose columns stand in one file, or in one for training and one for testing.
 
-    root: str = ""
+    `endings` are those of its files. `root_alone`: `root` may be all that is said, for a folder is read as a whole.
+    """
+
+    endings: ClassVar[tuple[str, ...]]
+    root_alone: ClassVar[bool] = False
+
+    root: Annotated[str, Refusable] = ""
     file: Annotated[Maybe[str], Refusable] = None
     files: Annotated[Maybe[Parts], Refusable] = None
 
@@ -93,24 +100,31 @@ class FileSource(Source):
         if not isinstance(marked, dict):
             return marked
         files = marked.get("files")
-        if files is None and "file" not in marked:
-            marked["file"] = Refused("missing", "no file: wanted 'file: FILE' or 'files: {train: FILE, test: FILE}'")
+        if files is None and "file" not in marked and not (cls.root_alone and marked.get("root")):
+            wanted = "root" if cls.root_alone else "file"
+            marked[wanted] = Refused("missing", "no file: wanted 'file: FILE' or 'files: {train: FILE, test: FILE}'")
         return refuse_second_test(marked) if isinstance(files, dict) and files.get("test") is not None else marked
 
     @abstractmethod
-    def read_file(self, path: Path, columns: Collection[str]) -> dict[str, SourceColumn]:
-        """Read these columns of one file.
+    def read_file(
+        self, path: Path, columns: Collection[str], optional: Collection[str] = ()
+    ) -> dict[str, SourceColumn]:
+        """Read these columns of one file, and those of `optional` that are there.
 
         Raises:
             DataError: the file is cut short or not of its format, or has no such column.
         """
+
+    def takes(self, path: Path) -> bool:
+        """Tell whether a new file is one of this source's, to be read as those of the spec are."""
+        return path.is_file() and path.name.lower().endswith(self.endings)
 
     def read(self, beside: Path, columns: Collection[str]) -> Opened:
         from sgc.data.columns import Opened
         from sgc.data.finding import find_file
 
         def part(name: str) -> dict[str, SourceColumn]:
-            return self.read_file(find_file((name,), self.root, beside), columns)
+            return self.read_file(find_file((name,), self.root, beside, folders=self.root_alone), columns)
 
         if self.files is None:
             return Opened(part(self.file or ""))

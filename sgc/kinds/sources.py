@@ -10,7 +10,8 @@ from pydantic import AfterValidator, ConfigDict, Discriminator, Tag
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
-from sgc.kinds.file_sources import Idx, Npz, Table
+from sgc.kinds.fetched_sources import FashionMnist, Mnist, Svhn
+from sgc.kinds.file_sources import Idx, Images, Mat, Npz, Table
 from sgc.kinds.source import Section, Source
 
 if TYPE_CHECKING:
@@ -38,7 +39,17 @@ class Digits(Source):
         return Opened({name: SourceColumn(name, values[name], "digits") for name in columns})
 
 
-SOURCES: dict[str, type[Source]] = {"digits": Digits, "idx": Idx, "npz": Npz, "table": Table}
+SOURCES: dict[str, type[Source]] = {
+    "digits": Digits,
+    "idx": Idx,
+    "npz": Npz,
+    "mat": Mat,
+    "images": Images,
+    "table": Table,
+    "mnist": Mnist,
+    "fashion-mnist": FashionMnist,
+    "svhn": Svhn,
+}
 
 
 def _refuse_source(name: str) -> str:
@@ -60,13 +71,18 @@ def _source_tag(value: Any) -> str:  # any: whatever stands in the file
 
 
 if TYPE_CHECKING:
-    DataSection: TypeAlias = Digits | Idx | Npz | Table
+    DataSection: TypeAlias = Digits | Idx | Npz | Mat | Images | Table | Mnist | FashionMnist | Svhn
 else:
     DataSection = Annotated[
         Annotated[Digits, Tag("<digits>")]
         | Annotated[Idx, Tag("<idx>")]
         | Annotated[Npz, Tag("<npz>")]
+        | Annotated[Mat, Tag("<mat>")]
+        | Annotated[Images, Tag("<images>")]
         | Annotated[Table, Tag("<table>")]
+        | Annotated[Mnist, Tag("<mnist>")]
+        | Annotated[FashionMnist, Tag("<fashion-mnist>")]
+        | Annotated[Svhn, Tag("<svhn>")]
         | SkipJsonSchema[Annotated[UnknownSource, Tag("<unknown>")]],
         Discriminator(_source_tag),
     ]

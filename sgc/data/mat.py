@@ -1,0 +1,100 @@
+"""MATLAB's files up to version 7.2, read by scipy. Cells, structs and objects in them are never loaded."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from sgc.data.columns import Array, SourceColumn
+from sgc.data.finding import known_columns
+from sgc.errors import DataError
+
+HDF5 = b"MATLAB 7.3 MAT-file"
+PLAIN = ("double", "single", "logical", "char", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
+PICTURES = 4  # axes of an array whose rows come last unless something else is said
+
+
+def read_mat(
+    path: Path,
+    columns: Collection[str],
+    *,
+    rows: Literal["first", "last"] | None = None,
+    optional: Collection[str] = (),
+) -> dict[str, SourceColumn]:
+    """Read these variables, and those of `optional` that are there, with the rows first: `(N, *event)`.
+
+    rows: which axis the rows are; None: the last of four, else the first. A vector has one value a row.
+
+    Raises:
+        DataError: no MATLAB file, one of version 7.3 or cut short, no such variable, one of another class than numbers
+            or text, or variables of different lengths.
+    """
+    try:
+        import scipy.io
+    except ImportError as error:
+        raise DataError("a .mat file needs scipy: pip install 'sgc[mat]'", file=str(path)) from error
+    try:
+        with open(path, "rb") as file:
+            head = file.read(len(HDF5))
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror or error}", file=str(path)) from error
+    if head == HDF5:
+        message = "a MATLAB file of version 7.3, which is HDF5: save it again in MATLAB with save(FILE, '-v7')"
+        raise DataError(message, file=str(path))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what else stands in the file
+            classes = {name: kind for name, _, kind in scipy.io.whosmat(path)}
+            wanted = [*columns, *(name for name in optional if name in classes and name not in columns)]
+            _check(path, wanted, classes)
+            found = scipy.io.loadmat(path, variable_names=wanted)
+    except DataError:
+        raise
+    except Exception as error:  # a damaged file makes scipy raise errors of every kind
+        raise DataError("not a MATLAB file, or one that is cut short or damaged", file=str(path)) from error
+    known_columns(wanted, found, file=str(path))
+    read = {name: SourceColumn(name, _rows_first(found[name], name, path, rows), str(path)) for name in wanted}
+    _check_lengths(path, read, {name: found[name].shape for name in wanted}, rows)
+    return read
+
+
+def _check(path: Path, wanted: Collection[str], classes: dict[str, str]) -> None:
+    known_columns(wanted, classes, file=str(path))
+    for name in wanted:
+        if classes[name] not in PLAIN:
+            hint = "full(…) makes an array of it" if classes[name] == "sparse" else "save it as numbers or text"
+            message = f"column '{name}': found a MATLAB {classes[name]}, wanted an array of numbers or text: {hint}"
+            raise DataError(message, file=str(path))
+
+
+def _rows_first(values: Array, name: str, path: Path, rows: str | None) -> Array:
+    """Bring the rows to the front, and channels after them; the values are not copied."""
+    if values.dtype.kind == "c":
+        raise DataError(f"column '{name}': found complex numbers, wanted real ones", file=str(path))
+    if values.dtype.kind == "U":
+        return np.char.rstrip(np.atleast_1d(values))  # text is filled up with spaces to equal lengths
+    values = values.astype(values.dtype.newbyteorder("="), copy=False)
+    last = rows == "last" or (rows is None and values.ndim == PICTURES)
+    if values.ndim == 2 and (values.shape[1] == 1 or (values.shape[0] == 1 and rows != "first")):
+        return values.reshape(-1)
+    if last and values.ndim == PICTURES:
+        return values.transpose(3, 2, 0, 1)
+    return np.moveaxis(values, -1, 0) if last else values
+
+
+def _check_lengths(
+    path: Path, read: dict[str, SourceColumn], shapes: dict[str, tuple[int, ...]], rows: str | None
+) -> None:
+    """See that all have as many rows, and say where rows were looked for. Raises: DataError."""
+    first = next(iter(read.values()), None)
+    for name, column in read.items():
+        if first is not None and len(column) != len(first):
+            pairs = [(first.name, len(first)), (name, len(column))]
+            counted = " and ".join(f"{n} in '{each}' ({' x '.join(map(str, shapes[each]))})" for each, n in pairs)
+            rule = f"rows: {rows}" if rows else "they come first, but last where there are four axes"
+            hint = "say 'rows: first' or 'rows: last'" if rows is None else "leave it out, or say the other"
+            raise DataError(f"found different numbers of rows: {counted}; {rule}: {hint}", file=str(path))

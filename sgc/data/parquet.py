@@ -1,0 +1,108 @@
+"""Parquet files, read by pyarrow: numbers, text, booleans, and lists of one length as vectors; nulls are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sgc.data.columns import Array, SourceColumn
+from sgc.data.finding import known_columns
+from sgc.data.tables import marked_missing
+from sgc.errors import DataError
+
+
+def read_parquet(
+    path: Path,
+    columns: Collection[str],
+    *,
+    missing_values: Sequence[str | float] = ("",),
+    optional: Collection[str] = (),
+    also: Collection[str] = (),
+) -> dict[str, SourceColumn]:
+    """Read these columns, and those of `optional` that are there; the parameters are as in `read_table`.
+
+    A column of lists, of lists too, all of one length, is one of vectors. Marks among `missing_values` are met as in a
+    text table.
+
+    Raises:
+        DataError: no parquet file, a damaged one, no such column, or one of another type.
+    """
+    try:
+        import pyarrow as arrow
+        import pyarrow.parquet as parquet
+    except ImportError as error:
+        raise DataError("a .parquet file needs pyarrow: pip install 'sgc[parquet]'", file=str(path)) from error
+    try:
+        with parquet.ParquetFile(path) as file:
+            names = list(file.schema_arrow.names)
+            known_columns(columns, [*names, *also], file=str(path))
+            wanted = [*columns, *(name for name in optional if name in names and name not in columns)]
+            for name in wanted:
+                if names.count(name) > 1:
+                    raise DataError(f"found {names.count(name)} columns named '{name}', wanted one", file=str(path))
+            table = file.read(columns=wanted)
+            found = {name: table.column(name).combine_chunks() for name in wanted}
+    except (arrow.ArrowException, OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.strerror:
+            raise DataError(f"cannot be read: {error.strerror}", file=str(path)) from error
+        raise DataError("not a parquet file, or one that is cut short or damaged", file=str(path)) from error
+    return {name: _column(name, array, path, missing_values) for name, array in found.items()}
+
+
+def _column(name: str, array: Any, path: Path, marks: Sequence[str | float]) -> SourceColumn:  # any: an arrow array
+    values, missing = _plain(array, name, path)
+    if values.dtype.kind == "U":
+        missing |= marked_missing(values, marks)
+    else:
+        numbers = [mark for mark in marks if not isinstance(mark, str)]
+        missing |= np.isin(values, numbers) if numbers else False
+    return SourceColumn(name, values, str(path), missing if missing.any() else None)
+
+
+def _plain(array: Any, name: str, path: Path) -> tuple[Array, NDArray[np.bool_]]:  # any: an arrow array
+    """Give an arrow array's values, and which of them are null, where something else of their type stands."""
+    import pyarrow as arrow
+
+    types, kind = arrow.types, array.type
+    if types.is_dictionary(kind):
+        return _plain(array.dictionary_decode(), name, path)
+    null = np.asarray(array.is_null())
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        return _vectors(array, null, name, path)
+    if types.is_null(kind):
+        return np.full(len(array), np.nan), null
+    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
+        texts = array.fill_null("").to_numpy(zero_copy_only=False)
+        return np.char.strip(texts.astype(str)), null
+    if types.is_decimal(kind):
+        array = array.cast(arrow.float64())
+    elif not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
+        wanted = "numbers, text, booleans, or lists of one length"
+        raise DataError(f"column '{name}': found values of the type {kind}, wanted {wanted}", file=str(path))
+    zero = arrow.scalar(False if types.is_boolean(kind) else 0, array.type)
+    return np.asarray((array.fill_null(zero) if null.any() else array).to_numpy(zero_copy_only=False)), null
+
+
+def _vectors(
+    array: Any, null: NDArray[np.bool_], name: str, path: Path
+) -> tuple[Array, NDArray[np.bool_]]:  # any: as above
+    """Stack the lists of a column, all of one length; a null is a list of nothing but nulls."""
+    import pyarrow.compute as compute
+
+    lengths = np.asarray(compute.list_value_length(array).fill_null(-1))
+    length = int(lengths[~null][0]) if (~null).any() else 0
+    other = ~null & (lengths != length)
+    if other.any():
+        row = int(np.argmax(other))
+        message = f"column '{name}': found a list of {lengths[row]}, wanted {length}, as in the rows above"
+        raise DataError(message, file=str(path), row=row)
+    inner, inner_missing = _plain(array.drop_null().flatten(), name, path)
+    values = np.zeros((len(array), length, *inner.shape[1:]), dtype=inner.dtype)
+    missing = np.ones(values.shape, dtype=bool)
+    values[~null] = inner.reshape(-1, *values.shape[1:]) if length else 0
+    missing[~null] = inner_missing.reshape(-1, *values.shape[1:]) if length else False
+    return values, missing

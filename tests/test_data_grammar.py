@@ -28,6 +28,7 @@ WHOLE = {
     "mnist": "{source: mnist, columns: {x: {column: image}}, split: {validation: 10000}}",
     "fashion-mnist": "{source: fashion-mnist, columns: {x: {column: image}}}",
     "svhn": "{source: svhn, columns: {x: {column: X}, y: {column: y}}}",
+    "python": "{source: python, python: mine.rows:Rows, options: {a: [1, 2.5, {b: null}]}, columns: {x: {column: c}}}",
     "digits": "{columns: {x: {column: image, transforms: [flatten, {binarize: 8}]}}, labels: {y: {rows: kept.txt}}}",
 }
 
@@ -113,6 +114,9 @@ def transforms(text: str) -> str:
          [SECOND_TEST]),
         (f"{{source: mnist, {COLUMNS}, split: {{test: 3}}}}", [SECOND_TEST]),
         (f"{{source: svhn, root: a, {COLUMNS}}}", [("root", "extra_forbidden")]),
+        (f"{{source: python, {COLUMNS}}}", [("python", "missing")]),
+        (f"{{source: python, python: mine, {COLUMNS}}}", [("python", "import_path")]),
+        (f"{{source: python, python: 'a:B', options: [1], {COLUMNS}}}", [("options", "dict_type")]),
         (f"{{{COLUMNS}, split: {{test: 1.0}}}}", [("split.test", "less_than")]),
         (f"{{{COLUMNS}, split: {{validation: -3}}}}", [("split.validation", NEGATIVE)]),
         (f"{{{COLUMNS}, split: {{test: true}}}}", [("split.test", "float_type")]),

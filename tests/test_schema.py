@@ -212,6 +212,7 @@ BAD = [
     ("data", {"source": "images", "root": "d", "mode": "gray", "columns": COLUMNS}),
     ("data", {"source": "mat", "file": "a.mat", "rows": 1, "columns": COLUMNS}),
     ("data", {"source": "svhn", "root": "d", "columns": COLUMNS}),
+    ("data", {"source": "python", "python": "mine", "columns": COLUMNS}),
 ]
 
 

@@ -70,8 +70,8 @@ class OwnCode:
     folder: Path
     trusted: bool
 
-    def load(self, base: type) -> type:
-        """Import the class. base: what it has to be derived from.
+    def load(self, base: type, *, method: str = "") -> type:
+        """Import the class. base: what it has to be derived from. method: what it has to have.
 
         Raises: UsageError where it is not trusted, cannot be imported, is missing, or is no such class.
         """
@@ -87,8 +87,10 @@ class OwnCode:
             hint = suggest(word, classes)
             raise UsageError(f"'{self.path}': no '{word}' in {file}" + (f" ({hint})" if hint else ""))
         if not (isinstance(found, type) and issubclass(found, base)):
-            wanted = f"{base.__module__}.{base.__name__}"
-            raise UsageError(f"'{self.path}': '{word}' in {file} is no class derived from {wanted}")
+            wanted = "" if base is object else f" derived from {base.__module__}.{base.__name__}"
+            raise UsageError(f"'{self.path}': '{word}' in {file} is no class{wanted}")
+        if method and not callable(getattr(found, method, None)):
+            raise UsageError(f"'{self.path}': '{word}' in {file} has no method '{method}'")
         _own.add(name)
         return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, final
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self, final
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -70,6 +70,10 @@ class Source(Section, ABC):
         Raises:
             DataError: a file is missing, cut short or not of its format, or has no such column.
         """
+
+    def standing_in(self, folder: Path, *, trusted: bool) -> Self:
+        """Give the source of a spec that stands in this folder, whose own code may be imported where it is trusted."""
+        return self
 
 
 @final

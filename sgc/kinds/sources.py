@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from sgc.kinds.fetched_sources import FashionMnist, Mnist, Svhn
 from sgc.kinds.file_sources import Idx, Images, Mat, Npz, Table
+from sgc.kinds.own_source import OwnSource
 from sgc.kinds.source import Section, Source
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ SOURCES: dict[str, type[Source]] = {
     "mnist": Mnist,
     "fashion-mnist": FashionMnist,
     "svhn": Svhn,
+    "python": OwnSource,
 }
 
 
@@ -71,7 +73,7 @@ def _source_tag(value: Any) -> str:  # any: whatever stands in the file
 
 
 if TYPE_CHECKING:
-    DataSection: TypeAlias = Digits | Idx | Npz | Mat | Images | Table | Mnist | FashionMnist | Svhn
+    DataSection: TypeAlias = Digits | Idx | Npz | Mat | Images | Table | Mnist | FashionMnist | Svhn | OwnSource
 else:
     DataSection = Annotated[
         Annotated[Digits, Tag("<digits>")]
@@ -83,6 +85,7 @@ else:
         | Annotated[Mnist, Tag("<mnist>")]
         | Annotated[FashionMnist, Tag("<fashion-mnist>")]
         | Annotated[Svhn, Tag("<svhn>")]
+        | Annotated[OwnSource, Tag("<python>")]
         | SkipJsonSchema[Annotated[UnknownSource, Tag("<unknown>")]],
         Discriminator(_source_tag),
     ]

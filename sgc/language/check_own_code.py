@@ -20,8 +20,9 @@ _NETWORKS = (
     ("nodes", "*", "recognition", "network"),
     ("recognition", "network"),
 )
-# where `python: module:Class` may stand: a family, and a network or an entry of one
+# where `python: module:Class` may stand: a source, a family, and a network or an entry of one
 PLACES: tuple[tuple[str, ...], ...] = (
+    ("data",),
     ("nodes", "*", "distribution"),
     *_NETWORKS,
     *((*place, "*") for place in _NETWORKS),

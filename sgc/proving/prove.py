@@ -84,7 +84,7 @@ class _Prover:
             self.notes.append(
                 f"gradient: {made.objective.gradient} is another estimate of the same gradient, not drawn here"
             )
-        own = sorted(set(made.spec.own_code()))
+        own = sorted(set(made.spec.model_copy(update={"data": None}).own_code()))  # it needs no data
         if own:
             self.notes.append(f"{', '.join(own)}: own code stays as it is written, a twin has none of it")
         self.patterns = self.choose_patterns()

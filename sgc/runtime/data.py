@@ -43,7 +43,8 @@ def _support(family: Family) -> str:
 def open_data(
     outline: Outline, beside: Path, arrays: Any = None, fitted: dict[str, Encoder] | None = None
 ) -> DataSet:  # Any: a mapping to arrays, or a data frame
-    """Open the data of a model's spec, or arrays in their place. Raises: DataError."""
+    """Open the data of a model's spec, or arrays in their place. Raises: DataError; UsageError for own code."""
     spec = outline.spec
     variables = data_variables(outline)
-    return open_dataset(spec.data, variables, beside=beside, seed=spec.train.seed, arrays=arrays, fitted=fitted)
+    data = None if spec.data is None else spec.data.standing_in(spec.folder, trusted=spec.trusted)
+    return open_dataset(data, variables, beside=beside, seed=spec.train.seed, arrays=arrays, fitted=fitted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,11 @@ from test_sources import COLUMNS, fails, save
 
 from sgc.data.columns import SourceColumn
 from sgc.kinds.transforms import Resize
+
+
+@pytest.fixture(autouse=True)
+def _no_data_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SGC_DATA", raising=False)
 
 
 def read(text: str, folder: Path, *columns: str) -> dict[str, SourceColumn]:
@@ -333,3 +339,30 @@ def test_what_a_table_of_pictures_may_not_hold(tmp_path: Path, lines: str, messa
 def test_a_table_of_pictures_is_a_table_where_no_picture_is_wanted(tmp_path: Path) -> None:
     (tmp_path / "d.csv").write_text("file,y\ngone.png,1\n")
     assert read(LISTED, tmp_path, "y")["y"].values.tolist() == ["1"]
+
+
+# what is not installed
+
+
+@pytest.mark.parametrize(
+    ("module", "text", "message"),
+    [
+        ("scipy.io", MAT, "DIR/d.mat: a .mat file needs scipy: pip install 'sgc[mat]'"),
+        ("pyarrow", PARQUET, "DIR/d.parquet: a .parquet file needs pyarrow: pip install 'sgc[parquet]'"),
+        ("PIL", GREY, "pictures need Pillow: pip install 'sgc[images]'"),
+        (
+            "pooch",
+            "{source: mnist, %s}",
+            "mnist/train-images-idx3-ubyte.gz: not here, and fetching it needs pooch: pip install 'sgc[fetch]'; or put "
+            "it into 'DIR/mnist' or under $SGC_DATA/mnist",
+        ),
+    ],
+)
+def test_what_is_not_installed_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, text: str, message: str
+) -> None:
+    write_mat(tmp_path, image=np.zeros(3))
+    write_parquet(tmp_path, image=[1])
+    save(tmp_path / "d" / "a.png", PICTURE)
+    monkeypatch.setitem(sys.modules, module, None)
+    assert fails(text, tmp_path) == message

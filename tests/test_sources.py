@@ -242,8 +242,9 @@ DAMAGED = [name for name, case in CASES.items() if case.victim]
 
 
 @pytest.fixture(autouse=True)
-def _no_data_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_data_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("SGC_DATA", raising=False)
+    monkeypatch.setenv("SGC_CACHE", str(tmp_path / "cache"))
 
 
 def source(text: str, folder: Path) -> Any:

@@ -439,7 +439,8 @@ def schema() -> None:
 def init(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The name of the model; the file is NAME.yaml.")],
     data: Annotated[
-        Path | None, typer.Option("--data", metavar="FILE", help="Start from the columns of a .csv or .npz.")
+        Path | None,
+        typer.Option("--data", metavar="FILE", help="Start from a .csv, .parquet, .npz, .mat or a folder of pictures."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
 ) -> None:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
+import scipy.io
+from PIL import Image
 
 from sgc.errors import DataError, UsageError
 from sgc.language.document import parse
 from sgc.language.loading import load
+from sgc.language.resolver import outline
+from sgc.runtime.data import open_data
 from sgc.showing.starting import starting_spec
 
 HEART = """patient id,age,rest bp,chol,no,sex,disease
@@ -33,7 +40,7 @@ def started(path: Path | None, name: str = "start") -> Any:
     """Load a starting spec, and give it as plain data with its text."""
     text = starting_spec(name, path)
     load(parse(text).data)
-    assert all(len(line) <= 120 for line in text.split("\n") if "file:" not in line)
+    assert all(len(line) <= 120 for line in text.split("\n") if "file:" not in line and "root:" not in line)
     return parse(text).data, text
 
 
@@ -173,9 +180,72 @@ def test_text_that_is_not_utf_8_is_told(tmp_path: Path) -> None:
 def test_wrong_calls_are_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"'1a' is not a name"):
         starting_spec("1a")
-    with pytest.raises(UsageError, match=r"no\.csv': no such file, wanted a \.csv or \.npz file"):
+    with pytest.raises(UsageError, match=r"no\.csv': no such file, wanted a file that ends in \.csv"):
         starting_spec("a", tmp_path / "no.csv")
-    with pytest.raises(UsageError, match=r"a folder, wanted a \.csv"):
+    with pytest.raises(DataError, match="found no pictures in the folder"):
         starting_spec("a", tmp_path)
-    with pytest.raises(UsageError, match=r"ends in \.csv, \.csv\.gz or \.npz"):
+    with pytest.raises(UsageError) as caught:
         starting_spec("a", write(tmp_path, "a.xlsx", ""))
+    kinds = "a file that ends in .csv, .csv.gz, .parquet, .npz or .mat, or a folder of pictures"
+    assert str(caught.value) == f"'{tmp_path / 'a.xlsx'}': wanted {kinds}"
+
+
+# other formats
+
+
+def opens(path: Path) -> tuple[Any, str]:
+    """Start from a file, and open it as the spec says."""
+    data, text = started(path)
+    made = outline(load(data))
+    assert len(open_data(made, path.parent).train) > 10
+    return data, text
+
+
+def test_a_parquet_file_gives_its_columns(tmp_path: Path) -> None:
+    rows = 40
+    table = {
+        "id": list(range(rows)),
+        "dose": [None if each % 9 == 4 else each / 8 for each in range(rows)],
+        "grade": pyarrow.array([each % 3 for each in range(rows)], pyarrow.float32()),
+        "site": pyarrow.array(["north", "south"] * (rows // 2)).dictionary_encode(),
+        "day": [datetime.date(2020, 1, 1 + each % 20) for each in range(rows)],
+        "scan": [[1.0, 2.0]] * rows,
+        "ill": [each % 5 == 0 for each in range(rows)],
+    }
+    pyarrow.parquet.write_table(pyarrow.table(table), tmp_path / "trial.parquet")
+    data, text = opens(tmp_path / "trial.parquet")
+    assert data["data"]["source"] == "table"
+    assert "missing_values" not in data["data"]
+    assert data["data"]["columns"]["x"]["column"] == ["dose", "grade"]
+    assert data["nodes"]["x"]["missing"] == "drop"
+    assert data["nodes"]["site"]["values"] == ["north", "south"]
+    assert data["data"]["columns"]["y"] == {"column": "ill"}
+    assert data["nodes"]["y"]["values"] == [0, 1]
+    for left_out in ("day (neither numbers nor text)", "scan (lists: ", "id (it only tells rows apart)"):
+        assert f"Left out: {left_out}" in text
+
+
+def test_a_matlab_file_gives_its_arrays(tmp_path: Path) -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (8, 9, 3, 40), dtype=np.uint8)
+    labels = np.arange(40)[:, None] % 10 + 1.0
+    scipy.io.savemat(tmp_path / "digits.mat", {"X": pictures, "y": labels, "about": {"a": 1}})
+    data, text = opens(tmp_path / "digits.mat")
+    assert data["data"]["source"] == "mat"
+    assert data["nodes"]["x"]["shape"] == [3, 8, 9]
+    assert data["nodes"]["y"]["values"] == list(range(1, 11))
+    assert "Left out: about (a MATLAB struct)." in text
+
+
+@pytest.mark.parametrize("other", [False, True])
+def test_a_folder_of_pictures_gives_a_model_of_pictures(tmp_path: Path, other: bool) -> None:
+    draw = np.random.default_rng(0)
+    for row in range(24):
+        shape = (5, 6, 3) if other and not row else (5, 7)
+        path = tmp_path / "my pets" / ("cat", "no")[row % 2] / f"{row}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(draw.integers(0, 256, shape, dtype=np.uint8)).save(path)
+    data, _ = opens(tmp_path / "my pets")
+    assert data["data"]["mode"] == ("colour" if other else "grey")
+    assert data["data"].get("size") == ([32, 32] if other else None)
+    assert data["nodes"]["x"]["shape"] == ([3, 32, 32] if other else [1, 5, 7])
+    assert data["nodes"]["y"]["values"] == ["cat", "no"]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -33,6 +34,25 @@ def read_mat(
         DataError: no MATLAB file, one of version 7.3 or cut short, no such variable, one of another class than numbers
             or text, or variables of different lengths.
     """
+    classes = variables(path)
+    wanted = [*columns, *(name for name in optional if name in classes and name not in columns)]
+    _check(path, wanted, classes)
+    with _reading(path):
+        import scipy.io
+
+        found = scipy.io.loadmat(path, variable_names=wanted)
+    known_columns(wanted, found, file=str(path))
+    read = {name: SourceColumn(name, _rows_first(found[name], name, path, rows), str(path)) for name in wanted}
+    _check_lengths(path, read, {name: found[name].shape for name in wanted}, rows)
+    return read
+
+
+def variables(path: Path) -> dict[str, str]:
+    """Name the variables of a MATLAB file, each with its class there.
+
+    Raises:
+        DataError: no MATLAB file, or one of version 7.3 or cut short.
+    """
     try:
         import scipy.io
     except ImportError as error:
@@ -45,21 +65,19 @@ def read_mat(
     if head == HDF5:
         message = "a MATLAB file of version 7.3, which is HDF5: save it again in MATLAB with save(FILE, '-v7')"
         raise DataError(message, file=str(path))
+    with _reading(path):
+        return {name: kind for name, _, kind in scipy.io.whosmat(path)}
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Say of whatever scipy raises that the file is damaged: it raises errors of every kind."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what else stands in the file
-            classes = {name: kind for name, _, kind in scipy.io.whosmat(path)}
-            wanted = [*columns, *(name for name in optional if name in classes and name not in columns)]
-            _check(path, wanted, classes)
-            found = scipy.io.loadmat(path, variable_names=wanted)
-    except DataError:
-        raise
-    except Exception as error:  # a damaged file makes scipy raise errors of every kind
+            yield
+    except Exception as error:
         raise DataError("not a MATLAB file, or one that is cut short or damaged", file=str(path)) from error
-    known_columns(wanted, found, file=str(path))
-    read = {name: SourceColumn(name, _rows_first(found[name], name, path, rows), str(path)) for name in wanted}
-    _check_lengths(path, read, {name: found[name].shape for name in wanted}, rows)
-    return read
 
 
 def _check(path: Path, wanted: Collection[str], classes: dict[str, str]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import contextlib
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,27 @@ def read_parquet(
     Raises:
         DataError: no parquet file, a damaged one, no such column, or one of another type.
     """
+    with _opened(path) as file:
+        names = list(file.schema_arrow.names)
+        known_columns(columns, [*names, *also], file=str(path))
+        wanted = [*columns, *(name for name in optional if name in names and name not in columns)]
+        for name in wanted:
+            if names.count(name) > 1:
+                raise DataError(f"found {names.count(name)} columns named '{name}', wanted one", file=str(path))
+        table = file.read(columns=wanted)
+        found = {name: table.column(name).combine_chunks() for name in wanted}
+    return {name: _column(name, array, path, missing_values) for name, array in found.items()}
+
+
+def column_names(path: Path) -> list[str]:
+    """Name the columns of a parquet file. Raises: DataError."""
+    with _opened(path) as file:
+        return list(dict.fromkeys(file.schema_arrow.names))
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:  # any: pyarrow's file
+    """Open a parquet file, and say of whatever pyarrow raises what is wrong with it. Raises: DataError."""
     try:
         import pyarrow as arrow
         import pyarrow.parquet as parquet
@@ -38,19 +60,11 @@ def read_parquet(
         raise DataError("a .parquet file needs pyarrow: pip install 'sgc[parquet]'", file=str(path)) from error
     try:
         with parquet.ParquetFile(path) as file:
-            names = list(file.schema_arrow.names)
-            known_columns(columns, [*names, *also], file=str(path))
-            wanted = [*columns, *(name for name in optional if name in names and name not in columns)]
-            for name in wanted:
-                if names.count(name) > 1:
-                    raise DataError(f"found {names.count(name)} columns named '{name}', wanted one", file=str(path))
-            table = file.read(columns=wanted)
-            found = {name: table.column(name).combine_chunks() for name in wanted}
+            yield file
     except (arrow.ArrowException, OSError, ValueError) as error:
         if isinstance(error, OSError) and error.strerror:
             raise DataError(f"cannot be read: {error.strerror}", file=str(path)) from error
         raise DataError("not a parquet file, or one that is cut short or damaged", file=str(path)) from error
-    return {name: _column(name, array, path, missing_values) for name, array in found.items()}
 
 
 def _column(name: str, array: Any, path: Path, marks: Sequence[str | float]) -> SourceColumn:  # any: an arrow array

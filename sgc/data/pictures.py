@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +16,9 @@ from sgc.data.columns import Array, SourceColumn
 from sgc.data.finding import known_columns
 from sgc.errors import DataError
 from sgc.kinds.transforms import Resize
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".pnm")
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")  # of others, one runs a program to read a file
@@ -118,38 +123,58 @@ def _load(paths: Sequence[Path], wanted: Wanted) -> Array:
         DataError: names the first file and row that is no picture, damaged, too large, of more than 8 bits a value, or
             of another size than the first.
     """
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise DataError("pictures need Pillow: pip install 'sgc[images]'") from error
-    Image.init()  # a Pillow may be made without some of its formats
-    loaded: Array | None = None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        for row, path in enumerate(paths):
-            picture = _picture(path, row, wanted)
-            if loaded is None:
-                loaded = np.empty((len(paths), *picture.shape), dtype=np.uint8)
-            if picture.shape != loaded.shape[1:]:
-                (_, high, wide), (_, rows, columns) = picture.shape, loaded.shape[1:]
-                raise DataError(
-                    f"found a picture of {high} x {wide} (rows x columns), wanted {rows} x {columns}, as "
-                    f"'{paths[0].name}': 'size: [rows, columns]' brings all to one size",
-                    file=str(path),
-                    row=row,
-                )
-            loaded[row] = picture
-    return np.zeros((0, 3 if wanted.colour else 1, 1, 1), dtype=np.uint8) if loaded is None else loaded
+    loaded = np.zeros((len(paths), 3 if wanted.colour else 1, 1, 1), dtype=np.uint8)
+    for row, path in enumerate(paths):
+        picture = _picture(path, row, wanted)
+        if not row:
+            loaded = np.empty((len(paths), *picture.shape), dtype=np.uint8)
+        if picture.shape != loaded.shape[1:]:
+            (_, high, wide), (_, rows, columns) = picture.shape, loaded.shape[1:]
+            raise DataError(
+                f"found a picture of {high} x {wide} (rows x columns), wanted {rows} x {columns}, as "
+                f"'{paths[0].name}': 'size: [rows, columns]' brings all to one size",
+                file=str(path),
+                row=row,
+            )
+        loaded[row] = picture
+    return loaded
 
 
 def _picture(path: Path, row: int, wanted: Wanted) -> Array:
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    with opened(path, row) as file:
+        from PIL import ImageOps
 
+        deep = file.mode if file.mode[0] in "IF" else ""
+        picture = ImageOps.exif_transpose(file).convert("RGB" if wanted.colour else "L")
+    if deep:
+        message = f"found a picture of more than 8 bits a value (mode {deep}), wanted bytes: convert it, or use npz"
+        raise DataError(message, file=str(path), row=row)
+    values: Array = np.asarray(picture)
+    values = values.transpose(2, 0, 1) if wanted.colour else values[None]
+    if wanted.size is None or wanted.size == values.shape[1:]:
+        return values
+    averaged: Array = Resize(resize=wanted.size).apply(values[None].astype(np.float32), {}, np.zeros)[0]
+    return np.rint(averaged).astype(np.uint8)
+
+
+@contextlib.contextmanager
+def opened(path: Path, row: int) -> Iterator[Image]:
+    """Open a picture, of which Pillow then loads as much as is asked for.
+
+    Raises:
+        DataError: names the file and row, for whatever Pillow raises as long as it is open.
+    """
     try:
-        with Image.open(path, formats=[each for each in FORMATS if each in Image.OPEN]) as file:
-            deep = file.mode if file.mode[0] in "IF" else ""
-            picture = ImageOps.exif_transpose(file).convert("RGB" if wanted.colour else "L")
+        from PIL import Image, UnidentifiedImageError
+    except ImportError as error:
+        raise DataError("pictures need Pillow: pip install 'sgc[images]'") from error
+    Image.init()  # a Pillow may be made without some of its formats
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=[each for each in FORMATS if each in Image.OPEN]) as file:
+                yield file
     except UnidentifiedImageError as error:
         raise DataError("not a picture of a known format, or a damaged one", file=str(path), row=row) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -160,12 +185,3 @@ def _picture(path: Path, row: int, wanted: Wanted) -> Array:
         told = f"cannot be read: {error.strerror}" if isinstance(error, OSError) and error.strerror else ""
         told = "no such file" if isinstance(error, FileNotFoundError) else told
         raise DataError(told or "the picture is cut short or damaged", file=str(path), row=row) from error
-    if deep:
-        message = f"found a picture of more than 8 bits a value (mode {deep}), wanted bytes: convert it, or use npz"
-        raise DataError(message, file=str(path), row=row)
-    values: Array = np.asarray(picture)
-    values = values.transpose(2, 0, 1) if wanted.colour else values[None]
-    if wanted.size is None or wanted.size == values.shape[1:]:
-        return values
-    averaged: Array = Resize(resize=wanted.size).apply(values[None].astype(np.float32), {}, np.zeros)[0]
-    return np.rint(averaged).astype(np.uint8)

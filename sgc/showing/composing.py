@@ -1,0 +1,121 @@
+"""A starting spec put together from its parts: what is observed, the label y where there is one, and a latent z."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+ROWS = 10_000  # rows of a table that are looked at
+FEW = 20  # up to so many different values are categories
+LABELS = ("label", "labels", "class", "target", "y", "outcome", "diagnosis", "category", "species")
+PLAIN = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
+WORDS = ("null", "true", "false", "yes", "no", "on", "off", "y", "n")  # quoted, though only some parsers trip over all
+WIDTH = 100
+
+
+@dataclass(frozen=True)
+class Label:
+    """The column guessed as the label: its categories, or None for a number."""
+
+    column: str
+    values: tuple[str, ...] | None  # as the spec writes them
+    empty: int  # rows without it
+    why: str
+
+
+@dataclass(frozen=True)
+class Observed:
+    """An observed node: its name, its entry under `columns`, its lines under `nodes`, and whether cells are empty."""
+
+    node: str
+    column: str
+    lines: tuple[str, ...]
+    comment: str = ""
+    holes: bool = False
+
+
+def compose(
+    name: str, head: Sequence[str], source: Sequence[str], observed: Sequence[Observed], label: Label | None
+) -> str:
+    """Put a spec together: what is observed, the label y where there is one, and a latent z."""
+    seen = ", ".join(each.node for each in observed)
+    above = "[y, z]" if label else "[z]"
+    lines = [*(f"# {line}".rstrip() for line in head), "version: 1", f"name: {quoted(name)}", "", "data:"]
+    lines += [f"  {line}" for line in source]
+    lines.append("  columns:")
+    for each in observed:
+        lines += [f"    # {each.comment}"] if each.comment else []
+        lines.append(f"    {each.node}: {each.column}")
+    if label is not None:
+        standard = ", transforms: [standardize]" if label.values is None else ""
+        lines.append(f"    y: {{column: {quoted(label.column)}{standard}}}    # a guess: {label.why}")
+    lines.append("  split: {test: 0.2, validation: 0.1, seed: 0}")
+    if label is not None and not label.empty:
+        lines.append("  labels:")
+        lines.append(
+            "    y: {fraction: 0.1}    # every row has its label; one in ten keeps it, to try how few are enough"
+        )
+    elif label is not None:
+        lines.append(f"  # rows whose cell is empty have no label: {label.empty} of those that were looked at")
+    lines += ["", "nodes:"]
+    for each in observed:
+        lines.append(f"  {each.node}:")
+        lines += [f"    {line}" for line in each.lines]
+        if each.holes:
+            lines.append("    supervision: partial")
+            lines.append(
+                "    missing: drop    # an empty cell has no term; networks read a zero and a flag in its place"
+            )
+        else:
+            lines.append("    supervision: full    # observed in every row")
+        lines.append(f"    generative: {{parents: {above}, network: {{mlp: [64, 64]}}}}")
+    if label is not None and label.values is not None:
+        lines += ["  y:", "    distribution: Categorical", *listed_values(label.values)]
+        lines.append("    supervision: partial    # observed in some rows")
+        lines.append(f"    recognition: {{parents: [{seen}], network: {{mlp: [64, 64]}}, estimator: enumerate}}")
+    elif label is not None:
+        lines += ["  y:", "    distribution: Normal", "    supervision: partial    # observed in some rows"]
+        lines.append(f"    recognition: {{parents: [{seen}], network: {{mlp: [64, 64]}}}}")
+    lines += ["  z:", "    distribution: Normal", "    shape: [4]", "    supervision: none    # never observed"]
+    after = f"[{seen}, y]" if label else f"[{seen}]"
+    lines.append(f"    recognition: {{parents: {after}, network: {{mlp: [64, 64]}}}}")
+    lines += ["", "objective:", "  bound: elbo", f"  samples: {1 if label and label.values else 4}"]
+    if label is not None:
+        lines.append("  alpha: 10    # the weight of log q(label) in a labelled row")
+    lines += [
+        "",
+        "train:",
+        "  epochs: 100",
+        "  batch_size: 64",
+        "  optimizer: {name: Adam, lr: 0.001}",
+        "  seed: 0",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def listed_values(values: Sequence[str]) -> list[str]:
+    return folded("    values: [", values)
+
+
+def folded(head: str, words: Sequence[str], tail: str = "]") -> list[str]:
+    """Write a list of words, folded where a line becomes too long."""
+    lines = [head]
+    for i, word in enumerate(words):
+        piece = word + (tail if i == len(words) - 1 else ", ")
+        if len(lines[-1]) + len(piece.rstrip()) > WIDTH and lines[-1] != head:
+            lines[-1] = lines[-1].rstrip()
+            lines.append(" " * (len(head) - len(head.lstrip()) + 2))
+        lines[-1] += piece
+    return lines
+
+
+def quoted(text: str) -> str:
+    """Write a string as YAML: plain where no parser takes it for something else."""
+    return text if PLAIN.match(text) and text.lower() not in WORDS else json.dumps(text, ensure_ascii=False)
+
+
+def file_text(path: str) -> str:
+    return path if re.fullmatch(r"[A-Za-z0-9_./-]*[./][A-Za-z_-]+", path) else json.dumps(path, ensure_ascii=False)

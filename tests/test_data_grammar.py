@@ -9,8 +9,10 @@ import yaml
 from data_files import SECTION, section
 from pydantic import ValidationError
 
+from sgc.kinds.angle_transforms import Angle, Direction
+from sgc.kinds.image_transforms import Crop, Resize, Window
 from sgc.kinds.sources import SOURCES
-from sgc.kinds.transforms import TRANSFORMS, Binarize, Divide, Flatten, Resize, Standardize
+from sgc.kinds.transforms import TRANSFORMS, Binarize, Divide, Flatten, OneOf, Standardize
 
 COLUMNS = "columns: {x: {column: image}}"
 
@@ -57,6 +59,23 @@ def test_transforms_read_in_each_of_their_forms() -> None:
     assert data.columns["x"].names == ("a b.c",)
 
 
+def test_later_transforms_read_in_each_of_their_forms() -> None:
+    crops = "{crop: [2, 3]}, {crop: {size: [2, 3]}}, {crop: {size: [2, 3], from: [0, 4]}}"
+    text = f"[{{one_of: [a, 1, 2.5, true]}}, {crops}, {{angle: degrees}}, {{angle: radians}}, {{direction: degrees}}]"
+    data = section(f"{{columns: {{x: {{column: c, transforms: {text}}}}}}}")
+    assert data.columns["x"].transforms == (
+        OneOf(one_of=("a", 1, 2.5, True)),
+        Crop(crop=(2, 3)),
+        Crop(crop=Window(size=(2, 3))),
+        Crop(crop=Window(size=(2, 3), start=(0, 4))),
+        Angle(angle="degrees"),
+        Angle(angle="radians"),
+        Direction(direction="degrees"),
+    )
+    written = SECTION.dump_python(data, mode="json", by_alias=True, exclude_none=True)
+    assert SECTION.validate_python(json.loads(json.dumps(written))) == data
+
+
 def faults(text: str) -> list[tuple[str, str]]:
     """List each fault's place, without the tags of unions, and its type."""
     with pytest.raises(ValidationError) as caught:
@@ -90,6 +109,15 @@ def transforms(text: str) -> str:
         (transforms("[{resize: [2]}]"), [("columns.x.transforms.0.resize", "too_short")]),
         (transforms("[{resize: [2, 0]}]"), [("columns.x.transforms.0.resize.1", "greater_than_equal")]),
         (transforms("[{binarize: dynamic}, {divide: 2}]"), [("columns.x.transforms", "transform_order")]),
+        (transforms("[{crop: [2]}]"), [("columns.x.transforms.0.crop", "too_short")]),
+        (transforms("[{crop: 3}]"), [("columns.x.transforms.0.crop", "model_type")]),
+        (transforms("[{crop: {from: [0, 0]}}]"), [("columns.x.transforms.0.crop.size", "missing")]),
+        (transforms("[{crop: {size: [2, 2], from: [0, -1]}}]"), [("columns.x.transforms.0.crop.from.1", NEGATIVE)]),
+        (transforms("[{angle: turns}]"), [("columns.x.transforms.0.angle", "literal_error")]),
+        (transforms("[{direction: 3}]"), [("columns.x.transforms.0.direction", "literal_error")]),
+        (transforms("[{one_of: [a]}]"), [("columns.x.transforms.0.one_of", "too_short")]),
+        (transforms("[{one_of: [a, [b]]}]"), [("columns.x.transforms.0.one_of.1", "unknown_kind")]),
+        (transforms("[flatten, {one_of: [a, b]}]"), [("columns.x.transforms", "transform_order")]),
         (transforms("flatten"), [("columns.x.transforms", "tuple_type")]),
         ("{columns: {x: {column: 3}}}", [("columns.x.column", "string_type")]),
         ("{columns: {x: {column: []}}}", [("columns.x.column", "too_short")]),

@@ -32,3 +32,17 @@ def test_mnist(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     assert all(first[row] == label for row, label in seen.items())
     assert data.train.values["x"].max() == 1
+
+
+def test_azimuth_and_elevation_are_the_direction_that_the_faces_come_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SGC_DATA", str(REAL_DATA))
+    text = (
+        "{source: npz, root: yaleb, file: yaleb_cropped_96x84.npz, columns: {l: {column: light_dir}, "
+        "a: {column: [azimuth, elevation], transforms: [{direction: degrees}]}}}"
+    )
+    data = opened(text, Variable("l", (3,)), Variable("a", (3,)))
+    values = data.train.values
+    np.testing.assert_allclose(values["a"], values["l"], atol=1e-6)
+    cells = data.encoders["a"].decode(values["l"])
+    wanted = opened(text.replace(", transforms: [{direction: degrees}]", ""), Variable("l", (3,)), Variable("a", (2,)))
+    np.testing.assert_allclose(cells, wanted.train.values["a"], atol=1e-3)

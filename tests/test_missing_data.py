@@ -19,7 +19,7 @@ import sgc
 from sgc import cli
 from sgc.data import open_dataset
 from sgc.errors import DataError
-from sgc.kinds.transforms import Resize
+from sgc.kinds.image_transforms import Resize
 from sgc.language.loading import load
 from sgc.language.resolver import outline
 from sgc.running.sampling import sample_run

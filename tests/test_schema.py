@@ -127,6 +127,9 @@ GOOD = [
     ("data.labels.n", {"per_category": 2}),
     ("data", {"columns": {"x": {"column": "image"}, "n": {"column": "label"}, "site": {"column": "label"}}}),
     ("data.columns.x.transforms", [{"resize": [2, 2]}, "standardize", {"binarize": 0.5}]),
+    ("data.columns.x.transforms", [{"crop": [2, 2]}, {"crop": {"size": [2, 2]}}, {"angle": "degrees"}]),
+    ("data.columns.x.transforms", [{"crop": {"size": [2, 2], "from": [0, 1]}}, {"direction": "radians"}]),
+    ("data.columns.x.transforms", [{"one_of": ["a", 1, 2.5, True]}]),
 ]
 
 
@@ -204,6 +207,10 @@ BAD = [
     ("train.optimizer.name", "Adamm"),
     ("data.source", "csv"),
     ("data.columns.x.transforms", ["scale"]),
+    ("data.columns.x.transforms", [{"crop": [2]}]),
+    ("data.columns.x.transforms", [{"crop": {"from": [2, 2]}}]),
+    ("data.columns.x.transforms", [{"angle": "turns"}]),
+    ("data.columns.x.transforms", [{"one_of": ["a"]}]),
     ("data.columns.x.transforms", [{"binarize": "often"}]),
     ("data.split", {"test": 1.5}),
     ("data.labels.n", {"cuont": 3}),

@@ -134,17 +134,19 @@ MISSING = -1
 _UNKNOWN = -2
 
 
-def read_categories(origin: Origin, variable: Variable) -> Array:
+def read_categories(origin: Origin, variable: Variable, *, key: str = "values") -> Array:
     """Read an origin's rows as categories: int64 `(N, *event)` indices, -1 where missing.
+
+    `key` is where the names of the categories stand in the spec.
 
     Raises:
         DataError: a value that is none of the categories.
     """
-    parts = [_categories(origin, column, variable) for column in origin.columns]
+    parts = [_categories(origin, column, variable, key) for column in origin.columns]
     return parts[0] if len(parts) == 1 else _stack(origin, parts)
 
 
-def _categories(origin: Origin, column: SourceColumn, variable: Variable) -> Array:
+def _categories(origin: Origin, column: SourceColumn, variable: Variable, key: str) -> Array:
     raw = column.values[origin.rows]
     own = Origin(origin.node, (column,), origin.rows)
     if raw.dtype.kind not in "biufUS":
@@ -158,7 +160,7 @@ def _categories(origin: Origin, column: SourceColumn, variable: Variable) -> Arr
         result[column.missing[origin.rows]] = MISSING
     if (indices == _UNKNOWN).any() and (result == _UNKNOWN).any():
         own.fail(
-            f"found {{found}}, wanted {_wanted(variable)}, or -1 where it is missing",
+            f"found {{found}}, wanted {_wanted(variable, key)}, or -1 where it is missing",
             result == _UNKNOWN,
             lambda row, element: show(raw[(row, *element)]),
         )
@@ -190,11 +192,11 @@ def _lookup(variable: Variable) -> Callable[[str | float], int]:
     return index_of
 
 
-def _wanted(variable: Variable) -> str:
+def _wanted(variable: Variable, key: str) -> str:
     if variable.values is None:
         return f"a category from 0 to {(variable.categories or 1) - 1}"
     if len(variable.values) > LISTED:
-        return f"one of the {len(variable.values)} categories under 'values'"
+        return f"one of the {len(variable.values)} categories under '{key}'"
     return "one of " + ", ".join(show(each) for each in variable.values)
 
 

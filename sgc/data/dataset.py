@@ -81,7 +81,9 @@ def open_dataset(
 
     # labels first: an encoder must not be fitted on a value that training may not see
     partial = [name for name, each in variables.items() if each.supervision == "partial" and name in train.nodes]
-    cells = {name: read_cells(Origin(name, train.nodes[name], division.train), variables[name]) for name in partial}
+    steps = {name: _transforms(data, name, fitted) for name in train.nodes}
+    origins = {name: Origin(name, columns, division.train) for name, columns in train.nodes.items()}
+    cells = {name: read_cells(origins[name], variables[name], steps[name]) for name in partial}
     labelled = choose_labels(rules, cells, variables, division, beside=beside, seed=seed)
     for name in partial:
         hide(cells[name], ~np.isin(division.train, labelled[name]))
@@ -92,14 +94,11 @@ def open_dataset(
         if name not in train.nodes:
             values[name] = missing_values(variable, len(division.train))
             continue
-        origin = Origin(name, train.nodes[name], division.train)
-        own = cells.pop(name) if name in cells else read_cells(origin, variable)
+        own = cells.pop(name) if name in cells else read_cells(origins[name], variable, steps[name])
         if fitted is None:
-            encoders[name], values[name] = fit_encoder(variable, _transforms(data, name), own, origin, seed)
-        elif name in fitted:
-            encoders[name], values[name] = fitted[name], fitted[name].encode_cells(own, origin)
+            encoders[name], values[name] = fit_encoder(variable, steps[name], own, origins[name], seed)
         else:
-            raise DataError(f"node '{name}' has no encoder among those of the run")
+            encoders[name], values[name] = fitted[name], fitted[name].encode_cells(own, origins[name])
 
     test, test_rows = (train, division.test)
     if found.test is not None:
@@ -126,7 +125,8 @@ def encode_rows(part: Part, variables: Mapping[str, Variable], encoders: Mapping
         columns: tuple[SourceColumn, ...] = part.nodes.get(name, ())
         if columns and name in encoders:
             origin = Origin(name, columns, rows)
-            values[name] = encoders[name].encode_cells(read_cells(origin, variable), origin)
+            encoder = encoders[name]
+            values[name] = encoder.encode_cells(read_cells(origin, variable, encoder.transforms), origin)
         else:
             values[name] = missing_values(variable, len(rows))
     return Rows(values, rows, dynamic_nodes(encoders))
@@ -137,5 +137,10 @@ def dynamic_nodes(encoders: Mapping[str, Encoder]) -> frozenset[str]:
     return frozenset(name for name, encoder in encoders.items() if encoder.draws_anew)
 
 
-def _transforms(data: DataSection | None, node: str) -> tuple[AnyTransform, ...]:
+def _transforms(data: DataSection | None, node: str, fitted: Mapping[str, Encoder] | None) -> tuple[AnyTransform, ...]:
+    """Give the steps of a node: those of an earlier run where there is one."""
+    if fitted is not None:
+        if node not in fitted:
+            raise DataError(f"node '{node}' has no encoder among those of the run")
+        return fitted[node].transforms
     return data.columns[node].transforms if data is not None and node in data.columns else ()

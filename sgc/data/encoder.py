@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,9 @@ from sgc.data.columns import MISSING, Array, Origin, Rows, read_categories, read
 from sgc.data.draws import stream, uniforms_by_row
 from sgc.data.support import check_finite, check_grey, check_present, check_support
 from sgc.data.variables import Variable
-from sgc.kinds.transforms import AnyTransform, Fitted
+from sgc.kinds.categories import CategoryName
+from sgc.kinds.transform import Fitted
+from sgc.kinds.transforms import AnyTransform
 
 Json = dict[str, Any]  # any: JSON nests
 
@@ -50,7 +52,7 @@ class Encoder:
         """
         column = array_column(self.columns[0] if self.columns else self.variable.name, raw)
         places = np.arange(len(column), dtype=np.int64)
-        cells = read_cells(Origin(self.variable.name, (column,), places), self.variable)
+        cells = read_cells(Origin(self.variable.name, (column,), places), self.variable, self.transforms)
         return self.encode_cells(cells, Origin(self.variable.name, (column,), places if rows is None else rows))
 
     def encode_cells(self, cells: Array, origin: Origin) -> Array:
@@ -60,21 +62,50 @@ class Encoder:
             DataError: names the file and the first row whose value cannot be the node's.
         """
         values, _ = _transform(cells, self.variable, self.transforms, self.fitted, origin, self.seed)
-        return _finish(values, self.variable, origin)
+        return _finish(values, self.variable, self.transforms, origin)
 
     def decode(self, values: Array) -> Array:
-        """Turn values `(N, *event)` back into cells: scales undone, categories by name (missing ones as None)."""
-        array = np.asarray(values)
-        if self.variable.categories is not None:
-            indices = array.astype(np.int64)
-            if self.variable.values is None:
-                return indices
-            names = np.array([*self.variable.values, None], dtype=object)
-            return names[np.where(indices == MISSING, len(names) - 1, indices)]
-        cells = array.astype(np.float64).reshape(len(array), *self.inner_shape)
+        """Turn values `(N, *event)` back into cells: scales undone, categories by name (missing ones as None).
+
+        Of a node of numbers whose column holds names the cells are their places, 0, 1, …; see `named`.
+        """
+        if self.variable.categories is None:
+            return self.decode_near(values, values)[0]
+        indices = np.asarray(values).astype(np.int64)
+        return indices if self.names is None else _pick(self.names, indices)
+
+    def decode_near(self, values: Array, about: Array) -> tuple[Array, Array]:
+        """Turn numbers back into cells, and others beside them: angles of `values` by the turn nearest to `about`'s."""
+        cells, others = (np.asarray(each).astype(np.float64) for each in (values, about))
+        cells, others = (each.reshape(len(each), *self.inner_shape) for each in (cells, others))
         for transform, fitted in zip(reversed(self.transforms), reversed(self.fitted), strict=True):
+            others = transform.undo(others, fitted)
+            cells = transform.nearest(transform.undo(cells, fitted), others)
+        return cells, others
+
+    def decode_to_points(self, values: Array) -> Array:
+        """Turn numbers back as far as vectors between which angles mean something; all the way where none are made."""
+        cells = np.asarray(values).astype(np.float64).reshape(len(values), *self.inner_shape)
+        for transform, fitted in zip(reversed(self.transforms), reversed(self.fitted), strict=True):
+            if transform.points:
+                break
             cells = transform.undo(cells, fitted)
         return cells
+
+    def named(self, cells: Array) -> Array:
+        """Give the name nearest to each decoded number, None where it is missing; cells that have no names as they are.
+
+        A number half-way between two names takes the even place, as rounding does.
+        """
+        if self.names is None or self.variable.categories is not None:
+            return cells
+        last = len(self.names) - 1
+        return _pick(self.names, np.where(np.isnan(cells), MISSING, np.clip(np.round(cells), 0, last)).astype(np.int64))
+
+    @property
+    def names(self) -> tuple[CategoryName, ...] | None:
+        """The names that stand in the column for 0, 1, …: the node's own, or those of its transforms."""
+        return _names(self.variable, self.transforms)
 
     def state(self) -> Json:
         """Return all of the encoder as JSON can hold it; `Encoder.from_state` builds it again."""
@@ -84,7 +115,7 @@ class Encoder:
         return {
             "variable": variable,
             "columns": list(self.columns),
-            "transforms": _TRANSFORMS.dump_python(self.transforms, mode="json"),
+            "transforms": _TRANSFORMS.dump_python(self.transforms, mode="json", by_alias=True, exclude_none=True),
             "fitted": [dict(each) for each in self.fitted],
             "inner_shape": list(self.inner_shape),
             "seed": self.seed,
@@ -108,15 +139,29 @@ class Encoder:
 _TRANSFORMS = TypeAdapter(tuple[AnyTransform, ...])
 
 
-def read_cells(origin: Origin, variable: Variable) -> Array:
+def _pick(names: Sequence[CategoryName], places: Array) -> Array:
+    """Give the name of each place, `(N, *event)` of Python objects; None of -1."""
+    listed = np.array([*names, None], dtype=object)
+    return np.asarray(listed[np.where(places == MISSING, len(names), places)])
+
+
+def _names(variable: Variable, transforms: Sequence[AnyTransform]) -> tuple[CategoryName, ...] | None:
+    return variable.values or next((each.reads_names for each in transforms if each.reads_names is not None), None)
+
+
+def read_cells(origin: Origin, variable: Variable, transforms: Sequence[AnyTransform]) -> Array:
     """Read an origin's rows: categories as int64 indices, anything else as numbers; missing ones are -1 or NaN.
 
-    Of a node whose value is whole or missing, a row with an empty cell is all empty. The result is the caller's own.
+    Where the first of the `transforms` reads names, numbers are the places of the names. Of a node whose value is
+    whole or missing, a row with an empty cell is all empty. The result is the caller's own.
 
     Raises:
         DataError: no number, no such category, infinite, or missing where every row has a value.
     """
-    if variable.categories is not None:
+    names = transforms[0].reads_names if transforms else None
+    if names is not None:
+        cells = _read_names(origin, variable, names, last=len(transforms) == 1)
+    elif variable.categories is not None:
         cells = read_categories(origin, variable)
     else:
         cells = read_numbers(origin)
@@ -126,6 +171,19 @@ def read_cells(origin: Origin, variable: Variable) -> Array:
     elif variable.whole and cells.ndim > 1:
         hide(cells, ~has_value(cells, whole=True))
     return cells
+
+
+def _read_names(origin: Origin, variable: Variable, names: tuple[CategoryName, ...], *, last: bool) -> Array:
+    """Read names by their places, as indices of categories or as numbers; `last`: as the node's own values."""
+    if variable.values is not None:
+        raise origin.error("'one_of' beside the node's own 'values', which name what stands in the data: leave it out")
+    if variable.categories not in (None, len(names)):
+        raise origin.error(f"'one_of' names {len(names)} categories, and the node has {variable.categories}")
+    largest = 1.0 if variable.support == "boolean" else variable.upper
+    if variable.categories is None and last and largest is not None and len(names) - 1 > largest:
+        raise origin.error(f"'one_of' names {len(names)} categories, and the node's values end at {largest:g}")
+    cells = read_categories(origin, replace(variable, categories=len(names), values=names), key="one_of")
+    return cells if variable.categories is not None else np.where(cells == MISSING, np.nan, cells.astype(np.float32))
 
 
 def fit_encoder(
@@ -140,7 +198,7 @@ def fit_encoder(
     values, fitted = _transform(cells, variable, steps, None, origin, seed)
     names = tuple(column.name for column in origin.columns)
     encoder = Encoder(variable, names, steps, fitted, values.shape[1:], seed)
-    return encoder, _finish(values, variable, origin)
+    return encoder, _finish(values, variable, steps, origin)
 
 
 def _transform(
@@ -173,11 +231,12 @@ def _transform(
     return values, tuple(learned)
 
 
-def _finish(values: Array, variable: Variable, origin: Origin) -> Array:
+def _finish(values: Array, variable: Variable, transforms: Sequence[AnyTransform], origin: Origin) -> Array:
     """Bring transformed values into the node's shape and type, and check them against its support."""
     found, wanted = values.shape[1:], variable.shape
     if [size for size in found if size != 1] != [size for size in wanted if size != 1]:
-        raise origin.error(f"found rows of the shape {list(found)}, wanted {list(wanted)}{_shape_hint(found, wanted)}")
+        hint = _shape_hint(found, wanted, transforms)
+        raise origin.error(f"found rows of the shape {list(found)}, wanted {list(wanted)}{hint}")
     dtype = np.int64 if variable.categories is not None else np.float32
     shaped = np.ascontiguousarray(values.astype(dtype, copy=False).reshape(len(values), *wanted))
     if variable.categories is None:
@@ -186,10 +245,11 @@ def _finish(values: Array, variable: Variable, origin: Origin) -> Array:
     return shaped if shaped.base is None else shaped.copy()
 
 
-def _shape_hint(found: tuple[int, ...], wanted: tuple[int, ...]) -> str:
+def _shape_hint(found: tuple[int, ...], wanted: tuple[int, ...], transforms: Sequence[AnyTransform]) -> str:
     if math.prod(found) == math.prod(wanted) and len(wanted) == 1:
         return "; is the transform flatten missing?"
-    return ""
+    made = next((each.name for each in transforms if each.points), None)
+    return "" if made is None else f"; the transform '{made}' makes vectors: give the node the shape {list(found)}"
 
 
 def missing_values(variable: Variable, size: int) -> Array:

@@ -15,7 +15,7 @@ import numpy as np
 from sgc.data.columns import Array, SourceColumn
 from sgc.data.finding import known_columns
 from sgc.errors import DataError
-from sgc.kinds.transforms import Resize
+from sgc.kinds.image_transforms import Resize
 
 if TYPE_CHECKING:
     from PIL.Image import Image

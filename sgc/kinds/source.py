@@ -39,9 +39,15 @@ class Column(Piece):
 
     @field_validator("transforms", mode="after")
     @classmethod
-    def _draw_last(cls, transforms: tuple[AnyTransform, ...]) -> tuple[AnyTransform, ...]:
+    def _in_order(cls, transforms: tuple[AnyTransform, ...]) -> tuple[AnyTransform, ...]:
         drawn = False
-        for each in transforms:
+        for place, each in enumerate(transforms):
+            if place and each.reads_names is not None:
+                raise PydanticCustomError(
+                    "transform_order",
+                    "'{name}' reads what stands in the column: put it first",
+                    {"name": each.name},
+                )
             if drawn and not isinstance(each, Flatten):
                 raise PydanticCustomError(
                     "transform_order",

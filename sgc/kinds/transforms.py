@@ -2,54 +2,18 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias, final
 
 from pydantic import Discriminator, Field, Tag
 
-from sgc.kinds.base import Many, Named, Piece, tagged
+from sgc.kinds.angle_transforms import Angle, Direction
+from sgc.kinds.base import Named, tagged
+from sgc.kinds.categories import Categories, CategoryName
+from sgc.kinds.image_transforms import Crop, Resize
+from sgc.kinds.transform import Fitted, Transform, Uniforms
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Numbers: TypeAlias = NDArray[Any]
-
-Fitted = Mapping[str, Any]
-"""What a transform learned from the training rows; JSON can hold it (`Any` because JSON nests)."""
-
-Uniforms = Callable[[tuple[int, ...]], "Numbers"]
-"""Draws numbers in [0, 1), `(*event) -> (N, *event)`, one draw for each row that depends on that row's id alone."""
-
-
-class Transform(Piece, ABC):
-    """One step from a column to a node's values: `(N, *event) -> (N, *other)`. NaN, a missing value, stays NaN."""
-
-    name: ClassVar[str]
-    fits_categories: ClassVar[bool] = False
-    learns: ClassVar[bool] = False
-
-    @property
-    def wants_grey(self) -> bool:
-        """Tell whether the values must lie in [0, 1] before this step."""
-        return False
-
-    @property
-    def draws_anew(self) -> bool:
-        """Tell whether the values stay grey and are drawn as often as they are used."""
-        return False
-
-    @abstractmethod
-    def fit(self, values: Numbers) -> Fitted:
-        """Learn from the training rows: `(N, *event) -> what apply and undo need`."""
-
-    @abstractmethod
-    def apply(self, values: Numbers, fitted: Fitted, uniforms: Uniforms) -> Numbers:
-        """Take the step: `(N, *event) -> (N, *other)`. May write into `values`, which the caller owns."""
-
-    @abstractmethod
-    def undo(self, values: Numbers, fitted: Fitted) -> Numbers:
-        """Take the step back where it has a way back, without writing into `values`."""
+    from sgc.kinds.transform import Numbers
 
 
 @final
@@ -117,52 +81,6 @@ class Binarize(Transform):
 
 
 @final
-class Resize(Transform):
-    """`{resize: [48, 42]}`: average the last two axes over areas, to this many rows and columns.
-
-    What is missing counts for nothing; a cell is missing where all of its area is.
-    """
-
-    name: ClassVar[str] = "resize"
-    resize: Annotated[Many[Annotated[int, Field(ge=1)]], Field(min_length=2, max_length=2)]
-
-    def fit(self, values: Numbers) -> Fitted:
-        return {}
-
-    def apply(self, values: Numbers, fitted: Fitted, uniforms: Uniforms) -> Numbers:
-        import numpy as np
-
-        if values.ndim < 3:
-            raise ValueError(f"'resize' wants rows and columns, found the shape {list(values.shape[1:])}")
-        down = _overlap(values.shape[-2], self.resize[0]).astype(values.dtype)
-        across = _overlap(values.shape[-1], self.resize[1]).astype(values.dtype).T
-        if not len(values):
-            return np.zeros((0, *values.shape[1:-2], *self.resize), dtype=values.dtype)
-        resized = np.stack([down @ each @ across for each in values])
-        missing = np.isnan(values)
-        if missing.any():
-            whole, share = np.where(missing, 0, values), (~missing).astype(values.dtype)
-            for i in np.flatnonzero(missing.reshape(len(values), -1).any(axis=1)):
-                there = down @ share[i] @ across
-                resized[i] = np.where(there > 1e-6, down @ whole[i] @ across / np.maximum(there, 1e-6), np.nan)
-        return resized
-
-    def undo(self, values: Numbers, fitted: Fitted) -> Numbers:
-        return values
-
-
-def _overlap(found: int, wanted: int) -> Numbers:
-    """Weigh each found cell by the share it has in each wanted one: `(wanted, found)`, each row sums to 1."""
-    import numpy as np
-
-    edges = np.arange(wanted + 1) * (found / wanted)
-    start, end = edges[:-1, None], edges[1:, None]
-    cell = np.arange(found)[None, :]
-    shared: Numbers = np.clip(np.minimum(end, cell + 1) - np.maximum(start, cell), 0, None)
-    return shared * (wanted / found)
-
-
-@final
 class Flatten(Named, Transform):
     """`flatten`: make one axis of all: `(N, *event) -> (N, D)`; undone in predictions."""
 
@@ -213,12 +131,43 @@ class Standardize(Named, Transform):
         return original
 
 
+@final
+class OneOf(Transform):
+    """`{one_of: [mild, moderate, severe]}`: read the names of a column as 0, 1, 2, …; other names are a fault.
+
+    It stands first, and is for nodes without `values`: a Categorical with `categories`, or numbers whose order means
+    something (Bernoulli, Binomial, Poisson, Normal). In predictions a category comes back by its name, a number by the
+    name nearest to its mean.
+    """
+
+    name: ClassVar[str] = "one_of"
+    fits_categories: ClassVar[bool] = True
+    one_of: Categories
+
+    @property
+    def reads_names(self) -> tuple[CategoryName, ...]:
+        return self.one_of
+
+    def fit(self, values: Numbers) -> Fitted:
+        return {}
+
+    def apply(self, values: Numbers, fitted: Fitted, uniforms: Uniforms) -> Numbers:
+        return values  # read so already
+
+    def undo(self, values: Numbers, fitted: Fitted) -> Numbers:
+        return values
+
+
 TRANSFORMS: dict[str, type[Transform]] = {
     "divide": Divide,
     "binarize": Binarize,
     "resize": Resize,
+    "crop": Crop,
     "flatten": Flatten,
     "standardize": Standardize,
+    "angle": Angle,
+    "direction": Direction,
+    "one_of": OneOf,
 }
 
 
@@ -230,6 +179,6 @@ def _kind(value: Any) -> str | None:  # any: whatever YAML can say
 
 
 if TYPE_CHECKING:
-    AnyTransform: TypeAlias = Divide | Binarize | Resize | Flatten | Standardize
+    AnyTransform: TypeAlias = Divide | Binarize | Resize | Crop | Flatten | Standardize | Angle | Direction | OneOf
 else:
     AnyTransform = tagged(TRANSFORMS, "transform", _kind)

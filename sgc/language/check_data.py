@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sgc.errors import nearest, suggest
-from sgc.language.check_names import Names
+from sgc.language.check_names import Names, check_twice
 from sgc.language.findings import Findings
 
 
@@ -12,6 +12,7 @@ def check_data(findings: Findings, names: Names) -> None:
     if not isinstance(findings.at("data"), dict):
         return
     _check_columns(findings, names)
+    _check_one_of(findings, names)
     _check_labels(findings, names)
 
 
@@ -35,6 +36,24 @@ def _check_columns(findings: Findings, names: Names) -> None:
         what = "an input" if name in inputs else f"supervision: {names.status[name]}"
         message = f"'{name}' has no column under data.columns ({what})"
         findings.add((names.section[name], name), message, at="key", about=("data", "columns", name))
+
+
+def _check_one_of(findings: Findings, names: Names) -> None:
+    """Find names of a column that stand twice, that the node gives already, or that are not as many as it has."""
+    for name in findings.keys("data", "columns"):
+        section, steps = names.section.get(name), findings.at("data", "columns", name, "transforms")
+        for i, step in enumerate(steps if isinstance(steps, list) else []):
+            path = ("data", "columns", name, "transforms", i, "one_of")
+            listed = findings.at(*path) if isinstance(step, dict) else None
+            if not isinstance(listed, list):
+                continue
+            check_twice(findings, path)
+            if section and findings.at(section, name, "values") is not None:
+                message = f"'{name}' has 'values', which name what stands in the data: leave 'one_of' out"
+                findings.add(path, message, at="key")
+            count = findings.at(section, name, "categories") if section else None
+            if isinstance(count, int) and count != len(listed):
+                findings.add(path, f"{len(listed)} names, and '{name}' has {count} categories", at="key")
 
 
 def _check_labels(findings: Findings, names: Names) -> None:

@@ -10,6 +10,7 @@ from re import fullmatch
 from typing import get_args
 
 from sgc.derivation.graph import Supervision
+from sgc.errors import Path
 from sgc.language.findings import Findings
 from sgc.language.spec import NAME
 
@@ -62,13 +63,18 @@ def check_categories(findings: Findings) -> None:
     """Find categories that stand twice."""
     for section in ("inputs", "nodes"):
         for name in findings.keys(section):
-            seen: set[tuple[type, object]] = set()
-            values = findings.at(section, name, "values")
-            for i, value in enumerate(values if isinstance(values, list) else []):
-                if isinstance(value, bool | int | float | str):
-                    if (type(value), value) in seen:
-                        findings.add((section, name, "values", i), f"duplicate category '{value}'")
-                    seen.add((type(value), value))
+            check_twice(findings, (section, name, "values"))
+
+
+def check_twice(findings: Findings, path: Path) -> None:
+    """Find categories that stand twice in the list at a path."""
+    seen: set[tuple[type, object]] = set()
+    values = findings.at(*path)
+    for i, value in enumerate(values if isinstance(values, list) else []):
+        if isinstance(value, bool | int | float | str):
+            if (type(value), value) in seen:
+                findings.add((*path, i), f"duplicate category '{value}'")
+            seen.add((type(value), value))
 
 
 def check_statuses(findings: Findings, names: Names) -> None:

@@ -133,6 +133,10 @@ def _form(path: Path, value: Plain) -> str:
     match path:
         case ("data", "columns", str()) if isinstance(value, str):
             return f"written {{column: {value}}}"
+        case ("data", "columns", str(), "transforms", int(), "crop"):
+            return "written [rows, columns], or {size: [rows, columns], from: [row, column]}"
+        case ("data", "columns", str(), "transforms", int()) if value in ("angle", "direction"):
+            return f"written {{{value}: degrees}}"
         case ("recognition",):
             return "allowed: auto, {parents: auto, network: …}"
         case ("nodes", str(), "recognition", "parents") if value == "auto":

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 from pydantic_core import PydanticCustomError
 
 from sgc.kinds.base import EMPTY, Many, Maybe, Piece, tagged
+from sgc.kinds.categories import Categories
 from sgc.kinds.estimators import EstimatorChoice
 from sgc.kinds.networks import NetworkChoice, SharedNetwork
 from sgc.kinds.objectives import Objective
@@ -21,19 +22,6 @@ from sgc.kinds.sources import DataSection
 
 NAME = r"^[A-Za-z][A-Za-z0-9_-]*$"
 Size = Annotated[int, Field(ge=1, le=10_000_000)]
-
-
-def _category_tag(value: Any) -> str | None:  # Any: whatever YAML can say
-    return next((word for word, kind in CATEGORIES.items() if type(value) is kind), None)
-
-
-CATEGORIES: dict[str, type] = {"string": str, "integer": int, "number": float, "boolean": bool}
-# A category by the name that stands for it in the data.
-if TYPE_CHECKING:
-    CategoryName = str | int | float | bool
-else:
-    CategoryName = tagged(CATEGORIES, "category", _category_tag)
-Categories = Annotated[Many[CategoryName], Field(min_length=2)]
 
 
 class LearnedConstant(Piece):

@@ -83,6 +83,8 @@ def value_words(encoder: Encoder, values: np.ndarray) -> tuple[str, ...]:
     if values[0].size > FEW:
         return tuple(f"{round(100 * i / max(len(values) - 1, 1))} %" for i in range(len(values)))
     cells = encoder.decode(values).reshape(len(values), -1)
+    if encoder.names is not None:
+        return tuple("\n".join(map(str, row)) for row in encoder.named(cells))
     tiny = 1e-6 * max(float(np.abs(cells).max()), 1e-300)
     return tuple("\n".join(f"{0.0 if abs(cell) < tiny else cell:.3g}" for cell in row) for row in cells)
 

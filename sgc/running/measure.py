@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -94,8 +93,9 @@ class Error:
 def score(model: Model, name: str, predicted: Tensor, rows: TensorRows, measure: str) -> Error | None:
     """Score predictions [N, *event] against the labels that rows carry; None where none does.
 
-    Numbers are compared in the units of the data, its transforms undone. measure: error (share of wrong categories),
-    rmse, mae, angle (degrees between directions); empty: error for categories and Bernoulli values, rmse for the rest.
+    Numbers are compared in the units of the data, its transforms undone, angles by the shorter way around. measure:
+    error (share of wrong categories), rmse, mae, angle (degrees between directions); empty: error for categories and
+    Bernoulli values, rmse for the rest.
     """
     present = torch.from_numpy(rows.present(name))
     count = int(present.sum())
@@ -107,8 +107,11 @@ def score(model: Model, name: str, predicted: Tensor, rows: TensorRows, measure:
     discrete = variable.categories is not None or variable.family.support == "boolean"
     kind = measure or ("error" if discrete else "rmse")
     if name in rows.encoders and not discrete:
-        decode = rows.encoders[name].decode
-        guess, truth = (torch.from_numpy(np.asarray(decode(each.numpy()), dtype=float)) for each in (guess, truth))
+        encoder, both = rows.encoders[name], (guess.numpy(), truth.numpy())
+        if kind == "angle":
+            guess, truth = (torch.from_numpy(encoder.decode_to_points(each)) for each in both)
+        else:
+            guess, truth = (torch.from_numpy(each) for each in encoder.decode_near(*both))
     each, more = _distances(kind, guess, truth, variable.categories)
     value = float(each.mean())
     spread = float(each.std(unbiased=True)) / math.sqrt(count) if count > 1 else math.nan
@@ -130,7 +133,8 @@ def _distances(kind: str, guess: Tensor, truth: Tensor, categories: int | None) 
     if kind == "angle":
         cosine = torch.nn.functional.cosine_similarity(flat, wanted, dim=1)
         return cosine.clamp(-1, 1).arccos() * 180 / math.pi, {}
-    return ((flat - wanted).abs() if kind == "mae" else (flat - wanted) ** 2).mean(1), {}
+    apart = (flat - wanted)[:, ~torch.isnan(wanted).all(0)]  # not what was cropped away
+    return (apart.abs() if kind == "mae" else apart**2).mean(1), {}
 
 
 def known(number: float) -> float | None:

@@ -19,6 +19,7 @@ from sgc.running.measure import chunk_rows
 from sgc.runtime.data import data_variables
 from sgc.runtime.layout import reseed
 from sgc.runtime.model import Model
+from sgc.runtime.posterior import NodePosterior
 from sgc.runtime.streams import VALIDATION, TensorRows, seed_for
 
 ENDINGS = (".csv", ".npz", ".json")
@@ -45,7 +46,8 @@ def predict_run(
 
     output: `.csv` (a line a row), `.npz` (arrays by name) or `.json`. For a category: its most probable value, under
     the node's name, and the probability of each. For numbers: posterior mean and standard deviation (`.sd`) in the
-    units of the data. Nodes that a row has observed come back as they are.
+    units of the data; where the column holds names (`one_of`), the name nearest to the mean, and the mean (`.mean`) and
+    its deviation in places of the list. Nodes that a row has observed come back as they are.
 
     trust: allow own code that the run's spec names.
 
@@ -101,29 +103,47 @@ def posterior_columns(
             whole = table.part(index, frozenset(table.partial)).values
             found = model.infer(whole, samples=samples)
             for name in hidden:
-                if name in found:
-                    mean = found[name].mean
-                    weights = found[name].weights.reshape(*found[name].weights.shape, *[1] * (mean.dim() - 1))
-                    spread = (weights * (found[name].samples - mean) ** 2).sum(0).clamp(min=0).sqrt()
-                else:  # every row of the chunk has it observed
-                    mean, spread = whole[name], torch.zeros_like(whole[name])
-                means.setdefault(name, []).append(mean.double().numpy())
-                spreads.setdefault(name, []).append(spread.double().numpy())
+                known = found[name] if name in found else _observed(whole[name])
+                means.setdefault(name, []).append(known.mean.double().numpy())
+                if model.outline.variables[name].categories is None:
+                    spreads.setdefault(name, []).append(_spread(known, encoders.get(name)))
     columns: dict[str, np.ndarray] = {}
     for name in hidden:
-        center, width = np.concatenate(means[name]), np.concatenate(spreads[name])
+        center = np.concatenate(means[name])
         variable = model.outline.variables[name]
         encoder = encoders.get(name)
         if variable.categories is not None:
             best: np.ndarray = center.argmax(-1)
             columns[name] = best if encoder is None else encoder.decode(best)
             columns[f"{name}.probability"] = center
-        elif encoder is not None:
-            columns[name] = encoder.decode(center)
-            columns[f"{name}.sd"] = np.abs(encoder.decode(center + width) - columns[name])
         else:
-            columns[name], columns[f"{name}.sd"] = center, width
+            cells = center if encoder is None else encoder.decode(center)
+            columns[name] = cells if encoder is None else encoder.named(cells)
+            if encoder is not None and encoder.names is not None:
+                columns[f"{name}.mean"] = cells
+            columns[f"{name}.sd"] = np.concatenate(spreads[name])
     return columns
+
+
+def _observed(value: torch.Tensor) -> NodePosterior:
+    """Make the posterior of what every row has observed: all of it at the value."""
+    return NodePosterior(value, value.unsqueeze(0), value.new_ones(1, len(value)))
+
+
+def _spread(found: NodePosterior, encoder: Encoder | None) -> np.ndarray:
+    """Give the standard deviation of a node about its mean, in the units of the data: [B, *cells].
+
+    An angle's is that of the shorter way from the mean.
+    """
+    center = found.mean.double().numpy()
+    total: np.ndarray = np.zeros(())
+    for draw, weight in zip(found.samples, found.weights.double().numpy(), strict=True):
+        cells, middle = draw.double().numpy(), center
+        if encoder is not None:
+            cells, middle = encoder.decode_near(cells, center)
+        total = total + weight.reshape(-1, *[1] * (cells.ndim - 1)) * (cells - middle) ** 2
+    spread: np.ndarray = np.sqrt(total)
+    return spread
 
 
 def _text(columns: Mapping[str, np.ndarray], ids: np.ndarray, ending: str) -> str:

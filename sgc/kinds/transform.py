@@ -1,0 +1,63 @@
+"""A transform: one step from a column of the data to the values of its node, and back."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+from sgc.kinds.base import Piece
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sgc.kinds.categories import CategoryName
+
+    Numbers: TypeAlias = NDArray[Any]
+
+Fitted = Mapping[str, Any]
+"""What a transform learned from the training rows; JSON can hold it (`Any` because JSON nests)."""
+
+Uniforms = Callable[[tuple[int, ...]], "Numbers"]
+"""Draws numbers in [0, 1), `(*event) -> (N, *event)`, one draw for each row that depends on that row's id alone."""
+
+
+class Transform(Piece, ABC):
+    """One step from a column to a node's values: `(N, *event) -> (N, *other)`. NaN, a missing value, stays NaN."""
+
+    name: ClassVar[str]
+    fits_categories: ClassVar[bool] = False
+    learns: ClassVar[bool] = False
+    points: ClassVar[bool] = False
+    """Whether what comes out are unit vectors, so that an angle between two of them means something."""
+
+    @property
+    def reads_names(self) -> tuple[CategoryName, ...] | None:
+        """Give the names that stand in the column for 0, 1, …; None where the step is for numbers."""
+        return None
+
+    @property
+    def wants_grey(self) -> bool:
+        """Tell whether the values must lie in [0, 1] before this step."""
+        return False
+
+    @property
+    def draws_anew(self) -> bool:
+        """Tell whether the values stay grey and are drawn as often as they are used."""
+        return False
+
+    @abstractmethod
+    def fit(self, values: Numbers) -> Fitted:
+        """Learn from the training rows: `(N, *event) -> what apply and undo need`."""
+
+    @abstractmethod
+    def apply(self, values: Numbers, fitted: Fitted, uniforms: Uniforms) -> Numbers:
+        """Take the step: `(N, *event) -> (N, *other)`. May write into `values`, which the caller owns."""
+
+    @abstractmethod
+    def undo(self, values: Numbers, fitted: Fitted) -> Numbers:
+        """Take the step back where it has a way back, without writing into `values`."""
+
+    def nearest(self, values: Numbers, about: Numbers) -> Numbers:
+        """Give, where several values mean the same, those nearest to `about`; both as `undo` gives them."""
+        return values

@@ -294,7 +294,7 @@ def evaluate(
     as_json: Json = False,
     trust: Trust = False,
 ) -> None:
-    """Measure a run on held-out rows: errors from q and from the weighted posterior, ELBO by terms, log p(x)."""
+    """Measure a run on held-out rows: errors and calibration of q and the posterior, ELBO by terms, log p(x)."""
     from sgc.running.evaluation import evaluate_run
     from sgc.running.folder import json_text
     from sgc.running.training import Interrupted

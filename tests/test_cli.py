@@ -231,6 +231,8 @@ def test_evaluate_measures_and_compares_with_the_classifier_alone(place: Path) -
     for way in ("q", "posterior", "classifier"):
         assert 0 <= found[way]["y"]["error"] <= 1
         assert found[way]["y"]["rows"] == 359
+        assert set(found[way]["y"]["calibration"]) == {"ece", "nll", "brier", "bins"}
+        assert sum(each["rows"] for each in found[way]["y"]["calibration"]["bins"]) == 359
     assert found["elbo"] < found["log_p"] < 0
     assert 1 <= found["effective_samples"] <= 5
     kept = (place / "run" / "classifier" / "last.safetensors").stat().st_mtime_ns
@@ -240,6 +242,12 @@ def test_evaluate_measures_and_compares_with_the_classifier_alone(place: Path) -
     assert "error of y, q directly" in words
     assert "error of y, weighted posterior" in words
     assert "error of y, classifier alone" in words
+    ways = (("q", "q directly"), ("posterior", "weighted posterior"), ("classifier", "classifier alone"))
+    for way, name in ways:
+        made = found[way]["y"]["calibration"]
+        scores = f"NLL {made['nll']:.3f} nats, Brier {made['brier']:.3f}"
+        line = next(line for line in words.splitlines() if line.startswith(f"  calibration of y, {name}  "))
+        assert line.endswith(f"  ECE {100 * made['ece']:.2f} % (15 bins), {scores}")
     assert "(5 samples)" in words
     assert call("evaluate", place / "run", "--classifier", "--json").json == found  # the same draws every time
 

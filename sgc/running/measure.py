@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sgc.errors import RunError
+from sgc.running.calibration import Calibration, calibrate
 from sgc.running.collapse import active_units, unit_nodes
 from sgc.running.diagnosis import Diagnosis, Diagnostician
 from sgc.runtime.batch import PatternRows
@@ -76,18 +77,23 @@ def validate(model: Model, rows: TensorRows, seed: int) -> Validation:
 
 @dataclass(frozen=True)
 class Error:
-    """The error of one node: in which measure, over how many labelled rows, and its standard error over them."""
+    """The error of one node: in which measure, over how many labelled rows, and its standard error over them.
+
+    `calibration` is that of the probabilities, of a node that has them.
+    """
 
     measure: str
     value: float
     rows: int
     standard_error: float
     more: dict[str, float] = field(default_factory=dict)
+    calibration: Calibration | None = None
 
     def plain(self) -> dict[str, Any]:  # Any: what JSON can say
         """Give it as plain data."""
         spread = known(self.standard_error)
-        return {self.measure: self.value, "standard_error": spread, "rows": self.rows, **self.more}
+        found = {self.measure: self.value, "standard_error": spread, "rows": self.rows, **self.more}
+        return found if self.calibration is None else {**found, "calibration": self.calibration.plain()}
 
 
 def score(model: Model, name: str, predicted: Tensor, rows: TensorRows, measure: str) -> Error | None:
@@ -106,6 +112,7 @@ def score(model: Model, name: str, predicted: Tensor, rows: TensorRows, measure:
     variable = model.outline.variables[name]
     discrete = variable.categories is not None or variable.family.support == "boolean"
     kind = measure or ("error" if discrete else "rmse")
+    calibration = _calibration(guess, truth, variable.categories) if discrete else None
     if name in rows.encoders and not discrete:
         encoder, both = rows.encoders[name], (guess.numpy(), truth.numpy())
         if kind == "angle":
@@ -117,7 +124,18 @@ def score(model: Model, name: str, predicted: Tensor, rows: TensorRows, measure:
     spread = float(each.std(unbiased=True)) / math.sqrt(count) if count > 1 else math.nan
     if kind == "rmse":
         value, spread = math.sqrt(value), spread / (2 * math.sqrt(value)) if value else 0.0
-    return Error(kind, value, count, spread, {**more, **({"share_of_180": value / 180} if kind == "angle" else {})})
+    share = {"share_of_180": value / 180} if kind == "angle" else {}
+    return Error(kind, value, count, spread, {**more, **share}, calibration)
+
+
+def _calibration(guess: Tensor, truth: Tensor, categories: int | None) -> Calibration | None:
+    """Calibrate all elements of a node together; None where a value between 0 and 1 is no label."""
+    if categories is not None:
+        return calibrate(guess.reshape(-1, categories), truth.reshape(-1))
+    if bool(((truth != 0) & (truth != 1)).any()):
+        return None
+    ones = guess.reshape(-1)
+    return calibrate(torch.stack([1 - ones, ones], -1), truth.reshape(-1).long())
 
 
 def _distances(kind: str, guess: Tensor, truth: Tensor, categories: int | None) -> tuple[Tensor, dict[str, float]]:

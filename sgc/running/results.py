@@ -1,9 +1,10 @@
-"""The words of `sgc evaluate`: errors side by side, bounds, and what they were measured on."""
+"""The words of `sgc evaluate`: errors and calibration side by side, bounds, and what they were measured on."""
 
 from __future__ import annotations
 
 import math
 
+from sgc.running.calibration import BINS, Calibration
 from sgc.running.collapse import COLLAPSED
 from sgc.running.diagnosis import Diagnosis
 from sgc.running.evaluation import Report
@@ -23,14 +24,14 @@ def evaluation_text(report: Report) -> str:
     ]
 
     rows: list[tuple[str, str]] = []
+    ways = {"q directly": found.from_q, "weighted posterior": found.from_posterior}
+    ways["classifier alone"] = report.classifier or {}
     for name in found.from_q:
-        rows.append((f"{_measure(found.from_q[name])} of {name}, q directly", error_text(found.from_q[name])))
-        if name in found.from_posterior:
-            posterior = found.from_posterior[name]
-            rows.append((f"{_measure(posterior)} of {name}, weighted posterior", error_text(posterior)))
-        if report.classifier is not None and name in report.classifier:
-            alone = report.classifier[name]
-            rows.append((f"{_measure(alone)} of {name}, classifier alone", error_text(alone)))
+        errors = {way: by_name[name] for way, by_name in ways.items() if name in by_name}
+        rows += [(f"{_measure(each)} of {name}, {way}", error_text(each)) for way, each in errors.items()]
+        for way, each in errors.items():
+            if each.calibration is not None:
+                rows.append((f"calibration of {name}, {way}", calibration_text(each.calibration)))
     if found.bounds is not None:
         bounds = found.bounds
         rows.append(("ELBO (Eq. 8, no labels)", f"{bounds.elbo:.3f} ± {bounds.elbo_error:.3f} nats"))
@@ -71,3 +72,13 @@ def error_text(error: Error) -> str:
     spread = "" if math.isnan(error.standard_error) else f" ± {error.standard_error * scale:.2f}"
     more = f" ({100 * error.more['share_of_180']:.1f}% of 180°)" if "share_of_180" in error.more else ""
     return f"{error.value * scale:.2f}{spread}{' ' + unit if unit else ''}{more}"
+
+
+def calibration_text(found: Calibration) -> str:
+    """Write how far probabilities can be trusted.
+
+    >>> calibration_text(Calibration(0.0213, 0.3, 0.15, ()))
+    'ECE 2.13 % (15 bins), NLL 0.300 nats, Brier 0.150'
+    """
+    scores = f"NLL {found.log_loss:.3f} nats, Brier {found.brier:.3f}"
+    return f"ECE {100 * found.error:.2f} % ({BINS} bins), {scores}"

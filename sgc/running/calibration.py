@@ -1,0 +1,78 @@
+"""How far predicted probabilities can be trusted: their calibration error, and the proper scores of the labels."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+BINS = 15
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Labels whose top probability is in (`low`, `high`]: how many, its mean, and how often that category is right."""
+
+    low: float
+    high: float
+    rows: int
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What probabilities are worth against labels.
+
+    `error` is the expected calibration error: Σ_m |B_m|/n · |accuracy(B_m) − confidence(B_m)| over 15 bins of equal
+    width by the probability of the most probable category, from 0 (calibrated) to 1 (Guo et al. 2017, Eq. 3).
+    `log_loss` is the mean −log probability of the label in nats, infinite where one has the probability 0; `brier` the
+    mean Σ_k (p_k − [label is k])², from 0 to 2 (Brier 1950). `bins` are those that are not empty.
+    """
+
+    error: float
+    log_loss: float
+    brier: float
+    bins: tuple[Bin, ...]
+
+    def plain(self) -> dict[str, Any]:  # Any: what JSON can say
+        """Give it as plain data; an infinite loss is null."""
+        return {
+            "ece": self.error,
+            "nll": self.log_loss if math.isfinite(self.log_loss) else None,
+            "brier": self.brier,
+            "bins": [
+                {
+                    "from": each.low,
+                    "to": each.high,
+                    "rows": each.rows,
+                    "confidence": each.confidence,
+                    "accuracy": each.accuracy,
+                }
+                for each in self.bins
+            ],
+        }
+
+
+def calibrate(probabilities: Tensor, labels: Tensor) -> Calibration:
+    """Hold probabilities [N, K] against labels [N], integers from 0 to K - 1; N is at least 1."""
+    probabilities = probabilities.double()
+    top, guess = probabilities.max(-1)
+    right = (guess == labels).double()
+    edges = torch.linspace(0, 1, BINS + 1, dtype=torch.float64)
+    place = torch.bucketize(top, edges[1:-1])  # the left edge is the bin's before
+    bins = []
+    for m in place.unique().tolist():
+        inside = place == m
+        confidence, accuracy = float(top[inside].mean()), float(right[inside].mean())
+        bins.append(Bin(float(edges[m]), float(edges[m + 1]), int(inside.sum()), confidence, accuracy))
+    of_label = probabilities.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+    return Calibration(
+        error=sum(each.rows * abs(each.accuracy - each.confidence) for each in bins) / len(labels),
+        log_loss=float(-of_label.log().mean()),
+        brier=float(((probabilities**2).sum(-1) - 2 * of_label + 1).mean()),
+        bins=tuple(bins),
+    )

@@ -1,0 +1,111 @@
+"""Calibration: against sums row by row, and by its laws on labels drawn from the probabilities themselves."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from small_runs import changed, small
+
+import sgc
+from sgc.data.dataset import Rows
+from sgc.language.resolver import outline
+from sgc.running.calibration import calibrate
+from sgc.running.measure import evaluate
+from sgc.runtime.streams import TensorRows
+
+
+def row_by_row(probabilities: Sequence[Sequence[float]], labels: Sequence[int]) -> tuple[float, float, float]:
+    """Sum the calibration error, the log loss and the Brier score by the letter of their definitions."""
+    inside: dict[int, list[tuple[float, bool]]] = {}
+    loss = brier = 0.0
+    for each, label in zip(probabilities, labels, strict=True):
+        top = max(each)
+        number = next(m for m in range(1, 16) if (m - 1) / 15 < top <= m / 15 or m == 15)
+        inside.setdefault(number, []).append((top, each.index(top) == label))
+        loss -= math.log(each[label])
+        brier += sum((p - (k == label)) ** 2 for k, p in enumerate(each))
+    gaps = [abs(sum(right for _, right in found) - sum(top for top, _ in found)) for found in inside.values()]
+    return sum(gaps) / len(labels), loss / len(labels), brier / len(labels)
+
+
+@pytest.mark.parametrize("categories", [2, 3, 10])
+def test_it_is_what_its_definition_says(categories: int) -> None:
+    draw = np.random.default_rng(categories)
+    probabilities = draw.dirichlet(np.full(categories, 0.4), 500)
+    probabilities[:3] = np.eye(categories)[0] * 0.8 + 0.2 / categories
+    labels = draw.integers(0, categories, 500)
+    found = calibrate(torch.tensor(probabilities), torch.tensor(labels))
+    wanted = row_by_row(probabilities.tolist(), labels.tolist())
+    assert (found.error, found.log_loss, found.brier) == pytest.approx(wanted, rel=1e-9)
+    assert sum(each.rows for each in found.bins) == 500
+    assert all(each.low < each.confidence <= each.high for each in found.bins)
+
+
+def test_a_probability_on_an_edge_belongs_to_the_bin_below() -> None:
+    found = calibrate(torch.tensor([[0.6, 0.4], [1.0, 0.0]], dtype=torch.float64), torch.tensor([0, 0]))
+    assert [(round(each.low * 15), round(each.high * 15)) for each in found.bins] == [(8, 9), (14, 15)]
+    assert found.error == pytest.approx(0.2)
+
+
+def test_labels_drawn_from_the_probabilities_are_calibrated_and_nothing_scores_better() -> None:
+    # of n labels drawn from p, a bin of n_m has a gap of at most 0.4 / √n_m in the mean, so that the error is at most
+    # 0.4 √(15 / n): 0.0035 here; seeded, and twice that is allowed
+    draw = np.random.default_rng(0)
+    truth = draw.dirichlet([0.5, 1, 2], 200_000)
+    labels = torch.tensor((truth.cumsum(1) < draw.random((200_000, 1))).sum(1))
+    honest = calibrate(torch.tensor(truth), labels)
+    assert honest.error < 0.007
+    few = calibrate(torch.tensor(truth[:2000]), labels[:2000])
+    assert 3 * honest.error < few.error < 0.07  # it falls as 1/√n
+    for power in (0.4, 3):  # too timid, too bold
+        bent = truth**power
+        other = calibrate(torch.tensor(bent / bent.sum(1, keepdims=True)), labels)
+        assert other.error > 0.08
+        assert other.log_loss > honest.log_loss
+        assert other.brier > honest.brier
+
+
+def test_a_label_held_impossible_costs_without_end() -> None:
+    found = calibrate(torch.tensor([[1.0, 0.0], [1.0, 0.0]]), torch.tensor([0, 1]))
+    assert (found.log_loss, found.brier, found.error) == (math.inf, 1.0, 0.5)
+    assert found.plain()["nll"] is None
+    json.dumps(found.plain(), allow_nan=False)
+
+
+def measured(y: np.ndarray, **changes: Any) -> tuple[Any, torch.Tensor]:
+    """Evaluate a small model on 40 rows; what q says of y in each."""
+    spec = changed(small(), **changes)
+    model = sgc.compile(sgc.load(spec)).eval()
+    x = np.random.default_rng(0).normal(size=(40, 3))
+    table = TensorRows(Rows({"x": x, "y": y}, np.arange(40)), outline(sgc.load(spec)), torch.zeros(()))
+    return evaluate(model, table, 5, 0, {}), model.conditional("y", "recognition", {"x": x}).mean.detach().double()
+
+
+def test_an_evaluation_holds_it_against_the_labels_that_are_there() -> None:
+    y = np.random.default_rng(1).integers(0, 3, 40)
+    y[30:] = -1
+    found, probabilities = measured(y)
+    wanted = row_by_row(probabilities[:30].tolist(), y[:30].tolist())
+    for errors in (found.from_q, found.from_posterior):
+        assert errors["y"].calibration is not None
+    made = found.from_q["y"].calibration
+    assert (made.error, made.log_loss, made.brier) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_a_bernoulli_label_is_one_of_two_and_a_grey_one_is_none() -> None:
+    bernoulli = {"nodes__y__distribution": "Bernoulli", "nodes__y__categories": None}
+    y = np.random.default_rng(1).integers(0, 2, 40).astype(float)
+    found, ones = measured(y, **bernoulli)
+    both = torch.stack([1 - ones, ones], -1).tolist()
+    made = found.from_q["y"].calibration
+    assert (made.error, made.log_loss, made.brier) == pytest.approx(row_by_row(both, y.astype(int).tolist()), rel=1e-5)
+    y[0] = 0.5
+    assert measured(y, **bernoulli)[0].from_q["y"].calibration is None
+    normal = {"nodes__y__distribution": "Normal", "nodes__y__categories": None}
+    assert measured(y, **normal)[0].from_q["y"].calibration is None

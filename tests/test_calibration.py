@@ -109,3 +109,86 @@ def test_a_bernoulli_label_is_one_of_two_and_a_grey_one_is_none() -> None:
     assert measured(y, **bernoulli)[0].from_q["y"].calibration is None
     normal = {"nodes__y__distribution": "Normal", "nodes__y__categories": None}
     assert measured(y, **normal)[0].from_q["y"].calibration is None
+
+
+# ---- numbers
+
+QUANTILES = {"50%": 0.6744897501960817, "90%": 1.6448536269514722}  # of the standard normal, from tables
+
+
+def normal_labels(**changes: Any) -> tuple[Any, Any]:
+    """Evaluate a model on 4000 labels drawn from its own q, a normal; also q's mean and deviation, and the labels."""
+    spec = changed(small(), nodes__y__distribution="Normal", nodes__y__categories=None, **changes)
+    torch.manual_seed(0)
+    model = sgc.compile(sgc.load(spec)).eval()
+    x = np.random.default_rng(0).normal(size=(4000, 3))
+    q = model.conditional("y", "recognition", {"x": x})
+    y = q.sample()
+    table = TensorRows(Rows({"x": x, "y": y.numpy()}, np.arange(4000)), outline(sgc.load(spec)), torch.zeros(()))
+    return evaluate(model, table, 2, 0, {}).from_q["y"], (q.mean.detach(), q.stddev.detach(), y)
+
+
+def test_intervals_of_q_hold_what_q_draws_as_often_as_they_say() -> None:
+    found, (mean, spread, y) = normal_labels()
+    shares = {level: float(((y - mean).abs() <= width * spread).double().mean()) for level, width in QUANTILES.items()}
+    assert found.coverage == pytest.approx(shares, abs=1e-3)  # a label on the very edge
+    assert found.coverage["50%"] == pytest.approx(0.5, abs=0.04)  # 5 deviations of 4000 labels
+    assert found.coverage["90%"] == pytest.approx(0.9, abs=0.024)
+
+
+def test_intervals_are_of_all_that_q_says() -> None:
+    # q(y) is a mixture over z, N(0, 1) in every row; q(y | z) = N(z, 0.1), so that it is N(0, 1.01). 0.06 and 0.04 are
+    # 5 deviations of 2000 labels, and what 100 draws of z leave open
+    spec = changed(
+        small(nodes__y__distribution="Normal", nodes__y__categories=None),
+        nodes__z={
+            "distribution": "Normal",
+            "supervision": "none",
+            "recognition": {"parameters": {"loc": 0, "scale": 1}},
+        },
+        nodes__y__recognition={"parents": ["z"], "network": {"mlp": []}, "parameters": {"scale": 0.1}},
+    )
+    model = sgc.compile(sgc.load(spec)).eval()
+    with torch.no_grad():
+        model.get_parameter("recognition.y_.heads.weights.0").fill_(1)
+        model.get_parameter("recognition.y_.heads.bias").fill_(0)
+    y = np.random.default_rng(2).normal(0, np.sqrt(1.01), 2000)
+    values = {"x": np.zeros((2000, 3)), "y": y}
+    table = TensorRows(Rows(values, np.arange(2000)), outline(sgc.load(spec)), torch.zeros(()))
+    found = evaluate(model, table, 100, 0, {}).from_q["y"].coverage
+    assert found is not None
+    assert found["50%"] == pytest.approx(0.5, abs=0.06)
+    assert found["90%"] == pytest.approx(0.9, abs=0.04)
+
+
+def test_intervals_are_of_the_mixture_over_what_is_enumerated() -> None:
+    normal = {"distribution": "Normal", "supervision": "partial"}
+    reads = {"parents": ["x", "y"], "network": {"mlp": [4]}}
+    model = sgc.compile(sgc.load(changed(small(), nodes__w={**normal, "recognition": reads}))).eval()
+    draw = np.random.default_rng(3)
+    x, w = draw.normal(size=(50, 3)), draw.normal(size=50)
+    below = torch.zeros(50, dtype=torch.float64)
+    kinds = model.conditional("y", "recognition", {"x": x}).mean.detach().double()
+    for kind in range(3):
+        q = model.conditional("w", "recognition", {"x": x, "y": np.full(50, kind)})
+        gap = (torch.tensor(w) - q.mean.detach().double()) / q.stddev.detach().double()
+        below += kinds[:, kind] * (1 + torch.erf(gap / math.sqrt(2))) / 2
+    values = {"x": x, "y": np.full(50, -1), "w": w}
+    table = TensorRows(Rows(values, np.arange(50)), model.outline, torch.zeros(()))
+    wanted = {
+        "50%": ((below - 0.5).abs() <= 0.25).double().mean(),
+        "90%": ((below - 0.5).abs() <= 0.45).double().mean(),
+    }
+    found = evaluate(model, table, 3, 0, {}).from_q["w"].coverage
+    assert found == pytest.approx({level: float(share) for level, share in wanted.items()}, abs=1e-6)
+
+
+def test_categories_and_counts_have_no_intervals_and_labels_that_are_missing_do_not_count() -> None:
+    assert measured(np.zeros(40, dtype=int))[0].from_q["y"].coverage is None
+    poisson = {"nodes__y__distribution": "Poisson", "nodes__y__categories": None}
+    y = np.arange(40.0)
+    assert measured(y, **poisson)[0].from_q["y"].coverage is None
+    normal = {"nodes__y__distribution": "Normal", "nodes__y__categories": None}
+    y[1:] = np.nan
+    assert set(measured(y, **normal)[0].from_q["y"].coverage.values()) <= {0.0, 1.0}
+    assert measured(y, **normal)[0].from_posterior["y"].coverage is None

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 BINS = 15
+LEVELS = (0.5, 0.9)
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,15 @@ class Calibration:
                 for each in self.bins
             ],
         }
+
+
+def coverage(below: Tensor) -> dict[str, float]:
+    """Tell how often central intervals hold the label, by their level; as often as the level says, if calibrated.
+
+    below: q's probability of less than the label, any shape, in [0, 1]. An interval of level c holds a label of which
+    that lies within c/2 of 1/2.
+    """
+    return {f"{level:.0%}": float(((below - 0.5).abs() <= level / 2).double().mean()) for level in LEVELS}
 
 
 def calibrate(probabilities: Tensor, labels: Tensor) -> Calibration:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from sgc.errors import RunError
-from sgc.running.calibration import Calibration, calibrate
+from sgc.running.calibration import Calibration, calibrate, coverage
 from sgc.running.collapse import active_units, unit_nodes
 from sgc.running.diagnosis import Diagnosis, Diagnostician
 from sgc.runtime.batch import PatternRows
@@ -79,7 +80,8 @@ def validate(model: Model, rows: TensorRows, seed: int) -> Validation:
 class Error:
     """The error of one node: in which measure, over how many labelled rows, and its standard error over them.
 
-    `calibration` is that of the probabilities, of a node that has them.
+    `calibration` is that of the probabilities, of a node that has them; `coverage`, of numbers, how many of their
+    elements lie in the central intervals of q, by level.
     """
 
     measure: str
@@ -88,12 +90,14 @@ class Error:
     standard_error: float
     more: dict[str, float] = field(default_factory=dict)
     calibration: Calibration | None = None
+    coverage: dict[str, float] | None = None
 
     def plain(self) -> dict[str, Any]:  # Any: what JSON can say
         """Give it as plain data."""
         spread = known(self.standard_error)
-        found = {self.measure: self.value, "standard_error": spread, "rows": self.rows, **self.more}
-        return found if self.calibration is None else {**found, "calibration": self.calibration.plain()}
+        found: dict[str, Any] = {self.measure: self.value, "standard_error": spread, "rows": self.rows, **self.more}
+        found |= {} if self.calibration is None else {"calibration": self.calibration.plain()}
+        return found | ({} if self.coverage is None else {"coverage": self.coverage})
 
 
 def score(model: Model, name: str, predicted: Tensor, rows: TensorRows, measure: str) -> Error | None:
@@ -224,20 +228,29 @@ def evaluate(
     """
     direct: dict[str, list[Tensor]] = {}
     weighted: dict[str, list[Tensor]] = {}
+    below: dict[str, list[Tensor]] = {}
     elbo: list[Tensor] = []
     evidence: list[Tensor] = []
     effective: list[Tensor] = []
     size = chunk_rows(model, samples)
     alone = model.spec.objective.bound == "supervised"
     inside = Diagnostician(model, samples, seed)
+
+    def from_q(posterior: Posterior, index: np.ndarray) -> None:
+        for name in rows.partial:
+            direct.setdefault(name, []).append(posterior.mean(name, weighted=False))
+            if _has_intervals(model, rows, name):
+                found = posterior.share_below(name, rows.values[name][torch.from_numpy(index)].to(model.like))
+                if found is not None:
+                    below.setdefault(name, []).append(found.cpu())
+
     with torch.random.fork_rng():
         reseed(seed_for(seed, VALIDATION, 1), model.like.device)
         for index in rows.chunks(size):
             part: PatternRows = rows.part(index, frozenset())
             if alone:
                 (sums,) = model.sums([part], exact=True, bound="elbo", samples=samples)
-                for name in rows.partial:
-                    direct.setdefault(name, []).append(Posterior(sums, model.outline).mean(name, weighted=False))
+                from_q(Posterior(sums, model.outline), index)
                 continue
             (bound,) = model.sums([part], exact=True, bound="elbo", samples=1)
             elbo.append(bound.bound())
@@ -247,8 +260,8 @@ def evaluate(
             posterior = Posterior(sums, model.outline)
             evidence.append(posterior.log_evidence)
             effective.append(1 / (posterior.sample_weights() ** 2).sum(0))
+            from_q(posterior, index)
             for name in rows.partial:
-                direct.setdefault(name, []).append(posterior.mean(name, weighted=False))
                 weighted.setdefault(name, []).append(posterior.mean(name, weighted=True))
             inside.hidden(bound, posterior, sums)
             inside.labelled(rows.labelled(part, index))
@@ -259,14 +272,25 @@ def evaluate(
         scored = {n: score(model, n, torch.cat(list(f)), rows, metrics.get(n, "")) for n, f in found.items()}
         return {name: each for name, each in scored.items() if each is not None}
 
+    shares = {name: torch.cat(found)[torch.from_numpy(rows.present(name))] for name, found in below.items()}
+    covered = {name: coverage(share) for name, share in shares.items() if len(share)}
     return Evaluation(
         rows=rows.count,
         samples=samples,
-        from_q=errors(direct),
+        from_q={name: replace(each, coverage=covered.get(name)) for name, each in errors(direct).items()},
         from_posterior=errors(weighted),
         bounds=None if alone else Bounds.of(torch.cat(elbo), torch.cat(evidence), torch.cat(effective)),
         diagnosis=None if alone else inside.diagnosis(),
     )
+
+
+def _has_intervals(model: Model, rows: TensorRows, name: str) -> bool:
+    """Tell whether a node's values are numbers, each on a line of its own: no category, no count, no angle."""
+    variable = model.outline.variables[name]
+    steps = rows.encoders[name].transforms if name in rows.encoders else ()
+    support = variable.family.support
+    number = variable.categories is None and support != "boolean" and "integer" not in support
+    return number and not any(step.points for step in steps)
 
 
 def chunk_rows(model: Model, samples: int) -> int:

@@ -32,6 +32,8 @@ def evaluation_text(report: Report) -> str:
         for way, each in errors.items():
             if each.calibration is not None:
                 rows.append((f"calibration of {name}, {way}", calibration_text(each.calibration)))
+            if each.coverage is not None:
+                rows.append((f"coverage of {name}, {way}", coverage_text(each.coverage)))
     if found.bounds is not None:
         bounds = found.bounds
         rows.append(("ELBO (Eq. 8, no labels)", f"{bounds.elbo:.3f} ± {bounds.elbo_error:.3f} nats"))
@@ -82,3 +84,12 @@ def calibration_text(found: Calibration) -> str:
     """
     scores = f"NLL {found.log_loss:.3f} nats, Brier {found.brier:.3f}"
     return f"ECE {100 * found.error:.2f} % ({BINS} bins), {scores}"
+
+
+def coverage_text(found: dict[str, float]) -> str:
+    """Write how often intervals hold the label.
+
+    >>> coverage_text({"50%": 0.471, "90%": 0.9})
+    '47.1 % in the central 50%, 90.0 % in the central 90%'
+    """
+    return ", ".join(f"{100 * share:.1f} % in the central {level}" for level, share in found.items())

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from sgc.derivation.plan import SAMPLES
+from sgc.kinds.family_math import element_of
 from sgc.language.outline import Outline
 from sgc.runtime.execute import Sums
 from sgc.runtime.layout import Eliminated, Layout, Pair, Score, eliminate
@@ -75,6 +76,23 @@ class Posterior:
             value = family.mean(self.group.proposals[node])
             value = value.reshape((1,) * (self._rank(node) - value.dim()) + tuple(value.shape))
         return self.average(node, value, weighted=weighted)
+
+    def share_below(self, node: str, value: Tensor) -> Tensor | None:
+        """Give q's probability, averaged over its particles, of each element being at most `value`, both [B, *event].
+
+        None where the family has no such function, or its elements are not apart. NaN where the value is.
+        """
+        family, q = self.outline.variables[node].family, self.group.proposals[node]
+        if family.event_dim:
+            return None
+        missing = torch.isnan(value)
+        safe = torch.where(missing, family.inside(q, value), value)
+        try:
+            below = element_of(q).cdf(safe)
+        except NotImplementedError:
+            return None
+        below = below.reshape((1,) * (self._rank(node) - below.dim()) + tuple(below.shape))
+        return self.average(node, below, weighted=False).masked_fill(missing, torch.nan)
 
     def average(self, node: str, value: Tensor, *, weighted: bool) -> Tensor:
         """Average what every particle says of a node, [*enumerated, S, B, *event], over all of them: [B, *event]."""

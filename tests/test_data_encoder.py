@@ -152,3 +152,18 @@ def test_a_row_draws_the_same_whatever_the_others(rows: list[int], seed: int) ->
     alone = uniforms_by_row(ids[:1], (2,), stream(seed, "a"))
     np.testing.assert_array_equal(together[:1], alone)
     assert (uniforms_by_row(ids, (2,), stream(seed, "b")) != together).any()
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 5), (0,)])
+def test_draws_of_some_rows_are_those_of_the_whole_stream(shape: tuple[int, ...]) -> None:
+    """The stream is drawn from its beginning here, the rows' own numbers taken out of it."""
+    whole = stream(4, "a").random((4000, *shape), dtype=np.float32)
+    draw = np.random.default_rng(0)
+    for rows in (
+        np.arange(4000),
+        np.arange(17, 2900),
+        draw.permutation(4000)[:60],
+        np.array([5, 5, 4, 6]),
+        draw.integers(0, 0, 0),
+    ):
+        np.testing.assert_array_equal(uniforms_by_row(rows, shape, stream(4, "a")), whole[rows])

@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
+import math
 import zlib
+from itertools import pairwise
 
 import numpy as np
 
 from sgc.data.columns import Array, Rows
 
-_BLOCK = 1024
+_BLOCK = 1024  # rows drawn for at a time
 
 
 def stream(seed: int, *purpose: str) -> np.random.Generator:
     """Start a generator for one purpose, independent of those with other purposes and equal seed."""
-    return np.random.default_rng([seed, *(zlib.crc32(word.encode()) for word in purpose)])
+    return np.random.Generator(np.random.PCG64([seed, *(zlib.crc32(word.encode()) for word in purpose)]))
 
 
 def uniforms_by_row(rows: Rows, shape: tuple[int, ...], generator: np.random.Generator) -> Array:
     """Draw float32 numbers in [0, 1), `(N, *shape)`, of which each depends on its row's id alone.
 
-    Every id up to the largest is drawn for, in blocks, so that the stream stands at the same place for the same row.
+    A row's draws stand in the stream where those of all ids before it would end; the generator leaps there, once for
+    each run of ids in turn, so that the cost is that of the rows asked for. `generator` is new, as `stream` gives it.
     """
-    drawn = np.empty((len(rows), *shape), dtype=np.float32)
-    for start in range(0, int(rows.max(initial=-1)) + 1, _BLOCK):
-        block = generator.random((_BLOCK, *shape), dtype=np.float32)
-        here = (rows >= start) & (rows < start + _BLOCK)
-        drawn[here] = block[rows[here] - start]
-    return drawn
+    source, size = generator.bit_generator, math.prod(shape)
+    assert isinstance(source, np.random.PCG64)
+    drawn = np.empty((len(rows), size), dtype=np.float32)
+    starts = np.flatnonzero((np.diff(rows, prepend=-2) != 1) | (np.arange(len(rows)) % _BLOCK == 0))
+    stands = 0  # in words of 64 bits, of which each makes two draws
+    for start, stop in pairwise([*starts.tolist(), len(rows)]):
+        word, odd = divmod(int(rows[start]) * size, 2)
+        source.advance(word - stands)
+        count = (stop - start) * size
+        drawn[start:stop] = generator.random(odd + count, dtype=np.float32)[odd:].reshape(stop - start, size)
+        stands = word + (odd + count + 1) // 2
+    return drawn.reshape(len(rows), *shape)
 
 
 def priorities(rows: Rows, generator: np.random.Generator) -> Rows:

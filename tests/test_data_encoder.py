@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sgc.data import Encoder, Variable
 from sgc.data.draws import stream, uniforms_by_row
 from sgc.errors import DataError
+from sgc.kinds.transforms import Standardize
 
 DRAW = np.random.default_rng(5)
 
@@ -34,6 +35,24 @@ def test_standardize_is_fitted_on_training_rows_only() -> None:
     wanted = (array[data.test.rows] - fit.mean(axis=0)) / [*fit.std(axis=0)[:3], 1]
     np.testing.assert_allclose(data.test.values["x"], wanted, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(data.encoders["x"].decode(data.test.values["x"]), array[data.test.rows], rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(500,), (500, 3), (500, 2, 5)])
+@pytest.mark.parametrize("size", [1, 7, 499, 500])
+@pytest.mark.parametrize("missing", [0.0, 0.6])
+def test_standardize_in_chunks_is_that_of_the_whole(shape: tuple[int, ...], size: int, missing: float) -> None:
+    draw = np.random.default_rng(size)
+    values = draw.normal(1e4, 3, shape).astype(np.float32)  # far from 0: sums of squares alone would lose all digits
+    values[draw.random(shape) < missing] = np.nan
+    if len(shape) > 1:
+        values[:, 0] = 7
+        values[: 3 * size, 1] = np.nan
+        values[-1, 1] = 8
+    found = Standardize().fit_chunks(values[start : start + size] for start in range(0, 500, size))
+    double = values.astype(np.float64)
+    np.testing.assert_allclose(found["mean"], np.nanmean(double, axis=0), rtol=1e-14)
+    deviation = np.nanstd(double, axis=0)
+    np.testing.assert_allclose(found["deviation"], np.where(deviation == 0, 1, deviation), rtol=1e-11)
 
 
 def test_standardize_never_sees_a_hidden_label() -> None:

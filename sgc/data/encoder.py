@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -16,8 +16,10 @@ from sgc.data.draws import stream, uniforms_by_row
 from sgc.data.support import check_finite, check_grey, check_present, check_support
 from sgc.data.variables import Variable
 from sgc.kinds.categories import CategoryName
-from sgc.kinds.transform import Fitted
+from sgc.kinds.transform import Fitted, Learner
 from sgc.kinds.transforms import AnyTransform
+
+CHUNK = 1 << 22  # numbers: what is fitted is added up so many at a time, whether all are in memory or not
 
 Json = dict[str, Any]  # any: JSON nests
 
@@ -61,7 +63,7 @@ class Encoder:
         Raises:
             DataError: names the file and the first row whose value cannot be the node's.
         """
-        values, _ = _transform(cells, self.variable, self.transforms, self.fitted, origin, self.seed)
+        values = _transform(cells, self.variable, self.transforms, self.fitted, origin, self.seed)
         return _finish(values, self.variable, self.transforms, origin)
 
     def decode(self, values: Array) -> Array:
@@ -194,41 +196,100 @@ def fit_encoder(
     Raises:
         DataError: as `Encoder.encode_cells`; or nothing to fit on.
     """
-    steps = tuple(transforms)
-    values, fitted = _transform(cells, variable, steps, None, origin, seed)
-    names = tuple(column.name for column in origin.columns)
-    encoder = Encoder(variable, names, steps, fitted, values.shape[1:], seed)
-    return encoder, _finish(values, variable, steps, origin)
+    fitted: list[Fitted] = []
+    values, size = cells, rows_at_a_time(cells.shape[1:])
+    for transform in transforms:
+        if transform.learns:
+            _check(transform, values, variable, origin)
+        spans = range(0, max(1, len(values)), size)
+        fitted.append(_learn(transform, (values[start : start + size] for start in spans), origin))
+        values = _transform(values, variable, (transform,), fitted[-1:], origin, seed)
+    encoder = Encoder(variable, _column_names(origin), tuple(transforms), tuple(fitted), values.shape[1:], seed)
+    return encoder, _finish(values, variable, transforms, origin)
+
+
+def fit_in_chunks(
+    variable: Variable,
+    transforms: Sequence[AnyTransform],
+    chunks: Callable[[], Iterator[tuple[Array, Origin]]],
+    origin: Origin,
+    seed: int,
+) -> Encoder:
+    """Fit the encoder that `fit_encoder` would, to the bit, on cells that are never in memory at once.
+
+    `chunks` goes through the cells of all training rows, those of `origin`, so many at a time as `rows_at_a_time` says;
+    each is written into. Each transform that learns is a pass.
+
+    Raises:
+        DataError: as `fit_encoder`, but for what only the node's own shape and support forbid.
+    """
+    fitted: list[Fitted] = []
+
+    def before(count: int) -> Iterator[Array]:
+        for cells, own in chunks():
+            values = _transform(cells, variable, transforms[:count], fitted, own, seed)
+            if count < len(transforms) and transforms[count].learns:
+                _check(transforms[count], values, variable, own)
+            yield values
+
+    for count, transform in enumerate(transforms):
+        fitted.append(_learn(transform, before(count), origin))
+    inner = next(before(len(transforms))).shape[1:]
+    return Encoder(variable, _column_names(origin), tuple(transforms), tuple(fitted), inner, seed)
+
+
+def rows_at_a_time(shape: tuple[int, ...]) -> int:
+    """Tell how many rows of cells of this shape make a chunk."""
+    return max(1, CHUNK // max(1, math.prod(shape)))
+
+
+def _column_names(origin: Origin) -> tuple[str, ...]:
+    return tuple(column.name for column in origin.columns)
+
+
+def _learn(transform: AnyTransform, chunks: Iterator[Array], origin: Origin) -> Fitted:
+    """Fit a transform on the training rows' values; one that does not learn takes no more than a shape from them."""
+
+    def watched() -> Iterator[Array]:
+        known: Any = False  # any: an array of booleans but at first
+        for values in chunks:
+            known = known | ~np.isnan(values).all(axis=0)
+            yield values
+        if not np.all(known):
+            raise origin.error(f"no training row has a value for '{transform.name}' to be fitted on")
+
+    if not transform.learns:
+        return transform.fit(next(chunks))
+    if isinstance(transform, Learner):
+        return transform.fit_chunks(watched())
+    return transform.fit(np.concatenate(list(watched())))
+
+
+def _check(transform: AnyTransform, values: Array, variable: Variable, origin: Origin) -> None:
+    if variable.categories is not None and not transform.fits_categories:
+        raise origin.error(f"the transform '{transform.name}' is for numbers, and this node's values are categories")
+    if transform.wants_grey:
+        check_grey(values, origin)
 
 
 def _transform(
     values: Array,
     variable: Variable,
-    transforms: tuple[AnyTransform, ...],
-    known: tuple[Fitted, ...] | None,
+    transforms: Sequence[AnyTransform],
+    fitted: Sequence[Fitted],
     origin: Origin,
     seed: int,
-) -> tuple[Array, tuple[Fitted, ...]]:
+) -> Array:
     def uniforms(shape: tuple[int, ...]) -> Array:
         return uniforms_by_row(origin.rows, shape, stream(seed, "binarize", variable.name))
 
-    learned: list[Fitted] = []
-    for place, transform in enumerate(transforms):
-        if variable.categories is not None and not transform.fits_categories:
-            raise origin.error(
-                f"the transform '{transform.name}' is for numbers, and this node's values are categories"
-            )
-        if transform.wants_grey:
-            check_grey(values, origin)
-        if known is None and transform.learns and (not len(values) or np.isnan(values).all(axis=0).any()):
-            raise origin.error(f"no training row has a value for '{transform.name}' to be fitted on")
-        fitted = transform.fit(values) if known is None else known[place]
+    for transform, learned in zip(transforms, fitted, strict=True):
+        _check(transform, values, variable, origin)
         try:
-            values = transform.apply(values, fitted, uniforms)
+            values = transform.apply(values, learned, uniforms)
         except ValueError as error:  # shapes that the transform cannot take
             raise origin.error(str(error)) from error
-        learned.append(fitted)
-    return values, tuple(learned)
+    return values
 
 
 def _finish(values: Array, variable: Variable, transforms: Sequence[AnyTransform], origin: Origin) -> Array:

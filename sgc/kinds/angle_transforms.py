@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar, Literal, final
 
-from sgc.kinds.transform import Fitted, Transform, Uniforms
+from sgc.kinds.transform import Fitted, Learner, Uniforms
 
 if TYPE_CHECKING:
     from sgc.kinds.transform import Numbers
@@ -13,7 +14,7 @@ Unit = Literal["degrees", "radians"]
 
 
 @final
-class Angle(Transform):
+class Angle(Learner):
     """`{angle: degrees}` or `{angle: radians}`: turn each angle into [cos, sin], a last axis of two.
 
     Undone in predictions, as the angle of the vector: from 0 to 360° where a training row is above 180°, else from
@@ -21,12 +22,11 @@ class Angle(Transform):
     """
 
     name: ClassVar[str] = "angle"
-    learns: ClassVar[bool] = True
     points: ClassVar[bool] = True
     angle: Unit
 
-    def fit(self, values: Numbers) -> Fitted:
-        return {"positive": _goes_beyond_half(values, self.angle)}
+    def fit_chunks(self, chunks: Iterable[Numbers]) -> Fitted:
+        return {"positive": max(_goes_beyond_half(values, self.angle) for values in chunks)}
 
     def apply(self, values: Numbers, fitted: Fitted, uniforms: Uniforms) -> Numbers:
         import numpy as np
@@ -44,7 +44,7 @@ class Angle(Transform):
 
 
 @final
-class Direction(Transform):
+class Direction(Learner):
     """`{direction: degrees}` or `{direction: radians}`: turn two columns, azimuth and elevation, into a unit vector.
 
     The axes are those of an image: x to its right, y up, z towards the camera; x = -sin(azimuth) cos(elevation),
@@ -54,12 +54,11 @@ class Direction(Transform):
     """
 
     name: ClassVar[str] = "direction"
-    learns: ClassVar[bool] = True
     points: ClassVar[bool] = True
     direction: Unit
 
-    def fit(self, values: Numbers) -> Fitted:
-        return {"positive": _goes_beyond_half(values[..., :1], self.direction)}
+    def fit_chunks(self, chunks: Iterable[Numbers]) -> Fitted:
+        return {"positive": max(_goes_beyond_half(values[..., :1], self.direction) for values in chunks)}
 
     def apply(self, values: Numbers, fitted: Fitted, uniforms: Uniforms) -> Numbers:
         import numpy as np

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, final
 
 from sgc.kinds.base import Piece
 
@@ -48,7 +48,10 @@ class Transform(Piece, ABC):
 
     @abstractmethod
     def fit(self, values: Numbers) -> Fitted:
-        """Learn from the training rows: `(N, *event) -> what apply and undo need`."""
+        """Learn from the training rows: `(N, *event) -> what apply and undo need`.
+
+        Without `learns` it takes nothing but the shape of a row from them, and is given the first few.
+        """
 
     @abstractmethod
     def apply(self, values: Numbers, fitted: Fitted, uniforms: Uniforms) -> Numbers:
@@ -61,3 +64,17 @@ class Transform(Piece, ABC):
     def nearest(self, values: Numbers, about: Numbers) -> Numbers:
         """Give, where several values mean the same, those nearest to `about`; both as `undo` gives them."""
         return values
+
+
+class Learner(Transform, ABC):
+    """A step that learns from all training rows in one pass over them, so that they need not be in memory at once."""
+
+    learns: ClassVar[bool] = True
+
+    @final
+    def fit(self, values: Numbers) -> Fitted:
+        return self.fit_chunks([values])
+
+    @abstractmethod
+    def fit_chunks(self, chunks: Iterable[Numbers]) -> Fitted:
+        """Learn from the training rows in order, `(n, *event)` at a time; no element is missing in all of them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias, final
 
 from pydantic import Discriminator, Field, Tag
@@ -10,7 +11,7 @@ from sgc.kinds.angle_transforms import Angle, Direction
 from sgc.kinds.base import Named, tagged
 from sgc.kinds.categories import Categories, CategoryName
 from sgc.kinds.image_transforms import Crop, Resize
-from sgc.kinds.transform import Fitted, Transform, Uniforms
+from sgc.kinds.transform import Fitted, Learner, Transform, Uniforms
 
 if TYPE_CHECKING:
     from sgc.kinds.transform import Numbers
@@ -100,22 +101,33 @@ class Flatten(Named, Transform):
 
 
 @final
-class Standardize(Named, Transform):
+class Standardize(Named, Learner):
     """`standardize`: subtract each element's mean and divide by its deviation, both of the training rows.
 
     An element that is constant in training has the deviation 1. Undone in predictions.
     """
 
     name: ClassVar[str] = "standardize"
-    learns: ClassVar[bool] = True
 
-    def fit(self, values: Numbers) -> Fitted:
+    def fit_chunks(self, chunks: Iterable[Numbers]) -> Fitted:
+        """Join the means and squared distances of chunks by Eq. (2.1) of Chan, Golub and LeVeque (1979), in float64."""
         import numpy as np
 
-        mean = np.nanmean(values, axis=0, dtype=np.float64)
-        deviation = np.nanstd(values, axis=0, dtype=np.float64)
-        constant = np.nanmin(values, axis=0) == np.nanmax(values, axis=0)
-        return {"mean": mean.tolist(), "deviation": np.where(constant, 1.0, deviation).tolist()}
+        count, mean, squares = np.array(0), np.array(0.0), np.array(0.0)
+        low, high = np.array(np.nan), np.array(np.nan)
+        for values in chunks:
+            low, high = np.fmin(low, np.fmin.reduce(values, axis=0)), np.fmax(high, np.fmax.reduce(values, axis=0))
+            there = ~np.isnan(values)
+            known = values if there.all() else np.where(there, values, 0)
+            found = there.sum(axis=0)
+            own = np.sum(known, axis=0, dtype=np.float64) / np.maximum(found, 1)
+            distance = (known - own) * there
+            share = found / np.maximum(count + found, 1)
+            shift = own - mean
+            squares = squares + np.sum(np.square(distance, out=distance), axis=0) + shift**2 * count * share
+            mean, count = mean + shift * share, count + found
+        deviation = np.sqrt(squares / count)
+        return {"mean": mean.tolist(), "deviation": np.where(low == high, 1.0, deviation).tolist()}
 
     def apply(self, values: Numbers, fitted: Fitted, uniforms: Uniforms) -> Numbers:
         import numpy as np

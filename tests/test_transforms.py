@@ -22,8 +22,8 @@ from sgc.kinds.transforms import TRANSFORMS
 from sgc.language.resolver import outline
 from sgc.running.choosing import value_words
 from sgc.running.evaluation import held_out
-from sgc.running.measure import score
 from sgc.running.predicting import _spread
+from sgc.running.scoring import Score
 from sgc.runtime.data import open_data
 from sgc.runtime.posterior import NodePosterior
 
@@ -296,6 +296,8 @@ def test_errors_of_angles_go_the_shorter_way(tmp_path: Path) -> None:
     vectors = torch.tensor(np.stack([np.cos(guess), np.sin(guess)], axis=1))
     wanted = {"rmse": np.sqrt(np.mean(apart**2)), "mae": np.abs(apart).mean(), "angle": np.abs(apart).mean()}
     for kind, value in wanted.items():
-        found = score(model, "wind", 0.3 * vectors, rows, kind)
+        score = Score(model, "wind", rows, kind)
+        score.add(np.arange(rows.count), 0.3 * vectors)
+        found = score.error()
         assert found is not None
         assert found.value == pytest.approx(value, rel=1e-4)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,10 @@ import numpy as np
 
 from sgc.data.columns import Array, Origin, SourceColumn
 from sgc.data.columns import Rows as RowIds
-from sgc.data.encoder import Encoder, fit_encoder, hide, missing_values, read_cells
+from sgc.data.encoder import Encoder, fit_encoder, has_value, hide
 from sgc.data.gathering import Part, gather
 from sgc.data.labelling import choose_labels
+from sgc.data.large import EncodedColumn, LargeCells, absent, read_or_note
 from sgc.data.splitting import divide_rows
 from sgc.data.variables import Variable
 from sgc.errors import DataError
@@ -26,11 +27,13 @@ from sgc.kinds.transforms import AnyTransform
 class Rows:
     """Rows of values by node: float32 `(N, *event)`, or int64 categories; missing is NaN, or -1.
 
+    What is too large to be held is a column that gives the same values when they are taken.
+
     `rows`, `(N,)`, are the row ids in the source, from 0, in the file the rows came from. The nodes in `dynamic` hold
     grey values, of which 0 or 1 is to be drawn anew at every use.
     """
 
-    values: Mapping[str, Array]
+    values: Mapping[str, Array | EncodedColumn]
     rows: RowIds
     dynamic: frozenset[str] = frozenset()
 
@@ -68,6 +71,10 @@ def open_dataset(
     binarisations. `arrays` stand in the place of the source: a mapping by node, or a data frame by column (by node
     where `data` is None). `fitted` encoders, of an earlier run, are used as they are.
 
+    A node that is too large to be held is read in passes, one of which checks it; under a `fitted` encoder its training
+    rows, which that run has checked, are not, so that an evaluation need not read them. Whatever is read on later, a
+    file or an array that was passed, must stay as it is.
+
     Raises:
         DataError: names the file and the row where they are known.
     """
@@ -80,31 +87,41 @@ def open_dataset(
         raise DataError("split: the source has a test part of its own: leave out 'test'")
 
     # labels first: an encoder must not be fitted on a value that training may not see
-    partial = [name for name, each in variables.items() if each.supervision == "partial" and name in train.nodes]
-    steps = {name: _transforms(data, name, fitted) for name in train.nodes}
-    origins = {name: Origin(name, columns, division.train) for name, columns in train.nodes.items()}
-    cells = {name: read_cells(origins[name], variables[name], steps[name]) for name in partial}
-    labelled = choose_labels(rules, cells, variables, division, beside=beside, seed=seed)
-    for name in partial:
-        hide(cells[name], ~np.isin(division.train, labelled[name]))
+    origins = {name: Origin(name, train.nodes[name], division.train) for name in variables if name in train.nodes}
+    partial = [name for name in origins if variables[name].supervision == "partial"]
+    steps = {name: _transforms(data, name, fitted) for name in origins}
+    labels = {name: read_or_note(origins[name], variables[name], steps[name]) for name in partial}
+    present = {n: each.present() if isinstance(each, LargeCells) else has_value(each) for n, each in labels.items()}
+    held = {name: each for name, each in labels.items() if not isinstance(each, LargeCells)}
+    labelled = choose_labels(rules, present, held, variables, division, beside=beside, seed=seed)
+    for name, each in labels.items():
+        hidden = ~np.isin(division.train, labelled[name])
+        if isinstance(each, LargeCells):
+            labels[name] = replace(each, hidden=hidden)
+        else:
+            hide(each, hidden)
 
     encoders: dict[str, Encoder] = {}
-    values: dict[str, Array] = {}
+    values: dict[str, Array | EncodedColumn] = {}
     for name, variable in variables.items():
-        if name not in train.nodes:
-            values[name] = missing_values(variable, len(division.train))
+        if name not in origins:
+            values[name] = absent(variable, len(division.train))
             continue
-        own = cells.pop(name) if name in cells else read_cells(origins[name], variable, steps[name])
-        if fitted is None:
-            encoders[name], values[name] = fit_encoder(variable, steps[name], own, origins[name], seed)
+        cells = labels.pop(name) if name in labels else read_or_note(origins[name], variable, steps[name])
+        if fitted is not None:
+            encoders[name] = fitted[name]
+            values[name] = _encoded(cells, origins[name], fitted[name], checked=False)
+        elif isinstance(cells, LargeCells):
+            encoders[name] = cells.fit(steps[name], seed)
+            values[name] = _encoded(cells, origins[name], encoders[name])
         else:
-            encoders[name], values[name] = fitted[name], fitted[name].encode_cells(own, origins[name])
+            encoders[name], values[name] = fit_encoder(variable, steps[name], cells, origins[name], seed)
 
     test, test_rows = (train, division.test)
     if found.test is not None:
         test, test_rows = found.test, np.arange(found.test.size, dtype=np.int64)
-    labels = [name for name, each in variables.items() if each.supervision == "partial" and not each.dropped]
-    none = {name: np.zeros(0, dtype=np.int64) for name in labels}
+    counted = [name for name, each in variables.items() if each.supervision == "partial" and not each.dropped]
+    none = {name: np.zeros(0, dtype=np.int64) for name in counted}
     return DataSet(
         train=Rows(values, division.train, dynamic_nodes(encoders)),
         validation=encode_rows(train, variables, encoders, division.validation),
@@ -120,16 +137,26 @@ def encode_rows(part: Part, variables: Mapping[str, Variable], encoders: Mapping
     Raises:
         DataError: names the file and the row.
     """
-    values: dict[str, Array] = {}
+    values: dict[str, Array | EncodedColumn] = {}
     for name, variable in variables.items():
         columns: tuple[SourceColumn, ...] = part.nodes.get(name, ())
         if columns and name in encoders:
             origin = Origin(name, columns, rows)
             encoder = encoders[name]
-            values[name] = encoder.encode_cells(read_cells(origin, variable, encoder.transforms), origin)
+            values[name] = _encoded(read_or_note(origin, variable, encoder.transforms), origin, encoder)
         else:
-            values[name] = missing_values(variable, len(rows))
+            values[name] = absent(variable, len(rows))
     return Rows(values, rows, dynamic_nodes(encoders))
+
+
+def _encoded(
+    cells: Array | LargeCells, origin: Origin, encoder: Encoder, *, checked: bool = True
+) -> Array | EncodedColumn:
+    """Encode cells; those that are not held are encoded, and without `checked` also checked, when they are taken."""
+    if not isinstance(cells, LargeCells):
+        return encoder.encode_cells(cells, origin)
+    column = EncodedColumn(encoder, cells)
+    return column.checked() if checked or column.is_held else column
 
 
 def dynamic_nodes(encoders: Mapping[str, Encoder]) -> frozenset[str]:

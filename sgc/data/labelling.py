@@ -9,7 +9,6 @@ import numpy as np
 
 from sgc.data.columns import Array, Rows, show
 from sgc.data.draws import priorities, stream
-from sgc.data.encoder import has_value
 from sgc.data.finding import find_file
 from sgc.data.splitting import Division
 from sgc.data.variables import Variable
@@ -19,6 +18,7 @@ from sgc.kinds.labels import LabelRule
 
 def choose_labels(
     rules: Mapping[str, LabelRule],
+    present: Mapping[str, Array],
     cells: Mapping[str, Array],
     variables: Mapping[str, Variable],
     division: Division,
@@ -26,10 +26,11 @@ def choose_labels(
     beside: Path,
     seed: int,
 ) -> dict[str, Rows]:
-    """Choose, for each node of `cells` (its training rows, `(N, *event)`), the row ids whose label is kept, ascending.
+    """Choose, for each node of `present`, the ids of the training rows whose label is kept, ascending.
 
-    A label that is missing in the data is never chosen. A choice depends on the row ids, the seed and the node's name;
-    a larger count under one seed keeps the rows of a smaller one, unless it is balanced.
+    `present`, `(N,)`, marks the training rows that have a label: one that is missing in the data is never chosen.
+    `cells`, `(N,)`, are the labels themselves, of nodes with one category a row. A choice depends on the row ids, the
+    seed and the node's name; a larger count under one seed keeps the rows of a smaller one, unless it is balanced.
 
     Raises:
         DataError: fewer labels than wanted, or a rule about rows or nodes that are not there.
@@ -42,33 +43,33 @@ def choose_labels(
         if node in waiting:
             circle = " -> ".join([*waiting[waiting.index(node) :], node])
             raise DataError(f"labels: 'same_rows_as' goes in a circle: {circle}")
-        if node not in cells:
+        if node not in present:
             raise DataError(f"labels: node '{node}' has no label: wanted a partial node with a column")
-        present = division.train[has_value(cells[node])]
+        found = division.train[present[node]]
         rule = rules.get(node)
         if rule is None:
-            chosen[node] = present
+            chosen[node] = found
         elif rule.same_rows_as is not None:
-            chosen[node] = np.intersect1d(present, choose(rule.same_rows_as, (*waiting, node)))
+            chosen[node] = np.intersect1d(found, choose(rule.same_rows_as, (*waiting, node)))
         elif rule.rows is not None:
-            chosen[node] = np.intersect1d(present, _listed_rows(rule.rows, node, division, beside))
+            chosen[node] = np.intersect1d(found, _listed_rows(rule.rows, node, division, beside))
         else:
             generator = stream(seed if rule.seed is None else rule.seed, "labels", node)
-            ranked = present[np.argsort(priorities(present, generator), kind="stable")]
-            kept = _draw(node, rule, ranked, cells[node], variables[node], division, generator)
+            ranked = found[np.argsort(priorities(found, generator), kind="stable")]
+            kept = _draw(node, rule, ranked, cells, variables[node], division, generator)
             chosen[node] = np.sort(kept)
         return chosen[node]
 
-    for node in [*rules, *cells]:
+    for node in [*rules, *present]:
         choose(node, ())
-    return {node: chosen[node] for node in cells}
+    return {node: chosen[node] for node in present}
 
 
 def _draw(
     node: str,
     rule: LabelRule,
     ranked: Rows,
-    cells: Array,
+    cells: Mapping[str, Array],
     variable: Variable,
     division: Division,
     generator: np.random.Generator,
@@ -88,7 +89,7 @@ def _draw(
     if variable.categories is None or variable.shape:
         word = "balanced" if rule.balanced else "per_category"
         raise DataError(f"labels: node '{node}': '{word}' wants one category a row, and this node has none")
-    return _draw_by_category(node, rule.per_category, wanted, ranked, cells, variable, division, generator)
+    return _draw_by_category(node, rule.per_category, wanted, ranked, cells[node], variable, division, generator)
 
 
 def _draw_by_category(

@@ -67,22 +67,40 @@ def coverage(below: Tensor) -> dict[str, float]:
     return {f"{level:.0%}": float(((below - 0.5).abs() <= level / 2).double().mean()) for level in LEVELS}
 
 
+class Calibrating:
+    """Adds up what a calibration is made of, pass by pass."""
+
+    def __init__(self) -> None:
+        self.edges = torch.linspace(0, 1, BINS + 1, dtype=torch.float64)
+        self.sums = torch.zeros(3, BINS, dtype=torch.float64)  # labels, top probabilities and right guesses, by bin
+        self.log_loss = self.brier = 0.0
+
+    def add(self, probabilities: Tensor, labels: Tensor) -> None:
+        """Take in probabilities [N, K] and their labels [N], integers from 0 to K - 1."""
+        probabilities = probabilities.double()
+        top, guess = probabilities.max(-1)
+        place = torch.bucketize(top, self.edges[1:-1])  # the left edge is the bin's before
+        for sums, each in zip(self.sums, (torch.ones_like(top), top, (guess == labels).double()), strict=True):
+            sums += torch.bincount(place, each, minlength=BINS)
+        of_label = probabilities.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+        self.log_loss += float(-of_label.log().sum())
+        self.brier += float(((probabilities**2).sum(-1) - 2 * of_label + 1).sum())
+
+    def calibration(self) -> Calibration:
+        """Give what was found of all labels, of which there is at least one."""
+        counts = self.sums[0]
+        total = float(counts.sum())
+        bins = tuple(
+            Bin(float(self.edges[m]), float(self.edges[m + 1]), int(count), float(top / count), float(right / count))
+            for m, (count, top, right) in enumerate(self.sums.T)
+            if count
+        )
+        error = sum(each.rows * abs(each.accuracy - each.confidence) for each in bins) / total
+        return Calibration(error, self.log_loss / total, self.brier / total, bins)
+
+
 def calibrate(probabilities: Tensor, labels: Tensor) -> Calibration:
     """Hold probabilities [N, K] against labels [N], integers from 0 to K - 1; N is at least 1."""
-    probabilities = probabilities.double()
-    top, guess = probabilities.max(-1)
-    right = (guess == labels).double()
-    edges = torch.linspace(0, 1, BINS + 1, dtype=torch.float64)
-    place = torch.bucketize(top, edges[1:-1])  # the left edge is the bin's before
-    bins = []
-    for m in place.unique().tolist():
-        inside = place == m
-        confidence, accuracy = float(top[inside].mean()), float(right[inside].mean())
-        bins.append(Bin(float(edges[m]), float(edges[m + 1]), int(inside.sum()), confidence, accuracy))
-    of_label = probabilities.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
-    return Calibration(
-        error=sum(each.rows * abs(each.accuracy - each.confidence) for each in bins) / len(labels),
-        log_loss=float(-of_label.log().mean()),
-        brier=float(((probabilities**2).sum(-1) - 2 * of_label + 1).mean()),
-        bins=tuple(bins),
-    )
+    found = Calibrating()
+    found.add(probabilities, labels)
+    return found.calibration()

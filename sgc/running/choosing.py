@@ -120,7 +120,7 @@ class HeldOut:
         if name is None:
             index = usable[:count]
         else:
-            labels = self.rows.values[name].numpy()
+            labels = self.rows.take(name, np.arange(self.rows.count)).numpy()
             kinds, first = np.unique(labels[usable], return_index=True)
             first = first[kinds >= 0]
             taken = usable[first[spread(count, len(first))]]
@@ -135,13 +135,13 @@ class HeldOut:
     def _label(self, usable: np.ndarray) -> str | None:
         """Name the first node with one category a row that some of the rows carry."""
         for name, variable in self.model.outline.variables.items():
-            one = variable.categories is not None and len(variable.event) == 1 and name in self.rows.values
+            one = variable.categories is not None and len(variable.event) == 1 and name in self.rows.names
             if one and bool(self.rows.present(name)[usable].any()):
                 return name
         return None
 
     def _word(self, name: str | None, place: int) -> str:
-        category = -1 if name is None else int(self.rows.values[name][place])
+        category = -1 if name is None else int(self.rows.take(name, np.array([place])))
         if name is None or category < 0:
             return f"row {self.rows.row_ids[place]}"
         return f"{name} = {category_word(self.model, name, category)}"
@@ -156,7 +156,7 @@ class HeldOut:
             rows = self.rows if split == self.split else self._tensors(split)
             there = rows.present(name) if rows.count else np.zeros(0, dtype=bool)
             if there.any():
-                found = rows.values[name].numpy()[there]
+                found = rows.take(name, np.flatnonzero(there)).numpy()
                 taken = found[along_axis(found, count)]
                 words = value_words(self.dataset.encoders[name], taken)
                 axis = "" if taken[0].size == 1 else ", along their first principal axis"

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from sgc.data.dataset import DataSet
+from sgc.data.large import EncodedColumn
 from sgc.errors import UsageError
 from sgc.language.loading import load
 from sgc.language.spec import Spec
@@ -61,7 +62,9 @@ def digest(dataset: DataSet) -> str:
     for part in (dataset.train, dataset.validation, dataset.test):
         found.update(np.ascontiguousarray(part.rows).data)
     for name in sorted(dataset.train.values):
-        found.update(np.ascontiguousarray(dataset.train.values[name]).data)
+        values = dataset.train.values[name]
+        for chunk in values.chunks() if isinstance(values, EncodedColumn) else [values]:
+            found.update(np.ascontiguousarray(chunk).data)
     return found.hexdigest()
 
 

@@ -11,7 +11,8 @@ from sgc.data.dataset import DataSet
 from sgc.errors import UsageError
 from sgc.language.loading import load
 from sgc.running.folder import RunFolder, open_run
-from sgc.running.measure import Error, Evaluation, evaluate
+from sgc.running.measure import Evaluation, evaluate
+from sgc.running.scoring import Error
 from sgc.running.training import Silent, Watcher, train
 from sgc.runtime.data import open_data
 from sgc.runtime.model import Model

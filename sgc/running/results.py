@@ -8,7 +8,7 @@ from sgc.running.calibration import BINS, Calibration
 from sgc.running.collapse import COLLAPSED
 from sgc.running.diagnosis import Diagnosis
 from sgc.running.evaluation import Report
-from sgc.running.measure import Error
+from sgc.running.scoring import Error
 from sgc.running.terms import NO_LABELS
 
 UNITS = {"error": "%", "angle": "°"}

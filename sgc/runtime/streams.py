@@ -19,8 +19,10 @@ from torch.nn import functional
 
 from sgc.data.dataset import Rows
 from sgc.data.encoder import Encoder
+from sgc.data.large import EncodedColumn
 from sgc.language.outline import Outline
 from sgc.runtime.batch import PatternRows, patterns_of, share_rows
+from sgc.runtime.binarizing import FixedDraws, binarized
 
 UNLABELLED, LABELLED, NOISE, VALIDATION, BINARIZE, PROBE = 1, 2, 3, 4, 5, 6  # what a seed is for
 
@@ -28,7 +30,8 @@ UNLABELLED, LABELLED, NOISE, VALIDATION, BINARIZE, PROBE = 1, 2, 3, 4, 5, 6  # w
 class TensorRows:
     """The rows of one split as tensors, and which of their labels are present.
 
-    `encoders`, by node, are what brought the data to these values, where they are to be undone.
+    Of a node that is too large to be held, tensors are made of the rows that are taken. `encoders`, by node, are what
+    brought the data to these values, where they are to be undone.
     """
 
     def __init__(
@@ -38,11 +41,16 @@ class TensorRows:
         self.count = len(rows)
         self.row_ids = rows.rows
         self.dynamic = rows.dynamic
-        self.values: dict[str, Tensor] = {}
+        self.names = list(rows.values)
+        self.values: dict[str, Tensor] = {}  # of the nodes that are held
+        self.columns: dict[str, EncodedColumn] = {}  # of the others
+        self.draws: dict[str, FixedDraws] = {}
         for name, value in rows.values.items():
-            tensor = torch.from_numpy(np.ascontiguousarray(value))
-            self.values[name] = tensor if self.categories(name) is not None else tensor.to(like.dtype)
-        self.partial = [name for name in outline.graphs.partial if name in self.values]
+            if isinstance(value, EncodedColumn):
+                self.columns[name] = value
+            else:
+                self.values[name] = self._tensor(name, value)
+        self.partial = [name for name in outline.graphs.partial if name in self.names]
         self.labels = np.zeros((self.count, len(self.partial)), dtype=bool)  # which of them each row carries
         for i, name in enumerate(self.partial):
             self.labels[:, i] = self.present(name)
@@ -51,10 +59,26 @@ class TensorRows:
         owner = self.outline.variables.get(name) or self.outline.inputs[name]
         return owner.categories
 
+    def _tensor(self, name: str, value: np.ndarray) -> Tensor:
+        tensor = torch.from_numpy(np.ascontiguousarray(value))
+        return tensor if self.categories(name) is not None else tensor.to(self.like.dtype)
+
+    def take(self, name: str, index: np.ndarray) -> Tensor:
+        """Take the values of one node in the rows at these places: [n, *event], categories as integers."""
+        if name in self.values:
+            return self.values[name].index_select(0, torch.from_numpy(index))
+        value = self._tensor(name, self.columns[name].take(index))
+        return self.draws[name].of(index, value) if name in self.draws else value
+
     def present(self, name: str, *, whole: bool = True) -> np.ndarray:
         """Tell for each row whether it carries the value of a partial node (not `whole`: any of it): [N] booleans."""
-        value = self.values[name]
-        flat = value.reshape(self.count, prod(value.shape[1:]))
+        if name in self.columns:
+            chunks = (self._tensor(name, chunk) for chunk in self.columns[name].chunks())
+            return np.concatenate([self._there(name, value, whole=whole) for value in chunks])
+        return self._there(name, self.values[name], whole=whole)
+
+    def _there(self, name: str, value: Tensor, *, whole: bool) -> np.ndarray:
+        flat = value.reshape(len(value), prod(value.shape[1:]))
         there = flat != -1 if self.categories(name) is not None else ~torch.isnan(flat)
         return np.asarray((there.all(1) if whole else there.any(1)).numpy())
 
@@ -62,7 +86,10 @@ class TensorRows:
         """Draw dynamic values once and for all, by this seed alone: what rows are measured on."""
         generator = torch.Generator().manual_seed(seed_for(seed, BINARIZE))
         for name in sorted(self.dynamic):
-            self.values[name] = binarized(self.values[name], generator)
+            if name in self.columns:
+                self.draws[name] = FixedDraws(self.columns[name].shape, self.like, generator)
+            else:
+                self.values[name] = binarized(self.values[name], generator)
         self.dynamic = frozenset()
         return self
 
@@ -79,11 +106,10 @@ class TensorRows:
         some of them do.
         """
         some = {n: torch.from_numpy(there).to(self.like.device) for n, there in (labelled or {}).items()}
-        chosen = torch.from_numpy(index)
         values: dict[str, Tensor] = {}
-        for name, whole in self.values.items():
+        for name in self.names:
             if name not in self.partial or name in observed or name in some:
-                value = self._laid_out(name, whole.index_select(0, chosen))
+                value = self._laid_out(name, self.take(name, index))
                 values[name] = value.nan_to_num(0) if name in some else value
         return PatternRows(observed, len(index), places, values, some)
 
@@ -108,7 +134,7 @@ class TensorRows:
             observed = frozenset(name for name, there in zip(self.partial, carried, strict=True) if there)
             values = {name: value.index_select(0, places.to(value.device)) for name, value in part.values.items()}
             for name in observed:
-                values[name] = self._laid_out(name, self.values[name][index[places.numpy()]])
+                values[name] = self._laid_out(name, self.take(name, index[places.numpy()]))
             found.append(PatternRows(observed, len(places), places, values))
         return found
 
@@ -131,14 +157,6 @@ def one_hot(value: Tensor, count: int, dtype: torch.dtype) -> Tensor:
     laid = functional.one_hot(value.clamp(min=0), count).to(dtype)
     missing = value == -1
     return laid.masked_fill(missing.unsqueeze(-1), float("nan")) if bool(missing.any()) else laid
-
-
-def binarized(value: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Draw 0 or 1 with the grey value as the probability of 1; what is missing stays NaN."""
-    missing = torch.isnan(value)
-    if not bool(missing.any()):
-        return torch.bernoulli(value, generator=generator)
-    return torch.bernoulli(value.masked_fill(missing, 0), generator=generator).masked_fill(missing, float("nan"))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,144 @@
+"""Scoring predictions of a node against the labels that rows carry, pass by pass."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sgc.running.calibration import Calibrating, Calibration, coverage
+from sgc.runtime.model import Model
+from sgc.runtime.posterior import Posterior
+from sgc.runtime.streams import TensorRows
+
+
+@dataclass(frozen=True)
+class Error:
+    """The error of one node: in which measure, over how many labelled rows, and its standard error over them.
+
+    `calibration` is that of the probabilities, of a node that has them; `coverage`, of numbers, how many of their
+    elements lie in the central intervals of q, by level.
+    """
+
+    measure: str
+    value: float
+    rows: int
+    standard_error: float
+    more: dict[str, float] = field(default_factory=dict)
+    calibration: Calibration | None = None
+    coverage: dict[str, float] | None = None
+
+    def plain(self) -> dict[str, Any]:  # Any: what JSON can say
+        """Give it as plain data."""
+        spread = known(self.standard_error)
+        found: dict[str, Any] = {self.measure: self.value, "standard_error": spread, "rows": self.rows, **self.more}
+        found |= {} if self.calibration is None else {"calibration": self.calibration.plain()}
+        return found | ({} if self.coverage is None else {"coverage": self.coverage})
+
+
+class Score:
+    """Scores predictions of one node against labels, pass by pass: no more is held than what a row is off by.
+
+    Numbers are compared in the units of the data, its transforms undone, angles by the shorter way around. measure:
+    error (share of wrong categories), rmse, mae, angle (degrees between directions); empty: error for categories and
+    Bernoulli values, rmse for the rest.
+    """
+
+    def __init__(self, model: Model, name: str, rows: TensorRows, measure: str = "") -> None:
+        self.name, self.rows, self.variable = name, rows, model.outline.variables[name]
+        self.discrete = self.variable.categories is not None or self.variable.family.support == "boolean"
+        self.kind = measure or ("error" if self.discrete else "rmse")
+        self.present = rows.labels[:, rows.partial.index(name)]
+        self.distances: list[Tensor] = []
+        self.calibrating: Calibrating | None = Calibrating() if self.discrete else None
+        self.below: list[Tensor] = []  # q's probability of less than the label, of numbers
+
+    def add(self, index: np.ndarray, predicted: Tensor) -> None:
+        """Take in the predictions [n, *event] of the rows at these places."""
+        labelled = self.present[index]
+        if not labelled.any():
+            return
+        truth = self.rows.take(self.name, index[labelled])
+        guess = predicted.cpu()[torch.from_numpy(labelled)]
+        if self.discrete:
+            self._calibrate(guess, truth)
+        elif self.name in self.rows.encoders:
+            encoder, both = self.rows.encoders[self.name], (guess.numpy(), truth.numpy())
+            if self.kind == "angle":
+                guess, truth = (torch.from_numpy(encoder.decode_to_points(each)) for each in both)
+            else:
+                guess, truth = (torch.from_numpy(each) for each in encoder.decode_near(*both))
+        self.distances.append(_distances(self.kind, guess, truth, self.variable.categories))
+
+    def _calibrate(self, guess: Tensor, truth: Tensor) -> None:
+        """Calibrate all elements of a node together; not where a value between 0 and 1 is no label."""
+        categories = self.variable.categories
+        if self.calibrating is None:
+            return
+        if categories is not None:
+            self.calibrating.add(guess.reshape(-1, categories), truth.reshape(-1))
+        elif bool(((truth != 0) & (truth != 1)).any()):
+            self.calibrating = None
+        else:
+            ones = guess.reshape(-1)
+            self.calibrating.add(torch.stack([1 - ones, ones], -1), truth.reshape(-1).long())
+
+    def add_intervals(self, index: np.ndarray, posterior: Posterior) -> None:
+        """Take in where the labels of these rows lie in q, of a node whose values are numbers."""
+        labelled = self.present[index]
+        if not labelled.any() or not self._has_intervals():
+            return
+        found = posterior.share_below(self.name, self.rows.take(self.name, index).to(self.rows.like))
+        if found is not None:
+            self.below.append(found.cpu()[torch.from_numpy(labelled)])
+
+    def _has_intervals(self) -> bool:
+        """Tell whether the values are numbers, each on a line of its own: no category, no count, no angle."""
+        steps = self.rows.encoders[self.name].transforms if self.name in self.rows.encoders else ()
+        number = not self.discrete and "integer" not in self.variable.family.support
+        return number and not any(step.points for step in steps)
+
+    def error(self) -> Error:
+        """Average over the labelled rows, of which there are some."""
+        each = torch.cat(self.distances)
+        count, value = len(each), float(each.mean())
+        spread = float(each.std(unbiased=True)) / math.sqrt(count) if count > 1 else math.nan
+        if self.kind == "rmse":
+            value, spread = math.sqrt(value), spread / (2 * math.sqrt(value)) if value else 0.0
+        more = {"share_of_180": value / 180} if self.kind == "angle" else {}
+        calibration = None if self.calibrating is None else self.calibrating.calibration()
+        covered = coverage(torch.cat(self.below)) if self.below else None
+        return Error(self.kind, value, count, spread, more, calibration, covered)
+
+
+def known_errors(scores: Mapping[str, Score]) -> dict[str, Error]:
+    """Give the errors of those nodes whose label some row carries."""
+    return {name: score.error() for name, score in scores.items() if score.distances}
+
+
+def _distances(kind: str, guess: Tensor, truth: Tensor, categories: int | None) -> Tensor:
+    """Measure how far each row is off: [N]."""
+    if kind == "error":
+        if categories is not None:
+            wrong = guess.argmax(-1) != truth
+        else:
+            wrong = guess.round() != truth.round()
+        return wrong.reshape(len(wrong), -1).double().mean(1)
+    if categories is not None:
+        truth = torch.nn.functional.one_hot(truth, categories)
+    flat, wanted = guess.reshape(len(guess), -1).double(), truth.reshape(len(truth), -1).double()
+    if kind == "angle":
+        cosine = torch.nn.functional.cosine_similarity(flat, wanted, dim=1)
+        return cosine.clamp(-1, 1).arccos() * 180 / math.pi
+    apart = (flat - wanted)[:, ~torch.isnan(wanted).all(0)]  # not what was cropped away
+    return (apart.abs() if kind == "mae" else apart**2).mean(1)
+
+
+def known(number: float) -> float | None:
+    """Give a number as JSON can hold it: what is not known is null."""
+    return None if math.isnan(number) else number

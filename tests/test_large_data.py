@@ -225,7 +225,7 @@ def test_fitting_in_chunks_is_fitting_the_whole() -> None:
     variable, origin = Variable("x", (6,)), Origin("x", (SourceColumn("x", values),), np.arange(90))
     steps: Any = (Flatten(), Largest(), Standardize())
     cells = LargeCells(variable, origin)
-    whole, encoded = fit_encoder(variable, steps, read_cells(origin, variable), origin, 0)
+    whole, encoded = fit_encoder(variable, steps, read_cells(origin, variable, ()), origin, 0)
     assert fit_in_chunks(variable, steps, cells.chunks, origin, 0) == whole
     assert whole.fitted[1] == {"largest": float(values.max())}
     np.testing.assert_array_equal(np.concatenate(list(EncodedColumn(whole, cells).chunks())), encoded)
@@ -236,7 +236,7 @@ def test_what_learns_is_not_shown_what_it_is_not_for() -> None:
     variable, origin = Variable("x", (4,), 3), Origin("x", (SourceColumn("x", np.ones((9, 4))),), np.arange(9))
     steps: Any = (Largest(),)
     for fit in (
-        lambda: fit_encoder(variable, steps, read_cells(origin, variable), origin, 0),
+        lambda: fit_encoder(variable, steps, read_cells(origin, variable, ()), origin, 0),
         lambda: LargeCells(variable, origin).fit(steps, 0),
     ):
         with pytest.raises(DataError, match=r"^node 'x': the transform 'largest' is for numbers, and this node's"):

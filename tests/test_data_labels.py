@@ -60,7 +60,8 @@ def arrays_of(thing: object, seen: set[int]) -> Iterator[np.ndarray]:
             yield from arrays_of(each, seen)
 
 
-def test_hidden_labels_are_gone_from_memory(tmp_path: Path) -> None:
+def test_hidden_labels_are_gone_from_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SGC_DATA", raising=False)
     write_mnist(tmp_path / "mnist")
     text = (
         "{source: idx, root: mnist, columns: {x: {column: image, transforms: [flatten]}, y: {column: label}}, "

@@ -1,9 +1,9 @@
 """Write files in SVHN's format from MNIST: coloured digits in clutter, with pieces of other digits at both sides.
 
-They stand in for Street View House Numbers where those cannot be had, so that `specs/svhn.yaml` can be run; an error on
-them says nothing of SVHN's. Run it with `.venv/bin/python examples/svhn_stand_in.py FOLDER [TRAIN] [TEST]`, SGC_DATA
-the folder that holds mnist/; it writes FOLDER/svhn/train_32x32.mat and FOLDER/svhn/test_32x32.mat: X uint8 [32, 32, 3, N],
-y uint8 [N, 1], the digit 0 as 10. Then `SGC_DATA=FOLDER sgc train specs/svhn.yaml`.
+They stand in for Street View House Numbers where those cannot be had, so that `specs/svhn.yaml` can be run; an error
+on them says nothing of SVHN's. Run it with `.venv/bin/python examples/svhn_stand_in.py FOLDER [TRAIN] [TEST]`,
+SGC_DATA the folder that holds mnist/; it writes FOLDER/svhn/train_32x32.mat and FOLDER/svhn/test_32x32.mat: X uint8
+[32, 32, 3, N], y uint8 [N, 1], the digit 0 as 10. Then `SGC_DATA=FOLDER sgc train specs/svhn.yaml`.
 """
 
 from __future__ import annotations

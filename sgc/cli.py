@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 
@@ -455,6 +456,41 @@ def init(
     text = starting_spec(path.stem, data, beside=path.parent)
     path.write_text(text, encoding="utf-8")
     print(path)
+
+
+class Buildable(StrEnum):
+    """What `sgc data` can build."""
+
+    MULTI_MNIST = "multi-mnist"
+
+
+class DigitSet(StrEnum):
+    """What it can be built from."""
+
+    MNIST = "mnist"
+    DIGITS = "digits"
+
+
+@app.command()
+@plainly
+def data(
+    name: Annotated[Buildable, typer.Argument(metavar="NAME", help="What to build: multi-mnist.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FOLDER", help="Where to; by default $SGC_DATA/NAME, or NAME here."),
+    ] = None,
+    digits: Annotated[DigitSet, typer.Option("--digits", help="From MNIST, or scikit-learn's.")] = DigitSet.MNIST,
+    train: Annotated[int, typer.Option("--train", min=1, help="Canvases from the training digits.")] = 72_000,
+    test: Annotated[int, typer.Option("--test", min=1, help="Canvases from the test digits.")] = 10_000,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of all that is drawn.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the files.")] = False,
+) -> None:
+    """Build a data set: canvases of one to three digits, with counts, classes, sizes and places as labels."""
+    from sgc.data.multi_mnist import write_parts
+
+    folder = output if output is not None else Path(os.environ.get("SGC_DATA", "")) / name.value
+    for path in write_parts(folder, digits.value, (train, test), seed, force=force).values():
+        print(path)
 
 
 def main() -> None:

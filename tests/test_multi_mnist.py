@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from data_files import opened
 from sklearn.datasets import load_digits
+from test_cli import call, refused
 
-from sgc.data import multi_mnist
-from sgc.data.multi_mnist import OVERLAP, build, columns, write
+from sgc.data import Variable, multi_mnist
+from sgc.data.multi_mnist import OVERLAP, build, columns, write, write_parts
+from sgc.errors import DataError
 from sgc.kinds.affine import Affine
 
 LOADED = load_digits()
@@ -83,3 +86,49 @@ def test_the_same_seed_builds_the_same_and_chunks_leave_no_trace(
         assert np.array_equal(some[each.name], built[each.name], equal_nan=each.dtype == "f4")
         assert np.array_equal(some[each.name], again[each.name], equal_nan=each.dtype == "f4")
     assert not np.array_equal(some["canvas"], other["canvas"])
+
+
+# ---- from the shell, and as a source
+
+
+def test_the_command_writes_what_the_source_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SGC_DATA", str(tmp_path))
+    words = ["data", "multi-mnist", "--digits", "digits", "--train", 60, "--test", 12, "--seed", 3]
+    done = call(*words)
+    assert (done.status, done.told) == (0, "")
+    folder = tmp_path / "multi-mnist"
+    assert done.out.splitlines() == [str(folder / "train.npz"), str(folder / "test.npz")]
+    assert "exists already; --force overwrites it" in refused(*words)
+    assert call(*words, "--force").status == 0
+    text = """{source: multi-mnist, columns: {x: {column: canvas, transforms: [{divide: 255}]}, k: {column: count},
+      c: {column: classes}}, split: {validation: 6}}"""
+    nodes = (
+        Variable("x", (1, 64, 64), support="unit_interval"),
+        Variable("k", (), 3, values=(1, 2, 3)),
+        Variable("c", (3,), 10, supervision="partial"),
+    )
+    rows = opened(text, *nodes)
+    assert (len(rows.train), len(rows.validation), len(rows.test)) == (54, 6, 12)
+    built = np.load(folder / "test.npz")
+    assert np.array_equal(rows.test.values["k"], built["count"] - 1)
+    assert np.array_equal(rows.test.values["c"][built["count"] == 3], built["classes"][built["count"] == 3])
+    np.testing.assert_allclose(rows.test.values["x"], built["canvas"] / 255, rtol=1e-6)
+
+
+def test_train_and_test_are_built_of_digits_of_their_own(tmp_path: Path) -> None:
+    write_parts(tmp_path, "digits", (90, 90), seed=0, force=False)
+    train, test = (np.load(tmp_path / f"{part}.npz")["digits"].reshape(-1, 64) for part in ("train", "test"))
+    seen = {each.tobytes() for each in train if each.any()}
+    assert not seen & {each.tobytes() for each in test if each.any()}
+
+
+def test_what_is_not_built_yet_says_how(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SGC_DATA", raising=False)
+    with pytest.raises(DataError) as problem:
+        opened("{source: multi-mnist, columns: {x: {column: canvas}}}", Variable("x", (1, 64, 64)), beside=tmp_path)
+    said = "no such file: 'sgc data multi-mnist' writes it into $SGC_DATA/multi-mnist, or -o FOLDER"
+    assert str(problem.value) == f"{Path('multi-mnist', 'train.npz')}: {said}"
+    (tmp_path / "file").touch()
+    assert "cannot be written: Not a directory" in refused(
+        "data", "multi-mnist", "-o", tmp_path / "file" / "below", "--digits", "digits", "--train", 1, "--test", 1
+    )

@@ -57,6 +57,7 @@ def write_idx(folder: Path, zipped: bool = True) -> None:
 
 
 def write_npz(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
     for part in PARTS:
         np.savez(folder / f"{part}.npz", image=GREY[part], label=LABELS[part], name=NAMES[part])
 
@@ -234,6 +235,9 @@ CASES: dict[str, Case] = {
         "fashion-mnist/train-images-idx3-ubyte",
     ),
     "svhn": Case("{source: svhn, %s}", lambda f: write_mat(f / "svhn", "{}_32x32.mat"), SVHN, "svhn/train_32x32.mat"),
+    "multi-mnist": Case(
+        "{source: multi-mnist, %s}", lambda f: write_npz(f / "multi-mnist"), IDX, "multi-mnist/test.npz"
+    ),
     "python": Case(
         "{source: python, python: MODULE:Rows, options: {names: [train, test]}, %s}", write_own, {**IDX, "name": NAMES}
     ),

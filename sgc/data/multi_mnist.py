@@ -17,6 +17,9 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from sgc.data.columns import Array
+from sgc.errors import UsageError
+from sgc.kinds.fetched_sources import Mnist
+from sgc.kinds.sources import Digits
 
 MOST = 3  # digits on a canvas
 SIDE = 64  # of a canvas, in pixels
@@ -150,3 +153,41 @@ def write(path: Path, images: Array, labels: Array, rows: int, seed: int) -> Non
     finally:
         for left in (whole, *spools.values()):
             left.unlink(missing_ok=True)
+
+
+def write_parts(folder: Path, digits: str, rows: tuple[int, int], seed: int, *, force: bool) -> dict[str, Path]:
+    """Write train.npz and test.npz, each built from the digits of its own part: so many canvases of either.
+
+    digits: `mnist`, or scikit-learn's `digits`, of which four fifths are for training.
+
+    Raises:
+        UsageError: a file is there already and `force` is not set, or the folder cannot be written.
+        DataError: the digits cannot be had.
+    """
+    paths = {part: folder / f"{part}.npz" for part in ("train", "test")}
+    for path in paths.values() if not force else ():
+        if path.exists():
+            raise UsageError(f"{path}: exists already; --force overwrites it")
+    parts = _mnist(folder) if digits == "mnist" else _sklearn_digits(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for number, (part, path) in enumerate(paths.items()):
+            write(path, *parts[part], rows=rows[number], seed=2 * seed + number)
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be written: {error.strerror or error}") from error
+    return paths
+
+
+def _mnist(beside: Path) -> dict[str, tuple[Array, Array]]:
+    source = Mnist(source="mnist", columns={})
+    found = source.read(beside, ("image", "label"))
+    assert found.test is not None
+    parts = {"train": found.train, "test": found.test}
+    return {name: (part["image"].values, part["label"].values.astype(np.int64)) for name, part in parts.items()}
+
+
+def _sklearn_digits(beside: Path) -> dict[str, tuple[Array, Array]]:
+    found = Digits(columns={}).read(beside, ("image", "label")).train
+    images = np.minimum(found["image"].values.astype(np.int64) * 16, 255).astype(np.uint8)
+    labels, own = found["label"].values, len(images) * 4 // 5
+    return {"train": (images[:own], labels[:own]), "test": (images[own:], labels[own:])}

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, ConfigDict, Discriminator, Tag
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
+from sgc.kinds.built_sources import MultiMnist
 from sgc.kinds.fetched_sources import FashionMnist, Mnist, Svhn
 from sgc.kinds.file_sources import Idx, Images, Mat, Npz, Table
 from sgc.kinds.own_source import OwnSource
@@ -50,6 +51,7 @@ SOURCES: dict[str, type[Source]] = {
     "mnist": Mnist,
     "fashion-mnist": FashionMnist,
     "svhn": Svhn,
+    "multi-mnist": MultiMnist,
     "python": OwnSource,
 }
 
@@ -73,7 +75,9 @@ def _source_tag(value: Any) -> str:  # any: whatever stands in the file
 
 
 if TYPE_CHECKING:
-    DataSection: TypeAlias = Digits | Idx | Npz | Mat | Images | Table | Mnist | FashionMnist | Svhn | OwnSource
+    DataSection: TypeAlias = (
+        Digits | Idx | Npz | Mat | Images | Table | Mnist | FashionMnist | Svhn | MultiMnist | OwnSource
+    )
 else:
     DataSection = Annotated[
         Annotated[Digits, Tag("<digits>")]
@@ -85,6 +89,7 @@ else:
         | Annotated[Mnist, Tag("<mnist>")]
         | Annotated[FashionMnist, Tag("<fashion-mnist>")]
         | Annotated[Svhn, Tag("<svhn>")]
+        | Annotated[MultiMnist, Tag("<multi-mnist>")]
         | Annotated[OwnSource, Tag("<python>")]
         | SkipJsonSchema[Annotated[UnknownSource, Tag("<unknown>")]],
         Discriminator(_source_tag),

@@ -80,10 +80,21 @@ def test_standardize_keeps_digits_that_float32_has_not() -> None:
     np.testing.assert_allclose(data.train.values["x"], (array - array.mean()) / array.std(), rtol=1e-6)
 
 
+def test_mu_law_keeps_the_ends_and_gives_ratios_one_step() -> None:
+    array = np.array([[-1.0, 0.0, 1.0, 0.1, 0.2, 0.4, 0.8, np.nan]])
+    variable = Variable("x", (8,), supervision="partial")
+    (made,) = opened(column("[{mu_law: 10000}]"), variable, arrays={"x": array}).train.values["x"]
+    assert made[:3].tolist() == [-1, 0, 1]  # not a bit beyond, or a grey value would be none
+    np.testing.assert_allclose(np.diff(made[3:7]), np.log(2) / np.log(10001), rtol=1e-3)  # an octave, wherever it lies
+    assert np.isnan(made[7])
+
+
 ENCODERS: list[tuple[str, Variable, Any]] = [
     ("[standardize]", Variable("x", (3,)), DRAW.normal(5, 3, (20, 3))),
     ("[{divide: 255}]", Variable("x", (1, 4, 6), support="boolean"), DRAW.integers(0, 256, (20, 4, 6), dtype=np.uint8)),
     ("[{divide: 16}, flatten, standardize]", Variable("x", (24,)), DRAW.integers(0, 17, (20, 4, 6))),
+    ("[{mu_law: 255}]", Variable("x", (3,)), DRAW.normal(0, 2, (20, 3))),
+    ("[{divide: 255}, {mu_law: 100}]", Variable("x", (4,), support="boolean"), DRAW.integers(0, 256, (20, 4))),
     ("[flatten]", Variable("x", (4,), 3, ("a", "b", "c")), DRAW.choice(["a", "b", "c"], (20, 2, 2))),
     ("[]", Variable("x", (), 2, (False, True)), DRAW.choice([False, True], 20)),
     ("[]", Variable("x", (), 5), DRAW.integers(0, 5, 20)),

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from sgc.kinds.angle_transforms import Angle, Direction
 from sgc.kinds.image_transforms import Crop, Resize, Window
 from sgc.kinds.sources import SOURCES
-from sgc.kinds.transforms import TRANSFORMS, Binarize, Divide, Flatten, OneOf, Standardize
+from sgc.kinds.transforms import TRANSFORMS, Binarize, Divide, Flatten, MuLaw, OneOf, Standardize
 
 COLUMNS = "columns: {x: {column: image}}"
 
@@ -45,10 +45,11 @@ def test_a_section_reads_and_survives_being_written_out(source: str) -> None:
 
 def test_transforms_read_in_each_of_their_forms() -> None:
     binarize = "{binarize: static}, {binarize: 0.5}, {binarize: dynamic}"
-    text = f"[{{divide: 2}}, flatten, standardize, {{resize: [2, 3]}}, {binarize}]"
+    text = f"[{{divide: 2}}, {{mu_law: 100}}, flatten, standardize, {{resize: [2, 3]}}, {binarize}]"
     data = section(f"{{columns: {{x: {{column: a b.c, transforms: {text}}}}}}}")
     assert data.columns["x"].transforms == (
         Divide(divide=2),
+        MuLaw(mu_law=100),
         Flatten(),
         Standardize(),
         Resize(resize=(2, 3)),

@@ -55,6 +55,7 @@ EAST = np.stack([DRAW.uniform(0, 360, 20), DRAW.uniform(-90, 90, 20)], axis=1)
 # the transform it is about, how it is written, the node, its cells, and whether all of them come back
 CASES: list[tuple[str, str, Variable, Any, bool]] = [
     ("divide", "[{divide: 4}]", Variable("x", (4, 6)), GREY, True),
+    ("mu_law", "[{divide: 4}, {mu_law: 100}]", Variable("x", (4, 6)), GREY, True),
     ("binarize", "[{binarize: static}]", Variable("x", (4, 6), support="boolean"), GREY, False),
     ("binarize", "[{binarize: dynamic}]", Variable("x", (4, 6), support="boolean"), GREY, False),
     ("resize", "[{resize: [2, 3]}]", Variable("x", (2, 3)), GREY, False),

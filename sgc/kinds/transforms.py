@@ -36,6 +36,34 @@ class Divide(Transform):
         return scaled
 
 
+@final
+class MuLaw(Transform):
+    """`{mu_law: 100}`: sgn(x) log(1 + μ|x|) / log(1 + μ), and back in predictions (ITU-T G.711).
+
+    Brings [-1, 1] onto itself, grey values in [0, 1] onto [0, 1], and equal ratios above 1/μ near equal differences:
+    of a picture, what lies in the shade counts as what lies in the light.
+    """
+
+    name: ClassVar[str] = "mu_law"
+    mu_law: Annotated[float, Field(gt=0)]
+
+    def fit(self, values: Numbers) -> Fitted:
+        return {}
+
+    def apply(self, values: Numbers, fitted: Fitted, uniforms: Uniforms) -> Numbers:
+        import numpy as np
+
+        mu = values.dtype.type(self.mu_law)  # in one precision, so that 1 becomes 1 and no more
+        squeezed: Numbers = np.sign(values) * (np.log1p(mu * np.abs(values)) / np.log1p(mu))
+        return squeezed
+
+    def undo(self, values: Numbers, fitted: Fitted) -> Numbers:
+        import numpy as np
+
+        original: Numbers = np.sign(values) * np.expm1(np.abs(values) * np.log1p(self.mu_law)) / self.mu_law
+        return original
+
+
 def _binarize_form(value: object) -> str:
     return "<word>" if isinstance(value, str) else "<threshold>"
 
@@ -172,6 +200,7 @@ class OneOf(Transform):
 
 TRANSFORMS: dict[str, type[Transform]] = {
     "divide": Divide,
+    "mu_law": MuLaw,
     "binarize": Binarize,
     "resize": Resize,
     "crop": Crop,
@@ -191,6 +220,8 @@ def _kind(value: Any) -> str | None:  # any: whatever YAML can say
 
 
 if TYPE_CHECKING:
-    AnyTransform: TypeAlias = Divide | Binarize | Resize | Crop | Flatten | Standardize | Angle | Direction | OneOf
+    AnyTransform: TypeAlias = (
+        Divide | MuLaw | Binarize | Resize | Crop | Flatten | Standardize | Angle | Direction | OneOf
+    )
 else:
     AnyTransform = tagged(TRANSFORMS, "transform", _kind)

@@ -413,6 +413,16 @@ def test_metrics_say_what_every_epoch_did(data: Path, tmp_path: Path) -> None:
     assert [line["best"] for line in lines] == [bound > max([-np.inf, *bounds[:i]]) for i, bound in enumerate(bounds)]
 
 
+def test_validation_measures_as_the_spec_says(data: Path, tmp_path: Path) -> None:
+    root, mean = (
+        run(rich(evaluate={"metrics": {"w": each}}), tmp_path / each, data).metrics for each in ("rmse", "mae")
+    )
+    for one, other in zip(root, mean, strict=True):
+        assert one["validation_bound"] == other["validation_bound"]
+        assert one["validation_error"]["y"] == other["validation_error"]["y"]
+        assert one["validation_error"]["w"] > other["validation_error"]["w"]  # a root mean square is above a mean
+
+
 def test_patience_ends_a_run_that_gets_no_better(data: Path, tmp_path: Path) -> None:
     spec = rich(train__stop={"patience": 2}, train__epochs=30, train__optimizer={"name": "SGD", "lr": 0.3})
     found = run(spec, tmp_path / "run", data)

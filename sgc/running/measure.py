@@ -54,7 +54,8 @@ def validate(model: Model, rows: TensorRows, seed: int) -> Validation:
     """
     supervised = model.spec.objective.bound == "supervised"
     bounds: list[Tensor] = []
-    scores = {name: Score(model, name, rows) for name in rows.partial}
+    metrics = model.spec.evaluate.metrics
+    scores = {name: Score(model, name, rows, metrics.get(name, "")) for name in rows.partial}
     means: dict[str, list[Tensor]] = {name: [] for name in unit_nodes(model)}
     with torch.random.fork_rng():
         reseed(seed_for(seed, VALIDATION), model.like.device)

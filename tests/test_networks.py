@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from oracle import Raw, assert_same
-from small_runs import NPZ, changed, finished_files, small, small_arrays
+from small_runs import NPZ, StopsAfterAnEpoch, changed, finished_files, small, small_arrays
 from test_cli import call
 from torch import Tensor, nn
 from torch.nn import functional
@@ -499,20 +499,9 @@ def test_a_run_with_own_modules_resumes_to_the_same_weights(place: Path) -> None
     spec = sgc.load(plain, trust=True).stands_in(place, trusted=True)
     sgc.train(spec, output=place / "whole")
     with pytest.raises(InterruptedError):
-        sgc.train(spec, output=place / "parts", watcher=_Stop())
+        sgc.train(spec, output=place / "parts", watcher=StopsAfterAnEpoch())
     sgc.train(spec, output=place / "parts", resume=True)
     assert finished_files(place / "whole") == finished_files(place / "parts")
-
-
-class _Stop:
-    def begin(self, epochs: int, steps: int, done: int) -> None:
-        """Take note of nothing."""
-
-    def step(self, epoch: int, step: int, steps: int, bound: float) -> None:
-        """Take note of nothing."""
-
-    def epoch(self, line: Any) -> None:
-        raise InterruptedError
 
 
 # ---- how parents enter, and how often

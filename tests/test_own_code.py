@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from small_runs import changed, finished_files, small_arrays
+from small_runs import StopsAfterAnEpoch, changed, finished_files, small_arrays
 from test_cli import call, refused
 
 import sgc
@@ -295,22 +295,11 @@ def test_a_resumed_run_is_that_of_one_go(place: Path) -> None:
         spec = sgc.load(place / "spec.yaml", [f"train.epochs={epochs}"], trust=True)
         if name == "parts":
             with pytest.raises(InterruptedError):
-                sgc.train(spec, output=place / name, watcher=_Stop())
+                sgc.train(spec, output=place / name, watcher=StopsAfterAnEpoch())
             with pytest.raises(SpecError, match=REFUSED):
                 sgc.train(place / "spec.yaml", output=place / name, resume=True)
         sgc.train(spec, output=place / name, resume=name == "parts")
     assert finished_files(place / "whole") == finished_files(place / "parts")
-
-
-class _Stop:
-    def begin(self, epochs: int, steps: int, done: int) -> None:
-        """Take note of nothing."""
-
-    def step(self, epoch: int, step: int, steps: int, bound: float) -> None:
-        """Take note of nothing."""
-
-    def epoch(self, line: Any) -> None:
-        raise InterruptedError
 
 
 def test_two_specs_have_a_module_of_one_name_each(place: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -58,6 +58,7 @@ def test_flatten_takes_any_shape_and_others_do_not_fit() -> None:
         (["walk", "-1", "run"], [1, -1, 2]),
         (np.array(["run", None, NAN], dtype=object), [2, -1, -1]),
         (np.array([b"run", b"rest"]), [2, 0]),
+        (["run", NAN, "rest"], [2, -1, 0]),
     ],
 )
 def test_categories_by_name(raw: Any, expected: list[int]) -> None:
@@ -78,6 +79,8 @@ def test_categories_by_name(raw: Any, expected: list[int]) -> None:
         ((0.5, 1.5, 2.5), ["1.5", "2.50"], [1, 2]),
         ((False, True), [True, False], [1, 0]),
         ((False, True), ["true", "False"], [1, 0]),
+        (("á", "b"), np.array(["b", "á"]).astype(object), [1, 0]),
+        (("á", "b"), np.char.encode(["b", "á"], "utf-8"), [1, 0]),
     ],
 )
 def test_categories_by_number_or_truth(names: Any, raw: Any, expected: list[int]) -> None:
@@ -117,6 +120,10 @@ def test_categories_of_steps_may_be_known_in_part() -> None:
             [0, -1],
             "row 1: node 'u': found no value (-1 or empty): an input has a value in every row",
         ),
+        (CLASS, [3, np.inf], "row 1: node 'y': found inf, wanted a category from 0 to 9, or -1 where it is missing"),
+        (CLASS, [3, -np.inf], "row 1: node 'y': found -inf, wanted a category from 0 to 9, or -1 where it is missing"),
+        (CLASS, np.array([b"3", b"\xff"]), "row 1: node 'y': found b'\\xff', wanted text in UTF-8"),
+        (Variable("x"), np.array([b"3", b"\xff"]), "row 1: node 'x': found b'\\xff', wanted text in UTF-8"),
         (CLASS, np.zeros(2, dtype="datetime64[s]"),
          "node 'y': found values of the type datetime64[s], wanted categories"),
         (

@@ -104,12 +104,31 @@ def _numbers(origin: Origin, column: SourceColumn) -> Array:
         # finer than float32 only where the source is, so that bytes do not grow eightfold
         numbers = raw.astype(np.result_type(raw.dtype, np.float32), copy=False)
     elif raw.dtype.kind in "US":
-        numbers = _parse(own, raw.astype(str), missing)
+        numbers = _parse(own, _text(own, raw), missing)
     else:
         raise own.error(f"found values of the type {raw.dtype}, wanted numbers")
     if missing is not None:
         numbers[missing] = np.nan
     return numbers
+
+
+def _text(origin: Origin, raw: Array) -> Array:
+    """Give text as text; bytes, as h5py and C write it, are UTF-8. Raises: DataError."""
+    if raw.dtype.kind == "U":
+        return raw
+    try:
+        return np.char.decode(raw, "utf-8")
+    except UnicodeDecodeError:
+        bad = np.array([not _is_utf8(text) for text in raw.ravel()], dtype=bool).reshape(raw.shape)
+        origin.fail("found {found}, wanted text in UTF-8", bad, lambda row, element: str(raw[(row, *element)]))
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _parse(origin: Origin, texts: Array, missing: NDArray[np.bool_] | None) -> Array:
@@ -151,7 +170,7 @@ def _categories(origin: Origin, column: SourceColumn, variable: Variable, key: s
     own = Origin(origin.node, (column,), origin.rows)
     if raw.dtype.kind not in "biufUS":
         raise own.error(f"found values of the type {raw.dtype}, wanted categories")
-    raw = raw.astype(str) if raw.dtype.kind == "S" else raw
+    raw = _text(own, raw) if raw.dtype.kind == "S" else raw
     index_of = _lookup(variable)
     if raw.dtype == np.uint8:  # a table of all of them is much faster than to sort
         kinds = np.flatnonzero(np.bincount(raw.ravel(), minlength=256))
@@ -180,7 +199,8 @@ def _lookup(variable: Variable) -> Callable[[str | float], int]:
     by_number = {float(name): i for i, name in enumerate(names) if not isinstance(name, str)}
 
     def index_of(value: str | float) -> int:
-        text = value if isinstance(value, str) else str(int(value)) if value == np.floor(value) else str(value)
+        whole = not isinstance(value, str) and np.isfinite(value) and value == np.floor(value)
+        text = str(int(value)) if whole else str(value)
         number = float(value) if not isinstance(value, str) or _is_number(value) else np.nan
         if text in by_text:
             return by_text[text]

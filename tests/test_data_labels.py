@@ -228,5 +228,14 @@ def test_labels_that_cannot_be_chosen(rules: str, message: str) -> None:
     assert fails(lambda: both(rules)) == message
 
 
+def test_labels_of_another_shape_than_one_category() -> None:
+    wide = np.stack([LABELS, LABELS], axis=1)
+    wanted = "labels: node 'y': found rows of the shape [2], wanted one category a row"
+    for rule in ("{count: 8, balanced: true}", "{per_category: 2}"):
+        assert fails(lambda: labelled(rule, labels=wide)) == wanted  # noqa: B023  # called now
+    tall = labelled("{per_category: 2}", labels=LABELS[:, None])
+    np.testing.assert_array_equal(kept(tall), kept(labelled("{per_category: 2}")))
+
+
 def test_rows_have_a_length() -> None:
     assert len(Rows({}, np.arange(3))) == 3

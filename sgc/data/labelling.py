@@ -106,6 +106,9 @@ def _draw_by_category(
     counts = np.full(size, (total or 0) // size if each is None else each)
     if each is None:
         counts[generator.permutation(size)[: (total or 0) % size]] += 1
+    if cells.size != len(cells):
+        found = list(cells.shape[1:])
+        raise DataError(f"labels: node '{node}': found rows of the shape {found}, wanted one category a row")
     category = cells.reshape(len(cells))[np.searchsorted(division.train, ranked)]
     kept = []
     for index, count in enumerate(counts):

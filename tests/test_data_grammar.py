@@ -45,14 +45,14 @@ def test_a_section_reads_and_survives_being_written_out(source: str) -> None:
 
 def test_transforms_read_in_each_of_their_forms() -> None:
     binarize = "{binarize: static}, {binarize: 0.5}, {binarize: dynamic}"
-    text = f"[{{divide: 2}}, {{mu_law: 100}}, flatten, standardize, {{resize: [2, 3]}}, {binarize}]"
+    text = f"[{{divide: 2}}, {{mu_law: 100}}, flatten, {{resize: [2, 3]}}, standardize, {binarize}]"
     data = section(f"{{columns: {{x: {{column: a b.c, transforms: {text}}}}}}}")
     assert data.columns["x"].transforms == (
         Divide(divide=2),
         MuLaw(mu_law=100),
         Flatten(),
-        Standardize(),
         Resize(resize=(2, 3)),
+        Standardize(),
         Binarize(binarize="static"),
         Binarize(binarize=0.5),
         Binarize(binarize="dynamic"),
@@ -110,6 +110,8 @@ def transforms(text: str) -> str:
         (transforms("[{resize: [2]}]"), [("columns.x.transforms.0.resize", "too_short")]),
         (transforms("[{resize: [2, 0]}]"), [("columns.x.transforms.0.resize.1", "greater_than_equal")]),
         (transforms("[{binarize: dynamic}, {divide: 2}]"), [("columns.x.transforms", "transform_order")]),
+        (transforms("[standardize, {resize: [2, 2]}]"), [("columns.x.transforms", "transform_order")]),
+        (transforms("[{angle: degrees}, flatten, {resize: [2, 2]}]"), [("columns.x.transforms", "transform_order")]),
         (transforms("[{crop: [2]}]"), [("columns.x.transforms.0.crop", "too_short")]),
         (transforms("[{crop: 3}]"), [("columns.x.transforms.0.crop", "model_type")]),
         (transforms("[{crop: {from: [0, 0]}}]"), [("columns.x.transforms.0.crop.size", "missing")]),

@@ -62,6 +62,7 @@ CASES: list[tuple[str, str, Variable, Any, bool]] = [
     ("crop", "[{crop: [4, 6]}]", Variable("x", (4, 6)), GREY, True),
     ("crop", "[{crop: [2, 3]}, flatten]", Variable("x", (6,)), GREY, False),
     ("crop", "[standardize, {crop: {size: [3, 1], from: [1, 5]}}]", Variable("x", (3,)), GREY, False),
+    ("crop", "[{divide: 2}, {crop: [4, 4]}, {resize: [2, 2]}, standardize]", Variable("x", (2, 2)), GREY, False),
     ("flatten", "[flatten]", Variable("x", (24,)), GREY, True),
     ("standardize", "[standardize]", Variable("x", (4, 6)), GREY, True),
     ("angle", "[{angle: degrees}]", Variable("x", (2,)), AROUND, True),
@@ -128,6 +129,13 @@ def test_crop_takes_the_middle_or_a_place() -> None:
     assert np.isnan(cells).sum() == raw.size - 2 * 3 * 4 * 2  # what was cut away is not known
     middle = encoder("[{crop: {size: [4, 2]}}]", Variable("x", (3, 4, 2)), raw)
     np.testing.assert_array_equal(middle.encode(raw), raw[:, :, 1:5, 2:4])
+
+
+def test_a_crop_that_is_resized_comes_back_in_its_size_and_scale() -> None:
+    raw = DRAW.random((20, 8, 8)) * 255
+    made = encoder("[{divide: 255}, {crop: [4, 4]}, {resize: [2, 2]}, standardize]", Variable("x", (2, 2)), raw)
+    means = raw[:, 2:6, 2:6].reshape(20, 2, 2, 2, 2).mean(axis=(2, 4))
+    np.testing.assert_allclose(made.decode(made.encode(raw)), means, rtol=1e-5)
 
 
 def test_an_angle_has_no_jump_and_comes_back_in_its_range() -> None:

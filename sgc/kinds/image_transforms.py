@@ -79,7 +79,8 @@ class Crop(Transform):
     """`{crop: [20, 20]}`: keep so many rows and columns of the middle; `{crop: {size: [20, 20], from: [4, 0]}}`: there.
 
     Where an odd number is left over, one more is cut from the bottom or the right. Undone in predictions: what stood
-    around it is not known there, NaN.
+    around it is not known there, NaN. What is resized afterwards stays as it is, since there is no going back to where
+    it was cut from.
     """
 
     name: ClassVar[str] = "crop"
@@ -102,6 +103,8 @@ class Crop(Transform):
         import numpy as np
 
         (rows, columns), (top, left) = self._window(*fitted["shape"])
+        if values.shape[-2:] != (rows, columns):
+            return values
         whole: Numbers = np.full((*values.shape[:-2], *fitted["shape"]), np.nan, dtype=values.dtype)
         whole[..., top : top + rows, left : left + columns] = values
         return whole

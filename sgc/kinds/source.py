@@ -11,8 +11,9 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from sgc.kinds.base import Many, Maybe, Piece
+from sgc.kinds.image_transforms import Resize
 from sgc.kinds.labels import LabelRule, Refusable, Refused, Split, pairs, refuse_later
-from sgc.kinds.transforms import AnyTransform, Flatten
+from sgc.kinds.transforms import AnyTransform, Flatten, Standardize
 
 if TYPE_CHECKING:
     from sgc.data.columns import Opened, SourceColumn
@@ -40,7 +41,7 @@ class Column(Piece):
     @field_validator("transforms", mode="after")
     @classmethod
     def _in_order(cls, transforms: tuple[AnyTransform, ...]) -> tuple[AnyTransform, ...]:
-        drawn = False
+        drawn, kept = False, ""
         for place, each in enumerate(transforms):
             if place and each.reads_names is not None:
                 raise PydanticCustomError(
@@ -54,7 +55,14 @@ class Column(Piece):
                     "'{name}' stands after 'binarize: dynamic', which draws at every use: put it before",
                     {"name": each.name},
                 )
+            if kept and isinstance(each, Resize):
+                raise PydanticCustomError(
+                    "transform_order",
+                    "'{name}' stands after '{before}', which could not be undone in another size: put it before",
+                    {"name": each.name, "before": kept},
+                )
             drawn = drawn or each.draws_anew
+            kept = kept or (each.name if each.points or isinstance(each, Standardize) else "")
         return transforms
 
 

@@ -79,6 +79,8 @@ def test_categories_by_name(raw: Any, expected: list[int]) -> None:
         ((0.5, 1.5, 2.5), ["1.5", "2.50"], [1, 2]),
         ((False, True), [True, False], [1, 0]),
         ((False, True), ["true", "False"], [1, 0]),
+        (("False", "True"), [True, False], [1, 0]),
+        (("False", "True"), ["TRUE", "false"], [1, 0]),
         (("á", "b"), np.array(["b", "á"]).astype(object), [1, 0]),
         (("á", "b"), np.char.encode(["b", "á"], "utf-8"), [1, 0]),
     ],
@@ -169,6 +171,10 @@ def test_categories_of_steps_may_be_known_in_part() -> None:
         ),
         (Variable("x"), ["1", "two"], "row 1: node 'x': found 'two', wanted a number; "
          "is it a mark for an empty cell (missing_values)?"),
+        (Variable("x"), ["1", "12_3"], "row 1: node 'x': found '12_3', wanted a number; "
+         "is it a mark for an empty cell (missing_values)?"),
+        (CLASS, ["1", "0_3"],
+         "row 1: node 'y': found '0_3', wanted a category from 0 to 9, or -1 where it is missing"),
         (Variable("x"), [1, {}], "'x': found a value of the type 'dict', wanted numbers or text"),
         (Variable("x"), 3, "'x': found a single value, wanted an array with the rows first"),
         (Variable("x"), [], "found no rows"),
@@ -265,6 +271,31 @@ def test_data_frames_give_columns_or_nodes_by_name() -> None:
     np.testing.assert_array_equal(data.train.values["n"], [1, NAN, 3])
     message = fails("{columns: {v: {column: [a, c]}}}", Variable("v", (2,)), arrays=frame)
     assert message == "no column named 'c'; allowed: a, b, kind, n"
+
+
+def test_other_columns_of_a_data_frame_may_be_anything() -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"a": [1, 2], "day": pandas.Timestamp("2020-01-01"), "b": [3, 4], 5: [{}, []]})
+    data = opened("{columns: {v: {column: [b, a]}}}", Variable("v", (2,)), arrays=frame)
+    np.testing.assert_array_equal(data.train.values["v"], [[3, 1], [4, 2]])
+    twice = pandas.concat([frame, frame[["day"]]], axis=1)
+    assert opened(None, Variable("b"), arrays=twice).train.values["b"].tolist() == [3, 4]
+    assert fails(None, Variable("day"), arrays=twice) == "found 2 columns named 'day', wanted one"
+    wanted = "'day': found a value of the type 'Timestamp', wanted numbers or text"
+    assert fails(None, Variable("day"), arrays=frame) == wanted
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.int16, object])
+def test_masked_cells_are_missing(dtype: Any) -> None:
+    masked = np.ma.masked_array(np.array([3, 1, 2], dtype=dtype), mask=[False, True, False])
+    np.testing.assert_array_equal(values(Variable("n", supervision="partial"), masked), [3, NAN, 2])
+    np.testing.assert_array_equal(values(CLASS, masked), [3, -1, 2])
+
+
+@pytest.mark.parametrize("arrays", [np.zeros((3, 2)), [[0.0], [1.0]]])
+def test_data_that_are_no_mapping(arrays: Any) -> None:
+    message = f"found data of the type '{type(arrays).__name__}', wanted a mapping by node, or a data frame"
+    assert fails(None, Variable("x", (2,)), arrays=arrays) == message
 
 
 def test_a_list_of_columns_names_the_one_at_fault() -> None:

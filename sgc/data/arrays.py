@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 
 from sgc.data.columns import Array, SourceColumn
+from sgc.data.finding import known_columns
 from sgc.errors import DataError
 
 
@@ -16,9 +17,18 @@ def is_frame(data: object) -> bool:
     return hasattr(data, "iloc") and hasattr(data, "columns")
 
 
-def frame_columns(frame: Any) -> dict[str, SourceColumn]:  # any: pandas is not among the dependencies
-    """Take each column of a data frame; rows count from 0, whatever its index says."""
-    return {str(name): _frame_column(str(name), frame[name]) for name in frame.columns}
+def frame_columns(frame: Any, wanted: Collection[str]) -> dict[str, SourceColumn]:  # any: pandas is no dependency
+    """Take these columns of a data frame, whatever stands in others; rows count from 0, whatever its index says.
+
+    Raises:
+        DataError: no such column, or two of the name, or one that is neither numbers nor text.
+    """
+    names = [str(name) for name in frame.columns]
+    known_columns(wanted, names, file=None)
+    for name in wanted:
+        if names.count(name) > 1:
+            raise DataError(f"found {names.count(name)} columns named '{name}', wanted one")
+    return {name: _frame_column(name, frame.iloc[:, names.index(name)]) for name in dict.fromkeys(wanted)}
 
 
 def _frame_column(name: str, series: Any) -> SourceColumn:  # any: as above
@@ -31,12 +41,14 @@ def _frame_column(name: str, series: Any) -> SourceColumn:  # any: as above
 
 
 def array_columns(arrays: Mapping[str, Any]) -> dict[str, SourceColumn]:  # any: whatever numpy can read as an array
-    """Take each array of a mapping."""
+    """Take each array of a mapping. Raises: DataError, as `array_column`; or no mapping."""
+    if not isinstance(arrays, Mapping):
+        raise DataError(f"found data of the type '{type(arrays).__name__}', wanted a mapping by node, or a data frame")
     return {name: array_column(name, values) for name, values in arrays.items()}
 
 
 def array_column(name: str, values: Any) -> SourceColumn:  # any: as above
-    """Take an array `(N, *event)`, or what numpy can read as one, of numbers or text.
+    """Take an array `(N, *event)`, or what numpy can read as one, of numbers or text; a masked cell is missing.
 
     Raises:
         DataError: no array, or one that mixes numbers with text.
@@ -47,9 +59,11 @@ def array_column(name: str, values: Any) -> SourceColumn:  # any: as above
         raise DataError(f"'{name}' cannot be read as an array: {error}") from error
     if array.ndim == 0:
         raise DataError(f"'{name}': found a single value, wanted an array with the rows first")
+    hidden = None if not np.ma.isMaskedArray(values) else np.ma.getmaskarray(values)
     if array.dtype.kind != "O":
-        return SourceColumn(name, array)
+        return SourceColumn(name, array, missing=hidden)
     missing = np.array([_is_missing(each) for each in array.ravel()], dtype=bool).reshape(array.shape)
+    missing = missing if hidden is None else missing | hidden
     return SourceColumn(name, _plain(name, array, missing), missing=missing)
 
 

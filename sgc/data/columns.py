@@ -134,7 +134,9 @@ def _is_utf8(text: bytes) -> bool:
 def _parse(origin: Origin, texts: Array, missing: NDArray[np.bool_] | None) -> Array:
     texts = texts if missing is None else np.where(missing, "nan", texts)
     try:
-        return texts.astype(np.float64)
+        if (np.char.find(texts, "_") < 0).all():
+            return texts.astype(np.float64)
+        raise ValueError
     except ValueError:
         bad = np.array([not _is_number(text) for text in texts.ravel()]).reshape(texts.shape)
         hint = "wanted a number; is it a mark for an empty cell (missing_values)?"
@@ -142,8 +144,9 @@ def _parse(origin: Origin, texts: Array, missing: NDArray[np.bool_] | None) -> A
 
 
 def _is_number(text: str) -> bool:
+    """Tell whether text is a number as tables write it: Python alone reads 12_3 as 123."""
     try:
-        float(text)
+        float(text.replace("_", "?"))
     except ValueError:
         return False
     return True
@@ -204,13 +207,11 @@ def _lookup(variable: Variable) -> Callable[[str | float], int]:
         number = float(value) if not isinstance(value, str) or _is_number(value) else np.nan
         if text in by_text:
             return by_text[text]
-        if (
-            isinstance(value, str)
-            and variable.values
-            and value.lower() in ("true", "false")
-            and value.lower() in by_text
-        ):
-            return by_text[value.lower()]
+        word = str(value).lower()
+        if variable.values and word in ("true", "false"):
+            for written in (word, word.capitalize()):
+                if written in by_text:
+                    return by_text[written]
         if number in by_number:
             return by_number[number]
         empty = (np.isnan(number) and (not isinstance(value, str) or text.lower() == "nan")) or text == ""

@@ -51,10 +51,10 @@ def gather(
     if arrays is not None and not is_frame(arrays):
         return Gathered(_mapped(array_columns(arrays), wanted, variables, others), None)
     if arrays is not None:
-        columns = frame_columns(arrays)
         if data is None:
-            wanted = {name: names for name, names in wanted.items() if name in columns}
-        known_columns([*(name for names in wanted.values() for name in names), *others], columns, file=None)
+            known = {str(name) for name in arrays.columns}
+            wanted = {name: names for name, names in wanted.items() if name in known}
+        columns = frame_columns(arrays, [*(name for names in wanted.values() for name in names), *others])
         return Gathered(assemble(columns, _with_column(wanted, variables), others), None)
     assert data is not None
     names = dict.fromkeys([*(name for each in wanted.values() for name in each), *others])

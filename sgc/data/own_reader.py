@@ -39,11 +39,11 @@ def read_own(code: OwnCode, options: Mapping[str, Any], columns: Collection[str]
 
 
 def _part(found: Any, columns: Collection[str], code: OwnCode) -> dict[str, SourceColumn]:  # any: as it came
-    known_columns(columns, [str(name) for name in (found.columns if is_frame(found) else found)], file=code.path)
     try:
         if is_frame(found):
-            read = frame_columns(found[list(columns)])
+            read = frame_columns(found, columns)
         else:
+            known_columns(columns, [str(name) for name in found], file=None)
             read = array_columns({name: found[name] for name in columns})
     except DataError as error:
         raise DataError(error.message, file=code.path) from error

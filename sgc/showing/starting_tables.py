@@ -58,7 +58,7 @@ class _Cells:
 
 def _is_number(cell: str) -> bool:
     try:
-        return math.isfinite(float(cell))
+        return math.isfinite(float(cell)) and "_" not in cell  # which Python alone takes for a part of a number
     except ValueError:
         return False
 

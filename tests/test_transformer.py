@@ -14,7 +14,7 @@ from torch import Tensor
 from sgc.kinds.affine import Affine
 from sgc.kinds.combining import Combination
 from sgc.kinds.layer import Shape, ShapeFault
-from sgc.kinds.networks import AffineNetwork, Combine
+from sgc.kinds.networks import AffineNetwork, Combine, Mlp
 from sgc.kinds.stacking import stack
 from sgc.runtime.modules import Trunk
 
@@ -155,3 +155,17 @@ def test_what_cannot_be_combined_is_named() -> None:
         ShapeFault, match=r"'over' takes images of 1, 2 or 4 channels, the last the opacity, got \[3, 4, 4\]"
     ):
         Combination(way="over").joined_shape([(3, 4, 4), (3, 4, 4)])
+
+
+@pytest.mark.parametrize("way", ["sum", "mean", "max", "last"])
+def test_scalars_are_combined_as_vectors_of_one(way: str) -> None:
+    """Alone, among vectors of one, and before another entry."""
+    a, b = torch.randn(1, 5), torch.randn(1, 5)
+    wanted = {"sum": a + b, "mean": (a + b) / 2, "max": torch.maximum(a, b), "last": b}[way]
+    for shapes in ([(), ()], [(), (1,)]):
+        made = stack([Combine.model_validate({"combine": way})], list(zip("ab", shapes, strict=True)))
+        rows, leading = Trunk(made)([[a, b.reshape(1, 5, *shapes[1])]], 2)
+        assert (made.output, leading) == ((1,), [(1, 5)])
+        assert_same(rows, wanted.reshape(5, 1))
+    alone = stack([Combine.model_validate({"combine": way}), Mlp(mlp=(3,))], [("a", ())])
+    assert Trunk(alone)([[a]], 2)[0].shape == (5, 3)

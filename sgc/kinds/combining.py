@@ -18,17 +18,17 @@ class Combination(Joining):
     """Combine inputs of one shape; `over` lays each over those before it (Porter and Duff 1984).
 
     Under `over` an image of two or four channels has its opacity in the last, which is gone in the result; an image of
-    one is ink whose value is its own opacity.
+    one is ink whose value is its own opacity. A scalar is a vector of one, as wherever it enters a network.
     """
 
     name: ClassVar[str] = "combine"
     way: Way
 
     def joined_shape(self, shapes: Sequence[Shape]) -> Shape:
-        if len(set(shapes)) > 1:
+        if len({shape or (1,) for shape in shapes}) > 1:
             came = ", ".join(map(shape_text, shapes))
             raise ShapeFault(f"combine takes values of one shape, got {came}")
-        shape = shapes[0]
+        shape = shapes[0] or (1,)
         if self.way != "over":
             return shape
         if len(shape) != 3 or shape[0] not in (1, 2, 4):
@@ -56,7 +56,8 @@ class Combination(Joining):
             return below
 
         class Combined(nn.Module):
-            def forward(self, *inputs: Tensor) -> Tensor:
+            def forward(self, *parents: Tensor) -> Tensor:
+                inputs = [value.unsqueeze(-1) if value.dim() == 1 else value for value in parents]
                 if way == "last":
                     return inputs[-1]
                 if way == "over":

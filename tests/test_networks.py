@@ -390,6 +390,26 @@ class Listing(Mix):
         return [x]
 
 
+class Scalar(Mix):
+    def forward(self, x, *more):
+        return super().forward(x, *more).sum(1)
+
+
+class Double(Mix):
+    def forward(self, x, *more):
+        return super().forward(x, *more).double()
+
+
+class Single(Mix):
+    def forward(self, x, *more):
+        return super().forward(x, *more).float()
+
+
+class Signs(Mix):
+    def forward(self, x, *more):
+        return super().forward(x, *more) > 0
+
+
 class NoModule:
     pass
 """
@@ -426,6 +446,23 @@ def test_an_own_module_stands_where_a_network_does(place: Path) -> None:
     assert bool(after.objective(batch).bound.isfinite().all())
 
 
+@pytest.mark.parametrize("after", [[], [{"mlp": [5]}], [{"layers": ["Tanh", {"Linear": 2}]}]])
+def test_an_own_module_may_give_a_scalar(place: Path, after: list[Raw]) -> None:
+    model = sgc.compile(own(place, [{**mixing("nets:Scalar"), "output": []}, *after]))
+    out = model.objective({"x": torch.randn(4, 3), "y": torch.tensor([0, -1, 2, -1])})
+    assert bool(out.bound.isfinite().all())
+
+
+@pytest.mark.parametrize(("kind", "dtype"), [("Double", torch.float32), ("Single", torch.float64)])
+def test_what_an_own_module_gives_has_the_precision_of_the_model(place: Path, kind: str, dtype: torch.dtype) -> None:
+    torch.set_default_dtype(torch.float32)  # the fixture sets it back
+    model = sgc.compile(own(place, [mixing(f"nets:{kind}"), {"mlp": [5]}])).to(dtype)
+    out = model.objective({"x": torch.randn(4, 3, dtype=dtype), "y": torch.tensor([0, -1, 2, -1])})
+    out.loss.backward()
+    assert out.bound.dtype == dtype
+    assert all(p.dtype == dtype for p in model.parameters())
+
+
 def test_inspect_and_check_count_what_they_know_and_import_nothing(place: Path) -> None:
     import yaml
 
@@ -452,6 +489,7 @@ def test_inspect_and_check_count_what_they_know_and_import_nothing(place: Path) 
     [
         (mixing("nets:Wide"), "'nets:Wide': gives [rows, 2], and the spec says output: [4]"),
         (mixing("nets:Listing"), "'nets:Listing': gives a list, wanted a tensor"),
+        (mixing("nets:Signs"), "'nets:Signs': gives torch.bool, wanted floating-point numbers"),
         (mixing("nets:NoModule"), "is no class derived from torch.nn"),
         (mixing("nets:Mixx"), "'nets:Mixx': no 'Mixx' in "),
         (mixing(depth=3), "'nets:Mix': tried Mix(width, depth): TypeError"),

@@ -25,15 +25,16 @@ class OwnLayer(Joining):
     output: Shape
 
     def joined_shape(self, shapes: Sequence[Shape]) -> Shape:
-        return self.output
+        return self.output or (1,)  # what follows reads a scalar as a vector of one
 
     def joined_count(self, shapes: Sequence[Shape]) -> int:
         return 0
 
     def joining_module(self, shapes: Sequence[Shape]) -> nn.Module:
-        """Make it and try it on rows of zeros.
+        """Make it and try it on rows of zeros. What it gives in another precision is brought to the model's.
 
-        Raises: UsageError where it is not trusted, cannot be imported or made, or gives another shape than declared.
+        Raises: UsageError where it is not trusted, cannot be imported or made, or gives another shape than declared
+        or what are no floating-point numbers.
         """
         import torch
         from torch import Tensor, nn
@@ -53,7 +54,11 @@ class OwnLayer(Joining):
                 if given.shape != (len(inputs[0]), *output):
                     came = f"[rows, {', '.join(map(str, given.shape[1:]))}]" if given.dim() else "a number"
                     raise UsageError(f"'{path}': gives {came}, and the spec says output: {shape_text(output)}")
-                return given
+                if not given.is_floating_point():
+                    raise UsageError(f"'{path}': gives {given.dtype}, wanted floating-point numbers")
+                if not torch.is_autocast_enabled(given.device.type):  # which mixes precisions, and knows what it does
+                    given = given.to(inputs[0].dtype)
+                return given.reshape(len(given), *(output or (1,)))
 
         step = f"{path.partition(':')[2]}({', '.join(self.args)})"
         try:

@@ -46,6 +46,17 @@ def test_numbers_without_bounds_fill_the_range() -> None:
     assert np.corrcoef(flat[inside], wanted[inside])[0, 1] == pytest.approx(1)
 
 
+def test_what_is_missing_is_black_and_moves_no_other_shade() -> None:
+    node = variable("Normal", [1, 8, 8])
+    values = np.random.default_rng(0).normal(50, 7, (6, 1, 8, 8))
+    holes = values.copy()
+    holes[:, :, :2] = np.nan
+    found = shades(holes, node, 2)
+    assert (found[:, :, :2] == 0).all()
+    np.testing.assert_array_equal(found[:, :, 2:], shades(values[:, :, 2:], variable("Normal", [1, 6, 8]), 2))
+    assert (shades(np.full((2, 1, 8, 8), np.nan), node, 1) == 0).all()
+
+
 def test_pictures_are_laid_out_where_their_words_stand() -> None:
     pictures = np.arange(6).reshape(2, 3, 1, 1, 1) / 10 * np.ones((2, 3, 16, 16, 1))
     whole, rows, columns = tile(pictures[..., 0], apart=1)

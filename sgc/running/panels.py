@@ -58,16 +58,17 @@ def shades(values: np.ndarray, variable: Variable, rows: int) -> np.ndarray:
     """Lay values of a node out as a grid of so many rows of pictures, in [0, 1]; what is missing is black."""
     shape = picture_shape(variable.event)
     assert shape is not None
-    array = np.nan_to_num(values.astype(np.float64).reshape(-1, *shape))
+    array = values.astype(np.float64).reshape(-1, *shape)
     if len(shape) == 3:
         array = array.transpose(0, 2, 3, 1)
     family = variable.family
     if family.support == "integer_interval":
         array = array / (family.upper or 1)
     elif family.support not in ("boolean", "unit_interval"):
-        low, high = np.quantile(array, 0.005), np.quantile(array, 0.995)
+        known = array[np.isfinite(array)]
+        low, high = np.quantile(known, (0.005, 0.995)) if known.size else (0.0, 1.0)
         array = (array - low) / max(high - low, 1e-12)
-    grid: np.ndarray = np.clip(array, 0, 1).reshape(rows, -1, *array.shape[1:])
+    grid: np.ndarray = np.nan_to_num(np.clip(array, 0, 1)).reshape(rows, -1, *array.shape[1:])
     return grid
 
 

@@ -279,12 +279,16 @@ class Window(Piece):
     crop: Maybe[Picture] = None
     paste: Maybe[Picture] = None
 
-    @model_validator(mode="after")
-    def _one(self) -> Window:
-        if (self.crop is None) == (self.paste is None):
-            message = "'paste' beside 'crop': give one" if self.crop is not None else "missing key 'crop' (or 'paste')"
-            raise PydanticCustomError("window", "{message}", {"message": message})
-        return self
+    @model_validator(mode="before")
+    @classmethod
+    def _one(cls, value: Any) -> Any:  # Any: whatever YAML can say
+        written = [key for key in value if key in cls.model_fields] if isinstance(value, dict) else []
+        if len(written) > 1:
+            words = {"key": written[1], "other": written[0]}
+            raise PydanticCustomError("excludes", "'{key}' beside '{other}': give one", words)
+        if value == {}:
+            raise PydanticCustomError("window", "missing key 'crop' (or 'paste')")
+        return value
 
 
 class AffineNetwork(Entry):

@@ -233,3 +233,12 @@ def test_reconstructions_are_of_q_and_with_several_samples_of_the_posterior_too(
     several = sgc.compile(faces(objective__samples=3)).double()
     (panel,) = Overview(several, "x", {}).reconstructions(lambda: HeldOut(held_out.dataset, several, 0))
     assert panel.rows == ("data", "from q", "posterior")
+
+
+def test_a_node_of_several_categories_is_not_turned(tmp_path: Path) -> None:
+    arrays = small_arrays()
+    arrays["y"] = np.stack([arrays["y"], arrays["y"]], 1)
+    sgc.train(sgc.load(small(nodes__y__shape=[2], train__epochs=1)), data=arrays, output=tmp_path / "run")
+    with pytest.raises(UsageError) as problem:
+        sample_run(tmp_path / "run", tmp_path / "y.npz", analogies="y", arrays=arrays)
+    assert str(problem.value) == "--analogies: 'y' has several categories in a row, and one alone can be turned"

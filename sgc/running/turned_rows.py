@@ -71,6 +71,8 @@ class Turner:
         """Turn one node through its categories in held-out rows, each row a picture's."""
         variables = self.model.outline.variables
         turnable = [n for n, v in variables.items() if v.categories and len(v.event) == 1]
+        if name in variables and variables[name].categories and name not in turnable:
+            raise UsageError(f"--analogies: '{name}' has several categories in a row, and one alone can be turned")
         if name not in turnable:
             raise UsageError(f"--analogies: '{name}' is no node with categories ({suggest(name, turnable)})")
         self._check(name, "analogies")

@@ -73,7 +73,7 @@ def plainly(command: Callable[P, R]) -> Callable[P, R]:
             where = f"{problem.filename}: " if problem.filename else ""
             _say(f"error: {where}{problem.strerror or problem}")
             raise typer.Exit(1) from None
-        except Exception as problem:
+        except (Exception, SystemExit) as problem:
             if _out_of_memory(problem):
                 _say("error: not enough memory: take fewer samples, smaller batches or smaller networks")
                 raise typer.Exit(1) from None
@@ -86,7 +86,7 @@ def plainly(command: Callable[P, R]) -> Callable[P, R]:
     return run
 
 
-def _out_of_memory(problem: Exception) -> bool:
+def _out_of_memory(problem: BaseException) -> bool:
     """Tell torch's many ways to say that memory has run out."""
     text = str(problem)
     return isinstance(problem, MemoryError) or (
@@ -95,7 +95,7 @@ def _out_of_memory(problem: Exception) -> bool:
     )
 
 
-def _own_failure(problem: Exception) -> str:
+def _own_failure(problem: BaseException) -> str:
     """Say where own code failed; an empty string where the failure is not its."""
     if "sgc.kinds.own_code" not in sys.modules:  # nothing of it was read
         return ""

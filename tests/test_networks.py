@@ -410,6 +410,11 @@ class Signs(Mix):
         return super().forward(x, *more) > 0
 
 
+class Leaving(Mix):
+    def forward(self, x, *more):
+        raise SystemExit(0)
+
+
 class NoModule:
     pass
 """
@@ -490,6 +495,7 @@ def test_inspect_and_check_count_what_they_know_and_import_nothing(place: Path) 
         (mixing("nets:Wide"), "'nets:Wide': gives [rows, 2], and the spec says output: [4]"),
         (mixing("nets:Listing"), "'nets:Listing': gives a list, wanted a tensor"),
         (mixing("nets:Signs"), "'nets:Signs': gives torch.bool, wanted floating-point numbers"),
+        (mixing("nets:Leaving"), "'nets:Leaving': tried a call with [rows, 3]"),
         (mixing("nets:NoModule"), "is no class derived from torch.nn"),
         (mixing("nets:Mixx"), "'nets:Mixx': no 'Mixx' in "),
         (mixing(depth=3), "'nets:Mix': tried Mix(width, depth): TypeError"),
@@ -576,3 +582,13 @@ def test_a_feature_is_run_once_for_each_batch() -> None:
     trunk.rest.register_forward_hook(lambda module, given, made: seen.append(len(made)))
     model.objective({"x": torch.rand(6, 1, 8, 8).round(), "y": torch.tensor([0, -1, 2, -1, 1, -1])})
     assert seen == [6]
+
+
+def test_a_batch_norm_of_one_row_is_no_traceback() -> None:
+    """The networks of z meet one labelled row alone; in evaluation one row is enough."""
+    network: Raw = {"mlp": [4], "norm": "batch"}
+    model = sgc.compile(sgc.load(changed(small(), nodes__z__recognition__network=network)))
+    batch = {"x": torch.randn(1, 3), "y": torch.tensor([1])}
+    with pytest.raises(UsageError, match="a batch norm needs more than one row to train on: set train"):
+        model.objective(batch)
+    assert bool(model.eval().objective(batch).bound.isfinite().all())

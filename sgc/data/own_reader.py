@@ -26,7 +26,7 @@ def read_own(code: OwnCode, options: Mapping[str, Any], columns: Collection[str]
         made = own(**options)
         step = "read"
         found = made.read(list(columns))
-    except Exception as error:  # whatever the user's class may raise
+    except (Exception, SystemExit) as error:  # whatever the user's class may raise
         raise DataError(f"tried {step}: {failure(error) or raised(error)}", file=code.path) from error
     parts = found if isinstance(found, tuple) else (found,)
     if len(parts) > 2 or not parts or not all(isinstance(part, Mapping) or is_frame(part) for part in parts):

@@ -214,7 +214,7 @@ def try_member(family: Family, *, wants_mean: bool) -> None:
                 shapes[step] = tuple(family.mean(member).shape)
     except UsageError:
         raise
-    except Exception as problem:  # whatever the user's class may raise
+    except (Exception, SystemExit) as problem:  # whatever the user's class may raise
         raise UsageError(f"'{family.name}': tried {step}: {raised(problem)}") from None
     whole = (rows, *event)
     wanted = {"batch_shape": (rows,), "event_shape": event, "log_prob": (rows,), draws: whole, "mean": whole}

@@ -70,5 +70,5 @@ class OwnLayer(Joining):
             return made.train(training)
         except UsageError:
             raise
-        except Exception as problem:  # whatever the user's class may raise
+        except (Exception, SystemExit) as problem:  # whatever the user's class may raise
             raise UsageError(f"'{path}': tried {step}: {raised(problem)}") from None

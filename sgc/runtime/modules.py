@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn import functional
 
+from sgc.errors import UsageError
 from sgc.kinds.image_layers import Conv2d
 from sgc.kinds.joining import Joining
 from sgc.kinds.layer import Shape
@@ -147,7 +148,12 @@ class Trunk(nn.Module):
         else:
             leading = [tuple(group[0].shape[:rank]) for group in groups]
             rows = _cat([group[0].reshape(-1, *self.stack.entered) for group in groups])
-        return self.rest(rows), leading
+        try:
+            return self.rest(rows), leading
+        except ValueError:
+            if self.training and len(rows) == 1:
+                raise UsageError("a batch norm needs more than one row to train on: set train.batch_size") from None
+            raise
 
 
 class FeatureModule(nn.Module):

@@ -322,7 +322,7 @@ def trained(tmp_path: Path) -> DataSet:
 
 
 def predict(trained: DataSet, path: Path) -> tuple[np.ndarray, np.ndarray]:
-    rows = read_rows(section(MNIST), {"x": IMAGE, "y": CLASS}, trained.encoders, path)
+    rows = read_rows(section(MNIST), {"x": IMAGE, "y": CLASS}, trained.encoders, path).rows
     return rows.values["x"], rows.values["y"]
 
 
@@ -341,7 +341,7 @@ def test_new_rows_come_from_csv(tmp_path: Path) -> None:
     (tmp_path / "d.csv").write_text("a,b,kind\n1,2,good\n3,4,bad\n")
     run = opened(TABLE, VECTOR, KIND, beside=tmp_path)
     (tmp_path / "new.csv").write_text("b,a\n7,8\n")
-    rows = read_rows(section(TABLE), {"v": VECTOR, "c": KIND}, run.encoders, tmp_path / "new.csv")
+    rows = read_rows(section(TABLE), {"v": VECTOR, "c": KIND}, run.encoders, tmp_path / "new.csv").rows
     np.testing.assert_array_equal(rows.values["v"], [[8, 7]])
     np.testing.assert_array_equal(rows.values["c"], [-1])
 

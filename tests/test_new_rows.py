@@ -40,7 +40,7 @@ def write_folders(folder: Path) -> None:
 def new_rows(text: str, folder: Path, name: str) -> Rows:
     variables = {"x": IMAGE, "y": CLASS}
     encoders = opened(text, IMAGE, CLASS, beside=folder).encoders
-    return read_rows(section(text), variables, encoders, folder / name)
+    return read_rows(section(text), variables, encoders, folder / name).rows
 
 
 def shows(rows: Rows, pictures: np.ndarray, labels: list[int]) -> None:
@@ -62,6 +62,11 @@ def test_new_pictures(tmp_path: Path) -> None:
     shows(new_rows(IMAGES, tmp_path, "new.csv"), PICTURES[[2, 0]], [1, -1])
     shows(new_rows(IMAGES, tmp_path, "bare.csv"), PICTURES[[2]], [-1])
     shows(new_rows(IMAGES, tmp_path, "new.npz"), PICTURES[:2], [-1] * 2)
+    encoders = opened(IMAGES, IMAGE, CLASS, beside=tmp_path).encoders
+    for name, said in (("new.csv", ["flat/2.png", "flat/0.png"]), ("flat", ["0.png", "1.png", "2.png"])):
+        found = read_rows(section(IMAGES), {"x": IMAGE, "y": CLASS}, encoders, tmp_path / name)
+        assert found.paths is not None
+        assert found.paths.tolist() == said
 
 
 def test_new_rows_of_other_formats(tmp_path: Path) -> None:
@@ -120,7 +125,7 @@ def test_a_run_on_pictures_predicts_a_folder(tmp_path: Path, monkeypatch: pytest
     assert call("predict", "run", "new", "-o", "p.csv").status == 0
     with open("p.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 2
+    assert [row["path"] for row in rows] == ["a.png", "b.png"]
     assert {row["y"] for row in rows} <= {"ant", "bee", "cow"}
     Path("new/b.png").write_bytes(Path("new/b.png").read_bytes()[:45])
     done = call("predict", "run", "new", "-o", "p.csv")

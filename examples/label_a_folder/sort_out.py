@@ -47,13 +47,11 @@ def main(folder: Path, accuracy: float = 0.98) -> None:
 
 
 def read_said(folder: Path, part: str) -> Said:
-    """Read the predictions for a folder of pictures, whose rows stand in the order of the pictures' names."""
-    pictures = sorted(path.relative_to(folder).as_posix() for path in (folder / part).glob("*.png"))
+    """Read the predictions for a folder of pictures: by path, the most probable label and its probability."""
     with (folder / f"{part}_said.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     probabilities = [max(float(cell) for name, cell in row.items() if name.startswith("y.prob")) for row in rows]
-    labels = [row["y"] for row in rows]
-    return dict(zip(pictures, zip(labels, probabilities, strict=True), strict=True))
+    return {f"{part}/{row['path']}": (row["y"], sure) for row, sure in zip(rows, probabilities, strict=True)}
 
 
 def read_labels(path: Path) -> dict[str, str]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from sgc.data.columns import SourceColumn
+from sgc.data.columns import Array, SourceColumn
 from sgc.data.dataset import Rows, encode_rows
 from sgc.data.encoder import Encoder
 from sgc.data.finding import known_columns
@@ -18,14 +19,22 @@ from sgc.data.npz import read_npz
 from sgc.data.tables import read_table
 from sgc.data.variables import Variable
 from sgc.errors import DataError
-from sgc.kinds.file_sources import TABLES
+from sgc.kinds.file_sources import TABLES, Images
 from sgc.kinds.source import FileSource
 from sgc.kinds.sources import DataSection
 
 
+@dataclass(frozen=True)
+class NewRows:
+    """New rows, encoded, and of pictures the file of each, as text `(N,)`."""
+
+    rows: Rows
+    paths: Array | None = None
+
+
 def read_rows(
     data: DataSection | None, variables: Mapping[str, Variable], encoders: Mapping[str, Encoder], path: Path
-) -> Rows:
+) -> NewRows:
     """Read new rows: a file with the spec's column names (npz, mat, csv, parquet), or one IDX file.
 
     What the spec's own source can read, a folder of pictures too, is read as the spec says.
@@ -39,14 +48,16 @@ def read_rows(
     wanted = node_columns(data, variables)
     needed = [name for node, names in wanted.items() if variables[node].supervision != "partial" for name in names]
     optional = [name for node, names in wanted.items() if variables[node].supervision == "partial" for name in names]
-    columns = _read(data, path, needed, optional)
+    listed = data.names_files_in(path) if isinstance(data, Images) and data.takes(path) else None
+    columns = _read(data, path, needed, [*optional, *([] if listed is None else [listed])])
     present: dict[str, tuple[str, ...]] = {}
     for node, names in wanted.items():
         if any(name in columns for name in names):
             known_columns(names, columns, file=str(path))
             present[node] = names
     part = assemble(columns, present, ())
-    return encode_rows(part, variables, encoders, np.arange(part.size, dtype=np.int64))
+    rows = encode_rows(part, variables, encoders, np.arange(part.size, dtype=np.int64))
+    return NewRows(rows, columns[listed].values if listed in columns else None)
 
 
 def _read(data: DataSection | None, path: Path, needed: list[str], optional: list[str]) -> dict[str, SourceColumn]:

@@ -114,6 +114,15 @@ class Images(FileSource):
 
         return path.is_dir() or path.name.lower().endswith((*self.endings, *ENDINGS))
 
+    def names_files_in(self, path: Path) -> str:
+        """Name the column that says which file a picture is, of new pictures."""
+        from sgc.data.pictures import PATH
+
+        return self.path if self._is_table(path) else PATH
+
+    def _is_table(self, path: Path) -> bool:
+        return path.name.lower().endswith(self.endings) and not path.is_dir()
+
     def read_file(
         self, path: Path, columns: Collection[str], optional: Collection[str] = ()
     ) -> dict[str, SourceColumn]:
@@ -127,7 +136,7 @@ class Images(FileSource):
             )
 
         wanted = Wanted(self.mode == "colour", (self.size[0], self.size[1]) if self.size else None)
-        if path.name.lower().endswith(self.endings) and not path.is_dir():
+        if self._is_table(path):
             return read_listed(path, table, self.path, columns, wanted, optional=optional)
         return read_pictures(path, columns, wanted, optional=optional)
 

@@ -47,7 +47,8 @@ def predict_run(
     output: `.csv` (a line a row), `.npz` (arrays by name) or `.json`. For a category: its most probable value, under
     the node's name, and the probability of each. For numbers: posterior mean and standard deviation (`.sd`) in the
     units of the data; where the column holds names (`one_of`), the name nearest to the mean, and the mean (`.mean`) and
-    its deviation in places of the list. Nodes that a row has observed come back as they are.
+    its deviation in places of the list. Nodes that a row has observed come back as they are. Of pictures in files,
+    `path` says which one a row is.
 
     trust: allow own code that the run's spec names.
 
@@ -57,9 +58,12 @@ def predict_run(
     folder = RunFolder(run)
     model = open_run(run, checkpoint, trust=trust)
     encoders = folder.encoders()
-    rows = read_rows(model.spec.data, data_variables(model.outline), encoders, data)
+    found = read_rows(model.spec.data, data_variables(model.outline), encoders, data)
+    rows = found.rows
     table = TensorRows(rows, model.outline, model.like).drawn_once(model.spec.train.seed)
     columns = posterior_columns(model, table, encoders, samples or model.spec.evaluate.samples)
+    if found.paths is not None and "path" not in columns:
+        columns = {"path": found.paths, **columns}
     if output.suffix == ".npz":
         write_whole(output, npz_bytes({name: _without_objects(value) for name, value in columns.items()}))
     else:

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-import html
-import io
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sgc.derivation.graph import Role, Supervision
-from sgc.errors import UsageError
 from sgc.language.outline import Outline
+from sgc.showing.canvas import (
+    COLORS,
+    FAINT,
+    GUTTER,
+    INK,
+    LARGE,
+    LETTER,
+    MARGIN,
+    SHADE,
+    SMALL,
+    draw_edge,
+    page,
+    quoted,
+    rendered,
+    save,
+)
 from sgc.showing.products import product
 from sgc.showing.report import fold, inspect_text
 
@@ -19,18 +32,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from sgc.showing.placing import Layout, Points, Spot
+    from sgc.showing.placing import Layout
+    from sgc.showing.routing import Spot
 
-ENDINGS = (".svg", ".png", ".pdf", ".dot", ".html")
 ROLES: tuple[Role, Role] = ("generative", "recognition")
-COLORS: dict[Role, str] = {"generative": "#1f5fa8", "recognition": "#d9730d"}
 LETTERS: dict[Role, str] = {"generative": "p", "recognition": "q"}
-INK, SHADE, FAINT = "#222222", "#c4c7cc", "#a0a0a0"
-MARGIN = 0.3  # inches
-GUTTER = 0.7  # between the panels
 NARROWEST = 3.3  # a panel's width, for its title and its product
-SMALL, LARGE = 8.5, 12.0  # points
-LETTER = 0.53 * SMALL / 72  # the width of a letter of the small text
 SHADES: dict[Supervision, str] = {"full": "observed", "partial": "partially observed", "none": "latent"}
 
 
@@ -39,42 +46,12 @@ def draw(outline: Outline, path: Path) -> None:
 
     Raises: UsageError for another ending, where matplotlib is missing, or where the file cannot be written.
     """
-    ending = path.suffix.lower()
-    if ending not in ENDINGS:
-        raise UsageError(f"'{path.name}': a picture ends in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}")
-    if ending == ".dot":
-        content = dot_text(outline).encode()
-    elif ending == ".html":
-        content = page_text(outline).encode()
-    else:
-        content = picture(outline, ending[1:])
-    try:
-        path.write_bytes(content)
-    except OSError as problem:
-        raise UsageError(f"'{path}' cannot be written: {problem.strerror or problem}") from None
+    save(path, lambda: dot_text(outline), lambda: page_text(outline), lambda: _figure(outline))
 
 
 def picture(outline: Outline, form: str) -> bytes:
     """Draw with matplotlib: svg, png or pdf. The same model gives the same bytes. Raises: UsageError."""
-    try:
-        import matplotlib
-    except ImportError:
-        raise UsageError("drawing pictures needs matplotlib: pip install 'sgc[plots]'") from None
-    metadata: dict[str, dict[str, Any]] = {  # Any: None takes a standard entry out
-        "svg": {"Date": None, "Creator": "sgc"},
-        "png": {"Software": None},
-        "pdf": {"CreationDate": None, "Creator": "sgc", "Producer": None},
-    }
-    file = io.BytesIO()
-    words: Any = {
-        "svg.fonttype": "none",
-        "svg.hashsalt": "sgc",
-        "pdf.fonttype": 42,
-        "font.family": ["DejaVu Sans"],
-    }  # Any: matplotlib's own keys
-    with matplotlib.rc_context(words):
-        _figure(outline).savefig(file, format=form, dpi=160, metadata=metadata[form])
-    return file.getvalue()
+    return rendered(lambda: _figure(outline), form)
 
 
 @dataclass(frozen=True)
@@ -89,6 +66,7 @@ class _Panel:
 
 
 def _figure(outline: Outline) -> Figure:
+    import numpy as np
     from matplotlib.figure import Figure
 
     from sgc.showing.placing import place
@@ -117,7 +95,8 @@ def _figure(outline: Outline) -> Figure:
         panel = _Panel(role, left, width, shift, bottom - layout.low[1])
         axes.text(left + width / 2, top + 0.35, f"{role}  {LETTERS[role]}", color=COLORS[role], **bold)
         for edge, run in layout.edges[role].items():
-            _draw_edge(axes, panel, edge, run)
+            name = f"{role}-edge-{edge[0]}-{edge[1]}"
+            draw_edge(axes, run + np.array([panel.x, panel.y]), COLORS[role], name)
         for spot in layout.spots.values():
             _draw_node(axes, panel, outline, layout, spot)
         for j, text in enumerate(products[i]):
@@ -126,30 +105,6 @@ def _figure(outline: Outline) -> Figure:
     for j, row in enumerate(rows):
         _draw_legend(axes, row, size[0] / 2, MARGIN + legend_height - 0.3 * (j + 0.9))
     return figure
-
-
-def _draw_edge(axes: Axes, panel: _Panel, edge: tuple[str, str], run: Points) -> None:
-    """Draw an edge as a line and a head of its own, which ends at the node's outline."""
-    import numpy as np
-    from matplotlib.patches import PathPatch, Polygon
-    from matplotlib.path import Path as Outline_
-
-    from sgc.showing.placing import ARROW
-
-    run = run + np.array([panel.x, panel.y])
-    tip = run[-1]
-    back = np.linalg.norm(run - tip, axis=1)
-    far = np.flatnonzero(back > ARROW * 0.95)
-    foot = run[far[-1]] if len(far) else run[0]
-    along = (tip - foot) / max(float(np.linalg.norm(tip - foot)), 1e-9)
-    across = np.array([-along[1], along[0]]) * ARROW * 0.36
-    color = COLORS[panel.role]
-    notch = foot + 0.25 * ARROW * along
-    line = np.concatenate([run[: far[-1] + 1 : 4] if len(far) else run[:1], [notch]])
-    name = f"{panel.role}-edge-{edge[0]}-{edge[1]}"
-    axes.add_patch(PathPatch(Outline_(line), fill=False, edgecolor=color, linewidth=1.3, zorder=1, gid=name))
-    corners = [tip, foot + across, notch, foot - across]
-    axes.add_patch(Polygon(corners, closed=True, facecolor=color, edgecolor="none", zorder=2))
 
 
 def _draw_node(axes: Axes, panel: _Panel, outline: Outline, layout: Layout, spot: Spot) -> None:
@@ -247,20 +202,20 @@ def dot_text(outline: Outline) -> str:
     from sgc.showing.placing import place
 
     layout = place(outline.graphs)
-    lines = [f"digraph {_quoted(outline.spec.name)} {{", "  node [fontname=Helvetica, fontsize=11, fixedsize=false];"]
+    lines = [f"digraph {quoted(outline.spec.name)} {{", "  node [fontname=Helvetica, fontsize=11, fixedsize=false];"]
     for i, role in enumerate(ROLES):
         shift = i * (layout.width + GUTTER) - layout.low[0]
         color = COLORS[role]
-        label = _quoted(f"{role}  {LETTERS[role]}")
+        label = quoted(f"{role}  {LETTERS[role]}")
         lines.append(f"  subgraph cluster_{role} {{")
         lines.append(f'    label={label}; color="{color}"; fontcolor="{color}"; fontname=Helvetica;')
         for name, spot in layout.spots.items():
             place_ = f"{72 * (spot.x + shift):.1f},{72 * (spot.y - layout.low[1]):.1f}"
             size = f"width={spot.width:.2f}, height={spot.height:.2f}"
-            shown = f"label={_quoted(name)}, {_dot_shape(outline, name)}, {size}"
-            lines.append(f'    {_quoted(f"{role}.{name}")} [{shown}, pos="{place_}!"];')
+            shown = f"label={quoted(name)}, {_dot_shape(outline, name)}, {size}"
+            lines.append(f'    {quoted(f"{role}.{name}")} [{shown}, pos="{place_}!"];')
         for parent, child in layout.edges[role]:
-            ends = f"{_quoted(f'{role}.{parent}')} -> {_quoted(f'{role}.{child}')}"
+            ends = f"{quoted(f'{role}.{parent}')} -> {quoted(f'{role}.{child}')}"
             lines.append(f'    {ends} [color="{color}"];')
         lines.append("  }")
     return "\n".join([*lines, "}", ""])
@@ -278,41 +233,6 @@ def _dot_shape(outline: Outline, name: str) -> str:
     return f'shape=ellipse, style=wedged, fillcolor="{SHADE}:white"' if supervision == "partial" else "shape=ellipse"
 
 
-def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
-
-
-PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<title>{title}</title>
-<style>
-body {{ font-family: sans-serif; color: #222; margin: 2em auto; max-width: 75em; padding: 0 1em; }}
-figure {{ margin: 0; overflow-x: auto; }}
-svg {{ max-width: 100%; height: auto; }}
-pre {{ background: #f6f7f8; padding: 1em; overflow-x: auto; font-size: 13px; line-height: 1.4; }}
-</style>
-</head>
-<body>
-<h1>{title}</h1>
-<p>{description}</p>
-<figure>
-{svg}</figure>
-<pre>{report}</pre>
-</body>
-</html>
-"""
-
-
 def page_text(outline: Outline) -> str:
     """Write one page that needs nothing else: the picture and the report. Raises: UsageError without matplotlib."""
-    svg = picture(outline, "svg").decode()
-    svg = svg[svg.index("<svg") :]
-    return PAGE.format(
-        title=html.escape(outline.spec.name),
-        description=html.escape(outline.spec.description),
-        svg=svg,
-        report=html.escape(inspect_text(outline)),
-    )
+    return page(outline.spec, picture(outline, "svg"), inspect_text(outline))

@@ -194,11 +194,22 @@ def inspect(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE", help="A picture: .svg, .png, .pdf, .dot or .html.")
     ] = None,
+    expand: Annotated[
+        bool, typer.Option("--expand", help="The stochastic computation graph of each pattern of labels.")
+    ] = False,
+    pattern: Annotated[
+        str | None, typer.Option("--pattern", metavar="LABELS", help="With --expand: of one, e.g. y or y,z or none.")
+    ] = None,
     sets: Sets = None,
     as_json: Json = False,
     trust: Trust = False,
 ) -> None:
     """Show the model: its nodes, p and q, and the objective derived for each pattern of labels."""
+    if pattern is not None and not expand:
+        raise UsageError("--pattern chooses what --expand shows: give both")
+    if expand:
+        _expand(_outline(_load(spec, sets, trust)), output, pattern, as_json)
+        return
     from sgc.showing.plain_report import inspect_json
     from sgc.showing.report import inspect_text
 
@@ -212,8 +223,27 @@ def inspect(
     if as_json:
         print(json.dumps(inspect_json(outline), indent=2, ensure_ascii=False))
         return
-    color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    print(inspect_text(outline, width=None if sys.stdout.isatty() else 120, color=color))
+    print(inspect_text(outline, width=None if sys.stdout.isatty() else 120, color=_wants_color()))
+
+
+def _expand(outline: Outline, output: Path | None, pattern: str | None, as_json: bool) -> None:
+    from sgc.showing.expanding import expand_json, expand_text, expansion
+    from sgc.showing.selecting import pattern_of
+
+    expanded = expansion(outline, None if pattern is None else pattern_of(outline.graphs, pattern))
+    if output is not None:
+        from sgc.showing.charting import chart
+
+        chart(expanded, output)
+        print(json.dumps({"file": str(output)}) if as_json else output)
+    elif as_json:
+        print(json.dumps(expand_json(expanded), indent=2, ensure_ascii=False))
+    else:
+        print(expand_text(expanded, width=None if sys.stdout.isatty() else 120, color=_wants_color()))
+
+
+def _wants_color() -> bool:
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
 @app.command()

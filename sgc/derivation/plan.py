@@ -143,6 +143,11 @@ class Plan:
         """Whether a factor of the weight varies over the particles."""
         return any(weight.varies for weight in self.weights)
 
+    @property
+    def normalised(self) -> bool:
+        """Whether factors of the weight that vary are divided by their mean."""
+        return self.words.bound == "elbo" and self.words.weights == "normalized"
+
     def proposal(self, node: str) -> Proposal:
         return self.proposed[node]
 
@@ -232,13 +237,18 @@ class Plan:
         """The nodes whose value in the bound is no value that they can take."""
         return tuple(p.node for p in self.proposals if p.estimator in ("gumbel_softmax", "mean"))
 
+    def charges_whole(self, charge: Charge) -> bool:
+        """Tell whether the draws of a node are charged with the whole bound."""
+        coupled = charge.coupled and len(charge.terms) == len(self.terms)
+        return coupled or self.words.bound in ("iwae", "supervised")
+
     def charge_text(self, charge: Charge) -> str:
         """Say what the draws of a node are charged with."""
         factor = self.proposal(charge.node).factor
-        texts = [self.term_text(term) for term in self.terms if (term.node, term.role) in charge.terms]
-        labels = [f"log {w.factor}" for w in self.weights if w.factor.node in charge.labels]
-        if self.words.bound in ("iwae", "supervised") or (charge.coupled and len(texts) == len(self.terms)):
+        if self.charges_whole(charge):
             return f"{factor}: the whole bound"
+        texts = [self.term_text(term) for term in self.terms if (term.node, term.role) in charge.terms]
+        labels = [self.label_text(w) for w in self.weights if w.factor.node in charge.labels]
         return f"{factor}: {', '.join([*texts, *labels]) or 'nothing'}"
 
     def cost_text(self) -> str:
@@ -258,8 +268,7 @@ class Plan:
     def _weight_text(self, weight: Weight) -> str:
         if weight.varies:
             return f"varies: reads {' and '.join(weight.carriers)}"
-        normalised = self.words.bound == "elbo" and self.words.weights == "normalized"
-        return "constant: cancels in w/Z" if normalised else "constant"
+        return "constant: cancels in w/Z" if self.normalised else "constant"
 
     def label_text(self, weight: Weight) -> str:
         """Write the term of a label."""
@@ -272,6 +281,11 @@ class Plan:
         if SAMPLES in weight.factor.dims:
             return "sampled"
         return "enumerated" if weight.factor.dims else "exact"
+
+    def label_scale(self, weight: Weight, *, latex: bool = False) -> str:
+        """Write what the term of a label is multiplied by under `elbo` and `iwae`: α, or 1 + α beside w/Z."""
+        alpha = self._alpha(weight.factor.node, latex=latex)
+        return f"(1 + {alpha})" if weight.varies and self.normalised else alpha
 
     def term_text(self, term: Term) -> str:
         """Write one term as it stands inside the expectation."""
@@ -353,7 +367,7 @@ class Plan:
         constant = [(text, w) for text, w in names if not w.varies]
         varying = [(text, w) for text, w in names if w.varies]
         lines: list[str] = []
-        normalised = varying and words.weights == "normalized"
+        normalised = varying and self.normalised
         if normalised:
             ratio = r"\frac{w}{Z}" if latex else "(w/Z)"
             minus = "".join(f" - {log}{text}" for text, _ in varying)
@@ -364,8 +378,7 @@ class Plan:
         for text, weight in constant:
             lines.append(f"{more}+ {self._alpha(weight.factor.node, latex=latex)} {log}{text}")
         for text, weight in varying:
-            alpha = self._alpha(weight.factor.node, latex=latex)
-            scale = f"(1 + {alpha})" if normalised else alpha
+            scale = self.label_scale(weight, latex=latex)
             part = f"{log}{expect(text)}" if words.label_term == "log_mean" else expect(f"{log}{text}")
             lines.append(f"{more}+ {scale} {part}")
         if len(varying) > 1 and words.label_term == "log_mean":
@@ -379,10 +392,8 @@ class Plan:
         lines, product = [], ""
         for text, weight in names:
             before, product = product, f"{product} {text}".strip()
-            alpha = self._alpha(weight.factor.node, latex=latex)
             less = f" - {log}{expect(before)}" if before else ""
-            normalised = self.words.bound == "elbo" and self.words.weights == "normalized"
-            scale = f"(1 + {alpha})" if normalised else alpha
+            scale = self.label_scale(weight, latex=latex)
             lines.append(f"{more}+ {scale} ({log}{expect(product)}{less})")
         return lines
 

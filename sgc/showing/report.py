@@ -57,7 +57,7 @@ def inspect_text(outline: Outline, *, width: int | None = None, color: bool = Fa
         indent = " " * min(HANGING, width // 4)
         lines = [folded for line in lines for folded in ([line] if "─" in line else fold(line, width, indent))]
     text = "\n".join(lines)
-    return _coloured(text) if color else text
+    return coloured(text) if color else text
 
 
 # ---- as text
@@ -189,7 +189,8 @@ STYLES = (
 )
 
 
-def _coloured(text: str) -> str:
+def coloured(text: str) -> str:
+    """Style a report with ANSI escapes: its titles, factors and tags."""
     import io
 
     from rich.console import Console

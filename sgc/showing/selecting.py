@@ -1,4 +1,4 @@
-"""Which of the observation patterns are shown and which are searched: there are 2ⁿ of them."""
+"""Which of the observation patterns are shown, which are searched, and which a user asks for: there are 2ⁿ of them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator
 
 from sgc.derivation.graph import Graphs
+from sgc.errors import UsageError
 
 SHOWN = 8  # so many observation patterns are shown; of more the unlabelled one, single labels, and all labels
 SEARCHED = 256  # and warnings are looked for in this many, all labels among them
@@ -26,6 +27,18 @@ def shown(graphs: Graphs) -> tuple[list[frozenset[str]], int]:
         return list(_patterns(partial)), 0
     chosen = [frozenset[str](), *(frozenset({name}) for name in partial[: SHOWN - 2]), frozenset(partial)]
     return chosen, total - len(chosen)
+
+
+def pattern_of(graphs: Graphs, text: str) -> frozenset[str]:
+    """Read the pattern of labels that a text names, `species,sex` or `none`. Raises: UsageError."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if names == ["none"] and "none" not in graphs.partial:
+        return frozenset()
+    wrong = next((name for name in names if name not in graphs.partial), None)
+    if wrong is not None or not names:
+        found = f"'{wrong}' is not partially supervised" if wrong is not None else "it names no label"
+        raise UsageError(f"--pattern {text}: {found}; allowed: none, {', '.join(graphs.partial)}".rstrip(", "))
+    return frozenset(names)
 
 
 def searched(graphs: Graphs) -> list[frozenset[str]]:

@@ -1,0 +1,173 @@
+"""The stochastic computation graph of a plan: values, draws and scores, each with what it reads, down to the bound.
+
+A draw stands for the distribution it is drawn from too: q's parameters belong to it. What a draw by `score_function` is
+charged with runs against the edges and is kept apart from them. Source: Schulman et al. 2015.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from sgc.derivation.graph import Graphs, Role
+from sgc.derivation.plan import Charge, Plan, Proposal, Weight
+from sgc.kinds.estimators import ESTIMATORS
+
+Kind = Literal["clamped", "input", "feature", "draw", "score", "label", "weight", "bound"]
+WEIGHT, BOUND = "the weight", "the bound"  # their ids: no node has a space in its name
+
+
+@dataclass(frozen=True)
+class Step:
+    """One node of the computation: what it is, what it reads, and whose parameters it has of its own."""
+
+    id: str  # the name of a value or draw, else as "kl of z"
+    kind: Kind
+    text: str
+    reads: tuple[str, ...] = ()  # ids
+    scale: str = ""  # what stands before the text in the bound, such as α
+    owners: tuple[Role, ...] = ()  # generative: θ, recognition: φ
+    tag: str = ""  # exact, enumerated, sampled or biased; of a draw, that of its estimator
+    why: str = ""
+    proposal: Proposal | None = None  # of a draw
+    baseline: str = ""  # of a draw by score_function
+
+    @property
+    def scaled(self) -> str:
+        """The text as it stands in the bound."""
+        return f"{self.scale}{'' if self.scale in ('', '-') else ' '}{self.text}"
+
+    @property
+    def biased(self) -> bool:
+        return self.tag == "biased"
+
+    @property
+    def how(self) -> str:
+        """Say how a draw hands on values: `enumerate, 10 values`."""
+        if self.proposal is None:
+            return ""
+        support = f", {self.proposal.support} values" if self.proposal.estimator == "enumerate" else ""
+        return self.proposal.estimator + support + (f", baseline {self.baseline}" if self.baseline else "")
+
+
+@dataclass(frozen=True)
+class Computation:
+    """The steps of a plan, each after all that it reads, and what draws are charged with: (score or bound, draw)."""
+
+    plan: Plan
+    steps: tuple[Step, ...]
+    charges: tuple[tuple[str, str], ...]
+
+    @cached_property
+    def step(self) -> dict[str, Step]:
+        """The steps by id."""
+        return {step.id: step for step in self.steps}
+
+    @cached_property
+    def edges(self) -> tuple[tuple[str, str], ...]:
+        """What each step reads, as (read, reader)."""
+        return tuple((read, step.id) for step in self.steps for read in step.reads)
+
+    def layers(self) -> list[list[str]]:
+        """Return the ids in generations: each step one below the last of what it reads."""
+        depth: dict[str, int] = {}
+        for step in self.steps:
+            depth[step.id] = 1 + max((depth[read] for read in step.reads), default=-1)
+        return [[name for name in depth if depth[name] == i] for i in range(max(depth.values()) + 1)]
+
+
+def computation(graphs: Graphs, plan: Plan) -> Computation:
+    """Expand a plan into its stochastic computation graph; values that nothing reads are left out."""
+    scores = list(_scores(plan))
+    labels = [_label(plan, weight) for weight in plan.weights]
+    baselines = {charge.node: charge.baseline for charge in plan.charges}
+    draws = {p.node: _draw(p, baselines.get(p.node, "")) for p in plan.proposals}
+    read = _above([*scores, *labels, *draws.values()], graphs)
+    values = [Step(name, "input", name) for name in graphs.inputs if name in read]
+    values += [Step(name, "clamped", name) for name in plan.order if name in read and name in plan.clamped]
+    for name in graphs.order("recognition"):
+        if name in draws:
+            values.append(draws[name])
+        elif name in read and name in graphs.features:
+            values.append(Step(name, "feature", name, _once(graphs.features[name])))
+    weights = _weights(plan, labels)
+    found = [step.id for step in (*scores, *labels, *weights)]
+    bound = Step(BOUND, "bound", "L", tuple(found))
+    charges = [(name, charge.node) for charge in plan.charges for name in _charged(plan, charge)]
+    return Computation(plan, (*values, *scores, *labels, *weights, bound), tuple(charges))
+
+
+def _id(role: str, node: str) -> str:
+    return f"{role} of {node}"
+
+
+def _draw(proposal: Proposal, baseline: str) -> Step:
+    factor = proposal.factor
+    return Step(
+        factor.node,
+        "draw",
+        f"{factor.node} ~ {factor}",
+        _once(factor.parents),
+        owners=("recognition",),
+        tag=ESTIMATORS[proposal.estimator].tag,
+        proposal=proposal,
+        baseline=baseline,
+    )
+
+
+def _scores(plan: Plan) -> Iterator[Step]:
+    owners: dict[str, tuple[Role, ...]] = {
+        "generative": ("generative",),
+        "recognition": ("recognition",),
+        "kl": ("recognition", "generative"),
+    }
+    for term in plan.terms:
+        name = _id(term.role, term.node)
+        own, reads = owners[term.role], _once(term.reads)
+        yield Step(name, "score", plan.term_text(term), reads, owners=own, tag=term.tag, why=term.why)
+
+
+def _label(plan: Plan, weight: Weight) -> Step:
+    node, bound = weight.factor.node, plan.words.bound
+    scale = {"density": "-", "supervised": ""}.get(bound, plan.label_scale(weight))
+    reads = _once((node, *weight.factor.parents))
+    text, tag = plan.label_text(weight), plan.label_tag(weight)
+    return Step(_id("label", node), "label", text, reads, scale, ("recognition",), tag, "label")
+
+
+def _weights(plan: Plan, labels: list[Step]) -> list[Step]:
+    """Make the step of what every term is multiplied by, where there is one."""
+    if plan.words.bound == "density":
+        chosen, text = labels, "w"
+    elif plan.normalised:
+        chosen, text = [step for step, w in zip(labels, plan.weights, strict=True) if w.varies], "w/Z"
+    else:
+        return []
+    tags = [step.tag for step in chosen]
+    tag = next((tag for tag in ("biased", "sampled", "enumerated", "exact") if tag in tags), "")
+    return [Step(WEIGHT, "weight", text, tuple(step.id for step in chosen), tag=tag)] if chosen else []
+
+
+def _charged(plan: Plan, charge: Charge) -> list[str]:
+    if plan.charges_whole(charge):
+        return [BOUND]
+    labels = [_id("label", node) for node in charge.labels]
+    return [*(_id(role, node) for node, role in charge.terms), *labels]
+
+
+def _above(steps: list[Step], graphs: Graphs) -> set[str]:
+    """Name all that some steps read, directly or through features."""
+    found: set[str] = set()
+    front = [read for step in steps for read in step.reads]
+    while front:
+        name = front.pop()
+        if name not in found:
+            found.add(name)
+            front += graphs.features.get(name, ())
+    return found
+
+
+def _once(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))

@@ -120,6 +120,15 @@ def test_a_twin_keeps_what_shapes_the_derivation() -> None:
     assert "kl_weight" not in twin(made, epoch=7)["objective"]
 
 
+def test_a_twin_stands_where_the_schedules_do_that_its_bound_reads() -> None:
+    rate, over = {"from": 0.5, "to": 0.25, "epochs": 3}, {"from": 1, "to": 3, "epochs": 5}
+    made = outline(load({**Z_THEN_Y, "objective": {"alpha": {"over_rate": over}, "supervision_rate": rate}}))
+    assert moments(made.objective) == [0, 5]
+    assert [twin(made, epoch=epoch)["objective"]["alpha"] for epoch in (0, 5)] == [2, 12]
+    for key, moving in (("gamma", over), ("supervision_rate", rate)):  # what only weighs rows
+        assert moments(outline(load({**Z_THEN_Y, "objective": {key: moving}})).objective) == [0]
+
+
 def test_what_may_be_missing_is_missing_in_some_rows_of_the_twin() -> None:
     """x is left out where it is missing, and q reads that it is: proved like the rest."""
     x = {**Z_THEN_Y["nodes"]["x"], "supervision": "partial", "missing": "drop"}

@@ -53,10 +53,22 @@ def run(spec: Raw, folder: Path, data: Path | dict[str, Any] | None = None, **wo
 
 # ---- one seed, one result
 
-SGD = {"name": "SGD", "momentum": 0.9, "lr": {"from": 0.01, "to": 0.001, "epochs": 3}}
+SGD = {
+    "name": "SGD",
+    "momentum": {"from": 0, "to": 0.9, "epochs": 2},
+    "weight_decay": {"from": 0.1, "to": 0, "epochs": 3, "curve": "cosine"},
+    "lr": {"from": 0.01, "to": 0.001, "epochs": 3},
+}
 VARIANTS: dict[str, Raw] = {
     "adam": {},
-    "momentum": {"train__optimizer": SGD, "train__clip_norm": 1.0, "train__labelled_also_unlabelled": True},
+    "moving": {
+        "train__optimizer": SGD,
+        "train__labelled_also_unlabelled": True,
+        "train__clip_norm": {"from": 5, "to": 0.5, "epochs": 2, "curve": "exponential"},
+        "objective__supervision_rate": {"from": 0.3, "to": 0.6, "epochs": 3},
+        "nodes__x__generative__network": {"mlp": [8], "dropout": {"from": 0.4, "to": 0, "epochs": 2}},
+        "nodes__z__generative": {"parameters": {"scale": {"from": 2, "to": 1, "epochs": 3}}},
+    },
     "half": {"train__precision": "bf16-mixed"},
     "score": {"nodes__y__recognition__estimator": {"score_function": {"baseline": "running_mean"}}},
 }

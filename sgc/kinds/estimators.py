@@ -6,9 +6,7 @@ the masses of all particles of a row sum to one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
-
-from pydantic import Field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from sgc.kinds.base import Maybe, Named, tagged
 from sgc.kinds.families import Family
@@ -19,8 +17,10 @@ ENUMERABLE = 4096  # a larger one is refused
 
 if TYPE_CHECKING:
     Temperature = Number
+    Decay = Number
 else:
     Temperature = number(gt=0)
+    Decay = number(ge=0, lt=1)
 
 
 class Pathwise(Named):
@@ -98,7 +98,7 @@ class ScoreFunction(Named):
     tag: ClassVar[str] = "sampled"
 
     baseline: Maybe[Literal["leave_one_out", "running_mean", "none"]] = None  # by the number of samples where absent
-    decay: Annotated[float, Field(ge=0, lt=1)] = 0.9  # of the running mean, for each step
+    decay: Decay = 0.9  # of the running mean, for each step
 
     @staticmethod
     def refuse(family: Family, event: tuple[int, ...]) -> str:

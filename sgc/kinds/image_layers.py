@@ -8,6 +8,7 @@ from pydantic import Field
 
 from sgc.kinds.base import Maybe
 from sgc.kinds.layer import BatchNorm, Kernel, Layer, Shape, ShapeFault, Share, Width, shape_text
+from sgc.kinds.moving import dropout
 
 if TYPE_CHECKING:
     from torch import nn
@@ -224,9 +225,7 @@ class Dropout2d(Layer):
         return check_grid("Dropout2d", shape, 2)
 
     def module(self, shape: Shape) -> nn.Module:
-        from torch import nn
-
-        return nn.Dropout2d(self.p)
+        return dropout("Dropout2d", self.p)
 
 
 class BatchNorm2d(BatchNorm):

@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from sgc.kinds.base import Piece
+from sgc.kinds.schedules import Number, is_schedule, number
 
 if TYPE_CHECKING:
     from torch import nn
 
+    Share = Number
+else:
+    Share = number(ge=0, lt=1)
+
 Shape = tuple[int, ...]
 Width = Annotated[int, Field(ge=1, le=1_000_000)]
 Kernel = Annotated[int, Field(ge=1, le=1024)]
-Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class ShapeFault(Exception):
@@ -39,7 +43,7 @@ class Layer(Piece):
             return value
         inner = value[cls.name]
         main = next(iter(cls.model_fields), "")
-        return inner if isinstance(inner, dict) or not main else {main: inner}
+        return {main: inner} if main and (not isinstance(inner, dict) or is_schedule(inner)) else inner
 
     @model_serializer(mode="wrap")
     def _wrap(self, inner: SerializerFunctionWrapHandler) -> Any:  # Any: plain data

@@ -32,6 +32,7 @@ from sgc.kinds.image_layers import (
     Upsample,
 )
 from sgc.kinds.layer import BatchNorm, Layer, Shape, ShapeFault, Share, Width, shape_text
+from sgc.kinds.moving import dropout
 
 if TYPE_CHECKING:
     from torch import nn
@@ -97,9 +98,7 @@ class Dropout(Layer):
     p: Share = 0.5
 
     def module(self, shape: Shape) -> nn.Module:
-        from torch import nn
-
-        return nn.Dropout(self.p)
+        return dropout("Dropout", self.p)
 
 
 class BatchNorm1d(BatchNorm):

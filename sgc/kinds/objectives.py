@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from sgc.kinds.base import Maybe, Piece, tagged
-from sgc.kinds.schedules import Number, Schedule, number
+from sgc.kinds.schedules import Number, is_schedule, number
 
 Bound = Literal["elbo", "iwae", "density", "supervised"]
 
@@ -24,13 +24,13 @@ EQUATIONS: dict[str, str] = {
 class OverRate(Piece):
     """α = over_rate / ρ: a constant weight for each effective row, whatever the share of labelled rows."""
 
-    over_rate: Annotated[float, Field(ge=0)]
+    over_rate: number(ge=0)  # type: ignore[valid-type]
 
 
 def _alpha_tag(value: Any) -> str:  # Any: whatever YAML can say
     if isinstance(value, OverRate) or (isinstance(value, dict) and "over_rate" in value):
         return "over_rate"
-    if isinstance(value, Schedule) or (isinstance(value, dict) and "from" in value):
+    if is_schedule(value):
         return "number"
     return "by_node" if isinstance(value, Mapping) else "number"
 
@@ -51,8 +51,8 @@ class Objective(Piece):
     bound: Bound = "elbo"
     samples: Annotated[int, Field(ge=1, le=100_000)] = 1
     alpha: Maybe[Alpha] = None  # 1 where it is absent; per labelled row
-    gamma: Maybe[Annotated[float, Field(ge=0)]] = None  # 1 where both are absent
-    supervision_rate: Maybe[Annotated[float, Field(gt=0, lt=1)]] = None
+    gamma: Maybe[number(ge=0)] = None  # type: ignore[valid-type]  # 1 where both are absent
+    supervision_rate: Maybe[number(gt=0, lt=1)] = None  # type: ignore[valid-type]
     weights: Literal["normalized", "none"] = "normalized"
     label_term: Literal["mean_log", "log_mean"] = "mean_log"
     kl: Literal["auto", "sampled"] = "auto"

@@ -26,11 +26,14 @@ class Schedule(Piece):
         0.5
         """
         share = min(max(epoch / self.epochs, 0.0), 1.0)
-        if self.curve == "cosine":
-            share = (1 - math.cos(math.pi * share)) / 2
-        elif self.curve == "exponential":
-            return float(self.start * (self.to / self.start) ** share)
-        return self.start + (self.to - self.start) * share
+        if share == 1:
+            return self.to
+        if self.curve == "exponential":
+            value = float(self.start * (self.to / self.start) ** share)
+        else:
+            along = (1 - math.cos(math.pi * share)) / 2 if self.curve == "cosine" else share
+            value = self.start + (self.to - self.start) * along
+        return min(max(value, min(self.start, self.to)), max(self.start, self.to))  # rounding leaves no range
 
 
 Number = float | Schedule
@@ -41,7 +44,17 @@ def value_at(number: Number, epoch: float) -> float:
     return number.at(epoch) if isinstance(number, Schedule) else float(number)
 
 
-def number(
+def ends(number: Number) -> tuple[float, ...]:
+    """List the values that a number goes between: itself, or both ends of a schedule."""
+    return (number.start, number.to) if isinstance(number, Schedule) else (float(number),)
+
+
+def is_schedule(value: Any) -> bool:  # Any: whatever YAML can say
+    """Tell whether a value is a schedule, or is written as one."""
+    return isinstance(value, Schedule) or (isinstance(value, dict) and "from" in value)
+
+
+def scheduled(
     *,
     ge: float | None = None,
     gt: float | None = None,
@@ -49,7 +62,7 @@ def number(
     lt: float | None = None,
     to_zero: bool = False,
 ) -> Any:
-    """Make the type of a number in a range, or a schedule that stays in it, or may end at 0. Any: made at run time."""
+    """Make the type of a schedule that stays in a range, or may end at 0. Any: made at run time."""
     limits = {"ge": ge, "gt": gt, "le": le, "lt": lt}
     words = {"ge": "at least", "gt": "greater than", "le": "at most", "lt": "less than"}
     tests = {"ge": float.__ge__, "gt": float.__gt__, "le": float.__le__, "lt": float.__lt__}
@@ -67,10 +80,21 @@ def number(
                 raise PydanticCustomError("expected", message, {"key": key})
         return schedule
 
+    return Annotated[Schedule, AfterValidator(in_range)]
+
+
+def number(
+    *,
+    ge: float | None = None,
+    gt: float | None = None,
+    le: float | None = None,
+    lt: float | None = None,
+    to_zero: bool = False,
+) -> Any:
+    """Make the type of a number in a range, or a schedule that stays in it, or may end at 0. Any: made at run time."""
     plain = Annotated[float, Field(ge=ge, gt=gt, le=le, lt=lt)]
-    scheduled = Annotated[Schedule, AfterValidator(in_range)]
     return tagged(
-        {"number": plain, "schedule": scheduled},
+        {"number": plain, "schedule": scheduled(ge=ge, gt=gt, le=le, lt=lt, to_zero=to_zero)},
         "number",
         lambda value: "schedule" if isinstance(value, dict | Schedule) else "number",
     )

@@ -11,18 +11,20 @@ from typing import Any
 from sgc.errors import OutlineFault, suggest
 from sgc.kinds.families import Family
 from sgc.kinds.layer import Shape, shape_text
+from sgc.kinds.schedules import Number, Schedule, value_at
 from sgc.language.spec import LearnedConstant
 
 POSITIVE = ("positive", "positive_vector", "positive_definite", "lower_cholesky")  # a number is a multiple of I
 UNIT = ("unit_interval", "half_open_unit_interval", "simplex")
+PLACES = 1000  # where two schedules are compared on their way
 Place = tuple[str | int, ...]
 
 
 @dataclass(frozen=True)
 class Constant:
-    """A parameter that no network gives: its value, or a feature's name, and whether it is learned."""
+    """A parameter that no network gives: its value or a schedule, or a feature's name, and whether it is learned."""
 
-    value: float | tuple[Any, ...] | str  # Any: numbers nested as deep as the event
+    value: float | Schedule | tuple[Any, ...] | str  # Any: numbers nested as deep as the event
     learn: bool
 
 
@@ -38,7 +40,7 @@ def check_name(place: Place, family: Family, key: str, written: Sequence[str]) -
 
 
 def fix(place: Place, owner: str, family: Family, key: str, value: Any, event: Shape) -> Constant:  # Any: as written
-    """Take a number, one for each element, or a start to learn from. Raises: OutlineFault."""
+    """Take a number or a schedule, a number for each element, or a start to learn from. Raises: OutlineFault."""
     wanted, word = family.parameter_shape(key, event), family.constraints[key]
     if isinstance(value, tuple):
         numbers = _numbers(value)
@@ -60,13 +62,28 @@ def fix(place: Place, owner: str, family: Family, key: str, value: Any, event: S
         return Constant(value, False)
     learned = isinstance(value, LearnedConstant)
     at = (*place, "start") if learned else place
-    number = float(value.start if learned else value)
     if word == "simplex":
         raise OutlineFault(at, f"'{key}' needs one number for each category, that sum to 1")
+    if isinstance(value, Schedule):  # what lies between its ends is in any range that they are in
+        _check_number((*place, "from"), family, key, value.start)
+        _check_number((*place, "to"), family, key, value.to)
+        return Constant(value, False)
+    number = float(value.start if learned else value)
     _check_number(at, family, key, number)
     if learned and value.learn and (number == 0 if word == "nonnegative" else word in UNIT and number in (0, 1)):
         raise OutlineFault(at, f"'{key}' of {family.name} cannot be learned from {number:g}, the end of its range")
     return Constant(number, learned and value.learn)
+
+
+def check_order(place: Place, low: Number, high: Number) -> None:
+    """Hold the ends of a range apart, in every epoch where they move. Raises: OutlineFault."""
+    moving = [each.epochs for each in (low, high) if isinstance(each, Schedule)]
+    last = max(moving, default=0)
+    for epoch in sorted({0.0, *map(float, moving), *(last * i / PLACES for i in range(PLACES) if last)}):
+        below, above = value_at(low, epoch), value_at(high, epoch)
+        if not below < above:
+            where = f" in epoch {epoch:g}" if moving else ""
+            raise OutlineFault(place, f"'low' must be less than 'high', got {below:g} and {above:g}{where}")
 
 
 def _check_number(place: Place, family: Family, key: str, value: float) -> None:

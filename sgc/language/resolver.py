@@ -17,9 +17,10 @@ from sgc.kinds.layer import Shape, ShapeFault, shape_text
 from sgc.kinds.networks import Entry, Wanted
 from sgc.kinds.own_code import OwnCode
 from sgc.kinds.own_family import OwnFamily
+from sgc.kinds.schedules import Schedule
 from sgc.kinds.stacking import Stack, stack
 from sgc.language.constants import Constant as Constant
-from sgc.language.constants import check_name, fix
+from sgc.language.constants import check_name, check_order, fix
 from sgc.language.document import describe
 from sgc.language.outline import Density, FeatureOutline, InputOutline, Outline, Variable
 from sgc.language.spec import Generative, Node, Recognition, Spec
@@ -253,8 +254,8 @@ class Resolver:
             for key, start in (family.standard or {}).items():
                 constants.setdefault(key, Constant(start, False))
             low, high = (constants[key].value if key in constants else 0 for key in ("low", "high"))
-            if isinstance(low, float) and isinstance(high, float) and not low < high:
-                raise OutlineFault((*place, "parameters"), f"'low' must be less than 'high', got {low:g} and {high:g}")
+            if isinstance(low, float | Schedule) and isinstance(high, float | Schedule):
+                check_order((*place, "parameters"), low, high)
         parents = cond.parents
         if not parents:
             free = role == "recognition" or (isinstance(cond, Generative) and cond.learn)

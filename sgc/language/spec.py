@@ -17,7 +17,7 @@ from sgc.kinds.networks import NetworkChoice, SharedNetwork
 from sgc.kinds.objectives import Objective
 from sgc.kinds.own_code import OwnPiece
 from sgc.kinds.own_family import OwnFamily
-from sgc.kinds.schedules import number
+from sgc.kinds.schedules import Schedule, is_schedule, number, scheduled
 from sgc.kinds.sources import DataSection
 
 NAME = r"^[A-Za-z][A-Za-z0-9_-]*$"
@@ -36,14 +36,33 @@ def _parameter_tag(value: Any) -> str:  # Any: whatever YAML can say
         return "name"
     if isinstance(value, list | tuple):
         return "numbers"
+    if is_schedule(value) or (isinstance(value, dict) and "start" not in value and {"to", "epochs"} & set(value)):
+        return "schedule"
     return "learned" if isinstance(value, dict | LearnedConstant) else "number"
 
 
-# A parameter of a distribution fixed by hand: a number, one for each element, a learned constant, or a feature's name.
+def _not_learned(value: Any) -> Any:  # Any: whatever YAML can say
+    for key in ("start", "learn") if isinstance(value, dict) and "from" in value else ():
+        if key in value:
+            later = max((key, "from"), key=list(value).index)
+            other = "from" if later == key else key
+            message = f"'{later}' beside '{other}': what a schedule moves is not learned, give one of them"
+            raise PydanticCustomError("excludes", "{message}", {"message": message, "key": later})
+    return value
+
+
+# A parameter of a distribution fixed by hand: a number or a schedule, one for each element, a learned constant, or a
+# feature's name.
 if TYPE_CHECKING:
-    FixedParameter = float | tuple[Any, ...] | LearnedConstant | str
+    FixedParameter = float | Schedule | tuple[Any, ...] | LearnedConstant | str
 else:
-    branches = {"number": float, "numbers": Many[Any], "learned": LearnedConstant, "name": str}
+    branches = {
+        "number": float,
+        "schedule": Annotated[scheduled(), BeforeValidator(_not_learned)],
+        "numbers": Many[Any],
+        "learned": LearnedConstant,
+        "name": str,
+    }
     FixedParameter = tagged(branches, "parameter", _parameter_tag)
 
 
@@ -158,10 +177,10 @@ class Optimizer(Piece):
 
     name: Literal["Adam", "AdamW", "NAdam", "RAdam", "Adamax", "SGD", "RMSprop"] = "Adam"
     lr: number(gt=0, to_zero=True) = 0.001  # type: ignore[valid-type]
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    betas: Maybe[Annotated[Many[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)]] = None
-    momentum: Maybe[Annotated[float, Field(ge=0)]] = None
-    eps: Maybe[Annotated[float, Field(gt=0)]] = None
+    weight_decay: number(ge=0) = 0.0  # type: ignore[valid-type]
+    betas: Maybe[Annotated[Many[number(ge=0, lt=1)], Field(min_length=2, max_length=2)]] = None  # type: ignore[valid-type]
+    momentum: Maybe[number(ge=0)] = None  # type: ignore[valid-type]
+    eps: Maybe[number(gt=0)] = None  # type: ignore[valid-type]
 
 
 class Stop(Piece):
@@ -180,7 +199,7 @@ class Train(Piece):
     epochs: Size = 50
     batch_size: tagged({"size": Size, "sizes": BatchSizes}, "batch size", _batch_tag) = 100  # type: ignore[valid-type]
     optimizer: Optimizer = Optimizer()
-    clip_norm: Maybe[Annotated[float, Field(gt=0)]] = None
+    clip_norm: Maybe[number(gt=0)] = None  # type: ignore[valid-type]
     labelled_also_unlabelled: bool = False
     stop: Maybe[Stop] = None
     device: str = "auto"

@@ -14,7 +14,7 @@ from typing import Any
 
 from sgc.kinds.base import Piece
 from sgc.kinds.estimators import Estimator, Pathwise, ScoreFunction
-from sgc.kinds.objectives import OverRate
+from sgc.kinds.objectives import Objective, OverRate
 from sgc.kinds.schedules import Schedule, value_at
 from sgc.language.outline import Outline
 from sgc.proving.plain import Raw
@@ -61,7 +61,13 @@ def own_words(estimator: Estimator, epoch: float) -> Any:  # Any: plain data
 
 
 def moments(pieces: Mapping[str, Any] | Piece) -> list[int]:  # Any: pieces of a spec
-    """Name the epochs at which schedules are looked at: their start, and where they move, their end."""
+    """Name the epochs at which schedules are looked at: their start, and where they move, their end.
+
+    How labelled rows weigh is not proved, but an α over the rate moves with it.
+    """
+    if isinstance(pieces, Objective):
+        without = {"gamma"} if isinstance(pieces.alpha, OverRate) else {"gamma", "supervision_rate"}
+        pieces = {key: getattr(pieces, key) for key in type(pieces).model_fields if key not in without}
     ends = _ends(pieces)
     return [0, max(ends)] if ends else [0]
 
@@ -122,7 +128,7 @@ def _objective(outline: Outline, epoch: float, samples: int) -> Raw:
     if isinstance(given.alpha, Mapping):
         words["alpha"] = {name: value_at(value, epoch) for name, value in given.alpha.items()}
     elif isinstance(given.alpha, OverRate):  # without a rate, which data would tell, as a model has it before training
-        words["alpha"] = given.alpha.over_rate / (given.supervision_rate or 1.0)
+        words["alpha"] = value_at(given.alpha.over_rate, epoch) / value_at(given.supervision_rate or 1.0, epoch)
     elif given.alpha is not None:
         words["alpha"] = value_at(given.alpha, epoch)
     kl_weight = value_at(given.kl_weight, epoch)

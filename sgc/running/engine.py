@@ -12,19 +12,37 @@ from typing import Any
 import torch
 
 from sgc.errors import UsageError
-from sgc.kinds.schedules import value_at
+from sgc.kinds.schedules import Schedule, value_at
 from sgc.language.spec import Optimizer
+
+
+def numbers_at(given: Optimizer, epoch: float) -> dict[str, Any]:  # Any: torch's options
+    """Read the numbers of an optimiser where their schedules stand; those that are not given are torch's own."""
+    options: dict[str, Any] = {key: value_at(getattr(given, key), epoch) for key in ("lr", "weight_decay")}
+    for key in ("momentum", "eps"):
+        if getattr(given, key) is not None:
+            options[key] = value_at(getattr(given, key), epoch)
+    if given.betas is not None:
+        options["betas"] = tuple(value_at(beta, epoch) for beta in given.betas)
+    return options
+
+
+def move_optimizer(optimizer: torch.optim.Optimizer, given: Optimizer, epoch: float) -> None:
+    """Set the numbers of an optimiser to what an epoch has."""
+    options = numbers_at(given, epoch)
+    for group in optimizer.param_groups:
+        group.update(options)
+    if isinstance(given.momentum, Schedule) and options["momentum"]:
+        # torch makes these with a parameter's first step, and only where there is momentum then
+        for parameter in (p for group in optimizer.param_groups for p in group["params"]):
+            state = optimizer.state[parameter]
+            if state or given.name == "SGD":
+                state.setdefault("momentum_buffer", torch.zeros_like(parameter))
 
 
 def make_optimizer(given: Optimizer, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
     """Make the optimiser of torch.optim that a spec names, in its fused form where there is one."""
-    options: dict[str, Any] = {
-        "lr": value_at(given.lr, 0.0),
-        "weight_decay": given.weight_decay,
-    }  # Any: torch's options
-    for key in ("betas", "momentum", "eps"):
-        if getattr(given, key) is not None:
-            options[key] = getattr(given, key)
+    options = numbers_at(given, 0.0)
     kind = getattr(torch.optim, given.name)
     made: torch.optim.Optimizer
     if given.name in ("Adam", "AdamW", "SGD"):

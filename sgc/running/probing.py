@@ -90,7 +90,7 @@ def probe(
     device = model.like.device
     with torch.random.fork_rng(), evaluating(model), torch.enable_grad():
         reseed(seed_for(seed, PROBE), device)  # of rows whose values are drawn
-        rows, weights = streams.take(0)
+        rows, weights = streams.take(0, epoch)
         for draw in range(DRAWS):
             reseed(seed_for(seed, PROBE, 1 + epoch * DRAWS + draw), device)
             with autocast():

@@ -27,7 +27,7 @@ from sgc.language.resolver import outline
 from sgc.language.spec import Spec
 from sgc.running.claiming import claim, digest, same_data
 from sgc.running.collapse import Alarms, collapsed
-from sgc.running.engine import make_fabric, make_optimizer, repeatable, stopping
+from sgc.running.engine import make_fabric, make_optimizer, move_optimizer, repeatable, stopping
 from sgc.running.folder import RunFolder, open_run, own_state
 from sgc.running.measure import blame, validate
 from sgc.running.probing import due, probe
@@ -163,8 +163,7 @@ class Trainer:
         self.rows = TensorRows(dataset.train, made, like)
         self.held_out = TensorRows(dataset.validation, made, like, dataset.encoders).drawn_once(self.settings.seed)
         self.streams = self._streams()
-        self.rates: Rates = self.streams.rates
-        self.model.gamma, self.model.rate = self.rates.gamma, self.rates.rate
+        self._stand_at(0.0)
         self.supervised = objective.bound == "supervised"
         if self.settings.stop is not None and (self.supervised or not self.held_out.count):
             lack = "the supervised bound has none without labels" if self.supervised else "there are no validation rows"
@@ -266,9 +265,15 @@ class Trainer:
         self._save_state()
         self.watcher.epoch(line)
 
+    def _stand_at(self, epoch: float) -> None:
+        """Move the model, and how labelled rows weigh, to where schedules stand."""
+        self.model.epoch = epoch
+        self.rates: Rates = self.streams.rates_at(epoch)
+        self.model.gamma, self.model.rate = self.rates.gamma, self.rates.rate
+
     def _step(self) -> None:
-        self.model.epoch = self.step / self.streams.steps
-        self._set_rate()
+        self._stand_at(self.step / self.streams.steps)
+        move_optimizer(self.optimizer, self.settings.optimizer, self.model.epoch)
         reseed(seed_for(self.settings.seed, NOISE, self.step), self.fabric.device)
         parts, weights = self.streams.take(self.step)
         sums, value = self._learn(parts, weights)
@@ -293,14 +298,11 @@ class Trainer:
         self.fabric.backward(loss)
         limit = self.settings.clip_norm
         if limit is not None:
-            self.fabric.clip_gradients(self.model, self.stepper, max_norm=limit, error_if_nonfinite=False)
+            self.fabric.clip_gradients(
+                self.model, self.stepper, max_norm=value_at(limit, self.model.epoch), error_if_nonfinite=False
+            )
         self.stepper.step()
         return sums, value
-
-    def _set_rate(self) -> None:
-        rate = value_at(self.settings.optimizer.lr, self.model.epoch)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
 
     def _check_weights(self) -> None:
         for name, tensor in own_state(self.model).items():
@@ -314,7 +316,7 @@ class Trainer:
     # what is kept
 
     def _line(self) -> dict[str, Any]:  # Any: what JSON can say
-        self.model.epoch = float(self.epoch)
+        self._stand_at(float(self.epoch))
         line: dict[str, Any] = {"epoch": self.epoch, "step": self.step, **self.totals.means()}
         line["collapsed"] = collapsed(line["terms"])
         bound = math.nan
@@ -350,7 +352,7 @@ class Trainer:
             raise RunError(f"{where}: {problem}; {UNTOUCHED}") from None
 
     def _save_weights(self, checkpoint: str) -> None:
-        self.model.epoch = self.step / self.streams.steps
+        self._stand_at(self.step / self.streams.steps)
         info = {"epoch": self.model.epoch, "gamma": self.rates.gamma, "rate": self.rates.rate}
         self.folder.write_weights(checkpoint, self.model, info)
 

@@ -20,6 +20,7 @@ from sgc.derivation.graph import Role
 from sgc.derivation.plan import SAMPLES, ObjectiveWords, Plan
 from sgc.errors import UsageError, suggest
 from sgc.kinds.estimators import ENUMERABLE_BY_DEFAULT, Enumerate, ScoreFunction
+from sgc.kinds.moving import Moving
 from sgc.kinds.objectives import Bound, OverRate
 from sgc.kinds.own_family import OwnFamily, try_member
 from sgc.kinds.schedules import value_at
@@ -93,7 +94,6 @@ class Model(nn.Module):
         _try_own(made)
         self.outline = made
         self.spec: Spec = made.spec
-        self.epoch = 0.0  # where schedules stand; training moves it
         self.gamma: float | None = None  # what training made of a rate, once the data are known: only told
         self.rate: float | None = None  # ρ, likewise, for α over the rate
         trunks: dict[str, Trunk] = {}
@@ -119,6 +119,19 @@ class Model(nn.Module):
         self.running_means = RunningMeans()  # the baselines of score_function nodes
         self._plans: OrderedDict[tuple[frozenset[str], frozenset[str], bool, ObjectiveWords], Plan] = OrderedDict()
         self.exact_graphs = made.graphs.with_estimators(_exact_estimators(made))
+        self._moving = [module for module in self.modules() if isinstance(module, Moving)]
+        self.epoch = 0.0
+
+    @property
+    def epoch(self) -> float:
+        """Where schedules stand: training moves it, and a trained model stands where its weights were written."""
+        return self._epoch
+
+    @epoch.setter
+    def epoch(self, epoch: float) -> None:
+        self._epoch = float(epoch)
+        for module in self._moving:
+            module.stand_at(self._epoch)
 
     @property
     def like(self) -> Tensor:
@@ -164,12 +177,13 @@ class Model(nn.Module):
         for name in self.outline.graphs.partial:
             given = objective.alpha_of(name)
             if isinstance(given, OverRate):
-                rate = self.rate or objective.supervision_rate or 1.0  # 1: nothing is known of the data
-                alpha[name] = given.over_rate / rate
+                known = self.rate if objective.supervision_rate is None else objective.supervision_rate
+                rate = value_at(known or 1.0, self.epoch)  # 1: nothing is known of the data
+                alpha[name] = value_at(given.over_rate, self.epoch) / rate
             else:
                 alpha[name] = value_at(given, self.epoch)
         chosen = {name: variable.estimator for name, variable in self.outline.variables.items()}
-        decay = {name: each.decay for name, each in chosen.items() if isinstance(each, ScoreFunction)}
+        decay = {n: value_at(each.decay, self.epoch) for n, each in chosen.items() if isinstance(each, ScoreFunction)}
         return Settings(alpha, value_at(objective.kl_weight, self.epoch), decay)
 
     # the objective
@@ -239,9 +253,8 @@ class Model(nn.Module):
 
     def row_weight(self, part: PatternRows) -> float:
         """Return γ for rows with a label, 1 for the others."""
-        if not part.has_labels:
-            return 1.0
-        return 1.0 if self.spec.objective.gamma is None else self.spec.objective.gamma
+        gamma = self.spec.objective.gamma
+        return value_at(gamma, self.epoch) if part.has_labels and gamma is not None else 1.0
 
     def forward(self, parts: Sequence[PatternRows], weights: Sequence[float]) -> tuple[Tensor, list[Sums]]:
         """Compute the loss of one training step: −Σ_k weights_k · (mean bound of part k)'s rows, with their sums.

@@ -19,6 +19,8 @@ from sgc.kinds.image_layers import Conv2d
 from sgc.kinds.joining import Joining
 from sgc.kinds.layer import Shape
 from sgc.kinds.layers import Linear
+from sgc.kinds.moving import Moving
+from sgc.kinds.schedules import Schedule
 from sgc.kinds.stacking import Stack
 from sgc.language.outline import Constant, Density, FeatureOutline, Variable
 
@@ -174,7 +176,7 @@ class FeatureModule(nn.Module):
         return [part.reshape(*lead, *shape) for part, lead in zip(rows.split(sizes), leading, strict=True)]
 
 
-class DensityModule(nn.Module):
+class DensityModule(nn.Module, Moving):
     """One conditional density: its network, its heads, its constants; gives a distribution for each group of rows."""
 
     def __init__(self, outline: Density, variable: Variable, trunk: Trunk | None) -> None:
@@ -191,6 +193,7 @@ class DensityModule(nn.Module):
             else:
                 self.heads = nn.Linear(math.prod(outline.stack.output), width)
         self.constants = nn.ParameterDict()
+        self.constants_type = torch.get_default_dtype()  # what they are rounded to, whatever comes later
         for name, constant in outline.constants.items():
             self._constant(name, constant)
 
@@ -198,12 +201,21 @@ class DensityModule(nn.Module):
         if isinstance(constant.value, str):
             return
         family, event = self.variable.family, self.variable.event
-        value = torch.tensor(constant.value, dtype=torch.get_default_dtype())
+        start = constant.value.start if isinstance(constant.value, Schedule) else constant.value
+        value = torch.tensor(start, dtype=self.constants_type)
         if not constant.learn:
             self.register_buffer(f"fixed_{name}", value, persistent=False)
             return
         whole = family.fill(name, value, event).clone()
         self.constants[name] = nn.Parameter(family.unconstrain(name, whole))
+
+    def stand_at(self, epoch: float) -> None:
+        """Take the constants of an epoch, where schedules move them; to the bit what a number written there gives."""
+        for name, constant in self.outline.constants.items():
+            if isinstance(constant.value, Schedule):
+                before = getattr(self, f"fixed_{name}")
+                value = torch.tensor(constant.value.at(epoch), dtype=self.constants_type)
+                setattr(self, f"fixed_{name}", value.to(before))  # in place it would spoil gradients not yet taken
 
     def parameters_of(
         self, groups: Sequence[Group], named: Sequence[Mapping[str, Tensor]], rank: int

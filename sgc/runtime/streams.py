@@ -20,6 +20,7 @@ from torch.nn import functional
 from sgc.data.dataset import Rows
 from sgc.data.encoder import Encoder
 from sgc.data.large import EncodedColumn
+from sgc.kinds.schedules import Number, ends, value_at
 from sgc.language.outline import Outline
 from sgc.runtime.batch import PatternRows, patterns_of, share_rows
 from sgc.runtime.binarizing import FixedDraws, binarized
@@ -223,8 +224,8 @@ class Streams:
         rows: TensorRows,
         *,
         batch: tuple[int, int],
-        gamma: float | None,
-        rate: float | None,
+        gamma: Number | None,
+        rate: Number | None,
         seed: int,
         also_unlabelled: bool = False,
         supervised: bool = False,
@@ -235,11 +236,13 @@ class Streams:
         unlabelled = np.arange(rows.count) if also_unlabelled else bare
         if supervised:  # labelled rows alone count, whatever weight the spec gives them
             gamma, rate = 1.0, None
-        self.rates = rates(len(unlabelled), len(labelled), gamma, rate)
+        self.gamma, self.rate = gamma, rate
         self.counts = (len(unlabelled), len(labelled))
+        self.rates = self.rates_at(0.0)
         sizes = (batch[0], batch[1])
-        use_bare = self.rates.rate < 1 and len(unlabelled) > 0 and not supervised
-        use_labelled = self.rates.rate > 0 and len(labelled) > 0
+        met = [rates(*self.counts, g, r) for g in _ends(gamma) for r in _ends(rate)]  # between them lie the others
+        use_bare = any(each.rate < 1 for each in met) and len(unlabelled) > 0 and not supervised
+        use_labelled = any(each.rate > 0 for each in met) and len(labelled) > 0
         if supervised and not len(labelled):
             raise ValueError("the supervised bound needs labelled rows, and no row carries a label")
         self.unlabelled = Stream(unlabelled, sizes[0], seed, UNLABELLED) if use_bare else None
@@ -248,21 +251,33 @@ class Streams:
         longest = len(unlabelled) / sizes[0] if len(unlabelled) else len(labelled) / sizes[1]
         self.steps = max(1, int(np.ceil(longest)))  # an epoch is one pass over the unlabelled rows
 
-    def take(self, step: int) -> tuple[list[PatternRows], list[float]]:
-        """Give the parts of one step and the weight of a row in each; loss = −Σ weight · bound."""
+    def rates_at(self, epoch: float) -> Rates:
+        """Give γ and ρ where their schedules stand."""
+        gamma, rate = (None if each is None else value_at(each, epoch) for each in (self.gamma, self.rate))
+        return rates(*self.counts, gamma, rate)
+
+    def take(self, step: int, epoch: float | None = None) -> tuple[list[PatternRows], list[float]]:
+        """Give the parts of one step and the weight of a row in each; loss = −Σ weight · bound.
+
+        epoch: where the schedules of γ and ρ stand, the step's own if None. Rows that weigh nothing are left out.
+        """
         parts: list[PatternRows] = []
         weights: list[float] = []
-        rate = 1.0 if self.supervised else self.rates.rate
-        if self.unlabelled is not None:
+        rate = 1.0 if self.supervised else self.rates_at(step / self.steps if epoch is None else epoch).rate
+        if self.unlabelled is not None and rate < 1:
             index = self.unlabelled.take(step)
             parts.append(self.data.part(index, frozenset()))
             weights.append((1 - rate) / len(index))
-        if self.labelled is not None:
+        if self.labelled is not None and rate > 0:
             index = self.labelled.take(step)
             for part in self.data.parts(index):
                 parts.append(part)
                 weights.append(rate / len(index))
         return parts, weights
+
+
+def _ends(given: Number | None) -> tuple[float | None, ...]:
+    return (None,) if given is None else ends(given)
 
 
 def seed_for(seed: int, purpose: int, number: int = 0) -> int:

@@ -86,17 +86,13 @@ def _plain_estimator(variable: Variable) -> dict[str, Any] | None:  # Any: plain
     if chosen is None:
         return None
     options = {name: getattr(chosen, name) for name in type(chosen).model_fields}
-    plain = {
-        name: value.model_dump(mode="json", by_alias=True) if isinstance(value, Piece) else value
-        for name, value in options.items()
-    }
+    plain = {name: _plain_value(value) for name, value in options.items()}
     return {"name": chosen.name, "options": plain}
 
 
 def _density_json(density: Density) -> dict[str, Any]:  # Any: plain data
     constants = {
-        name: {"value": _listed(each.value) if isinstance(each.value, tuple) else each.value, "learn": each.learn}
-        for name, each in density.constants.items()
+        name: {"value": _plain_value(each.value), "learn": each.learn} for name, each in density.constants.items()
     }
     return {
         "parents": list(density.parents),
@@ -130,6 +126,10 @@ def _plan_json(plan: Plan) -> dict[str, Any]:  # Any: plain data
         "text": plan.text(),
         "warnings": list(plan.warnings),
     }
+
+
+def _plain_value(value: Any) -> Any:  # Any: a number, a schedule, a name, numbers nested as deep as the user likes
+    return value.model_dump(mode="json", by_alias=True) if isinstance(value, Piece) else _listed(value)
 
 
 def _listed(values: Any) -> Any:  # Any: tuples nested as deep as the user likes -> lists

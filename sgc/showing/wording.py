@@ -66,14 +66,18 @@ def _entry_words(entry: Any) -> str:  # Any: a union of kinds
     if options.get("activation", "none") != "none":
         text += f" {options['activation']}"
     if options.get("dropout"):
-        text += f" dropout {options['dropout']:g}"
+        text += f" dropout {number_words(options['dropout'])}"
     return text
 
 
 def _layer_words(layer: Any) -> str:  # Any: a layer of the table
     values = [getattr(layer, name) for name in layer.model_fields_set]
-    said = ["-".join(map(str, each)) if isinstance(each, tuple) else str(each) for each in values]
+    said = ["-".join(map(str, each)) if isinstance(each, tuple) else _option_words(each) for each in values]
     return " ".join([layer.name, *said])
+
+
+def _option_words(value: Any) -> str:  # Any: an option of a layer
+    return number_words(value) if isinstance(value, Schedule) else str(value)
 
 
 def entering_words(parents: tuple[str, ...], stack: Stack | None) -> str:
@@ -110,7 +114,7 @@ def _constant(constant: Constant) -> str:
         numbers = ", ".join(f"{each:g}" for each in value) if flat and len(value) <= 4 else ""
         text = f"[{numbers}]" if numbers else f"[{len(value)} {'numbers' if flat else 'rows'}]"
     else:
-        text = f"{value:g}"
+        text = number_words(value)
     return f"{text} learned" if constant.learn else text
 
 
@@ -153,7 +157,7 @@ def objective_rows(outline: Outline) -> list[tuple[str, str]]:
         rows.append(("kl_weight", f"{number_words(given.kl_weight)}: {meant}"))
     if not labelled:
         return [*rows, ("loss", "-Σ bound / B over a batch of B rows")]
-    rate, gamma = given.supervision_rate, "1" if given.gamma is None else f"{given.gamma:g}"
+    rate, gamma = given.supervision_rate, number_words(1.0 if given.gamma is None else given.gamma)
     if given.bound in ("elbo", "iwae"):
         times = "times γ in the loss" if rate is not None else f"times γ = {gamma} in the loss"
         rows.append(
@@ -161,10 +165,10 @@ def objective_rows(outline: Outline) -> list[tuple[str, str]]:
         )
     if rate is not None:
         share = "the share of labelled rows in the loss; γ = ρN/((1-ρ)M) for N rows without a label and M with one"
-        rows.append(("rate", f"ρ = {rate:g}: {share}"))
+        rows.append(("rate", f"ρ = {number_words(rate)}: {share}"))
     else:
         rows.append(("gamma", f"γ = {gamma}: what a row with a label weighs in the loss, where one without weighs 1"))
-    g = "γ" if rate is not None else gamma
+    g = "γ" if rate is not None or isinstance(given.gamma, Schedule) else gamma
     return [*rows, ("loss", f"-Σ g·bound / B over a batch of B rows, g = {g} for rows with a label, else 1")]
 
 
@@ -174,7 +178,8 @@ def _alpha_words(outline: Outline) -> str:
         named = [(name, outline.objective.alpha_of(name)) for name in outline.graphs.partial]
         return ", ".join(f"α_{name} = {number_words(value)}" for name, value in named)
     if isinstance(alpha, OverRate):
-        return f"α = {alpha.over_rate:g}/ρ"
+        words = number_words(alpha.over_rate)
+        return f"α = ({words})/ρ" if isinstance(alpha.over_rate, Schedule) else f"α = {words}/ρ"
     return f"α = {number_words(1.0 if alpha is None else alpha)}"
 
 

@@ -40,7 +40,10 @@ R = TypeVar("R")
 SpecArg = Annotated[str, typer.Argument(metavar="SPEC", help="A spec, in YAML.")]
 RunArg = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
 Sets = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a value of the spec, e.g. train.epochs=10.")
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Set a value of the spec, e.g. train.epochs=10; KEY= takes the key out."
+    ),
 ]
 Trust = Annotated[bool, typer.Option("--trust", help="Allow own code that the spec names; say it every time.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]

@@ -20,7 +20,9 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from sgc.cli import app
 from sgc.errors import Fault, SpecError
 from sgc.language.document import MAX_BYTES, MAX_NODES, from_mapping, parse
 from sgc.language.loading import load, validate
@@ -448,3 +450,18 @@ def test_check_of_a_wrong_spec_never_imports_torch(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_key_that_a_flag_takes_out_is_as_if_it_were_not_written() -> None:
+    for flag, taken in (
+        ("objective.supervision_rate=", ", supervision_rate: 0.25"),
+        (" train.optimizer.lr = ", ", lr: 0.001"),
+        ("data.labels=", "  labels:\n    y: {count: 50, balanced: true}\n"),
+    ):
+        assert taken in VALID
+        assert load(PLAIN, [flag]) == load(yaml.safe_load(VALID.replace(taken, "")))
+    assert load(PLAIN, ["train.epochs=3", "train.epochs="]).train.epochs == 50
+    assert load(PLAIN, ["train.epochs=", "train.epochs=3"]).train.epochs == 3
+    assert load(PLAIN).train.epochs == 150  # what was handed over is as it was
+    told = CliRunner().invoke(app, ["check", "--help"]).output
+    assert "Set a value of the spec, e.g. train.epochs=10; KEY= takes the key out." in " ".join(told.split())

@@ -58,9 +58,13 @@ class Document:
     faults: list[Fault] = field(default_factory=list)  # that do not keep the rest from being read
     unread: set[Path] = field(default_factory=set)  # what they kept from being read
 
-    def fault(self, path: Path, message: str, hint: str = "", *, at: str = "value") -> Fault:
-        """Locate a fault: at the value or the key of `path`, or at the nearest key above what does not exist."""
-        flag = next((self.flags[path[:n]] for n in range(len(path), 0, -1) if path[:n] in self.flags), "")
+    def fault(self, path: Path, message: str, hint: str = "", *, at: str = "value", about: Path | None = None) -> Fault:
+        """Locate a fault: at the value or the key of `path`, or at the nearest key above what does not exist.
+
+        about: what is missing, where that is the fault; a flag may have taken it out.
+        """
+        set_at = path if about is None else about
+        flag = next((self.flags[set_at[:n]] for n in range(len(set_at), 0, -1) if set_at[:n] in self.flags), "")
         if flag:
             return Fault(path, message, hint, self.file, flag=flag)
         mark = (self.keys.get(path) if at == "key" else None) or self.values.get(path)

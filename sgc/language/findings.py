@@ -38,7 +38,7 @@ class Findings:
         """Report a fault at a path, unless what it is about (the path itself, or what is missing below) is lost."""
         about = path if about is None else about
         if not self.lost(*about):
-            self.faults.append(self.document.fault(path, message, hint, at=at))
+            self.faults.append(self.document.fault(path, message, hint, at=at, about=about))
             self.breaks(about)
 
     def at(self, *path: str | int) -> Plain:

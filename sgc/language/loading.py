@@ -30,8 +30,8 @@ def load(
 ) -> Spec:  # Any: plain data
     """Read and validate a spec.
 
-    path: a YAML file, or the spec as plain data. overrides: as `--set`, e.g. "train.epochs=10". trust: allow the
-    spec to name code of its own, which is imported once a model is made of it.
+    path: a YAML file, or the spec as plain data. overrides: as `--set`, e.g. "train.epochs=10", or "train.seed=" to
+    take a key out. trust: allow the spec to name code of its own, which is imported once a model is made of it.
 
     Raises: SpecError, which holds the list of faults.
     """

@@ -1,11 +1,14 @@
-"""Values set from outside the file, as `--set key=value` does: dots between keys, [i] for entries of lists."""
+"""Values set from outside the file, as `--set key=value` does: dots between keys, [i] for entries of lists.
+
+`--set key=` takes a key out, as if it were not written.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-from sgc.errors import Fault, Path, SpecError, path_text, suggest
+from sgc.errors import Fault, Path, SpecError, nearest, path_text, suggest
 from sgc.language.document import Document, Plain, describe, parse
 
 _ASSIGNMENT = re.compile(r"^\s*([A-Za-z_][^=]*?)\s*=(.*)$", re.DOTALL)
@@ -22,7 +25,7 @@ class _Refused(Exception):
 
 
 def override(document: Document, assignments: Sequence[str]) -> None:
-    """Set values in a document; what is wrong with an assignment is added to its faults, naming the flag."""
+    """Set values in a document, or take them out; what is wrong with that is added to its faults, naming the flag."""
     for text in assignments:
         flag = f"--set {text}"
         match = _ASSIGNMENT.match(text)
@@ -32,15 +35,20 @@ def override(document: Document, assignments: Sequence[str]) -> None:
             continue
         path = tuple(int(part) if _INDEX.match(part) else part for part in _STEP.split(match[1]) if part)
         try:
-            value = _value(match[2])
-            if isinstance(document.data, dict):  # else the file's own fault is told elsewhere
+            taken_out = not match[2].strip()
+            value = None if taken_out else _value(match[2])
+            if not isinstance(document.data, dict):  # the file's own fault is told elsewhere
+                continue
+            if taken_out:
+                _take_out(document, path, flag)
+            else:
                 _assign(document, path, value, flag)
         except _Refused as problem:
             document.faults.append(Fault(path, str(problem), problem.hint, document.file, flag=flag))
 
 
 def _value(text: str) -> Plain:
-    """Read the value of an assignment, which is YAML; nothing, or only a comment, is the empty value."""
+    """Read the value of an assignment, which is YAML; only a comment is the empty value."""
     if not text.partition("#")[0].strip():
         return None
     try:
@@ -50,6 +58,31 @@ def _value(text: str) -> Plain:
     if document.faults:
         raise _Refused(document.faults[0].message)
     return document.data
+
+
+def _take_out(document: Document, path: Path, flag: str) -> None:
+    """Take a key and all below it out of the mapping that holds it."""
+    here = document.data
+    for depth, part in enumerate(path):
+        above = path_text(path[:depth])
+        kind, last = type(here), depth == len(path) - 1
+        if kind is list and last:
+            raise _Refused(f"'{above}' is a list: set the whole of it to leave an entry out")
+        if kind not in (dict, list):
+            raise _Refused(f"'{above}' is {describe(here)}, nothing stands below it")
+        there: list[str | int] = list(here) if kind is dict else list(range(len(here)))
+        if part not in there:
+            where, written = f"'{above}'" if above else "the spec", [str(each) for each in there]
+            near = nearest(str(part), written)
+            hint = f"did you mean '{near}'?" if near else f"written: {', '.join(written)}" if written else ""
+            raise _Refused(f"nothing to take out: {where} has no '{part}'", hint)
+        if last:
+            del here[part]
+        else:
+            here = here[part]
+    for each in [each for each in document.flags if each[: len(path)] == path]:
+        del document.flags[each]  # of what was set before
+    document.flags[path] = flag
 
 
 def _assign(document: Document, path: Path, value: Plain, flag: str) -> None:

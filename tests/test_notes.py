@@ -115,7 +115,8 @@ SPECS = sorted((Path(__file__).parent.parent / "specs").glob("*.yaml"))
 
 @pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
 def test_nothing_is_noted_of_the_shipped_specs(path: Path) -> None:
-    assert notes(outline(load(path))) == []
+    """But of the faces, whose q is the paper's: q(l | x) does not read i, nor q(s | i, l) x and r, nor q(r | x) the rest."""
+    assert len(notes(outline(load(path)))) == (3 if path.stem == "faces" else 0)
 
 
 def test_nothing_is_noted_where_q_alone_is_trained() -> None:

@@ -115,7 +115,7 @@ SPECS = sorted((Path(__file__).parent.parent / "specs").glob("*.yaml"))
 
 @pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
 def test_nothing_is_noted_of_the_shipped_specs(path: Path) -> None:
-    """But of the faces, whose q is the paper's: q(l | x) does not read i, nor q(s | i, l) x and r, nor q(r | x) the rest."""
+    """But of the faces, whose q is the paper's: q(l | x) reads no i, q(s | i, l) no x and r, q(r | x) no i and l."""
     assert len(notes(outline(load(path)))) == (3 if path.stem == "faces" else 0)
 
 

@@ -20,6 +20,7 @@ from sgc.data.finding import find_file
 from sgc.data.idx import read_idx
 
 SIDE = 32
+KINDS = ("images-idx3", "labels-idx1")
 Bytes = NDArray[np.uint8]
 
 
@@ -29,9 +30,6 @@ def mnist(part: str) -> tuple[Bytes, Bytes]:
     files = [find_file((f"{part}-{kind}-ubyte", f"{part}-{kind}-ubyte.gz"), "mnist", Path(root)) for kind in KINDS]
     images, labels = map(read_idx, files)
     return images, labels
-
-
-KINDS = ("images-idx3", "labels-idx1")
 
 
 def coloured(images: Bytes, labels: Bytes, count: int, seed: int) -> tuple[Bytes, Bytes]:

@@ -247,9 +247,12 @@ def test_a_chain_of_50_takes_well_under_a_second(labels: str, monkeypatch: pytes
 
 def test_the_plan_of_a_chain_tells_its_cost_at_once() -> None:
     made = outline(load(chain(200)))
-    began = time.process_time()
-    plan = derive(made.graphs, set(), made.words)
-    assert time.process_time() - began < 2  # about 0.02 on a quiet machine, where a sum over all states would take ages
+    times = []
+    for _ in range(3):
+        began = time.process_time()
+        plan = derive(made.graphs, set(), made.words)
+        times.append(time.process_time() - began)
+    assert min(times) < 0.3  # about 0.02 on a quiet machine
     assert plan.largest == 25
     assert plan.operations == 25 * 199 + 5
     assert set(plan.axes.values()) == {0, 1}

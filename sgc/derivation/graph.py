@@ -30,6 +30,7 @@ class GraphNode:
     closed_kl: bool = True
     support: int = 0  # how many values; 0: not finite
     dropped: bool = False  # partial, and scored where it is present: clamped in every row, no label of any
+    exists: tuple[tuple[str, int], ...] = ()  # of a step: (count, i): it is there while each count is above i
 
 
 @dataclass(frozen=True)

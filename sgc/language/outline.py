@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -81,6 +81,18 @@ class InputOutline:
 
 
 @dataclass(frozen=True)
+class Stepped:
+    """A node of a repeat as data and users know it: one name for all its steps.
+
+    steps: the sizes of the repeats around it, outermost first; nodes: the node of each step, row-major.
+    """
+
+    name: str
+    steps: tuple[int, ...]
+    nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Outline:
     """A whole model without its tensors."""
 
@@ -91,6 +103,25 @@ class Outline:
     generative: Mapping[str, Density]
     recognition: Mapping[str, Density]
     graphs: Graphs = field(repr=False)
+    stepped: Mapping[str, Stepped] = field(default_factory=dict)
+
+    @cached_property
+    def outer(self) -> Mapping[str, Variable]:
+        """Every variable as data and users know it: of a node of a repeat, one for all steps, which stand first."""
+        found: dict[str, Variable] = {}
+        for name, variable in self.variables.items():
+            if name not in self.outer_name:
+                found[name] = variable
+            elif (whole := self.outer_name[name]) not in found:
+                steps = self.stepped[whole].steps
+                shapes = {key: (*steps, *getattr(variable, key)) for key in ("shape", "event", "view")}
+                found[whole] = replace(variable, name=whole, **shapes)
+        return found
+
+    @cached_property
+    def outer_name(self) -> Mapping[str, str]:
+        """The name that all steps of a node go by, by the node of each step."""
+        return {node: name for name, each in self.stepped.items() for node in each.nodes}
 
     @property
     def objective(self) -> Objective:

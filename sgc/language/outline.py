@@ -114,8 +114,8 @@ class Outline:
                 found[name] = variable
             elif (whole := self.outer_name[name]) not in found:
                 steps = self.stepped[whole].steps
-                shapes = {key: (*steps, *getattr(variable, key)) for key in ("shape", "event", "view")}
-                found[whole] = replace(variable, name=whole, **shapes)
+                shape, event, view = ((*steps, *each) for each in (variable.shape, variable.event, variable.view))
+                found[whole] = replace(variable, name=whole, shape=shape, event=event, view=view)
         return found
 
     @cached_property

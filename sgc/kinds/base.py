@@ -10,6 +10,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Discriminator,
+    InstanceOf,
     SerializerFunctionWrapHandler,
     Tag,
     ValidatorFunctionWrapHandler,
@@ -17,9 +18,11 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
+from pydantic.json_schema import SkipJsonSchema
 
 T = TypeVar("T")
 
+MADE = "<made>"  # the tag of what no file can say
 EMPTY = object()  # stands in for an empty value, which then has the wrong type for whatever is wanted
 
 
@@ -61,16 +64,21 @@ Maybe = Annotated[T | None, WrapValidator(_not_empty)]
 Many = Annotated[tuple[T, ...], BeforeValidator(_as_tuple)]
 
 
-def tagged(branches: dict[str, Any], what: str, choose: Callable[[Any], str | None], *, key: bool = False) -> Any:
+def tagged(
+    branches: dict[str, Any], what: str, choose: Callable[[Any], str | None], *, key: bool = False, made: Any = None
+) -> Any:
     """Make a union whose branch `choose` names from the value as written; None is an unknown `what`.
 
     In the places that pydantic reports, a branch stands as `<name>`, or as `{name}` where its name is a `key` of the
-    file that its fields stand under; whoever locates a fault takes the first out and goes down the second.
+    file that its fields stand under; whoever locates a fault takes the first out and goes down the second. made: a
+    class whose members the program may put there, and no file.
     Any: pydantic builds its types at run time, no checker can follow.
     """
     mark = "{%s}" if key else "<%s>"
 
     def pick(value: Any) -> str | None:  # Any: whatever YAML can say
+        if made is not None and isinstance(value, made):
+            return MADE
         name = choose(value)
         return None if name is None else mark % name
 
@@ -78,6 +86,8 @@ def tagged(branches: dict[str, Any], what: str, choose: Callable[[Any], str | No
     for tag, branch in branches.items():
         member: Any = Annotated[branch, Tag(mark % tag)]
         union = member if union is None else union | member
+    if made is not None:
+        union = union | Annotated[SkipJsonSchema[InstanceOf[made]], Tag(MADE)]  # type: ignore[misc]
     return Annotated[
         union,
         Discriminator(

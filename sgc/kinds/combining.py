@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -18,13 +19,16 @@ class Combination(Joining):
     """Combine inputs of one shape; `over` lays each over those before it (Porter and Duff 1984).
 
     Under `over` an image of two or four channels has its opacity in the last, which is gone in the result; an image of
-    one is ink whose value is its own opacity. A scalar is a vector of one, as wherever it enters a network.
+    one is ink whose value is its own opacity. A scalar is a vector of one, as wherever it enters a network. Inputs that
+    are not there count for nothing; where none is, the result is zero.
     """
 
     name: ClassVar[str] = "combine"
     way: Way
+    exists: tuple[int | None, ...] = ()  # by value, its boolean among the inputs after the values; empty: none has one
 
     def joined_shape(self, shapes: Sequence[Shape]) -> Shape:
+        shapes = shapes[: len(self.exists) or None]
         if len({shape or (1,) for shape in shapes}) > 1:
             came = ", ".join(map(shape_text, shapes))
             raise ShapeFault(f"combine takes values of one shape, got {came}")
@@ -44,25 +48,45 @@ class Combination(Joining):
         import torch
         from torch import Tensor, nn
 
-        way = self.way
+        way, exists = self.way, self.exists or (None,) * len(shapes)
 
-        def laid_over(images: Sequence[Tensor]) -> Tensor:
+        def absent(inputs: Sequence[Tensor], i: int, value: Tensor) -> Tensor | None:
+            """Tell where a value is not there; None where it always is."""
+            place = exists[i]
+            return None if place is None else inputs[place].reshape(-1, *(1,) * (value.dim() - 1)) == 0
+
+        def fold(values: Sequence[Tensor], gone: Sequence[Tensor | None]) -> Tensor:
+            """Go through the values in order, past those that are not there."""
             below: Tensor | None = None
-            for image in images:
-                opacity = image[:, -1:]
-                ink = opacity * image[:, :-1] if image.shape[1] > 1 else opacity
-                below = ink if below is None else ink + (1 - opacity) * below
+            for value, where in zip(values, gone, strict=True):
+                opacity = value[:, -1:] if way == "over" else None
+                ink = value if opacity is None else opacity * value[:, :-1] if value.shape[1] > 1 else opacity
+                before = torch.zeros_like(ink) if below is None else below
+                after = ink if opacity is None or below is None else ink + (1 - opacity) * below
+                below = after if where is None else torch.where(where, before, after)
             assert below is not None
             return below
 
         class Combined(nn.Module):
-            def forward(self, *parents: Tensor) -> Tensor:
-                inputs = [value.unsqueeze(-1) if value.dim() == 1 else value for value in parents]
-                if way == "last":
-                    return inputs[-1]
-                if way == "over":
-                    return laid_over(inputs)
-                stacked = torch.stack(inputs)
-                return stacked.amax(0) if way == "max" else stacked.mean(0) if way == "mean" else stacked.sum(0)
+            def forward(self, *inputs: Tensor) -> Tensor:
+                values = [each.unsqueeze(-1) if each.dim() == 1 else each for each in inputs[: len(exists)]]
+                gone = [absent(inputs, i, value) for i, value in enumerate(values)]
+                if way in ("last", "over"):
+                    return fold(values, gone)
+                stacked = torch.stack(values)
+                if all(where is None for where in gone):
+                    return stacked.amax(0) if way == "max" else stacked.mean(0) if way == "mean" else stacked.sum(0)
+                there = torch.stack(
+                    [
+                        torch.ones_like(value, dtype=torch.bool) if where is None else ~where.expand_as(value)
+                        for value, where in zip(values, gone, strict=True)
+                    ]
+                )
+                neutral = torch.full_like(stacked, -math.inf) if way == "max" else torch.zeros_like(stacked)
+                kept = torch.where(there, stacked, neutral)
+                if way == "max":
+                    return torch.where(there.any(0), kept.amax(0), torch.zeros_like(stacked[0]))
+                total = kept.sum(0)
+                return total if way == "sum" else total / there.sum(0).clamp(min=1)
 
         return Combined()

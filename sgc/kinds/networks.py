@@ -63,6 +63,10 @@ class Entry(Piece):
         """Unfold into layers. Raises: ShapeFault."""
 
 
+class Unrolled(Entry):
+    """An entry that no file can say: unrolling a repeat writes it, see `sgc.kinds.stepping`; abstract."""
+
+
 class Stages(Entry):
     """What stands after every map of an entry: norm, activation, dropout, in this order; abstract."""
 
@@ -363,7 +367,7 @@ def _shared_tag(value: Any) -> str:  # Any: whatever YAML can say
 if TYPE_CHECKING:
     EntryChoice = Entry
 else:
-    EntryChoice = tagged(dict(ENTRIES), "network", _entry_tag)
+    EntryChoice = tagged(dict(ENTRIES), "network", _entry_tag, made=Unrolled)
 EntrySequence = Annotated[Many[EntryChoice], Field(min_length=1)]
 # What stands under `network:`: the name of a shared one, one entry, or entries in sequence.
 NetworkChoice = tagged({"name": str, "entry": EntryChoice, "sequence": EntrySequence}, "network", _network_tag)

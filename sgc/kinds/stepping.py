@@ -69,6 +69,7 @@ class Zeros(Unrolled):
     name: ClassVar[str] = "zeros"
 
     of: str
+    width: int | None = None  # where it is known without the name's own shape
 
     def unfold(self, place: Place) -> list[Layer]:
         raise AssertionError("zeros have the shape of another name")

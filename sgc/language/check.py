@@ -16,27 +16,31 @@ from sgc.language.findings import Findings
 from sgc.language.inverting import derive_recognition
 from sgc.language.resolver import outline
 from sgc.language.spec import Spec
+from sgc.language.unrolled import Unrolled
 
 ADAMS = ("Adam", "AdamW", "NAdam", "RAdam", "Adamax")
 
 
-def check(spec: Spec, findings: Findings) -> Spec:
+def check(spec: Spec, findings: Findings, unrolled: Unrolled = Unrolled()) -> Spec:  # noqa: B008 - it is frozen
     """Find what is wrong between the parts of a spec; `spec` holds those that are right in themselves.
 
-    Returns the spec with what it leaves to be derived: the parents of q, where it says `recognition: auto`.
+    unrolled: the repeats and parts that it was. Returns the spec with what it leaves to be derived: the parents of q,
+    where it says `recognition: auto`.
     """
-    names = check_names(findings)
+    spec = spec.once(unrolled)
+    names = check_names(findings, unrolled)
     check_categories(findings)
     check_statuses(findings, names)
     check_graphs(findings, names)
     check_missing(findings, names)
     spec = derive_recognition(spec, findings, names)
     check_shapes(spec, findings, names)
-    check_objective(spec, findings, names)
+    outside = names.outside(unrolled)
+    check_objective(spec, findings, outside)
     check_gradient(spec, findings)
     check_optimizer(spec, findings)
-    check_metrics(findings, names)
-    check_data(findings, names)
+    check_metrics(findings, outside)
+    check_data(findings, outside, unrolled.optional)
     return spec
 
 

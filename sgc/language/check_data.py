@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from sgc.errors import nearest, suggest
 from sgc.language.check_names import Names, check_twice
 from sgc.language.findings import Findings
 
 
-def check_data(findings: Findings, names: Names) -> None:
-    """Find columns and labels of what there is not or what has none, and observed names without a column."""
+def check_data(findings: Findings, names: Names, optional: Collection[str] = ()) -> None:
+    """Find columns and labels of what there is not or what has none, and observed names without a column.
+
+    optional: partial nodes that need none; without one no row has their label.
+    """
     if not isinstance(findings.at("data"), dict):
         return
-    _check_columns(findings, names)
+    _check_columns(findings, names, optional)
     _check_one_of(findings, names)
     _check_labels(findings, names)
 
 
-def _check_columns(findings: Findings, names: Names) -> None:
+def _check_columns(findings: Findings, names: Names, optional: Collection[str]) -> None:
     inputs = [name for name, section in names.section.items() if section == "inputs"]
     wanted = [*names.nodes("full", "partial"), *inputs]
     columns = findings.keys("data", "columns")
@@ -32,7 +37,7 @@ def _check_columns(findings: Findings, names: Names) -> None:
         elif names.status.get(name) == "none":
             message = f"'{name}' is never observed (supervision: none), it has no column"
             findings.add(path, message, at="key")
-    for name in free:
+    for name in [each for each in free if each not in optional]:
         what = "an input" if name in inputs else f"supervision: {names.status[name]}"
         message = f"'{name}' has no column under data.columns ({what})"
         findings.add((names.section[name], name), message, at="key", about=("data", "columns", name))

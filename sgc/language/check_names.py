@@ -5,7 +5,7 @@ Read from the file as written, so that a piece which is wrong elsewhere still ha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from re import fullmatch
 from typing import get_args
 
@@ -13,6 +13,7 @@ from sgc.derivation.graph import Supervision
 from sgc.errors import Path
 from sgc.language.findings import Findings
 from sgc.language.spec import NAME
+from sgc.language.unrolled import Unrolled
 
 SECTIONS = ("inputs", "features", "nodes")
 
@@ -30,17 +31,33 @@ class Names:
     def nodes(self, *statuses: str) -> list[str]:
         return [name for name, status in self.status.items() if status in statuses]
 
+    def outside(self, unrolled: Unrolled) -> Names:
+        """Give the names as data and the objective know them: of a repeat's nodes one for all steps."""
+        section, status = dict(self.section), dict(self.status)
+        for steps in (unrolled.nodes, unrolled.features):
+            for name, flat in steps.items():
+                for each in flat:
+                    if each in self.section:
+                        section[name] = section.pop(each)
+                    if each in self.status:
+                        status[name] = status.pop(each)
+        for name in unrolled.hidden:
+            section.pop(name, None)
+        dropped = frozenset(unrolled.template.get(name, name) for name in self.dropped)
+        return replace(self, section=section, status=status, dropped=dropped)
+
     @property
     def labelled(self) -> list[str]:
         """The nodes that have labels in some rows, and are proposed in the others."""
         return [name for name in self.nodes("partial") if name not in self.dropped]
 
 
-def check_names(findings: Findings) -> Names:
-    """Find names that are none, or that stand twice; return the rest."""
+def check_names(findings: Findings, unrolled: Unrolled) -> Names:
+    """Find names that are none, or that stand twice; return the rest. unrolled: what has names that no file has."""
+    made = {*unrolled.template, *unrolled.hidden}
     for section in (*SECTIONS, "networks"):
         for name in findings.keys(section):
-            if not fullmatch(NAME, name):
+            if not fullmatch(NAME, name) and name not in made and "." not in name:
                 message = f"'{name}' is not a name: a letter, then letters, digits, '_' or '-'"
                 findings.faults.append(findings.document.fault((section, name), message, at="key"))
     written = {section: findings.keys(section) for section in SECTIONS}

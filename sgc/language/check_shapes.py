@@ -12,6 +12,7 @@ from sgc.derivation.graph import Role
 from sgc.errors import OutlineFault, Path
 from sgc.kinds.layer import shape_text
 from sgc.kinds.stacking import Stack
+from sgc.kinds.stepping import Zeros
 from sgc.language.check_graphs import ROLES
 from sgc.language.check_names import Names
 from sgc.language.findings import Findings
@@ -81,7 +82,7 @@ class _Shapes:
 
     def features(self) -> Iterable[Use]:
         """Resolve features after their parents; one on a cycle never is."""
-        waiting = {name: set(feature.parents) for name, feature in self.spec.features.items()}
+        waiting = {name: set(needs(feature)) for name, feature in self.spec.features.items()}
         readers: dict[str, list[str]] = {}
         for name, parents in waiting.items():
             for parent in parents:
@@ -154,3 +155,9 @@ class _Shapes:
                 got, other = shape_text(stack.output), shape_text(wanted.output)
                 message = f"{shared} runs backwards to other layers than for '{model}': {got} before the heads"
                 self.findings.add(path, f"{message}, wanted {other}")
+
+
+def needs(feature: Feature) -> tuple[str, ...]:
+    """Name what has to be resolved before a feature: its parents, and what zeros have the shape of."""
+    zeros = feature.network if isinstance(feature.network, Zeros) else None
+    return feature.parents if zeros is None or zeros.width is not None else (zeros.of,)

@@ -105,8 +105,8 @@ class Document:
         """Order faults as the file has them; those of flags come last, and no fault stands twice."""
         unique: dict[object, Fault] = {}
         for f in faults:  # an alias has the same fault on several paths
-            unique.setdefault((f.flag, f.line, f.column, f.message, () if f.line else f.path), f)
-        return sorted(unique.values(), key=lambda f: (bool(f.flag), f.line, f.column))
+            unique.setdefault((f.flag, f.file, f.line, f.column, f.message, () if f.line else f.path), f)
+        return sorted(unique.values(), key=lambda f: (bool(f.flag), f.file != self.file, f.file, f.line, f.column))
 
 
 def read(file: str | FilePath) -> Document:

@@ -26,6 +26,11 @@ class Findings:
         self._broken.add(path)
         self._above.update(path[:n] for n in range(len(path)))
 
+    @property
+    def broken(self) -> frozenset[Path]:
+        """The places that cannot be used."""
+        return frozenset(self._broken)
+
     def lost(self, *path: str | int) -> bool:
         """Tell whether a place lies in something broken."""
         return any(path[:n] in self._broken for n in range(len(path) + 1))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -15,11 +16,16 @@ from pydantic import ValidationError
 from sgc.errors import Path, SpecError
 from sgc.language.check import check
 from sgc.language.check_own_code import check_own_code
+from sgc.language.composing import Composition, compose
 from sgc.language.document import Document, Plain, describe, from_mapping, read
 from sgc.language.findings import Findings
 from sgc.language.grammar import report
 from sgc.language.overriding import override
 from sgc.language.spec import Spec
+from sgc.language.unrolling import unroll
+
+UNROLLED = ("repeat", "use")
+REWRITTEN = ("networks", "features", "nodes", *UNROLLED)
 
 # for required keys that are missing or wrong, which must not keep the rest from being looked at
 STAND_INS: dict[Path, Plain] = {("version",): 1, ("nodes",): {}, ("nodes", "*", "supervision"): "none"}
@@ -41,27 +47,73 @@ def load(
     return spec.stands_in(None if isinstance(path, Mapping) else FilePath(path).resolve().parent, trusted=trust)
 
 
-def validate(document: Document, *, trust: bool = False) -> Spec:
-    """Validate what was read. Raises: SpecError, with all faults in the order of the file."""
+def validate(document: Document, *, trust: bool = False, within: tuple[FilePath, ...] = ()) -> Spec:
+    """Validate what was read. Raises: SpecError, with all faults in the order of the file.
+
+    within: the files that it is a part of.
+    """
     findings = Findings(document)
-    if isinstance(document.data, dict):
-        spec = _fit(document.data, findings)
-        check_own_code(findings, trust=trust)
-        spec = check(spec, findings)
-    else:
+    if not isinstance(document.data, dict):
         message = f"expected a mapping with 'version' and 'nodes', got {describe(document.data)}"
         findings.add((), message)
+        raise SpecError(document.sort(findings.faults))
+    unrolls = any(section in document.data for section in UNROLLED)
+    if unrolls:
+        document.data.setdefault("nodes", {})
+    spec, plain = _fit(document.data, findings)
+    if unrolls:
+        spec = _unrolled(document, spec, plain, findings, trust=trust, within=within)
+    else:
+        check_own_code(findings, trust=trust)
+        spec = check(spec, findings)
     if findings.faults:
         raise SpecError(document.sort(findings.faults))
     return spec
 
 
-def _fit(written: Plain, findings: Findings) -> Spec:
-    """Make a spec of what is right in `written`; report and leave out what is wrong."""
+def _unrolled(
+    document: Document, spec: Spec, plain: Plain, findings: Findings, *, trust: bool, within: tuple[FilePath, ...]
+) -> Spec:
+    """Write repeats and parts out, and check what comes of it; its faults are added to the findings."""
+
+    def check_part(part: Document, chain: tuple[FilePath, ...]) -> Spec:
+        return validate(part, trust=trust, within=chain)
+
+    if "recognition" in plain:
+        message = "forbidden beside 'repeat' and 'use': give each node its recognition parents"
+        findings.add(("recognition",), message, at="key")
+        del plain["recognition"]
+    composition = compose(document, plain, findings, check_part, within)
+    expanded, unrolled = unroll(document, plain, composition, findings)
+    inner = Findings(expanded)
+    for path in [*expanded.broken(findings), *(path for path in findings.broken if path[0] not in UNROLLED)]:
+        inner.breaks(path)
+    made, _ = _fit(expanded.data, inner)
+    check_own_code(inner, trust=trust)
+    made = check(made, inner, unrolled)
+    findings.faults += inner.faults
+    return made.once(replace(unrolled, written=_as_written(spec, composition)))
+
+
+def _as_written(spec: Spec, composition: Composition) -> dict[str, Plain]:
+    """Give the sections that unrolling rewrites as they were written, the specs of parts in full."""
+    written = spec.model_dump(mode="json", by_alias=True, exclude_none=True, include=set(REWRITTEN))
+    for part in composition.parts:
+        if part.host is composition.root.document:
+            here: Plain = written
+            for key in part.place:
+                here = here[key]
+            own = part.spec.plain()
+            here["spec"] = {key: own[key] for key in ("version", "name", *REWRITTEN, "inputs") if own.get(key)}
+    return {key: each for key, each in written.items() if each or key not in UNROLLED}
+
+
+def _fit(written: Plain, findings: Findings) -> tuple[Spec, Plain]:
+    """Make a spec of what is right in `written`, and give that; report and leave out what is wrong."""
     plain = copy.deepcopy(written)
     while True:  # each round takes out at least one piece
         try:
-            return Spec.model_validate(plain)
+            return Spec.model_validate(plain), plain
         except ValidationError as problem:
             for path in sorted(report(problem, plain, findings), key=len, reverse=True):
                 _remove(plain, path)
@@ -74,7 +126,7 @@ def _remove(plain: Plain, path: Path) -> None:
         if isinstance(parent, dict) and part not in parent:
             return  # taken out already, with what holds it
         parent = parent[part]
-    key, form = path[-1], (path[0], "*", path[2]) if len(path) == 3 else path
+    key, form = path[-1], ("nodes", "*", path[-1]) if path[-3:-2] == ("nodes",) else path
     if form in STAND_INS:
         parent[key] = copy.deepcopy(STAND_INS[form])
     elif isinstance(parent, dict) and key in parent:

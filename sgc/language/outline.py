@@ -167,13 +167,16 @@ class Outline:
         """List what holds parameters, and how many: densities, features, shared networks."""
         rows: list[tuple[str, int]] = []
         shared: dict[str, int] = {}
+        names = self.spec.unrolled
         for density in [*self.generative.values(), *self.recognition.values()]:
             letter = "p" if density.role == "generative" else "q"
-            rows.append((f"{letter}({density.node})", density.parameters))
+            if names.owner(density.node) == density.node:  # the steps of a repeat share theirs
+                rows.append((f"{letter}({names.template.get(density.node, density.node)})", density.parameters))
             if density.trunk and density.stack is not None:
                 shared[density.trunk] = density.stack.parameters
         for feature in self.features.values():
-            rows.append((feature.name, feature.parameters))
+            if names.owner(feature.name) == feature.name:
+                rows.append((names.template.get(feature.name, feature.name), feature.parameters))
             if feature.trunk:
                 shared[feature.trunk] = feature.stack.parameters
         return [row for row in rows if row[1]] + [(f"network {name}", count) for name, count in shared.items() if count]

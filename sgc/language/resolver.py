@@ -19,10 +19,11 @@ from sgc.kinds.own_code import OwnCode
 from sgc.kinds.own_family import OwnFamily
 from sgc.kinds.schedules import Schedule
 from sgc.kinds.stacking import Stack, stack
+from sgc.kinds.stepping import Exists, Zeros
 from sgc.language.constants import Constant as Constant
 from sgc.language.constants import check_name, check_order, fix
 from sgc.language.document import describe
-from sgc.language.outline import Density, FeatureOutline, InputOutline, Outline, Variable
+from sgc.language.outline import Density, FeatureOutline, InputOutline, Outline, Stepped, Variable
 from sgc.language.spec import Generative, Node, Recognition, Spec
 
 
@@ -184,7 +185,14 @@ class Resolver:
         if name not in self._features:
             given = self.spec.features[name]
             entries, trunk = self.entries(given.network)
-            laid = self.stack(name, (), given.parents, entries)
+            match entries:
+                case (Zeros() as zeros,):
+                    shape = (zeros.width,) if zeros.width is not None else self.look(zeros.of)
+                    laid = Stack((), None, (), shape, 0)
+                case (Exists(),):
+                    laid = Stack((), None, (), (1,), 0)
+                case _:
+                    laid = self.stack(name, (), given.parents, entries)
             self._features[name] = FeatureOutline(name, given.parents, entries, trunk, laid)
         return self._features[name]
 
@@ -313,13 +321,16 @@ class Resolver:
                 closed_kl=variable.family.closed_kl,
                 support=variable.family.support_size(variable.event) or 0,
                 dropped=variable.dropped,
+                exists=spec.unrolled.exists.get(name, ()),
             )
             for name, variable in variables.items()
         }
         features = {name: self.feature(name) for name in spec.features}
         graphs = Graphs(nodes, {name: f.parents for name, f in features.items()}, tuple(spec.inputs))
         inputs = {name: self.input(name) for name in spec.inputs}
-        return Outline(spec, variables, features, inputs, generative, recognition, graphs)
+        unrolled = spec.unrolled
+        stepped = {name: Stepped(name, unrolled.sizes[name], each) for name, each in unrolled.nodes.items()}
+        return Outline(spec, variables, features, inputs, generative, recognition, graphs, stepped)
 
 
 def outline(spec: Spec) -> Outline:

@@ -19,6 +19,7 @@ from sgc.kinds.own_code import OwnPiece
 from sgc.kinds.own_family import OwnFamily
 from sgc.kinds.schedules import Schedule, is_schedule, number, scheduled
 from sgc.kinds.sources import DataSection
+from sgc.language.unrolled import Unrolled
 
 NAME = r"^[A-Za-z][A-Za-z0-9_-]*$"
 Size = Annotated[int, Field(ge=1, le=10_000_000)]
@@ -165,6 +166,42 @@ class Feature(Piece):
     network: NetworkChoice
 
 
+class Carry(Piece):
+    """A state that a repeat carries from step to step, in both graphs."""
+
+    parents: Annotated[Many[str], Field(min_length=1)]
+    network: NetworkChoice
+    direction: Literal["forward", "backward"] = "forward"  # backward: from the last step to the first
+
+
+def _source_tag(value: Any) -> str:  # Any: whatever YAML can say
+    return "mapping" if isinstance(value, dict) else "path"
+
+
+class Part(Piece):
+    """Another spec's nodes and networks as a part of this one, with the weights of a run or without."""
+
+    spec: Maybe[tagged({"path": str, "mapping": dict[str, Any]}, "spec", _source_tag)] = None  # type: ignore[valid-type]
+    weights: Maybe[str] = None  # a run folder
+    freeze: bool = False
+    bind: dict[str, str] = {}  # noqa: RUF012 - a frozen pydantic default; the part's name to the name here
+
+
+def _count_tag(value: Any) -> str:  # Any: whatever YAML can say
+    return "node" if isinstance(value, str) else "number"
+
+
+class Repeat(Piece):
+    """A body of nodes that stands as many times as `count` says, with the same networks in every step."""
+
+    count: tagged({"number": Size, "node": str}, "count", _count_tag)  # type: ignore[valid-type]
+    carry: dict[str, Carry] = {}  # noqa: RUF012 - a frozen pydantic default
+    features: dict[str, Feature] = {}  # noqa: RUF012 - a frozen pydantic default
+    nodes: dict[str, Node] = {}  # noqa: RUF012 - a frozen pydantic default
+    use: dict[str, Part] = {}  # noqa: RUF012 - a frozen pydantic default
+    repeat: dict[str, Repeat] = {}  # noqa: RUF012 - a frozen pydantic default
+
+
 class BatchSizes(Piece):
     """Rows a step of each stream."""
 
@@ -233,7 +270,7 @@ def _integer(value: Any) -> Any:  # Any: whatever YAML can say
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a spec was read from, whether its own code may be imported, and whose recognition parents were derived.
+    """Where a spec was read from, whether own code may be imported, and what was derived or unrolled.
 
     None of it is written down. All origins are equal: two specs are the same wherever they stand.
     """
@@ -241,6 +278,7 @@ class Origin:
     folder: Path | None = field(default=None, compare=False)
     trusted: bool = field(default=False, compare=False)
     derived: frozenset[str] = field(default=frozenset(), compare=False)
+    unrolled: Unrolled = field(default=Unrolled(), compare=False)
 
 
 class Spec(Piece):
@@ -257,6 +295,8 @@ class Spec(Piece):
     features: dict[str, Feature] = {}  # noqa: RUF012 - a frozen pydantic default
     recognition: Maybe[RecognitionRule] = None  # none once it is carried out
     nodes: dict[str, Node]
+    repeat: dict[str, Repeat] = {}  # noqa: RUF012 - a frozen pydantic default; none once it is unrolled
+    use: dict[str, Part] = {}  # noqa: RUF012 - a frozen pydantic default; none once the part is taken in
     objective: Objective = Objective()
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
@@ -293,6 +333,23 @@ class Spec(Piece):
         found._origin = replace(self._origin, derived=frozenset(recognition))
         return found
 
+    @property
+    def unrolled(self) -> Unrolled:
+        """What its repeats and parts were; nothing where it had none."""
+        return self._origin.unrolled
+
+    def once(self, unrolled: Unrolled) -> Spec:
+        """Note the repeats and parts that it was before they were written out."""
+        self._origin = replace(self._origin, unrolled=unrolled)
+        return self
+
     def plain(self) -> dict[str, Any]:  # Any: plain data
-        """Return the spec as plain data with every default written out, fit to be loaded again."""
-        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        """Return the spec as plain data with every default written out, fit to be loaded again.
+
+        Repeats stand once, as they were written, and parts in full.
+        """
+        found = self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={*self.unrolled.written})
+        for section in ("repeat", "use"):
+            if not found.get(section):
+                found.pop(section, None)
+        return {**found, **self.unrolled.written}

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from sgc.runtime.layout import reseed
 from sgc.runtime.model import Model, evaluating
+from sgc.runtime.modules import DensityModule, FeatureModule
 from sgc.runtime.streams import PROBE, Streams, seed_for
 
 DRAWS = 4  # gradients a probe: each costs a little less than a step
@@ -35,16 +36,19 @@ def due(epoch: int, steps: int) -> bool:
 
 def owners(model: Model) -> dict[str, list[nn.Parameter]]:
     """Sort what is learned by what it belongs to: p(v), q(v), a feature, a shared network."""
-    machine = model.machine
+    machine, unrolled = model.machine, model.spec.unrolled
     found: dict[str, list[nn.Parameter]] = {}
     for form, modules in (("p({})", machine.generative), ("q({})", machine.recognition), ("{}", machine.features)):
         for name, module in modules.items():
+            if not isinstance(module, DensityModule | FeatureModule) or unrolled.owner(name) != name:
+                continue  # nothing of its own, or another step's
             shared = module.outline.trunk
             theirs = [] if module.trunk is None or not shared else list(module.trunk.parameters())
             if theirs:
                 found[f"network {shared}"] = theirs
             apart = {id(parameter) for parameter in theirs}
-            found[form.format(name)] = [each for each in module.parameters() if id(each) not in apart]
+            owner = form.format(unrolled.template.get(name, name))
+            found[owner] = [each for each in module.parameters() if id(each) not in apart]
     kept = {owner: [each for each in parameters if each.requires_grad] for owner, parameters in found.items()}
     return {owner: parameters for owner, parameters in kept.items() if parameters}
 
@@ -119,6 +123,6 @@ def _estimator(model: Model, owner: str) -> str:
     """Name the estimator of the node that q(·) proposes; an empty string for other parts."""
     for name in model.machine.recognition:
         estimator = model.outline.variables[name].estimator
-        if owner == f"q({name})" and estimator is not None:
+        if owner == f"q({model.spec.unrolled.template.get(name, name)})" and estimator is not None:
             return estimator.name
     return ""

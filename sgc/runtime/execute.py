@@ -21,7 +21,7 @@ from sgc.kinds.schedules import value_at
 from sgc.language.outline import Outline, Variable
 from sgc.runtime.batch import patterns_of, there
 from sgc.runtime.layout import Eliminated, Layout, Pair, Score, eliminate
-from sgc.runtime.modules import DensityModule, FeatureModule
+from sgc.runtime.modules import AnyDensity, AnyFeature, read_by
 from sgc.runtime.score_function import RunningMeans, surrogate
 
 Key = tuple[str, str]  # node and role
@@ -73,9 +73,9 @@ class Machine:
     """The modules of a model, by what they compute."""
 
     outline: Outline
-    features: Mapping[str, FeatureModule]
-    generative: Mapping[str, DensityModule]
-    recognition: Mapping[str, DensityModule]
+    features: Mapping[str, AnyFeature]
+    generative: Mapping[str, AnyDensity]
+    recognition: Mapping[str, AnyDensity]
 
 
 def run(machine: Machine, groups: Sequence[Group], *, epoch: float = 0.0, validate: bool = False) -> None:
@@ -105,11 +105,11 @@ class _Walk:
         module = self.machine.features[name]
         groups = [g for g in self.groups if name in g.plan.needed]
         if groups:
-            made = module([[g.looks[p] for p in module.outline.parents] for g in groups], self.rank)
+            made = module([read_by(module, g.values, g.looks) for g in groups], self.rank)
             for group, value in zip(groups, made, strict=True):
                 group.put(name, value, self.machine.outline)
 
-    def distributions(self, module: DensityModule, groups: Sequence[Group]) -> list[Conditional]:
+    def distributions(self, module: AnyDensity, groups: Sequence[Group]) -> list[Conditional]:
         parents = [[g.looks[p] for p in module.outline.parents] for g in groups]
         parameters = module.parameters_of(parents, [g.values for g in groups], self.rank)
         try:
@@ -130,7 +130,7 @@ class _Walk:
             else:
                 group.weights[name] = group.score(family.log_prob(q, group.values[name]), name, "recognition")
 
-    def propose(self, group: Group, module: DensityModule, found: Conditional) -> None:
+    def propose(self, group: Group, module: AnyDensity, found: Conditional) -> None:
         variable, q = module.variable, found.distribution
         name = variable.name
         family, layout = variable.family, group.layout

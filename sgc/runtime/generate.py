@@ -13,6 +13,7 @@ from sgc.language.outline import InputOutline, Variable
 from sgc.runtime.batch import row_values
 from sgc.runtime.execute import Group
 from sgc.runtime.layout import Layout
+from sgc.runtime.modules import read_by
 
 if TYPE_CHECKING:
     from sgc.runtime.model import Model
@@ -74,7 +75,7 @@ def generate(
             drawn[name] = value
         elif name in outline.features:
             feature = model.machine.features[name]
-            (made,) = feature([[group.looks[p] for p in feature.outline.parents]], layout.rank)
+            (made,) = feature([read_by(feature, group.values, group.looks)], layout.rank)
             group.put(name, made, outline)
             continue
         else:

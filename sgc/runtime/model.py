@@ -19,13 +19,15 @@ from sgc.derivation.derive import derive
 from sgc.derivation.graph import Role
 from sgc.derivation.plan import SAMPLES, ObjectiveWords, Plan
 from sgc.errors import UsageError, suggest
+from sgc.kinds import stepping
+from sgc.kinds.counting import count_values
 from sgc.kinds.estimators import ENUMERABLE_BY_DEFAULT, Enumerate, ScoreFunction
 from sgc.kinds.moving import Moving
 from sgc.kinds.objectives import Bound, OverRate
 from sgc.kinds.own_family import OwnFamily, try_member
 from sgc.kinds.schedules import value_at
 from sgc.language.loading import load
-from sgc.language.outline import Outline
+from sgc.language.outline import Density, FeatureOutline, Outline
 from sgc.language.resolver import outline
 from sgc.language.spec import Spec
 from sgc.runtime import generate as ancestral
@@ -33,7 +35,7 @@ from sgc.runtime import single
 from sgc.runtime.batch import PatternRows, prepare
 from sgc.runtime.execute import Group, Machine, Settings, Sums, run
 from sgc.runtime.layout import Layout, drawing_from
-from sgc.runtime.modules import DensityModule, FeatureModule, Trunk
+from sgc.runtime.modules import AnyDensity, DensityModule, DensityStep, Existence, FeatureModule, Trunk, Zeros
 from sgc.runtime.posterior import NodePosterior, Posterior
 from sgc.runtime.score_function import RunningMeans
 
@@ -108,14 +110,39 @@ class Model(nn.Module):
                 trunks[owner.trunk] = Trunk(stack)
             return trunks[owner.trunk]
 
-        features = {n: FeatureModule(f, trunk(f)) for n, f in made.features.items()}
-        generative = {n: DensityModule(d, made.variables[n], trunk(d)) for n, d in made.generative.items()}
-        recognition = {n: DensityModule(d, made.variables[n], trunk(d)) for n, d in made.recognition.items()}
+        owner, template = made.spec.unrolled.owner, made.spec.unrolled.template
+
+        def feature(each: FeatureOutline) -> FeatureModule | Zeros | Existence:
+            match each.entries:
+                case (stepping.Zeros(),):
+                    return Zeros(each)
+                case (stepping.Exists(count=count, i=i),):
+                    of = made.variables[count]
+                    return Existence(each, count_values(of.family, of.event, of.values), i)
+            first = owner(each.name)
+            return FeatureModule(each, trunk(each) if first == each.name else features[first].trunk)
+
+        def densities(outlines: Mapping[str, Density]) -> dict[str, AnyDensity]:
+            found: dict[str, AnyDensity] = {}
+            for name, each in outlines.items():
+                first = found.get(owner(name))
+                module = DensityModule(each, made.variables[name], trunk(each)) if first is None else None
+                found[name] = module or DensityStep(cast(DensityModule, first), each, made.variables[name])
+            return found
+
+        features: dict[str, Any] = {}  # Any: of three classes
+        for name, each in made.features.items():
+            features[name] = feature(each)
+        generative, recognition = densities(made.generative), densities(made.recognition)
         self.machine = Machine(made, features, generative, recognition)
-        # torch keeps some words for itself, so every node's name gets a mark
-        self.features = nn.ModuleDict({f"{name}_": module for name, module in features.items()})
-        self.generative = nn.ModuleDict({f"{name}_": module for name, module in generative.items()})
-        self.recognition = nn.ModuleDict({f"{name}_": module for name, module in recognition.items()})
+
+        def held(modules: Mapping[str, Any]) -> nn.ModuleDict:  # Any: as above
+            # torch keeps some words for itself, so every name gets a mark, and allows no dots
+            mine = {name: module for name, module in modules.items() if owner(name) == name}
+            own = {n: m for n, m in mine.items() if isinstance(m, nn.Module)}
+            return nn.ModuleDict({f"{template.get(n, n).replace('.', '/')}_": m for n, m in own.items()})
+
+        self.features, self.generative, self.recognition = held(features), held(generative), held(recognition)
         self.running_means = RunningMeans()  # the baselines of score_function nodes
         self._plans: OrderedDict[tuple[frozenset[str], frozenset[str], bool, ObjectiveWords], Plan] = OrderedDict()
         self.exact_graphs = made.graphs.with_estimators(_exact_estimators(made))
@@ -357,7 +384,7 @@ class Model(nn.Module):
         with drawing_from(generator), evaluating(self):
             return ancestral.generate(self, count, given or {}, means)
 
-    def _density(self, node: str, role: Role) -> DensityModule:
+    def _density(self, node: str, role: Role) -> AnyDensity:
         if role not in ("generative", "recognition"):
             raise ValueError(f"role is 'generative' or 'recognition', got '{role}'")
         if node not in self.outline.variables:

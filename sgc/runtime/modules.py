@@ -161,6 +161,8 @@ class Trunk(nn.Module):
 class FeatureModule(nn.Module):
     """A deterministic node: what a network makes of its parents."""
 
+    reads_values = False
+
     def __init__(self, outline: FeatureOutline, trunk: Trunk | None) -> None:
         super().__init__()
         self.outline = outline
@@ -174,6 +176,47 @@ class FeatureModule(nn.Module):
         sizes = [math.prod(lead) for lead in leading]
         shape = self.outline.stack.output
         return [part.reshape(*lead, *shape) for part, lead in zip(rows.split(sizes), leading, strict=True)]
+
+
+class Zeros(nn.Module):
+    """What stands before the first step of a repeat: zeros, the same for every row."""
+
+    reads_values = False
+
+    def __init__(self, outline: FeatureOutline) -> None:
+        super().__init__()
+        self.outline = outline
+        self.register_buffer("zeros", torch.zeros(outline.stack.output), persistent=False)
+
+    def forward(self, groups: Sequence[Group], rank: int) -> list[Tensor]:
+        """Give zeros, [1, ..., 1, *shape], to each group."""
+        zeros = self.get_buffer("zeros")
+        return [zeros.reshape(*(1,) * rank, *zeros.shape) for _ in groups]
+
+
+class Existence(nn.Module):
+    """Whether a step of a repeat exists, 0 or 1: whether its count is above it, and what it stands in exists."""
+
+    reads_values = True  # the count's own value, not what networks read of it
+
+    def __init__(self, outline: FeatureOutline, counts: Sequence[int], i: int) -> None:
+        super().__init__()
+        self.outline = outline
+        above = torch.tensor([float(count > i) for count in counts])
+        self.register_buffer("above", above, persistent=False)
+        self.i = i
+
+    def forward(self, groups: Sequence[Group], rank: int) -> list[Tensor]:
+        """Give 0 or 1, [*leading, 1], for each group; parents: the count's value, and whether what is around exists."""
+        above = self.get_buffer("above")
+        found = []
+        for count, *around in groups:
+            one_hot = count.dim() > rank
+            there = (count @ above.to(count)) if one_hot else (count > self.i).to(count)
+            for each in around:
+                there = there * each.reshape(each.shape[:rank])
+            found.append(there.unsqueeze(-1))
+        return found
 
 
 class DensityModule(nn.Module, Moving):
@@ -224,7 +267,7 @@ class DensityModule(nn.Module, Moving):
 
         named: for each group, the values of the features that parameters are taken from.
         """
-        found: list[dict[str, Tensor]] = [{} for _ in named]
+        found: list[dict[str, Tensor]] = [{} for _ in groups]
         family = self.variable.family
         if self.heads is not None:
             if self.trunk is None:
@@ -303,3 +346,42 @@ def _cat(rows: Sequence[Tensor]) -> Tensor:
 
 def _split(joined: Tensor, rows: Sequence[Tensor]) -> Sequence[Tensor]:
     return (joined,) if len(rows) == 1 else joined.split([len(each) for each in rows])
+
+
+class DensityStep:
+    """One step of a repeat: the networks of its first step, on parents of its own."""
+
+    def __init__(self, first: DensityModule, outline: Density, variable: Variable) -> None:
+        self.first, self.outline, self.variable = first, outline, variable
+        pairs = [(first.outline.constants[name].value, each.value) for name, each in outline.constants.items()]
+        self.renamed = [(ours, own) for ours, own in pairs if isinstance(ours, str) and isinstance(own, str)]
+
+    def named(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Give the values that parameters are taken from the names that the first step has for them."""
+        return {ours: values[own] for ours, own in self.renamed}
+
+    def parameters_of(
+        self, groups: Sequence[Group], named: Sequence[Mapping[str, Tensor]], rank: int
+    ) -> list[dict[str, Tensor]]:
+        """Give each group's parameters, as `DensityModule` does."""
+        return self.first.parameters_of(groups, [self.named(values) for values in named], rank)
+
+    def distribution(self, parameters: Mapping[str, Tensor], *, validate: bool = False) -> Distribution:
+        """Make the node's distribution, as `DensityModule` does."""
+        return self.first.distribution(parameters, validate=validate)
+
+    def __call__(
+        self, groups: Sequence[Group], named: Sequence[Mapping[str, Tensor]], rank: int, *, validate: bool = False
+    ) -> list[Distribution]:
+        """Give the distribution of the node for each group, as `DensityModule` does."""
+        return [self.distribution(each, validate=validate) for each in self.parameters_of(groups, named, rank)]
+
+
+AnyFeature = FeatureModule | Zeros | Existence
+AnyDensity = DensityModule | DensityStep
+
+
+def read_by(module: AnyFeature, values: Mapping[str, Tensor], looks: Mapping[str, Tensor]) -> list[Tensor]:
+    """Give a feature's parents: what networks read of them, or their own values where it takes these."""
+    own = values if module.reads_values else looks
+    return [own[parent] for parent in module.outline.parents]

@@ -14,13 +14,13 @@ from sgc.language.outline import Variable
 from sgc.runtime.batch import row_values, there
 from sgc.runtime.execute import Group
 from sgc.runtime.layout import Layout
-from sgc.runtime.modules import DensityModule
+from sgc.runtime.modules import AnyDensity, read_by
 
 if TYPE_CHECKING:
     from sgc.runtime.model import Model
 
 
-def conditional(model: Model, module: DensityModule, values: Mapping[str, Any]) -> Distribution:  # Any: as a batch's
+def conditional(model: Model, module: AnyDensity, values: Mapping[str, Any]) -> Distribution:  # Any: as a batch's
     """Give a conditional at given parents: batch shape [B]. Raises: KeyError or ValueError."""
     group = lay_values(model, values, module.outline.reads)
     rank, rows = group.layout.rank, group.layout.rows
@@ -39,7 +39,7 @@ def conditional(model: Model, module: DensityModule, values: Mapping[str, Any]) 
     return family.distribution(by_rows, event, validate=model.validate_args)
 
 
-def log_prob(model: Model, module: DensityModule, values: Mapping[str, Any]) -> Tensor:  # Any: as a batch's
+def log_prob(model: Model, module: AnyDensity, values: Mapping[str, Any]) -> Tensor:  # Any: as a batch's
     """Score the node's own value at given parents: [B] nats. Raises: KeyError or ValueError."""
     variable = module.variable
     if variable.name not in values:
@@ -90,5 +90,5 @@ def _feature(model: Model, group: Group, name: str) -> None:
     module = model.machine.features[name]
     for parent in module.outline.parents:
         _feature(model, group, parent)
-    (value,) = module([[group.looks[parent] for parent in module.outline.parents]], group.layout.rank)
+    (value,) = module([read_by(module, group.values, group.looks)], group.layout.rank)
     group.put(name, value, model.outline)

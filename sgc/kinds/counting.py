@@ -1,0 +1,50 @@
+"""Counts: the nodes that say how many steps of a repeat there are, and the integers that they may be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sgc.kinds.estimators import Estimator
+from sgc.kinds.families import Family
+
+PLUG_INS = ("gumbel_softmax", "straight_through", "mean")  # hand on values, or gradients, of a count that is none
+
+
+def count_values(
+    family: Family, event: tuple[int, ...], values: Sequence[Any] | None
+) -> tuple[int, ...]:  # Any: the names of categories as they stand in the data
+    """Give the integers that a count may be, in the order of `Family.enumerate`.
+
+    values: those of a Categorical's categories; 0 to K − 1 where it has none.
+
+    Raises: ValueError, wording what is wrong: not a number, not finite, not integers, or below 0.
+    """
+    if not family.finite:
+        raise ValueError(f"a count needs a largest value, and the support of {family.name} is not finite")
+    if event[: len(event) - family.event_dim]:
+        raise ValueError(f"a count is one number, and its shape is {list(event[: len(event) - family.event_dim])}")
+    if family.support != "one_hot":
+        size = family.support_size(event)
+        assert size is not None
+        return tuple(range(size))
+    if values is None:
+        return tuple(range(event[-1]))
+    for value in values:
+        if type(value) is not int:
+            raise ValueError(f"a count is an integer, and one of its values is {value!r}")
+        if value < 0:
+            raise ValueError(f"a count is at least 0, and one of its values is {value}")
+    return tuple(values)
+
+
+def refuse_count(family: Family, estimator: Estimator | None) -> str:
+    """Say why a count cannot be proposed like this; an empty string where it can, or where it never is (None).
+
+    A relaxed or averaged count is between two numbers of steps, and a step is there or it is not.
+    """
+    if estimator is None or estimator.name not in PLUG_INS:
+        return ""
+    how = {"mean": "averaged", "gumbel_softmax": "relaxed"}.get(estimator.name, "relaxed backward")
+    allowed = "enumerate or score_function" if family.finite else "score_function"
+    return f"a count is never {how} ({estimator.name}): a step is there or it is not; wanted {allowed}"

@@ -1,0 +1,306 @@
+"""The scopes of a spec with repeats and parts: parts are read, bound and taken in, and steps are counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path as FilePath
+from re import fullmatch
+
+from sgc.errors import Path, SpecError, suggest
+from sgc.kinds.families import FAMILIES
+from sgc.language.document import Document, Mark, Plain, read
+from sgc.language.expanded import elsewhere
+from sgc.language.findings import Findings
+from sgc.language.scopes import EXISTS, PREVIOUS, SECTIONS, Plate, Scope, Template
+from sgc.language.spec import NAME, Spec
+
+MAX_STEPS = 10_000  # nodes and features, all steps counted
+EVENT = ("distribution", "shape", "categories", "values")
+NO_NAME = "is not a name: a letter, then letters, digits, '_' or '-'"
+MODEL = ("inputs", "networks", "features", "nodes", "repeat", "use")  # the sections of a part that count
+
+
+@dataclass(eq=False)
+class Included:
+    """A part as it was read: its scope, its own names for what is bound, and what is said of its weights.
+
+    host, place: the document that uses it, and where.
+    """
+
+    name: str
+    host: Document
+    place: Path
+    scope: Scope
+    spec: Spec
+    weights: FilePath | None
+    freeze: bool
+    bound: dict[str, Template] = field(default_factory=dict)  # nodes alone
+
+
+@dataclass(eq=False)
+class Composition:
+    """The scopes of a whole spec, its parts, and the conditionals that parts give to nodes that are bound to them."""
+
+    root: Scope
+    parts: list[Included] = field(default_factory=list)
+    given: dict[str, Template] = field(default_factory=dict)  # by whole name of a bound node: the part's node
+
+
+Check = Callable[[Document, tuple[FilePath, ...]], Spec]
+
+
+def compose(
+    document: Document, written: Plain, findings: Findings, check: Check, within: tuple[FilePath, ...] = ()
+) -> Composition:
+    """Lay out the scopes of a spec; what is wrong with them is added to the findings.
+
+    written: the document's data without what is wrong in itself. check: validates a part, given the files that it is
+    a part of. within: the files that this one is a part of.
+    """
+    root = Scope(document, (), "")
+    composing = _Composing(Composition(root), findings, check, (*within, FilePath(document.file).resolve()))
+    root.take(written, SECTIONS)
+    composing.inside(root, written)
+    return composing.made
+
+
+class _Composing:
+    def __init__(self, made: Composition, findings: Findings, check: Check, within: tuple[FilePath, ...]) -> None:
+        self.made, self.findings, self.check, self.within = made, findings, check, within
+
+    def add(self, scope: Scope, place: Path, message: str, hint: str = "", *, at: str = "value") -> None:
+        """Report a fault of what is written in the document of a scope."""
+        if scope.document is self.findings.document:
+            self.findings.add(place, message, hint, at=at)
+
+    def inside(self, scope: Scope, written: Mapping[str, Plain]) -> None:
+        """Take in the repeats and parts of a level."""
+        for section in ("use", "repeat"):
+            found = written.get(section)
+            for name, each in found.items() if isinstance(found, dict) else ():
+                place = (*scope.place, section, name)
+                if not fullmatch(NAME, name):
+                    self.add(scope, place, f"'{name}' {NO_NAME}", at="key")
+                elif name == PREVIOUS:
+                    self.add(scope, place, f"'{PREVIOUS}' is kept for the step before: take another name", at="key")
+                elif name in scope.names or name in scope.children:
+                    self.add(scope, place, f"'{name}' is already the name of something else", at="key")
+                elif section == "use":
+                    self.part(scope, name, place, each)
+                else:
+                    self.repeat(scope, name, place, each)
+
+    # repeats
+
+    def repeat(self, scope: Scope, name: str, place: Path, written: Mapping[str, Plain]) -> None:
+        whole = f"{scope.prefix}{name}"
+        size, count = self.count(scope, (*place, "count"), written.get("count"))
+        inner = Scope(scope.document, place, f"{whole}.", (*scope.plates, Plate(whole, size, count)), scope)
+        scope.children[name] = inner
+        own = {key: kind for key, kind in SECTIONS.items() if key != "inputs"}
+        self.check_names(inner, written, list(own), counted=bool(count))
+        inner.take(written, own)
+        self.inside(inner, written)
+        if not inner.names and not inner.children:
+            self.add(scope, place, f"nothing stands in the repeat '{name}'", "give it nodes", at="key")
+
+    def check_names(self, scope: Scope, written: Mapping[str, Plain], sections: list[str], *, counted: bool) -> None:
+        """Find names of a repeat that are none, that stand twice, or that are kept."""
+        seen: dict[str, str] = {}
+        for section in sections:
+            found = written.get(section)
+            for name in found if isinstance(found, dict) else ():
+                place = (*scope.place, section, name)
+                if not fullmatch(NAME, name):
+                    self.add(scope, place, f"'{name}' {NO_NAME}", at="key")
+                elif name in seen:
+                    self.add(scope, place, f"'{name}' is already the name of one of the {seen[name]}", at="key")
+                elif name == PREVIOUS or (name == EXISTS and counted):
+                    what = "the step before" if name == PREVIOUS else "whether a step exists"
+                    self.add(scope, place, f"'{name}' is kept for {what}: take another name", at="key")
+                seen.setdefault(name, section)
+
+    def count(self, scope: Scope, place: Path, written: Plain) -> tuple[int, str]:
+        """Say how many steps there are at most, and which node counts them; 1 step where that is wrong."""
+        if not isinstance(written, str):
+            return (written, "") if isinstance(written, int) else (1, "")
+        reference = scope.find(written)
+        if reference is None or reference.template.kind != "node":
+            nodes = [n for n in scope.visible() if (r := scope.find(n)) and r.template.kind == "node"]
+            kind = "" if reference is None else reference.template.kind
+            message = f"'{written}' is one of the {kind}s, no node" if kind else f"no node named '{written}'"
+            self.add(scope, place, f"{message} to count by", suggest(written, nodes))
+            return 1, ""
+        counter = reference.template
+        if reference.previous or counter.plates != scope.plates[: len(counter.plates)]:
+            self.add(scope, place, f"'{written}' stands in a repeat: count by a node that is there once")
+            return 1, ""
+        most, why = largest_count(counter.written)
+        if why and not self.findings.hurt(*counter.place):
+            self.add(scope, place, f"'{written}' cannot count: {why}")
+        return most, counter.name
+
+    # parts
+
+    def part(self, scope: Scope, name: str, place: Path, written: Mapping[str, Plain]) -> None:
+        document = self.document(scope, place, written)
+        if document is None:
+            return
+        try:
+            spec = self.check(document, self.within)
+        except SpecError as problem:
+            self.findings.faults += elsewhere(problem.faults, place)
+            self.findings.breaks(place)
+            return
+        inner = Scope(document, (), f"{scope.prefix}{name}.", scope.plates, scope, closed=True)
+        data = model_sections(document.data, spec)
+        inner.take(data, SECTIONS)
+        weights = written.get("weights")
+        part = Included(
+            f"{scope.prefix}{name}",
+            scope.document,
+            place,
+            inner,
+            spec,
+            None if weights is None else found_beside(scope.document, weights),
+            written.get("freeze") is True,
+        )
+        scope.children[name] = inner
+        self.made.parts.append(part)
+        bind = written.get("bind")
+        for own, word in bind.items() if isinstance(bind, dict) else ():
+            self.bind(scope, part, (*place, "bind", own), own, word)
+        for own, template in inner.names.items():
+            if template.kind == "input" and own not in inner.bound:
+                self.add(scope, place, f"the part's input '{own}' is not bound", "bind: {" + own + ": …}", at="key")
+        self.inside(inner, data)
+
+    def document(self, scope: Scope, place: Path, written: Mapping[str, Plain]) -> Document | None:
+        """Read the spec of a part: of its own file, of its run, or where it stands."""
+        given, weights = written.get("spec"), written.get("weights")
+        if given is None and weights is None:
+            self.add(scope, place, "missing key 'spec' (or 'weights', of a run)", at="key")
+            return None
+        if isinstance(given, dict):
+            return inline(scope.document, (*place, "spec"), given)
+        key = "spec" if given is not None else "weights"
+        file = found_beside(scope.document, str(weights) if given is None else given)
+        if given is None:
+            file = file / "spec.yaml"
+        if file.resolve() in self.within:
+            self.add(scope, (*place, key), f"'{file}' would be a part of itself")
+            return None
+        try:
+            return read(file)
+        except SpecError as problem:
+            self.add(scope, (*place, key), f"'{file}': {problem.faults[0].message}")
+            return None
+
+    def bind(self, scope: Scope, part: Included, place: Path, own: str, word: str) -> None:
+        """Let a name of the part stand for one of the host."""
+        inner = part.scope
+        template = inner.names.get(own)
+        nodes = [n for n, t in inner.names.items() if t.kind in ("node", "input")]
+        if template is None or template.kind not in ("node", "input"):
+            what = f"no node or input named '{own}'" if template is None else f"'{own}' is a {template.kind}"
+            self.add(scope, place, f"{what} of the part '{part.name}'", suggest(own, nodes), at="key")
+            return
+        reference = scope.find(word)
+        if reference is None or reference.previous:
+            self.add(scope, place, f"no node, feature or input named '{word}'", suggest(word, scope.names))
+            return
+        host = reference.template
+        if template.kind == "input":
+            if host.plates != scope.plates[: len(host.plates)]:
+                self.add(scope, place, f"'{word}' stands for all its steps: an input is bound to one value")
+            inner.bound[own] = host
+            return
+        if host.kind != "node" or host.scope is not scope:
+            self.add(scope, place, f"'{word}' is no node beside the part: it has to stand where 'use' does")
+            return
+        if host.name in self.made.given:
+            self.add(scope, place, f"'{word}' is bound already")
+            return
+        if isinstance(host.written, dict) and "generative" in host.written:
+            message = f"forbidden: the part '{part.name}' gives p({word})"
+            self.add(scope, (*host.place, "generative"), message, at="key")
+        got, wanted = event(host.written), event(template.written)
+        differ = [key for key in EVENT if got[key] != wanted[key]]
+        if differ:
+            here, there = got[differ[0]], wanted[differ[0]]
+            self.add(scope, place, f"'{word}' has the {differ[0]} {here}, and '{own}' of the part has {there}")
+        inner.bound[own] = part.bound[own] = host
+        self.made.given[host.name] = template
+        del inner.names[own]
+
+
+def family_of(node: Plain) -> tuple[str, dict[str, Plain]]:
+    """Give the name of a node's family and its options, in either way of writing them."""
+    choice = node.get("distribution") if isinstance(node, dict) else None
+    if isinstance(choice, dict) and "name" in choice:
+        name, options = choice["name"], choice.get("options")
+    elif isinstance(choice, dict) and len(choice) == 1:
+        (name, options), *_ = choice.items()
+    else:
+        name, options = choice, None
+    return (name if isinstance(name, str) else ""), (options if isinstance(options, dict) else {})
+
+
+def event(node: Plain) -> dict[str, str]:
+    """Word what a value of a node is, to compare two."""
+    name, options = family_of(node)
+    found = {key: "none" if node.get(key) in (None, []) else str(node[key]).replace("'", "") for key in EVENT}
+    return found | {"distribution": f"{name} {options}".replace("'", "") if options else name}
+
+
+def model_sections(data: Plain, spec: Spec) -> dict[str, Plain]:
+    """Take the sections of a part that its host takes in, derived recognition parents written out."""
+    found = {key: data[key] for key in MODEL if key in data}
+    if spec.derived:
+        plain = spec.plain()
+        nodes = {**found["nodes"]}
+        for name in spec.derived:
+            nodes[name] = {**nodes[name], "recognition": plain["nodes"][name]["recognition"]}
+        found["nodes"] = nodes
+    return found
+
+
+def found_beside(document: Document, name: str) -> FilePath:
+    """Look for a file beside the spec that names it, then from where the program runs."""
+    beside = FilePath(document.file).parent / name if document.lines else FilePath(name)
+    return beside if beside.exists() or not FilePath(name).exists() else FilePath(name)
+
+
+def inline(document: Document, place: Path, data: Plain) -> Document:
+    """Take a spec that stands in another for a document of its own, with the other's lines."""
+    depth = len(place)
+    keys: dict[Path, Mark] = {p[depth:]: m for p, m in document.keys.items() if p[:depth] == place and len(p) > depth}
+    values = {p[depth:]: m for p, m in document.values.items() if p[:depth] == place}
+    return Document(document.file, document.lines, data, keys, values)
+
+
+def largest_count(node: Plain) -> tuple[int, str]:
+    """Say how far a node counts, or why it cannot."""
+    name, options = family_of(node)
+    family = FAMILIES.get(name)
+    if family is None:
+        return 1, "" if name else "it has no distribution"
+    if node.get("shape"):
+        return 1, "it has more than one value"
+    if family.support == "one_hot":
+        values = node.get("values")
+        if values is None:
+            return max(1, (node.get("categories") or 2) - 1), ""
+        if not all(isinstance(each, int) and not isinstance(each, bool) and each >= 0 for each in values):
+            return 1, "its values are not all integers from 0 up"
+        return max(1, *values), ""
+    if family.support == "boolean":
+        return 1, ""
+    if family.support == "integer_interval":
+        try:
+            upper = family.with_options(options).upper
+        except (KeyError, ValueError):
+            upper = None
+        return int(upper or 1), ""
+    return 1, f"{name} has no largest count"

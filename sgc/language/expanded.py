@@ -1,0 +1,86 @@
+"""A spec whose repeats and parts are written out, and where each piece of it was written before."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from sgc.errors import Fault, Path
+from sgc.language.document import Document
+from sgc.language.findings import Findings
+
+_STEP = re.compile(r"@[\d.]+")
+_LISTED = re.compile(r"^(allowed|nearest|written): (.*)$")
+
+
+@dataclass(frozen=True)
+class Written:
+    """A place in a file: of the spec itself, or of a part's."""
+
+    document: Document
+    path: Path
+
+
+@dataclass
+class Expanded(Document):
+    """Plain data of nodes and features alone; a fault in it is told at what was written.
+
+    written: by path, where a piece and all below it come from; what has no entry stands where it stood.
+    """
+
+    source: Document = field(default_factory=lambda: Document("spec", []))
+    written: dict[Path, Written] = field(default_factory=dict)
+
+    def origin(self, path: Path) -> Written:
+        """Find where a piece was written."""
+        for n in range(len(path), 0, -1):
+            found = self.written.get(path[:n])
+            if found is not None:
+                return Written(found.document, (*found.path, *path[n:]))
+        return Written(self.source, path)
+
+    def fault(self, path: Path, message: str, hint: str = "", *, at: str = "value", about: Path | None = None) -> Fault:
+        place = self.origin(path)
+        told = None if about is None else self.origin(about).path
+        return place.document.fault(place.path, without_steps(message), plain_hint(hint), at=at, about=told)
+
+    def order(self, path: Path) -> tuple[int, int]:
+        place = self.origin(path)
+        return place.document.order(place.path)
+
+    def broken(self, findings: Findings) -> Iterable[Path]:
+        """List what cannot be used because of what was written for it."""
+        for path, place in self.written.items():
+            if place.document is not findings.document:
+                continue
+            for broken in findings.broken:
+                if broken[: len(place.path)] == place.path:
+                    yield (*path, *broken[len(place.path) :])
+
+
+def without_steps(text: str) -> str:
+    """Take the marks of steps out of names, which no file has.
+
+    >>> without_steps("'digit.z@2' reads 'digit.z@1'")
+    "'digit.z' reads 'digit.z'"
+    """
+    return _STEP.sub("", text)
+
+
+def plain_hint(hint: str) -> str:
+    """Take the marks of steps out of a hint, and each word that then stands twice.
+
+    >>> plain_hint("allowed: k, digit.z@1, digit.z@2")
+    'allowed: k, digit.z'
+    """
+    listed = _LISTED.match(hint)
+    if not listed:
+        return without_steps(hint)
+    words = dict.fromkeys(without_steps(word) for word in listed[2].split(", "))
+    return f"{listed[1]}: {', '.join(words)}"
+
+
+def elsewhere(faults: Iterable[Fault], path: Path) -> list[Fault]:
+    """Put the faults of a part under the key that names it; they keep their own file and line."""
+    return [replace(fault, path=(*path, *fault.path)) if not fault.line else fault for fault in faults]

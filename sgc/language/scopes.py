@@ -1,0 +1,141 @@
+"""The names of a spec by the repeat or part that they stand in, and what a name means to whoever reads it.
+
+A repeat sees what is around it; a part sees itself alone, and what is bound to its names. From outside, a name of a
+repeat stands for all its steps; inside, for the reader's own step, and `prev.NAME` for the step before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from sgc.errors import Path
+from sgc.language.document import Document, Plain
+
+Kind = Literal["input", "feature", "carry", "node"]
+SECTIONS: dict[str, Kind] = {"inputs": "input", "features": "feature", "carry": "carry", "nodes": "node"}
+EXISTS = "exists"  # the name, in a repeat whose count is a node, of whether a step exists
+PREVIOUS = "prev"
+
+
+@dataclass(frozen=True)
+class Plate:
+    """A repeat: its whole name, how many steps it has at most, and the node that counts them ('' for a number)."""
+
+    name: str
+    size: int
+    count: str = ""
+
+
+@dataclass(eq=False)
+class Template:
+    """What stands once in the file, and once for each step of the repeats around it when it is unrolled."""
+
+    name: str  # with the names of the repeats and parts around it, and dots between
+    kind: Kind
+    scope: Scope
+    place: Path  # in the document of the scope
+    written: Plain
+
+    @property
+    def plates(self) -> tuple[Plate, ...]:
+        """The repeats around it, outermost first."""
+        return self.scope.plates
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a name in a parents list means: a template, and whether of the step before."""
+
+    template: Template
+    previous: bool = False
+
+
+@dataclass(eq=False)
+class Scope:
+    """The names of one level: the spec itself, a repeat, or a part."""
+
+    document: Document
+    place: Path  # of what holds the sections
+    prefix: str  # of its names: empty, or ending in a dot
+    plates: tuple[Plate, ...] = ()
+    above: Scope | None = None
+    closed: bool = False  # a part: what is around it is not seen
+    names: dict[str, Template] = field(default_factory=dict)
+    children: dict[str, Scope] = field(default_factory=dict)
+    bound: dict[str, Template] = field(default_factory=dict)  # of a part: its own names that stand for others
+
+    @property
+    def root(self) -> Scope:
+        """The scope of the spec whose file this is: the host's or the part's."""
+        here = self
+        while here.above is not None and not here.closed:
+            here = here.above
+        return here
+
+    @property
+    def in_repeat(self) -> bool:
+        """Whether `prev` means something here."""
+        return len(self.plates) > len(self.root.plates)
+
+    def take(self, written: Mapping[str, Plain], sections: Mapping[str, Kind]) -> None:
+        """Take in the names of the sections of one level."""
+        for section, kind in sections.items():
+            found = written.get(section)
+            for name, each in found.items() if isinstance(found, dict) else ():
+                place = (*self.place, section, name)
+                self.names.setdefault(name, Template(f"{self.prefix}{name}", kind, self, place, each))
+
+    def find(self, word: str) -> Reference | None:
+        """Say what a name means here; None where it means nothing."""
+        first, _, rest = word.partition(".")
+        if first == PREVIOUS and rest and self.in_repeat:
+            found = self.find(rest)
+            inner = self.plates[-1]
+            return Reference(found.template, True) if found and inner in found.template.plates else None
+        here: Scope | None = self
+        while here is not None:
+            found_here = here.below(word)
+            if found_here is not None:
+                return Reference(found_here)
+            here = None if here.closed else here.above
+        return None
+
+    def below(self, word: str) -> Template | None:
+        """Find a name of this level, or of a repeat or part in it: with dots between."""
+        first, _, rest = word.partition(".")
+        if rest:
+            return self.children[first].below(rest) if first in self.children else None
+        return self.bound.get(word) or self.names.get(word)
+
+    def visible(self) -> list[str]:
+        """List what may be read here, as it is written."""
+        found: dict[str, None] = {}
+        here: Scope | None = self
+        while here is not None:
+            found |= dict.fromkeys(here.listed())
+            here = None if here.closed else here.above
+        own = self.plates[-1] if self.in_repeat else None
+        for name in list(found):
+            reference = self.find(name)
+            if own is not None and reference is not None and own in reference.template.plates:
+                found[f"{PREVIOUS}.{name}"] = None
+        return list(found)
+
+    def listed(self) -> Iterator[str]:
+        """List the names of this level and of those in it."""
+        yield from self.names
+        for name, child in self.children.items():
+            yield from (f"{name}.{each}" for each in child.listed())
+
+    def walk(self) -> Iterator[Scope]:
+        """Give this scope and those in it."""
+        yield self
+        for child in self.children.values():
+            yield from child.walk()
+
+    def templates(self) -> Iterator[Template]:
+        """List everything that stands once in the file and is unrolled, level by level."""
+        for scope in self.walk():
+            yield from scope.names.values()

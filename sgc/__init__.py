@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from sgc.running.evaluation import evaluate_run as evaluate
     from sgc.running.folder import open_run as open
     from sgc.running.training import train
-    from sgc.runtime.model import compile_spec as compile
+    from sgc.runtime.compiling import compile_spec as compile
 
 __version__ = "0.1.0"
 __all__ = ["DataError", "Fault", "RunError", "SpecError", "UsageError", "compile", "evaluate", "load", "open", "train"]
 
 _WHERE = {
     "load": ("sgc.language.loading", "load"),
-    "compile": ("sgc.runtime.model", "compile_spec"),
+    "compile": ("sgc.runtime.compiling", "compile_spec"),
     "train": ("sgc.running.training", "train"),
     "evaluate": ("sgc.running.evaluation", "evaluate_run"),
     "open": ("sgc.running.folder", "open_run"),

@@ -32,8 +32,9 @@ from sgc.proving.comparing import FALSE_ALARM, Difference, difference, scores, t
 from sgc.proving.draws import LARGEST, Draws, expected, is_linear, tuples
 from sgc.proving.plain import Raw, Row, batch_of, clamped, partial, support
 from sgc.proving.proof import Bias, Cooled, Exact, Proof, Sampled
+from sgc.runtime.compiling import compile_spec
 from sgc.runtime.layout import drawing_from
-from sgc.runtime.model import Model, compile_spec
+from sgc.runtime.model import Model
 
 MOST_SUMMED = 16  # nodes of two values whose joint values are summed
 MOST_NODES = 200  # that q may propose in one pattern or another

@@ -29,16 +29,16 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as save_tensors
-from torch import Tensor
 
 import sgc
 from sgc.data.encoder import Encoder
 from sgc.errors import UsageError
 from sgc.language.loading import load
+from sgc.language.resolver import outline
 from sgc.language.spec import Spec
-from sgc.runtime.model import Model, compile_spec
+from sgc.runtime.model import Model
+from sgc.runtime.weights import fit_weights, own_state, problem_words
 
 Plain = Any  # what JSON can say
 
@@ -172,7 +172,7 @@ class RunFolder:
         try:
             found: dict[str, Plain] = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as problem:
-            raise UsageError(f"{path}: cannot be read as the record of a run ({_words(problem)})") from None
+            raise UsageError(f"{path}: cannot be read as the record of a run ({problem_words(problem)})") from None
         if not isinstance(found, dict):
             raise UsageError(f"{path}: not the record of a run")
         return found
@@ -193,7 +193,7 @@ class RunFolder:
             found = json.loads(path.read_text(encoding="utf-8"))
             return {name: Encoder.from_state(state) for name, state in found.items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
-            raise UsageError(f"{path}: cannot be read as what transforms learned ({_words(problem)})") from None
+            raise UsageError(f"{path}: cannot be read as what transforms learned ({problem_words(problem)})") from None
 
     def labelled_rows(self) -> dict[str, np.ndarray]:
         """Read which rows kept their label, by node. Raises: UsageError."""
@@ -202,7 +202,7 @@ class RunFolder:
             with np.load(path, allow_pickle=False) as found:
                 return {name: found[name] for name in found.files}
         except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as problem:
-            raise UsageError(f"{path}: cannot be read as the labelled rows ({_words(problem)})") from None
+            raise UsageError(f"{path}: cannot be read as the labelled rows ({problem_words(problem)})") from None
 
     # metrics
 
@@ -256,26 +256,6 @@ class RunFolder:
         return found
 
 
-def _words(problem: Exception) -> str:
-    """Name a fault of a file in one line."""
-    if isinstance(problem, OSError) and problem.strerror:
-        return problem.strerror
-    lines = str(problem).splitlines()
-    return lines[0] if lines else type(problem).__name__
-
-
-def own_state(model: Model) -> dict[str, Tensor]:
-    """Give a model's tensors by name, one that several modules share only once."""
-    seen: set[int] = set()
-    found: dict[str, Tensor] = {}
-    for name, tensor in model.state_dict().items():
-        if tensor.data_ptr() in seen and tensor.numel():
-            continue
-        seen.add(tensor.data_ptr())
-        found[name] = tensor
-    return found
-
-
 def open_run(path: str | Path, checkpoint: str = "best", *, trust: bool = False) -> Model:
     """Open a trained model, in evaluation mode.
 
@@ -294,51 +274,8 @@ def open_run(path: str | Path, checkpoint: str = "best", *, trust: bool = False)
         other = "; --checkpoint last is there" if checkpoint == "best" and folder.weights_path("last").exists() else ""
         raise UsageError(f"{weights}: no such file, the run has not finished an epoch{other}")
     with torch.random.fork_rng(devices=[]):
-        model = compile_spec(spec)
+        model = Model(outline(spec))
     if spec.train.precision == "64-true":
         model = model.double()
     fit_weights(model, weights)
     return model.eval()
-
-
-def fit_weights(model: Model, path: Path) -> None:
-    """Load weights into a model. Raises: UsageError, with the first names that differ."""
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            info = _metadata(file.metadata() or {})
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except (SafetensorError, OSError) as problem:
-        raise UsageError(f"{path}: not a weights file ({_words(problem)})") from None
-    wanted = own_state(model)
-    lacks = [name for name in wanted if name not in tensors]
-    more = [name for name in tensors if name not in wanted]
-    if lacks or more:
-        text = "; ".join(
-            f"{word} {', '.join(names[:3])}{', …' if len(names) > 3 else ''}"
-            for word, names in (("lacks", lacks), ("has besides", more))
-            if names
-        )
-        raise UsageError(f"{path}: the weights do not fit the spec: the file {text}")
-    for name, tensor in wanted.items():
-        if tuple(tensor.shape) != tuple(tensors[name].shape):
-            got, want = list(tensors[name].shape), list(tensor.shape)
-            raise UsageError(f"{path}: the weights do not fit the spec: '{name}' has shape {got}, wanted {want}")
-    with torch.no_grad():
-        for name, tensor in wanted.items():
-            tensor.copy_(tensors[name])
-    model.epoch = info.get("epoch", 0.0)
-    model.gamma, model.rate = info.get("gamma"), info.get("rate")
-
-
-def _metadata(found: Mapping[str, str]) -> dict[str, float]:
-    """Read the numbers that stand beside the weights; what is none is left out."""
-    numbers: dict[str, float] = {}
-    try:
-        entries = json.loads(found["sgc"])
-        pairs = list(entries.items())
-    except (KeyError, ValueError, AttributeError, RecursionError):
-        pairs = []
-    for name, value in pairs:
-        if isinstance(value, int | float) and math.isfinite(value):
-            numbers[name] = float(value)
-    return numbers

@@ -28,16 +28,18 @@ from sgc.language.spec import Spec
 from sgc.running.claiming import claim, digest, same_data
 from sgc.running.collapse import Alarms, collapsed
 from sgc.running.engine import make_fabric, make_optimizer, move_optimizer, repeatable, stopping
-from sgc.running.folder import RunFolder, open_run, own_state
+from sgc.running.folder import RunFolder, open_run
 from sgc.running.measure import blame, validate
 from sgc.running.probing import due, probe
 from sgc.running.totals import EpochTotals
 from sgc.runtime.batch import PatternRows, patterns_of
+from sgc.runtime.compiling import take_all_weights
 from sgc.runtime.data import open_data
 from sgc.runtime.execute import Sums
 from sgc.runtime.layout import reseed
 from sgc.runtime.model import Model
 from sgc.runtime.streams import NOISE, Rates, Streams, TensorRows, batch_sizes, seed_for
+from sgc.runtime.weights import own_state
 
 UNTOUCHED = "the last checkpoint is untouched"
 PATTERNS_TRIED = 32  # a dry run takes a step of each of so many, one of the rest: n labels can have 2ⁿ patterns
@@ -114,6 +116,7 @@ def train(
     dataset = open_data(made, place, data)
     trainer = Trainer(made, dataset, folder, watcher or Silent(), debug=debug)
     if state is None:
+        take_all_weights(trainer.model, place)
         info: dict[str, Any] = {  # Any: what JSON can say
             "seed": spec.train.seed,
             "gamma": trainer.rates.gamma,
@@ -141,6 +144,7 @@ def dry(spec: Spec, *, beside: Path, debug: bool = False) -> list[dict[str, Any]
     made = outline(spec)
     dataset = open_data(made, beside)
     trainer = Trainer(made, dataset, RunFolder(Path()), Silent(), debug=debug)
+    take_all_weights(trainer.model, beside)
     return trainer.try_patterns()
 
 

@@ -8,7 +8,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -26,10 +25,9 @@ from sgc.kinds.moving import Moving
 from sgc.kinds.objectives import Bound, OverRate
 from sgc.kinds.own_family import OwnFamily, try_member
 from sgc.kinds.schedules import value_at
-from sgc.language.loading import load
 from sgc.language.outline import Density, FeatureOutline, Outline
-from sgc.language.resolver import outline
 from sgc.language.spec import Spec
+from sgc.language.unrolled import PartOf
 from sgc.runtime import generate as ancestral
 from sgc.runtime import single
 from sgc.runtime.batch import PatternRows, prepare
@@ -137,16 +135,19 @@ class Model(nn.Module):
         self.machine = Machine(made, features, generative, recognition)
 
         def held(modules: Mapping[str, Any]) -> nn.ModuleDict:  # Any: as above
-            # torch keeps some words for itself, so every name gets a mark, and allows no dots
             mine = {name: module for name, module in modules.items() if owner(name) == name}
             own = {n: m for n, m in mine.items() if isinstance(m, nn.Module)}
-            return nn.ModuleDict({f"{template.get(n, n).replace('.', '/')}_": m for n, m in own.items()})
+            return nn.ModuleDict({key_of(template.get(n, n)): m for n, m in own.items()})
 
         self.features, self.generative, self.recognition = held(features), held(generative), held(recognition)
         self.running_means = RunningMeans()  # the baselines of score_function nodes
         self._plans: OrderedDict[tuple[frozenset[str], frozenset[str], bool, ObjectiveWords], Plan] = OrderedDict()
         self.exact_graphs = made.graphs.with_estimators(_exact_estimators(made))
         self._moving = [module for module in self.modules() if isinstance(module, Moving)]
+        self.frozen = frozen_modules(self)
+        for module in self.frozen:
+            module.requires_grad_(False)
+        self.train()
         self.epoch = 0.0
 
     @property
@@ -159,6 +160,13 @@ class Model(nn.Module):
         self._epoch = float(epoch)
         for module in self._moving:
             module.stand_at(self._epoch)
+
+    def train(self, mode: bool = True) -> Model:
+        """Set the mode of all modules but those of frozen parts, which stay as in evaluation."""
+        super().train(mode)
+        for module in self.frozen:
+            module.eval()
+        return self
 
     @property
     def like(self) -> Tensor:
@@ -396,6 +404,37 @@ class Model(nn.Module):
         return self.machine.generative[node] if role == "generative" else self.machine.recognition[node]
 
 
+def frozen_modules(model: Model) -> list[nn.Module]:
+    """List the modules of the parts whose weights are kept as they are."""
+    sections = {"generative": model.generative, "recognition": model.recognition, "features": model.features}
+    return [
+        sections[section][key]
+        for part in model.spec.unrolled.parts
+        if part.freeze
+        for section, key in part_modules(part).values()
+        if key in sections[section]
+    ]
+
+
+def part_modules(part: PartOf) -> dict[tuple[str, str], tuple[str, str]]:
+    """Say where the modules of a part stand in its host: by section and key there, section and key here.
+
+    A node that is bound to one of the host's has its p from the part and its q from the host.
+    """
+    sections = ("generative", "recognition", "features")
+    found = {(s, key_of(own)): (s, key_of(here)) for own, here in part.names.items() for s in sections}
+    return found | {("generative", key_of(own)): ("generative", key_of(here)) for own, here in part.bound.items()}
+
+
+def key_of(name: str) -> str:
+    """Give the key of a module by its name in the file: torch keeps some words for itself, and allows no dots.
+
+    >>> key_of("digit.size")
+    'digit/size_'
+    """
+    return f"{name.replace('.', '/')}_"
+
+
 def at_least_one(name: str, count: int) -> None:
     """Refuse a number below 1. Raises: ValueError."""
     if count < 1:
@@ -454,14 +493,3 @@ def numbers_a_row(made: Outline, plan: Plan) -> int:
     size = {p.node: p.support for p in plan.proposals if p.estimator == "enumerate"} | {SAMPLES: plan.words.samples}
     events = (math.prod([size[d] for d in f.dims] + [*made.variables[f.node].event]) for f in plan.joint)
     return max([plan.largest, *events])
-
-
-def compile_spec(spec: Spec | str | Path | Mapping[str, Any], *, trust: bool = False) -> Model:  # Any: plain data
-    """Compile a spec (or load one first) into a model; no data are needed.
-
-    Weights are drawn from torch's global generator. trust: as for `sgc.load`; a spec that is loaded already keeps what
-    was said then.
-
-    Raises: SpecError; UsageError where own code cannot be used.
-    """
-    return Model(outline(spec if isinstance(spec, Spec) else load(spec, trust=trust)))

@@ -1,0 +1,98 @@
+"""A spec -> a model: its modules, and in its parts the weights that these were trained to elsewhere."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sgc.errors import UsageError
+from sgc.language.loading import load
+from sgc.language.resolver import outline
+from sgc.language.spec import Spec
+from sgc.language.unrolled import PartOf
+from sgc.runtime.model import Model, part_modules
+from sgc.runtime.weights import fit_weights
+
+CHECKPOINTS = ("best", "last")  # of a run folder, in the order in which they are looked for
+
+
+def compile_spec(spec: Spec | str | Path | Mapping[str, Any], *, trust: bool = False) -> Model:  # Any: plain data
+    """Compile a spec (or load one first) into a model; no data are needed.
+
+    Weights are drawn from torch's global generator; those of a part are read from the run that the spec names, and
+    drawn, with a warning, where that run is not there. trust: as for `sgc.load`; a spec that is loaded already keeps
+    what was said then.
+
+    Raises: SpecError; UsageError where own code cannot be used, or a part's weights do not fit.
+    """
+    model = Model(outline(spec if isinstance(spec, Spec) else load(spec, trust=trust)))
+    for part in model.spec.unrolled.parts:
+        if part.weights is not None and not part.weights.exists():
+            warnings.warn(f"{missing(part)}: its weights are drawn at random", stacklevel=2)
+        else:
+            take_weights(model, part)
+    return model
+
+
+def take_all_weights(model: Model, beside: Path) -> None:
+    """Read the weights of all parts that have some; beside: where runs are looked for besides.
+
+    Raises: UsageError where a run is missing or does not fit.
+    """
+    for part in model.spec.unrolled.parts:
+        found = part
+        if part.weights is not None and not part.weights.exists():
+            found = replace(part, weights=beside / part.weights)
+            if not (beside / part.weights).exists():
+                raise UsageError(f"{missing(part)}: train the part first")
+        take_weights(model, found)
+
+
+def missing(part: PartOf) -> str:
+    """Say that the run of a part is not there."""
+    return f"use.{part.name}.weights: no run at '{part.weights}'"
+
+
+def take_weights(model: Model, part: PartOf) -> None:
+    """Read the weights of one part into a model; nothing where it has none. Raises: UsageError."""
+    if part.weights is None:
+        return
+    file = weights_file(part.weights)
+    trusted = model.spec.trusted
+    with torch.random.fork_rng(devices=[]):
+        own = Model(outline(load(part.own, trust=trusted).stands_in(model.spec.folder, trusted=trusted)))
+    if file.suffix == ".safetensors":
+        fit_weights(own, file)
+    theirs, ours = own.state_dict(), model.state_dict()
+    where = part_modules(part)
+    with torch.no_grad():
+        for key, tensor in theirs.items():
+            section, module, rest = key.split(".", 2)
+            if (section, module) in where:
+                here = ".".join((*where[section, module], rest))
+                if here in ours:
+                    _copy(ours[here], tensor, part, key)
+
+
+def _copy(into: Tensor, tensor: Tensor, part: PartOf, key: str) -> None:
+    if into.shape != tensor.shape:
+        got, wanted = list(tensor.shape), list(into.shape)
+        raise UsageError(f"use.{part.name}.weights: '{key}' has shape {got}, wanted {wanted}")
+    into.copy_(tensor)
+
+
+def weights_file(path: Path) -> Path:
+    """Find the weights in a run folder, the best ones where there are some. Raises: UsageError."""
+    if path.is_file():
+        return path
+    for checkpoint in CHECKPOINTS:
+        file = path / f"{checkpoint}.safetensors"
+        if file.exists():
+            return file
+    raise UsageError(f"{path}: no run with weights, wanted best.safetensors or last.safetensors in it")

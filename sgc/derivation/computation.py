@@ -132,9 +132,9 @@ def _scores(plan: Plan) -> Iterator[Step]:
 def _label(plan: Plan, weight: Weight) -> Step:
     node, bound = weight.factor.node, plan.words.bound
     scale = {"density": "-", "supervised": ""}.get(bound, plan.label_scale(weight))
-    reads = _once((node, *weight.factor.parents))
+    reads = _once(weight.factor.parents if weight.factor.asked else (node, *weight.factor.parents))
     text, tag = plan.label_text(weight), plan.label_tag(weight)
-    return Step(_id("label", node), "label", text, reads, scale, ("recognition",), tag, "label")
+    return Step(_id("label", node), "label", text, reads, scale, ("recognition",), tag, weight.why)
 
 
 def _weights(plan: Plan, labels: list[Step]) -> list[Step]:

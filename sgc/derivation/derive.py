@@ -7,6 +7,8 @@ elements that are there, the exact marginal of a leaf of p.
     r(l | c) = ∏_{v in L} q(v | pa)      the proposal
     w(l)     = ∏_{v in O} q(v | pa)      the importance weight
     f        = log p(c, l) − log r − log w
+
+Where a node is a step of a repeat, its scores in p, r and w are masked by its counts: see `existence`.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from sgc.derivation.existence import Existence, Steps
 from sgc.derivation.graph import Graphs
 from sgc.derivation.plan import SAMPLES, Charge, Factor, ObjectiveWords, Plan, Proposal, Term, Weight
 
@@ -59,7 +62,8 @@ class _Derivation:
         self.clamped = frozenset(n for n in nodes if n in observed or n in always)
         order = [n for n in graphs.order("recognition") if n in nodes]
         self.observed = tuple(n for n in order if n in observed)
-        self.weighing = tuple(n for n in order if n in observed | either)
+        self.existence = Existence(graphs, self.clamped, either)
+        self.weighing = tuple(n for n in order if n in observed | either | self.existence.evidence.keys())
         self.latent = tuple(n for n in order if n not in self.clamped)
         if words.bound == "supervised":  # what no label reads sums out to one
             read = graphs.ancestors(self.weighing, "recognition")
@@ -123,11 +127,15 @@ class _Derivation:
 
     def generative(self, name: str) -> Factor:
         parents = self.graphs.parents(name, "generative")
-        return Factor(name, "generative", parents, self.union([name, *parents]))
+        return Factor(name, "generative", parents, self.union([name, *parents, *self.existence.counts(name)]))
 
-    def recognition(self, name: str) -> Factor:
+    def recognition(self, name: str, *, asked: bool = False) -> Factor:
+        """Give q of a node, or where `asked` the probability that a count is above the last step that is labelled."""
         parents = self.graphs.parents(name, "recognition")
-        return Factor(name, "recognition", parents, self.union([name, *parents]))
+        above, last = "", self.existence.evidence.get(name, -1)
+        if name not in self.either and last != -1:
+            above = "i*" if last is None else str(last)
+        return Factor(name, "recognition", parents, self.union(parents if asked else [name, *parents]), above, asked)
 
     def plan(self) -> Plan:
         proposals = tuple(
@@ -155,6 +163,7 @@ class _Derivation:
             *swept.unions,
             *(f.dims for f in (*joint, *(p.factor for p in proposals))),
             *(p.dims for p in proposals),
+            *(p.factor.dims | self.union(self.existence.counts(p.node)) for p in proposals),
         ]
         plan = Plan(
             observed=self.observed,
@@ -175,11 +184,18 @@ class _Derivation:
             axes=_share_axes(meeting, tuple(sizes)),
             needed=needed,
             either=self.either,
+            exists={n: steps for n in scored if (steps := self.masks(n))},
+            evidence=frozenset(self.existence.evidence.keys() & set(self.latent)),
         )
         return plan.with_warnings(self.warnings(plan))
 
+    def masks(self, name: str) -> Steps:
+        """Give what masks the scores of a node, as far as this plan has it: `supervised` leaves counts out."""
+        known = self.clamped.union(self.latent)
+        return tuple((count, i) for count, i in self.existence.masks(name) if count in known)
+
     def weight(self, name: str) -> Weight:
-        factor = self.recognition(name)
+        factor = self.recognition(name, asked=name not in self.clamped | self.either)
         carriers = self.carriers(factor.parents) | ({name} & self.either)
         return Weight(factor, tuple(n for n in self.order if n in carriers), self.biased(factor.parents))
 
@@ -187,18 +203,21 @@ class _Derivation:
         factor = self.generative(name)
         if name in self.clamped:
             why = "where present" if self.graphs.nodes[name].dropped else ""
-            return [self.term(name, "generative", factor.dims, [name, *factor.parents], why, weighed)]
+            reads = [name, *factor.parents, *self.existence.counts(name)]
+            return [self.term(name, "generative", factor.dims, reads, why, weighed)]
         proposal = self.recognition(name)
         estimator = self.graphs.nodes[name].estimator
-        both = self.union([*factor.parents, *proposal.parents])
-        readers = [name, *factor.parents, *proposal.parents]
+        counts = self.existence.counts(name)
+        both = self.union([*factor.parents, *proposal.parents, *counts])
+        readers = [name, *factor.parents, *proposal.parents, *counts]
         if estimator == "mean":
             return [self.term(name, "kl", both, readers, "the mean is scored by its expectations under q", weighed)]
         refusal = self.refuse_kl(name) if estimator != "enumerate" else ""
         if not refusal and estimator != "enumerate":
             return [self.term(name, "kl", both, readers[1:], "closed form", weighed)]
-        first = self.term(name, "generative", factor.dims, [name, *factor.parents], refusal, weighed)
-        second = self.term(name, "recognition", proposal.dims, [name, *proposal.parents], refusal, weighed)
+        first = self.term(name, "generative", factor.dims, [name, *factor.parents, *counts], refusal, weighed)
+        dims = proposal.dims | self.union(counts)
+        second = self.term(name, "recognition", dims, [name, *proposal.parents, *counts], refusal, weighed)
         return [first, second]
 
     def term(self, name: str, role: str, dims: frozenset[str], reads: Sequence[str], why: str, weighed: str) -> Term:
@@ -244,10 +263,18 @@ class _Derivation:
             return "density: concrete"
         if not self.graphs.nodes[name].closed_kl:
             return "its family has no closed form"
+        if name in self.existence.evidence:
+            return "labels of its steps restrict it"
         below = self.graphs.below(name, self.clamped)
         labelled = [n for n in self.observed if n in below]
         if labelled:
             return f"the label of {labelled[0]} depends on it in q"
+        told = [n for n in self.order if n in below and n in self.existence.evidence]
+        if told:
+            return f"what labels tell of {told[0]} depends on it in q"
+        counting = [n for n in self.existence.counts(name) if n in below]
+        if counting:
+            return f"whether it exists hangs on {counting[0]}, which is drawn after it"
         prior = self.graphs.variables(self.graphs.parents(name, "generative"))
         looped = [n for n in self.order if n in prior & below]
         return f"its prior reads {looped[0]}, which is drawn after it" if looped else ""

@@ -32,6 +32,11 @@ class GraphNode:
     dropped: bool = False  # partial, and scored where it is present: clamped in every row, no label of any
     exists: tuple[tuple[str, int], ...] = ()  # of a step: (count, i): it is there while each count is above i
 
+    @property
+    def counts(self) -> tuple[str, ...]:
+        """The nodes that say whether it is there."""
+        return tuple(count for count, _ in self.exists)
+
 
 @dataclass(frozen=True)
 class _Facts:
@@ -77,7 +82,7 @@ class Graphs:
         return frozenset(name for name in self.sources(names) if name in self.nodes)
 
     def digraph(self, role: Role) -> nx.DiGraph[str]:
-        """Draw one graph, parents to children, features and inputs included."""
+        """Draw one graph, parents to children, features and inputs included; in p also counts to their steps."""
         return self._facts[role].digraph
 
     def order(self, role: Role) -> tuple[str, ...]:
@@ -103,6 +108,8 @@ class Graphs:
         for name in [*self.features, *self.nodes]:
             graph.add_edges_from((parent, name) for parent in self.parents(name, role))
         for name in self.nodes:
+            if role == "generative":
+                graph.add_edges_from((count, name) for count in self.nodes[name].counts)
             for parent in self.variables(self.parents(name, role)):
                 children.setdefault(parent, set()).add(name)
         found = nx.lexicographical_topological_sort(graph)
@@ -122,7 +129,7 @@ class Graphs:
         return frozenset(found)
 
     def ancestors(self, names: Iterable[str], role: Role) -> frozenset[str]:
-        """Return everything above some names in one graph, themselves included."""
+        """Return everything above some names in one graph, themselves included; in p a count is above its steps."""
         found: set[str] = set()
         front = list(names)
         while front:
@@ -130,6 +137,8 @@ class Graphs:
             if name not in found:
                 found.add(name)
                 front += self.parents(name, role)
+                if role == "generative" and name in self.nodes:
+                    front += self.nodes[name].counts
         return frozenset(found)
 
     def layers(self) -> list[list[str]]:

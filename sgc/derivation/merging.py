@@ -6,8 +6,10 @@ particles are then those of its own plan, each K times over, so that every avera
 are those of its own plan.
 
 That holds draw by draw where no draw would be made K times over, and where no closed form hangs on the label: the node
-reads nothing that is drawn in q, directly or not, and nothing drawn reads it. It is done where the pattern by pattern
-way would take longer: for many small groups the time goes into their bookkeeping, not into their numbers.
+reads nothing that is drawn in q, directly or not, and nothing drawn reads it. A label of a repeat's step restricts the
+counts that are not labelled, so these too must read nothing drawn, nor be drawn themselves. It is done where the
+pattern by pattern way would take longer: for many small groups the time goes into their bookkeeping, not into their
+numbers.
 """
 
 from __future__ import annotations
@@ -48,7 +50,9 @@ class Merging:
         drawn = {name for name in proposed if nodes[name].estimator != "enumerate"}
         reading = frozenset().union(*(self.graphs.below(name, full) for name in drawn))
         enumerated = [name for name in self.graphs.partial if name in proposed - drawn - reading]
-        return frozenset(name for name in enumerated if not self.graphs.below(name, full) & drawn)
+        told = drawn | reading  # counts of which a label must not tell: with some draw it would tell otherwise
+        found = [name for name in enumerated if not self.graphs.below(name, full) & drawn]
+        return frozenset(name for name in found if not told.intersection(nodes[name].counts))
 
     def worth(self, observed: frozenset[str], either: frozenset[str], patterns: int, rows: int) -> bool:
         """Tell whether rows of so many patterns run faster under one plan; `observed` is labelled in all of them."""

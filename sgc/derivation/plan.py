@@ -6,10 +6,11 @@ Plain data. It is printed as text or LaTeX by `inspect`, and executed, with noth
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from sgc.derivation.existence import Steps, masked_text
 from sgc.derivation.graph import Role
 from sgc.kinds.objectives import EQUATIONS, Bound
 
@@ -31,21 +32,31 @@ class ObjectiveWords:
 
 @dataclass(frozen=True)
 class Factor:
-    """One conditional density of the model, and the dimensions over which its value varies in this plan."""
+    """One conditional density of the model, and the dimensions over which its value varies in this plan.
+
+    above: of a count that labels of its steps tell of, the number that it is above. It is then given, or, where
+    `asked`, what the probability is of.
+    """
 
     node: str
     role: Role
     parents: tuple[str, ...]
     dims: frozenset[str]
+    above: str = ""
+    asked: bool = False
 
     def __str__(self) -> str:
-        letter = "p" if self.role == "generative" else "q"
-        return f"{letter}({self.node} | {', '.join(self.parents)})" if self.parents else f"{letter}({self.node})"
+        return self._write(str, "|", self.above)
 
     def latex(self) -> str:
+        return self._write(symbol, r"\mid", self.above.replace("*", "^*"))
+
+    def _write(self, name: Callable[[str], str], bar: str, above: str) -> str:
         letter = "p" if self.role == "generative" else "q"
-        given = rf" \mid {', '.join(map(symbol, self.parents))}" if self.parents else ""
-        return f"{letter}({symbol(self.node)}{given})"
+        told = f"{name(self.node)} > {above}"
+        given = [name(parent) for parent in self.parents] + ([told] if above and not self.asked else [])
+        left = told if self.asked else name(self.node)
+        return f"{letter}({left} {bar} {', '.join(given)})" if given else f"{letter}({left})"
 
 
 @dataclass(frozen=True)
@@ -73,6 +84,11 @@ class Weight:
     @property
     def varies(self) -> bool:
         return bool(self.carriers)
+
+    @property
+    def why(self) -> str:
+        """What brings it: its node's label, or that of a step which the node counts."""
+        return "labels of its steps" if self.factor.asked else "label"
 
 
 @dataclass(frozen=True)
@@ -119,7 +135,7 @@ class Plan:
     observed: tuple[str, ...]  # O, in the order of the recognition graph
     clamped: tuple[str, ...]  # X and O
     proposals: tuple[Proposal, ...]  # L, in the order of the recognition graph
-    weights: tuple[Weight, ...]  # one for each of O
+    weights: tuple[Weight, ...]  # one for each of O, and for each count that labels of its steps tell of
     joint: tuple[Factor, ...]
     terms: tuple[Term, ...]
     charges: tuple[Charge, ...]  # one for each proposal by score_function
@@ -134,6 +150,8 @@ class Plan:
     axes: Mapping[str, int] = field(hash=False)  # leading dimensions; enumerated nodes that never meet share one
     needed: frozenset[str]  # all that a factor of this plan reads, directly or not
     either: frozenset[str] = frozenset()  # enumerated nodes whose label some of the rows carry: see `derive`
+    exists: Mapping[str, Steps] = field(default_factory=dict, hash=False)  # what the scores of a step are masked by
+    evidence: frozenset[str] = frozenset()  # proposed counts that labels of their steps tell of: see `existence`
 
     def with_warnings(self, warnings: Iterable[str]) -> Plan:
         return replace(self, warnings=tuple(warnings))
@@ -212,6 +230,8 @@ class Plan:
             row("w =", "1")
         if self.joint:
             row("p =", " ".join(map(str, self.joint)))
+        if self.exists:
+            row("masked", masked_text(self.exists))
         for i, line in enumerate(self.bound_text()):
             row("" if i else "bound", line)
         if self.relaxed:
@@ -222,7 +242,7 @@ class Plan:
             pair = "a hard draw forward, its relaxation backward"
             row("", f"    its gradient is not a bound's: {' and '.join(hard)}: {pair}")
         shown = [(self.term_text(t), t.tag, t.why) for t in self.terms]
-        shown += [(self.label_text(w), self.label_tag(w), "label") for w in self.weights]
+        shown += [(self.label_text(w), self.label_tag(w), w.why) for w in self.weights]
         wide = max([0, *(len(text) for text, _, _ in shown)])
         for i, (text, tag, why) in enumerate(shown):
             row("" if i else "terms", f"{text:<{wide}}  {tag}{f' ({why})' if why else ''}")

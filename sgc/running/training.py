@@ -217,7 +217,7 @@ class Trainer:
         nothing: frozenset[str] = frozenset()
         groups = {} if streams.unlabelled is None else {nothing: streams.unlabelled.rows[: sizes[0]]}
         labelled = np.array([], dtype=int) if streams.labelled is None else streams.labelled.rows
-        kinds, kind = patterns_of(self.rows.labels[labelled])
+        kinds, kind = patterns_of(self.rows.carried[labelled])
         for i, carried in enumerate(kinds[:PATTERNS_TRIED]):
             names = frozenset(name for name, there in zip(self.rows.partial, carried, strict=True) if there)
             groups[names] = labelled[kind == i][: sizes[1]]

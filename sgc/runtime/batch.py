@@ -15,6 +15,7 @@ from sgc.derivation.merging import Merging
 from sgc.errors import suggest
 from sgc.kinds.layer import shape_text
 from sgc.language.outline import InputOutline, Outline, Variable
+from sgc.runtime.presence import numbers, settle
 
 
 @dataclass(frozen=True)
@@ -122,11 +123,11 @@ def prepare(
             values[name] = like.new_full((size, *outline.variables[name].event), float("nan"))
     partial = [name for name in outline.graphs.partial if name in values]
     fixed = {n: v for n, v in values.items() if n not in outline.graphs.partial}
-    return _part(outline.merging, partial, values, fixed, missing, size), size
+    return _part(outline, partial, values, fixed, missing, size), size
 
 
 def _part(
-    merging: Merging,
+    outline: Outline,
     partial: Sequence[str],
     values: Mapping[str, Tensor],
     fixed: Mapping[str, Tensor],
@@ -136,8 +137,9 @@ def _part(
     if not partial:
         return [PatternRows(frozenset(), size, None, fixed)]
     present = torch.stack([~missing[name] for name in partial], 1).cpu().numpy()
+    _, carried = settle(outline, partial, present, numbers(outline, values))
     parts = []
-    for share in share_rows(merging, partial, present):
+    for share in share_rows(outline.merging, partial, carried):
         here = {**fixed, **{name: values[name] for name in partial if name in share.observed}}
         here |= {name: values[name].nan_to_num(0) for name in share.labelled}
         device = next(iter(here.values())).device if here else torch.device("cpu")

@@ -19,6 +19,7 @@ from sgc.derivation.plan import Plan
 from sgc.kinds.estimators import Estimator, GumbelSoftmax, StraightThrough
 from sgc.kinds.schedules import value_at
 from sgc.language.outline import Outline, Variable
+from sgc.runtime import existence
 from sgc.runtime.batch import patterns_of, there
 from sgc.runtime.layout import Eliminated, Layout, Pair, Score, eliminate
 from sgc.runtime.modules import AnyDensity, AnyFeature, read_by
@@ -45,6 +46,8 @@ class Group:
     weights: dict[str, Score] = field(default_factory=dict)  # log q of labelled nodes
     draws: dict[str, Score] = field(default_factory=dict)  # log q of the draws that are charged for
     proposals: dict[str, Distribution] = field(default_factory=dict)  # q of every node that has one
+    exist: dict[str, Tensor] = field(default_factory=dict)  # [B]: rows whose labelled counts reach a step
+    allowed: dict[str, Tensor] = field(default_factory=dict)  # [B, K]: the values that labels leave to a count
 
     def put(self, name: str, value: Tensor, outline: Outline) -> None:
         """Take in the value of a node, a feature or an input, and what networks read of it; NaN is what is missing."""
@@ -55,6 +58,28 @@ class Group:
             self.looks[name] = variable.family.look_flagged(value, self.present[name], variable.event)
         else:
             self.looks[name] = value if variable is None else variable.family.look(value)
+
+    def settle_steps(self, outline: Outline) -> None:
+        """Put aside what is given of steps that do not exist, and take in what labels of steps tell of counts."""
+        self.exist = existence.rows_exist(self, outline)
+        for name, rows in self.exist.items():
+            if name in self.present:
+                there = rows.reshape(-1, *(1,) * (self.present[name].dim() - self.layout.rank))
+                self.present[name] = self.present[name] & there
+                variable = outline.variables[name]
+                self.looks[name] = variable.family.look_flagged(self.values[name], self.present[name], variable.event)
+            elif name in self.plan.clamped:
+                there = rows.reshape(-1, *(1,) * (self.looks[name].dim() - self.layout.rank))
+                self.looks[name] = torch.where(there, self.looks[name], 0.0)
+        self.allowed = existence.allowed_counts(self, outline)
+
+    def scorable(self, name: str, variable: Variable, conditional: Distribution) -> Tensor:
+        """Give the value of a node, in rows where it is that of no step another that has a finite score."""
+        value = self.values[name]
+        if name not in self.exist or name not in self.plan.clamped:
+            return value
+        there = self.exist[name].reshape(-1, *(1,) * len(variable.event))
+        return torch.where(there, value, variable.family.inside(conditional, value))
 
     def score(self, log: Tensor, name: str, role: str) -> Score:
         """Lay out the score of a node: what the plan says it varies over, at most."""
@@ -91,6 +116,7 @@ def run(machine: Machine, groups: Sequence[Group], *, epoch: float = 0.0, valida
             walk.node(name)
     for name in machine.outline.variables:
         walk.score(name)
+    walk.mask()
 
 
 class _Walk:
@@ -100,6 +126,7 @@ class _Walk:
         for group in groups:
             for name, value in group.given.items():
                 group.put(name, group.layout.clamp(value), machine.outline)
+            group.settle_steps(machine.outline)
 
     def feature(self, name: str) -> None:
         module = self.machine.features[name]
@@ -128,7 +155,8 @@ class _Walk:
             if name in group.plan.proposed:
                 self.propose(group, module, found)
             else:
-                group.weights[name] = group.score(family.log_prob(q, group.values[name]), name, "recognition")
+                value = group.scorable(name, module.variable, q)
+                group.weights[name] = group.score(family.log_prob(q, value), name, "recognition")
 
     def propose(self, group: Group, module: AnyDensity, found: Conditional) -> None:
         variable, q = module.variable, found.distribution
@@ -139,7 +167,7 @@ class _Walk:
             like = group.like
             support = family.enumerate(variable.event, like.dtype, like.device)
             value = layout.spread(support, name)
-            if name in group.labelled:
+            if name in group.labelled or name in group.allowed:
                 self.propose_either(group, name, q, value)
                 return
             group.put(name, value, self.machine.outline)
@@ -148,6 +176,9 @@ class _Walk:
             group.scores[name, "recognition"] = -mass
             return
         leading = layout.drawn(q.batch_shape)
+        if name in group.allowed:
+            self.draw_allowed(group, variable, q, leading)
+            return
         if estimator == "mean":
             group.put(name, self.lead_value(family.mean(q), len(variable.event)), self.machine.outline)
             return
@@ -175,24 +206,63 @@ class _Walk:
         """Score a node's value, a relaxed one by its own density where the spec says so."""
         value, estimator = group.values[variable.name], variable.estimator
         proposal = group.plan.proposed.get(variable.name)
-        relaxed = proposal is not None and proposal.estimator == "gumbel_softmax"
+        if proposal is None:
+            return variable.family.log_prob(conditional, group.scorable(variable.name, variable, conditional))
+        relaxed = proposal.estimator == "gumbel_softmax"
         if relaxed and isinstance(estimator, GumbelSoftmax) and estimator.density == "concrete":
             return variable.family.concrete_log_prob(conditional, value, self.temperature(estimator))
         return variable.family.log_prob(conditional, value)
 
     def propose_either(self, group: Group, name: str, q: Distribution, support: Tensor) -> None:
-        """Enumerate a node; a row that has its label holds it K times over, with mass 1/K, and q in its weight."""
-        family, there = self.machine.outline.variables[name].family, group.labelled[name]
-        event = support.dim() - self.rank
-        given = group.layout.clamp(group.given[name])
-        value = torch.where(there.reshape(-1, *(1,) * event), given, support)
+        """Enumerate a node of which rows may tell something.
+
+        A row that has its label holds it K times over, with mass 1/K, and q in its weight. A row whose labels tell that
+        a count is above some step proposes those values alone, with their probability in its weight.
+        """
+        family, layout = self.machine.outline.variables[name].family, group.layout
+        value, axis = support, layout.axes[name]
+        there = group.labelled.get(name)
+        if there is not None:
+            given = layout.clamp(group.given[name])
+            value = torch.where(there.reshape(-1, *(1,) * (support.dim() - self.rank)), given, support)
         group.put(name, value, self.machine.outline)
         log = group.score(family.log_prob(q, value), name, "recognition")
-        zero = torch.zeros_like(log.tensor)
-        size = support.shape[group.layout.axes[name]]
-        group.masses.append(Score(log.tensor.masked_fill(there, -math.log(size)), log.nodes))
-        group.scores[name, "recognition"] = -Score(torch.where(there, zero, log.tensor), log.nodes)
-        group.weights[name] = Score(torch.where(there, log.tensor, zero), log.nodes)
+        mass, taken, weight = log.tensor, log.tensor, torch.zeros_like(log.tensor)
+        nodes = log.nodes
+        if name in group.allowed:
+            allowed = existence.on_axis(group.allowed[name], layout, name)
+            mass, weight = existence.restrict(log.tensor, allowed, axis)
+            taken = torch.where(allowed, mass, 0.0)
+        if there is None:
+            nodes = nodes - {name}
+        else:
+            mass = mass.masked_fill(there, -math.log(support.shape[axis]))
+            taken, weight = taken.masked_fill(there, 0.0), torch.where(there, log.tensor, weight)
+        group.masses.append(Score(mass, log.nodes))
+        group.scores[name, "recognition"] = -Score(taken, log.nodes)
+        group.weights[name] = Score(weight, nodes)
+
+    def draw_allowed(self, group: Group, variable: Variable, q: Distribution, leading: tuple[int, ...]) -> None:
+        """Draw a count among the values that its steps' labels leave to it, whose probability goes into the weight."""
+        name = variable.name
+        law, support, whole = existence.law_of(variable, q, group.allowed[name], self.rank)
+        place = draw(law, leading)
+        group.put(name, support[place], self.machine.outline)
+        inside = law.expand(leading).log_prob(place)
+        group.draws[name] = group.score(inside, name, "recognition")
+        group.scores[name, "recognition"] = -group.draws[name]
+        group.weights[name] = group.score(whole, name, "recognition")
+
+    def mask(self) -> None:
+        """Take the scores of steps as 0 where the steps do not exist."""
+        for group in self.groups:
+            for name in group.plan.exists:
+                found = existence.particles_exist(group, name, self.machine.outline)
+                for key in [key for key in group.scores if key[0] == name]:
+                    group.scores[key] = existence.masked(group.scores[key], found)
+                if name in group.weights and name in group.exist:  # a label tells that its step is there
+                    there = Score(group.layout.clamp(group.exist[name]))
+                    group.weights[name] = existence.masked(group.weights[name], there)
 
     def temperature(self, estimator: Estimator | None) -> float:
         assert isinstance(estimator, GumbelSoftmax | StraightThrough)

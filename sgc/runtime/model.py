@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from sgc.derivation.derive import derive
+from sgc.derivation.existence import counts_of
 from sgc.derivation.graph import Role
 from sgc.derivation.plan import SAMPLES, ObjectiveWords, Plan
 from sgc.errors import UsageError, suggest
@@ -209,7 +210,8 @@ class Model(nn.Module):
         """Read the numbers of the objective where the schedules stand."""
         objective = self.spec.objective
         alpha: dict[str, float] = {}
-        for name in self.outline.graphs.partial:
+        graphs = self.outline.graphs
+        for name in dict.fromkeys([*graphs.partial, *counts_of(graphs)]):  # labels of steps tell of their counts
             given = objective.alpha_of(name)
             if isinstance(given, OverRate):
                 known = self.rate if objective.supervision_rate is None else objective.supervision_rate

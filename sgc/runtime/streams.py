@@ -20,10 +20,12 @@ from torch.nn import functional
 from sgc.data.dataset import Rows
 from sgc.data.encoder import Encoder
 from sgc.data.large import EncodedColumn
+from sgc.derivation.existence import counts_of
 from sgc.kinds.schedules import Number, ends, value_at
 from sgc.language.outline import Outline
 from sgc.runtime.batch import PatternRows, patterns_of, share_rows
 from sgc.runtime.binarizing import FixedDraws, binarized
+from sgc.runtime.presence import numbers, settle
 
 UNLABELLED, LABELLED, NOISE, VALIDATION, BINARIZE, PROBE = 1, 2, 3, 4, 5, 6  # what a seed is for
 
@@ -55,6 +57,9 @@ class TensorRows:
         self.labels = np.zeros((self.count, len(self.partial)), dtype=bool)  # which of them each row carries
         for i, name in enumerate(self.partial):
             self.labels[:, i] = self.present(name)
+        counts = [name for name in counts_of(outline.graphs) if name in self.names]
+        taken = numbers(outline, {name: self.take(name, np.arange(self.count)) for name in counts})
+        self.labels, self.carried = settle(outline, self.partial, self.labels, taken)  # the second makes patterns
 
     def categories(self, name: str) -> int | None:
         owner = self.outline.variables.get(name) or self.outline.inputs[name]
@@ -127,7 +132,7 @@ class TensorRows:
         part: of the rows at `index`, without labels.
         """
         found = []
-        kinds, kind = patterns_of(self.labels[index])
+        kinds, kind = patterns_of(self.carried[index])
         for i, carried in enumerate(kinds):
             if not carried.any():
                 continue
@@ -142,7 +147,7 @@ class TensorRows:
     def parts(self, index: np.ndarray) -> list[PatternRows]:
         """Take rows by the patterns of the labels they carry, those together that share a plan."""
         found = []
-        for share in share_rows(self.outline.merging, self.partial, self.labels[index]):
+        for share in share_rows(self.outline.merging, self.partial, self.carried[index]):
             places = None if len(share.places) == len(index) else torch.from_numpy(share.places)
             found.append(self.part(index[share.places], share.observed, places, share.labelled))
         return found

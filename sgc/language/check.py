@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from sgc.derivation.derive import derive
 from sgc.errors import suggest
+from sgc.kinds.counting import refuse_count
 from sgc.language.check_data import check_data
 from sgc.language.check_graphs import check_graphs
 from sgc.language.check_missing import check_missing
@@ -14,7 +15,7 @@ from sgc.language.check_names import Names, check_categories, check_names, check
 from sgc.language.check_shapes import check_shapes
 from sgc.language.findings import Findings
 from sgc.language.inverting import derive_recognition
-from sgc.language.resolver import outline
+from sgc.language.resolver import Resolver, outline
 from sgc.language.spec import Spec
 from sgc.language.unrolled import Unrolled
 
@@ -31,10 +32,11 @@ def check(spec: Spec, findings: Findings, unrolled: Unrolled = Unrolled()) -> Sp
     names = check_names(findings, unrolled)
     check_categories(findings)
     check_statuses(findings, names)
-    check_graphs(findings, names)
+    check_graphs(findings, names, unrolled.exists)
     check_missing(findings, names)
     spec = derive_recognition(spec, findings, names)
     check_shapes(spec, findings, names)
+    check_counts(spec, findings)
     outside = names.outside(unrolled)
     check_objective(spec, findings, outside)
     check_gradient(spec, findings)
@@ -42,6 +44,19 @@ def check(spec: Spec, findings: Findings, unrolled: Unrolled = Unrolled()) -> Sp
     check_metrics(findings, outside)
     check_data(findings, outside, unrolled.optional)
     return spec
+
+
+def check_counts(spec: Spec, findings: Findings) -> None:
+    """Find counts of repeats that q would relax or average: a step is there or it is not."""
+    resolver = Resolver(spec)
+    for name in dict.fromkeys(count for counts in spec.unrolled.exists.values() for count, _ in counts):
+        path, node = ("nodes", name), spec.nodes.get(name)
+        if node is None or findings.hurt(*path):
+            continue
+        refusal = refuse_count(resolver.family(name), resolver.estimator(name, node))
+        if refusal:
+            place = (*path, "recognition", "estimator")
+            findings.add(place if findings.document.has(place) else path, refusal)
 
 
 def check_objective(spec: Spec, findings: Findings, names: Names) -> None:

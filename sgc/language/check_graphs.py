@@ -6,7 +6,7 @@ Read from the file as written, so that a piece which is wrong elsewhere still ha
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sgc.derivation.graph import Role, descendants, find_cycles
@@ -27,8 +27,11 @@ class Edge:
     place: Path
 
 
-def check_graphs(findings: Findings, names: Names) -> None:
-    """Find parents that are unknown or stand twice, unknown networks, and cycles."""
+def check_graphs(findings: Findings, names: Names, exists: Mapping[str, Sequence[tuple[str, int]]]) -> None:
+    """Find parents that are unknown or stand twice, unknown networks, and cycles.
+
+    exists: by step of a repeat, the counts that say whether it is there: in p it hangs on them.
+    """
     written = list(written_edges(findings, names))
     edges: list[Edge] = []
     unknown: list[Edge] = []
@@ -47,6 +50,12 @@ def check_graphs(findings: Findings, names: Names) -> None:
             message = f"no node, feature or input named '{edge.parent}'"
             findings.add(edge.place, message, suggest(edge.parent, valid))
     _check_networks(findings)
+    edges += [
+        Edge(count, name, ("generative",), ("nodes", name))
+        for name, counts in exists.items()
+        for count, _ in counts
+        if names.section.get(name) and names.section.get(count)
+    ]
     reported: set[frozenset[Path]] = set()
     for role in ROLES:
         _check_cycles(findings, [edge for edge in edges if role in edge.roles], role, reported)

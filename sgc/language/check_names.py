@@ -34,6 +34,8 @@ class Names:
     def outside(self, unrolled: Unrolled) -> Names:
         """Give the names as data and the objective know them: of a repeat's nodes one for all steps."""
         section, status = dict(self.section), dict(self.status)
+        for name in unrolled.hidden:
+            section.pop(name, None)
         for steps in (unrolled.nodes, unrolled.features):
             for name, flat in steps.items():
                 for each in flat:
@@ -41,8 +43,6 @@ class Names:
                         section[name] = section.pop(each)
                     if each in self.status:
                         status[name] = status.pop(each)
-        for name in unrolled.hidden:
-            section.pop(name, None)
         dropped = frozenset(unrolled.template.get(name, name) for name in self.dropped)
         return replace(self, section=section, status=status, dropped=dropped)
 

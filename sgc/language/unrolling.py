@@ -155,7 +155,13 @@ class _Unrolling:
             outer = self._exists(plates[:at], index[:at])
             parents = [count, *([outer] if outer else [])]
             self._feature(name, flat, {"parents": parents, "network": Exists(count=count, i=i)}, plates[: at + 1])
+            self.made.written["features", flat] = self._counted(plate)
         return flat
+
+    def _counted(self, plate: Plate) -> Written:
+        """Say where the count of a repeat is written."""
+        scope = next(s for s in self.composition.root.walk() if s.plates[-1:] == (plate,) and not s.closed)
+        return Written(scope.document, (*scope.place, "count"))
 
     def _counts(self, plates: Sequence[Plate], index: Index) -> tuple[tuple[str, int], ...]:
         """List the counts that say whether a step exists, and what each must be above."""
@@ -430,6 +436,7 @@ class _Unrolling:
             entry = Collect(steps=tuple(plate.size for plate in plates[shared : at + 1]), masked=False)
             self.made.features[name] = {"parents": parents, "network": entry}
             self.made.hidden[name] = None
+            self.made.written["features", name] = self._counted(plates[at])
         return name
 
     def _steps(self, reader: _Reader, reference: Reference) -> Iterator[tuple[str, str]]:

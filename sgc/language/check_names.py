@@ -39,9 +39,9 @@ class Names:
         for steps in (unrolled.nodes, unrolled.features):
             for name, flat in steps.items():
                 for each in flat:
-                    if each in self.section:
+                    if each in section:
                         section[name] = section.pop(each)
-                    if each in self.status:
+                    if each in status:
                         status[name] = status.pop(each)
         dropped = frozenset(unrolled.template.get(name, name) for name in self.dropped)
         return replace(self, section=section, status=status, dropped=dropped)

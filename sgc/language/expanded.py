@@ -16,10 +16,11 @@ _LISTED = re.compile(r"^(allowed|nearest|written): (.*)$")
 
 @dataclass(frozen=True)
 class Written:
-    """A place in a file: of the spec itself, or of a part's."""
+    """A place in a file: of the spec itself, or of a part's. exact: what stands below was written nowhere."""
 
     document: Document
     path: Path
+    exact: bool = False
 
 
 @dataclass
@@ -37,7 +38,7 @@ class Expanded(Document):
         for n in range(len(path), 0, -1):
             found = self.written.get(path[:n])
             if found is not None:
-                return Written(found.document, (*found.path, *path[n:]))
+                return found if found.exact else Written(found.document, (*found.path, *path[n:]))
         return Written(self.source, path)
 
     def fault(self, path: Path, message: str, hint: str = "", *, at: str = "value", about: Path | None = None) -> Fault:
@@ -52,7 +53,7 @@ class Expanded(Document):
     def broken(self, findings: Findings) -> Iterable[Path]:
         """List what cannot be used because of what was written for it."""
         for path, place in self.written.items():
-            if place.document is not findings.document:
+            if place.document is not findings.document or place.exact:
                 continue
             for broken in findings.broken:
                 if broken[: len(place.path)] == place.path:

@@ -161,7 +161,7 @@ class _Unrolling:
     def _counted(self, plate: Plate) -> Written:
         """Say where the count of a repeat is written."""
         scope = next(s for s in self.composition.root.walk() if s.plates[-1:] == (plate,) and not s.closed)
-        return Written(scope.document, (*scope.place, "count"))
+        return Written(scope.document, (*scope.place, "count"), exact=True)
 
     def _counts(self, plates: Sequence[Plate], index: Index) -> tuple[tuple[str, int], ...]:
         """List the counts that say whether a step exists, and what each must be above."""
@@ -287,7 +287,9 @@ class _Unrolling:
             zeros = Zeros(of=of, width=width)
             self.made.features[flat] = Feature.model_construct(parents=(), network=zeros)
             self.made.hidden[flat] = None
-            self.made.written.setdefault(("features", flat), Written(template.scope.document, template.place))
+            self.made.written.setdefault(
+                ("features", flat), Written(template.scope.document, template.place, exact=True)
+            )
 
     def _width(self, template: Template) -> int | None:
         """Say how wide a feature is, where its network says so by itself."""
@@ -417,7 +419,9 @@ class _Unrolling:
             parents = [*(name for name, _ in steps), *masks]
             self.made.features[flat] = {"parents": parents, "network": entry}
             self.made.hidden[flat] = None
-            self.made.written.setdefault(("features", flat), Written(template.scope.document, template.place))
+            self.made.written.setdefault(
+                ("features", flat), Written(template.scope.document, template.place, exact=True)
+            )
         return flat
 
     def _mask(self, reader: _Reader, reference: Reference) -> str:

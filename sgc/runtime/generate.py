@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from sgc.derivation.existence import counts_of
 from sgc.errors import suggest
 from sgc.language.outline import InputOutline, Variable
 from sgc.runtime.batch import row_values
 from sgc.runtime.execute import Group
+from sgc.runtime.existence import above, counted
 from sgc.runtime.layout import Layout
 from sgc.runtime.modules import read_by
 
@@ -89,10 +91,23 @@ def generate(
             drawn[name] = mean.reshape(count, *variable.event)
             value = laid.reshape(count, *variable.event)
         group.put(name, layout.clamp(value), outline)
-    return {name: _category(name, model, value, means) for name, value in drawn.items()}
+    numbers = {each: counted(outline.variables[each], group.values[each]) for each in counts_of(outline.graphs)}
+    found: dict[str, Tensor] = {}
+    for name, value in drawn.items():
+        steps = outline.graphs.nodes[name].exists if name in outline.graphs.nodes else ()
+        absent = torch.zeros(count, dtype=torch.bool, device=value.device)
+        for each, step in steps:
+            absent |= ~above(numbers[each], step).reshape(-1)
+        found[name] = _category(name, model, value, means, absent if steps else None)
+    return found
 
 
-def _category(name: str, model: Model, value: Tensor, means: Collection[str]) -> Tensor:
+def _category(name: str, model: Model, value: Tensor, means: Collection[str], absent: Tensor | None) -> Tensor:
+    """Give categories as integers; of a step where it is absent, [B], −1 and else NaN, as data write it."""
     variable = model.outline.variables.get(name)
     count = variable.categories if variable is not None else model.outline.inputs[name].categories
-    return value if count is None or name in means else value.argmax(-1)
+    whole = count is None or name in means
+    laid = value if whole else value.argmax(-1)
+    if absent is None:
+        return laid
+    return laid.masked_fill(absent.reshape(-1, *(1,) * (laid.dim() - 1)), torch.nan if whole else -1)

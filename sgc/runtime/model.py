@@ -334,6 +334,8 @@ class Model(nn.Module):
     ) -> dict[str, NodePosterior]:  # Any: as for objective
         """Infer every node that is not observed in a row, weighed by p/r: the model's posterior, not q's.
 
+        Of a step of a repeat the mean is that given that it exists, and NaN stands wherever it does not.
+
         batch: as for `objective`. Returns, by node, `.mean` [B, *event] (categories as probabilities), `.samples`
         [S, B, *event] and their normalised `.weights` [S, B]. In rows where a partial node is observed, its mean and
         samples are what was observed; so are the elements that are there of a node that drops the missing ones, and
@@ -353,13 +355,15 @@ class Model(nn.Module):
                     name, made = proposal.node, posterior.node(proposal.node, chosen, weights)
                     if name in part.labelled:
                         made = made.held(part.values[name], part.labelled[name])
+                    made = posterior.of_steps(name, made)
                     found.setdefault(name, []).append((part, made))
                 for name in sums.plan.observed:
                     value = part.values[name]
                     whole = value.expand(samples, *value.shape)
-                    found.setdefault(name, []).append((part, NodePosterior(value, whole, weights)))
+                    made = posterior.of_steps(name, NodePosterior(value, whole, weights))
+                    found.setdefault(name, []).append((part, made))
                 for name in self.outline.graphs.dropped:
-                    made = posterior.filled(name, part.values[name], chosen, weights)
+                    made = posterior.of_steps(name, posterior.filled(name, part.values[name], chosen, weights))
                     found.setdefault(name, []).append((part, made))
         hidden = {p.node for s in all_sums for p in s.plan.proposals}
         hidden |= {n for n in self.outline.graphs.dropped if any(bool(p.values[n].isnan().any()) for p in parts)}
@@ -386,7 +390,7 @@ class Model(nn.Module):
 
         given: by node or input (inputs must be given): a category (by its name where the spec has `values`), a number,
         one event, or one for each row. means: nodes that are given by their mean instead of a draw. Returns tensors
-        [count, *event] by name; categories as integers [count].
+        [count, *event] by name; categories as integers [count]. Of a step that does not exist there is NaN, or −1.
 
         Raises: ValueError or KeyError for what is unknown or does not fit.
         """

@@ -1,7 +1,7 @@
 """The posterior of what is not observed: particles weighed by p/r, their means, draws of them, and predictions by q.
 
 `infer` weighs by the model's posterior, p(c, l) / r(l); a prediction "from q" averages q's own means over its
-particles.
+particles. What is said of a repeat's step is said given that the step exists.
 Enumerated nodes are summed out in both, so that categories come as probabilities.
 """
 
@@ -18,6 +18,7 @@ from sgc.derivation.plan import SAMPLES
 from sgc.kinds.family_math import element_of
 from sgc.language.outline import Outline
 from sgc.runtime.execute import Sums
+from sgc.runtime.existence import particles_exist
 from sgc.runtime.layout import Eliminated, Layout, Pair, Score, eliminate
 
 
@@ -27,6 +28,9 @@ class NodePosterior:
 
     `mean` [B, *event]: probabilities for categories. `samples` [S, B, *event] with normalised `weights` [S, B], which
     sum to one over S: Σ_s weights · samples estimates the mean.
+
+    Of a step of a repeat the mean is that given that the step exists, NaN where it cannot, and samples in which it does
+    not are NaN.
     """
 
     mean: Tensor
@@ -38,6 +42,13 @@ class NodePosterior:
         where = there.reshape(-1, *(1,) * (value.dim() - 1))
         return NodePosterior(
             torch.where(where, value, self.mean), torch.where(where, value, self.samples), self.weights
+        )
+
+    def only(self, there: Tensor) -> NodePosterior:
+        """Leave out what is said of rows that are not `there`: [B] booleans."""
+        where = ~there.reshape(-1, *(1,) * (self.mean.dim() - 1))
+        return NodePosterior(
+            self.mean.masked_fill(where, torch.nan), self.samples.masked_fill(where, torch.nan), self.weights
         )
 
 
@@ -70,7 +81,7 @@ class Posterior:
     def mean(self, node: str, *, weighted: bool) -> Tensor:
         """Average a node over all particles: [B, *event]; unweighted, average q's own means instead of its values."""
         family = self.outline.variables[node].family
-        if weighted:
+        if weighted or node in self.by_value:
             value = self.group.values[node]
         else:
             value = family.mean(self.group.proposals[node])
@@ -100,8 +111,45 @@ class Posterior:
         rank = self.layout.rank
         flat = value.reshape(*value.shape[:rank], -1)
         weights = (self.by_posterior if weighted else self.by_proposal)[node]
-        total = (weights.unsqueeze(-1) * flat).sum(tuple(range(rank - 1)))
+        over = tuple(range(rank - 1))
+        if node in self.group.plan.exists:
+            weights = self.given_there(node, weights, over, weighted=weighted)
+        total = (weights.unsqueeze(-1) * flat).sum(over)
         return total.expand(self.layout.rows, total.shape[-1]).reshape(self.layout.rows, *event)
+
+    def given_there(self, node: str, weights: Tensor, over: tuple[int, ...], *, weighted: bool) -> Tensor:
+        """Hold the weights of a step to the particles in which it exists: NaN where there are none.
+
+        But q still has something to say of a step that no draw of its count reached: unweighted, all particles count.
+        """
+        kept = torch.where(self.there(node).tensor, weights, 0.0)
+        total = kept.sum(over, keepdim=True)
+        if weighted:
+            return kept / total  # 0/0 is NaN
+        found = torch.where(total > 0, kept / total, weights)
+        return torch.where(self.group.exist[node], found, torch.nan) if node in self.group.exist else found
+
+    def there(self, node: str) -> Score:
+        """Tell in which particles a step exists, booleans over [*enumerated, S, B]."""
+        return particles_exist(self.group, node, self.outline)
+
+    def counted(self, node: str) -> frozenset[str]:
+        """Name the dimensions over which a step's existence varies."""
+        counts = (count for count, _ in self.group.plan.exists.get(node, ()))
+        proposed = self.group.plan.proposed
+        return frozenset().union(*(proposed[count].dims for count in counts if count in proposed))
+
+    @cached_property
+    def by_value(self) -> frozenset[str]:
+        """The nodes that are held to something which their q does not read: labels, or that they exist.
+
+        A count that labels tell of, and a step that a count below it in q may deny: q's own mean is not theirs.
+        """
+        plan, graphs = self.group.plan, self.outline.graphs
+        steps = (name for name in plan.exists if name in plan.proposed)
+        clamped = frozenset(plan.clamped)
+        later = (name for name in steps if graphs.below(name, clamped).intersection(graphs.nodes[name].counts))
+        return plan.evidence.union(later)
 
     def _rank(self, node: str) -> int:
         return self.layout.rank + len(self.outline.variables[node].event)
@@ -110,16 +158,18 @@ class Posterior:
     def by_posterior(self) -> dict[str, Tensor]:
         """The weights of the particles by p/r, over the dimensions of each proposed or dropped node's value."""
         plan = self.group.plan
-        wanted = {n: p.dims for n, p in plan.proposed.items()} | {n: plan.scored[n].dims for n in self.group.dropped}
+        wanted = {n: p.dims | self.counted(n) for n, p in plan.proposed.items()}
+        wanted |= {n: plan.scored[n].dims for n in self.group.dropped}
         return self.marginals([*self.masses, *self.scores], wanted)
 
     @cached_property
     def by_proposal(self) -> dict[str, Tensor]:
         """The weights of the particles by r, over the dimensions of each proposed node's q."""
-        proposed = self.group.plan.proposed.items()
-        return self.marginals(
-            self.masses, {n: p.factor.dims - {n} if p.estimator == "enumerate" else p.factor.dims for n, p in proposed}
-        )
+        wanted: dict[str, frozenset[str]] = {}
+        for name, proposal in self.group.plan.proposed.items():
+            own = proposal.estimator == "enumerate" and name not in self.by_value
+            wanted[name] = (proposal.factor.dims - {name} if own else proposal.factor.dims) | self.counted(name)
+        return self.marginals(self.masses, wanted)
 
     def marginals(self, pairs: Sequence[Pair], wanted: Mapping[str, Collection[str]]) -> dict[str, Tensor]:
         """Give the normalised weights over the dimensions wanted for each node: [*enumerated, S, B], the others 1.
@@ -183,7 +233,18 @@ class Posterior:
     def node(self, name: str, chosen: Mapping[str, Tensor], weights: Tensor) -> NodePosterior:
         """Give one node's posterior, its samples taken from one draw of the enumerated nodes."""
         samples = self.pick(self.group.values[name], self.group.plan.proposal(name).dims, chosen)
-        return NodePosterior(self.mean(name, weighted=True), samples, weights)
+        return NodePosterior(self.mean(name, weighted=True), self.where_there(name, samples, chosen), weights)
+
+    def of_steps(self, name: str, made: NodePosterior) -> NodePosterior:
+        """Leave out what is said of a step in rows whose labelled counts deny it."""
+        return made.only(self.group.exist[name]) if name in self.group.exist else made
+
+    def where_there(self, name: str, samples: Tensor, chosen: Mapping[str, Tensor]) -> Tensor:
+        """Put NaN in place of the samples, [S, B, *event], in which a step does not exist."""
+        if name not in self.group.plan.exists:
+            return samples
+        there = self.pick(self.there(name).tensor, self.counted(name), chosen)
+        return samples.masked_fill(~there.reshape(*there.shape, *(1,) * (samples.dim() - 2)), torch.nan)
 
     def filled(self, name: str, given: Tensor, chosen: Mapping[str, Tensor], weights: Tensor) -> NodePosterior:
         """Give a node that drops what is missing, filled in by p(node | parents) under the posterior of the parents.
@@ -196,4 +257,5 @@ class Posterior:
         drawn = p.expand(self.layout.drawn(p.batch_shape)).sample()
         draws = self.pick(drawn, self.group.plan.scored[name].dims, chosen)
         mean = self.average(name, center, weighted=True)
+        draws = self.where_there(name, draws, chosen)
         return NodePosterior(torch.where(missing, mean, given), torch.where(missing, draws, given), weights)

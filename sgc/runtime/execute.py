@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -22,7 +23,7 @@ from sgc.language.outline import Outline, Variable
 from sgc.runtime import existence
 from sgc.runtime.batch import patterns_of, there
 from sgc.runtime.layout import Eliminated, Layout, Pair, Score, eliminate
-from sgc.runtime.modules import AnyDensity, AnyFeature, read_by
+from sgc.runtime.modules import AnyDensity, AnyFeature, FeatureModule, read_by
 from sgc.runtime.score_function import RunningMeans, surrogate
 
 Key = tuple[str, str]  # node and role
@@ -102,6 +103,31 @@ class Machine:
     generative: Mapping[str, AnyDensity]
     recognition: Mapping[str, AnyDensity]
 
+    @cached_property
+    def together(self) -> list[list[str]]:
+        """All names in the order of q; together those steps of a repeat that are known as soon as the first of them."""
+        graphs, unrolled = self.outline.graphs, self.outline.spec.unrolled
+        steps = {**unrolled.features, **unrolled.nodes}
+        done = set(self.outline.inputs)
+        found: list[list[str]] = []
+        for name in graphs.order("recognition"):
+            if name in done:
+                continue
+            names = [name]
+            if name in unrolled.template:
+                others = [each for each in steps[unrolled.template[name]] if each not in done]
+                names = [each for each in others if done.issuperset(graphs.parents(each, "recognition"))]
+            done.update(names)
+            found.append(names)
+        return found
+
+    @cached_property
+    def alike(self) -> list[list[str]]:
+        """All nodes, the steps of a repeat's together."""
+        steps, outer = self.outline.stepped, self.outline.outer_name
+        names = dict.fromkeys(outer.get(name, name) for name in self.outline.variables)
+        return [list(steps[name].nodes) if name in steps else [name] for name in names]
+
 
 def run(machine: Machine, groups: Sequence[Group], *, epoch: float = 0.0, validate: bool = False) -> None:
     """Propose the particles of every group and score every factor, in the order of the recognition graph.
@@ -109,14 +135,17 @@ def run(machine: Machine, groups: Sequence[Group], *, epoch: float = 0.0, valida
     epoch: where schedules of estimators stand. Raises: ValueError if `validate` and torch refuses a parameter.
     """
     walk = _Walk(machine, groups, epoch, validate)
-    for name in machine.outline.graphs.order("recognition"):
-        if name in machine.features:
-            walk.feature(name)
+    for names in machine.together:
+        if names[0] in machine.features:
+            walk.features(names)
         else:
-            walk.node(name)
-    for name in machine.outline.variables:
-        walk.score(name)
+            walk.nodes(names)
+    for names in machine.alike:
+        walk.score(names)
     walk.mask()
+
+
+Job = tuple[Group, AnyDensity]
 
 
 class _Walk:
@@ -128,35 +157,48 @@ class _Walk:
                 group.put(name, group.layout.clamp(value), machine.outline)
             group.settle_steps(machine.outline)
 
-    def feature(self, name: str) -> None:
-        module = self.machine.features[name]
-        groups = [g for g in self.groups if name in g.plan.needed]
-        if groups:
-            made = module([read_by(module, g.values, g.looks) for g in groups], self.rank)
-            for group, value in zip(groups, made, strict=True):
-                group.put(name, value, self.machine.outline)
-
-    def distributions(self, module: AnyDensity, groups: Sequence[Group]) -> list[Conditional]:
-        parents = [[g.looks[p] for p in module.outline.parents] for g in groups]
-        parameters = module.parameters_of(parents, [g.values for g in groups], self.rank)
-        try:
-            return [Conditional(module.distribution(each, validate=self.validate), each) for each in parameters]
-        except ValueError as problem:  # torch names the parameter, not the node
-            raise ValueError(f"node '{module.variable.name}': {str(problem).splitlines()[0]}") from problem
-
-    def node(self, name: str) -> None:
-        groups = [g for g in self.groups if name in g.plan.proposed or name in g.plan.weighed]
-        if not groups:
+    def features(self, names: Sequence[str]) -> None:
+        """Compute features that share their network: the steps of one in a single pass."""
+        jobs = [(g, self.machine.features[name], name) for name in names for g in self.groups if name in g.plan.needed]
+        if not jobs:
             return
-        module = self.machine.recognition[name]
-        family = module.variable.family
-        for group, found in zip(groups, self.distributions(module, groups), strict=True):
-            q = group.proposals[name] = found.distribution
+        if all(isinstance(module, FeatureModule) for _, module, _ in jobs):
+            made = jobs[0][1]([read_by(module, g.values, g.looks) for g, module, _ in jobs], self.rank)
+        else:
+            made = [module([read_by(module, g.values, g.looks)], self.rank)[0] for g, module, _ in jobs]
+        for (group, _, name), value in zip(jobs, made, strict=True):
+            group.put(name, value, self.machine.outline)
+
+    def distributions(self, jobs: Sequence[Job]) -> list[Conditional]:
+        """Give conditionals that share their network, in a single pass."""
+        parents = [[g.looks[p] for p in module.outline.parents] for g, module in jobs]
+        named = [module.named(g.values) for g, module in jobs]
+        parameters = jobs[0][1].owner.parameters_of(parents, named, self.rank)
+        found = []
+        for (_, module), each in zip(jobs, parameters, strict=True):
+            try:
+                found.append(Conditional(module.distribution(each, validate=self.validate), each))
+            except ValueError as problem:  # torch names the parameter, not the node
+                raise ValueError(f"node '{module.variable.name}': {str(problem).splitlines()[0]}") from problem
+        return found
+
+    def nodes(self, names: Sequence[str]) -> None:
+        """Propose nodes that share their network, or weigh by them where they are labelled."""
+        jobs = [
+            (g, self.machine.recognition[name])
+            for name in names
+            for g in self.groups
+            if name in g.plan.proposed or name in g.plan.weighed
+        ]
+        for (group, module), found in zip(jobs, self.distributions(jobs) if jobs else [], strict=True):
+            variable, q = module.variable, found.distribution
+            name = variable.name
+            group.proposals[name] = q
             if name in group.plan.proposed:
                 self.propose(group, module, found)
             else:
-                value = group.scorable(name, module.variable, q)
-                group.weights[name] = group.score(family.log_prob(q, value), name, "recognition")
+                value = group.scorable(name, variable, q)
+                group.weights[name] = group.score(variable.family.log_prob(q, value), name, "recognition")
 
     def propose(self, group: Group, module: AnyDensity, found: Conditional) -> None:
         variable, q = module.variable, found.distribution
@@ -268,14 +310,12 @@ class _Walk:
         assert isinstance(estimator, GumbelSoftmax | StraightThrough)
         return value_at(estimator.temperature, self.epoch)
 
-    def score(self, name: str) -> None:
-        groups = [g for g in self.groups if name in g.plan.scored]
-        if not groups:
-            return
-        module = self.machine.generative[name]
-        family = module.variable.family
-        for group, found in zip(groups, self.distributions(module, groups), strict=True):
-            p = found.distribution
+    def score(self, names: Sequence[str]) -> None:
+        """Score nodes that share their network under p."""
+        jobs = [(g, self.machine.generative[name]) for name in names for g in self.groups if name in g.plan.scored]
+        for (group, module), found in zip(jobs, self.distributions(jobs) if jobs else [], strict=True):
+            variable, p = module.variable, found.distribution
+            name, family = variable.name, variable.family
             if name in group.present:
                 group.dropped[name] = p
                 log = family.log_prob(p, group.values[name], group.present[name])
@@ -283,7 +323,7 @@ class _Walk:
             elif (name, "kl") in group.plan.roles:
                 group.scores[name, "kl"] = -group.score(family.kl(group.proposals[name], p), name, "kl")
             else:
-                log = self.log_prob(group, module.variable, p)
+                log = self.log_prob(group, variable, p)
                 group.scores[name, "generative"] = group.score(log, name, "generative")
 
     def lead_value(self, value: Tensor, event: int) -> Tensor:

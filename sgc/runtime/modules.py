@@ -252,6 +252,15 @@ class DensityModule(nn.Module, Moving):
         whole = family.fill(name, value, event).clone()
         self.constants[name] = nn.Parameter(family.unconstrain(name, whole))
 
+    @property
+    def owner(self) -> DensityModule:
+        """What holds the network: itself."""
+        return self
+
+    def named(self, values: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Give the values that parameters are taken from."""
+        return values
+
     def stand_at(self, epoch: float) -> None:
         """Take the constants of an epoch, where schedules move them; to the bit what a number written there gives."""
         for name, constant in self.outline.constants.items():
@@ -352,23 +361,23 @@ class DensityStep:
     """One step of a repeat: the networks of its first step, on parents of its own."""
 
     def __init__(self, first: DensityModule, outline: Density, variable: Variable) -> None:
-        self.first, self.outline, self.variable = first, outline, variable
+        self.owner, self.outline, self.variable = first, outline, variable
         pairs = [(first.outline.constants[name].value, each.value) for name, each in outline.constants.items()]
         self.renamed = [(ours, own) for ours, own in pairs if isinstance(ours, str) and isinstance(own, str)]
 
-    def named(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Give the values that parameters are taken from the names that the first step has for them."""
+    def named(self, values: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Give the values that parameters are taken from, by the names that the first step has for them."""
         return {ours: values[own] for ours, own in self.renamed}
 
     def parameters_of(
         self, groups: Sequence[Group], named: Sequence[Mapping[str, Tensor]], rank: int
     ) -> list[dict[str, Tensor]]:
         """Give each group's parameters, as `DensityModule` does."""
-        return self.first.parameters_of(groups, [self.named(values) for values in named], rank)
+        return self.owner.parameters_of(groups, [self.named(values) for values in named], rank)
 
     def distribution(self, parameters: Mapping[str, Tensor], *, validate: bool = False) -> Distribution:
         """Make the node's distribution, as `DensityModule` does."""
-        return self.first.distribution(parameters, validate=validate)
+        return self.owner.distribution(parameters, validate=validate)
 
     def __call__(
         self, groups: Sequence[Group], named: Sequence[Mapping[str, Tensor]], rank: int, *, validate: bool = False

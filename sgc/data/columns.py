@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
@@ -20,8 +21,9 @@ Rows: TypeAlias = NDArray[np.int64]
 class SourceColumn:
     """One column of a source: `values` is `(N, *event)`, numbers or text.
 
-    `missing`, `(N, *event)`, marks cells that are empty where the values cannot say so; `lines` are the lines of the
-    file that rows stand in, where it has lines. `file` is empty for arrays that were passed in.
+    `missing`, `(N, *event)`, marks cells that are empty where the values cannot say so; `absent`, `(N, *steps)`, marks
+    steps that a row does not have, whatever stands there. `lines` are the lines of the file that rows stand in, where
+    it has lines. `file` is empty for arrays that were passed in.
     """
 
     name: str
@@ -29,9 +31,21 @@ class SourceColumn:
     file: str = ""
     missing: NDArray[np.bool_] | None = None
     lines: Rows | None = None
+    absent: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def empty(self, rows: Rows) -> NDArray[np.bool_] | None:
+        """Mark the cells of these rows that are empty or of a step that is not there: `(n, *event)`; None: unknown."""
+        missing = None if self.missing is None else self.missing[rows]
+        if self.absent is None:
+            return missing
+        gone = self.absent[rows]
+        whole = np.broadcast_to(
+            gone.reshape(*gone.shape, *(1,) * (self.values.ndim - gone.ndim)), (len(rows), *self.values.shape[1:])
+        )
+        return whole.copy() if missing is None else missing | whole
 
 
 @dataclass(frozen=True)
@@ -46,16 +60,22 @@ class Opened:
 class Origin:
     """Where an array of values came from, so that an error can name the file, the column and the row.
 
-    `rows`, `(N,)`, are the row ids of the array's rows in the source.
+    `rows`, `(N,)`, are the row ids of the array's rows in the source. Of a node of a repeat, `steps` are the axes that
+    come next in the array; `folded`: it has none, but a row for each step, `(N · steps, *event)`.
     """
 
     node: str
     columns: tuple[SourceColumn, ...]
     rows: Rows
+    steps: tuple[int, ...] = ()
+    folded: bool = False
 
     def error(self, message: str, position: int | None = None, element: tuple[int, ...] = ()) -> DataError:
         """Build the error about a row of the array (its position), or about all of it."""
         column = self.columns[0]
+        if self.folded and position is not None:
+            position, place = divmod(position, math.prod(self.steps))
+            element = (*(int(each) for each in np.unravel_index(place, self.steps)), *element)
         if len(self.columns) > 1 and len(element) == 1 and element[0] < len(self.columns):
             column = self.columns[element[0]]
         named = f"node '{self.node}'" + ("" if column.name == self.node else f", column '{column.name}'")
@@ -63,13 +83,48 @@ class Origin:
         line = "" if row is None or column.lines is None else f" (line {column.lines[row]} of the file)"
         return DataError(f"{named}: {message}{line}", file=column.file or None, row=row)
 
-    def fail(self, message: str, bad: NDArray[np.bool_], found: Callable[[int, tuple[int, ...]], str]) -> NoReturn:
-        """Raise the error about the first bad element; `{found}` in the message is what stands there."""
+    def fold(self) -> Origin:
+        """Give the origin of the same cells with a row for each step; itself where there are no steps."""
+        return replace(self, folded=True) if self.steps else self
+
+    def absent(self) -> NDArray[np.bool_] | None:
+        """Mark the steps that rows do not have, `(n, *steps)`, or `(n · steps,)`; None: every row has all."""
+        found = [column.absent[self.rows] for column in self.columns if column.absent is not None]
+        if not found:
+            return None
+        gone = found[0] if len(self.columns) == 1 else np.stack(found, axis=1)
+        return gone.reshape(-1) if self.folded else gone
+
+    def of_column(self, column: SourceColumn) -> Origin:
+        """Give the origin of one column by itself, which has the steps only where the node has no other."""
+        return replace(self, columns=(column,), steps=self.steps if len(self.columns) == 1 else ())
+
+    def fail(
+        self,
+        message: str,
+        bad: NDArray[np.bool_],
+        found: Callable[[int, tuple[int, ...]], str],
+        start: int = 0,
+    ) -> NoReturn:
+        """Raise the error about the first bad element; `{found}` in the message is what stands there.
+
+        bad: of the array from the position `start` on.
+        """
         first = np.unravel_index(int(np.argmax(bad)), bad.shape)
-        position, element = int(first[0]), tuple(int(each) for each in first[1:])
-        listed = len(self.columns) > 1 or not element  # a column of its own says where already
-        text = found(position, element) + ("" if listed else f" at {list(element)}")
+        position, element = start + int(first[0]), tuple(int(each) for each in first[1:])
+        text = found(position, element) + self._where(position, element)
         raise self.error(message.replace("{found}", text), position, element)
+
+    def _where(self, position: int, element: tuple[int, ...]) -> str:
+        """Say where in a row something stands: its step, counted from 1, and its place in the event, from 0."""
+        steps: tuple[int, ...] = ()
+        if self.folded:
+            steps = tuple(int(each) for each in np.unravel_index(position % math.prod(self.steps), self.steps))
+        elif self.steps and len(element) >= len(self.steps):
+            steps, element = element[: len(self.steps)], element[len(self.steps) :]
+        listed = len(self.columns) > 1 and not (self.steps and steps)  # a column of its own says where already
+        step = f" in step {', '.join(str(each + 1) for each in steps)}" if steps else ""
+        return step + ("" if listed or not element else f" at {list(element)}")
 
 
 def read_numbers(origin: Origin) -> Array:
@@ -97,9 +152,8 @@ def _stack(origin: Origin, parts: list[Array]) -> Array:
 
 
 def _numbers(origin: Origin, column: SourceColumn) -> Array:
-    raw = column.values[origin.rows]
-    missing = None if column.missing is None else column.missing[origin.rows]
-    own = Origin(origin.node, (column,), origin.rows)
+    raw, missing = column.values[origin.rows], column.empty(origin.rows)
+    own = origin.of_column(column)
     if raw.dtype.kind in "biuf":
         # finer than float32 only where the source is, so that bytes do not grow eightfold
         numbers = raw.astype(np.result_type(raw.dtype, np.float32), copy=False)
@@ -169,8 +223,8 @@ def read_categories(origin: Origin, variable: Variable, *, key: str = "values") 
 
 
 def _categories(origin: Origin, column: SourceColumn, variable: Variable, key: str) -> Array:
-    raw = column.values[origin.rows]
-    own = Origin(origin.node, (column,), origin.rows)
+    raw, missing = column.values[origin.rows], column.empty(origin.rows)
+    own = origin.of_column(column)
     if raw.dtype.kind not in "biufUS":
         raise own.error(f"found values of the type {raw.dtype}, wanted categories")
     raw = _text(own, raw) if raw.dtype.kind == "S" else raw
@@ -185,8 +239,8 @@ def _categories(origin: Origin, column: SourceColumn, variable: Variable, key: s
         kinds, inverse = np.unique(raw, return_inverse=True)
         indices = np.array([index_of(each.item()) for each in kinds], dtype=np.int64)
         result = indices[inverse.reshape(raw.shape)] if len(kinds) else np.zeros(raw.shape, dtype=np.int64)
-    if column.missing is not None:
-        result[column.missing[origin.rows]] = MISSING
+    if missing is not None:
+        result[missing] = MISSING
     if (indices == _UNKNOWN).any() and (result == _UNKNOWN).any():
         own.fail(
             f"found {{found}}, wanted {_wanted(variable, key)}, or -1 where it is missing",

@@ -16,6 +16,7 @@ from sgc.data.gathering import Part, gather
 from sgc.data.labelling import choose_labels
 from sgc.data.large import EncodedColumn, LargeCells, absent, read_or_note
 from sgc.data.splitting import divide_rows
+from sgc.data.steps import check_known_counts, mark_absent
 from sgc.data.variables import Variable
 from sgc.errors import DataError
 from sgc.kinds.labels import LabelRule, Split
@@ -26,6 +27,8 @@ from sgc.kinds.transforms import AnyTransform
 @dataclass(frozen=True)
 class Rows:
     """Rows of values by node: float32 `(N, *event)`, or int64 categories; missing is NaN, or -1.
+
+    Of a node of a repeat the steps stand first, `(N, *steps, *event)`; what a row does not have is missing.
 
     What is too large to be held is a column that gives the same values when they are taken.
 
@@ -79,15 +82,21 @@ def open_dataset(
         DataError: names the file and the row where they are known.
     """
     found = gather(data, variables, beside=beside, arrays=arrays)
-    train, split = found.train, data.split if data is not None else Split()
+    train, test = (each and _of_rows(each, variables, data, fitted) for each in (found.train, found.test))
+    assert train is not None
+    split = data.split if data is not None else Split()
     rules: Mapping[str, LabelRule] = data.labels if data is not None else {}
     named = split.stratify or split.group
     division = divide_rows(train.size, split, train.others[named] if named is not None else None)
-    if found.test is not None and split.test:
+    if test is not None and split.test:
         raise DataError("split: the source has a test part of its own: leave out 'test'")
 
     # labels first: an encoder must not be fitted on a value that training may not see
-    origins = {name: Origin(name, train.nodes[name], division.train) for name in variables if name in train.nodes}
+    origins = {
+        name: Origin(name, train.nodes[name], division.train, each.steps)
+        for name, each in variables.items()
+        if name in train.nodes
+    }
     partial = [name for name in origins if variables[name].supervision == "partial"]
     steps = {name: _transforms(data, name, fitted) for name in origins}
     labels = {name: read_or_note(origins[name], variables[name], steps[name]) for name in partial}
@@ -117,18 +126,25 @@ def open_dataset(
         else:
             encoders[name], values[name] = fit_encoder(variable, steps[name], cells, origins[name], seed)
 
-    test, test_rows = (train, division.test)
-    if found.test is not None:
-        test, test_rows = found.test, np.arange(found.test.size, dtype=np.int64)
+    test_rows = division.test if test is None else np.arange(test.size, dtype=np.int64)
     counted = [name for name, each in variables.items() if each.supervision == "partial" and not each.dropped]
     none = {name: np.zeros(0, dtype=np.int64) for name in counted}
     return DataSet(
         train=Rows(values, division.train, dynamic_nodes(encoders)),
         validation=encode_rows(train, variables, encoders, division.validation),
-        test=encode_rows(test, variables, encoders, test_rows),
+        test=encode_rows(test or train, variables, encoders, test_rows),
         encoders=encoders,
         labelled_rows={**none, **{name: ids for name, ids in labelled.items() if name in none or name in rules}},
     )
+
+
+def _of_rows(
+    part: Part, variables: Mapping[str, Variable], data: DataSection | None, fitted: Mapping[str, Encoder] | None
+) -> Part:
+    """Give the part with the steps marked that its rows do not have. Raises: DataError."""
+    marked = mark_absent(part, variables, lambda name: _transforms(data, name, fitted))
+    check_known_counts(marked, variables)
+    return marked
 
 
 def encode_rows(part: Part, variables: Mapping[str, Variable], encoders: Mapping[str, Encoder], rows: RowIds) -> Rows:
@@ -141,7 +157,7 @@ def encode_rows(part: Part, variables: Mapping[str, Variable], encoders: Mapping
     for name, variable in variables.items():
         columns: tuple[SourceColumn, ...] = part.nodes.get(name, ())
         if columns and name in encoders:
-            origin = Origin(name, columns, rows)
+            origin = Origin(name, columns, rows, variable.steps)
             encoder = encoders[name]
             values[name] = _encoded(read_or_note(origin, variable, encoder.transforms), origin, encoder)
         else:

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 from sgc.data.arrays import array_column
 from sgc.data.columns import MISSING, Array, Origin, Rows, read_categories, read_numbers
 from sgc.data.draws import stream, uniforms_by_row
+from sgc.data.folding import check_steps, fold, unfold
 from sgc.data.support import check_finite, check_grey, check_present, check_support
 from sgc.data.variables import Variable
 from sgc.kinds.categories import CategoryName
@@ -54,8 +55,9 @@ class Encoder:
         """
         column = array_column(self.columns[0] if self.columns else self.variable.name, raw)
         places = np.arange(len(column), dtype=np.int64)
-        cells = read_cells(Origin(self.variable.name, (column,), places), self.variable, self.transforms)
-        return self.encode_cells(cells, Origin(self.variable.name, (column,), places if rows is None else rows))
+        origin = Origin(self.variable.name, (column,), places, self.variable.steps)
+        cells = read_cells(origin, self.variable, self.transforms)
+        return self.encode_cells(cells, origin if rows is None else replace(origin, rows=rows))
 
     def encode_cells(self, cells: Array, origin: Origin) -> Array:
         """Turn cells as `read_cells` gives them into values; writes into `cells`.
@@ -63,7 +65,8 @@ class Encoder:
         Raises:
             DataError: names the file and the first row whose value cannot be the node's.
         """
-        values = _transform(cells, self.variable, self.transforms, self.fitted, origin, self.seed)
+        origin = origin.fold()
+        values = _transform(fold(cells, self.variable), self.variable, self.transforms, self.fitted, origin, self.seed)
         return _finish(values, self.variable, self.transforms, origin)
 
     def decode(self, values: Array) -> Array:
@@ -78,21 +81,29 @@ class Encoder:
 
     def decode_near(self, values: Array, about: Array) -> tuple[Array, Array]:
         """Turn numbers back into cells, and others beside them: angles of `values` by the turn nearest to `about`'s."""
-        cells, others = (np.asarray(each).astype(np.float64) for each in (values, about))
-        cells, others = (each.reshape(len(each), *self.inner_shape) for each in (cells, others))
+        cells, others = self._inner(values), self._inner(about)
         for transform, fitted in zip(reversed(self.transforms), reversed(self.fitted), strict=True):
             others = transform.undo(others, fitted)
             cells = transform.nearest(transform.undo(cells, fitted), others)
-        return cells, others
+        return unfold(cells, self.variable), unfold(others, self.variable)
 
     def decode_to_points(self, values: Array) -> Array:
         """Turn numbers back as far as vectors between which angles mean something; all the way where none are made."""
-        cells = np.asarray(values).astype(np.float64).reshape(len(values), *self.inner_shape)
+        cells = self._inner(values)
         for transform, fitted in zip(reversed(self.transforms), reversed(self.fitted), strict=True):
             if transform.points:
                 break
             cells = transform.undo(cells, fitted)
-        return cells
+        return unfold(cells, self.variable)
+
+    def _inner(self, values: Array) -> Array:
+        """Give values, `(N, *steps, *event)`, a row for each step and the shape that the transforms left."""
+        rows = len(values) * math.prod(self.variable.steps)
+        return np.asarray(values).astype(np.float64).reshape(rows, *self.inner_shape)
+
+    def of_step(self) -> Encoder:
+        """Give the encoder of one step of a node of a repeat: `(N, *event)`, the same whichever step it is."""
+        return replace(self, variable=replace(self.variable, steps=(), exists=()))
 
     def named(self, cells: Array) -> Array:
         """Give the name nearest to each decoded number, None where it is missing; cells that have no names as they are.
@@ -112,7 +123,8 @@ class Encoder:
     def state(self) -> Json:
         """Return all of the encoder as JSON can hold it; `Encoder.from_state` builds it again."""
         variable = asdict(self.variable)
-        variable["shape"] = list(self.variable.shape)
+        del variable["exists"]  # columns say which steps there are
+        variable |= {"shape": list(self.variable.shape), "steps": list(self.variable.steps)}
         variable["values"] = None if self.variable.values is None else list(self.variable.values)
         return {
             "variable": variable,
@@ -128,8 +140,9 @@ class Encoder:
         """Build the encoder that gave this state."""
         facts = dict(state["variable"])
         values = None if facts["values"] is None else tuple(facts["values"])
+        shapes = {key: tuple(facts.get(key, ())) for key in ("shape", "steps")}
         return cls(
-            variable=Variable(**{**facts, "shape": tuple(facts["shape"]), "values": values}),
+            variable=Variable(**{**facts, **shapes, "values": values}),
             columns=tuple(state["columns"]),
             transforms=_TRANSFORMS.validate_python(tuple(state["transforms"])),
             fitted=tuple(state["fitted"]),
@@ -155,11 +168,13 @@ def read_cells(origin: Origin, variable: Variable, transforms: Sequence[AnyTrans
     """Read an origin's rows: categories as int64 indices, anything else as numbers; missing ones are -1 or NaN.
 
     Where the first of the `transforms` reads names, numbers are the places of the names. Of a node whose value is
-    whole or missing, a row with an empty cell is all empty. The result is the caller's own.
+    whole or missing, a row with an empty cell is all empty; of a node of a repeat, `(N, *steps, *event)`, a step is.
+    The result is the caller's own.
 
     Raises:
-        DataError: no number, no such category, infinite, or missing where every row has a value.
+        DataError: no number, no such category, infinite, missing where every row has a value, or other steps.
     """
+    check_steps(origin, variable)
     names = transforms[0].reads_names if transforms else None
     if names is not None:
         cells = _read_names(origin, variable, names, last=len(transforms) == 1)
@@ -170,8 +185,10 @@ def read_cells(origin: Origin, variable: Variable, transforms: Sequence[AnyTrans
         check_finite(cells, origin)
     if variable.supervision != "partial":
         check_present(cells, origin, variable.supervision)
-    elif variable.whole and cells.ndim > 1:
-        hide(cells, ~has_value(cells, whole=True))
+    elif variable.whole and cells.ndim > 1 + len(variable.steps):
+        cells = np.ascontiguousarray(cells)
+        steps = fold(cells, variable)  # a view
+        hide(steps, ~has_value(steps, whole=True))
     return cells
 
 
@@ -197,7 +214,8 @@ def fit_encoder(
         DataError: as `Encoder.encode_cells`; or nothing to fit on.
     """
     fitted: list[Fitted] = []
-    values, size = cells, rows_at_a_time(cells.shape[1:])
+    size = rows_at_a_time(cells.shape[1:]) * math.prod(variable.steps)
+    values, origin = fold(cells, variable), origin.fold()
     for transform in transforms:
         if transform.learns:
             _check(transform, values, variable, origin)
@@ -226,8 +244,9 @@ def fit_in_chunks(
     fitted: list[Fitted] = []
 
     def before(count: int) -> Iterator[Array]:
-        for cells, own in chunks():
-            values = _transform(cells, variable, transforms[:count], fitted, own, seed)
+        for cells, whole in chunks():
+            own = whole.fold()
+            values = _transform(fold(cells, variable), variable, transforms[:count], fitted, own, seed)
             if count < len(transforms) and transforms[count].learns:
                 _check(transforms[count], values, variable, own)
             yield values
@@ -281,7 +300,8 @@ def _transform(
     seed: int,
 ) -> Array:
     def uniforms(shape: tuple[int, ...]) -> Array:
-        return uniforms_by_row(origin.rows, shape, stream(seed, "binarize", variable.name))
+        drawn = uniforms_by_row(origin.rows, (*variable.steps, *shape), stream(seed, "binarize", variable.name))
+        return fold(drawn, variable)
 
     for transform, learned in zip(transforms, fitted, strict=True):
         _check(transform, values, variable, origin)
@@ -293,7 +313,7 @@ def _transform(
 
 
 def _finish(values: Array, variable: Variable, transforms: Sequence[AnyTransform], origin: Origin) -> Array:
-    """Bring transformed values into the node's shape and type, and check them against its support."""
+    """Bring transformed values into the node's shape and type, the steps first, and check them against its support."""
     found, wanted = values.shape[1:], variable.shape
     if [size for size in found if size != 1] != [size for size in wanted if size != 1]:
         hint = _shape_hint(found, wanted, transforms)
@@ -302,6 +322,7 @@ def _finish(values: Array, variable: Variable, transforms: Sequence[AnyTransform
     shaped = np.ascontiguousarray(values.astype(dtype, copy=False).reshape(len(values), *wanted))
     if variable.categories is None:
         check_support(shaped, variable, origin)
+    shaped = unfold(shaped, variable)
     # a view would keep its base alive, and with it whatever else stands there
     return shaped if shaped.base is None else shaped.copy()
 
@@ -316,8 +337,8 @@ def _shape_hint(found: tuple[int, ...], wanted: tuple[int, ...], transforms: Seq
 def missing_values(variable: Variable, size: int) -> Array:
     """Make the values of a node that is missing in all rows: `(size, *event)` of NaN, or of -1 for categories."""
     if variable.categories is not None:
-        return np.full((size, *variable.shape), MISSING, dtype=np.int64)
-    return np.full((size, *variable.shape), np.nan, dtype=np.float32)
+        return np.full((size, *variable.laid), MISSING, dtype=np.int64)
+    return np.full((size, *variable.laid), np.nan, dtype=np.float32)
 
 
 def hide(cells: Array, hidden: Array) -> None:

@@ -86,9 +86,10 @@ def _draw(
         if wanted > len(ranked):
             raise DataError(f"labels: node '{node}': found {len(ranked)} training rows with a label, wanted {wanted}")
         return ranked[:wanted]
-    if variable.categories is None or variable.shape:
-        word = "balanced" if rule.balanced else "per_category"
-        raise DataError(f"labels: node '{node}': '{word}' wants one category a row, and this node has none")
+    if variable.categories is None or variable.laid:
+        word, found = "balanced" if rule.balanced else "per_category", "one a step" if variable.steps else "none"
+        found = "none" if variable.categories is None else found
+        raise DataError(f"labels: node '{node}': '{word}' wants one category a row, and this node has {found}")
     return _draw_by_category(node, rule.per_category, wanted, ranked, cells[node], variable, division, generator)
 
 

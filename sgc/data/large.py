@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +29,8 @@ def read_or_note(origin: Origin, variable: Variable, transforms: Sequence[AnyTra
     Raises:
         DataError: as `read_cells`.
     """
-    numbers = max(math.prod(_shape(origin.columns)), math.prod(variable.shape))
-    single = numbers == 1 or (variable.categories is not None and not variable.shape)
+    numbers = max(math.prod(_shape(origin.columns)), math.prod(variable.laid))
+    single = numbers == 1 or (variable.categories is not None and not variable.laid)
     numeric = all(column.values.dtype.kind in "biuf" for column in origin.columns)
     if numeric and not single and _too_much(len(origin.rows), numbers):
         return LargeCells(variable, origin, tuple(transforms))
@@ -39,12 +39,14 @@ def read_or_note(origin: Origin, variable: Variable, transforms: Sequence[AnyTra
 
 def absent(variable: Variable, count: int) -> Array | EncodedColumn:
     """Make the values of a node that is missing in all rows, `(N, *event)`; too many take no more than one row does."""
-    if not _too_much(count, math.prod(variable.shape)):
+    if not _too_much(count, math.prod(variable.laid)):
         return missing_values(variable, count)
     row = missing_values(variable, 1)
-    column = SourceColumn(variable.name, np.broadcast_to(row, (count, *variable.shape)))
+    column = SourceColumn(variable.name, np.broadcast_to(row, (count, *variable.laid)))
     nothing = Encoder(variable, (variable.name,), (), (), variable.shape, 0)
-    return EncodedColumn(nothing, LargeCells(variable, Origin(variable.name, (column,), np.arange(count))))
+    return EncodedColumn(
+        nothing, LargeCells(variable, Origin(variable.name, (column,), np.arange(count), variable.steps))
+    )
 
 
 def _too_much(rows: int, numbers: int) -> bool:
@@ -87,7 +89,7 @@ class LargeCells:
         return cells, own
 
     def _of(self, index: Rows) -> Origin:
-        return Origin(self.origin.node, self.origin.columns, self.origin.rows[index])
+        return replace(self.origin, rows=self.origin.rows[index])
 
     def chunks(self) -> Iterator[tuple[Array, Origin]]:
         """Read all rows in order, a chunk at a time; no row at all is one chunk."""
@@ -106,7 +108,10 @@ class LargeCells:
 
 @dataclass(frozen=True)
 class EncodedColumn:
-    """The values of a node in some rows, float32 or int64 categories `(N, *event)`, encoded when they are taken."""
+    """The values of a node in some rows, float32 or int64 categories `(N, *event)`, encoded when they are taken.
+
+    Of a node of a repeat, `(N, *steps, *event)`.
+    """
 
     encoder: Encoder
     cells: LargeCells
@@ -116,7 +121,7 @@ class EncodedColumn:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return (len(self), *self.encoder.variable.shape)
+        return (len(self), *self.encoder.variable.laid)
 
     @property
     def is_held(self) -> bool:

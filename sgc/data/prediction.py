@@ -16,6 +16,7 @@ from sgc.data.gathering import assemble, node_columns
 from sgc.data.idx import read_idx
 from sgc.data.mat import read_mat
 from sgc.data.npz import read_npz
+from sgc.data.steps import check_known_counts, mark_absent
 from sgc.data.tables import read_table
 from sgc.data.variables import Variable
 from sgc.errors import DataError
@@ -56,6 +57,8 @@ def read_rows(
             known_columns(names, columns, file=str(path))
             present[node] = names
     part = assemble(columns, present, ())
+    part = mark_absent(part, variables, lambda name: encoders[name].transforms if name in encoders else ())
+    check_known_counts(part, variables)
     rows = encode_rows(part, variables, encoders, np.arange(part.size, dtype=np.int64))
     return NewRows(rows, columns[listed].values if listed in columns else None)
 

@@ -58,12 +58,15 @@ _SUMMED = ("simplex", "one_hot", "multinomial")
 
 
 def check_present(values: Array, origin: Origin, supervision: str) -> None:
-    """Check that no value is missing: NaN, or -1 in integer categories.
+    """Check that no value is missing: NaN, or -1 in integer categories; of a step that is not there none has to be.
 
     Raises:
         DataError: names the first row without one.
     """
     missing = values < 0 if values.dtype.kind == "i" else np.isnan(values) if _has_nan(values) else None
+    if missing is not None and missing.any():
+        gone = origin.absent()
+        missing &= True if gone is None else ~gone.reshape(*gone.shape, *(1,) * (missing.ndim - gone.ndim))
     if missing is not None and missing.any():
         kind = "no value (-1 or empty)" if values.dtype.kind == "i" else "no value (NaN or empty)"
         what = "an input" if supervision == "input" else "a node with supervision 'full'"
@@ -115,9 +118,8 @@ def _check_range(values: Array, origin: Origin, allowed: Range) -> None:
             continue
         bad = allowed.misses(chunk)
         if bad.any():
-            part = Origin(origin.node, origin.columns, origin.rows[start : start + _CHUNK])
             message = f"found {{found}}, wanted {allowed}{_hint(float(np.nanmax(chunk)), allowed)}"
-            part.fail(message, bad, lambda row, element: show(values[(start + row, *element)]))  # noqa: B023  # called now
+            origin.fail(message, bad, lambda row, element: show(values[(row, *element)]), start)
 
 
 def _inside(chunk: Array, allowed: Range) -> bool:

@@ -7,6 +7,15 @@ from typing import Literal
 
 
 @dataclass(frozen=True)
+class Existence:
+    """What must hold for a step to be there: the count's value is above `above`. `place` is the count's own step."""
+
+    count: str
+    place: int
+    above: int
+
+
+@dataclass(frozen=True)
 class Variable:
     """A node or an input as data see it.
 
@@ -14,7 +23,9 @@ class Variable:
     them, data hold 0 … `categories` - 1. `support` is torch's word for the constraint, `upper` its upper bound where
     the word has one. `supervision`: a value in every row (`full`), in some rows (`partial`), or read by networks and
     never modelled (`input`). `whole`: where an element of a partial node is missing, all of its value is.
-    `dropped`: what is missing of a partial node is left out, and is no label that a row lacks.
+    `dropped`: what is missing of a partial node is left out, and is no label that a row lacks. `steps`: the sizes of
+    the repeats around a node, whose values in a row stand first, `(*steps, *shape)`; `exists`: what each step, row
+    by row of them, needs to be there, nothing where every row has all.
     """
 
     name: str
@@ -26,3 +37,10 @@ class Variable:
     supervision: Literal["full", "partial", "input"] = "full"
     whole: bool = False
     dropped: bool = False
+    steps: tuple[int, ...] = ()
+    exists: tuple[tuple[Existence, ...], ...] = ()
+
+    @property
+    def laid(self) -> tuple[int, ...]:
+        """The shape of a row's values, the steps first."""
+        return (*self.steps, *self.shape)

@@ -7,15 +7,17 @@ from typing import Any
 
 from sgc.data.dataset import DataSet, open_dataset
 from sgc.data.encoder import Encoder
-from sgc.data.variables import Variable
+from sgc.data.variables import Existence, Variable
 from sgc.kinds.families import Family
-from sgc.language.outline import Outline
+from sgc.language.outline import Outline, Stepped
 
 
 def data_variables(outline: Outline) -> dict[str, Variable]:
-    """Describe the observed nodes and the inputs of a model to the data layer."""
+    """Describe the observed nodes and the inputs of a model to the data layer; all steps of a node are one."""
     found: dict[str, Variable] = {}
-    for name, each in outline.variables.items():
+    for name, whole in outline.outer.items():
+        stepped = outline.stepped.get(name)
+        each = whole if stepped is None else outline.variables[stepped.nodes[0]]
         if each.supervision == "none":
             continue
         found[name] = Variable(
@@ -28,11 +30,26 @@ def data_variables(outline: Outline) -> dict[str, Variable]:
             supervision=each.supervision,
             whole=each.supervision == "partial" and not each.dropped,
             dropped=each.dropped,
+            steps=() if stepped is None else stepped.steps,
+            exists=() if stepped is None else _existence(outline, stepped),
         )
     for name, made in outline.inputs.items():
         shape = made.shape[:-1] if made.categories is not None else made.shape
         found[name] = Variable(name, shape, made.categories, made.values, supervision="input")
     return found
+
+
+def _existence(outline: Outline, stepped: Stepped) -> tuple[tuple[Existence, ...], ...]:
+    """Say of each step what it needs to be there, counts by the names and steps that data have; () where all are."""
+    found: list[tuple[Existence, ...]] = []
+    for node in stepped.nodes:
+        needed: list[Existence] = []
+        for count, above in outline.graphs.nodes[node].exists:
+            owner = outline.outer_name.get(count)
+            place = 0 if owner is None else outline.stepped[owner].nodes.index(count)
+            needed.append(Existence(count if owner is None else owner, place, above))
+        found.append(tuple(needed))
+    return tuple(found) if any(found) else ()
 
 
 def _support(family: Family) -> str:

@@ -7,7 +7,6 @@ them, evenly spaced, as there is room for) of the first labelled node that has c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +18,7 @@ from sgc.data.dataset import DataSet
 from sgc.data.encoder import Encoder
 from sgc.errors import DataError
 from sgc.runtime.model import Model
+from sgc.runtime.steps import owner_of
 from sgc.runtime.streams import VALIDATION, TensorRows, seed_for
 
 SPLITS = ("test", "validation", "train")
@@ -111,7 +111,7 @@ class HeldOut:
     def choose(self, shown: str, count: int) -> Chosen:
         """Choose rows that have a value of what is shown, or part of one. Raises: DataError where there is none."""
         usable = np.arange(self.rows.count)
-        if self.model.outline.variables[shown].dropped:
+        if self.model.outline.outer[shown].dropped:
             usable = np.flatnonzero(self.rows.present(shown, whole=False))
         if not len(usable):
             raise DataError(f"no held-out row has a value of '{shown}'")
@@ -134,7 +134,7 @@ class HeldOut:
 
     def _label(self, usable: np.ndarray) -> str | None:
         """Name the first node with one category a row that some of the rows carry."""
-        for name, variable in self.model.outline.variables.items():
+        for name, variable in self.model.outline.outer.items():
             one = variable.categories is not None and len(variable.event) == 1 and name in self.rows.names
             if one and bool(self.rows.present(name)[usable].any()):
                 return name
@@ -158,7 +158,8 @@ class HeldOut:
             if there.any():
                 found = rows.take(name, np.flatnonzero(there)).numpy()
                 taken = found[along_axis(found, count)]
-                words = value_words(self.dataset.encoders[name], taken)
+                outer = self.model.outline.outer_name.get(name, name)
+                words = value_words(self.dataset.encoders[outer].of_step(), taken)
                 axis = "" if taken[0].size == 1 else ", along their first principal axis"
                 return Range(torch.from_numpy(taken).to(self.model.like), words, f"{split} rows{axis}")
         raise DataError(f"no row has a label of '{name}' to turn it through")
@@ -166,7 +167,7 @@ class HeldOut:
 
 def category_word(model: Model, name: str, place: int) -> str:
     """Write a category as it stands in the data."""
-    values: Sequence[object] | None = model.outline.variables[name].values
+    values = owner_of(model.outline, name).values
     return str(place if values is None else values[place])
 
 

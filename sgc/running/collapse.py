@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sgc.running.terms import NO_LABELS, Terms
 from sgc.runtime.model import Model
+from sgc.runtime.steps import outer_names
 
 COLLAPSED = 0.05  # nats a row, of a whole node
 ACTIVE = 0.01  # variance over rows, where the prior's is 1
@@ -38,11 +39,15 @@ def collapsed(means: Mapping[str, Terms]) -> list[str]:
 
 
 def unit_nodes(model: Model) -> list[str]:
-    """Name the nodes whose units can be counted as active: the Normal ones that q proposes in rows without labels."""
+    """Name the nodes whose units can be counted as active: the Normal ones that q proposes in rows without labels.
+
+    Of a node of a repeat the units of all steps are one node's.
+    """
     if model.spec.objective.bound == "supervised":
         return []
     proposed = [proposal.node for proposal in model.plan((), exact=True).proposals]
-    return [n for n in proposed if model.outline.variables[n].family.name in ("Normal", "MultivariateNormal")]
+    normal = [n for n in proposed if model.outline.variables[n].family.name in ("Normal", "MultivariateNormal")]
+    return list(outer_names(model.outline, normal))
 
 
 def active_units(means: Tensor) -> int:

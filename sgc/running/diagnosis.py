@@ -14,6 +14,7 @@ from sgc.runtime.batch import PatternRows
 from sgc.runtime.execute import Sums
 from sgc.runtime.layout import reseed
 from sgc.runtime.model import Model
+from sgc.runtime.outer import mean_of
 from sgc.runtime.posterior import Posterior
 from sgc.runtime.streams import VALIDATION, seed_for
 
@@ -49,7 +50,7 @@ class Diagnostician:
     def __init__(self, model: Model, samples: int, seed: int) -> None:
         self.model, self.samples, self.seed = model, samples, seed
         self.bound = model.spec.objective.bound
-        self.terms = TermMeans()
+        self.terms = TermMeans(model.outline)
         self.means: dict[str, list[Tensor]] = {name: [] for name in unit_nodes(model)}
         self.words: dict[tuple[str, str], str] = {}
         self.passes = 0
@@ -61,7 +62,7 @@ class Diagnostician:
             weights = torch.full_like(weights, self.samples)
         self._add(elbo, weights)
         for name, found in self.means.items():
-            found.append(posterior.mean(name, weighted=False))
+            found.append(mean_of(posterior, name, weighted=False))
 
     def labelled(self, parts: list[PatternRows]) -> None:
         """Take in the same rows with their labels, by pattern: the ELBO and the weights of the spec's own bound."""
@@ -77,9 +78,16 @@ class Diagnostician:
 
     def _add(self, elbo: Sums, effective: Tensor) -> None:
         self.terms.add(elbo, effective)
-        plan = elbo.plan
-        self.words |= {(term.node, term.role): plan.term_text(term) for term in plan.terms}
-        self.words |= {(weight.factor.node, "label"): f"label of {weight.factor.node}" for weight in plan.weights}
+        plan, outline = elbo.plan, self.model.outline
+        found = [(term.node, term.role, plan.term_text(term)) for term in plan.terms]
+        found += [(weight.factor.node, "label", f"label of {weight.factor.node}") for weight in plan.weights]
+        for node, role, text in found:
+            name = outline.outer_name.get(node, node)
+            if name == node:
+                self.words[name, role] = text
+            else:  # of many steps, the first that is met
+                count = len(outline.stepped[name].nodes)
+                self.words.setdefault((name, role), text + (f" + ... ({count} steps)" if count > 1 else ""))
 
     def diagnosis(self) -> Diagnosis:
         """Average what was taken in."""

@@ -19,6 +19,7 @@ from sgc.runtime.batch import PatternRows
 from sgc.runtime.execute import Sums, check_finite
 from sgc.runtime.layout import reseed
 from sgc.runtime.model import Model, numbers_a_row
+from sgc.runtime.outer import mean_of
 from sgc.runtime.posterior import Posterior
 from sgc.runtime.streams import VALIDATION, TensorRows, seed_for
 
@@ -55,7 +56,7 @@ def validate(model: Model, rows: TensorRows, seed: int) -> Validation:
     supervised = model.spec.objective.bound == "supervised"
     bounds: list[Tensor] = []
     metrics = model.spec.evaluate.metrics
-    scores = {name: Score(model, name, rows, metrics.get(name, "")) for name in rows.partial}
+    scores = {name: Score(model, name, rows, metrics.get(name, "")) for name in rows.labelled_names}
     means: dict[str, list[Tensor]] = {name: [] for name in unit_nodes(model)}
     with torch.random.fork_rng():
         reseed(seed_for(seed, VALIDATION), model.like.device)
@@ -66,12 +67,10 @@ def validate(model: Model, rows: TensorRows, seed: int) -> Validation:
             if not supervised and not bool(torch.isfinite(bounds[-1]).all()):
                 raise RunError(blame([sums]))
             posterior = Posterior(sums, model.outline)
-            for name in dict.fromkeys([*scores, *means]):
-                mean = posterior.mean(name, weighted=False)
-                if name in scores:
-                    scores[name].add(index, mean)
-                if name in means:
-                    means[name].append(mean)
+            for score in scores.values():
+                score.add_means(index, posterior, weighted=False)
+            for name, found in means.items():
+                found.append(mean_of(posterior, name, weighted=False))
     errors = {name: each.value for name, each in known_errors(scores).items()}
     active = {name: active_units(torch.cat(found)) for name, found in means.items()}
     return Validation(float(torch.cat(bounds).mean()), errors, active)
@@ -139,8 +138,8 @@ def evaluate(
 
     Raises: RunError, which names the node, where a term is no number.
     """
-    direct = {name: Score(model, name, rows, metrics.get(name, "")) for name in rows.partial}
-    weighted = {name: Score(model, name, rows, metrics.get(name, "")) for name in rows.partial}
+    direct = {name: Score(model, name, rows, metrics.get(name, "")) for name in rows.labelled_names}
+    weighted = {name: Score(model, name, rows, metrics.get(name, "")) for name in rows.labelled_names}
     elbo: list[Tensor] = []
     evidence: list[Tensor] = []
     effective: list[Tensor] = []
@@ -149,9 +148,8 @@ def evaluate(
     inside = Diagnostician(model, samples, seed)
 
     def from_q(posterior: Posterior, index: np.ndarray) -> None:
-        for name, score in direct.items():
-            score.add(index, posterior.mean(name, weighted=False))
-            score.add_intervals(index, posterior)
+        for score in direct.values():
+            score.add_means(index, posterior, weighted=False)
 
     with torch.random.fork_rng():
         reseed(seed_for(seed, VALIDATION, 1), model.like.device)
@@ -170,8 +168,8 @@ def evaluate(
             evidence.append(posterior.log_evidence)
             effective.append(1 / (posterior.sample_weights() ** 2).sum(0))
             from_q(posterior, index)
-            for name, score in weighted.items():
-                score.add(index, posterior.mean(name, weighted=True))
+            for score in weighted.values():
+                score.add_means(index, posterior, weighted=True)
             inside.hidden(bound, posterior, sums)
             inside.labelled(rows.labelled(part, index))
             if watch is not None:

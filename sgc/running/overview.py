@@ -14,6 +14,7 @@ from sgc.running.choosing import WIDE, HeldOut, category_word, share_word, sprea
 from sgc.running.panels import Panel, shades
 from sgc.running.turning import inferred, made, settled
 from sgc.runtime.model import Model
+from sgc.runtime.steps import apart, filled, join, nodes_of, split, steps_of
 
 POSTERIOR = 16  # samples of the weighted posterior
 
@@ -26,18 +27,23 @@ def generated(model: Model, count: int, given: Mapping[str, Any], **words: Any) 
         raise UsageError(f"--given: {problem.args[0]}") from None
 
 
+def _lacks(value: Tensor) -> bool:
+    """Tell whether some of what was generated is missing: NaN, or -1 of categories."""
+    return bool((value.isnan() if value.is_floating_point() else value == -1).any())
+
+
 class Overview:
     """Makes the panels of one model; `held` are nodes and inputs that are given, in all but the held-out rows."""
 
     def __init__(self, model: Model, node: str, held: Mapping[str, Any]) -> None:  # Any: as above
         self.model, self.node, self.held = model, node, held
-        self.variable = model.outline.variables[node]
+        self.variable, self.steps = model.outline.outer[node], nodes_of(model.outline, node)
         self.left_out = ""  # why there are no reconstructions
         self.taken: dict[str, Any] = {}  # which held-out rows were; Any: what JSON can say
 
     def pictures(self, values: Tensor, rows: int) -> np.ndarray:
         """Lay values out as a grid of so many rows."""
-        return shades(values.detach().cpu().numpy(), self.variable, rows)
+        return shades(values.detach().cpu().numpy(), self.variable, rows, steps_of(self.model.outline, self.node))
 
     def samples(self, count: int) -> Panel:
         """Draw rows from the model, what is held as it is."""
@@ -49,10 +55,10 @@ class Overview:
     def categories(self) -> list[Panel]:
         """A row for every category of each node that has some, everything else alike down a column."""
         panels = []
-        for name, variable in self.model.outline.variables.items():
+        for name, variable in self.model.outline.outer.items():
             if variable.categories is None or len(variable.event) > 1 or name in self.held or name == self.node:
                 continue
-            if name not in self.model.outline.graphs.ancestors([self.node], "generative"):
+            if name not in self.model.outline.graphs.ancestors(self.steps, "generative"):
                 continue
             roots = self._style(name)
             places = torch.from_numpy(spread(WIDE, variable.categories))
@@ -66,12 +72,16 @@ class Overview:
         return panels
 
     def _style(self, name: str) -> dict[str, Tensor]:
-        """Draw what does not depend on a node in p and is not the picture: it stays when the node is turned."""
-        graphs = self.model.outline.graphs
-        drawn = generated(self.model, WIDE, self.held)
+        """Draw what does not depend on a node in p and is not the picture: it stays when the node is turned.
+
+        Each step of a repeat by itself; one that some row does not have is not kept.
+        """
+        outline, graphs = self.model.outline, self.model.outline.graphs
+        drawn = split(outline, generated(self.model, WIDE, self.held))
         above = {n for n in graphs.nodes if name in graphs.ancestors([n], "generative")}
-        kept = set(graphs.nodes) - above - {self.node, *self.held}
-        return {n: v for n, v in drawn.items() if n in kept}
+        held = {node for given in self.held for node in nodes_of(outline, given)}
+        kept = set(graphs.nodes) - above - held - set(self.steps)
+        return {n: v for n, v in drawn.items() if n in kept and not _lacks(v)}
 
     def reconstructions(self, opened: Callable[[], HeldOut]) -> list[Panel]:
         """Held-out rows above their reconstructions; none where the data cannot be opened, and `left_out` says why.
@@ -86,23 +96,26 @@ class Overview:
             self.left_out = f"no reconstructions: {problem}"
             return []
         batch = chosen.batch
-        if self.node not in batch:  # it is inferred itself
+        data = join(self.model.outline, batch).get(self.node)
+        if data is None:  # it is inferred itself
             self.left_out = f"no reconstructions: '{self.node}' is not observed in every row"
             return []
         self.taken = held_out.taken()
         values = inferred(self.model, batch)
-        shown = [batch[self.node], made(self.model, values, self.node)]
+        shown = [data, made(self.model, values, self.node)]
         if self.model.spec.objective.samples > 1:
-            shown.append(made(self.model, {**values, **self._posterior(batch)}, self.node))
+            outline = self.model.outline
+            values = filled(outline, {**values, **self._posterior(batch)})
+            shown.append(made(self.model, values, self.node))
         rows = ("data", "from q", "posterior")[: len(shown)]
         title = "held-out rows, and their reconstructions"
         return [Panel(title, self.pictures(torch.cat(shown), len(shown)), rows, chosen.words)]
 
     def _posterior(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Infer what is not observed by the weighted posterior: the most probable category, the mean of the rest."""
-        found = {}
+        found, outline = {}, self.model.outline
         for name, posterior in self.model.infer(batch, samples=POSTERIOR).items():
-            variable = self.model.outline.variables[name]
-            if not variable.dropped:  # a leaf: nothing is made of it
-                found[name] = settled(variable, posterior.mean)
+            for node, mean in apart(outline, name, posterior.mean).items():
+                if not outline.variables[node].dropped:  # a leaf: nothing is made of it
+                    found[node] = settled(outline.variables[node], mean)
         return found

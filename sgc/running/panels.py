@@ -37,6 +37,16 @@ class Panel:
     apart: int = 0
 
 
+def whole_picture(event: Sequence[int], steps: Sequence[int] = ()) -> tuple[int, ...] | None:
+    """Read an event with its steps first as one picture: those of its steps side by side, or else all of it.
+
+    >>> whole_picture([3, 1, 28, 28], [3]), whole_picture([8, 8], [8]), whole_picture([3, 2], [3])
+    ((28, 84), (8, 8), None)
+    """
+    inner = picture_shape(event[len(steps) :]) if steps else None
+    return picture_shape(event) if inner is None else (*inner[:-1], prod(steps) * inner[-1])
+
+
 def picture_shape(event: Sequence[int]) -> tuple[int, ...] | None:
     """Read an event as a picture: [H, W], [1, H, W], [3, H, W], or a vector that is a square; None: it is none.
 
@@ -54,11 +64,17 @@ def picture_shape(event: Sequence[int]) -> tuple[int, ...] | None:
     return (side, side) if side >= 4 and side * side == shape[0] else None
 
 
-def shades(values: np.ndarray, variable: Variable, rows: int) -> np.ndarray:
-    """Lay values of a node out as a grid of so many rows of pictures, in [0, 1]; what is missing is black."""
-    shape = picture_shape(variable.event)
+def shades(values: np.ndarray, variable: Variable, rows: int, steps: Sequence[int] = ()) -> np.ndarray:
+    """Lay values of a node out as a grid of so many rows of pictures, in [0, 1]; what is missing is black.
+
+    steps: the first axes of an event, whose pictures stand side by side.
+    """
+    shape, inner = whole_picture(variable.event, steps), picture_shape(variable.event[len(steps) :])
     assert shape is not None
-    array = values.astype(np.float64).reshape(-1, *shape)
+    array = values.astype(np.float64)
+    if steps and inner is not None:
+        array = np.moveaxis(array.reshape(-1, prod(steps), *inner), 1, -2)
+    array = array.reshape(-1, *shape)
     if len(shape) == 3:
         array = array.transpose(0, 2, 3, 1)
     family = variable.family

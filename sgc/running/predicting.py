@@ -11,18 +11,22 @@ from typing import Any
 import numpy as np
 import torch
 
+from sgc.data.columns import MISSING
 from sgc.data.encoder import Encoder
 from sgc.data.prediction import read_rows
 from sgc.errors import UsageError
+from sgc.language.outline import Outline
 from sgc.running.folder import RunFolder, json_text, npz_bytes, open_run, write_whole
 from sgc.running.measure import chunk_rows
 from sgc.runtime.data import data_variables
 from sgc.runtime.layout import reseed
 from sgc.runtime.model import Model
 from sgc.runtime.posterior import NodePosterior
+from sgc.runtime.steps import join
 from sgc.runtime.streams import VALIDATION, TensorRows, seed_for
 
 ENDINGS = (".csv", ".npz", ".json")
+SUFFIXES = (".probability", ".mean", ".sd")  # of a column beside a node's own
 
 
 def check_ending(path: Path, endings: tuple[str, ...]) -> None:
@@ -47,8 +51,9 @@ def predict_run(
     output: `.csv` (a line a row), `.npz` (arrays by name) or `.json`. For a category: its most probable value, under
     the node's name, and the probability of each. For numbers: posterior mean and standard deviation (`.sd`) in the
     units of the data; where the column holds names (`one_of`), the name nearest to the mean, and the mean (`.mean`) and
-    its deviation in places of the list. Nodes that a row has observed come back as they are. Of pictures in files,
-    `path` says which one a row is.
+    its deviation in places of the list. Nodes that a row has observed come back as they are. Of a node of a repeat an
+    array has the steps first, a table a column for each, named as the step's node; a step that a row does not have is
+    empty (NaN, and of categories without names -1). Of pictures in files, `path` says which one a row is.
 
     trust: allow own code that the run's spec names.
 
@@ -67,12 +72,12 @@ def predict_run(
     if output.suffix == ".npz":
         write_whole(output, npz_bytes({name: _without_objects(value) for name, value in columns.items()}))
     else:
-        write_whole(output, _text(columns, rows.rows, output.suffix).encode())
+        write_whole(output, _text(columns, rows.rows, output.suffix, model.outline).encode())
     return {"file": str(output), "rows": table.count, "nodes": _unobserved(model)}
 
 
 def _unobserved(model: Model) -> list[str]:
-    return [name for name, variable in model.outline.variables.items() if variable.supervision != "full"]
+    return [name for name, variable in model.outline.outer.items() if variable.supervision != "full"]
 
 
 def _without_objects(column: np.ndarray) -> np.ndarray:
@@ -106,18 +111,19 @@ def posterior_columns(
         for index in table.chunks(chunk_rows(model, samples)):
             whole = table.part(index, frozenset(table.partial)).values
             found = model.infer(whole, samples=samples)
+            observed = join(model.outline, whole)
             for name in hidden:
-                known = found[name] if name in found else _observed(whole[name])
+                known = found[name] if name in found else _observed(observed[name])
                 means.setdefault(name, []).append(known.mean.double().numpy())
-                if model.outline.variables[name].categories is None:
+                if model.outline.outer[name].categories is None:
                     spreads.setdefault(name, []).append(_spread(known, encoders.get(name)))
     columns: dict[str, np.ndarray] = {}
     for name in hidden:
         center = np.concatenate(means[name])
-        variable = model.outline.variables[name]
+        variable = model.outline.outer[name]
         encoder = encoders.get(name)
         if variable.categories is not None:
-            best: np.ndarray = center.argmax(-1)
+            best: np.ndarray = np.where(np.isnan(center).any(-1), MISSING, center.argmax(-1))
             columns[name] = best if encoder is None else encoder.decode(best)
             columns[f"{name}.probability"] = center
         else:
@@ -150,19 +156,37 @@ def _spread(found: NodePosterior, encoder: Encoder | None) -> np.ndarray:
     return spread
 
 
-def _text(columns: Mapping[str, np.ndarray], ids: np.ndarray, ending: str) -> str:
+def _text(columns: Mapping[str, np.ndarray], ids: np.ndarray, ending: str, outline: Outline) -> str:
     flat: dict[str, np.ndarray] = {"row": ids}
-    for name, value in columns.items():
-        if value.ndim == 1:
-            flat[name] = value
-        else:
-            wide = value.reshape(len(value), -1)
-            flat |= {f"{name}[{i}]": wide[:, i] for i in range(wide.shape[1])}
+    for whole, values in columns.items():
+        for name, value in _by_step(whole, values, outline).items():
+            if value.ndim == 1:
+                flat[name] = value
+            else:
+                wide = value.reshape(len(value), -1)
+                flat |= {f"{name}[{i}]": wide[:, i] for i in range(wide.shape[1])}
     if ending == ".json":
         return json_text({name: value.tolist() for name, value in {"row": ids, **columns}.items()})
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(flat)
     for row in zip(*(value.tolist() for value in flat.values()), strict=True):
-        writer.writerow([cell_text(cell) for cell in row])
+        writer.writerow([_csv_cell(cell) for cell in row])
     return buffer.getvalue()
+
+
+def _by_step(column: str, value: np.ndarray, outline: Outline) -> dict[str, np.ndarray]:
+    """Give each step of a node of a repeat a column, named as its node: `digit.at.sd` as `digit.at@1.sd`, ..."""
+    owner, suffix = next(((column[: len(column) - len(s)], s) for s in SUFFIXES if column.endswith(s)), (column, ""))
+    if column in outline.stepped or column in outline.outer:
+        owner, suffix = column, ""
+    if owner not in outline.stepped:
+        return {column: value}
+    stepped = outline.stepped[owner]
+    flat = value.reshape(len(value), len(stepped.nodes), *value.shape[1 + len(stepped.steps) :])
+    return {f"{node}{suffix}": flat[:, i] for i, node in enumerate(stepped.nodes)}
+
+
+def _csv_cell(cell: object) -> str:
+    """Write a cell of a table; what is missing is empty."""
+    return "" if cell is None or cell != cell else cell_text(cell)

@@ -29,6 +29,11 @@ def evaluation_text(report: Report) -> str:
     for name in found.from_q:
         errors = {way: by_name[name] for way, by_name in ways.items() if name in by_name}
         rows += [(f"{_measure(each)} of {name}, {way}", error_text(each)) for way, each in errors.items()]
+        rows += [
+            (f"{_measure(each)} of {name}, {way}, count right", text)
+            for way, each in errors.items()
+            if (text := given_count_text(each))
+        ]
         for way, each in errors.items():
             if each.calibration is not None:
                 rows.append((f"calibration of {name}, {way}", calibration_text(each.calibration)))
@@ -73,7 +78,17 @@ def error_text(error: Error) -> str:
     scale = 100 if error.measure == "error" else 1
     spread = "" if math.isnan(error.standard_error) else f" ± {error.standard_error * scale:.2f}"
     more = f" ({100 * error.more['share_of_180']:.1f}% of 180°)" if "share_of_180" in error.more else ""
+    more += f" ({error.more['steps']:.0f} steps of {error.rows} rows)" if "steps" in error.more else ""
     return f"{error.value * scale:.2f}{spread}{' ' + unit if unit else ''}{more}"
+
+
+def given_count_text(error: Error) -> str:
+    """Write the error of a counted repeat's steps in the rows whose count is predicted right, where it is known."""
+    value = error.more.get(f"{error.measure}_given_count")
+    if value is None:
+        return ""
+    unit, scale = UNITS.get(error.measure, ""), 100 if error.measure == "error" else 1
+    return f"{value * scale:.2f}{' ' + unit if unit else ''} ({error.more['rows_given_count']:.0f} rows)"
 
 
 def calibration_text(found: Calibration) -> str:

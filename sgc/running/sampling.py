@@ -17,11 +17,12 @@ from sgc.running.choosing import HeldOut
 from sgc.running.evaluation import run_data
 from sgc.running.folder import RunFolder, npz_bytes, open_run, write_whole
 from sgc.running.overview import Overview, generated
-from sgc.running.panels import draw_panels, picture_shape
+from sgc.running.panels import draw_panels, whole_picture
 from sgc.running.predicting import check_ending
 from sgc.running.turned_rows import Turner
 from sgc.runtime.layout import reseed
 from sgc.runtime.model import Model
+from sgc.runtime.steps import steps_of
 from sgc.runtime.streams import VALIDATION, seed_for
 
 ENDINGS = (".png", ".npz")
@@ -98,9 +99,9 @@ def _want_inputs(model: Model, held: Mapping[str, Any]) -> None:  # Any: as abov
 
 
 def _known(model: Model, given: Mapping[str, Any]) -> dict[str, Any]:  # Any: values as a spec may hold them
-    known = [*model.outline.variables, *model.outline.inputs]
+    known = [*model.outline.outer, *model.outline.inputs]
     for name in given:
-        if name not in known:
+        if name not in known and name not in model.outline.outer_name:
             raise UsageError(f"--given: no node or input named '{name}' ({suggest(name, known)})")
     return dict(given)
 
@@ -113,9 +114,9 @@ def _write_numbers(output: Path, found: Mapping[str, Tensor]) -> dict[str, Any]:
 
 def _shown_node(model: Model, ending: str) -> str:
     """Choose the node that is shown: a picture, an observed one first; in numbers, else the first observed node."""
-    variables = model.outline.variables
+    variables = model.outline.outer
     observed = [name for name, each in variables.items() if each.supervision != "none" and each.categories is None]
-    shown = [name for name in observed if picture_shape(variables[name].event) is not None]
+    shown = [name for name in observed if whole_picture(variables[name].event, steps_of(model.outline, name))]
     if not shown and ending == ".png":
         raise UsageError("no observed node is a picture: write numbers with -o FILE.npz")
     shown = shown or observed

@@ -13,7 +13,9 @@ from torch import Tensor
 
 from sgc.running.calibration import Calibrating, Calibration, coverage
 from sgc.runtime.model import Model
+from sgc.runtime.outer import mean_of, share_below
 from sgc.runtime.posterior import Posterior
+from sgc.runtime.steps import nodes_of
 from sgc.runtime.streams import TensorRows
 
 
@@ -22,7 +24,9 @@ class Error:
     """The error of one node: in which measure, over how many labelled rows, and its standard error over them.
 
     `calibration` is that of the probabilities, of a node that has them; `coverage`, of numbers, how many of their
-    elements lie in the central intervals of q, by level.
+    elements lie in the central intervals of q, by level. Of a node of a repeat it is the mean over all labelled steps,
+    of which `more` tells the number; of a counted one also the same where the count is predicted right, and the number
+    of such rows. What is predicted of a step is what is said of it where it is there.
     """
 
     measure: str
@@ -50,30 +54,68 @@ class Score:
     """
 
     def __init__(self, model: Model, name: str, rows: TensorRows, measure: str = "") -> None:
-        self.name, self.rows, self.variable = name, rows, model.outline.variables[name]
+        self.name, self.rows = name, rows
+        self.nodes = nodes_of(model.outline, name)
+        self.variable = model.outline.variables[self.nodes[0]]  # of a step
+        self.stepped = name in model.outline.stepped
         self.discrete = self.variable.categories is not None or self.variable.family.support == "boolean"
         self.kind = measure or ("error" if self.discrete else "rmse")
-        self.present = rows.labels[:, rows.partial.index(name)]
+        self.present = rows.labels_of(name)
         self.distances: list[Tensor] = []
+        self.owners: list[Tensor] = []  # of each distance, the place of its row
+        self.given_count: list[Tensor] = []  # of each distance, whether the row's counts are predicted right
+        nodes = model.outline.graphs.nodes
+        exists = dict.fromkeys(count for node in self.nodes for count, _ in nodes[node].exists)
+        self.counts = {count: model.outline.variables[count] for count in exists if count in rows.partial}
         self.calibrating: Calibrating | None = Calibrating() if self.discrete else None
         self.below: list[Tensor] = []  # q's probability of less than the label, of numbers
 
-    def add(self, index: np.ndarray, predicted: Tensor) -> None:
-        """Take in the predictions [n, *event] of the rows at these places."""
+    def add_means(self, index: np.ndarray, posterior: Posterior, *, weighted: bool) -> None:
+        """Take in what q, or the weighted posterior, says of the rows at these places, its intervals too if q does."""
+        right = [self._right(index, count, posterior.mean(count, weighted=weighted)) for count in self.counts]
+        said = mean_of(posterior, self.name, weighted=weighted)
+        if weighted and self.counts:  # of a step that no weighed particle has, q says something all the same
+            said = torch.where(said.isnan(), mean_of(posterior, self.name, weighted=False), said)
+        self.add(index, said, torch.stack(right).all(0) if right else None)
+        if not weighted:
+            self.add_intervals(index, posterior)
+
+    def _right(self, index: np.ndarray, count: str, mean: Tensor) -> Tensor:
+        """Tell in which rows a count is labelled and predicted right: [n]."""
+        truth, guess = self.rows.take(count, index), mean.cpu()
+        guess = guess.round() if self.counts[count].categories is None else guess.argmax(-1)
+        return guess.reshape(len(index)) == truth.reshape(len(index))  # what is missing, -1 or NaN, is no guess
+
+    def add(self, index: np.ndarray, predicted: Tensor, right: Tensor | None = None) -> None:
+        """Take in the predictions [n, *event] of the rows at these places; [n, *steps, *event] of a node of a repeat.
+
+        right: whether the row's counts are predicted as they are labelled, [n].
+        """
         labelled = self.present[index]
         if not labelled.any():
             return
-        truth = self.rows.take(self.name, index[labelled])
-        guess = predicted.cpu()[torch.from_numpy(labelled)]
+        rows = labelled.any(1)
+        shown = torch.from_numpy(labelled[rows])
+        truth = self._steps(self.rows.take(self.name, index[rows]))[shown]
+        guess = self._steps(predicted.cpu()[torch.from_numpy(rows)])[shown]
+        owners = torch.from_numpy(index[rows]).unsqueeze(1).expand(shown.shape)[shown]
+        self.owners.append(owners)
+        if right is not None:
+            self.given_count.append(right[torch.from_numpy(rows)].unsqueeze(1).expand(shown.shape)[shown])
         if self.discrete:
             self._calibrate(guess, truth)
         elif self.name in self.rows.encoders:
-            encoder, both = self.rows.encoders[self.name], (guess.numpy(), truth.numpy())
+            encoder, both = self.rows.encoders[self.name].of_step(), (guess.numpy(), truth.numpy())
             if self.kind == "angle":
                 guess, truth = (torch.from_numpy(encoder.decode_to_points(each)) for each in both)
             else:
                 guess, truth = (torch.from_numpy(each) for each in encoder.decode_near(*both))
         self.distances.append(_distances(self.kind, guess, truth, self.variable.categories))
+
+    def _steps(self, value: Tensor) -> Tensor:
+        """Give values one axis for all steps: [n, *steps, *event] -> [n, steps, *event]; of none, one."""
+        event = value.shape[1 + len(self.rows.outline.stepped[self.name].steps) :] if self.stepped else value.shape[1:]
+        return value.reshape(len(value), len(self.nodes), *event)
 
     def _calibrate(self, guess: Tensor, truth: Tensor) -> None:
         """Calibrate all elements of a node together; not where a value between 0 and 1 is no label."""
@@ -93,9 +135,9 @@ class Score:
         labelled = self.present[index]
         if not labelled.any() or not self._has_intervals():
             return
-        found = posterior.share_below(self.name, self.rows.take(self.name, index).to(self.rows.like))
+        found = share_below(posterior, self.name, self.rows.take(self.name, index).to(self.rows.like))
         if found is not None:
-            self.below.append(found.cpu()[torch.from_numpy(labelled)])
+            self.below.append(self._steps(found.cpu())[torch.from_numpy(labelled)])
 
     def _has_intervals(self) -> bool:
         """Tell whether the values are numbers, each on a line of its own: no category, no count, no angle."""
@@ -104,16 +146,39 @@ class Score:
         return number and not any(step.points for step in steps)
 
     def error(self) -> Error:
-        """Average over the labelled rows, of which there are some."""
-        each = torch.cat(self.distances)
-        count, value = len(each), float(each.mean())
-        spread = float(each.std(unbiased=True)) / math.sqrt(count) if count > 1 else math.nan
+        """Average over the labelled rows, of which there are some, and all their labelled steps."""
+        each, owners = torch.cat(self.distances), torch.cat(self.owners)
+        value = float(each.mean())
+        count, spread = _spread_by_row(each, owners)
+        more = {"share_of_180": value / 180} if self.kind == "angle" else {}
         if self.kind == "rmse":
             value, spread = math.sqrt(value), spread / (2 * math.sqrt(value)) if value else 0.0
-        more = {"share_of_180": value / 180} if self.kind == "angle" else {}
+        if self.stepped:
+            more["steps"] = len(each)
+        right = torch.cat(self.given_count) if self.given_count else torch.zeros(0, dtype=torch.bool)
+        if right.any():
+            given = float(each[right].mean())
+            more[f"{self.kind}_given_count"] = math.sqrt(given) if self.kind == "rmse" else given
+            more["rows_given_count"] = len(owners[right].unique())
         calibration = None if self.calibrating is None else self.calibrating.calibration()
         covered = coverage(torch.cat(self.below)) if self.below else None
         return Error(self.kind, value, count, spread, more, calibration, covered)
+
+
+def _spread_by_row(each: Tensor, owners: Tensor) -> tuple[int, float]:
+    """Count the rows, and give the standard error of the mean of all distances over rows; NaN of one row.
+
+    A row's distances go together: it is that of a ratio of sums over rows (Cochran 1977, Eq. 2.46).
+    """
+    _, place = owners.unique(return_inverse=True)
+    sizes = torch.bincount(place).double()
+    count = len(sizes)
+    if count == len(each):
+        return count, float(each.std(unbiased=True)) / math.sqrt(count) if count > 1 else math.nan
+    if count < 2:
+        return count, math.nan
+    apart = torch.bincount(place, each.double()) - each.double().mean() * sizes
+    return count, math.sqrt(float((apart**2).sum()) * count / (count - 1)) / float(sizes.sum())
 
 
 def known_errors(scores: Mapping[str, Score]) -> dict[str, Error]:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sgc.language.outline import Outline, Stepped
 from sgc.runtime.execute import Sums
 
 Terms = dict[str, dict[str, float]]  # by node and role, nats a row
@@ -35,9 +36,14 @@ def effective_samples(sums: Sums) -> Tensor:
 
 
 class TermMeans:
-    """What rows add up to, pattern by pattern; for elbo the means of the terms add up to that of the bound."""
+    """What rows add up to, pattern by pattern; for elbo the means of the terms add up to that of the bound.
 
-    def __init__(self) -> None:
+    Of a node of a repeat, the terms of all steps add up to one, and labels of some of its steps to one pattern.
+    """
+
+    def __init__(self, outline: Outline | None = None) -> None:
+        self.stepped: Mapping[str, Stepped] = {} if outline is None else outline.stepped
+        self.outer: Mapping[str, str] = {} if outline is None else outline.outer_name
         self.rows: dict[str, int] = {}  # by pattern, as its labels with commas between
         self.terms: dict[str, Terms] = {}
         self.effective: dict[str, float] = {}
@@ -49,15 +55,28 @@ class TermMeans:
         each = torch.stack(
             [*(term for _, _, term in found), effective_samples(sums) if effective is None else effective]
         )
-        for pattern, places in sums.patterns():
+        for labels, places in sums.patterns():
+            pattern = self._pattern(labels)
             here = each if places is None else each[:, places]
             *totals, whole = here.sum(1).tolist()  # one transfer from a GPU
             kept = self.terms.setdefault(pattern, {})
             for (node, role, _), total in zip(found, totals, strict=True):
-                roles = kept.setdefault(node, {})
+                roles = kept.setdefault(self.outer.get(node, node), {})
                 roles[role] = roles.get(role, 0.0) + total
             self.rows[pattern] = self.rows.get(pattern, 0) + here.shape[1]
             self.effective[pattern] = self.effective.get(pattern, 0.0) + whole
+
+    def _pattern(self, labels: str) -> str:
+        """Name a pattern by outer names; of labels with commas between."""
+        if not self.outer:
+            return labels
+        nodes = labels.split(",")
+        found: dict[str, str] = {}
+        for node in nodes:
+            name = self.outer.get(node, node)
+            whole = name == node or all(each in nodes for each in self.stepped[name].nodes)
+            found[name] = name if whole else f"{name} in part"
+        return ",".join(found.values())
 
     def means(self) -> dict[str, Terms]:
         """Average over the rows without labels and over those with some; a term that a pattern lacks counts as 0."""
@@ -85,8 +104,8 @@ class TermMeans:
         return {"rows": self.rows, "terms": self.terms, "effective": self.effective}
 
     @classmethod
-    def of(cls, state: Mapping[str, Any]) -> TermMeans:  # Any: numbers
-        made = cls()
+    def of(cls, state: Mapping[str, Any], outline: Outline | None = None) -> TermMeans:  # Any: numbers
+        made = cls(outline)
         made.rows = {pattern: int(count) for pattern, count in state["rows"].items()}
         made.effective = {pattern: float(total) for pattern, total in state["effective"].items()}
         made.terms = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sgc.language.outline import Outline
 from sgc.running.terms import TermMeans
 from sgc.runtime.execute import Sums
 
@@ -16,11 +17,11 @@ STRIDE = 8
 class EpochTotals:
     """The totals of an epoch in progress; the state of a run that is stopped holds them."""
 
-    def __init__(self) -> None:
+    def __init__(self, outline: Outline) -> None:
         self.loss, self.steps = 0.0, 0
         self.bounds = {"unlabelled": 0.0, "labelled": 0.0}
         self.rows = {"unlabelled": 0, "labelled": 0}
-        self.terms = TermMeans()
+        self.terms = TermMeans(outline)
 
     def add(self, loss: float, parts: list[Sums]) -> None:
         """Take in a step: its loss, and the sums of its parts."""
@@ -44,10 +45,11 @@ class EpochTotals:
         return sums | {"terms": self.terms.state()}
 
     @classmethod
-    def of(cls, state: Mapping[str, Any]) -> EpochTotals:  # Any: numbers
-        made = cls()
+    def of(cls, state: Mapping[str, Any], outline: Outline) -> EpochTotals:  # Any: numbers
+        made = cls(outline)
         made.loss, made.steps = float(state["loss"]), int(state["steps"])
         made.bounds = {kind: float(state["bounds"][kind]) for kind in made.bounds}
         made.rows = {kind: int(state["rows"][kind]) for kind in made.rows}
-        made.terms = TermMeans.of(state["terms"]) if "terms" in state else TermMeans()  # a run of an older sgc
+        if "terms" in state:  # it is not in a run of an older sgc
+            made.terms = TermMeans.of(state["terms"], outline)
         return made

@@ -180,7 +180,7 @@ class Trainer:
         self.epoch = 0  # epochs that are done
         self.step = 0  # steps that are done
         self.best_bound, self.best_epoch = -math.inf, 0
-        self.totals, self.alarms = EpochTotals(), Alarms()
+        self.totals, self.alarms = EpochTotals(self.model.outline), Alarms()
         self.seconds = 0.0
         self.stop = False
 
@@ -262,7 +262,7 @@ class Trainer:
             self.best_bound, self.best_epoch = line["selected_by"], self.epoch
             self._save_weights("best")
         line.pop("selected_by")
-        self.totals = EpochTotals()
+        self.totals = EpochTotals(self.model.outline)
         self.seconds = 0.0
         self._save_weights("last")
         self.folder.append_metrics(line)
@@ -396,7 +396,10 @@ class Trainer:
             if not 0 <= self.step - self.epoch * self.streams.steps < self.streams.steps:
                 raise ValueError(f"{self.step} steps are not in epoch {self.epoch + 1}")
             self.best_bound, self.best_epoch = float(state["best_bound"]), int(state["best_epoch"])
-            self.totals, self.alarms = EpochTotals.of(state["sums"]), Alarms.of(state.get("alarms", {}))
+            self.totals, self.alarms = (
+                EpochTotals.of(state["sums"], self.model.outline),
+                Alarms.of(state.get("alarms", {})),
+            )
             self.model.running_means.restore(state.get("running_means", {}))
             self.seconds = float(state["seconds"])
         except (KeyError, IndexError, AttributeError, RuntimeError, ValueError, TypeError) as problem:

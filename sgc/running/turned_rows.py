@@ -14,9 +14,10 @@ from torch import Tensor
 from sgc.errors import UsageError, suggest
 from sgc.running.choosing import WIDE, Chosen, HeldOut, category_word, share_word, spread
 from sgc.running.panels import Panel, shades
-from sgc.running.turning import followers, inferred, made, reaches, turned
-from sgc.runtime.generate import held_value
+from sgc.running.turning import followers, inferred, reaches, turned, with_made
+from sgc.runtime.generate import held_nodes
 from sgc.runtime.model import Model
+from sgc.runtime.steps import join, listed, nodes_of, owner_of, steps_of
 
 LINE = ("real", "real_vector", "circle")  # supports that any number lies in
 STEPS = 9  # values that a node of numbers is turned through
@@ -40,15 +41,17 @@ class Turned:
         first = [] if self.own is None else [self.own.unsqueeze(1), self.before[node].unsqueeze(1)]
         words = ("data", "from q")[: len(first)]
         grid = torch.cat([*first, self.values[node]], 1).cpu().numpy()
-        pictures = shades(grid, model.outline.variables[node], len(grid))
+        pictures = shades(grid, model.outline.outer[node], len(grid), steps_of(model.outline, node))
         return Panel(self.title, pictures, self.rows, (*words, *self.columns), len(first))
 
     def arrays(self, model: Model, node: str) -> dict[str, Tensor]:
-        """Give all values by name, categories as integers; NODE.row, NODE.data and NODE.model are what a row is."""
+        """Give all values by outer name, categories as integers; NODE.row, NODE.data and NODE.model are what a row is.
+
+        [R, C, *event], of a node of a repeat [R, C, *steps, *event].
+        """
         found: dict[str, Tensor] = {}
-        for name, value in self.values.items():
-            owner = model.outline.variables.get(name) or model.outline.inputs[name]
-            found[name] = value if owner.categories is None else value.argmax(-1)
+        for name, value in join(model.outline, self.values, axis=2).items():
+            found[name] = value if owner_of(model.outline, name).categories is None else value.argmax(-1)
         found[f"{node}.row"] = torch.tensor(self.ids)
         if self.own is not None:
             found[f"{node}.data"] = self.own
@@ -70,6 +73,7 @@ class Turner:
     def analogies(self, name: str) -> Turned:
         """Turn one node through its categories in held-out rows, each row a picture's."""
         variables = self.model.outline.variables
+        self._want_step(name, "analogies")
         turnable = [n for n, v in variables.items() if v.categories and len(v.event) == 1]
         if name in variables and variables[name].categories and name not in turnable:
             raise UsageError(f"--analogies: '{name}' has several categories in a row, and one alone can be turned")
@@ -87,10 +91,11 @@ class Turner:
 
     def traverse(self, name: str) -> Turned:
         """Turn one node of numbers through its range: what the data have, or for a latent each dimension by itself."""
-        variables = self.model.outline.variables
+        variables, shown = self.model.outline.variables, nodes_of(self.model.outline, self.node)
+        self._want_step(name, "traverse")
         latent = [n for n, v in variables.items() if v.supervision == "none" and v.family.support in LINE]
         labelled = [n for n, v in variables.items() if v.supervision != "none" and v.categories is None]
-        movable = [n for n in [*latent, *labelled] if n != self.node and not variables[n].dropped]
+        movable = [n for n in [*latent, *labelled] if n not in shown and not variables[n].dropped]
         if name not in movable:
             hint = suggest(name, movable)
             if name in variables and variables[name].categories:
@@ -120,12 +125,19 @@ class Turner:
         rows = tuple(f"{name}[{i}]" for i in range(shown))
         return self._turn(name, values, chosen, title, tuple(f"{step:.3g}" for step in steps.tolist()), rows)
 
+    def _want_step(self, name: str, flag: str) -> None:
+        stepped = self.model.outline.stepped
+        if name in stepped:
+            steps = listed(stepped[name].nodes)
+            raise UsageError(f"--{flag}: '{name}' is a node of a repeat, and one step alone can be turned: {steps}")
+
     def _check(self, name: str, flag: str) -> None:
-        if name in self.held:
+        outline = self.model.outline
+        if name in self.held or outline.outer_name.get(name) in self.held:
             raise UsageError(f"--given {name} beside --{flag} {name}: a node is held or turned")
-        if self.node in self.held:
+        if any(each in self.held for each in (self.node, *nodes_of(outline, self.node))):
             raise UsageError(f"--given {self.node}: it is what is shown, and cannot be held beside --{flag}")
-        if not reaches(self.model.outline.graphs, name, self.node):
+        if not reaches(outline.graphs, name, nodes_of(outline, self.node)):
             raise UsageError(f"--{flag}: '{self.node}' does not depend on '{name}': its pictures would all be the same")
 
     def _turn(
@@ -148,24 +160,21 @@ class Turner:
         spread_out = {n: v.repeat_interleave(wide, 0) for n, v in before.items()}
         found = turned(model, spread_out, new, self.node)
         ways = {"recognition": "proposed", "generative": "generated"}
-        anew = [f"{n} {ways[role]} anew" for n, role in followers(model.outline.graphs, new, self.node)]
+        shown = nodes_of(model.outline, self.node)
+        anew = [f"{n} {ways[role]} anew" for n, role in followers(model.outline.graphs, new, shown)]
         given = [f"{n} = {value}" for n, value in self.held.items()]
         return Turned(
             "; ".join([title, ", ".join([*given, *anew, "the rest as inferred"])]),
             {n: v.reshape(count, wide, *v.shape[1:]) for n, v in found.items()},
-            {**before, self.node: made(model, before, self.node)},
+            with_made(model, before, self.node),
             rows or chosen.words,
             columns,
             chosen.ids * (count // len(chosen)),
-            None if rows else chosen.batch.get(self.node),
+            None if rows else join(model.outline, chosen.batch).get(self.node),
         )
 
     def _hold(self, count: int) -> dict[str, Tensor]:
-        outline = self.model.outline
         try:
-            return {
-                name: held_value(outline.variables.get(name) or outline.inputs[name], value, count, self.model.like)
-                for name, value in self.held.items()
-            }
+            return held_nodes(self.model.outline, self.held, count, self.model.like)
         except ValueError as problem:
             raise UsageError(f"--given: {problem.args[0]}") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -10,9 +10,10 @@ from torch import Tensor
 from sgc.derivation.graph import Graphs, Role
 from sgc.language.outline import Variable
 from sgc.runtime.model import Model
+from sgc.runtime.steps import join, nodes_of
 
 
-def followers(graphs: Graphs, turned: Collection[str], shown: str) -> list[tuple[str, Role]]:
+def followers(graphs: Graphs, turned: Collection[str], shown: str | Sequence[str]) -> list[tuple[str, Role]]:
     """Say which nodes do not stay as inferred when others are turned, in the order to compute them, and from what.
 
     The rule, features seen through, until nothing more changes:
@@ -23,11 +24,12 @@ def followers(graphs: Graphs, turned: Collection[str], shown: str) -> list[tuple
        with p(z | y), turning y changes z.
     3. Everything else keeps what was inferred, as z of M2 does, whose q reads x and whose p reads nothing.
 
-    turned: nodes and inputs. shown: the node that is made in the end, itself no follower.
+    turned: nodes and inputs. shown: the node, or the steps of one, that is made in the end, itself no follower.
     """
     nodes, changed = graphs.nodes, set(turned)
-    observed = {shown, *(name for name, node in nodes.items() if node.supervision == "full" or node.dropped)}
-    needed = graphs.ancestors([shown], "generative")
+    made = [shown] if isinstance(shown, str) else shown
+    observed = {*made, *(name for name, node in nodes.items() if node.supervision == "full" or node.dropped)}
+    needed = graphs.ancestors(made, "generative")
     found: list[tuple[str, Role]] = []
 
     def follow(name: str, role: Role) -> None:
@@ -43,16 +45,17 @@ def followers(graphs: Graphs, turned: Collection[str], shown: str) -> list[tuple
                 if read & changed and not read & observed:
                     follow(name, "recognition")
         for name in graphs.order("generative"):
-            below = name in nodes and name in needed and name not in changed and name != shown
+            below = name in nodes and name in needed and name not in changed and name not in made
             if below and graphs.sources(graphs.parents(name, "generative")) & changed:
                 follow(name, "generative")
     return found
 
 
-def reaches(graphs: Graphs, turned: str, shown: str) -> bool:
+def reaches(graphs: Graphs, turned: str, shown: str | Sequence[str]) -> bool:
     """Tell whether turning a node can change what is shown."""
     changed = {turned, *(name for name, _ in followers(graphs, [turned], shown))}
-    return turned != shown and bool(changed & graphs.ancestors([shown], "generative"))
+    made = [shown] if isinstance(shown, str) else shown
+    return turned not in made and bool(changed & graphs.ancestors(made, "generative"))
 
 
 def center(model: Model, name: str, role: Role, values: Mapping[str, Tensor]) -> Tensor:
@@ -83,15 +86,25 @@ def inferred(model: Model, observed: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def turned(model: Model, values: Mapping[str, Tensor], new: Mapping[str, Tensor], shown: str) -> dict[str, Tensor]:
     """Give rows other values of some nodes and inputs: those that follow change with them, the others stay as they are.
 
-    values, new: [B, *event]. Returns the values of everything; of what is shown, the mean that p makes of them.
+    values, new: [B, *event], by node. Returns the values of everything; of what is shown, by its outer name, the mean
+    that p makes of them.
     """
     found = {**values, **new}
-    for name, role in followers(model.outline.graphs, new, shown):
+    for name, role in followers(model.outline.graphs, new, nodes_of(model.outline, shown)):
         found[name] = center(model, name, role, found)
-    return {**found, shown: made(model, found, shown)}
+    return with_made(model, found, shown)
+
+
+def with_made(model: Model, values: Mapping[str, Tensor], shown: str) -> dict[str, Tensor]:
+    """Put what p makes of values in the place of what is shown."""
+    steps = nodes_of(model.outline, shown)
+    return {**{n: v for n, v in values.items() if n not in steps}, shown: made(model, values, shown)}
 
 
 def made(model: Model, values: Mapping[str, Tensor], shown: str) -> Tensor:
-    """Give the mean of what p makes of its parents' values: [B, *event]."""
-    mean = model.outline.variables[shown].family.mean(model.conditional(shown, "generative", values))
-    return mean.reshape(-1, *model.outline.variables[shown].event)
+    """Give the mean of what p makes of its parents' values: [B, *event], by an outer name all steps of it."""
+    found: dict[str, Tensor] = {}
+    for node in nodes_of(model.outline, shown):
+        mean = model.outline.variables[node].family.mean(model.conditional(node, "generative", values))
+        found[node] = mean.reshape(-1, *model.outline.variables[node].event)
+    return join(model.outline, found)[shown]

@@ -15,6 +15,7 @@ from sgc.derivation.merging import Merging
 from sgc.errors import suggest
 from sgc.kinds.layer import shape_text
 from sgc.language.outline import InputOutline, Outline, Variable
+from sgc.runtime import steps
 from sgc.runtime.presence import numbers, settle
 
 
@@ -84,23 +85,31 @@ def prepare(
 ) -> tuple[list[PatternRows], int]:  # Any: whatever torch.as_tensor takes
     """Check a batch and part it by observation pattern; give the parts and how many rows there are.
 
-    batch: by node or input, [B, *event], or [B] integer categories. Missing in a row: NaN, or −1 for integer
-    categories; a partial node that is absent is unlabelled. A node that drops what is missing keeps NaN, element by
-    element, in the rows of every pattern; absent, it is all NaN. like: a tensor of the type and device computed in.
+    batch: by node or input, [B, *event], or [B] integer categories; of a node of a repeat all steps by its outer name,
+    [B, *steps, *event], or each by its own. Missing in a row: NaN, or −1 for integer categories, and whatever stands at
+    a step that the row does not have; a partial node that is absent is unlabelled. A node that drops what is missing
+    keeps NaN, element by element, in the rows of every pattern; absent, it is all NaN. like: a tensor of the type and
+    device computed in.
 
     Raises: ValueError or KeyError, naming the node, what came and what was wanted.
     """
     known = [*outline.variables, *outline.inputs]
     for name in batch:
-        if name not in known:
-            raise KeyError(f"no node or input named '{name}'; {suggest(name, known)}")
+        if name not in known and name not in outline.stepped:
+            raise KeyError(f"no node or input named '{name}'; {suggest(name, [*outline.outer, *known])}")
     values: dict[str, Tensor] = {}
     missing: dict[str, Tensor] = {}
+    absent: dict[str, Tensor] = {}  # rows that do not have a step
     size: int | None = None
-    for name, given in batch.items():
+    by_node = steps.split(outline, batch)
+    for name in steps.counts_first(outline, by_node):
+        given = by_node[name]
         owner: Variable | InputOutline = outline.variables.get(name) or outline.inputs[name]
         if isinstance(owner, Variable) and owner.supervision == "none":
             raise ValueError(f"'{name}' is never observed (supervision: none), it cannot be given")
+        gone = steps.absent(outline, name, values)
+        if gone is not None:
+            absent[name], given = gone, steps.emptied(given, gone, categories=owner.categories is not None)
         values[name], missing[name] = row_values(name, owner, given, like)
         rows = len(values[name])
         if size is not None and rows != size:
@@ -115,13 +124,15 @@ def prepare(
         if required and name not in values:
             status = "an input" if name in outline.inputs else "supervision: full"
             raise KeyError(f"'{name}' is missing from the batch ({status})")
-        if required and bool(missing[name].any()):
-            row = int(missing[name].nonzero()[0])
+        lacking = missing[name] & ~absent[name] if name in absent else missing.get(name)
+        if required and lacking is not None and bool(lacking.any()):
+            row = int(lacking.nonzero()[0])
             raise ValueError(f"'{name}' is missing in row {row}, it must be there in every row")
     for name in outline.graphs.dropped:
         if name not in values:
             values[name] = like.new_full((size, *outline.variables[name].event), float("nan"))
     partial = [name for name in outline.graphs.partial if name in values]
+    values = steps.filled(outline, values)
     fixed = {n: v for n, v in values.items() if n not in outline.graphs.partial}
     return _part(outline, partial, values, fixed, missing, size), size
 

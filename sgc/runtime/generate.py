@@ -10,7 +10,8 @@ from torch import Tensor
 
 from sgc.derivation.existence import counts_of
 from sgc.errors import suggest
-from sgc.language.outline import InputOutline, Variable
+from sgc.language.outline import InputOutline, Outline, Variable
+from sgc.runtime import steps
 from sgc.runtime.batch import row_values
 from sgc.runtime.execute import Group
 from sgc.runtime.existence import above, counted
@@ -25,33 +26,31 @@ def held_value(owner: Variable | InputOutline, given: Any, count: int, like: Ten
     """Spread a held value over the rows: a category, a number, one event, or [count, *event].
 
     A category of a node with `values` is given as it stands there (an integer that is none of them is its place);
-    tensors and arrays hold places, 0 to K - 1.
+    tensors and arrays hold places, 0 to K - 1. Of a node of a repeat, `owner` is all steps: [*steps, *event].
 
     Any: whatever a user may give. Raises: ValueError for a category that there is not, or a shape that does not fit.
     """
+    laid, missing = laid_rows(owner, given, count, like)
+    _check_there(owner.name, missing)
+    return laid
+
+
+def laid_rows(owner: Variable | InputOutline, given: Any, count: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Lay a held value out for each row, and mark the rows where some of it is missing; see `held_value`."""
     event = owner.event if isinstance(owner, Variable) else owner.shape
-    if owner.values is not None and isinstance(given, str | int | bool):
-        place = isinstance(given, int) and not any(isinstance(value, int) for value in owner.values)
-        if given not in owner.values and not place:
-            names = ", ".join(map(str, owner.values))
-            raise ValueError(f"'{owner.name}' has no category '{given}'; it has {names}")
-        given = given if place else owner.values.index(given)
+    given = _places(owner, given)
     try:
         value = torch.as_tensor(given)
     except (TypeError, ValueError, RuntimeError):
         raise ValueError(f"'{owner.name}' is held at '{given}', wanted numbers") from None
     whole = owner.categories is not None and not value.is_floating_point()
     one = event[:-1] if whole else event
-    if tuple(value.shape) == one:
+    if tuple(value.shape) == one or (not value.dim() and (not whole or one)):
         value = value.expand(count, *one)
-    elif not value.dim() and not whole:
-        value = value.expand(count, *event)
     laid, missing = row_values(owner.name, owner, value, like)
     if len(laid) != count:
         raise ValueError(f"'{owner.name}' is held at {len(laid)} values, wanted {count}")
-    if bool(missing.any()):
-        raise ValueError(f"'{owner.name}' is held at a missing value in row {int(missing.nonzero()[0])}")
-    return laid
+    return laid, missing
 
 
 def generate(
@@ -61,19 +60,20 @@ def generate(
     outline = model.outline
     known = [*outline.variables, *outline.inputs]
     for name in [*given, *means]:
-        if name not in known:
-            raise KeyError(f"no node or input named '{name}'; {suggest(name, known)}")
+        if name not in known and name not in outline.stepped:
+            raise KeyError(f"no node or input named '{name}'; {suggest(name, [*outline.outer, *known])}")
     for name in outline.inputs:
         if name not in given:
             raise KeyError(f"the input '{name}' must be given")
     layout = Layout({}, 1, count)
     group = Group(model.plan(()), layout, {}, model.like)
+    held = held_nodes(outline, given, count, model.like)
+    centered = {node for name in means for node in steps.nodes_of(outline, name)}
     drawn: dict[str, Tensor] = {}
     for name in [*outline.inputs, *outline.graphs.order("generative")]:
         variable = outline.variables.get(name)
-        if name in given:
-            owner = variable or outline.inputs[name]
-            value = held_value(owner, given[name], count, model.like)
+        if name in held:
+            value = held[name]
             drawn[name] = value
         elif name in outline.features:
             feature = model.machine.features[name]
@@ -87,19 +87,65 @@ def generate(
             leading = layout.drawn(p.batch_shape)
             spread = p.expand(leading)
             laid = spread.sample()
-            mean = variable.family.mean(spread) if name in means else laid
+            mean = variable.family.mean(spread) if name in centered else laid
             drawn[name] = mean.reshape(count, *variable.event)
             value = laid.reshape(count, *variable.event)
         group.put(name, layout.clamp(value), outline)
     numbers = {each: counted(outline.variables[each], group.values[each]) for each in counts_of(outline.graphs)}
     found: dict[str, Tensor] = {}
     for name, value in drawn.items():
-        steps = outline.graphs.nodes[name].exists if name in outline.graphs.nodes else ()
+        exists = outline.graphs.nodes[name].exists if name in outline.graphs.nodes else ()
         absent = torch.zeros(count, dtype=torch.bool, device=value.device)
-        for each, step in steps:
+        for each, step in exists:
             absent |= ~above(numbers[each], step).reshape(-1)
-        found[name] = _category(name, model, value, means, absent if steps else None)
+        found[name] = _category(name, model, value, centered, absent if exists else None)
+    return steps.join(outline, found)
+
+
+def _places(owner: Variable | InputOutline, given: Any) -> Any:  # Any: as above
+    """Read the names of categories as their places, in lists too; what is none stays as it is. Raises: ValueError."""
+    if owner.values is None:
+        return given
+    if isinstance(given, list | tuple) and any(isinstance(each, str | list | tuple) for each in given):
+        return [_places(owner, each) for each in given]
+    if not isinstance(given, str | int | bool):
+        return given
+    place = isinstance(given, int) and not any(isinstance(value, int) for value in owner.values)
+    if given not in owner.values and not place:
+        names = ", ".join(map(str, owner.values))
+        raise ValueError(f"'{owner.name}' has no category '{given}'; it has {names}")
+    return given if place else owner.values.index(given)
+
+
+def held_nodes(outline: Outline, given: Mapping[str, Any], count: int, like: Tensor) -> dict[str, Tensor]:
+    """Spread held values over the rows, by node: [count, *event], each step of a node of a repeat by itself.
+
+    Of the steps that are given together, those that are missing in all rows are not held. In rows whose held counts
+    leave a step out, its value is another of the support.
+
+    Any: as for held_value. Raises: ValueError.
+    """
+    found: dict[str, Tensor] = {}
+    for name, value in given.items():
+        owner = steps.owner_of(outline, name)
+        if name not in outline.stepped:
+            found[name] = held_value(owner, value, count, like)
+            continue
+        laid, _ = laid_rows(owner, value, count, like)
+        for node, each in steps.apart(outline, name, laid).items():
+            if node in given:
+                raise ValueError(f"'{node}' is held beside '{name}', which has it")
+            if not bool(each.isnan().flatten(1).any(1).all()):
+                found[node] = each
+    found = steps.filled(outline, found)
+    for name, value in found.items():
+        _check_there(name, value.isnan().reshape(count, -1).any(1))
     return found
+
+
+def _check_there(name: str, missing: Tensor) -> None:
+    if bool(missing.any()):
+        raise ValueError(f"'{name}' is held at a missing value in row {int(missing.nonzero()[0])}")
 
 
 def _category(name: str, model: Model, value: Tensor, means: Collection[str], absent: Tensor | None) -> Tensor:

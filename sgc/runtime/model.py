@@ -30,11 +30,12 @@ from sgc.language.outline import Density, FeatureOutline, Outline
 from sgc.language.spec import Spec
 from sgc.language.unrolled import PartOf
 from sgc.runtime import generate as ancestral
-from sgc.runtime import single
+from sgc.runtime import single, steps
 from sgc.runtime.batch import PatternRows, prepare
 from sgc.runtime.execute import Group, Machine, Settings, Sums, run
 from sgc.runtime.layout import Layout, drawing_from
 from sgc.runtime.modules import AnyDensity, DensityModule, DensityStep, Existence, FeatureModule, Trunk, Zeros
+from sgc.runtime.outer import joined
 from sgc.runtime.posterior import NodePosterior, Posterior
 from sgc.runtime.score_function import RunningMeans
 
@@ -47,12 +48,15 @@ class Outcome:
     """What an objective gives for a batch; everything in nats, rows as in the batch.
 
     `loss` is the scalar that is minimised, `bound` [B] each row's L̂ for its own pattern (α in, γ not), `terms` the
-    parts of it by node and role [B] (0 for rows whose plan lacks the term), `ess` [B] the effective sample size.
+    parts of it by node and role [B] (0 for rows whose plan lacks the term; of a node of a repeat the sum over steps),
+    `ess` [B] the effective sample size.
     """
 
-    def __init__(self, loss: Tensor, bound: Tensor, parts: Sequence[tuple[PatternRows, Sums]]) -> None:
+    def __init__(
+        self, loss: Tensor, bound: Tensor, parts: Sequence[tuple[PatternRows, Sums]], outline: Outline
+    ) -> None:
         self.loss, self.bound = loss, bound
-        self._parts = parts
+        self._parts, self._outline = parts, outline
 
     def _merge(self, found: Sequence[tuple[PatternRows, Tensor]]) -> Tensor:
         return merge(found, len(self.bound), self.bound)
@@ -65,7 +69,8 @@ class Outcome:
             for name, roles in sums.terms().items():
                 for role, term in roles.items():
                     found.setdefault(name, {}).setdefault(role, []).append((rows, term))
-        return {name: {role: self._merge(parts) for role, parts in roles.items()} for name, roles in found.items()}
+        merged = {name: {role: self._merge(parts) for role, parts in roles.items()} for name, roles in found.items()}
+        return steps.summed(self._outline, merged)
 
     @cached_property
     def ess(self) -> Tensor:
@@ -286,7 +291,7 @@ class Model(nn.Module):
             if tuple(given.shape) != (size,):
                 raise ValueError(f"weights have shape {list(given.shape)}, wanted [{size}]")
         loss = -(given * weighted).sum() / size
-        return Outcome(loss, whole, list(zip(parts, sums, strict=True)))
+        return Outcome(loss, whole, list(zip(parts, sums, strict=True)), self.outline)
 
     def row_weight(self, part: PatternRows) -> float:
         """Return γ for rows with a label, 1 for the others."""
@@ -339,7 +344,8 @@ class Model(nn.Module):
         batch: as for `objective`. Returns, by node, `.mean` [B, *event] (categories as probabilities), `.samples`
         [S, B, *event] and their normalised `.weights` [S, B]. In rows where a partial node is observed, its mean and
         samples are what was observed; so are the elements that are there of a node that drops the missing ones, and
-        these are filled in by p(node | parents) under the posterior of its parents.
+        these are filled in by p(node | parents) under the posterior of its parents. Of a node of a repeat all steps
+        come by its outer name, [B, *steps, *event], where any of them is hidden in some row.
 
         Raises: ValueError or KeyError for a batch that does not fit the model.
         """
@@ -367,15 +373,16 @@ class Model(nn.Module):
                     found.setdefault(name, []).append((part, made))
         hidden = {p.node for s in all_sums for p in s.plan.proposals}
         hidden |= {n for n in self.outline.graphs.dropped if any(bool(p.values[n].isnan().any()) for p in parts)}
+        wanted = steps.outer_names(self.outline, [name for name in self.outline.variables if name in hidden])
         merged: dict[str, NodePosterior] = {}
-        for name in [n for n in self.outline.variables if n in hidden]:
+        for name in [node for outer in wanted for node in steps.nodes_of(self.outline, outer)]:
             rows = found[name]
             merged[name] = NodePosterior(
                 merge([(part, each.mean) for part, each in rows], size, rows[0][1].mean),
                 merge([(p, each.samples.transpose(0, 1)) for p, each in rows], size, rows[0][1].mean).transpose(0, 1),
                 merge([(p, each.weights.transpose(0, 1)) for p, each in rows], size, rows[0][1].mean).transpose(0, 1),
             )
-        return merged
+        return joined(merged, self.outline)
 
     @torch.no_grad()
     def generate(
@@ -389,8 +396,10 @@ class Model(nn.Module):
         """Sample rows from the generative model, some nodes held: ancestral sampling.
 
         given: by node or input (inputs must be given): a category (by its name where the spec has `values`), a number,
-        one event, or one for each row. means: nodes that are given by their mean instead of a draw. Returns tensors
-        [count, *event] by name; categories as integers [count]. Of a step that does not exist there is NaN, or −1.
+        one event, or one for each row; of a node of a repeat, by its outer name, with the steps first or the same for
+        each, or one of its steps. means: nodes that are given by their mean instead of a draw. Returns tensors
+        [count, *event] by name, [count, *steps, *event] by outer name; categories as integers [count]. Of a step that
+        does not exist there is NaN, or −1.
 
         Raises: ValueError or KeyError for what is unknown or does not fit.
         """
@@ -401,6 +410,9 @@ class Model(nn.Module):
     def _density(self, node: str, role: Role) -> AnyDensity:
         if role not in ("generative", "recognition"):
             raise ValueError(f"role is 'generative' or 'recognition', got '{role}'")
+        if node in self.outline.stepped:
+            nodes = self.outline.stepped[node].nodes
+            raise KeyError(f"'{node}' is a node of a repeat, with a conditional for each step: {steps.listed(nodes)}")
         if node not in self.outline.variables:
             raise KeyError(f"no node named '{node}'; {suggest(node, self.outline.variables)}")
         if role == "recognition" and node not in self.outline.recognition:

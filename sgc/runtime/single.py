@@ -11,6 +11,7 @@ from torch.distributions import Distribution
 
 from sgc.errors import suggest
 from sgc.language.outline import Variable
+from sgc.runtime import steps
 from sgc.runtime.batch import row_values, there
 from sgc.runtime.execute import Group
 from sgc.runtime.layout import Layout
@@ -60,9 +61,9 @@ def lay_values(model: Model, values: Mapping[str, Any], wanted: Collection[str])
     outline = model.outline
     known = [*outline.variables, *outline.inputs]
     laid: dict[str, Tensor] = {}
-    for name, given in values.items():
+    for name, given in steps.split(outline, values).items():
         if name not in known:
-            raise KeyError(f"no node or input named '{name}'; {suggest(name, known)}")
+            raise KeyError(f"no node or input named '{name}'; {suggest(name, [*outline.outer, *known])}")
         owner = outline.variables.get(name) or outline.inputs[name]
         laid[name], missing = row_values(name, owner, given, model.like)
         if bool(missing.any()) and not (isinstance(owner, Variable) and owner.dropped):

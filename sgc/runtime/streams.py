@@ -7,7 +7,7 @@ have.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
@@ -23,6 +23,7 @@ from sgc.data.large import EncodedColumn
 from sgc.derivation.existence import counts_of
 from sgc.kinds.schedules import Number, ends, value_at
 from sgc.language.outline import Outline
+from sgc.runtime import steps
 from sgc.runtime.batch import PatternRows, patterns_of, share_rows
 from sgc.runtime.binarizing import FixedDraws, binarized
 from sgc.runtime.presence import numbers, settle
@@ -44,7 +45,7 @@ class TensorRows:
         self.count = len(rows)
         self.row_ids = rows.rows
         self.dynamic = rows.dynamic
-        self.names = list(rows.values)
+        self.names = list(rows.values)  # as data know them: all steps of a node by one
         self.values: dict[str, Tensor] = {}  # of the nodes that are held
         self.columns: dict[str, EncodedColumn] = {}  # of the others
         self.draws: dict[str, FixedDraws] = {}
@@ -53,24 +54,44 @@ class TensorRows:
                 self.columns[name] = value
             else:
                 self.values[name] = self._tensor(name, value)
-        self.partial = [name for name in outline.graphs.partial if name in self.names]
+        known = {node for name in self.names for node in steps.nodes_of(outline, name)}
+        self.partial = [name for name in outline.graphs.partial if name in known]  # each step by itself
         self.labels = np.zeros((self.count, len(self.partial)), dtype=bool)  # which of them each row carries
-        for i, name in enumerate(self.partial):
-            self.labels[:, i] = self.present(name)
-        counts = [name for name in counts_of(outline.graphs) if name in self.names]
+        place = {name: i for i, name in enumerate(self.partial)}
+        for name in steps.outer_names(outline, self.partial):
+            nodes = steps.nodes_of(outline, name)
+            self.labels[:, [place[node] for node in nodes]] = self._present(name, whole=True, apart=len(nodes))
+        counts = [name for name in counts_of(outline.graphs) if name in known]
         taken = numbers(outline, {name: self.take(name, np.arange(self.count)) for name in counts})
         self.labels, self.carried = settle(outline, self.partial, self.labels, taken)  # the second makes patterns
 
+    @property
+    def labelled_names(self) -> tuple[str, ...]:
+        """The nodes that rows may carry labels of, all steps of one by its outer name."""
+        return steps.outer_names(self.outline, self.partial)
+
+    def labels_of(self, name: str) -> np.ndarray:
+        """Tell for each row and step of a node, in the order of its steps, whether the row carries it: [N, steps]."""
+        return self.labels[:, [self.partial.index(node) for node in steps.nodes_of(self.outline, name)]]
+
     def categories(self, name: str) -> int | None:
-        owner = self.outline.variables.get(name) or self.outline.inputs[name]
-        return owner.categories
+        return steps.owner_of(self.outline, name).categories
 
     def _tensor(self, name: str, value: np.ndarray) -> Tensor:
         tensor = torch.from_numpy(np.ascontiguousarray(value))
         return tensor if self.categories(name) is not None else tensor.to(self.like.dtype)
 
     def take(self, name: str, index: np.ndarray) -> Tensor:
-        """Take the values of one node in the rows at these places: [n, *event], categories as integers."""
+        """Take the values of one node in the rows at these places: [n, *event], categories as integers.
+
+        Of a node of a repeat, [n, *steps, *event] by its outer name, or [n, *event] of one step.
+        """
+        if name in self.outline.outer_name:
+            outer = self.outline.outer_name[name]
+            if outer in self.values:
+                held = steps.apart(self.outline, outer, self.values[outer])[name]
+                return held.index_select(0, torch.from_numpy(index))
+            return steps.apart(self.outline, outer, self.take(outer, index))[name]
         if name in self.values:
             return self.values[name].index_select(0, torch.from_numpy(index))
         value = self._tensor(name, self.columns[name].take(index))
@@ -78,15 +99,23 @@ class TensorRows:
 
     def present(self, name: str, *, whole: bool = True) -> np.ndarray:
         """Tell for each row whether it carries the value of a partial node (not `whole`: any of it): [N] booleans."""
+        if name not in self.outline.outer_name:
+            return self._present(name, whole=whole, apart=1)[:, 0]
+        outer = self.outline.outer_name[name]
+        nodes = steps.nodes_of(self.outline, outer)
+        return self._present(outer, whole=whole, apart=len(nodes))[:, nodes.index(name)]
+
+    def _present(self, name: str, *, whole: bool, apart: int) -> np.ndarray:
+        """Tell it for so many equal parts of the value: [N, apart]."""
         if name in self.columns:
             chunks = (self._tensor(name, chunk) for chunk in self.columns[name].chunks())
-            return np.concatenate([self._there(name, value, whole=whole) for value in chunks])
-        return self._there(name, self.values[name], whole=whole)
+            return np.concatenate([self._there(name, value, whole, apart) for value in chunks])
+        return self._there(name, self.values[name], whole, apart)
 
-    def _there(self, name: str, value: Tensor, *, whole: bool) -> np.ndarray:
-        flat = value.reshape(len(value), prod(value.shape[1:]))
+    def _there(self, name: str, value: Tensor, whole: bool, apart: int) -> np.ndarray:
+        flat = value.reshape(len(value), apart, prod(value.shape[1:]) // apart)
         there = flat != -1 if self.categories(name) is not None else ~torch.isnan(flat)
-        return np.asarray((there.all(1) if whole else there.any(1)).numpy())
+        return np.asarray((there.all(2) if whole else there.any(2)).numpy())
 
     def drawn_once(self, seed: int) -> TensorRows:
         """Draw dynamic values once and for all, by this seed alone: what rows are measured on."""
@@ -112,12 +141,22 @@ class TensorRows:
         some of them do.
         """
         some = {n: torch.from_numpy(there).to(self.like.device) for n, there in (labelled or {}).items()}
-        values: dict[str, Tensor] = {}
-        for name in self.names:
-            if name not in self.partial or name in observed or name in some:
-                value = self._laid_out(name, self.take(name, index))
-                values[name] = value.nan_to_num(0) if name in some else value
+        hidden = set(self.partial) - observed - some.keys()
+        values = steps.filled(self.outline, self._by_node(index, hidden))
+        values |= {name: values[name].nan_to_num(0) for name in some}
         return PatternRows(observed, len(index), places, values, some)
+
+    def _by_node(
+        self, index: np.ndarray, hidden: Collection[str], names: Sequence[str] | None = None
+    ) -> dict[str, Tensor]:
+        """Lay the values of rows out by node, each step by itself, but for the nodes that are hidden."""
+        values: dict[str, Tensor] = {}
+        for name in self.names if names is None else names:
+            wanted = [node for node in steps.nodes_of(self.outline, name) if node not in hidden]
+            if wanted:
+                each = steps.apart(self.outline, name, self._laid_out(name, self.take(name, index)))
+                values |= {node: each[node] for node in wanted}
+        return values
 
     def _laid_out(self, name: str, value: Tensor) -> Tensor:
         count = self.categories(name)
@@ -139,9 +178,9 @@ class TensorRows:
             places = torch.from_numpy(np.flatnonzero(kind == i))
             observed = frozenset(name for name, there in zip(self.partial, carried, strict=True) if there)
             values = {name: value.index_select(0, places.to(value.device)) for name, value in part.values.items()}
-            for name in observed:
-                values[name] = self._laid_out(name, self.take(name, index[places.numpy()]))
-            found.append(PatternRows(observed, len(places), places, values))
+            names = steps.outer_names(self.outline, sorted(observed))
+            values |= self._by_node(index[places.numpy()], set(self.partial) - observed, names)
+            found.append(PatternRows(observed, len(places), places, steps.filled(self.outline, values)))
         return found
 
     def parts(self, index: np.ndarray) -> list[PatternRows]:

@@ -1,0 +1,171 @@
+"""The steps of a repeat between users and plans: values by one outer name, split into the node of each step and joined.
+
+Outside, a node of a repeat has one name, and its values have the steps first: [B, *steps, *event]; inside, every step
+is a node by itself. Either name will do where values are given. What stands at a step that a row does not have, by
+counts that the row tells, is no value: it is put aside before anything is made of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sgc.errors import LISTED
+from sgc.kinds.layer import shape_text
+from sgc.language.outline import InputOutline, Outline, Variable
+from sgc.runtime.existence import counted
+
+
+def nodes_of(outline: Outline, name: str) -> tuple[str, ...]:
+    """Name the node of each step, row by row of them; a name that has no steps stands for itself."""
+    return outline.stepped[name].nodes if name in outline.stepped else (name,)
+
+
+def steps_of(outline: Outline, name: str) -> tuple[int, ...]:
+    """Give the sizes of the repeats around what a name stands for; nothing where it has no steps."""
+    return outline.stepped[name].steps if name in outline.stepped else ()
+
+
+def listed(nodes: Sequence[str]) -> str:
+    """List the nodes of steps; of many, the first two and the last.
+
+    >>> listed(("s@1", "s@2")), listed([f"s@{i}" for i in range(1, 51)])
+    ('s@1, s@2', 's@1, s@2, ..., s@50')
+    """
+    return ", ".join(nodes if len(nodes) <= LISTED else [*nodes[:2], "...", nodes[-1]])
+
+
+def outer_names(outline: Outline, nodes: Iterable[str]) -> tuple[str, ...]:
+    """Give nodes the names that users know, each once, as first met."""
+    return tuple(dict.fromkeys(outline.outer_name.get(node, node) for node in nodes))
+
+
+def owner_of(outline: Outline, name: str) -> Variable | InputOutline:
+    """Give what a name stands for: a variable, all steps of one, one step, or an input."""
+    return outline.outer.get(name) or outline.variables.get(name) or outline.inputs[name]
+
+
+def apart(outline: Outline, name: str, value: Tensor, axis: int = 1) -> dict[str, Tensor]:
+    """Split a value into its steps, by node, views of it: [B, *steps, *event] -> [B, *event]; `axis` is the first."""
+    if name not in outline.stepped:
+        return {name: value}
+    stepped = outline.stepped[name]
+    flat = value.reshape(*value.shape[:axis], prod(stepped.steps), *value.shape[axis + len(stepped.steps) :])
+    return dict(zip(stepped.nodes, flat.unbind(axis), strict=True))
+
+
+def split(outline: Outline, given: Mapping[str, Any]) -> dict[str, Any]:  # Any: whatever torch.as_tensor takes
+    """Split values that are given by outer name into those of nodes; others stay as they are.
+
+    Raises: ValueError for other steps, or a step that is given beside all of them.
+    """
+    found: dict[str, Any] = {}
+    for name, whole in given.items():
+        if name not in outline.stepped:
+            found[name] = whole
+            continue
+        steps, value = outline.stepped[name].steps, torch.as_tensor(whole)
+        if tuple(value.shape[1 : 1 + len(steps)]) != steps:
+            wanted = f"[B, {', '.join(map(str, outline.outer[name].event))}]"
+            if outline.outer[name].categories is not None:
+                wanted += f" or integer categories [B, {', '.join(map(str, outline.outer[name].event[:-1]))}]"
+            raise ValueError(f"'{name}' got shape {shape_text(tuple(value.shape))}, wanted {wanted}")
+        for node, each in apart(outline, name, value).items():
+            if node in given:
+                raise ValueError(f"'{node}' is given beside '{name}', which has it")
+            found[node] = each
+    return found
+
+
+def join(outline: Outline, found: Mapping[str, Tensor], axis: int = 1) -> dict[str, Tensor]:
+    """Join the nodes of steps, by their outer name: [B, *event] -> [B, *steps, *event], the steps at `axis`.
+
+    A name of which a step is not found is left apart.
+    """
+    joined: dict[str, Tensor] = {}
+    for node, value in found.items():
+        name = outline.outer_name.get(node, node)
+        nodes = nodes_of(outline, name)
+        if name == node or not all(each in found for each in nodes):
+            joined[node] = value
+        elif name not in joined:
+            whole = torch.stack([found[each] for each in nodes], axis)
+            steps = outline.stepped[name].steps
+            joined[name] = whole.reshape(*whole.shape[:axis], *steps, *whole.shape[axis + 1 :])
+    return joined
+
+
+def summed(outline: Outline, found: Mapping[str, Mapping[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
+    """Add what is found of each step, by node and role, up to that of the whole."""
+    total: dict[str, dict[str, Tensor]] = {}
+    for node, roles in found.items():
+        kept = total.setdefault(outline.outer_name.get(node, node), {})
+        for role, term in roles.items():
+            kept[role] = kept[role] + term if role in kept else term
+    return total
+
+
+# steps that rows do not have
+
+
+def counts_first(outline: Outline, names: Iterable[str]) -> list[str]:
+    """Put nodes in an order in which the counts of a step stand before it: an inner one hangs on fewer counts."""
+    nodes = outline.graphs.nodes
+    return sorted(names, key=lambda name: len(nodes[name].exists) if name in nodes else 0)
+
+
+def absent(outline: Outline, node: str, values: Mapping[str, Tensor]) -> Tensor | None:
+    """Mark the rows that do not have a step, by the counts among `values`, [B, *event]; None: none can say so."""
+    found: Tensor | None = None
+    exists = outline.graphs.nodes[node].exists if node in outline.graphs.nodes else ()
+    for count, step in exists:
+        if count in values:
+            gone = counted(outline.variables[count], values[count]) <= step  # NaN is not
+            found = gone if found is None else found | gone
+    return found
+
+
+def emptied(given: Any, gone: Tensor, *, categories: bool) -> Tensor:  # Any: whatever torch.as_tensor takes
+    """Make what is given missing in the rows that do not have it: NaN, or -1 for integer categories."""
+    value = torch.as_tensor(given)
+    if not value.dim() or len(value) != len(gone):
+        return value
+    whole = categories and not value.is_floating_point()
+    value = value if whole or value.is_floating_point() else value.float()
+    where = gone.to(value.device).reshape(-1, *(1,) * (value.dim() - 1))
+    return value.masked_fill(where, -1 if whole else torch.nan)
+
+
+def filled(outline: Outline, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Put a value that its node may have in the place of steps that rows do not have, all [B, *event] by node.
+
+    Of a node that drops what is missing it stays missing.
+    """
+    found = dict(values)
+    for node in values:
+        gone = None if node in outline.graphs.dropped else absent(outline, node, values)
+        if gone is not None and bool(gone.any()):
+            value = values[node]
+            where = gone.reshape(-1, *(1,) * (value.dim() - 1))
+            found[node] = torch.where(where, _some_value(outline.variables[node], value), value)
+    return found
+
+
+def _some_value(variable: Variable, like: Tensor) -> Tensor:
+    """Make a value of a node's support, [*event]; of an interval, whose ends its networks may give, any number."""
+    event, family = variable.event, variable.family
+    if family.event_dim:
+        if family.support == "simplex":
+            return like.new_full(event, 1 / event[-1])
+        value = like.new_zeros(event)
+        if family.support != "real_vector":
+            value[..., 0] = family.setting("total_count") if family.support == "multinomial" else 1.0
+        return value
+    if family.support == "bounded_below":
+        return like.new_full(event, family.setting("scale") + 1)
+    numbers = {"positive": 1.0, "nonnegative": 1.0, "unit_interval": 0.5, "positive_integer": 1.0}
+    return like.new_full(event, numbers.get(family.support, 0.0))

@@ -32,8 +32,8 @@ def test_a_shipped_spec_compiles_with_as_many_parameters_as_inspect_says(path: P
 def test_every_pattern_of_a_shipped_spec_takes_a_step(path: Path) -> None:
     model = sgc.compile(load(path))
     drawn = model.generate(3)
-    full = {n: drawn[n] for n, v in model.outline.variables.items() if v.supervision == "full"}
-    partial = {n: drawn[n] for n, v in model.outline.variables.items() if v.supervision == "partial"}
+    full = {n: drawn[n] for n, v in model.outline.outer.items() if v.supervision == "full"}
+    partial = {n: drawn[n] for n, v in model.outline.outer.items() if v.supervision == "partial"}
     dropped = {n: torch.full(partial[n].shape, torch.nan) for n in model.outline.graphs.dropped}
     for batch in ({**full, **dropped}, {**full, **partial}):
         out = model.objective(batch)

@@ -14,6 +14,7 @@ from sgc.kinds.layer import Layer
 from sgc.kinds.own_family import OwnFamily
 from sgc.language.spec import NAME, DistributionChoice, Spec
 
+BODY = ("features", "nodes", "repeat", "use")  # what may stand in a spec and in a repeat
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -21,8 +22,12 @@ def json_schema() -> dict[str, Any]:  # Any: JSON
     """Give the JSON Schema of a whole spec."""
     schema = Spec.model_json_schema(by_alias=True, schema_generator=_Written)
     schema["$defs"]["Node"]["properties"]["distribution"] = _distribution()
-    for section in ("inputs", "networks", "features", "nodes"):
+    for section in ("inputs", "networks", *BODY):
         schema["properties"][section]["propertyNames"] = {"pattern": NAME}
+    for section in (*BODY, "carry"):
+        schema["$defs"]["Repeat"]["properties"][section]["propertyNames"] = {"pattern": NAME}
+    schema["required"].remove("nodes")
+    schema["anyOf"] = [{"required": [section]} for section in ("nodes", "repeat", "use")]
     _count_items(schema)
     return {
         "$schema": DIALECT,

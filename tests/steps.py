@@ -191,6 +191,14 @@ class Truth:
             {name: total(w, [name], mask=name not in told) for name in weighing},
         )
 
+    def log_r(self, row: Row, names: Collection[str]) -> Tensor:
+        """Give the log of what proposes some nodes of a row, at every joint value that fits it, [P]."""
+        keep, told = [self.joints.index(joint) for joint in self.fitting(row)], self.told(row)
+        found = torch.zeros(len(keep))
+        for name in names:
+            found = found + self.q[name][keep] - (self.above(name, told[name])[keep] if name in told else 0)
+        return found
+
     def batch(self, rows: Sequence[Row]) -> dict[str, Tensor]:
         """Lay rows out as a batch, NaN where a label is missing."""
         found: dict[str, Tensor] = {}

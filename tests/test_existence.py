@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from dataclasses import replace
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
 from oracle import Raw, assert_same, assert_same_gradients, gradients
-from steps import BIT, COUNT, KIND, MODELS, WORDS, Exists, Row, Truth, node, truth
+from steps import BIT, COUNT, ENUMERATED, KIND, MODELS, WORDS, Exists, Row, Truth, node, truth
 from torch import Tensor
 
 from sgc.derivation.merging import Merging
@@ -71,56 +72,90 @@ def test_an_enumerated_iwae_is_the_evidence_without_the_steps_that_are_not_there
     assert_same_gradients(gradients(made.model, out.bound.sum()), gradients(made.model, sum(wanted, torch.zeros(()))))
 
 
-def drawn(status: str = "partial") -> tuple[Raw, Exists]:
-    """Write a count and two classes that are all drawn."""
+def few(status: str, *, late: bool) -> tuple[Raw, Exists]:
+    """Write a count and two classes; `late`: q proposes the count after them, and from them."""
     nodes = {
         "x": node(BIT, "full", ("k",), None),
-        "k": node(COUNT, status, (), ("x",)),
-        "y1": node(KIND, "partial", (), ("x", "k")),
-        "y2": node(KIND, "partial", ("y1",), ("x", "y1")),
+        "k": node(COUNT, status, (), ("x", "y1", "y2") if late else ("x",), **ENUMERATED),
+        "y1": node(KIND, "partial", (), ("x",), **ENUMERATED),
+        "y2": node(KIND, "partial", ("y1",), ("x", "y1"), **ENUMERATED),
     }
     return {"version": 1, "nodes": nodes}, {"y1": (("k", 0),), "y2": (("k", 1),)}
 
 
+@dataclass
+class Draws:
+    """Every joint draw of the drawn nodes of a row, at some samples, with its probability: [R, S] and [R]."""
+
+    made: Truth
+    row: Row
+    names: Collection[str]
+    samples: int
+
+    def __post_init__(self) -> None:
+        self.here = self.made.fitting(self.row)
+        self.every = self.made.particles(self.row)
+        places = [tuple(joint[name] for name in self.names) for joint in self.here]
+        self.values = sorted(set(places))
+        self.holding = torch.tensor([[i for i, each in enumerate(places) if each == v] for v in self.values])
+        self.each = torch.tensor(list(itertools.product(range(len(self.values)), repeat=self.samples)))
+
+    def bound(self, words: Words) -> tuple[Tensor, Tensor]:
+        """Give the bound of each joint draw, and its probability."""
+        held = self.holding[self.each].flatten(1)  # [R, S · P]
+        chance = self.made.log_r(self.row, self.names)[self.holding[:, 0]][self.each].sum(1).exp()
+        mass = self.every.log_mass - self.made.log_r(self.row, self.names)
+        taken = self.every.each(lambda part: part[held])
+        return replace(taken, log_mass=mass[held] - math.log(self.samples)).bound(words), chance
+
+    def places(self, name: str) -> Tensor:
+        """Give what each joint draw takes for a node, [S, R]."""
+        return torch.tensor([value[list(self.names).index(name)] for value in self.values])[self.each].T
+
+
 @pytest.mark.parametrize("samples", [1, 2])
 @pytest.mark.parametrize("label", ["elbo", "alpha by node", "log mean", "unnormalised", "iwae", "density"])
-@pytest.mark.parametrize("status", ["partial", "none"])
+@pytest.mark.parametrize("names", ["k", "k y1 y2", "y1 y2", "y1 y2 before k"])
 def test_drawn_counts_and_steps_have_the_exact_expected_gradient(
-    samples: int, label: str, status: str, monkeypatch: pytest.MonkeyPatch
+    samples: int, label: str, names: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every joint draw of all samples, with its probability: the value and gradient of the expected bound, to 1e-9."""
+    monkeypatch.setattr(Merging, "worth", lambda *given: bool(given[2]))
+    rng = random.Random(f"{samples} {label} {names}")
+    late = names.endswith("before k")
+    taken = names.removesuffix(" before k").split()
+    status = rng.choice(["partial", "none"])
     words = dict(WORDS[label])
     if isinstance(words.get("alpha"), dict) and status == "none":
         words["alpha"] = {n: a for n, a in words["alpha"].items() if n != "k"}
-    spec, exists = drawn(status)
+    spec, exists = few(status, late=late)
     estimator = {"score_function": {"baseline": "leave_one_out" if samples > 1 else "none"}}
-    for each in ("k", "y1", "y2"):
+    for each in taken:
         spec["nodes"][each]["recognition"]["estimator"] = estimator
     made = truth((spec, exists), 5, **words, samples=samples)
     alpha = words.get("alpha", 1.0)
     by_node = dict.fromkeys(made.order, 1.0) | alpha if isinstance(alpha, dict) else dict.fromkeys(made.order, alpha)
     told = Words(**{k: words[k] for k in ("bound", "weights", "label_term") if k in words}, alpha=by_node)
-    rng = random.Random(f"{samples} {label} {status}")
     for row in made.rows(rng, 1):
-        every = made.particles(row)
-        here = made.fitting(row)
-        draws = torch.tensor(list(itertools.product(range(len(here)), repeat=samples)))  # [R, S]
-        chance = every.log_mass[draws].sum(1).exp()
-        taken = every.each(lambda part, draws=draws: part[draws])
-        bound = replace(taken, log_mass=torch.full(draws.shape, -math.log(samples))).bound(told)
-        waiting: list[str] = []
-
-        def draw(q: torch.distributions.Distribution, leading: tuple[int, ...]) -> Tensor:
-            name = waiting.pop(0)  # noqa: B023
-            places = torch.tensor([joint[name] for joint in here])[draws].T  # noqa: B023
-            among = isinstance(q, torch.distributions.Categorical)
-            return places if among else made.support[name][places]
-
-        monkeypatch.setattr("sgc.runtime.execute.draw", draw)
-        batch = made.batch([row] * len(draws))
+        draws = Draws(made, row, [n for n in taken if n not in row or made.denied(n, row)], samples)
+        bound, chance = draws.bound(told)
+        batch = made.batch([row] * len(bound))
         ((part, *others), _) = prepare(made.model.outline, batch, made.model.like)
         assert not others
-        waiting = [p.node for p in made.model.plan(part.observed).proposals]
+        plan = made.model.plan(part.observed, either=part.labelled)
+        waiting = [p.node for p in plan.proposals if p.node in taken]
+
+        def draw(
+            q: torch.distributions.Distribution,
+            leading: tuple[int, ...],
+            waiting: list[str] = waiting,
+            draws: Draws = draws,
+        ) -> Tensor:
+            name = waiting.pop(0)
+            places = draws.places(name).reshape(leading)
+            return places if isinstance(q, torch.distributions.Categorical) else made.support[name][places]
+
+        monkeypatch.setattr("sgc.runtime.execute.draw", draw)
         out = made.model.objective(batch)
         got, wanted = (out.bound * chance.detach()).sum(), (bound * chance).sum()
         assert_same(got, wanted)

@@ -7,16 +7,20 @@ import random
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from oracle import Raw, assert_same, assert_same_gradients, gradients
 from steps import COUNT, ENUMERATED, MODELS, WORDS, Exists, chain, far, nested, node, tied, truth
 
+from sgc.data.dataset import Rows
 from sgc.derivation.existence import Steps, masked_text
+from sgc.derivation.inversion import dependence
 from sgc.kinds.counting import count_values, refuse_count
 from sgc.kinds.estimators import Enumerate, GumbelSoftmax, Mean, ScoreFunction, StraightThrough
 from sgc.kinds.families import FAMILIES
 from sgc.runtime.model import Model
+from sgc.runtime.streams import TensorRows
 
 pytestmark = pytest.mark.usefixtures("double_precision")
 
@@ -197,3 +201,31 @@ def test_what_a_count_may_be() -> None:
     hard = f"a count is never relaxed backward (straight_through): {wanted}"
     assert refuse_count(categorical, StraightThrough()) == hard
     assert not any(refuse_count(categorical, each) for each in (None, Enumerate(), ScoreFunction()))
+
+
+def test_a_stream_takes_rows_of_a_shorter_repeat_with_the_others() -> None:
+    """Counts 1 and 2, all labels of what there is: one pattern; labels beyond the count are none of the row's."""
+    made = truth(chain())
+    values = {
+        "x": np.ones((4, 1))[:, 0],
+        "k": np.array([2, 1, 1, -1]),
+        "y1": np.array([1, 0, 1, -1]),
+        "y2": np.array([0, -1, 1, -1]),
+    }
+    rows = TensorRows(Rows(values, np.arange(4)), made.model.outline, made.model.like)
+    assert rows.labels.tolist() == [[True, True, True], [True, True, False], [True, True, False], [False] * 3]
+    (part,) = rows.parts(np.arange(3))
+    assert part.observed | part.labelled.keys() == {"k", "y1", "y2"}
+    (same,) = rows.labelled(rows.part(np.arange(4), frozenset()), np.arange(4))
+    assert same.observed == {"k", "y1", "y2"}
+    assert same.size == 3
+
+
+def test_a_count_stands_above_its_steps_in_p_alone() -> None:
+    graphs = truth(chain(late=True)).model.outline.graphs
+    generative, recognition = graphs.order("generative"), graphs.order("recognition")
+    assert all(generative.index("k") < generative.index(step) for step in ("y1", "y2", "z1", "z2"))
+    assert recognition.index("k") > recognition.index("y2")
+    assert "k" in graphs.ancestors(["y2"], "generative")
+    assert "k" not in graphs.ancestors(["y2"], "recognition")
+    assert ("k", "z1") in dependence(graphs).edges

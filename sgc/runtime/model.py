@@ -217,7 +217,7 @@ class Model(nn.Module):
         alpha: dict[str, float] = {}
         graphs = self.outline.graphs
         for name in dict.fromkeys([*graphs.partial, *counts_of(graphs)]):  # labels of steps tell of their counts
-            given = objective.alpha_of(name)
+            given = objective.alpha_of(self.outline.outer_name.get(name, name))
             if isinstance(given, OverRate):
                 known = self.rate if objective.supervision_rate is None else objective.supervision_rate
                 rate = value_at(known or 1.0, self.epoch)  # 1: nothing is known of the data

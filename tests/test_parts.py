@@ -1,0 +1,214 @@
+"""Parts: another spec's nodes and networks, their weights from a run, kept or freed, and what does not fit."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+import sgc
+from sgc.errors import UsageError
+from sgc.runtime.model import Model, part_modules
+
+Raw = dict[str, Any]  # Any: plain data
+
+PART: Raw = {
+    "version": 1,
+    "name": "shape",
+    "networks": {"trunk": [{"mlp": [6], "norm": "batch"}]},
+    "nodes": {
+        "x": {
+            "distribution": "Bernoulli",
+            "shape": [4],
+            "supervision": "full",
+            "generative": {"parents": ["y", "z"], "network": {"mlp": [5]}},
+        },
+        "y": {
+            "distribution": "Categorical",
+            "categories": 3,
+            "supervision": "partial",
+            "recognition": {"parents": ["x"], "network": "trunk", "estimator": "enumerate"},
+        },
+        "z": {
+            "distribution": "Normal",
+            "shape": [2],
+            "supervision": "none",
+            "recognition": {"parents": ["x", "y"], "network": {"mlp": [4]}},
+        },
+    },
+    "train": {"epochs": 2, "batch_size": 16},
+}
+
+HOST: Raw = {
+    "version": 1,
+    "name": "host",
+    "use": {"shape": {"bind": {"x": "image"}}},
+    "nodes": {
+        "image": {
+            "distribution": "Bernoulli",
+            "shape": [4],
+            "supervision": "partial",
+            "recognition": {"parents": ["seen"], "network": {"mlp": [5]}, "estimator": "mean"},
+        },
+        "seen": {
+            "distribution": "Normal",
+            "shape": [3],
+            "supervision": "full",
+            "generative": {"parents": ["image"], "network": {"mlp": [4]}},
+        },
+    },
+    "train": {"epochs": 2, "batch_size": 16},
+}
+
+
+def rows(count: int = 48, seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    y = rng.integers(3, size=count)
+    x = (rng.random((count, 4)) < (0.2 + 0.3 * y[:, None] * [1, 0, 1, 0])).astype(np.float32)
+    y[count // 4 :] = -1
+    return {"x": x, "y": y}
+
+
+def host_rows(count: int = 48, seed: int = 1) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    image = rng.integers(2, size=(count, 4)).astype(np.float32)
+    seen = (image[:, :3] + 0.3 * rng.standard_normal((count, 3))).astype(np.float32)
+    image[count // 3 :] = np.nan
+    return {"image": image, "seen": seen}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the part."""
+    folder = tmp_path_factory.mktemp("part") / "run"
+    sgc.train(copy.deepcopy(PART), rows(), output=folder)
+    return folder
+
+
+def host(run: Path | None = None, *, freeze: bool = False, spec: object = PART) -> Raw:
+    made = copy.deepcopy(HOST)
+    part = made["use"]["shape"]
+    if spec is not None:
+        part["spec"] = copy.deepcopy(spec)
+    if run is not None:
+        part["weights"] = str(run)
+    if freeze:
+        part["freeze"] = True
+    return made
+
+
+def part_state(model: Model) -> dict[str, torch.Tensor]:
+    """The tensors of the part inside its host, by the part's own names."""
+    (part,) = model.spec.unrolled.parts
+    state = model.state_dict()
+    found = {}
+    for (section, key), here in part_modules(part).items():
+        prefix = ".".join(here) + "."
+        found |= {f"{section}.{key}.{n[len(prefix) :]}": v for n, v in state.items() if n.startswith(prefix)}
+    return found
+
+
+def test_the_part_gives_p_of_what_is_bound_and_the_host_its_q(run: Path) -> None:
+    model = sgc.compile(host(run))
+    assert set(model.outline.variables) == {"image", "seen", "shape.y", "shape.z"}
+    assert model.outline.generative["image"].parents == ("shape.y", "shape.z")
+    assert model.outline.recognition["image"].parents == ("seen",)
+    assert model.outline.recognition["shape.z"].parents == ("image", "shape.y")
+    assert model.outline.variables["image"].supervision == "partial"
+
+
+@pytest.mark.parametrize("spec", [PART, None], ids=["with its spec", "of the run alone"])
+def test_a_part_brings_the_numbers_of_its_run(run: Path, spec: object) -> None:
+    own, model = sgc.open(run), sgc.compile(host(run, spec=spec)).eval()
+    theirs = {name: value for name, value in own.state_dict().items()}
+    ours = part_state(model)
+    assert ours
+    assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+    x = torch.tensor(rows()["x"])
+    with torch.no_grad():
+        one = own.conditional("y", "recognition", {"x": x}).mean
+        other = model.conditional("shape.y", "recognition", {"image": x}).mean
+    assert torch.equal(one, other)
+
+
+def test_a_frozen_part_gets_no_gradient_and_keeps_its_numbers(run: Path, tmp_path: Path) -> None:
+    model = sgc.compile(host(run, freeze=True)).train()
+    model.objective({n: torch.tensor(v) for n, v in host_rows().items()}).loss.backward()
+    names = {f"{n}" for n, p in model.named_parameters() if p.grad is not None}
+    assert names
+    assert not any("shape/" in name or name.startswith("generative.image_") for name in names)
+    before = {name: value.clone() for name, value in part_state(sgc.compile(host(run))).items()}
+    trained = sgc.train(host(run, freeze=True), host_rows(), output=tmp_path / "host")
+    after = part_state(trained.model)
+    assert before.keys() == after.keys()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())  # batch norms too
+    for checkpoint in ("best", "last"):
+        assert all(torch.equal(v, before[n]) for n, v in part_state(sgc.open(tmp_path / "host", checkpoint)).items())
+
+
+def test_a_freed_part_learns(run: Path, tmp_path: Path) -> None:
+    before = part_state(sgc.compile(host(run)))
+    after = part_state(sgc.train(host(run), host_rows(), output=tmp_path / "host").model)
+    assert any(not torch.equal(value, after[name]) for name, value in before.items())
+
+
+def test_a_host_is_opened_without_the_run_of_its_part(run: Path, tmp_path: Path) -> None:
+    moved = shutil.copytree(run, tmp_path / "part")
+    (tmp_path / "shape.yaml").write_text(yaml.safe_dump(PART))
+    made = host(moved)
+    made["use"]["shape"] |= {"spec": "shape.yaml", "weights": "part"}
+    (tmp_path / "host.yaml").write_text(yaml.safe_dump(made))
+    trained = sgc.train(tmp_path / "host.yaml", host_rows(), output=tmp_path / "host")
+    shutil.rmtree(moved)
+    (tmp_path / "shape.yaml").unlink()
+    again = sgc.open(tmp_path / "host")
+    assert all(torch.equal(v, again.state_dict()[n]) for n, v in trained.model.state_dict().items())
+
+
+def test_without_its_run_a_part_is_compiled_with_a_warning_and_never_trained(tmp_path: Path) -> None:
+    made = host(tmp_path / "none")
+    with pytest.warns(UserWarning, match="no run at '.*none': its weights are drawn at random"):
+        sgc.compile(made)
+    with pytest.raises(UsageError, match=r"^use.shape.weights: no run at '.*none': train the part first$"):
+        sgc.train(made, host_rows(), output=tmp_path / "host")
+    assert not (tmp_path / "host").exists()
+
+
+def test_weights_of_another_spec_are_refused_with_the_first_names_that_differ(run: Path) -> None:
+    wider = copy.deepcopy(PART)
+    wider["nodes"]["z"]["shape"] = [3]
+    with pytest.raises(UsageError) as problem:
+        sgc.compile(host(run, spec=wider))
+    assert str(problem.value) == (
+        f"{run / 'best.safetensors'}: the weights do not fit the spec: "
+        "'generative.x_.trunk.first.weights.1' has shape [5, 2], wanted [5, 3]"
+    )
+    deeper = copy.deepcopy(PART)
+    deeper["nodes"]["x"]["generative"]["network"] = {"mlp": [5, 5]}
+    with pytest.raises(UsageError, match="the file lacks generative.x_.trunk.rest"):
+        sgc.compile(host(run, spec=deeper))
+
+
+def test_a_folder_that_is_no_run_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no run with weights, wanted best.safetensors or last.safetensors in it"):
+        sgc.compile(host(tmp_path))
+
+
+def test_a_part_in_a_repeat_has_the_same_numbers_in_every_step(run: Path) -> None:
+    body = host(run, freeze=True)
+    made = {
+        "version": 1,
+        "repeat": {"t": {"count": 3, "use": body["use"], "nodes": body["nodes"]}},
+    }
+    model = sgc.compile(made).eval()
+    x = torch.tensor(rows()["x"])
+    with torch.no_grad():
+        steps = [model.conditional(f"t.shape.y@{i}", "recognition", {f"t.image@{i}": x}).mean for i in (1, 2, 3)]
+        assert all(torch.equal(step, steps[0]) for step in steps)
+        assert torch.equal(steps[0], sgc.open(run).conditional("y", "recognition", {"x": x}).mean)

@@ -126,7 +126,7 @@ def test_the_part_gives_p_of_what_is_bound_and_the_host_its_q(run: Path) -> None
 @pytest.mark.parametrize("spec", [PART, None], ids=["with its spec", "of the run alone"])
 def test_a_part_brings_the_numbers_of_its_run(run: Path, spec: object) -> None:
     own, model = sgc.open(run), sgc.compile(host(run, spec=spec)).eval()
-    theirs = {name: value for name, value in own.state_dict().items()}
+    theirs = dict(own.state_dict())
     ours = part_state(model)
     assert ours
     assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
@@ -191,7 +191,7 @@ def test_weights_of_another_spec_are_refused_with_the_first_names_that_differ(ru
     )
     deeper = copy.deepcopy(PART)
     deeper["nodes"]["x"]["generative"]["network"] = {"mlp": [5, 5]}
-    with pytest.raises(UsageError, match="the file lacks generative.x_.trunk.rest"):
+    with pytest.raises(UsageError, match=r"the file lacks generative\.x_\.trunk\.rest"):
         sgc.compile(host(run, spec=deeper))
 
 

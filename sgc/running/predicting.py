@@ -14,15 +14,18 @@ import torch
 from sgc.data.columns import MISSING
 from sgc.data.encoder import Encoder
 from sgc.data.prediction import read_rows
+from sgc.derivation.existence import counts_of
 from sgc.errors import UsageError
 from sgc.language.outline import Outline
 from sgc.running.folder import RunFolder, json_text, npz_bytes, open_run, write_whole
 from sgc.running.measure import chunk_rows
+from sgc.running.turning import settled
 from sgc.runtime.data import data_variables
+from sgc.runtime.existence import counted
 from sgc.runtime.layout import reseed
 from sgc.runtime.model import Model
 from sgc.runtime.posterior import NodePosterior
-from sgc.runtime.steps import join
+from sgc.runtime.steps import apart, join
 from sgc.runtime.streams import VALIDATION, TensorRows, seed_for
 
 ENDINGS = (".csv", ".npz", ".json")
@@ -53,7 +56,8 @@ def predict_run(
     units of the data; where the column holds names (`one_of`), the name nearest to the mean, and the mean (`.mean`) and
     its deviation in places of the list. Nodes that a row has observed come back as they are. Of a node of a repeat an
     array has the steps first, a table a column for each, named as the step's node; a step that a row does not have is
-    empty (NaN, and of categories without names -1). Of pictures in files, `path` says which one a row is.
+    empty (NaN, and of categories without names -1), by its count or else the most probable one. Of pictures in files,
+    `path` says which one a row is.
 
     trust: allow own code that the run's spec names.
 
@@ -117,9 +121,13 @@ def posterior_columns(
                 means.setdefault(name, []).append(known.mean.double().numpy())
                 if model.outline.outer[name].categories is None:
                     spreads.setdefault(name, []).append(_spread(known, encoders.get(name)))
+    centers = {name: np.concatenate(found) for name, found in means.items()}
+    absent = _absent_steps(model, table, centers)
     columns: dict[str, np.ndarray] = {}
     for name in hidden:
-        center = np.concatenate(means[name])
+        center, gone = centers[name], absent.get(name)
+        if gone is not None:
+            center[gone] = np.nan
         variable = model.outline.outer[name]
         encoder = encoders.get(name)
         if variable.categories is not None:
@@ -132,7 +140,29 @@ def posterior_columns(
             if encoder is not None and encoder.names is not None:
                 columns[f"{name}.mean"] = cells
             columns[f"{name}.sd"] = np.concatenate(spreads[name])
+            if gone is not None:
+                columns[f"{name}.sd"][gone] = np.nan
     return columns
+
+
+def _absent_steps(model: Model, table: TensorRows, centers: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Mark the steps that rows do not have, [N, *steps] by outer name: by their counts, or the most probable ones."""
+    outline = model.outline
+    numbers: dict[str, np.ndarray] = {}
+    for count in counts_of(outline.graphs):
+        name = outline.outer_name.get(count, count)
+        if name in centers:
+            value = apart(outline, name, torch.from_numpy(centers[name]))[count]
+        else:  # it is there in every row
+            value = table.part(np.arange(table.count), frozenset()).values[count].double().cpu()
+        numbers[count] = counted(outline.variables[count], settled(outline.variables[count], value)).numpy()
+    found: dict[str, np.ndarray] = {}
+    for name, stepped in outline.stepped.items():
+        exists = [outline.graphs.nodes[node].exists for node in stepped.nodes]
+        if any(exists):
+            gone = [np.any([numbers[count] <= step for count, step in each], axis=0) for each in exists]
+            found[name] = np.stack(gone, 1).reshape(-1, *stepped.steps)
+    return found
 
 
 def _observed(value: torch.Tensor) -> NodePosterior:
@@ -143,16 +173,19 @@ def _observed(value: torch.Tensor) -> NodePosterior:
 def _spread(found: NodePosterior, encoder: Encoder | None) -> np.ndarray:
     """Give the standard deviation of a node about its mean, in the units of the data: [B, *cells].
 
-    An angle's is that of the shorter way from the mean.
+    An angle's is that of the shorter way from the mean. A step's is over the samples that have it, NaN where none has.
     """
     center = found.mean.double().numpy()
     total: np.ndarray = np.zeros(())
+    without: np.ndarray = np.zeros(())  # the weight of the samples that do not have it
     for draw, weight in zip(found.samples, found.weights.double().numpy(), strict=True):
         cells, middle = draw.double().numpy(), center
         if encoder is not None:
             cells, middle = encoder.decode_near(cells, center)
-        total = total + weight.reshape(-1, *[1] * (cells.ndim - 1)) * (cells - middle) ** 2
-    spread: np.ndarray = np.sqrt(total)
+        weight, apart = weight.reshape(-1, *[1] * (cells.ndim - 1)), (cells - middle) ** 2
+        total = total + weight * np.where(np.isnan(apart), 0, apart)
+        without = without + weight * np.isnan(apart)
+    spread: np.ndarray = np.sqrt(np.where(without < 1 - 1e-6, total, np.nan) / (1 - np.minimum(without, 0.999999)))
     return spread
 
 

@@ -177,7 +177,7 @@ def check(
     outline = _outline(loaded)
     _warn(outline)
     own = f", and those of {' and '.join(outline.own_networks)}" if outline.own_networks else ""
-    text = f"{spec}: valid, {len(outline.variables)} nodes, {outline.parameter_count():,} parameters{own}"
+    text = f"{spec}: valid, {len(outline.outer)} nodes, {outline.parameter_count():,} parameters{own}"
     if data:
         from sgc.runtime.data import open_data
 

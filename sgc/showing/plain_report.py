@@ -6,12 +6,14 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from sgc.derivation.derive import derive
-from sgc.derivation.plan import Plan
+from sgc.derivation.plan import Factor, Plan
 from sgc.kinds.base import Piece
 from sgc.language.outline import Density, Outline, Variable
 from sgc.showing.noting import notes
+from sgc.showing.plated_plan import PlatedPlan, plan_of
+from sgc.showing.plates import plated
 from sgc.showing.products import product, roles
+from sgc.showing.repeats import parts_json, repeats_json
 from sgc.showing.selecting import shown
 from sgc.showing.warning import warnings
 from sgc.showing.wording import DERIVED, entering_words, network_words, objective_rows, shared_networks
@@ -19,11 +21,15 @@ from sgc.showing.wording import DERIVED, entering_words, network_words, objectiv
 
 def inspect_json(outline: Outline) -> dict[str, Any]:  # Any: plain data
     """Give the content of the report as plain data."""
+    whole, view = outline, plated(outline)
+    outline = view.outline
     chosen, left_out = shown(outline.graphs)
     spec, counts = outline.spec, dict(outline.parameter_table())
     return {
         "name": spec.name,
         "description": spec.description,
+        "repeats": repeats_json(view),
+        "parts": parts_json(view),
         "nodes": [_node_json(outline, variable, counts) for variable in outline.variables.values()],
         "features": [
             {
@@ -47,18 +53,18 @@ def inspect_json(outline: Outline) -> dict[str, Any]:  # Any: plain data
         ],
         "networks": [{"name": name, **facts} for name, facts in shared_networks(outline).items()],
         "products": {
-            role: {"text": product(outline, role), "latex": product(outline, role, latex=True)} for role in roles()
+            role: {"text": product(whole, role), "latex": product(whole, role, latex=True)} for role in roles()
         },
         "recognition_parents": DERIVED if spec.derived else "as written",
-        "patterns": [_plan_json(derive(outline.graphs, observed, outline.words)) for observed in chosen],
+        "patterns": [_plan_json(plan_of(view, observed)) for observed in chosen],
         "patterns_left_out": left_out,
         "objective": {
             "text": [{"what": what, "text": text} for what, text in objective_rows(outline)],
             **spec.objective.model_dump(mode="json", by_alias=True, exclude_none=True),
         },
         "parameters": {"parts": counts, "total": outline.parameter_count(), "not_counted": list(outline.own_networks)},
-        "warnings": warnings(outline),
-        "notes": notes(outline),
+        "warnings": warnings(whole),
+        "notes": notes(whole),
     }
 
 
@@ -104,27 +110,38 @@ def _density_json(density: Density) -> dict[str, Any]:  # Any: plain data
     }
 
 
-def _plan_json(plan: Plan) -> dict[str, Any]:  # Any: plain data
-    terms = [{"text": plan.term_text(term), "tag": term.tag, "why": term.why} for term in plan.terms]
+def _plan_json(written: Plan | PlatedPlan) -> dict[str, Any]:  # Any: plain data
+    """Give a plan; a factor of a repeat says over which of its steps it stands."""
+    plan = written if isinstance(written, Plan) else written.plan
+
+    def words(text: str) -> str:
+        return text if isinstance(written, Plan) else written.words(text)
+
+    def factor(each: Factor) -> dict[str, Any]:  # Any: plain data
+        if isinstance(written, Plan):
+            return {"factor": str(each)}
+        return {"factor": written.bare(str(each)), "over": written.over(each.node)}
+
+    terms = [{"text": words(plan.term_text(term)), "tag": term.tag, "why": term.why} for term in plan.terms]
     for weight in plan.weights:
-        terms.append({"text": plan.label_text(weight), "tag": plan.label_tag(weight), "why": "label"})
+        terms.append({"text": words(plan.label_text(weight)), "tag": plan.label_tag(weight), "why": "label"})
     return {
         "observed": list(plan.observed),
         "rows": plan.rows_text(),
         "clamped": list(plan.clamped),
-        "proposed": [{"factor": str(p.factor), "estimator": p.estimator, "support": p.support} for p in plan.proposals],
+        "proposed": [{**factor(p.factor), "estimator": p.estimator, "support": p.support} for p in plan.proposals],
         "weights": [
-            {"factor": str(weight.factor), "varies": weight.varies, "carriers": list(weight.carriers)}
+            {**factor(weight.factor), "varies": weight.varies, "carriers": list(weight.carriers)}
             for weight in plan.weights
         ],
-        "joint": [str(factor) for factor in plan.joint],
-        "bound": {"text": plan.bound_text(), "latex": plan.latex()},
+        "joint": [words(str(each)) for each in plan.joint],
+        "bound": {"text": written.bound_text(), "latex": written.latex()},
         "terms": terms,
-        "cost": plan.cost_text(),
+        "cost": written.cost_text(),
         "largest_intermediate": plan.largest,
         "operations": plan.operations,
-        "text": plan.text(),
-        "warnings": list(plan.warnings),
+        "text": written.text(),
+        "warnings": list(written.warnings),
     }
 
 

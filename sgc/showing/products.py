@@ -1,26 +1,38 @@
-"""The two graphs of a model as products of conditionals, in text and LaTeX."""
+"""The two graphs of a model as products of conditionals, in text and LaTeX; a repeat as a product over its steps."""
 
 from __future__ import annotations
 
 from sgc.derivation.graph import Graphs, Role
 from sgc.derivation.plan import Factor, symbol
 from sgc.language.outline import Outline
+from sgc.showing.plates import plated
+from sgc.showing.ranges import nested, whole
 
 
 def product(outline: Outline, role: Role, *, latex: bool = False) -> str:
     """Write p or q as the product of its factors: in p children before their parents, in q after them."""
-    densities = outline.generative if role == "generative" else outline.recognition
-    graphs, letter = outline.graphs, "p" if role == "generative" else "q"
+    view = plated(outline)
+    folded, names = view.outline, view.names
+    densities = folded.generative if role == "generative" else folded.recognition
+    graphs, letter = folded.graphs, "p" if role == "generative" else "q"
     if not densities:
         return f"{letter} = 1"
-    given = set(graphs.inputs) & names_read(outline, role)
+    read = {names.of(flat) for flat in names_read(outline, role)}
+    given = set(graphs.inputs) & read
     if role == "recognition":
-        given |= {name for name in outline.variables if name not in densities} & names_read(outline, role)
+        given |= {name for name in folded.variables if name not in densities} & read
     behind = [name for name in (*graphs.nodes, *graphs.inputs) if name in given]
     head = _joint(letter, [name for name in graphs.nodes if name in densities], behind, latex=latex)
-    factors = [Factor(n, role, densities[n].reads, frozenset()) for n in _factor_order(graphs, role) if n in densities]
-    joined = r" \, ".join(factor.latex() for factor in factors) if latex else " ".join(map(str, factors))
-    return f"{head} = {joined}"
+    order: dict[str, None] = {}
+    for name in _factor_order(graphs, role):
+        counts = [plate.count for plate in names.plates(name)]  # a count stands before what it counts
+        order |= dict.fromkeys(each for each in (*counts, name) if each in densities)
+
+    def write(name: str) -> str:
+        factor = Factor(name, role, densities[name].reads, frozenset())
+        return factor.latex() if latex else str(factor)
+
+    return f"{head} = {nested([*order], lambda name: whole(names.plates(name)), write, latex=latex)}"
 
 
 def _joint(letter: str, names: list[str], given: list[str], *, latex: bool) -> str:

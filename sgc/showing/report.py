@@ -6,11 +6,13 @@ import re
 import textwrap
 from collections.abc import Iterator
 
-from sgc.derivation.derive import derive
 from sgc.kinds.layer import shape_text
 from sgc.language.outline import Density, Outline
 from sgc.showing.noting import notes
+from sgc.showing.plated_plan import plan_of
+from sgc.showing.plates import Plated, plated
 from sgc.showing.products import product, roles
+from sgc.showing.repeats import part_rows, repeat_rows
 from sgc.showing.selecting import shown
 from sgc.showing.warning import warnings
 from sgc.showing.wording import (
@@ -30,22 +32,22 @@ HANGING = 14  # how far a folded line of a plan is set in
 
 def inspect_text(outline: Outline, *, width: int | None = None, color: bool = False) -> str:
     """Write the report as text. width: fold lines at so many characters; None: never. color: ANSI escapes."""
-    description = outline.spec.description
+    description, view = outline.spec.description, plated(outline)
     lines = [f"{outline.spec.name}: {description}" if description else outline.spec.name, ""]
-    lines += ["nodes", *_node_table(outline, width)]
-    for title, rows in _lists(outline):
+    lines += ["nodes", *_node_table(view.outline, width)]
+    for title, rows in _lists(view):
         lines += ["", title, *_columns(rows)]
     lines += ["", "products", *(f"  {product(outline, role)}" for role in roles())]
-    lines += [f"  {line}" for line in _feature_lines(outline)]
+    lines += [f"  {line}" for line in _feature_lines(view.outline)]
     lines += [f"  parents of q: {DERIVED}"] if outline.spec.derived else []
-    chosen, left_out = shown(outline.graphs)
+    chosen, left_out = shown(view.outline.graphs)
     for observed in chosen:
-        lines += ["", *derive(outline.graphs, observed, outline.words).text().split("\n")]
+        lines += ["", *plan_of(view, observed).text().split("\n")]
     if left_out:
         some = "one" if left_out == 1 else str(left_out)
         lines += ["", f"and {some} more observation patterns, derived in the same way"]
-    lines += ["", "objective", *_columns(objective_rows(outline))]
-    counts = [(part, f"{count:,}") for part, count in outline.parameter_table()]
+    lines += ["", "objective", *_columns(objective_rows(view.outline))]
+    counts = [(part, f"{count:,}") for part, count in view.outline.parameter_table()]
     counts += [("total", f"{outline.parameter_count():,}")]
     counts += [(f"and those of {path}", "not known") for path in outline.own_networks]
     lines += ["", "parameters", *_columns(counts, right=True)]
@@ -111,8 +113,13 @@ def _density_lines(density: Density) -> list[str]:
     return lines
 
 
-def _lists(outline: Outline) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
-    """Give the sections of features, inputs and shared networks, where there are any."""
+def _lists(view: Plated) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
+    """Give the sections of repeats, parts, features, inputs and shared networks, where there are any."""
+    outline = view.outline
+    if view.plates:
+        yield "repeats", repeat_rows(view)
+    if view.names.unrolled.parts:
+        yield "parts", part_rows(view)
     if outline.features:
         yield (
             "features",
@@ -164,7 +171,8 @@ def fold(text: str, width: int, indent: str = "") -> list[str]:
     if len(text) <= width:
         return [text]
     inner = width - len(indent)
-    kept = re.sub(r"\b[pq]\([^()]*\)", lambda m: m[0].replace(" ", "\0") if len(m[0]) <= inner else m[0], text)
+    whole = r"(?:(?:sum|prod)_\{\S+\} (?:log |KL\()?)*\b[pq]\([^()]*\)"
+    kept = re.sub(whole, lambda m: m[0].replace(" ", "\0") if len(m[0]) <= inner else m[0], text)
     folded = textwrap.wrap(
         kept,
         max(width, 20),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from sgc.derivation.graph import Graphs
 from sgc.errors import UsageError
@@ -29,22 +29,28 @@ def shown(graphs: Graphs) -> tuple[list[frozenset[str]], int]:
     return chosen, total - len(chosen)
 
 
-def pattern_of(graphs: Graphs, text: str) -> frozenset[str]:
-    """Read the pattern of labels that a text names, `species,sex` or `none`. Raises: UsageError."""
+def pattern_of(graphs: Graphs, text: str, steps: Collection[str] = ()) -> frozenset[str]:
+    """Read the pattern of labels that a text names, `species,sex` or `none`. Raises: UsageError.
+
+    steps: single steps of repeats, which may be named too.
+    """
     names = [name.strip() for name in text.split(",") if name.strip()]
     if names == ["none"] and "none" not in graphs.partial:
         return frozenset()
-    wrong = next((name for name in names if name not in graphs.partial), None)
+    wrong = next((name for name in names if name not in graphs.partial and name not in steps), None)
     if wrong is not None or not names:
         found = f"'{wrong}' is not partially supervised" if wrong is not None else "it names no label"
         raise UsageError(f"--pattern {text}: {found}; allowed: none, {', '.join(graphs.partial)}".rstrip(", "))
     return frozenset(names)
 
 
-def searched(graphs: Graphs) -> list[frozenset[str]]:
-    """Choose the patterns to look for warnings in: those with the fewest labels, and that with all."""
+def searched(graphs: Graphs, nodes: int) -> list[frozenset[str]]:
+    """Choose the patterns to look for warnings in: those with the fewest labels, and that with all.
+
+    nodes: how many there are to go through for a pattern, every step of a repeat counted.
+    """
     partial = graphs.partial
-    limit = max(SHOWN, min(SEARCHED, EFFORT // len(graphs.nodes)))
+    limit = max(SHOWN, min(SEARCHED, EFFORT // nodes))
     if 1 << len(partial) <= limit:
         return list(_patterns(partial))
     return [*itertools.islice(_patterns(partial), limit - 1), frozenset(partial)]

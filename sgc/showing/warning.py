@@ -2,48 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
-from sgc.derivation.cost import LARGEST, OPERATIONS, advise, count_text, too_large
+from sgc.derivation.cost import LARGEST, OPERATIONS, Advice, advise, count_text, too_large
 from sgc.derivation.derive import derive
 from sgc.derivation.plan import Plan
 from sgc.kinds.estimators import possible
 from sgc.language.outline import Outline, Variable
+from sgc.showing.plated_plan import plan_rows, plan_warnings
+from sgc.showing.plates import Plated, plated
 from sgc.showing.products import names_read, roles
+from sgc.showing.ranges import where
 from sgc.showing.selecting import SHOWN, searched
 
 DRAWING = ("score_function", "gumbel_softmax")  # the estimators to choose where enumerating costs too much
 
 
 def warnings(outline: Outline) -> list[str]:
-    """List what a user should know before training: of every pattern, each message once, and of what nobody uses."""
+    """List what a user should know before training: of every pattern, each message once, and of what nobody uses.
+
+    A node of a repeat is labelled at all its steps or at none in the patterns that are gone through.
+    """
+    view = plated(outline)
     rows: dict[str, list[str]] = {}
     worst: Plan | None = None
-    for observed in searched(outline.graphs):
-        plan = derive(outline.graphs, observed, outline.words)
+    for observed in searched(view.outline.graphs, len(outline.graphs.nodes)):
+        plan = derive(outline.graphs, view.spread(observed), outline.words)
         if worst is None or plan.operations > worst.operations:
             worst = plan
-        for warning in plan.warnings:
-            rows.setdefault(warning.removeprefix(f"{plan.rows_text()}: "), []).append(plan.rows_text())
+        text = plan_rows(view, plan)
+        for warning in plan_warnings(view, plan):
+            rows.setdefault(warning.removeprefix(f"{text}: "), []).append(text)
     found = []
-    for message, where in rows.items():
-        more = len(where) - 1
+    for message, rows_of in rows.items():
+        more = len(rows_of) - 1
         others = f" and {more} other pattern{'s' if more > 1 else ''}" if more else ""
-        found.append(f"{where[0]}{others}: {message}")
+        found.append(f"{rows_of[0]}{others}: {message}")
     assert worst is not None  # there is a pattern without labels
-    cost = [f"{worst.rows_text()}: {_cost_warning(outline, worst)}"] if too_large(worst) else []
-    return [*found, *cost, *_without_effect(outline)]
+    cost = [f"{plan_rows(view, worst)}: {_cost_warning(view, worst)}"] if too_large(worst) else []
+    return [*found, *cost, *_without_effect(view)]
 
 
-def _cost_warning(outline: Outline, plan: Plan) -> str:
+def _cost_warning(view: Plated, plan: Plan) -> str:
     """Say that a plan enumerates too much, which estimator to choose at which nodes, and what it costs then."""
-    joined = ", ".join(plan.widest) if len(plan.widest) <= SHOWN else f"{len(plan.widest)} nodes"
+    names = _over(view, plan.widest)
+    joined = ", ".join(names) if len(names) <= SHOWN else f"{len(names)} nodes"
     text = (
         f"enumerating touches {count_text(plan.operations)} numbers a row, and its largest sum, over {joined}, "
         f"{count_text(plan.largest)}: more than {count_text(OPERATIONS)} and {count_text(LARGEST)} are too many"
     )
-    able = {name: _drawn_by(outline.variables[name]) for name in plan.enumerated}
-    advice = advise(outline.graphs, plan, [name for name, kinds in able.items() if kinds])
+    variables = view.outline.variables
+    able = {name: _drawn_by(variables[name]) for name in dict.fromkeys(map(view.names.of, plan.enumerated))}
+    advice = _advise(view, plan, [name for name, kinds in able.items() if kinds])
     if not advice.nodes:
         return f"{text}; no node can be drawn instead"
     kinds = [kind for kind in DRAWING if all(kind in able[name] for name in advice.nodes)] or list(DRAWING)
@@ -52,33 +63,82 @@ def _cost_warning(outline: Outline, plan: Plan) -> str:
     return f"{text}; with estimator {' or '.join(kinds)} at {', '.join(advice.nodes)}{samples} they are {after}"
 
 
+def _over(view: Plated, flat: Iterable[str]) -> list[str]:
+    """List names of the file, with the number of steps of those that stand there several times."""
+    counts: dict[str, int] = {}
+    for each in flat:
+        counts[view.names.of(each)] = counts.get(view.names.of(each), 0) + 1
+    return [f"{count} steps of {name}" if count > 1 else name for name, count in counts.items()]
+
+
+def _advise(view: Plated, plan: Plan, able: Sequence[str]) -> Advice:
+    """Choose nodes to draw instead of enumerating them; the steps of a repeat share their estimator."""
+    graphs, names = view.flat.graphs, view.names
+    if not names.around:
+        return advise(graphs, plan, able)
+    words = replace(plan.words, samples=max(2, plan.words.samples))
+    taken: list[str] = []
+    now = plan
+
+    def without(name: str) -> Plan:
+        drawn = dict.fromkeys(view.spread([*taken, name]), "draw")
+        return derive(graphs.with_estimators(drawn), plan.observed, words)
+
+    while too_large(now):
+        found = {name: without(name) for name in dict.fromkeys(map(names.of, now.widest)) if name in able}
+        if not found:
+            return Advice((), plan)
+        best = min(found, key=lambda name: (found[name].largest, found[name].operations))
+        taken.append(best)
+        now = found[best]
+    return Advice(tuple(taken), now)
+
+
 def _drawn_by(variable: Variable) -> list[str]:
     return [kind for kind in DRAWING if kind in possible(variable.family, variable.event)]
 
 
-def _without_effect(outline: Outline) -> Iterator[str]:
+def _without_effect(view: Plated) -> Iterator[str]:
     """Say what is written and has no effect, and what q does not look at."""
+    outline, names = view.flat, view.names
     spec, graphs = outline.spec, outline.graphs
     used = {role: names_read(outline, role) for role in roles()}
-    for name in [*outline.features, *outline.inputs]:
-        if not any(name in names for names in used.values()):
-            what = "feature" if name in outline.features else "input"
+    read = {names.of(name) for each in used.values() for name in each}
+    for name in [*view.outline.features, *outline.inputs]:
+        if name not in read:
+            what = "feature" if name in view.outline.features else "input"
             yield f"the {what} '{name}' is read by no node: it does nothing"
-    named = {each.trunk for each in [*outline.generative.values(), *outline.recognition.values()]}
-    named |= {feature.trunk for feature in outline.features.values()}
+    named = {each.trunk for each in [*view.outline.generative.values(), *view.outline.recognition.values()]}
+    named |= {feature.trunk for feature in view.outline.features.values()}
     for name in spec.networks:
         if name not in named:
             yield f"the network '{name}' is named by nobody: it does nothing"
-    for name, density in outline.recognition.items():
-        if not graphs.ancestors(density.reads, "recognition") - set(outline.features) - set(outline.inputs):
-            yield f"q({name}) reads no node: it proposes the same for every row"
-    for name, variable in outline.variables.items():
-        if variable.supervision == "full" and outline.recognition and name not in used["recognition"]:
-            yield f"q never reads '{name}', though every row has it"
-        if variable.dropped and outline.recognition and name not in used["recognition"]:
-            yield f"q never reads '{name}', not even in the rows that have it"
+    blind = [
+        name
+        for name, density in outline.recognition.items()
+        if not graphs.ancestors(density.reads, "recognition") - set(outline.features) - set(outline.inputs)
+    ]
+    for name, at in _at(view, blind):
+        yield f"q({name}){at} reads no node: it proposes the same for every row"
+    variables = outline.variables.items() if outline.recognition else ()
+    full = [name for name, v in variables if v.supervision == "full" and name not in used["recognition"]]
+    for name, at in _at(view, full):
+        yield f"q never reads '{name}'{at}, though every row has it"
+    dropped = [name for name, v in variables if v.dropped and name not in used["recognition"]]
+    for name, at in _at(view, dropped):
+        yield f"q never reads '{name}'{at}, not even in the rows that have it"
     if not graphs.partial:
         for key in ("alpha", "gamma", "supervision_rate"):
             if key in spec.objective.model_fields_set:
                 labels = " with labels" if graphs.dropped else ""
                 yield f"objective.{key} does nothing: no node is partially supervised{labels}"
+
+
+def _at(view: Plated, flat: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Give names of the file, each once, and at which steps where it is not all of them."""
+    found: dict[str, list[str]] = {}
+    for each in flat:
+        found.setdefault(view.names.of(each), []).append(each)
+    for name, steps in found.items():
+        some = len(steps) < len(view.steps[name])
+        yield name, f" at {where(view.names.plates(name), map(view.names.index, steps))}" if some else ""

@@ -8,13 +8,15 @@ from typing import Any
 from sgc.derivation.inversion import SOURCE
 from sgc.kinds.base import Piece
 from sgc.kinds.image_layers import Conv2d
+from sgc.kinds.joining import Joining
 from sgc.kinds.layer import shape_text
-from sgc.kinds.networks import Convolutions, OwnNetwork
+from sgc.kinds.networks import Convolutions, OwnNetwork, Window
 from sgc.kinds.objectives import EQUATIONS, OverRate
 from sgc.kinds.own_layer import OwnLayer
 from sgc.kinds.recurrent import Gru
 from sgc.kinds.schedules import Schedule
 from sgc.kinds.stacking import Stack
+from sgc.kinds.stepping import GruCell
 from sgc.language.outline import Constant, Outline, Variable
 
 DERIVED = f"derived from p (auto, {SOURCE})"
@@ -47,6 +49,9 @@ def network_words(entries: tuple[Any, ...], trunk: str = "") -> str:  # Any: ent
 
 def _entry_words(entry: Any) -> str:  # Any: a union of kinds
     main = getattr(entry, entry.name, None)
+    if isinstance(main, Window):
+        way, shape = ("crop", main.crop) if main.crop is not None else ("paste", main.paste)
+        main = f"{way} {shape_text(shape or ())}"
     if isinstance(main, Convolutions):
         stride = f" stride {main.stride}" if main.stride > 1 else ""
         main = f"{'-'.join(map(str, main.channels))} kernel {main.kernel}{stride}"
@@ -92,6 +97,8 @@ def entering_words(parents: tuple[str, ...], stack: Stack | None) -> str:
         among, how, others = [name for name, shape in shapes.items() if len(shape) == 3], "by kernels", "per channel"
     elif isinstance(first, Gru):
         among, how, others = [name for name, shape in shapes.items() if len(shape) > 1], "step by step", "at each step"
+    elif isinstance(first, Joining) and not isinstance(first, GruCell):
+        return ""
     else:
         whole = first is None and len(parents) == 1  # it goes through layers as it is
         among = [] if whole else [name for name, shape in shapes.items() if len(shape) > 1]

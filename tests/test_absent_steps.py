@@ -228,4 +228,4 @@ def test_a_count_stands_above_its_steps_in_p_alone() -> None:
     assert recognition.index("k") > recognition.index("y2")
     assert "k" in graphs.ancestors(["y2"], "generative")
     assert "k" not in graphs.ancestors(["y2"], "recognition")
-    assert ("k", "z1") in dependence(graphs).edges
+    assert ("k", "z1") not in dependence(graphs).edges  # given that it exists, its value does not hang on its count

@@ -115,9 +115,13 @@ SPECS = sorted((Path(__file__).parent.parent / "specs").glob("*.yaml"))
 
 @pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
 def test_nothing_is_noted_of_the_shipped_specs(path: Path) -> None:
-    """But of the faces, whose q is the paper's: q(l | x) reads no i, q(s | i, l) no x and r, q(r | x) no i and l."""
+    """But of the faces, whose q is the paper's: q(l | x) reads no i, q(s | i, l) no x and r, q(r | x) no i and l.
+
+    And of the canvases: q of a digit reads neither the count nor what other digits look like.
+    """
+    expected = {"faces": ["l", "s", "r"]} | dict.fromkeys(("multi-mnist", "multi-mnist-count"), ["k", *["carry"] * 3])
     found = notes(outline(load(path)))
-    assert [note.rsplit(" ", 1)[1] for note in found] == (["l", "s", "r"] if path.stem == "faces" else [])
+    assert [note.rsplit(" ", 1)[1] for note in found] == expected.get(path.stem, [])
 
 
 def test_nothing_is_noted_where_q_alone_is_trained() -> None:

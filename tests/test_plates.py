@@ -249,5 +249,6 @@ def test_check_says_each_thing_once_and_counts_nodes_as_they_are_written(tmp_pat
 
 
 NOTES = [
-    "given x, q makes k independent of obj.at, but x depends on k and obj.at: let q(obj.at) read k",
+    "given x and earlier obj.at, q makes k and obj.at independent, but x depends on both: "
+    "add k to the recognition parents of obj.at",
 ]

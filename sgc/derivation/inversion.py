@@ -40,12 +40,14 @@ class LeftOut:
 
 
 def dependence(graphs: Graphs) -> nx.DiGraph[str]:
-    """Draw p over its variables and inputs alone, features seen through; whether a step exists hangs on its count."""
+    """Draw p over its variables and inputs alone, features seen through.
+
+    No edge from a count to its steps: given that a step exists its value does not hang on it.
+    """
     graph: nx.DiGraph[str] = nx.DiGraph()
     graph.add_nodes_from([*graphs.nodes, *graphs.inputs])
     for name in graphs.nodes:
         graph.add_edges_from((each, name) for each in graphs.sources(graphs.parents(name, "generative")))
-        graph.add_edges_from((count, name) for count in graphs.nodes[name].counts)
     return graph
 
 

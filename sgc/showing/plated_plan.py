@@ -49,7 +49,8 @@ class PlatedPlan:
         first, *lines = self.plan.text().split("\n")
         for line in lines:
             rows.append((line[2:12].strip(), line[12:]))
-        rows = [row for row in rows if row[0] not in ("charged", "cost", "warning")]
+        # the signs of products and sums say by themselves which steps are there
+        rows = [row for row in rows if row[0] not in ("masked", "charged", "cost", "warning")]
         found = [first]
         for label, block in itertools.groupby(rows, key=_Label()):
             contents = [text for _, text in block]

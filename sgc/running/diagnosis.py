@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sgc.derivation.plan import Factor, Plan
 from sgc.running.collapse import active_units, collapsed, unit_nodes
 from sgc.running.terms import TermMeans, Terms, effective_samples
 from sgc.runtime.batch import PatternRows
@@ -17,6 +18,8 @@ from sgc.runtime.model import Model
 from sgc.runtime.outer import mean_of
 from sgc.runtime.posterior import Posterior
 from sgc.runtime.streams import VALIDATION, seed_for
+from sgc.showing.plated_plan import step_words
+from sgc.showing.plates import plated
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class Diagnostician:
         self.terms = TermMeans(model.outline)
         self.means: dict[str, list[Tensor]] = {name: [] for name in unit_nodes(model)}
         self.words: dict[tuple[str, str], str] = {}
+        self.view = plated(model.outline)
         self.passes = 0
 
     def hidden(self, elbo: Sums, posterior: Posterior, iwae: Sums) -> None:
@@ -85,9 +89,15 @@ class Diagnostician:
             name = outline.outer_name.get(node, node)
             if name == node:
                 self.words[name, role] = text
-            else:  # of many steps, the first that is met
-                count = len(outline.stepped[name].nodes)
-                self.words.setdefault((name, role), text + (f" + ... ({count} steps)" if count > 1 else ""))
+            elif node == outline.stepped[name].nodes[:2][-1]:  # the second, which has a step before it
+                factors = [each[node] for each in (plan.scored, self._asked(plan)) if node in each]
+                whole = f"label of {name}" if role == "label" else step_words(self.view, name, text, factors)
+                self.words[name, role] = whole
+
+    def _asked(self, plan: Plan) -> dict[str, Factor]:
+        """Give q of every node that a plan has one for."""
+        proposed = {node: each.factor for node, each in plan.proposed.items()}
+        return proposed | {node: each.factor for node, each in plan.weighed.items()}
 
     def diagnosis(self) -> Diagnosis:
         """Average what was taken in."""

@@ -15,7 +15,7 @@ from sgc.derivation.plan import Charge, Factor, Plan
 from sgc.language.scopes import Plate
 from sgc.showing.grouping import Group, Grouped, grouped, listed, parents_text
 from sgc.showing.plates import Plated
-from sgc.showing.ranges import Around, Index, around, boxes, nested, range_words, sign
+from sgc.showing.ranges import Around, Index, around, boxes, nested, range_words, sign, whole
 
 MARK = re.compile(r"‹(\d+)›")  # behind a name, in the plan of groups: which group it is
 TEXT = re.compile(r"(KL\(|log |\|\| )?([pq]\([^()‹| ]*)‹(\d+)›")
@@ -231,6 +231,15 @@ def plan_warnings(view: Plated, plan: Plan) -> tuple[str, ...]:
                 text = text.replace(factor, _factor_text(view, weight.factor))
         found[text] = None
     return tuple(found)
+
+
+def step_words(view: Plated, name: str, text: str, factors: Iterable[Factor]) -> str:
+    """Write a term of one step of a repeat, in which these factors stand, as the sum over its steps."""
+    for factor in factors:
+        text = text.replace(str(factor), _factor_text(view, factor))
+    over = whole(view.names.around[name])
+    signs = " ".join(sign("sum", over, i) for i in range(len(over)))
+    return f"-{signs} {text[1:]}" if text.startswith("-") else f"{signs} {text}"
 
 
 def _factor_text(view: Plated, factor: Factor) -> str:

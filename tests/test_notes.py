@@ -119,7 +119,8 @@ def test_nothing_is_noted_of_the_shipped_specs(path: Path) -> None:
 
     And of the canvases: q of a digit reads neither the count nor what other digits look like.
     """
-    expected = {"faces": ["l", "s", "r"]} | dict.fromkeys(("multi-mnist", "multi-mnist-count"), ["k", *["carry"] * 3])
+    canvas = ["k", "carry", "carry", "carry"]
+    expected = {"faces": ["l", "s", "r"], "multi-mnist": canvas, "multi-mnist-count": canvas}
     found = notes(outline(load(path)))
     assert [note.rsplit(" ", 1)[1] for note in found] == expected.get(path.stem, [])
 

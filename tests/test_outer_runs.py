@@ -64,7 +64,7 @@ def test_a_run_keeps_labels_terms_and_errors_by_outer_name(run: Path) -> None:
     assert found.bounds is not None
     assert total == pytest.approx(found.bounds.elbo, rel=1e-4)
     words = found.diagnosis.words["t.x", "generative"]
-    assert words == "log p(t.x@1 | t.s@1) + ... (3 steps)"
+    assert words == "sum_{t=1..3} log p(t.x | s)"
     assert set(found.diagnosis.words) == {(node, role) for node, role in found.diagnosis.words if "@" not in node}
 
 

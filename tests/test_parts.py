@@ -14,7 +14,8 @@ import yaml
 
 import sgc
 from sgc.errors import UsageError
-from sgc.runtime.model import Model, part_modules
+from sgc.runtime.building import part_modules
+from sgc.runtime.model import Model
 
 Raw = dict[str, Any]  # Any: plain data
 

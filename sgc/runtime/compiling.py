@@ -16,7 +16,8 @@ from sgc.language.loading import load
 from sgc.language.resolver import outline
 from sgc.language.spec import Spec
 from sgc.language.unrolled import PartOf
-from sgc.runtime.model import Model, part_modules
+from sgc.runtime.building import part_modules
+from sgc.runtime.model import Model
 from sgc.runtime.weights import fit_weights
 
 CHECKPOINTS = ("best", "last")  # of a run folder, in the order in which they are looked for

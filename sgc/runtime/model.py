@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cached_property
 from typing import Any, cast
 
 import torch
@@ -17,77 +15,29 @@ from torch.distributions import Distribution
 from sgc.derivation.derive import derive
 from sgc.derivation.existence import counts_of
 from sgc.derivation.graph import Role
-from sgc.derivation.plan import SAMPLES, ObjectiveWords, Plan
+from sgc.derivation.plan import ObjectiveWords, Plan
 from sgc.errors import UsageError, suggest
-from sgc.kinds import stepping
-from sgc.kinds.counting import count_values
-from sgc.kinds.estimators import ENUMERABLE_BY_DEFAULT, Enumerate, ScoreFunction
+from sgc.kinds.estimators import ScoreFunction
 from sgc.kinds.moving import Moving
 from sgc.kinds.objectives import Bound, OverRate
 from sgc.kinds.own_family import OwnFamily, try_member
 from sgc.kinds.schedules import value_at
-from sgc.language.outline import Density, FeatureOutline, Outline
+from sgc.language.outline import Outline
 from sgc.language.spec import Spec
-from sgc.language.unrolled import PartOf
 from sgc.runtime import generate as ancestral
 from sgc.runtime import single, steps
 from sgc.runtime.batch import PatternRows, prepare
-from sgc.runtime.execute import Group, Machine, Settings, Sums, run
+from sgc.runtime.building import build, frozen_modules, registered
+from sgc.runtime.exact import exact_estimators
+from sgc.runtime.execute import Group, Settings, Sums, run
 from sgc.runtime.layout import Layout, drawing_from
-from sgc.runtime.modules import AnyDensity, DensityModule, DensityStep, Existence, FeatureModule, Trunk, Zeros
+from sgc.runtime.modules import AnyDensity
+from sgc.runtime.outcome import Outcome, merge
 from sgc.runtime.outer import joined
 from sgc.runtime.posterior import NodePosterior, Posterior
 from sgc.runtime.score_function import RunningMeans
 
-LARGEST_EXACT = 100_000  # numbers a row of the largest tensor, up to which evaluation enumerates drawn nodes
-
 PLANS_KEPT = 100_000  # nodes in all plans that are kept, those that were asked for last: n labels have 2ⁿ patterns
-
-
-class Outcome:
-    """What an objective gives for a batch; everything in nats, rows as in the batch.
-
-    `loss` is the scalar that is minimised, `bound` [B] each row's L̂ for its own pattern (α in, γ not), `terms` the
-    parts of it by node and role [B] (0 for rows whose plan lacks the term; of a node of a repeat the sum over steps),
-    `ess` [B] the effective sample size.
-    """
-
-    def __init__(
-        self, loss: Tensor, bound: Tensor, parts: Sequence[tuple[PatternRows, Sums]], outline: Outline
-    ) -> None:
-        self.loss, self.bound = loss, bound
-        self._parts, self._outline = parts, outline
-
-    def _merge(self, found: Sequence[tuple[PatternRows, Tensor]]) -> Tensor:
-        return merge(found, len(self.bound), self.bound)
-
-    @cached_property
-    def terms(self) -> dict[str, dict[str, Tensor]]:
-        """The parts of the bound, by node and role (generative, recognition, kl, label); for elbo they add up to it."""
-        found: dict[str, dict[str, list[tuple[PatternRows, Tensor]]]] = {}
-        for rows, sums in self._parts:
-            for name, roles in sums.terms().items():
-                for role, term in roles.items():
-                    found.setdefault(name, {}).setdefault(role, []).append((rows, term))
-        merged = {name: {role: self._merge(parts) for role, parts in roles.items()} for name, roles in found.items()}
-        return steps.summed(self._outline, merged)
-
-    @cached_property
-    def ess(self) -> Tensor:
-        """(Σ m w)² S / Σ m w² of each row, from 1 to the number of samples."""
-        return self._merge([(rows, sums.effective_sample_size().detach()) for rows, sums in self._parts])
-
-
-def merge(found: Sequence[tuple[PatternRows, Tensor]], size: int, like: Tensor) -> Tensor:
-    """Put what was computed for parts of a batch back in the batch's order; rows without a part get 0."""
-    if len(found) == 1 and found[0][0].rows is None:
-        return found[0][1]
-    whole = like.new_zeros((size, *found[0][1].shape[1:]))
-    for rows, part in found:
-        if rows.rows is None:
-            return part
-        whole = whole.index_copy(0, rows.rows.to(whole.device), part)
-    return whole
 
 
 class Model(nn.Module):
@@ -102,55 +52,16 @@ class Model(nn.Module):
         self.spec: Spec = made.spec
         self.gamma: float | None = None  # what training made of a rate, once the data are known: only told
         self.rate: float | None = None  # ρ, likewise, for α over the rate
-        trunks: dict[str, Trunk] = {}
-
-        def trunk(owner: Any) -> Trunk | None:  # Any: a density or a feature of the outline
-            stack = owner.stack
-            if stack is None or stack.empty:  # nothing stands before the heads
-                return None
-            if not owner.trunk:
-                return Trunk(stack)
-            if owner.trunk not in trunks:
-                trunks[owner.trunk] = Trunk(stack)
-            return trunks[owner.trunk]
-
-        owner, template = made.spec.unrolled.owner, made.spec.unrolled.template
-
-        def feature(each: FeatureOutline) -> FeatureModule | Zeros | Existence:
-            match each.entries:
-                case (stepping.Zeros(),):
-                    return Zeros(each)
-                case (stepping.Exists(count=count, i=i),):
-                    of = made.variables[count]
-                    return Existence(each, count_values(of.family, of.event, of.values), i)
-            first = owner(each.name)
-            return FeatureModule(each, trunk(each) if first == each.name else features[first].trunk)
-
-        def densities(outlines: Mapping[str, Density]) -> dict[str, AnyDensity]:
-            found: dict[str, AnyDensity] = {}
-            for name, each in outlines.items():
-                first = found.get(owner(name))
-                module = DensityModule(each, made.variables[name], trunk(each)) if first is None else None
-                found[name] = module or DensityStep(cast(DensityModule, first), each, made.variables[name])
-            return found
-
-        features: dict[str, Any] = {}  # Any: of three classes
-        for name, each in made.features.items():
-            features[name] = feature(each)
-        generative, recognition = densities(made.generative), densities(made.recognition)
-        self.machine = Machine(made, features, generative, recognition)
-
-        def held(modules: Mapping[str, Any]) -> nn.ModuleDict:  # Any: as above
-            mine = {name: module for name, module in modules.items() if owner(name) == name}
-            own = {n: m for n, m in mine.items() if isinstance(m, nn.Module)}
-            return nn.ModuleDict({key_of(template.get(n, n)): m for n, m in own.items()})
-
-        self.features, self.generative, self.recognition = held(features), held(generative), held(recognition)
+        self.machine = build(made)
+        self.features = registered(made, self.machine.features)
+        self.generative = registered(made, self.machine.generative)
+        self.recognition = registered(made, self.machine.recognition)
         self.running_means = RunningMeans()  # the baselines of score_function nodes
         self._plans: OrderedDict[tuple[frozenset[str], frozenset[str], bool, ObjectiveWords], Plan] = OrderedDict()
-        self.exact_graphs = made.graphs.with_estimators(_exact_estimators(made))
+        self.exact_graphs = made.graphs.with_estimators(exact_estimators(made))
         self._moving = [module for module in self.modules() if isinstance(module, Moving)]
-        self.frozen = frozen_modules(self)
+        sections = {"generative": self.generative, "recognition": self.recognition, "features": self.features}
+        self.frozen = frozen_modules(made.spec.unrolled.parts, sections)
         for module in self.frozen:
             module.requires_grad_(False)
         self.train()
@@ -422,37 +333,6 @@ class Model(nn.Module):
         return self.machine.generative[node] if role == "generative" else self.machine.recognition[node]
 
 
-def frozen_modules(model: Model) -> list[nn.Module]:
-    """List the modules of the parts whose weights are kept as they are."""
-    sections = {"generative": model.generative, "recognition": model.recognition, "features": model.features}
-    return [
-        sections[section][key]
-        for part in model.spec.unrolled.parts
-        if part.freeze
-        for section, key in part_modules(part).values()
-        if key in sections[section]
-    ]
-
-
-def part_modules(part: PartOf) -> dict[tuple[str, str], tuple[str, str]]:
-    """Say where the modules of a part stand in its host: by section and key there, section and key here.
-
-    A node that is bound to one of the host's has its p from the part and its q from the host.
-    """
-    sections = ("generative", "recognition", "features")
-    found = {(s, key_of(own)): (s, key_of(here)) for own, here in part.names.items() for s in sections}
-    return found | {("generative", key_of(own)): ("generative", key_of(here)) for own, here in part.bound.items()}
-
-
-def key_of(name: str) -> str:
-    """Give the key of a module by its name in the file: torch keeps some words for itself, and allows no dots.
-
-    >>> key_of("digit.size")
-    'digit/size_'
-    """
-    return f"{name.replace('.', '/')}_"
-
-
 def at_least_one(name: str, count: int) -> None:
     """Refuse a number below 1. Raises: ValueError."""
     if count < 1:
@@ -480,34 +360,3 @@ def _try_own(made: Outline) -> None:
             try_member(variable.family, wants_mean=variable.supervision == "partial")
         except UsageError as problem:
             raise UsageError(f"node '{name}': {problem}") from None
-
-
-def _exact_estimators(made: Outline) -> dict[str, str]:
-    """Choose for evaluation: a node that is relaxed, averaged or drawn while training is enumerated, or else drawn.
-
-    Enumerated where its support is small; a drawn one only where the sums over all of them stay small as well.
-    """
-    chosen: dict[str, str] = {}
-    drawn: list[str] = []
-    for name, variable in made.variables.items():
-        if variable.estimator is None or variable.estimator.name in ("pathwise", "enumerate"):
-            continue
-        size = variable.family.support_size(variable.event)
-        if variable.family.pathwise:
-            chosen[name] = "pathwise"
-        elif size is not None and size <= ENUMERABLE_BY_DEFAULT:
-            chosen[name] = Enumerate.name
-            drawn += [name] if isinstance(variable.estimator, ScoreFunction) else []
-        else:
-            chosen[name] = "draw"
-    if drawn:
-        plan = derive(made.graphs.with_estimators(chosen), (), ObjectiveWords())
-        chosen |= dict.fromkeys(drawn, "draw") if numbers_a_row(made, plan) > LARGEST_EXACT else {}
-    return chosen
-
-
-def numbers_a_row(made: Outline, plan: Plan) -> int:
-    """Count the numbers of the largest tensor that a row needs: an intermediate sum, or a node's whole event."""
-    size = {p.node: p.support for p in plan.proposals if p.estimator == "enumerate"} | {SAMPLES: plan.words.samples}
-    events = (math.prod([size[d] for d in f.dims] + [*made.variables[f.node].event]) for f in plan.joint)
-    return max([plan.largest, *events])

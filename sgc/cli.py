@@ -231,9 +231,11 @@ def inspect(
 
 def _expand(outline: Outline, output: Path | None, pattern: str | None, as_json: bool) -> None:
     from sgc.showing.expanding import expand_json, expand_text, expansion
+    from sgc.showing.plates import plated
     from sgc.showing.selecting import pattern_of
 
-    expanded = expansion(outline, None if pattern is None else pattern_of(outline.graphs, pattern))
+    outer = plated(outline).outline.graphs
+    expanded = expansion(outline, None if pattern is None else pattern_of(outer, pattern, outline.graphs.partial))
     if output is not None:
         from sgc.showing.charting import chart
 

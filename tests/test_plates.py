@@ -17,6 +17,8 @@ from sgc.language.document import parse
 from sgc.language.loading import load
 from sgc.language.outline import Outline
 from sgc.language.resolver import outline
+from sgc.showing.drawing import draw
+from sgc.showing.framing import frame
 from sgc.showing.noting import notes
 from sgc.showing.plain_report import inspect_json
 from sgc.showing.plated_plan import PlatedPlan, plan_of
@@ -24,6 +26,7 @@ from sgc.showing.plates import Plated, Seen, plated
 from sgc.showing.products import product
 from sgc.showing.ranges import boxes
 from sgc.showing.report import inspect_text
+from sgc.showing.routing import Spot
 from sgc.showing.warning import warnings
 
 COUNTED = """
@@ -252,3 +255,54 @@ NOTES = [
     "given x and earlier obj.at, q makes k and obj.at independent, but x depends on both: "
     "add k to the recognition parents of obj.at",
 ]
+
+
+@each_spec
+@pytest.mark.parametrize("role", ROLES)
+def test_frames_hold_their_own_nodes_and_no_others(name: str, role: Role) -> None:
+    framed, names = frame(view(name)), view(name).names
+
+    def within(inner: Spot, outer: Spot) -> bool:
+        across = abs(inner.x - outer.x) + inner.width / 2 <= outer.width / 2
+        return across and abs(inner.y - outer.y) + inner.height / 2 <= outer.height / 2
+
+    def apart(one: Spot, other: Spot) -> bool:
+        across = abs(one.x - other.x) >= (one.width + other.width) / 2
+        return across or abs(one.y - other.y) >= (one.height + other.height) / 2
+
+    for each in framed.frames:
+        for node, spot in framed.layout.spots.items():
+            assert (within if each.plate in names.plates(node) else apart)(spot, each.spot)
+        for other in framed.frames:
+            if other.plate.name.startswith(f"{each.plate.name}."):
+                assert within(other.spot, each.spot)
+    links = {(seen.name, child): seen.shift for seen, child in view(name).links(role) if seen.shift}
+    drawn = {edge: shift for edge, (_, shift) in framed.steps[role].items()}
+    assert drawn.items() <= links.items()
+    nodes = view(name).outline.graphs.nodes
+    assert {edge for edge in links if edge[1] in nodes} <= set(drawn)
+
+
+def test_pictures_of_repeats_have_frames_counts_and_step_edges(tmp_path: Path) -> None:
+    for ending in ("svg", "dot"):
+        draw(made("nested"), tmp_path / f"x.{ending}")
+    svg, dot = (tmp_path / "x.svg").read_text(), (tmp_path / "x.dot").read_text()
+    for role in ROLES:
+        assert all(f'id="{role}-repeat-{name}"' in svg for name in ("doc", "doc.sent"))
+        assert f'id="{role}-step-doc.sent.z-doc.sent.z"' in svg
+        assert f'id="{role}-count-doc.m-doc.sent"' in svg
+        around, inner = dot.split(f'subgraph "cluster_{role}.doc"')[1].split(f'subgraph "cluster_{role}.doc.sent"')
+        assert f'"{role}.doc.topic";' in around
+        assert f'"{role}.doc.sent.z";' in inner.split("}")[0]
+    assert "doc: 3" in svg
+    assert "sent: m (1 to 2)" in svg
+    assert "@" not in svg.split("<metadata>")[-1].split("</metadata>")[-1] + dot
+
+
+def test_the_computation_graph_of_a_pattern_named_as_in_the_file_or_by_a_step(tmp_path: Path) -> None:
+    path = tmp_path / "spec.yaml"
+    path.write_text(COUNTED)
+    for word, rows in (("obj.at", "obj.at@1 and obj.at@2 and obj.at@3"), ("obj.at@2", "obj.at@2")):
+        done = CliRunner().invoke(app, ["inspect", str(path), "--expand", "--pattern", word])
+        assert done.exit_code == 0
+        assert f"rows with {rows} labelled" in done.stdout

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from sgc.showing.routing import Points
+    from sgc.showing.routing import Points, Spot
 
 ENDINGS = (".svg", ".png", ".pdf", ".dot", ".html")
 COLORS: dict[Role, str] = {"generative": "#1f5fa8", "recognition": "#d9730d"}
@@ -91,6 +91,27 @@ def draw_edge(axes: Axes, run: Points, color: str, name: str, *, dashed: bool = 
     axes.add_patch(PathPatch(Outline_(line), fill=False, zorder=1, gid=name, **border))
     corners = [tip, foot + across, notch, foot - across]
     axes.add_patch(Polygon(corners, closed=True, facecolor=color, edgecolor="none", zorder=2))
+
+
+def draw_frame(axes: Axes, spot: Spot, shift: tuple[float, float], text: str, name: str) -> None:
+    """Draw the frame of a repeat, with its name and count in the lower right corner."""
+    from matplotlib.patches import FancyBboxPatch
+
+    x, y = spot.x + shift[0], spot.y + shift[1]
+    corner = (x - spot.width / 2, y - spot.height / 2)
+    border: dict[str, Any] = {"edgecolor": FAINT, "linewidth": 1.2, "fill": False, "zorder": 0.5}  # Any: keywords
+    style = "round,pad=0,rounding_size=0.12"
+    axes.add_patch(FancyBboxPatch(corner, spot.width, spot.height, boxstyle=style, gid=name, **border))
+    place = (x + spot.width / 2 - 0.1, corner[1] + 0.13)
+    axes.text(*place, text, fontsize=SMALL, color=INK, va="center", ha="right", zorder=5)
+
+
+def draw_mark(axes: Axes, run: Points, shift: int, color: str) -> None:
+    """Write on an edge from which step it comes: -1 the one before."""
+    middle = run[len(run) // 2]
+    box: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}  # Any: keywords of matplotlib
+    how: dict[str, Any] = {"fontsize": 7.0, "va": "center", "ha": "center", "zorder": 4, "bbox": box}  # Any: the same
+    axes.text(float(middle[0]), float(middle[1]), f"{shift:+d}".replace("-", "−"), color=color, **how)
 
 
 def quoted(text: str) -> str:

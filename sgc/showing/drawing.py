@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,11 +21,14 @@ from sgc.showing.canvas import (
     SHADE,
     SMALL,
     draw_edge,
+    draw_frame,
+    draw_mark,
     page,
     quoted,
     rendered,
     save,
 )
+from sgc.showing.plates import plated
 from sgc.showing.products import product
 from sgc.showing.report import fold, inspect_text
 
@@ -32,7 +36,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from sgc.showing.placing import Layout
+    from sgc.showing.framing import Framed
     from sgc.showing.routing import Spot
 
 ROLES: tuple[Role, Role] = ("generative", "recognition")
@@ -69,11 +73,13 @@ def _figure(outline: Outline) -> Figure:
     import numpy as np
     from matplotlib.figure import Figure
 
-    from sgc.showing.placing import place
+    from sgc.showing.framing import frame
 
-    layout = place(outline.graphs)
+    whole, view = outline, plated(outline)
+    framed, outline = frame(view), view.outline
+    layout = framed.layout
     width = max(layout.width, NARROWEST)
-    products = [fold(product(outline, role), int(width / LETTER), "    ") for role in ROLES]
+    products = [fold(product(whole, role), int(width / LETTER), "    ") for role in ROLES]
     line = 1.4 * SMALL / 72
     below = max(map(len, products)) * line
     legend = _legend_entries(outline)
@@ -94,11 +100,21 @@ def _figure(outline: Outline) -> Figure:
         shift = left + (width - layout.width) / 2 - layout.low[0]
         panel = _Panel(role, left, width, shift, bottom - layout.low[1])
         axes.text(left + width / 2, top + 0.35, f"{role}  {LETTERS[role]}", color=COLORS[role], **bold)
+        middle = (panel.x, panel.y)
+        for each in framed.frames:
+            draw_frame(axes, each.spot, middle, each.text, f"{role}-repeat-{each.plate.name}")
+        for edge, (run, step) in framed.steps.get(role, {}).items():
+            name = f"{role}-step-{edge[0]}-{edge[1]}"
+            draw_edge(axes, run + np.array(middle), COLORS[role], name, dashed=True)
+            draw_mark(axes, run + np.array(middle), step, COLORS[role])
+        for edge, run in framed.counts.items():
+            draw_edge(axes, run + np.array(middle), FAINT, f"{role}-count-{edge[0]}-{edge[1][1:-1]}")
         for edge, run in layout.edges[role].items():
             name = f"{role}-edge-{edge[0]}-{edge[1]}"
             draw_edge(axes, run + np.array([panel.x, panel.y]), COLORS[role], name)
         for spot in layout.spots.values():
-            _draw_node(axes, panel, outline, layout, spot)
+            idle = spot.name not in outline.variables and not _joined(framed, role, spot.name)
+            _draw_node(axes, panel, outline, spot, idle=idle)
         for j, text in enumerate(products[i]):
             y = bottom - 0.35 - j * line
             axes.text(left, y, text, fontsize=SMALL, color=COLORS[role], va="center", ha="left")
@@ -107,11 +123,15 @@ def _figure(outline: Outline) -> Figure:
     return figure
 
 
-def _draw_node(axes: Axes, panel: _Panel, outline: Outline, layout: Layout, spot: Spot) -> None:
+def _joined(framed: Framed, role: Role, name: str) -> bool:
+    """Whether an edge of a graph ends at a node."""
+    return any(name in edge for edge in (*framed.layout.edges[role], *framed.steps.get(role, ())))
+
+
+def _draw_node(axes: Axes, panel: _Panel, outline: Outline, spot: Spot, *, idle: bool) -> None:
     from sgc.showing.placing import FONT, LINE
 
     x, y = spot.x + panel.x, spot.y + panel.y
-    idle = spot.name not in outline.variables and not any(spot.name in edge for edge in layout.edges[panel.role])
     color = FAINT if idle else INK
     form = _form(outline, spot.name)
     shade = outline.variables[spot.name].supervision if spot.name in outline.variables else "none"
@@ -199,9 +219,11 @@ def _draw_legend(axes: Axes, entries: list[tuple[str, Supervision, str]], middle
 
 def dot_text(outline: Outline) -> str:
     """Write both graphs as DOT, a cluster each, with the places of our own layout: `dot` or `neato -n2` draws it."""
-    from sgc.showing.placing import place
+    from sgc.showing.framing import frame
 
-    layout = place(outline.graphs)
+    view = plated(outline)
+    framed, outline = frame(view), view.outline
+    layout = framed.layout
     lines = [f"digraph {quoted(outline.spec.name)} {{", "  node [fontname=Helvetica, fontsize=11, fixedsize=false];"]
     for i, role in enumerate(ROLES):
         shift = i * (layout.width + GUTTER) - layout.low[0]
@@ -212,13 +234,34 @@ def dot_text(outline: Outline) -> str:
         for name, spot in layout.spots.items():
             place_ = f"{72 * (spot.x + shift):.1f},{72 * (spot.y - layout.low[1]):.1f}"
             size = f"width={spot.width:.2f}, height={spot.height:.2f}"
-            shown = f"label={quoted(name)}, {_dot_shape(outline, name)}, {size}"
+            shown = f"label={quoted(''.join(spot.lines))}, {_dot_shape(outline, name)}, {size}"
             lines.append(f'    {quoted(f"{role}.{name}")} [{shown}, pos="{place_}!"];')
         for parent, child in layout.edges[role]:
             ends = f"{quoted(f'{role}.{parent}')} -> {quoted(f'{role}.{child}')}"
             lines.append(f'    {ends} [color="{color}"];')
+        for (parent, child), (_, step) in framed.steps.get(role, {}).items():
+            ends = f"{quoted(f'{role}.{parent}')} -> {quoted(f'{role}.{child}')}"
+            lines.append(f'    {ends} [color="{color}", style=dashed, constraint=false, label="{step:+d}"];')
+        lines += [f"    {line}" for line in _dot_frames(framed, role)]
         lines.append("  }")
     return "\n".join([*lines, "}", ""])
+
+
+def _dot_frames(framed: Framed, role: Role, within: str = "") -> Iterator[str]:
+    """Write repeats as clusters in one another, each with its own nodes."""
+    inner = [each for each in framed.frames if each.plate.name.startswith(within)]
+    names = [each.plate.name for each in inner]
+    for each in inner:
+        own = f"{each.plate.name}."
+        if any(each.plate.name.startswith(f"{name}.") for name in names):
+            continue  # it stands in another one
+        yield f"subgraph {quoted(f'cluster_{role}.{each.plate.name}')} {{"
+        yield f"  label={quoted(each.text)}; style=rounded; labeljust=r; labelloc=b;"
+        further = tuple(f"{name}." for name in names if name.startswith(own))
+        inside = [name for name in framed.layout.spots if name.startswith(own) and not name.startswith(further)]
+        yield f"  {' '.join(quoted(f'{role}.{name}') + ';' for name in inside)}"
+        yield from (f"  {line}" for line in _dot_frames(framed, role, own))
+        yield "}"
 
 
 def _dot_shape(outline: Outline, name: str) -> str:

@@ -10,6 +10,7 @@ from sgc.derivation.computation import BOUND, Computation, Kind, Step, computati
 from sgc.derivation.derive import derive
 from sgc.derivation.graph import Role
 from sgc.language.outline import Outline
+from sgc.showing.plates import plated
 from sgc.showing.report import coloured, fold
 from sgc.showing.selecting import shown
 
@@ -28,9 +29,10 @@ class Expansion:
 
 
 def expansion(outline: Outline, pattern: frozenset[str] | None = None) -> Expansion:
-    """Expand the plans of the patterns that `inspect` shows, or of one."""
-    chosen, left_out = shown(outline.graphs) if pattern is None else ([pattern], 0)
-    plans = [derive(outline.graphs, observed, outline.words) for observed in chosen]
+    """Expand the plans of the patterns that `inspect` shows, or of one; every step of a repeat is there."""
+    view = plated(outline)
+    chosen, left_out = shown(view.outline.graphs) if pattern is None else ([pattern], 0)
+    plans = [derive(outline.graphs, view.spread(observed), outline.words) for observed in chosen]
     return Expansion(outline, tuple(computation(outline.graphs, plan) for plan in plans), left_out)
 
 

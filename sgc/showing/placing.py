@@ -50,13 +50,13 @@ class Layout:
 def place(graphs: Graphs) -> Layout:
     """Lay out the nodes, features and inputs of a model and route the edges of both graphs. Deterministic."""
     edges: dict[str, list[Edge]] = {role: used_edges(graphs, role) for role in ROLES}
-    sizes = {name: _size(name, graphs) for name in [*graphs.inputs, *graphs.features, *graphs.nodes]}
+    sizes = {name: size_of(name, graphs) for name in [*graphs.inputs, *graphs.features, *graphs.nodes]}
     return lay_out(_layers(graphs), sizes, edges)
 
 
 def lay_out(layers: list[list[str]], sizes: Sizes, edges: Mapping[str, Sequence[Edge]]) -> Layout:
     """Place nodes whose layers are known, and route the edges of each set as if it were alone. Deterministic."""
-    spots = _arrange(_break(layers), sizes, list(edges.values()))
+    spots = arrange(layers, sizes, list(edges.values()))
     runs = {key: route_all(spots, edges[key]) for key in edges}
     corners = [
         [s.x + i * s.width / 2, s.y + j * s.height / 2] for s in spots.values() for i in (-1, 1) for j in (-1, 1)
@@ -94,8 +94,9 @@ def fold_name(name: str) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _size(name: str, graphs: Graphs) -> tuple[Form, float, float, tuple[str, ...]]:
-    lines = fold_name(name)
+def size_of(name: str, graphs: Graphs, shown: str = "") -> tuple[Form, float, float, tuple[str, ...]]:
+    """Give the form, width and height of a node, and the lines of its name. shown: what it is called in the picture."""
+    lines = fold_name(shown or name)
     width, height = max(map(len, lines)) * LETTER, len(lines) * LINE
     if name not in graphs.nodes:
         return "box", max(SMALLEST * 0.75, width + 0.2), max(SMALLEST * 0.7, height + 0.16), lines
@@ -120,8 +121,9 @@ def _break(layers: list[list[str]]) -> list[list[str]]:
     return broken
 
 
-def _arrange(layers: list[list[str]], sizes: Sizes, graphs: Sequence[Sequence[Edge]]) -> dict[str, Spot]:
+def arrange(layers: list[list[str]], sizes: Sizes, graphs: Sequence[Sequence[Edge]]) -> dict[str, Spot]:
     """Order each layer to cross few edges, and choose the places."""
+    layers = _break(layers)
     near: dict[str, list[str]] = {name: [] for layer in layers for name in layer}
     for parent, child in itertools.chain(*graphs):
         near[parent].append(child)

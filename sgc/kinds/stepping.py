@@ -45,10 +45,10 @@ class Collect(Unrolled):
     name: ClassVar[str] = "steps"
 
     steps: tuple[int, ...]
-    masked: bool  # whether so many booleans follow that say which steps exist
+    exists: tuple[int, ...] = ()  # by step, the place of the boolean that says whether it exists; empty: all do
 
     def unfold(self, place: Place) -> list[Layer]:
-        return [Collected(steps=self.steps, masked=self.masked)]
+        return [Collected(steps=self.steps, exists=self.exists)]
 
 
 class CombineSteps(Unrolled):
@@ -143,10 +143,10 @@ class Collected(Joining):
 
     name: ClassVar[str] = "steps"
     steps: tuple[int, ...]
-    masked: bool
+    exists: tuple[int, ...] = ()
 
     def joined_shape(self, shapes: Sequence[Shape]) -> Shape:
-        count = len(shapes) // 2 if self.masked else len(shapes)
+        count = len(self.exists) or len(shapes)
         if len(set(shapes[:count])) > 1:
             raise ShapeFault(f"steps of one shape stand side by side, got {', '.join(map(shape_text, shapes[:count]))}")
         return (*self.steps, *shapes[0])
@@ -158,14 +158,16 @@ class Collected(Joining):
         import torch
         from torch import Tensor, nn
 
-        count = len(shapes) // 2 if self.masked else len(shapes)
+        count, places = len(self.exists) or len(shapes), self.exists
         shape = self.joined_shape(shapes)
 
         class Beside(nn.Module):
             def forward(self, *inputs: Tensor) -> Tensor:
                 values = torch.stack(inputs[:count], 1)
-                if len(inputs) > count:
-                    exists = torch.stack(inputs[count:], 1).reshape(*values.shape[:2], *(1,) * (values.dim() - 2))
+                if places:
+                    exists = torch.stack([inputs[place] for place in places], 1).reshape(
+                        *values.shape[:2], *(1,) * (values.dim() - 2)
+                    )
                     values = torch.where(exists > 0, values, torch.zeros_like(values))
                 return values.reshape(len(values), *shape)
 

@@ -73,7 +73,8 @@ def check_names(findings: Findings, unrolled: Unrolled) -> Names:
     lost = [path for path in findings.document.unread if path[0] in SECTIONS and len(path) <= 2]
     whole = not lost and not any(findings.lost(section) for section in SECTIONS)
     dropped = frozenset(name for name in written["nodes"] if findings.at("nodes", name, "missing") == "drop")
-    return Names(sections, status, dropped, whole, not findings.lost("nodes") and len(status) == len(written["nodes"]))
+    unknown = findings.lost("nodes") or any(path[0] == "nodes" for path in lost)
+    return Names(sections, status, dropped, whole, not unknown and len(status) == len(written["nodes"]))
 
 
 def check_categories(findings: Findings) -> None:

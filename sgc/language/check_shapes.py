@@ -39,7 +39,7 @@ class _Shapes:
     def check(self) -> None:
         for name in self.spec.inputs:
             if (
-                self.names.section[name]
+                self.names.section.get(name)
                 and not self.findings.hurt("inputs", name)
                 and self.attempt(("inputs", name), self.resolver.input, name)
             ):
@@ -66,7 +66,7 @@ class _Shapes:
 
     def event(self, name: str) -> None:
         path, node = ("nodes", name), self.spec.nodes[name]
-        if not self.names.section[name] or any(self.findings.hurt(*path, key) for key in EVENT_KEYS):
+        if not self.names.section.get(name) or any(self.findings.hurt(*path, key) for key in EVENT_KEYS):
             return
         if not self.attempt(path, self.resolver.family, name):
             return
@@ -93,7 +93,7 @@ class _Shapes:
             for name in readers.get(done, ()):
                 waiting[name].discard(done)
                 path = ("features", name)
-                if waiting[name] or not self.names.section[name] or not self.sound(path, self.spec.features[name]):
+                if waiting[name] or not self.names.section.get(name) or not self.sound(path, self.spec.features[name]):
                     continue
                 for found in self.attempt(path, self.resolver.feature, name):
                     self.known.add(name)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from re import fullmatch
@@ -12,12 +13,14 @@ from sgc.kinds.families import FAMILIES
 from sgc.language.document import Document, Mark, Plain, read
 from sgc.language.expanded import elsewhere
 from sgc.language.findings import Findings
-from sgc.language.scopes import EXISTS, PREVIOUS, SECTIONS, Plate, Scope, Template
+from sgc.language.scopes import EXISTS, PREVIOUS, SECTIONS, Kind, Plate, Scope, Template
 from sgc.language.spec import NAME, Spec
 
 MAX_STEPS = 10_000  # nodes and features, all steps counted
+TOO_MANY = f"more than {MAX_STEPS} nodes and features, all steps counted"
 EVENT = ("distribution", "shape", "categories", "values")
 NO_NAME = "is not a name: a letter, then letters, digits, '_' or '-'"
+UNROLLED = ("repeat", "use")
 MODEL = ("inputs", "networks", "features", "nodes", "repeat", "use")  # the sections of a part that count
 
 
@@ -60,8 +63,7 @@ def compose(
     """
     root = Scope(document, (), "")
     composing = _Composing(Composition(root), findings, check, (*within, FilePath(document.file).resolve()))
-    root.take(written, SECTIONS)
-    composing.inside(root, written)
+    composing.level(root, written, SECTIONS)
     return composing.made
 
 
@@ -73,6 +75,23 @@ class _Composing:
         """Report a fault of what is written in the document of a scope."""
         if scope.document is self.findings.document:
             self.findings.add(place, message, hint, at=at)
+
+    def level(
+        self, scope: Scope, written: Mapping[str, Plain], sections: Mapping[str, Kind], refused: Collection[str] = ()
+    ) -> None:
+        """Take in the names of a level but those refused, and the repeats and parts in it."""
+        own = scope.document is self.findings.document  # else a part, in which nothing is wrong
+        given = scope.document.get(scope.place) if own else written
+        scope.take(written, sections, given)
+        for name in refused:
+            scope.names.pop(name, None)
+        self.inside(scope, written)
+        broken = [path[-1] for path in self.findings.broken if own and path and path[:-1] == scope.place]
+        missing = any(key in MODEL or (scope.place and key != "count") for key in broken)
+        for section in UNROLLED:
+            names = given.get(section)
+            missing |= isinstance(names, dict) and not set(names) <= set(scope.children)
+        scope.whole = not missing and not refused
 
     def inside(self, scope: Scope, written: Mapping[str, Plain]) -> None:
         """Take in the repeats and parts of a level."""
@@ -96,30 +115,38 @@ class _Composing:
     def repeat(self, scope: Scope, name: str, place: Path, written: Mapping[str, Plain]) -> None:
         whole = f"{scope.prefix}{name}"
         size, count = self.count(scope, (*place, "count"), written.get("count"))
+        if size * math.prod(plate.size for plate in scope.plates) > MAX_STEPS:
+            self.add(scope, (*place, "count"), TOO_MANY)
+            size = 1
         inner = Scope(scope.document, place, f"{whole}.", (*scope.plates, Plate(whole, size, count)), scope)
         scope.children[name] = inner
         own = {key: kind for key, kind in SECTIONS.items() if key != "inputs"}
-        self.check_names(inner, written, list(own), counted=bool(count))
-        inner.take(written, own)
-        self.inside(inner, written)
+        refused = self.check_names(inner, written, list(own), counted=bool(count))
+        self.level(inner, written, own, refused)
         if not inner.names and not inner.children:
             self.add(scope, place, f"nothing stands in the repeat '{name}'", "give it nodes", at="key")
 
-    def check_names(self, scope: Scope, written: Mapping[str, Plain], sections: list[str], *, counted: bool) -> None:
-        """Find names of a repeat that are none, that stand twice, or that are kept."""
+    def check_names(
+        self, scope: Scope, written: Mapping[str, Plain], sections: list[str], *, counted: bool
+    ) -> set[str]:
+        """Find names of a repeat that are none, that stand twice, or that are kept; give what no name can be."""
         seen: dict[str, str] = {}
+        refused: set[str] = set()
         for section in sections:
             found = written.get(section)
             for name in found if isinstance(found, dict) else ():
                 place = (*scope.place, section, name)
                 if not fullmatch(NAME, name):
                     self.add(scope, place, f"'{name}' {NO_NAME}", at="key")
+                    refused.add(name)
                 elif name in seen:
                     self.add(scope, place, f"'{name}' is already the name of one of the {seen[name]}", at="key")
                 elif name == PREVIOUS or (name == EXISTS and counted):
                     what = "the step before" if name == PREVIOUS else "whether a step exists"
                     self.add(scope, place, f"'{name}' is kept for {what}: take another name", at="key")
+                    refused.add(name)
                 seen.setdefault(name, section)
+        return refused
 
     def count(self, scope: Scope, place: Path, written: Plain) -> tuple[int, str]:
         """Say how many steps there are at most, and which node counts them; 1 step where that is wrong."""
@@ -150,7 +177,8 @@ class _Composing:
         try:
             spec = self.check(document, self.within)
         except SpecError as problem:
-            self.findings.faults += elsewhere(problem.faults, place)
+            inside = isinstance(written.get("spec"), dict)
+            self.findings.faults += elsewhere(problem.faults, (*place, "spec") if inside else place, inside=inside)
             self.findings.breaks(place)
             return
         inner = Scope(document, (), f"{scope.prefix}{name}.", scope.plates, scope, closed=True)

@@ -82,6 +82,9 @@ def plain_hint(hint: str) -> str:
     return f"{listed[1]}: {', '.join(words)}"
 
 
-def elsewhere(faults: Iterable[Fault], path: Path) -> list[Fault]:
-    """Put the faults of a part under the key that names it; they keep their own file and line."""
-    return [replace(fault, path=(*path, *fault.path)) if not fault.line else fault for fault in faults]
+def elsewhere(faults: Iterable[Fault], path: Path, *, inside: bool) -> list[Fault]:
+    """Put the faults of a part under the key that names it; they keep their own file and line.
+
+    inside: it stands in the same file, where that key is above it.
+    """
+    return [replace(fault, path=(*path, *fault.path)) if inside or not fault.line else fault for fault in faults]

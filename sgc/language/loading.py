@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from sgc.errors import Path, SpecError
 from sgc.language.check import check
 from sgc.language.check_own_code import check_own_code
-from sgc.language.composing import Composition, compose
+from sgc.language.composing import UNROLLED, Composition, compose
 from sgc.language.document import Document, Plain, describe, from_mapping, read
 from sgc.language.findings import Findings
 from sgc.language.grammar import report
@@ -24,11 +24,15 @@ from sgc.language.overriding import override
 from sgc.language.spec import Spec
 from sgc.language.unrolling import unroll
 
-UNROLLED = ("repeat", "use")
 REWRITTEN = ("networks", "features", "nodes", *UNROLLED)
 
 # for required keys that are missing or wrong, which must not keep the rest from being looked at
-STAND_INS: dict[Path, Plain] = {("version",): 1, ("nodes",): {}, ("nodes", "*", "supervision"): "none"}
+STAND_INS: dict[Path, Plain] = {
+    ("version",): 1,
+    ("nodes",): {},
+    ("nodes", "*", "supervision"): "none",
+    ("repeat", "*", "count"): 1,
+}
 
 
 def load(
@@ -126,7 +130,7 @@ def _remove(plain: Plain, path: Path) -> None:
         if isinstance(parent, dict) and part not in parent:
             return  # taken out already, with what holds it
         parent = parent[part]
-    key, form = path[-1], ("nodes", "*", path[-1]) if path[-3:-2] == ("nodes",) else path
+    key, form = path[-1], (path[-3], "*", path[-1]) if path[-3:-2] in (("nodes",), ("repeat",)) else path
     if form in STAND_INS:
         parent[key] = copy.deepcopy(STAND_INS[form])
     elif isinstance(parent, dict) and key in parent:

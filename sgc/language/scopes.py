@@ -65,6 +65,7 @@ class Scope:
     names: dict[str, Template] = field(default_factory=dict)
     children: dict[str, Scope] = field(default_factory=dict)
     bound: dict[str, Template] = field(default_factory=dict)  # of a part: its own names that stand for others
+    whole: bool = True  # False: names are missing, because what gives them cannot be read
 
     @property
     def root(self) -> Scope:
@@ -79,11 +80,22 @@ class Scope:
         """Whether `prev` means something here."""
         return len(self.plates) > len(self.root.plates)
 
-    def take(self, written: Mapping[str, Plain], sections: Mapping[str, Kind]) -> None:
-        """Take in the names of the sections of one level."""
+    @property
+    def surely(self) -> bool:
+        """Whether a name that is not found here is in nothing that cannot be read either."""
+        return all(scope.whole for scope in self.root.walk())
+
+    def take(
+        self, written: Mapping[str, Plain], sections: Mapping[str, Kind], given: Mapping[str, Plain] | None = None
+    ) -> None:
+        """Take in the names of the sections of one level.
+
+        given: the level with what is wrong in itself, which has its name all the same.
+        """
         for section, kind in sections.items():
-            found = written.get(section)
-            for name, each in found.items() if isinstance(found, dict) else ():
+            found, wrong = written.get(section), (given or {}).get(section)
+            pieces: dict[str, Plain] = {name: {} for name in wrong} if isinstance(wrong, dict) else {}
+            for name, each in (pieces | (found if isinstance(found, dict) else {})).items():
                 place = (*self.place, section, name)
                 self.names.setdefault(name, Template(f"{self.prefix}{name}", kind, self, place, each))
 
@@ -110,18 +122,18 @@ class Scope:
         return self.bound.get(word) or self.names.get(word)
 
     def visible(self) -> list[str]:
-        """List what may be read here, as it is written."""
-        found: dict[str, None] = {}
+        """List what may be read here, each by its shortest name."""
+        found: dict[Template, str] = {}
         here: Scope | None = self
         while here is not None:
-            found |= dict.fromkeys(here.listed())
+            for name in here.listed():
+                reference = self.find(name)
+                if reference is not None:
+                    found.setdefault(reference.template, name)
             here = None if here.closed else here.above
         own = self.plates[-1] if self.in_repeat else None
-        for name in list(found):
-            reference = self.find(name)
-            if own is not None and reference is not None and own in reference.template.plates:
-                found[f"{PREVIOUS}.{name}"] = None
-        return list(found)
+        before = [f"{PREVIOUS}.{name}" for template, name in found.items() if own in template.plates]
+        return [*found.values(), *before]
 
     def listed(self) -> Iterator[str]:
         """List the names of this level and of those in it."""

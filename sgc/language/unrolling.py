@@ -15,7 +15,7 @@ from typing import Any
 from sgc.derivation.graph import find_cycles
 from sgc.errors import Path, suggest
 from sgc.kinds.stepping import Cell, Collect, CombineSteps, Exists, Hold, Zeros
-from sgc.language.composing import MAX_STEPS, MODEL, Composition
+from sgc.language.composing import MAX_STEPS, MODEL, TOO_MANY, Composition
 from sgc.language.document import Document, Plain
 from sgc.language.expanded import Expanded, Written
 from sgc.language.findings import Findings
@@ -76,8 +76,8 @@ class _Unrolling:
         count = sum(_product(plate.size for plate in template.plates) for template in templates)
         if count > MAX_STEPS:
             place = next(t.scope.place for t in templates if t.plates)
-            message = f"more than {MAX_STEPS} nodes and features, all steps counted"
-            self.findings.add((*place, "count"), message)
+            self.findings.add((*place, "count"), TOO_MANY)
+            self.composition.root.whole = False
             templates = [template for template in templates if not template.plates]
         self._networks()
         self._check_starts(templates)
@@ -92,8 +92,8 @@ class _Unrolling:
             self.document.file, self.document.lines, data, source=self.document, written=self.made.written
         )
         expanded.unread |= {path for path in self.document.unread if not self._inside(path)} | self.wrong
-        if any(self._inside(path) and len(path) < 4 for path in self.findings.broken):  # a whole section is missing
-            expanded.unread |= {("nodes",), ("features",)}
+        if not self.composition.root.surely:  # names are missing
+            expanded.unread.add(("nodes", ""))
         return expanded, self._facts()
 
     def _inside(self, path: Path) -> bool:
@@ -376,9 +376,11 @@ class _Unrolling:
     def _find(self, reader: _Reader, word: str, path: Path, place: Path) -> Reference | None:
         """Say what a name means to a reader; one that means nothing in a repeat is a fault, else it is told later."""
         found = reader.scope.find(word)
-        if found is None and reader.scope.above is not None and reader.scope.document is self.document:
+        if found is None and reader.scope.document is self.document:
             self.wrong.add(path)
-            self.findings.add(place, f"no node, feature or input named '{word}'", suggest(word, reader.scope.visible()))
+            if reader.scope.surely:
+                hint = suggest(word, reader.scope.visible())
+                self.findings.add(place, f"no node, feature or input named '{word}'", hint)
         return found
 
     def _shared(self, reader: _Reader, template: Template) -> int:
@@ -415,8 +417,10 @@ class _Unrolling:
         if flat not in self.made.features:
             steps = list(self._steps(reader, reference))
             masks = [mask for _, mask in steps if mask]
-            entry = Collect(steps=tuple(plate.size for plate in beyond), masked=bool(masks))
-            parents = [*(name for name, _ in steps), *masks]
+            booleans = list(dict.fromkeys(masks))  # steps of a repeat within share that of the step that they are in
+            exists = tuple(len(steps) + booleans.index(mask) for mask in masks)
+            entry = Collect(steps=tuple(plate.size for plate in beyond), exists=exists)
+            parents = [*(name for name, _ in steps), *booleans]
             self.made.features[flat] = {"parents": parents, "network": entry}
             self.made.hidden[flat] = None
             self.made.written.setdefault(
@@ -437,7 +441,7 @@ class _Unrolling:
         if name not in self.made.features:
             sizes = [range(plate.size) for plate in plates[shared : at + 1]]
             parents = [self._exists(plates[: at + 1], (*index, *more)) for more in itertools.product(*sizes)]
-            entry = Collect(steps=tuple(plate.size for plate in plates[shared : at + 1]), masked=False)
+            entry = Collect(steps=tuple(plate.size for plate in plates[shared : at + 1]))
             self.made.features[name] = {"parents": parents, "network": entry}
             self.made.hidden[name] = None
             self.made.written["features", name] = self._counted(plates[at])

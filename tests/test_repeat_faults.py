@@ -1,0 +1,119 @@
+"""Faults of repeats and parts: whatever is written there is told at what was written, or it is a spec; nothing else.
+
+Messages are pinned whole in faults.txt; here are those of parts in files of their own, and what chance writes.
+"""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from test_repeats import Raw, random_repeat
+
+from sgc.errors import Fault, SpecError
+from sgc.language.document import from_mapping, parse
+from sgc.language.loading import load, validate
+
+PART = """\
+version: 1
+nodes:
+  x: {distribution: Normal, shape: [2], supervision: full, generative: {parents: [z], network: {mlp: [4]}}}
+  z: {distribution: Normal, shape: [2], supervision: none, recognition: {parents: [x], network: {mlp: [4]}}}
+"""
+HOST = """\
+version: 1
+nodes:
+  x: {distribution: Normal, shape: [2], supervision: full}
+use:
+  m: {spec: part.yaml, bind: {x: x}}
+"""
+JUNK: tuple[Any, ...] = (None, True, 0, -1, 3, 1.5, "x", "t", "t.s", "prev.s", "prev", "exists", "c", "", "a.b", [], {})
+JUNK += ([1], ["x", "x"], [[]], {"a": 1}, {"x": {"parents": ["x"]}}, {"gru": 3}, {"mlp": []}, {"combine": "sum"}, 10**8)
+
+
+def told(folder: Path) -> str:
+    with pytest.raises(SpecError) as caught:
+        load(folder / "host.yaml")
+    return str(caught.value).replace(f"{folder}/", "")
+
+
+def test_a_fault_in_a_part_is_told_in_its_own_file_and_once(tmp_path: Path) -> None:
+    (tmp_path / "host.yaml").write_text(HOST.replace("use:\n", "use:\n  n: {spec: part.yaml}\n"))
+    (tmp_path / "part.yaml").write_text(PART.replace("[z]", "[y]"))
+    assert told(tmp_path).splitlines()[0] == (
+        "part.yaml:3:83: nodes.x.generative.parents[0]: no node, feature or input named 'y'"
+    )
+
+
+def test_a_part_of_itself_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "host.yaml").write_text(HOST)
+    (tmp_path / "part.yaml").write_text(PART + "use:\n  host: {spec: host.yaml}\n")
+    assert told(tmp_path) == (
+        "part.yaml:6:16: use.host.spec: 'host.yaml' would be a part of itself\n"
+        "    6 |   host: {spec: host.yaml}\n"
+        "      |                ^^^^^^^^^"
+    )
+    (tmp_path / "host.yaml").write_text(HOST.replace("part.yaml", "host.yaml"))
+    assert told(tmp_path).startswith("host.yaml:5:13: use.m.spec: 'host.yaml' would be a part of itself\n")
+
+
+def with_part(seed: int) -> Raw:
+    """Draw a spec with a repeat, a repeat and a part in it, and a count by a node."""
+    spec = random_repeat(random.Random(seed))
+    spec["repeat"]["t"]["count"] = 2
+    spec["repeat"]["t"]["nodes"]["o"] = {"distribution": "Normal", "shape": [2], "supervision": "full"}
+    spec["repeat"]["t"]["use"] = {"q": {"spec": yaml.safe_load(PART), "bind": {"x": "o"}}}
+    if seed % 2:
+        spec["nodes"]["k"] = {"distribution": "Categorical", "values": [1, 2], "supervision": "full"}
+        spec["repeat"]["t"]["count"] = "k"
+    return spec
+
+
+def faults_of(text: str) -> list[Fault]:
+    try:
+        validate(parse(text, "spec.yaml"))
+    except SpecError as problem:
+        return problem.faults
+    return []
+
+
+def paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """List the path of everything in plain data."""
+    if path:
+        yield path
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, each in items:
+        yield from paths(each, (*path, key))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_stands_in_a_repeat_is_a_spec_or_a_fault(seed: int) -> None:
+    rng, plain = random.Random(seed), with_part(seed)
+    validate(from_mapping(copy.deepcopy(plain)))
+    every = list(paths(plain))
+    for _ in range(70):
+        spec = copy.deepcopy(plain)
+        for path in rng.sample(every, rng.choice([1, 1, 2])):
+            parent: Any = spec
+            for key in path[:-1]:
+                parent = parent[key] if not isinstance(parent, dict) or key in parent else {}
+                if not isinstance(parent, dict | list):
+                    parent = {}
+            what = rng.random()
+            if isinstance(parent, list) and path[-1] >= len(parent):
+                continue
+            if what < 0.2 and path[-1] in parent and isinstance(parent, dict):
+                del parent[path[-1]]
+            elif what < 0.3 and isinstance(parent, dict) and path[-1] in parent:
+                parent[rng.choice(["zz", "prev", "exists", "x", "nodes", "u"])] = parent.pop(path[-1])
+            else:
+                parent[path[-1]] = copy.deepcopy(rng.choice(JUNK))
+        text = yaml.safe_dump(spec, sort_keys=False, width=1000)
+        faults = faults_of(text)
+        assert len(set(map(str, faults))) == len(faults), text
+        assert all(fault.line and "@" not in fault.message + fault.hint for fault in faults), text

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from sgc.proving.plain import Raw, Row, clamped, ordered, parents_of, partial, seen_through, support
+from sgc.proving.plain import Raw, Row, clamped, counts_of, ordered, parents_of, partial, seen_through, support
 
 if TYPE_CHECKING:
     from sgc.derivation.graph import Role
@@ -222,6 +222,54 @@ class Joint:
             name: factors.log_weights[self.index[name]] if name in self.normal else log_q
             for name, log_q in self.log_q.items()
         }
+        self.log_w = dict(self.log_q)
+        self.evidence = self.counted(factors) if any(node.get("exists") for node in nodes.values()) else []
+
+    def counted(self, factors: Factors) -> list[str]:
+        """Leave out the scores of steps that do not exist, and hold counts to the steps that have labels; name these.
+
+        A count without a label of which labels of steps tell is proposed among the numbers that have room for them,
+        q of these numbers is a weight, and other numbers have no mass. Masses are never left out.
+        """
+        nodes = self.spec["nodes"]
+        numbers = {c: torch.tensor(counts_of(nodes[c])) for node in nodes.values() for c, _ in node.get("exists", ())}
+        above = {c: numbers[c][self.index[c]] for c in numbers}
+        least = {c: torch.full_like(number, -1) for c, number in above.items() if c in self.free}
+        told: dict[str, None] = {}
+        for name, node in nodes.items():
+            steps = node.get("exists", ())
+            if name in self.free or not steps:
+                continue
+            labelled = torch.ones(len(self.index[name]), dtype=torch.bool)
+            if "missing" in node:  # its last place is that of a missing value
+                labelled &= self.index[name] < len(factors.supports[name]) - 1
+            for count, i in steps:
+                labelled &= (above[count] > i) | torch.tensor(count in least)
+            for count, i in steps:
+                if count in least:
+                    told[count] = None
+                    least[count] = torch.where(labelled, least[count].clamp(min=i), least[count])
+        for count in told:
+            every = torch.stack(
+                [
+                    factors.score(
+                        count, "recognition", {**self.index, count: torch.full_like(self.index[count], place)}
+                    )
+                    for place in range(len(numbers[count]))
+                ]
+            )
+            room = numbers[count][:, None] > least[count]
+            log_room = every.masked_fill(~room, -math.inf).logsumexp(0)
+            self.log_w[count] = log_room
+            self.log_q[count] = self.log_q[count] - log_room
+            self.log_mass[count] = self.log_q[count].masked_fill(above[count] <= least[count], -math.inf)
+        for name, node in nodes.items():
+            for count, i in node.get("exists", ()):
+                there = above[count] > i
+                for logs in (self.log_p, self.log_q, self.log_w):
+                    if name in logs:
+                        logs[name] = logs[name].where(there, 0.0)
+        return list(told)
 
     def particles(
         self, row: Row | None = None, order: Sequence[str] | None = None, *, apart: Collection[str] = ()
@@ -240,13 +288,14 @@ class Joint:
             return sum((factors[name][keep] for name in names), zero).reshape(len(self.rows), -1)
 
         latent = [name for name in nodes if name not in carried]
-        labelled = [name for name in self.order if name in carried and name in partial(self.spec)]
+        weighing = [*(name for name in carried if name in partial(self.spec)), *self.evidence]
+        labelled = [name for name in self.order if name in weighing]
         return Particles(
             total(self.log_mass, [name for name in latent if name not in apart]),
             total(self.log_p, [name for name in nodes if name in carried]),
             total(self.log_p, latent),
             total(self.log_q, latent),
-            {name: total(self.log_q, [name]) for name in (labelled if order is None else order)},
+            {name: total(self.log_w, [name]) for name in (labelled if order is None else order)},
         )
 
     def bound(self, words: Words) -> Tensor:

@@ -32,6 +32,22 @@ def words_of(observed: Sequence[str]) -> str:
     >>> words_of(["a", "b"]), words_of("abcdefgh")
     ('rows with a and b labelled', 'rows with 8 labels: a, b, c, …')
     """
+    observed = in_steps(observed)
     if len(observed) > 6:
         return f"rows with {len(observed)} labels: {', '.join(observed[:3])}, …"
     return f"rows with {' and '.join(observed)} labelled" if observed else "rows without labels"
+
+
+def in_steps(names: Sequence[str]) -> list[str]:
+    """Word the steps of a repeat's nodes by the name they have in the file.
+
+    >>> in_steps(["k", "t.s@1", "t.s@3", "a.b.x@1.2"])
+    ['k', 't.s of steps 1, 3', 'a.b.x of step 1.2']
+    """
+    found: dict[str, list[str]] = {}
+    for name in names:
+        whole, _, step = name.partition("@")
+        found.setdefault(whole, []).extend([step] if step else [])
+    return [
+        f"{name} of step{'s' * (len(steps) > 1)} {', '.join(steps)}" if steps else name for name, steps in found.items()
+    ]

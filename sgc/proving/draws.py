@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from sgc.proving.bruteforce import Joint, Words, product
-from sgc.proving.plain import Raw, carriers, ordered, parents_of, seen_through
+from sgc.proving.plain import Raw, carriers, ordered, parents_of, seen_through, told_of
 
 LARGEST = 2**20  # numbers in one part of the particles of all rows
 
@@ -36,7 +36,7 @@ def is_linear(spec: Raw, words: Words, observed: Collection[str], latent: Collec
     """Tell whether a bound is a plain mean over particles, so that its expectation is the bound with all summed."""
     if words.bound == "iwae":
         return not latent
-    varying = any(carriers(spec, name, latent) for name in observed)
+    varying = any(carriers(spec, name, latent) for name in (*observed, *told_of(spec, observed)))
     if words.bound == "density" or not varying:
         return True
     return words.bound == "elbo" and words.weights == "none" and words.label_term == "mean_log"
@@ -113,7 +113,7 @@ def expected(joint: Joint, words: Words, drawn: Collection[str], samples: int) -
     repeats = [math.prod(math.factorial(each.count(k)) for k in set(each)) for each in chosen]
     log_orders = torch.tensor([math.log(math.factorial(samples) / each) for each in repeats])
     sets = torch.tensor(chosen)  # [M, S]
-    log_q = {name: joint.log_q[name].reshape(len(joint.rows), -1) for name in drawn}
+    log_q = {name: joint.log_mass[name].reshape(len(joint.rows), -1) for name in drawn}
     log_probability = draws.log_probability(log_q)[:, sets].sum(-1) + log_orders
     at = draws.index[sets].flatten(1)  # [M, S·E]
     whole = joint.particles(apart=drawn).each(lambda part: part[:, at])

@@ -80,6 +80,18 @@ def carriers(spec: Raw, name: str, latent: Collection[str]) -> set[str]:
     return seen_through(spec, parents_of(spec, name, "recognition")) & set(latent)
 
 
+def counts_of(node: Raw) -> list[int]:
+    """List the numbers that a count may be, in the order of its support."""
+    return list(node.get("values", range(node.get("categories", 2))))
+
+
+def told_of(spec: Raw, observed: Collection[str]) -> list[str]:
+    """Name the counts without a label of which labels of their steps tell, in a row that carries some names."""
+    carried = {*observed, *full(spec)}
+    steps = [node.get("exists", ()) for name, node in spec["nodes"].items() if name in carried or "missing" in node]
+    return list(dict.fromkeys(count for each in steps for count, _ in each if count not in carried))
+
+
 def support(node: Raw) -> Tensor:
     """List the values of a discrete node, [K, *event]; NaN, missing, is the last of one that may drop it."""
     categories = node.get("categories")

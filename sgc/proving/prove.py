@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sgc.derivation.graph import Role
 from sgc.errors import RunError
 from sgc.kinds.estimators import GumbelSoftmax
 from sgc.language.loading import load
@@ -32,6 +33,7 @@ from sgc.proving.comparing import FALSE_ALARM, Difference, difference, scores, t
 from sgc.proving.draws import LARGEST, Draws, expected, is_linear, tuples
 from sgc.proving.plain import Raw, Row, batch_of, clamped, partial, support
 from sgc.proving.proof import Bias, Cooled, Exact, Proof, Sampled
+from sgc.proving.written import flat, readers
 from sgc.runtime.compiling import compile_spec
 from sgc.runtime.layout import drawing_from
 from sgc.runtime.model import Model
@@ -78,9 +80,11 @@ class _Prover:
     def __init__(self, made: Outline, seed: int) -> None:
         self.made, self.seed = made, seed
         self.random = random.Random(seed)
-        self.plain = twins.twin(made)
+        self.names = made.spec.unrolled.template
+        self.plain = self.twin()
         self.inputs = {name: torch.randn(2, twins.WIDTH) for name in self.plain.get("inputs", {})}
-        self.notes: list[str] = []
+        self.notes = list(step_words(made, self.plain))
+        self.readers = readers(made)
         if made.objective.gradient != "total":
             self.notes.append(
                 f"gradient: {made.objective.gradient} is another estimate of the same gradient, not drawn here"
@@ -89,6 +93,15 @@ class _Prover:
         if own:
             self.notes.append(f"{', '.join(own)}: own code stays as it is written, a twin has none of it")
         self.patterns = self.choose_patterns()
+
+    def twin(self, **options: Any) -> Raw:  # Any: as for `twins.twin`
+        """Write the twin step by step."""
+        return flat(twins.twin(self.made, **options))
+
+    def steps(self, names: Sequence[str]) -> list[str]:
+        """Name every step of some nodes of the twin."""
+        called = self.plain.get("names", {})
+        return [each for each in self.plain["nodes"] if called.get(each, each) in names]
 
     # ---- what is compared
 
@@ -128,7 +141,7 @@ class _Prover:
 
         A network of more than four parents gets smaller weights: saturated, it would change with rare draws alone.
         """
-        model = compile_spec(load(plain))
+        model = compile_spec(load(plain.get("written", plain)))
         generator = torch.Generator().manual_seed(self.seed)
         parents = Counter(name.rpartition(".")[0] for name, _ in model.named_parameters() if ".weights." in name)
         with torch.no_grad():
@@ -149,7 +162,7 @@ class _Prover:
             sampled = [replace(line, limit=limit) for line in sampled]
         return Proof(
             name=made.spec.name,
-            nodes=tuple(made.variables),
+            nodes=tuple(dict.fromkeys(self.names.get(name, name) for name in made.variables)),
             exact=tuple(exact),
             sampled=tuple(sampled),
             biases=tuple(bias for name in twins.biased(made) for bias in self.biases(name)),
@@ -161,7 +174,7 @@ class _Prover:
 
     def exact_lines(self, epoch: int) -> list[Exact]:
         """Compare every pattern on its own, then rows of several in one batch."""
-        plain = twins.twin(self.made, epoch=epoch)
+        plain = self.twin(epoch=epoch)
         model = self.compiled(plain, SPREAD)
         factors = Factors(model, plain, self.inputs)
         lines = [
@@ -213,21 +226,22 @@ class _Prover:
         names: list[str] = []
         for key, parameter in model.named_parameters():
             part, owner, *_ = key.split(".")
-            names += [f"the gradient of {self.owner_words(part, owner.removesuffix('_'))}"] * parameter.numel()
+            name = owner.removesuffix("_").replace("/", ".")
+            names += [f"the gradient of {self.owner_words(part, name)}"] * parameter.numel()
         return names
 
     def owner_words(self, part: str, name: str) -> str:
         if part == "features":
             return f"the feature {name}"
-        role = "generative" if part == "generative" else "recognition"
-        parents = ", ".join(self.made.graphs.parents(name, role))  # type: ignore[arg-type]
+        role: Role = "generative" if part == "generative" else "recognition"
+        parents = ", ".join(self.readers[name, role])
         return f"{part[0].replace('g', 'p').replace('r', 'q')}({name}{' | ' if parents else ''}{parents})"
 
     # ---- means of draws
 
     def sampled_lines(self, epoch: int) -> list[Sampled]:
         """Compare the means of every pattern in which something is drawn, at the spec's samples and at two."""
-        drawn = twins.drawn(self.made)
+        drawn = self.steps(twins.drawn(self.made))
         chosen = [each for each in self.patterns if set(drawn) - set(each)]
         several = some(chosen, SAMPLED_PATTERNS, self.random)
         if len(several) < len(chosen):
@@ -239,8 +253,7 @@ class _Prover:
         if several and own > MOST_SAMPLES:
             self.notes.append(f"sampled at {MOST_SAMPLES} samples in place of {own:,}")
         for samples in sorted({2, min(own, MOST_SAMPLES)}):
-            plain = twins.twin(
-                self.made,
+            plain = self.twin(
                 epoch=epoch,
                 samples=samples,
                 estimators=twins.score_functions(self.made),
@@ -276,7 +289,7 @@ class _Prover:
 
     def largest_alpha(self, epoch: float) -> float:
         """Give the largest α of the objective at an epoch, 0 where it has none."""
-        alpha = twins.twin(self.made, epoch=epoch)["objective"].get("alpha", 0.0)
+        alpha = self.twin(epoch=epoch)["objective"].get("alpha", 0.0)
         return max(alpha.values(), default=0.0) if isinstance(alpha, Mapping) else float(alpha)
 
     def most_rows(self, plain: Raw, observed: Sequence[str], drawn: Sequence[str]) -> int:
@@ -334,15 +347,15 @@ class _Prover:
             return self.unmeasured(name, "too much is unobserved in rows without labels")
         samples = min(self.made.objective.samples, MOST_SAMPLES)
         last = twins.moments(self.made.objective)[-1]
-        plain = twins.twin(self.made, epoch=last, samples=samples, estimators={name: words})
-        model, rows = self.compiled(plain, GENTLE), self.rows((), self.most_rows(plain, (), [name]))
+        plain, drawn = self.twin(epoch=last, samples=samples, estimators={name: words}), self.steps([name])
+        model, rows = self.compiled(plain, GENTLE), self.rows((), self.most_rows(plain, (), drawn))
         if not rows:
             return self.unmeasured(name, "its draws have too many outcomes")
         try:
             draws = self.estimates(model, plain, rows, torch.ones(len(rows)), max(1, ESTIMATES // len(rows)))
         except Exception as problem:  # as for the exact comparison
             return self.unmeasured(name, problem_words(problem))
-        loss = -self.expected(model, plain, rows, (), [name]).mean()
+        loss = -self.expected(model, plain, rows, (), drawn).mean()
         wanted = gradient_of(model, loss)
         size = float(wanted.norm().clamp(min=1e-12))
         off, error = distance(draws[:, 1:] - wanted)
@@ -373,6 +386,15 @@ def gradient_of(model: Model, value: Tensor) -> Tensor:
     return torch.cat(
         [(torch.zeros_like(p) if g is None else g).reshape(-1) for p, g in zip(parameters, found, strict=True)]
     )
+
+
+def step_words(made: Outline, plain: Raw) -> Iterator[str]:
+    """Say how many steps of each repeat the twin has, where the spec has others."""
+    if "written" in plain:
+        own = {plate.name: plate.size for plate in plain["plates"]}
+        for plate in made.spec.unrolled.plates:
+            if own[plate.name] != plate.size:
+                yield f"{plate.name}: the twin has {own[plate.name]} of its {plate.size} steps"
 
 
 def problem_words(problem: Exception) -> str:

@@ -17,19 +17,18 @@ from sgc.kinds.estimators import Estimator, Pathwise, ScoreFunction
 from sgc.kinds.objectives import Objective, OverRate
 from sgc.kinds.schedules import Schedule, value_at
 from sgc.language.outline import Outline
+from sgc.proving import written
 from sgc.proving.plain import Raw
+from sgc.proving.written import CATEGORIES, FEATURE, NETWORK, WIDTH
 
-CATEGORIES = 2
-WIDTH = 2  # of an input, and of a feature
 DRAWN = (Pathwise.name, ScoreFunction.name)  # estimators without bias; pathwise is proved as a score function
-_NETWORK: Raw = {"mlp": [4], "activation": "tanh"}
-_FEATURE: Raw = {"mlp": [WIDTH], "activation": "tanh"}
 _NOT_PROVED = ("gamma", "supervision_rate", "gradient")  # weights of rows, and variants of one expectation
 
 
 def estimators(outline: Outline) -> dict[str, Estimator]:
-    """Give the estimator of each node that q proposes, by node."""
-    return {name: v.estimator for name, v in outline.variables.items() if v.estimator is not None}
+    """Give the estimator of each node that q proposes, by node as in the file."""
+    names = outline.spec.unrolled.template
+    return {names.get(n, n): v.estimator for n, v in outline.variables.items() if v.estimator is not None}
 
 
 def drawn(outline: Outline) -> list[str]:
@@ -93,7 +92,20 @@ def twin(
     epoch: where the schedules of the objective stand. estimators: by node; the others are enumerated. most_alpha: what
     a larger α is taken down to.
     """
-    graphs, chosen = outline.graphs, estimators or {}
+    words = _objective(outline, epoch, samples)
+    if "alpha" in words:
+        alpha = words["alpha"]
+        by_node = isinstance(alpha, Mapping)
+        words["alpha"] = {n: min(a, most_alpha) for n, a in alpha.items()} if by_node else min(alpha, most_alpha)
+    head: Raw = {"version": 1, "name": outline.spec.name}
+    if outline.spec.unrolled.written:
+        return {**head, **written.sections(outline, estimators or {}), "objective": words}
+    return {**head, **_sections(outline, estimators or {}), "objective": words}
+
+
+def _sections(outline: Outline, chosen: Mapping[str, Any]) -> Raw:  # Any: plain data
+    """Write the sections that say what a model without repeats and parts is."""
+    graphs = outline.graphs
     nodes: dict[str, Raw] = {}
     for name, node in graphs.nodes.items():
         made: Raw = {"distribution": "Categorical", "categories": CATEGORIES, "supervision": node.supervision}
@@ -104,21 +116,16 @@ def twin(
             assert node.recognition is not None
             made["recognition"] = {**_conditional(node.recognition), "estimator": chosen.get(name, "enumerate")}
         nodes[name] = made
-    spec: Raw = {"version": 1, "name": outline.spec.name, "nodes": nodes}
+    spec: Raw = {"nodes": nodes}
     if graphs.inputs:
         spec["inputs"] = {name: {"shape": [WIDTH]} for name in graphs.inputs}
     if graphs.features:
-        spec["features"] = {n: {"parents": list(ps), "network": dict(_FEATURE)} for n, ps in graphs.features.items()}
-    words = _objective(outline, epoch, samples)
-    if "alpha" in words:
-        alpha = words["alpha"]
-        by_node = isinstance(alpha, Mapping)
-        words["alpha"] = {n: min(a, most_alpha) for n, a in alpha.items()} if by_node else min(alpha, most_alpha)
-    return {**spec, "objective": words}
+        spec["features"] = {n: {"parents": list(ps), "network": dict(FEATURE)} for n, ps in graphs.features.items()}
+    return spec
 
 
 def _conditional(parents: tuple[str, ...]) -> Raw:
-    return {"parents": list(parents), "network": dict(_NETWORK)} if parents else {}
+    return {"parents": list(parents), "network": dict(NETWORK)} if parents else {}
 
 
 def _objective(outline: Outline, epoch: float, samples: int) -> Raw:

@@ -33,7 +33,7 @@ from sgc.proving.comparing import FALSE_ALARM, Difference, difference, scores, t
 from sgc.proving.draws import LARGEST, Draws, expected, is_linear, tuples
 from sgc.proving.plain import Raw, Row, batch_of, clamped, partial, support
 from sgc.proving.proof import Bias, Cooled, Exact, Proof, Sampled
-from sgc.proving.written import flat, readers
+from sgc.proving.written import CATEGORIES, WIDTH, flat, readers
 from sgc.runtime.compiling import compile_spec
 from sgc.runtime.layout import drawing_from
 from sgc.runtime.model import Model
@@ -82,7 +82,7 @@ class _Prover:
         self.random = random.Random(seed)
         self.names = made.spec.unrolled.template
         self.plain = self.twin()
-        self.inputs = {name: torch.randn(2, twins.WIDTH) for name in self.plain.get("inputs", {})}
+        self.inputs = {name: torch.randn(2, WIDTH) for name in self.plain.get("inputs", {})}
         self.notes = list(step_words(made, self.plain))
         self.readers = readers(made)
         if made.objective.gradient != "total":
@@ -298,8 +298,8 @@ class _Prover:
         if linear:
             return ROWS
         samples = plain["objective"]["samples"]
-        found = tuples(Draws.count(plain, dict.fromkeys(latent, twins.CATEGORIES), drawn), samples)
-        each = found * samples * twins.CATEGORIES ** sum(name not in drawn for name in latent)
+        found = tuples(Draws.count(plain, dict.fromkeys(latent, CATEGORIES), drawn), samples)
+        each = found * samples * CATEGORIES ** sum(name not in drawn for name in latent)
         return 0 if found > TUPLES else min(ROWS, LARGEST // each)  # 0: for none
 
     def latent(self, plain: Raw, observed: Sequence[str]) -> tuple[list[str], bool]:

@@ -29,7 +29,7 @@ def sections(made: Outline, estimators: Mapping[str, Any]) -> Raw:  # Any: plain
     written = made.spec.unrolled.written
     for most in (STEPS, FEWER):
         writer = _Writer(made, estimators, most)
-        found = writer.level(written, "", {})
+        found = writer.level(dict(written), "", {})
         if made.graphs.inputs:
             found["inputs"] = {name: {"shape": [WIDTH]} for name in made.graphs.inputs}
         proposed = sum(

@@ -26,7 +26,7 @@ FEATURE: Raw = {"mlp": [WIDTH], "activation": "tanh"}
 
 def sections(made: Outline, estimators: Mapping[str, Any]) -> Raw:  # Any: plain data
     """Write the sections that say what the model is. estimators: by name in the file; the others are enumerated."""
-    written = made.spec.unrolled.written
+    written = dict(made.spec.unrolled.written)
     for most in (STEPS, FEWER):
         writer = _Writer(made, estimators, most)
         found = writer.level(dict(written), "", {})

@@ -10,10 +10,25 @@ from sgc.kinds.joining import Joining
 from sgc.kinds.layer import Shape, ShapeFault, shape_text
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 LARGEST = 4.0  # times the canvas's side that a window may have
 FARTHEST = 2.0  # from the middle of the canvas, whose edge is at 1
+
+
+def window(numbers: Tensor, canvas: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Read a size (1 number or 2) and a middle (2), [R, 3 or 4], as what `affine` makes of them on a canvas [H, W].
+
+    Returns the size as a share of the canvas's sides and the middle, from -1 to 1 over it: [R, 2] each, across, down.
+    """
+    size, middle = numbers[:, :-2], numbers[:, -2:].clamp(-FARTHEST, FARTHEST)
+    smallest = numbers.new_tensor([1 / canvas[1], 1 / canvas[0]])
+    return size.expand(-1, 2).clamp(max=LARGEST).maximum(smallest), middle
+
+
+def image_place(shapes: Sequence[Shape]) -> int:
+    """Tell which of the inputs is the image; the others are numbers."""
+    return next(i for i, shape in enumerate(shapes) if len(shape) == 3)
 
 
 class Affine(Joining):
@@ -41,25 +56,27 @@ class Affine(Joining):
             raise ShapeFault(f"affine keeps the channels: got {came}, and {self.way} gives {shape_text(self.made)}")
         return self.made
 
+    def canvas(self, shapes: Sequence[Shape]) -> tuple[int, int]:
+        """Give the height and width of what the window lies on."""
+        whole = shapes[image_place(shapes)] if self.way == "crop" else self.made
+        return whole[1], whole[2]
+
     def joined_count(self, shapes: Sequence[Shape]) -> int:
         return 0
 
     def joining_module(self, shapes: Sequence[Shape]) -> nn.Module:
         import torch
-        from torch import Tensor, nn
+        from torch import nn
         from torch.nn import functional
 
-        which = next(i for i, shape in enumerate(shapes) if len(shape) == 3)
-        canvas = shapes[which][1:] if self.way == "crop" else self.made[1:]
+        which, canvas = image_place(shapes), self.canvas(shapes)
         crop, made = self.way == "crop", self.made
 
         class Transformer(nn.Module):
             def forward(self, *inputs: Tensor) -> Tensor:
                 image = inputs[which]
                 numbers = torch.cat([v.reshape(len(v), -1) for i, v in enumerate(inputs) if i != which], 1)
-                size, middle = numbers[:, :-2], numbers[:, -2:].clamp(-FARTHEST, FARTHEST)
-                smallest = numbers.new_tensor([1 / canvas[1], 1 / canvas[0]])
-                size = size.expand(-1, 2).clamp(max=LARGEST).maximum(smallest)
+                size, middle = window(numbers, canvas)
                 scale, shift = (size, middle) if crop else (1 / size, -middle / size)
                 rows = torch.cat([torch.diag_embed(scale), shift.unsqueeze(-1)], -1)
                 grid = functional.affine_grid(rows, [len(image), *made], align_corners=False)

@@ -7,6 +7,7 @@ them, evenly spaced, as there is room for) of the first labelled node that has c
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ from sgc.runtime.streams import VALIDATION, TensorRows, seed_for
 
 SPLITS = ("test", "validation", "train")
 WIDE = 10  # pictures in a row, and rows or categories, where nothing else says how many
+SEARCHED = 200  # rows that are looked at for some that will do
 FEW = 4  # elements of a value that are written out
 
 
@@ -34,6 +36,7 @@ class Chosen:
     ids: tuple[int, ...]
     batch: dict[str, Tensor]  # [B, *event]
     words: tuple[str, ...]
+    places: tuple[int, ...] = ()  # in the split
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -108,14 +111,21 @@ class HeldOut:
         found = self.chosen
         return {} if found is None else {"held_out": {"split": found.split, "rows": list(found.ids)}}
 
-    def choose(self, shown: str, count: int) -> Chosen:
-        """Choose rows that have a value of what is shown, or part of one. Raises: DataError where there is none."""
+    def choose(self, shown: str, count: int, fit: Callable[[dict[str, Tensor]], np.ndarray] | None = None) -> Chosen:
+        """Choose rows that have a value of what is shown, or part of one. Raises: DataError where there is none.
+
+        fit: tells of what is observed of rows, [B, *event], which of them will do, and raises where none will; of many,
+        some are looked at.
+        """
         usable = np.arange(self.rows.count)
         if self.model.outline.outer[shown].dropped:
             usable = np.flatnonzero(self.rows.present(shown, whole=False))
         if not len(usable):
             raise DataError(f"no held-out row has a value of '{shown}'")
         usable = self.draw.permutation(usable)
+        if fit is not None:
+            usable = usable[:SEARCHED]
+            usable = usable[fit(dict(self.rows.part(usable, frozenset()).values))]
         name = self._label(usable)
         if name is None:
             index = usable[:count]
@@ -129,8 +139,21 @@ class HeldOut:
             index = index[np.lexsort((labels[index], labels[index] < 0))]  # those without a label stand last
         ids = tuple(int(each) for each in self.rows.row_ids[index])
         batch = dict(self.rows.part(index, frozenset()).values)
-        self.chosen = Chosen(self.split, ids, batch, tuple(self._word(name, int(i)) for i in index))
+        words = tuple(self._word(name, int(i)) for i in index)
+        self.chosen = Chosen(self.split, ids, batch, words, tuple(index.tolist()))
         return self.chosen
+
+    def labels(self, node: str, chosen: Chosen) -> Tensor | None:
+        """Give what labels of chosen rows say of a node of numbers, [B, *event], NaN without one; None: there is none.
+
+        Of a node of a repeat by the name of one step; one that the row does not have has no label.
+        """
+        if node not in self.rows.partial:
+            return None
+        index = np.array(chosen.places)
+        value = self.rows.take(node, index)
+        there = torch.from_numpy(self.rows.labels[index, self.rows.partial.index(node)])
+        return value.masked_fill(~there.reshape(-1, *(1,) * (value.dim() - 1)), torch.nan).to(self.model.like)
 
     def _label(self, usable: np.ndarray) -> str | None:
         """Name the first node with one category a row that some of the rows carry."""

@@ -9,12 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sgc.derivation.existence import counts_of
 from sgc.errors import DataError, UsageError
 from sgc.running.choosing import WIDE, HeldOut, category_word, share_word, spread
+from sgc.running.decomposing import decompositions
 from sgc.running.panels import Panel, shades
-from sgc.running.turning import inferred, made, settled
+from sgc.running.turning import inferred, made, settled, weighed
+from sgc.runtime.existence import values_of
 from sgc.runtime.model import Model
-from sgc.runtime.steps import apart, filled, join, nodes_of, split, steps_of
+from sgc.runtime.steps import filled, join, nodes_of, split, steps_of
 
 POSTERIOR = 16  # samples of the weighted posterior
 
@@ -74,20 +77,30 @@ class Overview:
     def _style(self, name: str) -> dict[str, Tensor]:
         """Draw what does not depend on a node in p and is not the picture: it stays when the node is turned.
 
-        Each step of a repeat by itself; one that some row does not have is not kept.
+        Each step of a repeat by itself. Where the node counts steps, all that it may count are drawn: a step is alike
+        in all rows that have it. One that another count leaves out is kept as it is, if that count is kept too.
         """
         outline, graphs = self.model.outline, self.model.outline.graphs
-        drawn = split(outline, generated(self.model, WIDE, self.held))
-        above = {n for n in graphs.nodes if name in graphs.ancestors([n], "generative")}
-        held = {node for given in self.held for node in nodes_of(outline, given)}
-        kept = set(graphs.nodes) - above - held - set(self.steps)
-        return {n: v for n, v in drawn.items() if n in kept and not _lacks(v)}
+        given = dict(self.held)
+        if name in counts_of(graphs):
+            numbers = values_of(outline.variables[name])
+            given[name] = torch.tensor(numbers.index(max(numbers)))
+        drawn = split(outline, generated(self.model, WIDE, given))
+        changed = {name}
+        for node in graphs.order("generative"):
+            if node in graphs.nodes and graphs.sources(graphs.parents(node, "generative")) & changed:
+                changed.add(node)
+        held = {node for each in self.held for node in nodes_of(outline, each)}
+        kept = set(graphs.nodes) - changed - held - set(self.steps)
+        told = {n for n in kept if {*graphs.nodes[n].counts} <= kept | held | {name}}
+        whole = join(outline, {n: v for n, v in drawn.items() if n in kept and (n in told or not _lacks(v))})
+        return {n: v for n, v in whole.items() if n in outline.stepped or not _lacks(v)}
 
     def reconstructions(self, opened: Callable[[], HeldOut]) -> list[Panel]:
         """Held-out rows above their reconstructions; none where the data cannot be opened, and `left_out` says why.
 
         The first are made of what q says of the row, node by node; of the weighted posterior too, where the model was
-        trained with several samples.
+        trained with several samples. Where there are windows on the picture, the rows are also taken apart by them.
         """
         try:
             held_out = opened()
@@ -104,18 +117,12 @@ class Overview:
         values = inferred(self.model, batch)
         shown = [data, made(self.model, values, self.node)]
         if self.model.spec.objective.samples > 1:
-            outline = self.model.outline
-            values = filled(outline, {**values, **self._posterior(batch)})
+            variables = self.model.outline.variables
+            found = weighed(self.model, batch, POSTERIOR)
+            values = {**values, **{name: settled(variables[name], mean) for name, mean in found.items()}}
+            values = filled(self.model.outline, values)
             shown.append(made(self.model, values, self.node))
         rows = ("data", "from q", "posterior")[: len(shown)]
         title = "held-out rows, and their reconstructions"
-        return [Panel(title, self.pictures(torch.cat(shown), len(shown)), rows, chosen.words)]
-
-    def _posterior(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Infer what is not observed by the weighted posterior: the most probable category, the mean of the rest."""
-        found, outline = {}, self.model.outline
-        for name, posterior in self.model.infer(batch, samples=POSTERIOR).items():
-            for node, mean in apart(outline, name, posterior.mean).items():
-                if not outline.variables[node].dropped:  # a leaf: nothing is made of it
-                    found[node] = settled(outline.variables[node], mean)
-        return found
+        panel = Panel(title, self.pictures(torch.cat(shown), len(shown)), rows, chosen.words)
+        return [panel, *decompositions(self.model, self.node, held_out, chosen)]

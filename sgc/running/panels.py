@@ -1,4 +1,4 @@
-"""Panels: titled grids of pictures with words beside them, what of a node is a picture, and one file of them all.
+"""Panels: titled grids of pictures with words and boxes on them, what of a node is a picture, and one file of them all.
 
 The least value is black and the largest white, as in the data.
 """
@@ -17,6 +17,7 @@ import numpy as np
 
 from sgc.errors import UsageError
 from sgc.language.outline import Variable
+from sgc.running.boxes import Box, draw_boxes
 from sgc.running.folder import write_whole
 
 CELL = 0.62  # inches that a picture is wide
@@ -27,7 +28,8 @@ BESIDE, ABOVE = (18, 2), (11, 3)  # letters a line, and lines, of the words of r
 class Panel:
     """A titled grid of pictures, [rows, columns, height, width] or [..., 3] with colours, and words for both sides.
 
-    `apart`: how many columns stand before a gap, the row's own picture and what the model makes of it.
+    `apart`: how many columns stand before a gap, the row's own picture and what the model makes of it. `cell`: inches
+    that a picture is wide. What is NaN is left blank.
     """
 
     title: str
@@ -35,6 +37,8 @@ class Panel:
     rows: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     apart: int = 0
+    boxes: tuple[Box, ...] = ()
+    cell: float = CELL
 
 
 def whole_picture(event: Sequence[int], steps: Sequence[int] = ()) -> tuple[int, ...] | None:
@@ -81,11 +85,16 @@ def shades(values: np.ndarray, variable: Variable, rows: int, steps: Sequence[in
     if family.support == "integer_interval":
         array = array / (family.upper or 1)
     elif family.support not in ("boolean", "unit_interval"):
-        known = array[np.isfinite(array)]
-        low, high = np.quantile(known, (0.005, 0.995)) if known.size else (0.0, 1.0)
-        array = (array - low) / max(high - low, 1e-12)
+        array = stretched(array)
     grid: np.ndarray = np.nan_to_num(np.clip(array, 0, 1)).reshape(rows, -1, *array.shape[1:])
     return grid
+
+
+def stretched(array: np.ndarray) -> np.ndarray:
+    """Bring numbers without bounds to a range of which all but the least and the largest half percent fill 0 to 1."""
+    known = array[np.isfinite(array)]
+    low, high = np.quantile(known, (0.005, 0.995)) if known.size else (0.0, 1.0)
+    return np.asarray((array - low) / max(high - low, 1e-12))
 
 
 def draw_panels(panels: Sequence[Panel], output: Path, title: str) -> None:
@@ -113,6 +122,7 @@ def draw_panels(panels: Sequence[Panel], output: Path, title: str) -> None:
         axes = figure.add_axes((left / width, top / total, each.wide / width, each.high / total))
         axes.imshow(each.whole, cmap="gray" if each.whole.ndim == 2 else None, vmin=0, vmax=1, aspect="auto")
         axes.set_axis_off()
+        draw_boxes(axes, each.boxes, each.corners, each.size)
         words = plain | {"fontsize": 6.5, "transform": axes.transAxes}
         for word, y in zip(each.rows, each.middles, strict=False):
             axes.text(-0.06 / each.wide, 1 - y, word, ha="right", va="center", **words)
@@ -131,8 +141,14 @@ class _Laid:
         self.rows = [fitted(word, BESIDE) for word in panel.rows]
         self.columns = [fitted(word, ABOVE) for word in panel.columns]
         self.above = 0.13 * max((1 + word.count("\n") for word in self.columns), default=0)
-        scale = CELL / panel.pictures.shape[3]
+        self.size, self.boxes = (panel.pictures.shape[2], panel.pictures.shape[3]), panel.boxes
+        scale = panel.cell / self.size[1]
         self.wide, self.high = self.whole.shape[1] * scale, self.whole.shape[0] * scale
+
+    def corners(self, row: int, column: int) -> tuple[float, float]:
+        """Give the left and the upper edge of one picture, in pixels of the whole, whose own edges are at -0.5."""
+        left = self.centers[column] * self.whole.shape[1] - self.size[1] / 2
+        return left - 0.5, self.middles[row] * self.whole.shape[0] - self.size[0] / 2 - 0.5
 
 
 def fitted(word: str, room: tuple[int, int]) -> str:
@@ -157,6 +173,7 @@ def tile(pictures: np.ndarray, apart: int = 0) -> tuple[np.ndarray, list[float],
     whole = np.ones((rows * (high + gap) - gap, starts[-1] + wide, *pictures.shape[4:]))
     for i in range(rows):
         for j, start in enumerate(starts):
-            whole[i * (high + gap) : i * (high + gap) + high, start : start + wide] = pictures[i, j]
+            cell = np.nan_to_num(pictures[i, j], nan=1.0)
+            whole[i * (high + gap) : i * (high + gap) + high, start : start + wide] = cell
     middles = [(i * (high + gap) + high / 2) / whole.shape[0] for i in range(rows)]
     return whole, middles, [(start + wide / 2) / whole.shape[1] for start in starts]

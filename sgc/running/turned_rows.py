@@ -8,6 +8,7 @@ from functools import cached_property
 from math import prod
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,7 +18,7 @@ from sgc.running.panels import Panel, shades
 from sgc.running.turning import followers, inferred, reaches, turned, with_made
 from sgc.runtime.generate import held_nodes
 from sgc.runtime.model import Model
-from sgc.runtime.steps import join, listed, nodes_of, owner_of, steps_of
+from sgc.runtime.steps import absent, join, listed, nodes_of, owner_of, steps_of
 
 LINE = ("real", "real_vector", "circle")  # supports that any number lies in
 STEPS = 9  # values that a node of numbers is turned through
@@ -82,7 +83,7 @@ class Turner:
         self._check(name, "analogies")
         count = variables[name].categories
         assert count is not None
-        chosen = self.held_out.choose(self.node, WIDE)
+        chosen = self._choose(name, WIDE, "analogies")
         places = torch.from_numpy(spread(WIDE, count))
         values = torch.eye(count, dtype=self.model.like.dtype, device=self.model.like.device)[places]
         words = tuple(f"{name} = {category_word(self.model, name, place)}" for place in places.tolist())
@@ -105,7 +106,7 @@ class Turner:
         if name in latent:
             return self._dimensions(name)
         span = self.held_out.range_of(name, STEPS)
-        chosen = self.held_out.choose(self.node, WIDE)
+        chosen = self._choose(name, WIDE, "traverse")
         values = span.values.expand(len(chosen), *span.values.shape)
         title = f"{name} turned through its values in the {span.origin}"
         return self._turn(name, values, chosen, title, span.words)
@@ -114,7 +115,7 @@ class Turner:
         """Move each dimension of a latent node from -3 to 3, in one row."""
         size = prod(self.model.outline.variables[name].event)
         shown = min(size, TALL)
-        chosen = self.held_out.choose(self.node, 1)
+        chosen = self._choose(name, 1, "traverse")
         start = inferred(self.model, chosen.batch)[name]
         steps = torch.linspace(-3, 3, STEPS).to(start)
         moved = start.reshape(1, 1, size).repeat(shown, len(steps), 1)
@@ -124,6 +125,24 @@ class Turner:
         title = f"each dimension of {name} from -3 to 3{share_word(shown, size, 'the first ')}"
         rows = tuple(f"{name}[{i}]" for i in range(shown))
         return self._turn(name, values, chosen, title, tuple(f"{step:.3g}" for step in steps.tolist()), rows)
+
+    def _choose(self, name: str, count: int, flag: str) -> Chosen:
+        """Choose rows; where a step is turned, those that have it by what is inferred of them, and by what is held."""
+        if not self.model.outline.graphs.nodes[name].exists:
+            return self.held_out.choose(self.node, count)
+
+        def fit(batch: dict[str, Tensor]) -> np.ndarray:
+            rows = len(next(iter(batch.values())))
+            gone = absent(self.model.outline, name, {**inferred(self.model, batch), **self._hold(rows)})
+            there = np.ones(rows, dtype=bool) if gone is None else ~gone.reshape(rows).cpu().numpy()
+            if not there.any():
+                raise UsageError(
+                    f"--{flag}: none of {rows} held-out rows has '{name}' by what is inferred of them: "
+                    f"hold its count with --given"
+                )
+            return there
+
+        return self.held_out.choose(self.node, count, fit)
 
     def _want_step(self, name: str, flag: str) -> None:
         stepped = self.model.outline.stepped

@@ -10,7 +10,7 @@ from torch import Tensor
 from sgc.derivation.graph import Graphs, Role
 from sgc.language.outline import Variable
 from sgc.runtime.model import Model
-from sgc.runtime.steps import join, nodes_of
+from sgc.runtime.steps import apart, join, nodes_of
 
 
 def followers(graphs: Graphs, turned: Collection[str], shown: str | Sequence[str]) -> list[tuple[str, Role]]:
@@ -69,6 +69,16 @@ def settled(variable: Variable, mean: Tensor) -> Tensor:
     if variable.categories is not None:
         return torch.zeros_like(mean).scatter(-1, mean.argmax(-1, keepdim=True), 1)
     return mean.round() if variable.family.integer else mean
+
+
+def weighed(model: Model, observed: Mapping[str, Tensor], samples: int) -> dict[str, Tensor]:
+    """Give the means of the weighted posterior of what is not observed, by node, [B, *event]; of categories shares.
+
+    Of a leaf that drops what is missing nothing is given: nothing is made of it.
+    """
+    outline, found = model.outline, model.infer(observed, samples=samples)
+    steps = {n: v for name, each in found.items() for n, v in apart(outline, name, each.mean).items()}
+    return {name: mean for name, mean in steps.items() if not outline.variables[name].dropped}
 
 
 def inferred(model: Model, observed: Mapping[str, Tensor]) -> dict[str, Tensor]:

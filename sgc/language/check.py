@@ -32,7 +32,7 @@ def check(spec: Spec, findings: Findings, unrolled: Unrolled = Unrolled()) -> Sp
     names = check_names(findings, unrolled)
     check_categories(findings)
     check_statuses(findings, names)
-    check_graphs(findings, names, unrolled.exists)
+    check_graphs(findings, names, unrolled)
     check_missing(findings, names)
     spec = derive_recognition(spec, findings, names)
     check_shapes(spec, findings, names)

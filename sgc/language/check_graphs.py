@@ -6,13 +6,14 @@ Read from the file as written, so that a piece which is wrong elsewhere still ha
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from sgc.derivation.graph import Role, descendants, find_cycles
 from sgc.errors import Path, suggest
 from sgc.language.check_names import Names
 from sgc.language.findings import Findings
+from sgc.language.unrolled import Unrolled
 
 ROLES: tuple[Role, Role] = ("generative", "recognition")
 
@@ -27,10 +28,10 @@ class Edge:
     place: Path
 
 
-def check_graphs(findings: Findings, names: Names, exists: Mapping[str, Sequence[tuple[str, int]]]) -> None:
+def check_graphs(findings: Findings, names: Names, unrolled: Unrolled) -> None:
     """Find parents that are unknown or stand twice, unknown networks, and cycles.
 
-    exists: by step of a repeat, the counts that say whether it is there: in p it hangs on them.
+    unrolled: what the repeats were. In p a step hangs on the counts that say whether it is there.
     """
     written = list(written_edges(findings, names))
     edges: list[Edge] = []
@@ -52,13 +53,15 @@ def check_graphs(findings: Findings, names: Names, exists: Mapping[str, Sequence
     _check_networks(findings)
     edges += [
         Edge(count, name, ("generative",), ("nodes", name))
-        for name, counts in exists.items()
+        for name, counts in unrolled.exists.items()
         for count, _ in counts
         if names.section.get(name) and names.section.get(count)
     ]
     reported: set[frozenset[Path]] = set()
+    shown = {unrolled.template.get(name, name) for name in names.section if name not in unrolled.hidden}
     for role in ROLES:
-        _check_cycles(findings, [edge for edge in edges if role in edge.roles], role, reported)
+        found = [edge for edge in edges if role in edge.roles]
+        _check_cycles(findings, found, role, reported, shown)
 
 
 def written_edges(findings: Findings, names: Names) -> Iterable[Edge]:
@@ -99,7 +102,9 @@ def _check_networks(findings: Findings) -> None:
             findings.add(path, f"no network named '{word}' under 'networks'", suggest(word, shared))
 
 
-def _check_cycles(findings: Findings, edges: list[Edge], role: Role, reported: set[frozenset[Path]]) -> None:
+def _check_cycles(
+    findings: Findings, edges: list[Edge], role: Role, reported: set[frozenset[Path]], shown: Collection[str]
+) -> None:
     """Find the cycles of one graph; one that runs through features alone is in both, and told once."""
     for cycle in find_cycles([(edge.parent, edge.child) for edge in edges]):
         steps = set(itertools.pairwise(cycle))
@@ -107,4 +112,15 @@ def _check_cycles(findings: Findings, edges: list[Edge], role: Role, reported: s
         if frozenset(places) not in reported:
             reported.add(frozenset(places))
             first = min(places, key=findings.document.order)
-            findings.add(first, f"cycle in the {role} graph: {' -> '.join(cycle)}")
+            findings.add(first, f"cycle in the {role} graph: {' -> '.join(_written(cycle, shown))}")
+
+
+def _written(cycle: Sequence[str], shown: Collection[str]) -> list[str]:
+    """Name a cycle as a file has its names, steps under one, from the first that it has and back to it."""
+    names: list[str] = []
+    for name in (each.partition("@")[0] for each in cycle[:-1]):
+        if name in shown and names[-1:] != [name]:
+            names.append(name)
+    if len(names) > 1 and names[0] == names[-1]:
+        names.pop()
+    return [*names, *names[:1]]

@@ -8,22 +8,20 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sgc.derivation.graph import find_cycles
-from sgc.errors import Path, suggest
-from sgc.kinds.stepping import Cell, Collect, CombineSteps, Exists, Hold, Zeros
+from sgc.errors import Path
+from sgc.kinds.stepping import Cell, CombineSteps, Hold
 from sgc.language.composing import MAX_STEPS, MODEL, TOO_MANY, Composition
 from sgc.language.document import Document, Plain
 from sgc.language.expanded import Expanded, Written
 from sgc.language.findings import Findings
-from sgc.language.scopes import EXISTS, Plate, Reference, Scope, Template
-from sgc.language.spec import Feature
+from sgc.language.referring import Index, Made, Reader, Referring, step_name
+from sgc.language.scopes import Template
 from sgc.language.unrolled import PartOf, Unrolled
 
-Index = tuple[int, ...]
 ROLES = ("generative", "recognition")
 
 
@@ -37,39 +35,11 @@ def unroll(
     return _Unrolling(document, written, composition, findings).unrolled()
 
 
-@dataclass
-class _Made:
-    """What is written out so far."""
-
-    nodes: dict[str, Plain] = field(default_factory=dict)
-    features: dict[str, Plain] = field(default_factory=dict)
-    networks: dict[str, Plain] = field(default_factory=dict)
-    written: dict[Path, Written] = field(default_factory=dict)
-    steps: dict[str, dict[str, list[str]]] = field(default_factory=lambda: {"nodes": {}, "features": {}})
-    sizes: dict[str, Index] = field(default_factory=dict)
-    around: dict[str, tuple[Plate, ...]] = field(default_factory=dict)
-    exists: dict[str, tuple[tuple[str, int], ...]] = field(default_factory=dict)
-    hidden: dict[str, None] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class _Reader:
-    """Who reads: in which scope, at which step of each repeat around it."""
-
-    template: Template
-    index: Index
-    carried: str = ""  # of a carry: the flat name of its state before
-
-    @property
-    def scope(self) -> Scope:
-        return self.template.scope
-
-
 class _Unrolling:
     def __init__(self, document: Document, written: Plain, composition: Composition, findings: Findings) -> None:
         self.document, self.data, self.composition, self.findings = document, written, composition, findings
-        self.made = _Made()
-        self.wrong: set[Path] = set()  # flat paths of what means nothing
+        self.made = Made()
+        self.refer = Referring(document, written, composition, findings, self.made)
 
     def unrolled(self) -> tuple[Expanded, Unrolled]:
         templates = list(self.composition.root.templates())
@@ -91,7 +61,7 @@ class _Unrolling:
         expanded = Expanded(
             self.document.file, self.document.lines, data, source=self.document, written=self.made.written
         )
-        expanded.unread |= {path for path in self.document.unread if not self._inside(path)} | self.wrong
+        expanded.unread |= {path for path in self.document.unread if not self._inside(path)} | self.refer.wrong
         if not self.composition.root.surely:  # names are missing
             expanded.unread.add(("nodes", ""))
         return expanded, self._facts()
@@ -126,11 +96,6 @@ class _Unrolling:
 
     # names
 
-    def _flat(self, template: Template, index: Index) -> str:
-        if template.kind == "input":
-            return template.name
-        return step_name(template.name, index)
-
     def _networks(self) -> None:
         for scope in self.composition.root.walk():
             if scope.above is not None and not scope.closed:
@@ -141,61 +106,12 @@ class _Unrolling:
                 self.made.networks[flat] = copy.deepcopy(network)
                 self.made.written["networks", flat] = Written(scope.document, ("networks", name))
 
-    def _exists(self, plates: Sequence[Plate], index: Index) -> str:
-        """Name the feature that says whether a step exists, of the innermost repeat that a node counts; empty: none."""
-        counted = [i for i, plate in enumerate(plates) if plate.count]
-        if not counted:
-            return ""
-        at = counted[-1]
-        plate, here = plates[at], index[: at + 1]
-        name = f"{plate.name}.{EXISTS}"
-        flat = step_name(name, here)
-        if flat not in self.made.features:
-            (count, i), *_ = reversed(self._counts(plates[: at + 1], here))
-            outer = self._exists(plates[:at], index[:at])
-            parents = [count, *([outer] if outer else [])]
-            self._feature(name, flat, {"parents": parents, "network": Exists(count=count, i=i)}, plates[: at + 1])
-            self.made.written["features", flat] = self._counted(plate)
-        return flat
-
-    def _counted(self, plate: Plate) -> Written:
-        """Say where the count of a repeat is written."""
-        scope = next(s for s in self.composition.root.walk() if s.plates[-1:] == (plate,) and not s.closed)
-        return Written(scope.document, (*scope.place, "count"), exact=True)
-
-    def _counts(self, plates: Sequence[Plate], index: Index) -> tuple[tuple[str, int], ...]:
-        """List the counts that say whether a step exists, and what each must be above."""
-        found = []
-        for plate, i in zip(plates, index, strict=True):
-            if plate.count:
-                counter = self.by_name[plate.count]
-                found.append((self._flat(counter, index[: len(counter.plates)]), i))
-        return tuple(found)
-
-    @property
-    def by_name(self) -> Mapping[str, Template]:
-        if not hasattr(self, "_by_name"):
-            self._by_name = {t.name: t for t in self.composition.root.templates()}
-        return self._by_name
-
     # writing
-
-    def _feature(self, name: str, flat: str, raw: Plain, plates: Sequence[Plate], *, hidden: bool = True) -> None:
-        self.made.features[flat] = raw
-        if hidden:
-            self.made.hidden[flat] = None
-        self._note("features", name, flat, plates)
-
-    def _note(self, section: str, name: str, flat: str, plates: Sequence[Plate]) -> None:
-        if plates:
-            self.made.steps[section].setdefault(name, []).append(flat)
-            self.made.sizes[name] = tuple(plate.size for plate in plates)
-            self.made.around[name] = tuple(plates)
 
     def _write(self, template: Template, index: Index) -> None:
         if template.kind == "input" or not isinstance(template.written, dict):
             return
-        flat, scope = self._flat(template, index), template.scope
+        flat, scope = self.refer.flat(template, index), template.scope
         section = "nodes" if template.kind == "node" else "features"
         place = Written(scope.document, template.place)
         self.made.written[section, flat] = place
@@ -203,8 +119,8 @@ class _Unrolling:
         if template.kind == "node":
             self._node(template, index, flat)
         elif template.kind == "feature":
-            raw = self._piece(_Reader(template, index), template.written, (section, flat), template.place)
-            self._feature(template.name, flat, raw, template.plates, hidden=False)
+            raw = self._piece(Reader(template, index), template.written, (section, flat), template.place)
+            self.made.feature(template.name, flat, raw, template.plates, hidden=False)
         else:
             self._carry(template, index, flat)
 
@@ -220,13 +136,13 @@ class _Unrolling:
         for role, source in readers.items():
             written = source.written[role]
             if isinstance(written, dict):
-                reader = _Reader(source, index)
+                reader = Reader(source, index)
                 raw[role] = self._piece(reader, written, ("nodes", flat, role), (*source.place, role))
             else:
                 raw[role] = written
         self.made.nodes[flat] = raw
-        self._note("nodes", template.name, flat, template.plates)
-        counts = self._counts(template.plates, index)
+        self.made.note("nodes", template.name, flat, template.plates)
+        counts = self.refer.counts(template.plates, index)
         if counts:
             self.made.exists[flat] = counts
 
@@ -237,16 +153,16 @@ class _Unrolling:
         last = plates[-1].size - 1
         *outer, step = index
         edge = step == (last if backward else 0)
-        network = self._entries(template.scope, written.get("network"))
+        network = self.refer.entries(template.scope, written.get("network"))
         cell = network[-1] if network and isinstance(network[-1], dict) and "gru" in network[-1] else None
-        counted = backward and bool(self._exists(plates, index))
+        counted = backward and bool(self.refer.exists(plates, index))
         new = f"{template.name}.new" if counted else template.name
         made = step_name(new, index) if counted else flat
         before = step_name(template.name, (*outer, step + 1 if backward else step - 1))
         if edge:
             before = step_name(template.name, (*outer, last + 1 if backward else -1))
-            self._zeros(template, before, made)
-        reader = _Reader(template, index, before)
+            self.refer.zeros(template, before, made)
+        reader = Reader(template, index, before)
         path: Path = ("features", made)
         if made != flat:
             self.made.written[path] = Written(template.scope.document, template.place)
@@ -255,10 +171,10 @@ class _Unrolling:
             raw = self._cell(template, index, raw, network, cell["gru"], before)
         if cell is not None or counted:
             self.made.written[*path, "network"] = Written(template.scope.document, (*template.place, "network"))
-        self._feature(new, made, raw, plates, hidden=counted)
+        self.made.feature(new, made, raw, plates, hidden=counted)
         if counted:
-            parents = [made, before, self._exists(plates, index)]
-            self._feature(template.name, flat, {"parents": parents, "network": Hold()}, plates, hidden=False)
+            parents = [made, before, self.refer.exists(plates, index)]
+            self.made.feature(template.name, flat, {"parents": parents, "network": Hold()}, plates, hidden=False)
 
     def _cell(
         self, template: Template, index: Index, raw: Plain, network: Sequence[Plain], width: int, before: str
@@ -269,61 +185,27 @@ class _Unrolling:
             name = f"{template.name}.in"
             flat = step_name(name, index)
             entries = self._piece(
-                _Reader(template, index, before),
+                Reader(template, index, before),
                 {**template.written, "network": list(network[:-1])},
                 ("features", flat),
                 template.place,
             )
             entries.pop("direction", None)
             self.made.written["features", flat] = Written(template.scope.document, template.place)
-            self._feature(name, flat, entries, template.plates)
+            self.made.feature(name, flat, entries, template.plates)
             parents = [flat]
         return {"parents": [*parents, before], "network": Cell(gru=width) if isinstance(width, int) else {"gru": width}}
 
-    def _zeros(self, template: Template, flat: str, of: str) -> None:
-        """Write the zeros that stand before the first step of a name."""
-        if flat not in self.made.features:
-            width = self._width(template)
-            zeros = Zeros(of=of, width=width)
-            self.made.features[flat] = Feature.model_construct(parents=(), network=zeros)
-            self.made.hidden[flat] = None
-            self.made.written.setdefault(
-                ("features", flat), Written(template.scope.document, template.place, exact=True)
-            )
-
-    def _width(self, template: Template) -> int | None:
-        """Say how wide a feature is, where its network says so by itself."""
-        if template.kind == "node" or not isinstance(template.written, dict):
-            return None
-        entries = self._entries(template.scope, template.written.get("network"))
-        last = entries[-1] if entries and isinstance(entries[-1], dict) else {}
-        for key in ("gru", "mlp", "residual"):
-            width = last.get(key)
-            width = width[-1] if isinstance(width, list) and width else width
-            if isinstance(width, int) and not isinstance(width, bool) and width > 0:
-                return width
-        return None
-
-    def _entries(self, scope: Scope, network: Plain) -> list[Plain]:
-        """List the entries of a network, that of a shared one by its name."""
-        if isinstance(network, str):
-            root = scope.root
-            source = self.data if root.above is None else root.document.data
-            network = (source.get("networks") or {}).get(network)
-            if isinstance(network, str):
-                return []
-        return network if isinstance(network, list) else [] if network is None else [network]
-
-    def _piece(self, reader: _Reader, written: Plain, path: Path, place: Path) -> dict[str, Plain]:
+    def _piece(self, reader: Reader, written: Plain, path: Path, place: Path) -> dict[str, Plain]:
         """Rewrite a feature or a conditional: its parents, the names its parameters take, its network."""
         raw = {key: copy.deepcopy(each) for key, each in written.items() if key not in ("parents", "network")}
         network = copy.deepcopy(written.get("network"))
         parents = written.get("parents")
-        entries = self._entries(reader.scope, network)
+        entries = self.refer.entries(reader.scope, network)
         first: Any = entries[0] if entries else None  # Any: whatever YAML can say
         combine = first.get("combine") if isinstance(first, dict) else None
         if isinstance(parents, list):
-            raw["parents"], masks = self._parents(reader, parents, path, place, apart=combine is not None)
+            raw["parents"], masks = self.refer.parents(reader, parents, path, place, apart=combine is not None)
             if masks is not None:
                 values = len(raw["parents"])
                 booleans = list(dict.fromkeys(mask for mask in masks if mask))
@@ -339,120 +221,10 @@ class _Unrolling:
         constants: Any = raw.get("parameters")  # Any: whatever YAML can say
         for key, value in constants.items() if isinstance(constants, dict) else ():
             if isinstance(value, str):
-                found = self._find(reader, value, (*path, "parameters", key), (*place, "parameters", key))
+                found = self.refer.find(reader, value, (*path, "parameters", key), (*place, "parameters", key))
                 if found is not None:
-                    constants[key] = self._value(reader, found)
+                    constants[key] = self.refer.value(reader, found)
         return raw
-
-    def _parents(
-        self, reader: _Reader, words: Sequence[Plain], path: Path, place: Path, *, apart: bool
-    ) -> tuple[list[Plain], list[str] | None]:
-        """Give what stands for a list of parents; `apart`, steps one by one, each with what says whether it exists."""
-        found: list[Plain] = []
-        masks: list[str] = []
-        several = False
-        for i, word in enumerate(words):
-            here = (*place, "parents", i)
-            reference = (
-                self._find(reader, word, (*path, "parents", len(found)), here) if isinstance(word, str) else None
-            )
-            added: list[tuple[str, str]]
-            if reference is None:
-                added = [(word, "")]
-            elif apart and self._beyond(reader, reference):
-                several = True
-                added = list(self._steps(reader, reference))
-            else:
-                added = [(self._value(reader, reference), "")]
-                mask = "" if apart else self._mask(reader, reference)
-                if mask and mask not in found:
-                    added.append((mask, ""))
-            for name, mask in added:
-                self.made.written[*path, "parents", len(found)] = Written(reader.scope.document, here)
-                found.append(name)
-                masks.append(mask)
-        return found, masks if several else None
-
-    def _find(self, reader: _Reader, word: str, path: Path, place: Path) -> Reference | None:
-        """Say what a name means to a reader; one that means nothing in a repeat is a fault, else it is told later."""
-        found = reader.scope.find(word)
-        if found is None and reader.scope.document is self.document:
-            self.wrong.add(path)
-            if reader.scope.surely:
-                hint = suggest(word, reader.scope.visible())
-                self.findings.add(place, f"no node, feature or input named '{word}'", hint)
-        return found
-
-    def _shared(self, reader: _Reader, template: Template) -> int:
-        """Count the repeats that a reader and what it reads stand in together."""
-        pairs = zip(reader.scope.plates, template.plates, strict=False)
-        return len(list(itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)))
-
-    def _beyond(self, reader: _Reader, reference: Reference) -> tuple[Plate, ...]:
-        """List the repeats whose steps a reader sees all at once."""
-        return reference.template.plates[self._shared(reader, reference.template) :]
-
-    def _index(self, reader: _Reader, reference: Reference) -> Index:
-        """Give the step of each shared repeat at which a reader reads; -1: before the first one."""
-        index = reader.index[: self._shared(reader, reference.template)]
-        if not reference.previous:
-            return index
-        at = len(reader.scope.plates) - 1
-        return (*index[:at], index[at] - 1, *index[at + 1 :])
-
-    def _value(self, reader: _Reader, reference: Reference) -> str:
-        """Name the one value that a reference stands for, all steps side by side where it stands for several."""
-        template, index = reference.template, self._index(reader, reference)
-        if reference.previous and template is reader.template and reader.carried:
-            return reader.carried
-        flat = self._flat(template, index)
-        beyond = self._beyond(reader, reference)
-        if reference.previous and index[len(reader.scope.plates) - 1] < 0:
-            of = self._flat(template, tuple(0 for _ in template.plates))
-            if not beyond:
-                self._zeros(template, flat, of)
-                return flat
-        if not beyond:
-            return flat
-        if flat not in self.made.features:
-            steps = list(self._steps(reader, reference))
-            masks = [mask for _, mask in steps if mask]
-            booleans = list(dict.fromkeys(masks))  # steps of a repeat within share that of the step that they are in
-            exists = tuple(len(steps) + booleans.index(mask) for mask in masks)
-            entry = Collect(steps=tuple(plate.size for plate in beyond), exists=exists)
-            parents = [*(name for name, _ in steps), *booleans]
-            self.made.features[flat] = {"parents": parents, "network": entry}
-            self.made.hidden[flat] = None
-            self.made.written.setdefault(
-                ("features", flat), Written(template.scope.document, template.place, exact=True)
-            )
-        return flat
-
-    def _mask(self, reader: _Reader, reference: Reference) -> str:
-        """Name what says which of the steps side by side exist; empty where all do."""
-        beyond = self._beyond(reader, reference)
-        if not any(plate.count for plate in beyond):
-            return ""
-        plates = reference.template.plates
-        shared = self._shared(reader, reference.template)
-        at = max(i for i, plate in enumerate(plates) if plate.count)
-        index = self._index(reader, reference)
-        name = step_name(f"{plates[at].name}.{EXISTS}", index)
-        if name not in self.made.features:
-            sizes = [range(plate.size) for plate in plates[shared : at + 1]]
-            parents = [self._exists(plates[: at + 1], (*index, *more)) for more in itertools.product(*sizes)]
-            entry = Collect(steps=tuple(plate.size for plate in plates[shared : at + 1]))
-            self.made.features[name] = {"parents": parents, "network": entry}
-            self.made.hidden[name] = None
-            self.made.written["features", name] = self._counted(plates[at])
-        return name
-
-    def _steps(self, reader: _Reader, reference: Reference) -> Iterator[tuple[str, str]]:
-        """Give every step that a reader sees, and what says whether it exists."""
-        template, index = reference.template, self._index(reader, reference)
-        for more in itertools.product(*(range(plate.size) for plate in self._beyond(reader, reference))):
-            whole = (*index, *more)
-            yield self._flat(template, whole), self._exists(template.plates, whole)
 
     # what stands before the first step
 
@@ -467,7 +239,7 @@ class _Unrolling:
                 found = template.scope.find(word) if isinstance(word, str) else None
                 if found is None or found.template.kind not in ("feature", "carry"):
                     continue
-                if not found.previous or self._width(found.template) is None:
+                if not found.previous or self.refer.width(found.template) is None:
                     edges.append((found.template.name, template.name))
                 if found.previous:
                     places[found.template.name, template.name] = (template, (*template.place, "parents", i))
@@ -479,15 +251,6 @@ class _Unrolling:
                     if template.scope.document is self.document:
                         self.findings.add(place, message)
                     break
-
-
-def step_name(name: str, index: Index) -> str:
-    """Name one step of a name; the steps of a repeat count from 1, what stands before the first one is 0.
-
-    >>> step_name("digit.size", (1,)), step_name("a.b.x", (0, 2)), step_name("x", ())
-    ('digit.size@2', 'a.b.x@1.3', 'x')
-    """
-    return f"{name}@{'.'.join(str(i + 1) for i in index)}" if index else name
 
 
 def _product(sizes: Iterator[int]) -> int:

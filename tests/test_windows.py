@@ -174,6 +174,27 @@ def test_rows_are_taken_apart_with_blanks_where_there_is_no_step(run: Path) -> N
         np.testing.assert_allclose([box.edges for box in dashed], wanted, atol=1e-5)
 
 
+def test_boxes_are_named_by_a_category_of_their_steps(run: Path) -> None:
+    raw = small_canvases()
+    inside = raw["repeat"]["digit"]
+    inside["nodes"]["y"] = {
+        "distribution": "Categorical",
+        "values": ["round", "straight"],
+        "supervision": "none",
+        "recognition": {"parents": ["glimpse"], "network": {"mlp": [4]}},
+    }
+    inside["features"]["ink"]["parents"] = ["y", "z"]
+    _, held_out = rows_of(run)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        (panel,) = decompositions(sgc.compile(sgc.load(raw)), "x", held_out, held_out.choose("x", 5))
+    beside = {(box.column, box.color): box.word for box in panel.boxes if box.row == 0 and not box.dashed}
+    framed = {(box.column, box.color): box.word for box in panel.boxes if box.row > 1}
+    assert beside == framed
+    assert set(beside.values()) <= {"round", "straight"}
+    assert "(digit.y beside it; dashed: where the labels say it is)" in panel.title
+
+
 def test_all_pictures_of_steps_are_drawn(run: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     found = sample_run(run, tmp_path / "a.png", count=10)

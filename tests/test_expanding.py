@@ -92,7 +92,7 @@ def all_graphs() -> list[tuple[Graphs, Computation]]:
 
 def named(text: str) -> set[str]:
     """Name what the factors of a text are of and given."""
-    return {name for inside in re.findall(r"[pq]\(([^()]*)\)", text) for name in re.findall(r"[\w.@-]+", inside)}
+    return {name for inside in re.findall(r"[pq]\(([^()]*)\)", text) for name in re.findall(r"[A-Za-z][\w.@-]*", inside)}
 
 
 def directed(graph: Computation) -> nx.DiGraph[str]:

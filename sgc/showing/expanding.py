@@ -31,7 +31,7 @@ class Expansion:
 def expansion(outline: Outline, pattern: frozenset[str] | None = None) -> Expansion:
     """Expand the plans of the patterns that `inspect` shows, or of one; every step of a repeat is there."""
     view = plated(outline)
-    chosen, left_out = shown(view.outline.graphs) if pattern is None else ([pattern], 0)
+    chosen, left_out = shown(view.outline) if pattern is None else ([pattern], 0)
     plans = [derive(outline.graphs, view.spread(observed), outline.words) for observed in chosen]
     return Expansion(outline, tuple(computation(outline.graphs, plan) for plan in plans), left_out)
 

@@ -23,7 +23,7 @@ def inspect_json(outline: Outline) -> dict[str, Any]:  # Any: plain data
     """Give the content of the report as plain data."""
     whole, view = outline, plated(outline)
     outline = view.outline
-    chosen, left_out = shown(outline.graphs)
+    chosen, left_out = shown(outline)
     spec, counts = outline.spec, dict(outline.parameter_table())
     return {
         "name": spec.name,

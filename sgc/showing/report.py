@@ -40,7 +40,7 @@ def inspect_text(outline: Outline, *, width: int | None = None, color: bool = Fa
     lines += ["", "products", *(f"  {product(outline, role)}" for role in roles())]
     lines += [f"  {line}" for line in _feature_lines(view.outline)]
     lines += [f"  parents of q: {DERIVED}"] if outline.spec.derived else []
-    chosen, left_out = shown(view.outline.graphs)
+    chosen, left_out = shown(view.outline)
     for observed in chosen:
         lines += ["", *plan_of(view, observed).text().split("\n")]
     if left_out:

@@ -3,29 +3,47 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 from sgc.derivation.graph import Graphs
 from sgc.errors import UsageError
+from sgc.language.outline import Outline
 
 SHOWN = 8  # so many observation patterns are shown; of more the unlabelled one, single labels, and all labels
 SEARCHED = 256  # and warnings are looked for in this many, all labels among them
 EFFORT = 20_000  # fewer for large models: so many nodes are gone through in all
 
 
-def _patterns(partial: tuple[str, ...]) -> Iterator[frozenset[str]]:
+def _patterns(groups: Sequence[frozenset[str]]) -> Iterator[frozenset[str]]:
     """Go through every observation pattern, the unlabelled one first; there are 2ⁿ, so one at a time."""
-    for size in range(len(partial) + 1):
-        yield from map(frozenset, itertools.combinations(partial, size))
+    for size in range(len(groups) + 1):
+        for chosen in itertools.combinations(groups, size):
+            yield frozenset().union(*chosen)
 
 
-def shown(graphs: Graphs) -> tuple[list[frozenset[str]], int]:
-    """Choose the patterns to show; return them with the number of those left out."""
-    partial = graphs.partial
-    total = 1 << len(partial)
+def together(outline: Outline) -> list[frozenset[str]]:
+    """Group the nodes whose labels the rules of the data give to the same rows; those that get none are left out."""
+    data, partial = outline.spec.data, outline.graphs.partial
+    rules = data.labels if data is not None else {}
+    groups: dict[str, set[str]] = {}
+    for name in partial:
+        first, seen = name, {name}
+        while first in rules and (other := rules[first].same_rows_as) in partial and other not in seen:
+            first = str(other)
+            seen.add(first)
+        rule = rules.get(first)
+        if rule is None or (rule.count != 0 and rule.fraction != 0):
+            groups.setdefault(first, set()).add(name)
+    return [frozenset(each) for each in groups.values()]
+
+
+def shown(outline: Outline) -> tuple[list[frozenset[str]], int]:
+    """Choose the patterns to show, of those that labels by rule can make; return them with the number left out."""
+    groups = together(outline)
+    total = 1 << len(groups)
     if total <= SHOWN:
-        return list(_patterns(partial)), 0
-    chosen = [frozenset[str](), *(frozenset({name}) for name in partial[: SHOWN - 2]), frozenset(partial)]
+        return list(_patterns(groups)), 0
+    chosen = [frozenset[str](), *groups[: SHOWN - 2], frozenset().union(*groups)]
     return chosen, total - len(chosen)
 
 
@@ -44,13 +62,13 @@ def pattern_of(graphs: Graphs, text: str, steps: Collection[str] = ()) -> frozen
     return frozenset(names)
 
 
-def searched(graphs: Graphs, nodes: int) -> list[frozenset[str]]:
+def searched(outline: Outline, nodes: int) -> list[frozenset[str]]:
     """Choose the patterns to look for warnings in: those with the fewest labels, and that with all.
 
     nodes: how many there are to go through for a pattern, every step of a repeat counted.
     """
-    partial = graphs.partial
+    groups = together(outline)
     limit = max(SHOWN, min(SEARCHED, EFFORT // nodes))
-    if 1 << len(partial) <= limit:
-        return list(_patterns(partial))
-    return [*itertools.islice(_patterns(partial), limit - 1), frozenset(partial)]
+    if 1 << len(groups) <= limit:
+        return list(_patterns(groups))
+    return [*itertools.islice(_patterns(groups), limit - 1), frozenset().union(*groups)]

@@ -27,7 +27,7 @@ def warnings(outline: Outline) -> list[str]:
     view = plated(outline)
     rows: dict[str, list[str]] = {}
     worst: Plan | None = None
-    for observed in searched(view.outline.graphs, len(outline.graphs.nodes)):
+    for observed in searched(view.outline, len(outline.graphs.nodes)):
         plan = derive(outline.graphs, view.spread(observed), outline.words)
         if worst is None or plan.operations > worst.operations:
             worst = plan

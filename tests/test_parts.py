@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from safetensors.torch import save_file
 
 import sgc
 from sgc.errors import UsageError
 from sgc.runtime.building import part_modules
 from sgc.runtime.model import Model
+from sgc.runtime.weights import own_state
 
 Raw = dict[str, Any]  # Any: plain data
 
@@ -213,3 +215,28 @@ def test_a_part_in_a_repeat_has_the_same_numbers_in_every_step(run: Path) -> Non
         steps = [model.conditional(f"t.shape.y@{i}", "recognition", {f"t.image@{i}": x}).mean for i in (1, 2, 3)]
         assert all(torch.equal(step, steps[0]) for step in steps)
         assert torch.equal(steps[0], sgc.open(run).conditional("y", "recognition", {"x": x}).mean)
+
+
+def test_what_the_carries_of_a_part_are_made_of_is_read_and_frozen_too(tmp_path: Path) -> None:
+    """A unit behind other layers, and a backward state held by a count, are features that nobody wrote."""
+    gru = [{"mlp": [3]}, {"gru": 4}]
+    carry = {
+        "ahead": {"parents": ["w", "prev.z"], "network": gru},
+        "back": {"parents": ["w"], "network": gru, "direction": "backward"},
+        "plain": {"parents": ["w", "prev.plain"], "network": {"mlp": [2]}, "direction": "backward"},
+    }
+    read = {"parents": list(carry), "network": {"mlp": []}}
+    z = {"distribution": "Normal", "supervision": "none", "recognition": read}
+    k = {"distribution": "Categorical", "categories": 3, "supervision": "partial", "recognition": {"parents": ["w"]}}
+    k["recognition"] |= {"network": {"mlp": []}, "estimator": "enumerate"}
+    w = {"distribution": "Normal", "supervision": "full", "generative": {"parents": ["t.z"], "network": {"mlp": [3]}}}
+    part = {"version": 1, "nodes": {"w": w, "k": k}, "repeat": {"t": {"count": "k", "carry": carry, "nodes": {"z": z}}}}
+    own = sgc.compile(part)
+    save_file(own_state(own), tmp_path / "part.safetensors")
+    use = {"p": {"spec": part, "weights": str(tmp_path / "part.safetensors"), "freeze": True}}
+    seen = {**w, "generative": {"parents": ["p.w"], "network": {"mlp": [2]}}}
+    model = sgc.compile({"version": 1, "use": use, "nodes": {"seen": seen}})
+    brought = part_state(model)
+    assert brought.keys() == own.state_dict().keys()
+    assert all(torch.equal(brought[name], tensor) for name, tensor in own.state_dict().items())
+    assert {name.split(".")[1] for name, each in model.named_parameters() if each.requires_grad} == {"seen_"}

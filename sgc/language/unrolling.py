@@ -90,7 +90,10 @@ class _Unrolling:
         )
 
     def _part(self, part: Any) -> PartOf:  # Any: an included part
-        own = {t.name[len(part.name) + 1 :]: t.name for t in part.scope.templates() if t.kind != "input"}
+        prefix = f"{part.name}."
+        names = [template.name for template in part.scope.templates() if template.kind != "input"]
+        names += [name for name in self.made.steps["features"] if name.startswith(prefix)]  # what carries are made of
+        own = {name[len(prefix) :]: name for name in names}
         bound = {name: template.name for name, template in part.bound.items()}
         return PartOf(part.name, part.weights, part.freeze, own, bound, part.spec.plain())
 

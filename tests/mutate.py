@@ -17,9 +17,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-TESTS = ("test_bruteforce", "test_score_function", "test_estimators", "test_m2", "test_linear_gaussian")
+TESTS = (
+    "test_bruteforce",
+    "test_score_function",
+    "test_estimators",
+    "test_m2",
+    "test_linear_gaussian",
+    "test_existence",
+)
 RELAXED = ("--set", "nodes.y.recognition.estimator=gumbel_softmax", "--set", "objective.bound=iwae")
-SPECS = (("digits",), ("digits", *RELAXED), ("mnist-z-then-y",), ("mnist-reinforce",), ("sdgm",), ("two-label",))
+SPECS = (
+    ("digits",),
+    ("digits", *RELAXED),
+    ("mnist-z-then-y",),
+    ("mnist-reinforce",),
+    ("sdgm",),
+    ("two-label",),
+    ("multi-mnist-count",),
+)
 PARTS = ("sgc", "tests", "specs", "pyproject.toml")
 
 
@@ -44,13 +59,13 @@ class Fault:
 FAULTS = (
     Fault(
         "a factor of w is dropped",
-        "sgc/runtime/execute.py",
+        "sgc/runtime/sums.py",
         "[Pair(log=log) for log in self.varying.values()] if self.normalised",
         "[Pair(log=log) for log in list(self.varying.values())[1:]] if self.normalised",
     ),
     Fault(
         "w is detached",
-        "sgc/runtime/execute.py",
+        "sgc/runtime/sums.py",
         "[Pair(log=log) for log in self.varying.values()] if self.normalised",
         "[Pair(log=Score(log.tensor.detach(), log.nodes)) for log in self.varying.values()] if self.normalised",
     ),
@@ -86,7 +101,7 @@ FAULTS = (
     ),
     Fault(
         "alpha counts twice",
-        "sgc/runtime/execute.py",
+        "sgc/runtime/sums.py",
         "return self.settings.alpha[name]",
         "return 2 * self.settings.alpha[name]",
     ),
@@ -107,6 +122,18 @@ FAULTS = (
         "sgc/runtime/execute.py",
         "group.masses.append(mass)",
         "group.masses.append(0 * mass)",
+    ),
+    Fault(
+        "a step that does not exist is scored",
+        "sgc/runtime/execute.py",
+        "group.scores[key] = existence.masked(group.scores[key], found)",
+        "group.scores[key] = group.scores[key]",
+    ),
+    Fault(
+        "a label tells nothing of the count of its step",
+        "sgc/runtime/execute.py",
+        "mass, weight = existence.restrict(log.tensor, allowed, axis)",
+        "mass, weight = existence.restrict(log.tensor, torch.ones_like(allowed), axis)",
     ),
     Fault(
         "a q without parents shares one draw",

@@ -38,10 +38,11 @@ from sgc.proving.twin import moments, twin
 from sgc.proving.wording import proof_text
 from sgc.runtime import execute
 from sgc.runtime import model as models
+from sgc.runtime import sums as sums_of_particles
 from sgc.runtime.batch import PatternRows, prepare
-from sgc.runtime.execute import Settings, Sums
 from sgc.runtime.layout import Pair
 from sgc.runtime.model import Model
+from sgc.runtime.sums import Settings, Sums
 
 SPECS = sorted((Path(__file__).resolve().parent.parent / "specs").glob("*.yaml"))
 
@@ -271,7 +272,7 @@ def closed_form_everywhere(patch: pytest.MonkeyPatch) -> None:
 
 
 def no_score(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(execute, "surrogate", lambda sums, kl_weight: None)
+    patch.setattr(sums_of_particles, "surrogate", lambda sums, kl_weight: None)
 
 
 def own_share_alone(patch: pytest.MonkeyPatch) -> None:

@@ -12,12 +12,12 @@ from sgc.derivation.plan import Factor, Plan
 from sgc.running.collapse import active_units, collapsed, unit_nodes
 from sgc.running.terms import TermMeans, Terms, effective_samples
 from sgc.runtime.batch import PatternRows
-from sgc.runtime.execute import Sums
 from sgc.runtime.layout import reseed
 from sgc.runtime.model import Model
 from sgc.runtime.outer import mean_of
 from sgc.runtime.posterior import Posterior
 from sgc.runtime.streams import VALIDATION, seed_for
+from sgc.runtime.sums import Sums
 from sgc.showing.plated_plan import step_words
 from sgc.showing.plates import plated
 

@@ -17,12 +17,12 @@ from sgc.running.diagnosis import Diagnosis, Diagnostician
 from sgc.running.scoring import Error, Score, known, known_errors
 from sgc.runtime.batch import PatternRows
 from sgc.runtime.exact import numbers_a_row
-from sgc.runtime.execute import Sums, check_finite
 from sgc.runtime.layout import reseed
 from sgc.runtime.model import Model
 from sgc.runtime.outer import mean_of
 from sgc.runtime.posterior import Posterior
 from sgc.runtime.streams import VALIDATION, TensorRows, seed_for
+from sgc.runtime.sums import Sums, check_finite
 
 ROWS = 1000  # rows a pass, before samples and categories multiply them
 NUMBERS = 50_000_000  # of one tensor

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sgc.language.outline import Outline, Stepped
-from sgc.runtime.execute import Sums
+from sgc.runtime.sums import Sums
 
 Terms = dict[str, dict[str, float]]  # by node and role, nats a row
 SHOWN = 16  # patterns that are told apart; the rarer ones stand together

@@ -7,7 +7,7 @@ from typing import Any
 
 from sgc.language.outline import Outline
 from sgc.running.terms import TermMeans
-from sgc.runtime.execute import Sums
+from sgc.runtime.sums import Sums
 
 # Terms are those of every eighth step of an epoch, from its first: with small networks and much that is enumerated,
 # taking them apart costs up to half a step.

@@ -35,10 +35,10 @@ from sgc.running.totals import EpochTotals
 from sgc.runtime.batch import PatternRows, patterns_of
 from sgc.runtime.compiling import take_all_weights
 from sgc.runtime.data import open_data
-from sgc.runtime.execute import Sums
 from sgc.runtime.layout import reseed
 from sgc.runtime.model import Model
 from sgc.runtime.streams import NOISE, Rates, Streams, TensorRows, batch_sizes, seed_for
+from sgc.runtime.sums import Sums
 from sgc.runtime.weights import own_state
 
 UNTOUCHED = "the last checkpoint is untouched"

@@ -29,13 +29,14 @@ from sgc.runtime import single, steps
 from sgc.runtime.batch import PatternRows, prepare
 from sgc.runtime.building import build, frozen_modules, registered
 from sgc.runtime.exact import exact_estimators
-from sgc.runtime.execute import Group, Settings, Sums, run
+from sgc.runtime.execute import Group, run
 from sgc.runtime.layout import Layout, drawing_from
 from sgc.runtime.modules import AnyDensity
 from sgc.runtime.outcome import Outcome, merge
 from sgc.runtime.outer import joined
 from sgc.runtime.posterior import NodePosterior, Posterior
 from sgc.runtime.score_function import RunningMeans
+from sgc.runtime.sums import Settings, Sums
 
 PLANS_KEPT = 100_000  # nodes in all plans that are kept, those that were asked for last: n labels have 2ⁿ patterns
 

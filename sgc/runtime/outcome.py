@@ -10,7 +10,7 @@ from torch import Tensor
 from sgc.language.outline import Outline
 from sgc.runtime import steps
 from sgc.runtime.batch import PatternRows
-from sgc.runtime.execute import Sums
+from sgc.runtime.sums import Sums
 
 
 class Outcome:

@@ -17,9 +17,9 @@ from torch import Tensor
 from sgc.derivation.plan import SAMPLES
 from sgc.kinds.family_math import element_of
 from sgc.language.outline import Outline
-from sgc.runtime.execute import Sums
 from sgc.runtime.existence import particles_exist
 from sgc.runtime.layout import Eliminated, Layout, Pair, Score, eliminate
+from sgc.runtime.sums import Sums
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from sgc.derivation.plan import SAMPLES, Charge
 from sgc.runtime.layout import Eliminated, Layout, Pair, Score, eliminate, join, sum_enumerated
 
 if TYPE_CHECKING:
-    from sgc.runtime.execute import Sums
+    from sgc.runtime.sums import Sums
 
 
 @dataclass

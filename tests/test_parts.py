@@ -240,3 +240,21 @@ def test_what_the_carries_of_a_part_are_made_of_is_read_and_frozen_too(tmp_path:
     assert brought.keys() == own.state_dict().keys()
     assert all(torch.equal(brought[name], tensor) for name, tensor in own.state_dict().items())
     assert {name.split(".")[1] for name, each in model.named_parameters() if each.requires_grad} == {"seen_"}
+
+
+def nested(weights: Path | None = None, inner: Path | None = None) -> Raw:
+    """Write a host of a part that is a host itself, of one node that all three have."""
+    x = {"distribution": "Bernoulli", "shape": [4], "supervision": "full"}
+    middle: Raw = {"version": 1, "use": {"shape": {"spec": copy.deepcopy(PART), "bind": {"x": "x"}}}, "nodes": {"x": x}}
+    made: Raw = {"version": 1, "use": {"m": {"spec": middle, "bind": {"x": "image"}}}, "nodes": {"image": x}}
+    if inner is not None:
+        middle["use"]["shape"]["weights"] = str(inner)
+    if weights is not None:
+        made["use"]["m"]["weights"] = str(weights)
+    return made
+
+
+def test_a_node_is_handed_on_to_the_part_of_a_part() -> None:
+    model = sgc.compile(nested())
+    assert list(model.outline.variables) == ["image", "m.shape.y", "m.shape.z"]
+    assert model.outline.graphs.parents("image", "generative") == ("m.shape.y", "m.shape.z")

@@ -244,10 +244,12 @@ class _Composing:
                 self.add(scope, place, f"'{word}' stands for all its steps: an input is bound to one value")
             inner.bound[own] = host
             return
-        if host.kind != "node" or host.scope is not scope:
+        given = self.made.given.get(host.name)
+        handed_on = given is not None and given is scope.handed.get(word)  # a node of this part is bound itself
+        if host.kind != "node" or (host.scope is not scope and not handed_on):
             self.add(scope, place, f"'{word}' is no node beside the part: it has to stand where 'use' does")
             return
-        if host.name in self.made.given:
+        if given is not None and not handed_on:
             self.add(scope, place, f"'{word}' is bound already")
             return
         if isinstance(host.written, dict) and "generative" in host.written:
@@ -259,7 +261,7 @@ class _Composing:
             here, there = got[differ[0]], wanted[differ[0]]
             self.add(scope, place, f"'{word}' has the {differ[0]} {here}, and '{own}' of the part has {there}")
         inner.bound[own] = part.bound[own] = host
-        self.made.given[host.name] = template
+        inner.handed[own] = self.made.given[host.name] = template
         del inner.names[own]
 
 

@@ -65,6 +65,7 @@ class Scope:
     names: dict[str, Template] = field(default_factory=dict)
     children: dict[str, Scope] = field(default_factory=dict)
     bound: dict[str, Template] = field(default_factory=dict)  # of a part: its own names that stand for others
+    handed: dict[str, Template] = field(default_factory=dict)  # of a part: its own nodes that give p to others
     whole: bool = True  # False: names are missing, because what gives them cannot be read
 
     @property

@@ -258,3 +258,16 @@ def test_a_node_is_handed_on_to_the_part_of_a_part() -> None:
     model = sgc.compile(nested())
     assert list(model.outline.variables) == ["image", "m.shape.y", "m.shape.z"]
     assert model.outline.graphs.parents("image", "generative") == ("m.shape.y", "m.shape.z")
+
+
+def test_the_run_of_a_part_has_the_weights_of_the_parts_in_it(run: Path, tmp_path: Path) -> None:
+    """What the outer run made of them is read, not what the inner one started from."""
+    middle = sgc.compile(nested(inner=run)["use"]["m"]["spec"])
+    with torch.no_grad():
+        for parameter in middle.parameters():
+            parameter += 1
+    save_file(own_state(middle), tmp_path / "middle.safetensors")
+    state = sgc.compile(nested(tmp_path / "middle.safetensors", run)).state_dict()
+    for name, tensor in middle.state_dict().items():
+        here = name.replace(".x_", ".image_").replace(".shape/", ".m/shape/")
+        assert torch.equal(state[here], tensor), name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ def compile_spec(spec: Spec | str | Path | Mapping[str, Any], *, trust: bool = F
     Raises: SpecError; UsageError where own code cannot be used, or a part's weights do not fit.
     """
     model = Model(outline(spec if isinstance(spec, Spec) else load(spec, trust=trust)))
-    for part in model.spec.unrolled.parts:
+    for part in with_weights(model.spec.unrolled.parts):
         if part.weights is not None and not part.weights.exists():
             warnings.warn(f"{missing(part)}: its weights are drawn at random", stacklevel=2)
         else:
@@ -46,13 +46,19 @@ def take_all_weights(model: Model, beside: Path) -> None:
 
     Raises: UsageError where a run is missing or does not fit.
     """
-    for part in model.spec.unrolled.parts:
+    for part in with_weights(model.spec.unrolled.parts):
         found = part
         if part.weights is not None and not part.weights.exists():
             found = replace(part, weights=beside / part.weights)
             if not (beside / part.weights).exists():
                 raise UsageError(f"{missing(part)}: train the part first")
         take_weights(model, found)
+
+
+def with_weights(parts: Sequence[PartOf]) -> list[PartOf]:
+    """List the parts whose weights are read: not those inside of one that has weights, whose run trained them too."""
+    outer = [f"{part.name}." for part in parts if part.weights is not None]
+    return [part for part in parts if not part.name.startswith(tuple(outer))]
 
 
 def missing(part: PartOf) -> str:

@@ -244,3 +244,21 @@ def test_what_stands_at_a_step_beyond_a_count_reaches_no_plan(supervision: str) 
     assert problem(lambda: prepare(made.outline, {"k": k, "w": w, "a.v": wrong}, made.like)) == (
         "'a.v@2' has the value -5, wanted values above 0 (LogNormal)"
     )
+
+
+def test_a_plan_takes_a_name_for_all_its_steps() -> None:
+    model = sgc.compile(chain())
+    assert model.plan("t.s").observed == model.plan({f"t.s@{i + 1}" for i in range(STEPS)}).observed
+    assert set(model.plan({"t.s"}).observed) == {"t.s@1", "t.s@2", "t.s@3"}
+
+
+def test_a_density_of_a_step_is_that_of_its_place_under_the_outer_name() -> None:
+    model = sgc.compile(chain())
+    x, s = torch.randn(4, STEPS, 2), torch.randint(3, (4, STEPS))
+    whole = model.log_prob("t.s@2", "recognition", {"t.x": x, "t.s": s})
+    flat = {f"t.x@{i + 1}": x[:, i] for i in range(STEPS)} | {f"t.s@{i + 1}": s[:, i] for i in range(STEPS)}
+    torch.testing.assert_close(whole, model.log_prob("t.s@2", "recognition", flat))
+    gone = torch.where(torch.tensor([False, False, True]), -1, s)  # what is not read may be missing
+    torch.testing.assert_close(whole, model.log_prob("t.s@2", "recognition", {"t.x": x, "t.s": gone}))
+    with pytest.raises(KeyError, match=r"the value of 't\.s@1' is missing"):
+        model.log_prob("t.s@2", "recognition", {"t.x": x, "t.s": torch.where(s == s[:, :1], -1, s)})

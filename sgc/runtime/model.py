@@ -104,12 +104,15 @@ class Model(nn.Module):
     ) -> Plan:
         """Derive (once) the plan of rows that carry the labels of `observed`; print it, or take its `latex()`.
 
+        A node of a repeat by its one name is labelled in all its steps.
+
         exact: with relaxed and averaged nodes enumerated or drawn instead. bound, samples: others than the spec's.
         either: nodes whose label some of the rows carry, see `sgc.derivation.merging`.
 
         Raises: ValueError where `observed` names a node that is not partially supervised.
         """
-        wanted = frozenset([observed] if isinstance(observed, str) else observed)
+        named = [observed] if isinstance(observed, str) else observed
+        wanted = frozenset(node for name in named for node in steps.nodes_of(self.outline, name))
         words = self.outline.words
         if bound is not None and bound != words.bound:
             words = ObjectiveWords(cast(Bound, bound), words.samples, alpha_by_node=words.alpha_by_node)

@@ -43,7 +43,7 @@ def conditional(model: Model, module: AnyDensity, values: Mapping[str, Any]) -> 
 def log_prob(model: Model, module: AnyDensity, values: Mapping[str, Any]) -> Tensor:  # Any: as a batch's
     """Score the node's own value at given parents: [B] nats. Raises: KeyError or ValueError."""
     variable = module.variable
-    if variable.name not in values:
+    if variable.name not in steps.split(model.outline, values):
         raise KeyError(f"the value of '{variable.name}' is missing")
     distribution = conditional(model, module, values)
     group = lay_values(model, values, [variable.name])
@@ -67,6 +67,9 @@ def lay_values(model: Model, values: Mapping[str, Any], wanted: Collection[str])
         owner = outline.variables.get(name) or outline.inputs[name]
         laid[name], missing = row_values(name, owner, given, model.like)
         if bool(missing.any()) and not (isinstance(owner, Variable) and owner.dropped):
+            if name not in values:  # a step among others, as where it does not exist
+                del laid[name]
+                continue
             raise ValueError(f"'{name}' is missing in row {int(missing.nonzero()[0])}")
     sizes = {len(value) for value in laid.values()}
     if len(sizes) > 1:

@@ -117,3 +117,24 @@ def test_whatever_stands_in_a_repeat_is_a_spec_or_a_fault(seed: int) -> None:
         faults = faults_of(text)
         assert len(set(map(str, faults))) == len(faults), text
         assert all(fault.line and "@" not in fault.message + fault.hint for fault in faults), text
+
+
+def test_a_state_beside_the_unit_that_reads_it_is_told_where_it_was_written() -> None:
+    text = """\
+version: 1
+nodes: {}
+repeat:
+  t:
+    count: 3
+    carry: {h: {parents: [x, prev.h], network: {gru: 3}}}
+    nodes:
+      x: {distribution: Normal, supervision: full}
+      z: {distribution: Normal, supervision: none, recognition: {parents: [h], network: {mlp: []}}}
+"""
+    with pytest.raises(SpecError) as caught:
+        validate(parse(text, "spec.yaml"))
+    assert str(caught.value) == (
+        "spec.yaml:6:30: repeat.t.carry.h.parents[1]: 'prev.h' is read already: a gru has its state before\n"
+        "    6 |     carry: {h: {parents: [x, prev.h], network: {gru: 3}}}\n"
+        "      |                              ^^^^^^ leave it out"
+    )

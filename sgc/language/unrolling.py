@@ -197,7 +197,19 @@ class _Unrolling:
             self.made.written["features", flat] = Written(template.scope.document, template.place)
             self.made.feature(name, flat, entries, template.plates)
             parents = [flat]
+        elif before in parents:
+            self._read_twice(template)
+            parents = [parent for parent in parents if parent != before]
         return {"parents": [*parents, before], "network": Cell(gru=width) if isinstance(width, int) else {"gru": width}}
+
+    def _read_twice(self, template: Template) -> None:
+        """Report a state that is written beside the recurrent unit which reads it as its own."""
+        for i, word in enumerate(template.written["parents"]):
+            found = template.scope.find(word) if isinstance(word, str) else None
+            if found is not None and found.previous and found.template is template:
+                place = (*template.place, "parents", i)
+                if template.scope.document is self.document:  # else it was told in the part's own file
+                    self.findings.add(place, f"'{word}' is read already: a gru has its state before", "leave it out")
 
     def _piece(self, reader: Reader, written: Plain, path: Path, place: Path) -> dict[str, Plain]:
         """Rewrite a feature or a conditional: its parents, the names its parameters take, its network."""

@@ -17,6 +17,7 @@ from sgc.data import large
 from sgc.runtime.batch import prepare
 from sgc.runtime.data import open_data
 from sgc.runtime.model import Model
+from sgc.runtime.steps import rows_text
 from sgc.runtime.streams import TensorRows
 
 NAN = float("nan")
@@ -262,3 +263,14 @@ def test_a_density_of_a_step_is_that_of_its_place_under_the_outer_name() -> None
     torch.testing.assert_close(whole, model.log_prob("t.s@2", "recognition", {"t.x": x, "t.s": gone}))
     with pytest.raises(KeyError, match=r"the value of 't\.s@1' is missing"):
         model.log_prob("t.s@2", "recognition", {"t.x": x, "t.s": torch.where(s == s[:, :1], -1, s)})
+
+
+def test_a_plan_takes_the_name_of_all_steps_and_tells_its_rows_by_it() -> None:
+    model = sgc.compile(chain())
+    every = model.plan({f"t.s@{i + 1}" for i in range(STEPS)})
+    assert model.plan({"t.s"}) is every
+    assert model.plan("t.s") is every
+    assert rows_text(model.outline, every) == "rows with t.s labelled"
+    assert rows_text(model.outline, model.plan({"t.s@2"})) == "rows with t.s@2 labelled"
+    assert rows_text(model.outline, model.plan(either={"t.s"})) == "rows with some of t.s labelled"
+    assert rows_text(model.outline, model.plan()) == "rows without labels"

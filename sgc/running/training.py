@@ -37,6 +37,7 @@ from sgc.runtime.compiling import take_all_weights
 from sgc.runtime.data import open_data
 from sgc.runtime.layout import reseed
 from sgc.runtime.model import Model
+from sgc.runtime.steps import rows_text
 from sgc.runtime.streams import NOISE, Rates, Streams, TensorRows, batch_sizes, seed_for
 from sgc.runtime.sums import Sums
 from sgc.runtime.weights import own_state
@@ -233,7 +234,7 @@ class Trainer:
                 sums, _ = self._learn(parts, [1 / count] * len(parts))
                 bound = float(torch.cat([each.last_bound.detach() for each in sums]).mean())
                 seconds = time.perf_counter() - began
-                rows = rows or sums[0].plan.rows_text()
+                rows = rows or rows_text(self.model.outline, sums[0].plan)
                 found.append({"rows": rows, "count": count, "bound": bound, "seconds": seconds})
         return found
 

@@ -111,20 +111,24 @@ class Model(nn.Module):
 
         Raises: ValueError where `observed` names a node that is not partially supervised.
         """
-        named = [observed] if isinstance(observed, str) else observed
-        wanted = frozenset(node for name in named for node in steps.nodes_of(self.outline, name))
+        wanted = self._every_step([observed] if isinstance(observed, str) else observed)
+        either = self._every_step(either)
         words = self.outline.words
         if bound is not None and bound != words.bound:
             words = ObjectiveWords(cast(Bound, bound), words.samples, alpha_by_node=words.alpha_by_node)
         if samples is not None:
             words = replace(words, samples=samples)
-        index = (wanted, frozenset(either), exact, words)
+        index = (wanted, either, exact, words)
         if index not in self._plans:
             self._plans[index] = derive(self.exact_graphs if exact else self.outline.graphs, wanted, words, either)
             if len(self._plans) * len(self.outline.variables) > PLANS_KEPT:
                 self._plans.popitem(last=False)
         self._plans.move_to_end(index)
         return self._plans[index]
+
+    def _every_step(self, names: Collection[str]) -> frozenset[str]:
+        """Give the nodes that names of users stand for."""
+        return frozenset(node for name in names for node in steps.nodes_of(self.outline, name))
 
     def settings(self) -> Settings:
         """Read the numbers of the objective where the schedules stand."""

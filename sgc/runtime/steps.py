@@ -8,12 +8,14 @@ counts that the row tells, is no value: it is put aside before anything is made 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from sgc.derivation.plan import Plan
 from sgc.errors import LISTED
 from sgc.kinds.layer import shape_text
 from sgc.language.outline import InputOutline, Outline, Variable
@@ -42,6 +44,14 @@ def listed(nodes: Sequence[str]) -> str:
 def outer_names(outline: Outline, nodes: Iterable[str]) -> tuple[str, ...]:
     """Give nodes the names that users know, each once, as first met."""
     return tuple(dict.fromkeys(outline.outer_name.get(node, node) for node in nodes))
+
+
+def rows_text(outline: Outline, plan: Plan) -> str:
+    """Say which rows a plan is for, by the name of all steps where it has all of them, or some in some rows."""
+    whole = {node for each in outline.stepped.values() if {*each.nodes} <= {*plan.observed} for node in each.nodes}
+    observed = dict.fromkeys(outline.outer_name[node] if node in whole else node for node in plan.observed)
+    order, either = outer_names(outline, plan.order), outer_names(outline, plan.either)
+    return replace(plan, observed=tuple(observed), order=order, either=frozenset(either)).rows_text()
 
 
 def owner_of(outline: Outline, name: str) -> Variable | InputOutline:

@@ -112,7 +112,10 @@ def _check_cycles(
         if frozenset(places) not in reported:
             reported.add(frozenset(places))
             first = min(places, key=findings.document.order)
-            findings.add(first, f"cycle in the {role} graph: {' -> '.join(_written(cycle, shown))}")
+            written = _written(cycle, shown)
+            own = cycle[0].partition("@")[2] and len(set(written)) == 1  # of a step on itself
+            hint = f"did you mean 'prev.{written[0].rpartition('.')[2]}', of the step before?" if own else ""
+            findings.add(first, f"cycle in the {role} graph: {' -> '.join(written)}", hint)
 
 
 def _written(cycle: Sequence[str], shown: Collection[str]) -> list[str]:

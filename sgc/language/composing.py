@@ -198,7 +198,11 @@ class _Composing:
         self.made.parts.append(part)
         bind = written.get("bind")
         for own, word in bind.items() if isinstance(bind, dict) else ():
+            found = len(self.findings.faults)
             self.bind(scope, part, (*place, "bind", own), own, word)
+            if len(self.findings.faults) > found:  # what it leaves unbound is no fault besides
+                for each in inner.names.values():
+                    self.findings.breaks(("data", "columns", each.name))
         for own, template in inner.names.items():
             if template.kind == "input" and own not in inner.bound:
                 self.add(scope, place, f"the part's input '{own}' is not bound", "bind: {" + own + ": …}", at="key")

@@ -189,7 +189,7 @@ def test_weights_of_another_spec_are_refused_with_the_first_names_that_differ(ru
     with pytest.raises(UsageError) as problem:
         sgc.compile(host(run, spec=wider))
     assert str(problem.value) == (
-        f"{run / 'best.safetensors'}: the weights do not fit the spec: "
+        f"use.shape.weights: {run / 'best.safetensors'}: the weights do not fit the spec: "
         "'generative.x_.trunk.first.weights.1' has shape [5, 2], wanted [5, 3]"
     )
     deeper = copy.deepcopy(PART)

@@ -303,7 +303,7 @@ def model_sections(data: Plain, spec: Spec) -> dict[str, Plain]:
 def found_beside(document: Document, name: str) -> FilePath:
     """Look for a file beside the spec that names it, then from where the program runs."""
     beside = FilePath(document.file).parent / name if document.lines else FilePath(name)
-    return beside if beside.exists() or not FilePath(name).exists() else FilePath(name)
+    return beside if beside.exists() else FilePath(name)
 
 
 def inline(document: Document, place: Path, data: Plain) -> Document:

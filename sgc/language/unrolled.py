@@ -17,11 +17,12 @@ Steps = Mapping[str, tuple[str, ...]]  # by name in the file, the flat name of e
 class PartOf:
     """A part of a spec: where its weights are, and what its names are called here.
 
-    names: by the part's own name, that of the node or feature here, steps all under one; bound: those of its nodes that
-    stand for a node of the host, which has a q of its own.
+    where: its place in the file. names: by the part's own name, that of the node or feature here, steps all under one;
+    bound: those of its nodes that stand for a node of the host, which has a q of its own.
     """
 
     name: str
+    where: str
     weights: Path | None
     freeze: bool
     names: Mapping[str, str]

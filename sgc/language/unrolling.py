@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sgc.derivation.graph import find_cycles
-from sgc.errors import Path
+from sgc.errors import Path, path_text
 from sgc.kinds.stepping import Cell, CombineSteps, Hold
 from sgc.language.composing import MAX_STEPS, MODEL, TOO_MANY, Composition
 from sgc.language.document import Document, Plain
@@ -95,7 +95,7 @@ class _Unrolling:
         names += [name for name in self.made.steps["features"] if name.startswith(prefix)]  # what carries are made of
         own = {name[len(prefix) :]: name for name in names}
         bound = {name: template.name for name, template in part.bound.items()}
-        return PartOf(part.name, part.weights, part.freeze, own, bound, part.spec.plain())
+        return PartOf(part.name, path_text(part.place), part.weights, part.freeze, own, bound, part.spec.plain())
 
     # names
 

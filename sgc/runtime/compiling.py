@@ -63,19 +63,20 @@ def with_weights(parts: Sequence[PartOf]) -> list[PartOf]:
 
 def missing(part: PartOf) -> str:
     """Say that the run of a part is not there."""
-    return f"use.{part.name}.weights: no run at '{part.weights}'"
+    return f"{part.where}.weights: no run at '{part.weights}'"
 
 
 def take_weights(model: Model, part: PartOf) -> None:
     """Read the weights of one part into a model; nothing where it has none. Raises: UsageError."""
     if part.weights is None:
         return
-    file = weights_file(part.weights)
     trusted = model.spec.trusted
     with torch.random.fork_rng(devices=[]):
         own = Model(outline(load(part.own, trust=trusted).stands_in(model.spec.folder, trusted=trusted)))
-    if file.suffix == ".safetensors":
-        fit_weights(own, file)
+    try:
+        fit_weights(own, weights_file(part.weights))
+    except UsageError as problem:
+        raise UsageError(f"{part.where}.weights: {problem}") from None
     theirs, ours = own.state_dict(), model.state_dict()
     where = part_modules(part)
     with torch.no_grad():
@@ -90,7 +91,7 @@ def take_weights(model: Model, part: PartOf) -> None:
 def _copy(into: Tensor, tensor: Tensor, part: PartOf, key: str) -> None:
     if into.shape != tensor.shape:
         got, wanted = list(tensor.shape), list(into.shape)
-        raise UsageError(f"use.{part.name}.weights: '{key}' has shape {got}, wanted {wanted}")
+        raise UsageError(f"{part.where}.weights: '{key}' has shape {got}, wanted {wanted}")
     into.copy_(tensor)
 
 

@@ -99,7 +99,7 @@ def _drawn_by(variable: Variable) -> list[str]:
 
 
 def _without_effect(view: Plated) -> Iterator[str]:
-    """Say what is written and has no effect, and what q does not look at."""
+    """Say what is written and has no effect, what q does not look at, and what is not there yet."""
     outline, names = view.flat, view.names
     spec, graphs = outline.spec, outline.graphs
     used = {role: names_read(outline, role) for role in roles()}
@@ -127,6 +127,9 @@ def _without_effect(view: Plated) -> Iterator[str]:
     dropped = [name for name, v in variables if v.dropped and name not in used["recognition"]]
     for name, at in _at(view, dropped):
         yield f"q never reads '{name}'{at}, not even in the rows that have it"
+    for part in spec.unrolled.parts:
+        if part.weights is not None and not part.weights.exists():
+            yield f"{part.where}.weights: no run at '{part.weights}' yet, and training wants one"
     if not graphs.partial:
         for key in ("alpha", "gamma", "supervision_rate"):
             if key in spec.objective.model_fields_set:

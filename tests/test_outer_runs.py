@@ -65,6 +65,7 @@ def test_a_run_keeps_labels_terms_and_errors_by_outer_name(run: Path) -> None:
     assert total == pytest.approx(found.bounds.elbo, rel=1e-4)
     words = found.diagnosis.words["t.x", "generative"]
     assert words == "sum_{t=1..3} log p(t.x | s)"
+    assert found.exact  # every state is enumerated
     assert set(found.diagnosis.words) == {(node, role) for node, role in found.diagnosis.words if "@" not in node}
 
 

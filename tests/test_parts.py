@@ -15,9 +15,11 @@ from safetensors.torch import save_file
 
 import sgc
 from sgc.errors import UsageError
+from sgc.language.resolver import outline
 from sgc.runtime.building import part_modules
 from sgc.runtime.model import Model
 from sgc.runtime.weights import own_state
+from sgc.showing.warning import warnings
 
 Raw = dict[str, Any]  # Any: plain data
 
@@ -181,6 +183,12 @@ def test_without_its_run_a_part_is_compiled_with_a_warning_and_never_trained(tmp
     with pytest.raises(UsageError, match=r"^use.shape.weights: no run at '.*none': train the part first$"):
         sgc.train(made, host_rows(), output=tmp_path / "host")
     assert not (tmp_path / "host").exists()
+
+
+def test_a_check_warns_of_a_run_that_is_not_there_yet(run: Path, tmp_path: Path) -> None:
+    told = f"use.shape.weights: no run at '{tmp_path / 'none'}' yet, and training wants one"
+    assert told in warnings(outline(sgc.load(host(tmp_path / "none"))))
+    assert not any("weights" in each for each in warnings(outline(sgc.load(host(run)))))
 
 
 def test_weights_of_another_spec_are_refused_with_the_first_names_that_differ(run: Path) -> None:

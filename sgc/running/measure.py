@@ -99,7 +99,10 @@ def _mean(rows: Tensor) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model is worth on a split: errors by node from q and from the weighted posterior, bound, log p(x)."""
+    """What a model is worth on a split: errors by node from q and from the weighted posterior, bound, log p(x).
+
+    exact: nothing is drawn, so that log p(x) is a sum over all that is hidden.
+    """
 
     rows: int
     samples: int
@@ -107,6 +110,7 @@ class Evaluation:
     from_posterior: dict[str, Error]
     bounds: Bounds | None  # None: a classifier alone has no generative model to measure
     diagnosis: Diagnosis | None  # likewise
+    exact: bool = False
 
     def plain(self) -> dict[str, Any]:  # Any: what JSON can say
         """Give it as plain data."""
@@ -183,6 +187,7 @@ def evaluate(
         from_posterior=known_errors(weighted),
         bounds=None if alone else Bounds.of(torch.cat(elbo), torch.cat(evidence), torch.cat(effective)),
         diagnosis=None if alone else inside.diagnosis(),
+        exact=all(p.estimator == "enumerate" for p in model.plan((), exact=True).proposals),
     )
 
 

@@ -42,9 +42,12 @@ def evaluation_text(report: Report) -> str:
     if found.bounds is not None:
         bounds = found.bounds
         rows.append(("ELBO (Eq. 8, no labels)", f"{bounds.elbo:.3f} ± {bounds.elbo_error:.3f} nats"))
-        evidence = f"{bounds.log_evidence:.3f} ± {bounds.log_evidence_error:.3f} nats ({found.samples} samples)"
-        rows.append(("log p(x), importance-sampled", evidence))
-        rows.append(("effective samples", f"{bounds.effective_samples:.1f} of {found.samples}"))
+        evidence = f"{bounds.log_evidence:.3f} ± {bounds.log_evidence_error:.3f} nats"
+        if found.exact:
+            rows.append(("log p(x), summed exactly", evidence))
+        else:
+            rows.append(("log p(x), importance-sampled", f"{evidence} ({found.samples} samples)"))
+            rows.append(("effective samples", f"{bounds.effective_samples:.1f} of {found.samples}"))
     if found.diagnosis is not None:
         rows += _diagnosis_rows(found.diagnosis, found.samples)
     width = max((len(label) for label, _ in rows), default=0) + 2

@@ -6,7 +6,7 @@ charged with runs against the edges and is kept apart from them. Source: Schulma
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -54,11 +54,20 @@ class Step:
 
 @dataclass(frozen=True)
 class Computation:
-    """The steps of a plan, each after all that it reads, and what draws are charged with: (score or bound, draw)."""
+    """The steps of a plan, each after all that it reads, and what draws are charged with: (score or bound, draw).
+
+    title: which rows it is for, where that is said in other words than the plan's.
+    """
 
     plan: Plan
     steps: tuple[Step, ...]
     charges: tuple[tuple[str, str], ...]
+    title: str = ""
+
+    @property
+    def rows(self) -> str:
+        """Which rows it is for, in words."""
+        return self.title or self.plan.rows_text()
 
     @cached_property
     def step(self) -> dict[str, Step]:
@@ -86,7 +95,8 @@ def computation(graphs: Graphs, plan: Plan) -> Computation:
     draws = {p.node: _draw(p, baselines.get(p.node, "")) for p in plan.proposals}
     read = _above([*scores, *labels, *draws.values()], graphs)
     values = [Step(name, "input", name) for name in graphs.inputs if name in read]
-    values += [Step(name, "clamped", name) for name in plan.order if name in read and name in plan.clamped]
+    clamped = [name for name in plan.order if name in read and name in plan.clamped]
+    values += [Step(name, "clamped", name) for name in _by_step(clamped)]
     for name in graphs.order("recognition"):
         if name in draws:
             values.append(draws[name])
@@ -171,3 +181,20 @@ def _above(steps: list[Step], graphs: Graphs) -> set[str]:
 
 def _once(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
+
+
+def _by_step(names: Sequence[str]) -> list[str]:
+    """Put the steps of a repeat's name in their order, behind the first of them.
+
+    >>> _by_step(["x@1", "x@10", "y", "x@2"])
+    ['x@1', 'x@2', 'x@10', 'y']
+    """
+    first: dict[str, int] = {}
+    for i, name in enumerate(names):
+        first.setdefault(name.partition("@")[0], i)
+
+    def place(name: str) -> tuple[int, list[int]]:
+        base, _, steps = name.partition("@")
+        return first[base], [int(step) for step in steps.split(".") if step]
+
+    return sorted(names, key=place)

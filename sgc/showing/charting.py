@@ -105,7 +105,7 @@ def lay_out_graph(graph: Computation) -> Layout:
 
     if len(graph.steps) > LARGEST:
         size = f"a graph of {len(graph.steps)} nodes, and at most {LARGEST} are drawn"
-        raise UsageError(f"{graph.plan.rows_text()}: {size}: leave -o out for text, or take --json")
+        raise UsageError(f"{graph.rows}: {size}: leave -o out for text, or take --json")
     sizes = {step.id: _size(step) for step in graph.steps}
     return lay_out(graph.layers(), sizes, {ALL: [*graph.edges, *graph.charges]})
 
@@ -176,7 +176,7 @@ def _figure(expanded: Expansion) -> Figure:
         panel = replace(panel, left=panel.left + MARGIN, bottom=panel.bottom + foot)
         shift = np.array(panel.origin)
         title = panel.bottom + panel.layout.height + 0.3
-        axes.text(panel.left + panel.width / 2, title, panel.graph.plan.rows_text(), color=INK, **bold)
+        axes.text(panel.left + panel.width / 2, title, panel.graph.rows, color=INK, **bold)
         for edge, run in panel.layout.edges[ALL].items():
             charged = edge in panel.graph.charges
             name = f"{i}-{'charge' if charged else 'edge'}-{edge[0]}-{edge[1]}".replace(" ", "-")
@@ -298,7 +298,7 @@ def dot_text(expanded: Expansion) -> str:
     lines = [head, "  node [fontname=Helvetica, fontsize=9.5, fixedsize=false];"]
     for i, panel in enumerate(panels):
         lines.append(f"  subgraph cluster_{i} {{")
-        lines.append(f"    label={quoted(panel.graph.plan.rows_text())}; fontname=Helvetica;")
+        lines.append(f"    label={quoted(panel.graph.rows)}; fontname=Helvetica;")
         lines += [f"    {line}" for line in _dot_panel(panel, i)]
         lines.append("  }")
     return "\n".join([*lines, "}", ""])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sgc.derivation.computation import BOUND, Computation, Kind, Step, computation
 from sgc.derivation.derive import derive
 from sgc.derivation.graph import Role
 from sgc.language.outline import Outline
+from sgc.showing.plated_plan import plan_rows
 from sgc.showing.plates import plated
 from sgc.showing.report import coloured, fold
 from sgc.showing.selecting import shown
@@ -33,7 +34,8 @@ def expansion(outline: Outline, pattern: frozenset[str] | None = None) -> Expans
     view = plated(outline)
     chosen, left_out = shown(view.outline) if pattern is None else ([pattern], 0)
     plans = [derive(outline.graphs, view.spread(observed), outline.words) for observed in chosen]
-    return Expansion(outline, tuple(computation(outline.graphs, plan) for plan in plans), left_out)
+    graphs = [replace(computation(outline.graphs, plan), title=plan_rows(view, plan)) for plan in plans]
+    return Expansion(outline, tuple(graphs), left_out)
 
 
 def left_out_words(expanded: Expansion) -> str:
@@ -61,7 +63,7 @@ def _graph_lines(graph: Computation, width: int | None) -> Iterator[str]:
     rows = [(step.kind, step.scaled, reads_text(graph, step), _how(step)) for step in steps]
     wide = [max([5, *(len(row[i]) for row in rows)]) for i in range(3)]
     hanging = " " * (wide[0] + 8)
-    lines = [graph.plan.rows_text()]
+    lines = [graph.rows]
     before = ""
     for step, (word, text, reads, how) in zip(steps, rows, strict=True):
         label = word if word != before else ""
@@ -110,7 +112,7 @@ def expand_json(expanded: Expansion) -> dict[str, Any]:  # Any: plain data
 def _graph_json(graph: Computation) -> dict[str, Any]:  # Any: plain data
     return {
         "observed": list(graph.plan.observed),
-        "rows": graph.plan.rows_text(),
+        "rows": graph.rows,
         "bound": graph.plan.bound_text(),
         "nodes": [_step_json(graph, step) for step in graph.steps],
         "edges": [{"from": read, "to": reader} for read, reader in graph.edges],

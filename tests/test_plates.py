@@ -302,7 +302,7 @@ def test_pictures_of_repeats_have_frames_counts_and_step_edges(tmp_path: Path) -
 def test_the_computation_graph_of_a_pattern_named_as_in_the_file_or_by_a_step(tmp_path: Path) -> None:
     path = tmp_path / "spec.yaml"
     path.write_text(COUNTED)
-    for word in ("obj.at", "obj.at@2"):
+    for word, rows in (("obj.at", "obj.at"), ("obj.at@2", "obj.at at obj=2")):
         done = CliRunner().invoke(app, ["inspect", str(path), "--expand", "--pattern", word])
         assert done.exit_code == 0
-        assert f"rows with {word} labelled" in done.stdout
+        assert f"rows with {rows} labelled" in done.stdout

@@ -265,6 +265,7 @@ def test_held_nodes_stay_as_they_are_in_every_form() -> None:
     ("given", "words"),
     [
         ({"y": "cow"}, "'y' has no category 'cow'; it has cat, dog, eel"),
+        ({"y": 1.5}, "'y' has no category '1.5'; it has cat, dog, eel"),
         ({"y": torch.tensor([3])}, "'y' has category 3"),
         ({"z": [1.0, 2.0, 3.0]}, "'z' got shape"),
         ({"z": "much"}, "'z' is held at 'much', wanted numbers"),

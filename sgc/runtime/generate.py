@@ -105,10 +105,12 @@ def generate(
 def _places(owner: Variable | InputOutline, given: Any) -> Any:  # Any: as above
     """Read the names of categories as their places, in lists too; what is none stays as it is. Raises: ValueError."""
     if owner.values is None:
+        if owner.categories is not None and isinstance(given, float) and not given.is_integer():
+            raise ValueError(f"'{owner.name}' has no category '{given:g}'; it has 0 to {owner.categories - 1}")
         return given
     if isinstance(given, list | tuple) and any(isinstance(each, str | list | tuple) for each in given):
         return [_places(owner, each) for each in given]
-    if not isinstance(given, str | int | bool):
+    if not isinstance(given, str | int | float | bool):
         return given
     place = isinstance(given, int) and not any(isinstance(value, int) for value in owner.values)
     if given not in owner.values and not place:

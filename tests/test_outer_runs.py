@@ -118,7 +118,7 @@ def test_samples_have_the_steps_first_and_one_step_alone_is_turned(run: Path, tm
     sample_run(run, tmp_path / "s.npz", count=4, given={"t.s": "walk"})
     found = np.load(tmp_path / "s.npz")
     assert found["t.x"].shape == (4, STEPS, 2)
-    assert (found["t.s"] == 1).all()
+    assert (found["t.s"] == "walk").all()
     sample_run(run, tmp_path / "a.npz", analogies="t.s@2")
     found = np.load(tmp_path / "a.npz")
     rows = len(found["t.x.row"])

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,7 +19,7 @@ from sgc.running.evaluation import run_data
 from sgc.running.folder import RunFolder, npz_bytes, open_run, write_whole
 from sgc.running.overview import Overview, generated
 from sgc.running.panels import draw_panels, whole_picture
-from sgc.running.predicting import check_ending
+from sgc.running.predicting import cell_text, check_ending
 from sgc.running.turned_rows import Turner
 from sgc.runtime.layout import reseed
 from sgc.runtime.model import Model
@@ -70,7 +71,8 @@ def sample_run(
         if analogies is None and traverse is None:
             _want_inputs(model, held)
             if output.suffix == ".npz":
-                return _write_numbers(output, generated(model, count, held))
+                made = generated(model, count, held)
+                return _write_numbers(output, {name: _as_in_data(model, name, each) for name, each in made.items()})
         node = _shown_node(model, output.suffix)
 
         def held_out() -> HeldOut:
@@ -86,10 +88,23 @@ def sample_run(
             found = turner.analogies(analogies) if analogies is not None else turner.traverse(traverse or "")
             more = turner.held_out.taken()
             if output.suffix == ".npz":
-                return _write_numbers(output, found.arrays(model, node)) | more
+                numbers = {name: each.cpu().numpy() for name, each in found.arrays(model, node).items()}
+                return _write_numbers(output, numbers) | more
             panels = [found.panel(model, node)]
     draw_panels(panels, output, f"{model.spec.name}, epoch {model.epoch:g}")
     return {"file": str(output), "node": node, "panels": [panel.title for panel in panels], **more}
+
+
+def _as_in_data(model: Model, name: str, value: Tensor) -> np.ndarray:
+    """Give categories by the names that they have in data; −1, or no text, where one is missing."""
+    owner = model.outline.outer.get(name) or model.outline.inputs[name]
+    places: np.ndarray = value.cpu().numpy()
+    if owner.values is None:
+        return places
+    numbers = all(isinstance(each, int | float) and not isinstance(each, bool) for each in owner.values)
+    names = np.array([*owner.values, -1] if numbers else [*map(cell_text, owner.values), ""])
+    found: np.ndarray = names[places]  # the last one is that of −1
+    return found
 
 
 def _want_inputs(model: Model, held: Mapping[str, Any]) -> None:  # Any: as above
@@ -106,8 +121,7 @@ def _known(model: Model, given: Mapping[str, Any]) -> dict[str, Any]:  # Any: va
     return dict(given)
 
 
-def _write_numbers(output: Path, found: Mapping[str, Tensor]) -> dict[str, Any]:  # Any: what JSON can say
-    arrays = {name: value.cpu().numpy() for name, value in found.items()}
+def _write_numbers(output: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:  # Any: what JSON can say
     write_whole(output, npz_bytes(arrays))
     return {"file": str(output), "arrays": {name: list(value.shape) for name, value in arrays.items()}}
 

@@ -16,7 +16,7 @@ from sgc.language.loading import load
 from sgc.language.resolver import outline
 from sgc.language.spec import Spec
 from sgc.language.unrolled import PartOf
-from sgc.runtime.building import part_modules
+from sgc.runtime.building import key_of, part_modules
 from sgc.runtime.model import Model
 from sgc.runtime.weights import fit_weights
 
@@ -78,14 +78,13 @@ def take_weights(model: Model, part: PartOf) -> None:
     except UsageError as problem:
         raise UsageError(f"{part.where}.weights: {problem}") from None
     theirs, ours = own.state_dict(), model.state_dict()
-    where = part_modules(part)
+    where, dropped = part_modules(part), {("recognition", key_of(name)) for name in part.bound}
     with torch.no_grad():
         for key, tensor in theirs.items():
             section, module, rest = key.split(".", 2)
-            if (section, module) in where:
-                here = ".".join((*where[section, module], rest))
-                if here in ours:
-                    _copy(ours[here], tensor, part, key)
+            if (section, module) in dropped:  # the host has a q of its own there
+                continue
+            _copy(ours[".".join((*where[section, module], rest))], tensor, part, key)
 
 
 def _copy(into: Tensor, tensor: Tensor, part: PartOf, key: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sgc.derivation.derive import derive
@@ -26,20 +26,26 @@ def too_large(plan: Plan) -> bool:
     return plan.largest > LARGEST or plan.operations > OPERATIONS
 
 
-def advise(graphs: Graphs, plan: Plan, able: Collection[str]) -> Advice:
+def advise(
+    graphs: Graphs, plan: Plan, able: Collection[str], steps: Mapping[str, Sequence[str]] | None = None
+) -> Advice:
     """Choose nodes to draw instead of enumerating them: of the largest intermediate, one by one, what helps most.
 
-    able: the nodes that can be drawn. Costs are at two samples at least, which a drawn node needs for its baseline.
+    able: the nodes that can be drawn. steps: by the one name of a repeat's node, the node of each step, which share
+    their estimator. Costs are at two samples at least, which a drawn node needs for its baseline.
     """
+    every = steps or {}
+    name_of = {node: name for name, nodes in every.items() for node in nodes}
     words = replace(plan.words, samples=max(2, plan.words.samples))
     taken: list[str] = []
     now = plan
 
     def without(name: str) -> Plan:
-        return derive(graphs.with_estimators(dict.fromkeys([*taken, name], "draw")), plan.observed, words)
+        nodes = [node for each in [*taken, name] for node in every.get(each, [each])]
+        return derive(graphs.with_estimators(dict.fromkeys(nodes, "draw")), plan.observed, words)
 
     while too_large(now):
-        candidates = [name for name in now.widest if name in able]
+        candidates = [name for name in dict.fromkeys(name_of.get(n, n) for n in now.widest) if name in able]
         if not candidates:
             return Advice((), plan)
         found = {name: without(name) for name in candidates}

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
 
-from sgc.derivation.cost import LARGEST, OPERATIONS, Advice, advise, count_text, too_large
+from sgc.derivation.cost import LARGEST, OPERATIONS, advise, count_text, too_large
 from sgc.derivation.derive import derive
 from sgc.derivation.plan import Plan
 from sgc.kinds.estimators import possible
@@ -54,7 +53,8 @@ def _cost_warning(view: Plated, plan: Plan) -> str:
     )
     variables = view.outline.variables
     able = {name: _drawn_by(variables[name]) for name in dict.fromkeys(map(view.names.of, plan.enumerated))}
-    advice = _advise(view, plan, [name for name, kinds in able.items() if kinds])
+    steps = {name: each.nodes for name, each in view.flat.stepped.items()}
+    advice = advise(view.flat.graphs, plan, [name for name, kinds in able.items() if kinds], steps)
     if not advice.nodes:
         return f"{text}; no node can be drawn instead"
     kinds = [kind for kind in DRAWING if all(kind in able[name] for name in advice.nodes)] or list(DRAWING)
@@ -69,29 +69,6 @@ def _over(view: Plated, flat: Iterable[str]) -> list[str]:
     for each in flat:
         counts[view.names.of(each)] = counts.get(view.names.of(each), 0) + 1
     return [f"{count} steps of {name}" if count > 1 else name for name, count in counts.items()]
-
-
-def _advise(view: Plated, plan: Plan, able: Sequence[str]) -> Advice:
-    """Choose nodes to draw instead of enumerating them; the steps of a repeat share their estimator."""
-    graphs, names = view.flat.graphs, view.names
-    if not names.around:
-        return advise(graphs, plan, able)
-    words = replace(plan.words, samples=max(2, plan.words.samples))
-    taken: list[str] = []
-    now = plan
-
-    def without(name: str) -> Plan:
-        drawn = dict.fromkeys(view.spread([*taken, name]), "draw")
-        return derive(graphs.with_estimators(drawn), plan.observed, words)
-
-    while too_large(now):
-        found = {name: without(name) for name in dict.fromkeys(map(names.of, now.widest)) if name in able}
-        if not found:
-            return Advice((), plan)
-        best = min(found, key=lambda name: (found[name].largest, found[name].operations))
-        taken.append(best)
-        now = found[best]
-    return Advice(tuple(taken), now)
 
 
 def _drawn_by(variable: Variable) -> list[str]:

@@ -24,12 +24,7 @@ SIZES = {"s": 2, "z": 2, "x": 2, "later": 3, "m": 3, "g": 2, "mu": 2, "v": 2}  #
 TANH = {"activation": "tanh"}
 
 
-@pytest.fixture(autouse=True)
-def _double() -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
+pytestmark = pytest.mark.usefixtures("double_precision")
 
 
 def random_repeat(rng: random.Random) -> Raw:

@@ -27,11 +27,13 @@ class Written:
 class Expanded(Document):
     """Plain data of nodes and features alone; a fault in it is told at what was written.
 
-    written: by path, where a piece and all below it come from; what has no entry stands where it stood.
+    written: by path, where a piece and all below it come from; what has no entry stands where it stood. emptied: what
+    was taken out for its faults, which are told already.
     """
 
     source: Document = field(default_factory=lambda: Document("spec", []))
     written: dict[Path, Written] = field(default_factory=dict)
+    emptied: set[Path] = field(default_factory=set)
 
     def origin(self, path: Path) -> Written:
         """Find where a piece was written."""
@@ -52,6 +54,7 @@ class Expanded(Document):
 
     def broken(self, findings: Findings) -> Iterable[Path]:
         """List what cannot be used because of what was written for it."""
+        yield from self.emptied
         for path, place in self.written.items():
             if place.document is not findings.document or place.exact:
                 continue

@@ -40,6 +40,7 @@ class _Unrolling:
         self.document, self.data, self.composition, self.findings = document, written, composition, findings
         self.made = Made()
         self.refer = Referring(document, written, composition, findings, self.made)
+        self.emptied: set[Path] = set()  # flat paths of what was taken out for its faults, told already
 
     def unrolled(self) -> tuple[Expanded, Unrolled]:
         templates = list(self.composition.root.templates())
@@ -61,6 +62,7 @@ class _Unrolling:
         expanded = Expanded(
             self.document.file, self.document.lines, data, source=self.document, written=self.made.written
         )
+        expanded.emptied |= self.emptied
         expanded.unread |= {path for path in self.document.unread if not self._inside(path)} | self.refer.wrong
         if not self.composition.root.surely:  # names are missing
             expanded.unread.add(("nodes", ""))
@@ -117,6 +119,8 @@ class _Unrolling:
         flat, scope = self.refer.flat(template, index), template.scope
         section = "nodes" if template.kind == "node" else "features"
         place = Written(scope.document, template.place)
+        if not template.written and scope.document is self.document and self.findings.hurt(*template.place):
+            self.emptied.add((section, flat))
         self.made.written[section, flat] = place
         self.made.written.setdefault((section, template.name), place)
         if template.kind == "node":

@@ -16,9 +16,9 @@ from steps import COUNT, ENUMERATED, MODELS, WORDS, Exists, chain, far, nested, 
 from sgc.data.dataset import Rows
 from sgc.derivation.existence import Steps, masked_text
 from sgc.derivation.inversion import dependence
+from sgc.distributions.families import FAMILIES
 from sgc.kinds.counting import count_values, refuse_count
 from sgc.kinds.estimators import Enumerate, GumbelSoftmax, Mean, ScoreFunction, StraightThrough
-from sgc.kinds.families import FAMILIES
 from sgc.runtime.model import Model
 from sgc.runtime.streams import TensorRows
 

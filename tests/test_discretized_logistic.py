@@ -12,8 +12,8 @@ import pytest
 import torch
 
 import sgc
+from sgc.distributions.families import FAMILIES, Family
 from sgc.errors import DataError
-from sgc.kinds.families import FAMILIES, Family
 
 LEVELS = (2, 5, 256)
 

@@ -22,7 +22,7 @@ from oracle import (
 )
 
 import sgc
-from sgc.kinds.families import FAMILIES
+from sgc.distributions.families import FAMILIES
 
 pytestmark = pytest.mark.usefixtures("double_precision", "seeded_draws")
 

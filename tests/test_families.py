@@ -16,9 +16,9 @@ import pytest
 import torch
 from torch.distributions import Distribution, Independent, constraints
 
-from sgc.kinds import generate_families
-from sgc.kinds.families import FAMILIES, Family
-from sgc.kinds.family_table import Option
+from sgc.distributions import generate
+from sgc.distributions.families import FAMILIES, Family
+from sgc.distributions.table import Option
 
 DRAWS, STANDARD_ERRORS = 20_000, 6.0
 SIZE = 3  # of an elementary event that is a vector
@@ -491,12 +491,12 @@ def test_options_are_checked() -> None:
 
 
 def test_the_data_file_is_what_torch_says() -> None:
-    assert json.loads(generate_families.PATH.read_text(encoding="utf-8")) == json.loads(generate_families.render())
+    assert json.loads(generate.PATH.read_text(encoding="utf-8")) == json.loads(generate.render())
 
 
 def test_an_unknown_constraint_is_not_given_a_word() -> None:
     with pytest.raises(ValueError, match="no word for the constraint"):
-        generate_families.constraint_word(constraints.corr_cholesky)
+        generate.constraint_word(constraints.corr_cholesky)
 
 
 def test_every_torch_family_is_offered_or_known_to_be_left_out() -> None:
@@ -527,5 +527,5 @@ def test_facts_agree_with_a_member(family: Family) -> None:
 
 
 def test_facts_are_read_without_torch() -> None:
-    program = "import sys, sgc.kinds.families as f; sys.exit('torch' in sys.modules or len(f.FAMILIES) < 20)"
+    program = "import sys, sgc.distributions.families as f; sys.exit('torch' in sys.modules or len(f.FAMILIES) < 20)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -11,9 +11,9 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from sgc.distributions.families import FAMILIES
 from sgc.errors import SpecError
 from sgc.kinds.estimators import ESTIMATORS
-from sgc.kinds.families import FAMILIES
 from sgc.kinds.layers import ACTIVATIONS, LAYERS
 from sgc.kinds.sources import SOURCES
 from sgc.kinds.transforms import TRANSFORMS

@@ -25,8 +25,8 @@ from small_runs import At, all_files, changed, finished_files, in_child, rich, s
 from torch import Tensor
 
 import sgc
+from sgc.distributions.families import Family
 from sgc.errors import DataError, RunError, UsageError
-from sgc.kinds.families import Family
 from sgc.language.resolver import outline
 from sgc.running.folder import RunFolder, spec_yaml
 from sgc.running.training import Interrupted, dry, train

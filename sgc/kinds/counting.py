@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from sgc.distributions.families import Family
 from sgc.kinds.estimators import Estimator
-from sgc.kinds.families import Family
 
 PLUG_INS = ("gumbel_softmax", "straight_through", "mean")  # hand on values, or gradients, of a count that is none
 

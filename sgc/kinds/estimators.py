@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from sgc.distributions.families import Family
 from sgc.kinds.base import Maybe, Named, tagged
-from sgc.kinds.families import Family
 from sgc.kinds.schedules import Number, number
 
 ENUMERABLE_BY_DEFAULT = 64  # a support up to this size is enumerated unless the spec says otherwise

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, final
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from sgc.distributions.constraints import NEUTRAL, WORD_DIMS
+from sgc.distributions.families import Family
+from sgc.distributions.table import View
 from sgc.errors import UsageError
 from sgc.kinds.base import Maybe
-from sgc.kinds.families import Family
-from sgc.kinds.family_math import NEUTRAL, WORD_DIMS
-from sgc.kinds.family_table import View
 from sgc.kinds.own_code import OwnCode, OwnPiece, raised
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from re import fullmatch
 
+from sgc.distributions.families import FAMILIES
 from sgc.errors import Path, SpecError, suggest
-from sgc.kinds.families import FAMILIES
 from sgc.language.document import Document, Mark, Plain, read
 from sgc.language.expanded import elsewhere
 from sgc.language.findings import Findings

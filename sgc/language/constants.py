@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sgc.distributions.families import Family
 from sgc.errors import OutlineFault, suggest
-from sgc.kinds.families import Family
 from sgc.kinds.layer import Shape, shape_text
 from sgc.kinds.schedules import Number, Schedule, value_at
 from sgc.language.spec import LearnedConstant

@@ -13,8 +13,8 @@ from typing import Any
 from sgc.derivation.graph import Graphs, Role, Supervision
 from sgc.derivation.merging import Merging
 from sgc.derivation.plan import ObjectiveWords
+from sgc.distributions.families import Family
 from sgc.kinds.estimators import Estimator
-from sgc.kinds.families import Family
 from sgc.kinds.layer import Shape
 from sgc.kinds.networks import Entry, OwnNetwork
 from sgc.kinds.objectives import Objective

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from sgc.derivation.graph import GraphNode, Graphs, Role
+from sgc.distributions.constraints import NEUTRAL
+from sgc.distributions.families import FAMILIES, Family
+from sgc.distributions.table import Option
 from sgc.errors import OutlineFault, suggest
 from sgc.kinds import estimators
 from sgc.kinds.estimators import Estimator, GumbelSoftmax, ScoreFunction
-from sgc.kinds.families import FAMILIES, Family
-from sgc.kinds.family_math import NEUTRAL
-from sgc.kinds.family_table import Option
 from sgc.kinds.layer import Shape, ShapeFault, shape_text
 from sgc.kinds.networks import Entry, Wanted
 from sgc.kinds.own_code import OwnCode

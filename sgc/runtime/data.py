@@ -8,7 +8,7 @@ from typing import Any
 from sgc.data.dataset import DataSet, open_dataset
 from sgc.data.encoder import Encoder
 from sgc.data.variables import Existence, Variable
-from sgc.kinds.families import Family
+from sgc.distributions.families import Family
 from sgc.language.outline import Outline, Stepped
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from sgc.derivation.plan import SAMPLES
-from sgc.kinds.family_math import element_of
+from sgc.distributions.densities import element_of
 from sgc.language.outline import Outline
 from sgc.runtime.existence import particles_exist
 from sgc.runtime.layout import Eliminated, Layout, Pair, Score, eliminate

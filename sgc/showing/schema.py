@@ -7,9 +7,9 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
+from sgc.distributions.families import FAMILIES
+from sgc.distributions.table import Option
 from sgc.kinds.base import Named
-from sgc.kinds.families import FAMILIES
-from sgc.kinds.family_table import Option
 from sgc.kinds.layer import Layer
 from sgc.kinds.own_family import OwnFamily
 from sgc.language.spec import NAME, DistributionChoice, Spec

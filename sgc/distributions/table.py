@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sgc.kinds.discretized_logistic import discretized_logistic
+from sgc.distributions.discretized_logistic import discretized_logistic
 
 View = Literal["value", "log1p", "circular", "centred"]
 Center = Literal["mean", "mean_or_infinite", "loc", "scale"]
@@ -48,7 +48,7 @@ class Line:
     view: View = "value"
     options: Mapping[str, Option] = field(default_factory=dict)
     center: Center = "mean"  # the median, loc or scale, where members have no mean; torch may give nan for infinite
-    scoring: Scoring = "torch"  # an entry of family_math.SCORINGS
+    scoring: Scoring = "torch"  # an entry of densities.SCORINGS
     integer: bool = False
     relaxable: bool = False
     torch_class: str = ""  # "" where the name is torch's own

@@ -1,4 +1,4 @@
-"""Write families.json, what the classes of the offered families say: `python -m sgc.kinds.generate_families`."""
+"""Write families.json, what the classes of the offered families say: `python -m sgc.distributions.generate`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.distributions import Distribution, constraints, kl_divergence, transform_to
 
-from sgc.kinds.family_table import LINES, Line, Option
+from sgc.distributions.table import LINES, Line, Option
 
 PATH = Path(__file__).with_name("families.json")
 

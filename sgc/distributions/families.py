@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
+from sgc.distributions import constraints, densities, relaxation
+from sgc.distributions.discretized_logistic import centred
+from sgc.distributions.enumeration import enumerate_product
+from sgc.distributions.table import LINES, Center, Line, Option, View
 from sgc.errors import UsageError
-from sgc.kinds import family_math
-from sgc.kinds.discretized_logistic import centred
-from sgc.kinds.family_table import LINES, Center, Line, Option, View
 
 if TYPE_CHECKING:
     import torch
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 class Family:
     """A family of distributions over events of any shape, independent over elements of `event_dim` dimensions.
 
-    Words of `constraints` are the keys of `family_math.WORD_DIMS`. Words of `support`: boolean, one_hot,
+    Words of `constraints` are the keys of `constraints.WORD_DIMS`. Words of `support`: boolean, one_hot,
     integer_interval (0 to `upper`), multinomial (with the sum `upper`), nonnegative_integer, real, real_vector,
     positive, nonnegative, bounded_below (by the option scale), unit_interval, interval (low to high), simplex, circle
     (any angle, modulo 2π).
@@ -146,7 +147,7 @@ class Family:
         return size
 
     def _dims(self, parameter: str) -> int:
-        return family_math.WORD_DIMS[self.constraints[parameter]]
+        return constraints.WORD_DIMS[self.constraints[parameter]]
 
     def _elementary_size(self, event: tuple[int, ...]) -> int:
         if self.support == "boolean":
@@ -160,7 +161,7 @@ class Family:
 
     def constrain(self, parameter: str, raw: Tensor) -> Tensor:
         """Map a head to its parameter. raw: [*leading, *head shape] -> [*leading, *parameter shape]."""
-        return family_math.constrain(self.constraints[parameter], raw)
+        return constraints.constrain(self.constraints[parameter], raw)
 
     def unconstrain(self, parameter: str, value: Tensor) -> Tensor:
         """Invert `constrain`, for the start of a learned constant; `fill` makes the value's shape.
@@ -168,7 +169,7 @@ class Family:
         Raises: ValueError for a value that `constrain` cannot give.
         """
         word = self.constraints[parameter]
-        raw = family_math.unconstrain(word, value)
+        raw = constraints.unconstrain(word, value)
         if not raw.isfinite().all():
             raise ValueError(f"{parameter} of {self.name} cannot start at {value.tolist()}; wanted {word}")
         return raw
@@ -206,7 +207,7 @@ class Family:
         """
         import torch
 
-        scoring = family_math.SCORINGS[self.scoring]
+        scoring = densities.SCORINGS[self.scoring]
         filled = scoring.prepare({name: self.fill(name, value, event) for name, value in parameters.items()})
         settings = {name: self.setting(name) for name in self.options}
         element: Distribution = self.members()(**filled, **settings, validate_args=validate)
@@ -225,10 +226,10 @@ class Family:
         """
         import torch
 
-        score = family_math.SCORINGS[self.scoring].log_prob
+        score = densities.SCORINGS[self.scoring].log_prob
         if present is None:
             return score(distribution, value)
-        element = family_math.element_of(distribution)
+        element = densities.element_of(distribution)
         there = present.reshape(*present.shape, *(1,) * self.event_dim)
         # never scored and masked after: the gradient of an infinite score is no number, and 0 times it is none either
         safe = torch.where(there, value, self.inside(distribution, value))
@@ -240,7 +241,7 @@ class Family:
         """Give a value that every member scores finitely, of the type of `like`; it broadcasts with an event."""
         import torch
 
-        element = family_math.element_of(distribution)
+        element = densities.element_of(distribution)
         if self.support == "interval":
             return torch.as_tensor((element.low + element.high) / 2).to(like)
         if self.event_dim:
@@ -264,7 +265,7 @@ class Family:
         """
         import torch
 
-        element = family_math.element_of(distribution)
+        element = densities.element_of(distribution)
         if self.center == "mean_or_infinite":
             return torch.nan_to_num(element.mean, nan=torch.inf, posinf=torch.inf)
         try:
@@ -280,7 +281,7 @@ class Family:
         """
         if not self.closed_kl:
             raise NotImplementedError(f"{self.name} has no closed-form KL")
-        return family_math.SCORINGS[self.scoring].kl(q, p)
+        return densities.SCORINGS[self.scoring].kl(q, p)
 
     def enumerate(self, event: tuple[int, ...], dtype: torch.dtype, device: torch.device | str) -> Tensor:
         """List the whole support, [K, *event] with K = support_size(event), the last element running fastest."""
@@ -289,7 +290,7 @@ class Family:
         assert self.finite, self.name
         size = self._elementary_size(event)
         values = torch.eye(size) if self.support == "one_hot" else torch.arange(size)
-        return family_math.enumerate_product(values.to(device, dtype), event)
+        return enumerate_product(values.to(device, dtype), event)
 
     def relaxed(self, distribution: Distribution, temperature: Tensor | float, leading: tuple[int, ...]) -> Tensor:
         """Draw from the Concrete relaxation, reparameterised: [*leading, *event], in the simplex or in [0, 1].
@@ -297,14 +298,14 @@ class Family:
         leading: what the batch shape expands to. Source: Maddison et al. 2017; Jang et al. 2017.
         """
         assert self.relaxable, self.name
-        logits = family_math.element_of(distribution).logits.expand(*leading, *distribution.event_shape)
-        draw = family_math.relaxed_one_hot if self.support == "one_hot" else family_math.relaxed_bit
+        logits = densities.element_of(distribution).logits.expand(*leading, *distribution.event_shape)
+        draw = relaxation.relaxed_one_hot if self.support == "one_hot" else relaxation.relaxed_bit
         return draw(logits, temperature)
 
     def harden(self, relaxed: Tensor) -> Tensor:
         """Round a relaxed draw to the value of the support that it is nearest to: [*leading, *event]."""
         assert self.relaxable, self.name
-        return family_math.nearest_one_hot(relaxed) if self.support == "one_hot" else (relaxed > 0.5).to(relaxed)
+        return relaxation.nearest_one_hot(relaxed) if self.support == "one_hot" else (relaxed > 0.5).to(relaxed)
 
     def concrete_log_prob(self, distribution: Distribution, value: Tensor, temperature: float) -> Tensor:
         """Score a relaxed draw by the density of the Concrete distribution, in nats, summed over the event.
@@ -313,8 +314,8 @@ class Family:
         [*leading]. Source: Maddison et al. 2017, Eqs. 10 and 23.
         """
         assert self.relaxable, self.name
-        logits = family_math.element_of(distribution).logits
-        score = family_math.score_one_hot if self.support == "one_hot" else family_math.score_bit
+        logits = densities.element_of(distribution).logits
+        score = relaxation.score_one_hot if self.support == "one_hot" else relaxation.score_bit
         elements = score(logits, value, temperature)
         dims = len(distribution.event_shape) - self.event_dim
         return elements.sum(tuple(range(-dims, 0))) if dims else elements

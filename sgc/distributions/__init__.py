@@ -1,0 +1,1 @@
+"""Families of distributions: facts, supports, parameters, densities and draws."""

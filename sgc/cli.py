@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 import typer
 
 from sgc import __version__
-from sgc.errors import DataError, RunError, SpecError, UsageError
+from sgc.errors import DataError, RunError, SpecError, UsageError, is_about_memory
 
 if TYPE_CHECKING:
     from sgc.language.outline import Outline
@@ -77,7 +77,7 @@ def plainly(command: Callable[P, R]) -> Callable[P, R]:
             _say(f"error: {where}{problem.strerror or problem}")
             raise typer.Exit(1) from None
         except (Exception, SystemExit) as problem:
-            if _out_of_memory(problem):
+            if is_about_memory(problem):
                 _say("error: not enough memory: take fewer samples, smaller batches or smaller networks")
                 raise typer.Exit(1) from None
             told = _own_failure(problem)
@@ -87,15 +87,6 @@ def plainly(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(1) from None
 
     return run
-
-
-def _out_of_memory(problem: BaseException) -> bool:
-    """Tell torch's many ways to say that memory has run out."""
-    text = str(problem)
-    return isinstance(problem, MemoryError) or (
-        isinstance(problem, RuntimeError)
-        and any(words in text for words in ("out of memory", "not enough memory", "can't allocate memory"))
-    )
 
 
 def _own_failure(problem: BaseException) -> str:

@@ -149,3 +149,11 @@ class UsageError(Exception):
 
 class RunError(Exception):
     """A run that failed while running: a term that is not a number, at a named node and step."""
+
+
+def is_about_memory(problem: BaseException) -> bool:
+    """Tell torch's many ways to say that memory has run out."""
+    words = ("out of memory", "not enough memory", "can't allocate memory")
+    return isinstance(problem, MemoryError) or (
+        isinstance(problem, RuntimeError) and any(each in str(problem) for each in words)
+    )

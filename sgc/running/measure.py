@@ -17,12 +17,13 @@ from sgc.running.diagnosis import Diagnosis, Diagnostician
 from sgc.running.scoring import Error, Score, known, known_errors
 from sgc.runtime.batch import PatternRows
 from sgc.runtime.exact import numbers_a_row
+from sgc.runtime.finiteness import check_finite, term_text
 from sgc.runtime.layout import reseed
 from sgc.runtime.model import Model
 from sgc.runtime.outer import mean_of
 from sgc.runtime.posterior import Posterior
 from sgc.runtime.streams import VALIDATION, TensorRows, seed_for
-from sgc.runtime.sums import Sums, check_finite
+from sgc.runtime.sums import Sums
 
 ROWS = 1000  # rows a pass, before samples and categories multiply them
 NUMBERS = 50_000_000  # of one tensor
@@ -39,12 +40,10 @@ class Validation:
 
 def blame(sums: Sequence[Sums]) -> str:
     """Say which node's term made a bound that is not finite."""
-    words = {"generative": "log p", "recognition": "log q", "kl": "the KL", "label": "log q of the label"}
     for each in sums:
         found = check_finite(each.group)
         if found is not None:
-            name, role = found
-            return f"node '{name}': {words[role]} is not finite, in {each.plan.rows_text()}"
+            return f"{term_text(*found)}, in {each.plan.rows_text()}"
     return "the bound is not finite, though every term is"
 
 

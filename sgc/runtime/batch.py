@@ -37,6 +37,21 @@ class PatternRows:
     def has_labels(self) -> bool:
         return bool(self.observed or self.labelled)
 
+    @property
+    def places(self) -> list[int]:
+        """Where its rows stand in the batch."""
+        found: list[int] = list(range(self.size)) if self.rows is None else self.rows.tolist()
+        return found
+
+    def select(self, index: Tensor) -> PatternRows:
+        """Take some of its rows, by their places in it: [n] integers."""
+        rows = index if self.rows is None else self.rows[index.to(self.rows.device)]
+        values, labelled = (
+            {name: each.index_select(0, index.to(each.device)) for name, each in mapping.items()}
+            for mapping in (self.values, self.labelled)
+        )
+        return PatternRows(self.observed, len(index), rows, values, labelled)
+
 
 @dataclass(frozen=True)
 class Share:

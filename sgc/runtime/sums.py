@@ -176,12 +176,3 @@ class Sums:
         samples = self.group.layout.samples
         ratio = 2 * self.eliminate(once).log - self.eliminate(twice).log
         return samples * ratio.exp()
-
-
-def check_finite(group: Group) -> tuple[str, str] | None:
-    """Name the first node and role whose score is not finite; None where all are."""
-    scored = [*group.scores.items(), *(((name, "label"), log) for name, log in group.weights.items())]
-    for (name, role), score in scored:
-        if not bool(torch.isfinite(score.tensor).all()):
-            return name, role
-    return None

@@ -1,0 +1,137 @@
+"""Rows whose scores are no finite numbers: which they are, by which node's term, and the others without them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from sgc.errors import LISTED, RunError, is_about_memory
+from sgc.runtime.batch import PatternRows
+from sgc.runtime.execute import Group
+from sgc.runtime.layout import Score
+from sgc.runtime.sums import Sums
+
+WORDS = {"generative": "log p", "recognition": "log q", "kl": "the KL", "label": "log q of the label"}
+
+
+def check_finite(group: Group) -> tuple[str, str] | None:
+    """Name the first node and role whose score is not finite; None where all are."""
+    return next((key for key, score in _scored(group) if not bool(torch.isfinite(score.tensor).all())), None)
+
+
+def term_text(node: str, role: str) -> str:
+    """Say which term is not finite.
+
+    >>> term_text("x", "generative")
+    "node 'x': log p is not finite"
+    """
+    return f"node '{node}': {WORDS[role]} is not finite"
+
+
+def sums_without_failures(
+    run: Callable[[list[PatternRows]], list[Sums]], parts: Sequence[PatternRows]
+) -> tuple[list[tuple[PatternRows, Sums]], dict[int, str]]:
+    """Run parts of a batch; where that fails by a row, such as at parameters that are NaN, run the others without it.
+
+    Failing rows are found by halving, so that n rows with k of them take some k log n passes. What is drawn for the
+    others then differs.
+
+    run: from parts to their sums, as `Model.sums`.
+
+    Returns: what was run, with its sums; and the reason of each failing row, by its place in the batch.
+    """
+    try:
+        return list(zip(parts, run(list(parts)), strict=True)), {}
+    except (ValueError, RuntimeError, RunError) as problem:  # torch's refusals are of many kinds
+        if is_about_memory(problem):
+            raise
+        if sum(part.size for part in parts) == 1:
+            return [], {parts[0].places[0]: str(problem).splitlines()[0].rstrip(":")}
+    if len(parts) > 1:
+        halves = [parts[: len(parts) // 2], parts[len(parts) // 2 :]]
+    else:
+        places, middle = torch.arange(parts[0].size), parts[0].size // 2
+        halves = [[parts[0].select(places[:middle])], [parts[0].select(places[middle:])]]
+    (first, wrong), (second, also_wrong) = (sums_without_failures(run, half) for half in halves)
+    return [*first, *second], wrong | also_wrong
+
+
+def explain_rows(group: Group, broken: Tensor) -> dict[int, str]:
+    """Say of each broken row which term makes it so, by its place in the group.
+
+    That is the first term that is NaN or +∞ in one of the row's particles, or −∞ in all of them: a value that is
+    impossible in some particles only is none.
+
+    broken: [B] booleans.
+    """
+    found: dict[int, str] = {}
+    left = broken.clone()
+    for key, score in _scored(group):
+        here = left & _of_rows(score, group.layout.rows)
+        found |= dict.fromkeys(_places(here), term_text(*key))
+        left &= ~here
+    for name in group.proposals:
+        if name in group.values and bool(left.any()):
+            here = left & ~finite_values(group, name)
+            found |= dict.fromkeys(_places(here), f"node '{name}': what q proposes is not finite")
+            left &= ~here
+    found |= dict.fromkeys(_places(left), "the scores of all particles together are not finite, though each term is")
+    return dict(sorted(found.items()))
+
+
+def finite_values(group: Group, name: str) -> Tensor:
+    """Tell in which rows all values of a node, [*enumerated, S, B, *event], are finite: [B]."""
+    axis = group.layout.row_axis
+    finite = torch.isfinite(group.values[name])
+    flat = finite.movedim(axis, 0).reshape(finite.shape[axis], -1).all(1)
+    return flat.expand(group.layout.rows)
+
+
+def rows_words(reasons: Mapping[int, str], names: Mapping[int, str] | None = None) -> str:
+    """List rows with the reason of each, those of one reason together; of many, the first twelve.
+
+    reasons: by row. names: what else users know a row by.
+
+    >>> rows_words({2: "a", 3: "b", 7: "a"}, {2: "AB-2"})
+    "rows 2 ('AB-2') and 7: a; row 3: b"
+    """
+    together: dict[str, list[int]] = {}
+    for row, reason in reasons.items():
+        together.setdefault(reason, []).append(row)
+    return "; ".join(f"{row_list(rows, names)}: {reason}" for reason, rows in together.items())
+
+
+def row_list(rows: Iterable[int], names: Mapping[int, str] | None = None) -> str:
+    """List rows; of many, the first twelve.
+
+    >>> row_list([4]), row_list([1, 2, 5])
+    ('row 4', 'rows 1, 2 and 5')
+    >>> row_list(range(100))
+    'rows 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 88 others'
+    """
+    texts = [f"{row}" + (f" ({names[row]!r})" if names and row in names else "") for row in rows]
+    if len(texts) == 1:
+        return f"row {texts[0]}"
+    more = len(texts) - LISTED
+    last = texts[-1] if more <= 0 else f"{more} other{'s' if more > 1 else ''}"
+    shown: Sequence[str] = texts[:-1] if more <= 0 else texts[:LISTED]
+    return f"rows {', '.join(shown)} and {last}"
+
+
+def _scored(group: Group) -> list[tuple[tuple[str, str], Score]]:
+    labels = [((name, "label"), log) for name, log in group.weights.items()]
+    return [*group.scores.items(), *labels]
+
+
+def _of_rows(score: Score, rows: int) -> Tensor:
+    """Tell in which rows a score makes the sum over particles no number: [B]."""
+    particles = score.tensor.reshape(-1, score.tensor.shape[-1])
+    whole = torch.isnan(particles).any(0) | (particles == torch.inf).any(0) | (particles == -torch.inf).all(0)
+    return whole.expand(rows)
+
+
+def _places(rows: Tensor) -> list[int]:
+    places: list[int] = rows.nonzero().reshape(-1).tolist()
+    return places

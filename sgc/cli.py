@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 import typer
 
 from sgc import __version__
-from sgc.errors import DataError, RunError, SpecError, UsageError, is_about_memory
+from sgc.errors import DataError, RunError, SpecError, UsageError, in_shell, is_about_memory
 
 if TYPE_CHECKING:
     from sgc.language.outline import Outline
@@ -56,7 +56,8 @@ def plainly(command: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return command(*args, **kwargs)
+            with in_shell():
+                return command(*args, **kwargs)
         except SpecError as problem:
             _print_faults(problem)
             raise typer.Exit(2) from None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from unicodedata import east_asian_width
 
@@ -55,6 +57,35 @@ def suggest(word: str, allowed: Iterable[str]) -> str:
     if len(words) <= LISTED:
         return "allowed: " + ", ".join(words) if words else ""
     return "nearest: " + ", ".join(difflib.get_close_matches(word[:LONGEST], words, n=3, cutoff=0.0))
+
+
+_IN_SHELL: ContextVar[bool] = ContextVar("in_shell", default=False)
+
+
+@contextmanager
+def in_shell() -> Iterator[None]:
+    """Word options as flags while inside: whoever reads is at the command line."""
+    before = _IN_SHELL.set(True)
+    try:
+        yield
+    finally:
+        _IN_SHELL.reset(before)
+
+
+def option(name: str, value: str = "", *, python: str = "") -> str:
+    """Name an option as the reader would give it: a flag in the shell, an argument in Python.
+
+    value: what it is set to; `-` for a flag that stands alone. python: all of it in Python, where that differs.
+
+    >>> option("force", "-"), option("split", "test"), option("given")
+    ('force=True', "split='test'", 'given')
+    >>> with in_shell():
+    ...     option("force", "-"), option("split", "test"), option("given")
+    ('--force', '--split test', '--given')
+    """
+    if _IN_SHELL.get():
+        return f"--{name} {value}".removesuffix(" -").rstrip()
+    return python or (f"{name}={'True' if value == '-' else repr(value)}" if value else name)
 
 
 def printable(text: str) -> str:

@@ -384,9 +384,9 @@ def test_one_pattern_is_chosen_by_its_labels() -> None:
     assert pattern_of(made, "k") == {"k"}
     assert pattern_of(made, "k, kind_of_animal") == {"k", "kind_of_animal"}
     for text, message in (
-        ("m", "--pattern m: 'm' is not partially supervised; allowed: none, kind_of_animal, k"),
-        ("k,none", "--pattern k,none: 'none' is not partially supervised; allowed: none, kind_of_animal, k"),
-        (",", "--pattern ,: it names no label; allowed: none, kind_of_animal, k"),
+        ("m", "pattern='m': 'm' is not partially supervised; allowed: none, kind_of_animal, k"),
+        ("k,none", "pattern='k,none': 'none' is not partially supervised; allowed: none, kind_of_animal, k"),
+        (",", "pattern=',': it names no label; allowed: none, kind_of_animal, k"),
     ):
         with pytest.raises(UsageError) as caught:
             pattern_of(made, text)
@@ -395,7 +395,7 @@ def test_one_pattern_is_chosen_by_its_labels() -> None:
     assert pattern_of(unlabelled, "none") == frozenset()
     with pytest.raises(UsageError) as caught:
         pattern_of(unlabelled, "y")
-    assert str(caught.value) == "--pattern y: 'y' is not partially supervised; allowed: none"
+    assert str(caught.value) == "pattern='y': 'y' is not partially supervised; allowed: none"
 
 
 def many(count: int) -> Expansion:
@@ -410,7 +410,7 @@ def many(count: int) -> Expansion:
 def test_of_many_patterns_some_are_drawn_and_the_rest_counted() -> None:
     expanded = many(4)
     assert len(expanded.graphs) == 6
-    assert expand_text(expanded).endswith("\n\nand 10 more observation patterns: --pattern shows one")
+    assert expand_text(expanded).endswith("\n\nand 10 more observation patterns: pattern shows one")
     assert expand_json(expanded)["patterns_left_out"] == 10
     assert expansion(expanded.outline, frozenset({"y1", "y2"})).left_out == 0
 
@@ -418,7 +418,7 @@ def test_of_many_patterns_some_are_drawn_and_the_rest_counted() -> None:
 def test_a_graph_too_large_for_a_picture_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         chart(many(50), tmp_path / "m.svg")
-    told = "rows without labels: a graph of 153 nodes, and at most 150 are drawn: leave -o out for text, or take --json"
+    told = "rows without labels: a graph of 153 nodes, and at most 150 are drawn: leave -o out for text, or take json"
     assert str(caught.value) == told
 
 

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from sgc.cli import app
-from sgc.errors import Fault, SpecError
+from sgc.errors import Fault, SpecError, in_shell
 from sgc.language.document import MAX_BYTES, MAX_NODES, from_mapping, parse
 from sgc.language.loading import load, validate
 from sgc.language.overriding import override
@@ -76,9 +76,10 @@ TABLE = (Path(__file__).parent / "faults.txt").read_text(encoding="utf-8")
 def check(text: str, flags: tuple[str, ...] = ()) -> list[Fault]:
     """List the faults of a text; an empty list where it is valid."""
     try:
-        document = parse(text, "spec.yaml")
-        override(document, flags)
-        validate(document)
+        with in_shell():
+            document = parse(text, "spec.yaml")
+            override(document, flags)
+            validate(document)
     except SpecError as problem:
         return problem.faults
     return []

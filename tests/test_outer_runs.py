@@ -128,11 +128,11 @@ def test_samples_have_the_steps_first_and_one_step_alone_is_turned(run: Path, tm
     with pytest.raises(UsageError) as caught:
         sample_run(run, tmp_path / "a.npz", analogies="t.s")
     assert str(caught.value) == (
-        "--analogies: 't.s' is a node of a repeat, and one step alone can be turned: t.s@1, t.s@2, t.s@3"
+        "analogies: 't.s' is a node of a repeat, and one step alone can be turned: t.s@1, t.s@2, t.s@3"
     )
     with pytest.raises(UsageError) as caught:
         sample_run(run, tmp_path / "a.npz", analogies="t.s@2", given={"t.s": "run"})
-    assert str(caught.value) == "--given t.s@2 beside --analogies t.s@2: a node is held or turned"
+    assert str(caught.value) == "given t.s@2 beside analogies t.s@2: a node is held or turned"
 
 
 def test_pictures_of_steps_stand_side_by_side() -> None:

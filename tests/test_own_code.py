@@ -171,7 +171,7 @@ SPEC: dict[str, Any] = {
     "evaluate": {"samples": 3},
 }
 REFUSED = "own code: it would import 'mine:Logistic'"
-HINT = "allowed with --trust (in Python: trust=True)"
+HINT = "allowed with --trust"
 
 
 @pytest.fixture
@@ -242,7 +242,7 @@ def test_reading_under_trust_imports_nothing(place: Path) -> None:
 
 def test_a_spec_that_nobody_loaded_is_trusted_by_nobody(place: Path) -> None:
     bare = sgc.language.spec.Spec.model_validate(changed(SPEC))  # type: ignore[attr-defined]
-    with pytest.raises(UsageError, match=f"^node 'x': {REFUSED}, allowed with --trust"):
+    with pytest.raises(UsageError, match=f"^node 'x': {REFUSED}, allowed with trust=True"):
         sgc.compile(bare)
     assert not imported(place)
 

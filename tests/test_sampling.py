@@ -150,12 +150,12 @@ def test_a_person_is_changed_under_one_light(run: Path, tmp_path: Path) -> None:
 
 
 REFUSALS: list[tuple[dict[str, Any], str]] = [
-    ({"analogies": "s"}, "--analogies: 's' is no node with categories (allowed: i)"),
-    ({"traverse": "i"}, "--traverse: 'i' is no node of numbers to be turned (--analogies i turns its categories)"),
-    ({"traverse": "x"}, "--traverse: 'x' is no node of numbers to be turned (allowed: l, r, s)"),
-    ({"analogies": "i", "given": {"i": 3}}, "--given i beside --analogies i: a node is held or turned"),
-    ({"traverse": "l", "given": {"x": 0}}, "--given x: it is what is shown, and cannot be held beside --traverse"),
-    ({"traverse": "l", "given": {"i": 12}}, "--given: 'i' has category 12 in row 0, wanted 0 to 11 (−1: missing)"),
+    ({"analogies": "s"}, "analogies: 's' is no node with categories (allowed: i)"),
+    ({"traverse": "i"}, "traverse: 'i' is no node of numbers to be turned (analogies='i' turns its categories)"),
+    ({"traverse": "x"}, "traverse: 'x' is no node of numbers to be turned (allowed: l, r, s)"),
+    ({"analogies": "i", "given": {"i": 3}}, "given i beside analogies i: a node is held or turned"),
+    ({"traverse": "l", "given": {"x": 0}}, "given x: it is what is shown, and cannot be held beside traverse"),
+    ({"traverse": "l", "given": {"i": 12}}, "given: 'i' has category 12 in row 0, wanted 0 to 11 (−1: missing)"),
 ]
 
 
@@ -190,7 +190,7 @@ def test_a_model_without_pictures_gives_numbers_and_its_inputs_come_from_the_row
     assert str(refusal.value) == "no observed node is a picture: write numbers with -o FILE.npz"
     with pytest.raises(UsageError) as refusal:
         sample_run(tmp_path / "run", tmp_path / "w.npz", traverse="w", arrays=arrays)
-    words = "--traverse: 'x' does not depend on 'w': its pictures would all be the same"
+    words = "traverse: 'x' does not depend on 'w': its pictures would all be the same"
     assert str(refusal.value) == words
 
 
@@ -241,4 +241,4 @@ def test_a_node_of_several_categories_is_not_turned(tmp_path: Path) -> None:
     sgc.train(sgc.load(small(nodes__y__shape=[2], train__epochs=1)), data=arrays, output=tmp_path / "run")
     with pytest.raises(UsageError) as problem:
         sample_run(tmp_path / "run", tmp_path / "y.npz", analogies="y", arrays=arrays)
-    assert str(problem.value) == "--analogies: 'y' has several categories in a row, and one alone can be turned"
+    assert str(problem.value) == "analogies: 'y' has several categories in a row, and one alone can be turned"

@@ -185,7 +185,7 @@ def test_a_run_stopped_by_a_signal_keeps_its_checkpoint_and_goes_on_to_the_same(
     with pytest.raises(Interrupted) as told:
         run(spec, folder, data, watcher=At(steps, number))
     epoch = steps // epoch_steps + 1
-    assert str(told.value) == f"stopped in epoch {epoch} after {steps} steps; --resume goes on"
+    assert str(told.value) == f"stopped in epoch {epoch} after {steps} steps; resume=True goes on"
     assert signal.getsignal(number) is not None
     state = torch.load(folder / "training.pt", weights_only=True)
     assert (state["step"], state["epoch"]) == (steps, epoch - 1)
@@ -302,7 +302,7 @@ def test_a_folder_that_holds_a_run_is_not_overwritten_without_force(tmp_path: Pa
     before = all_files(folder)
     with pytest.raises(UsageError) as told:
         run(spec, folder)
-    assert str(told.value) == f"{folder}: holds a finished run; --force starts over"
+    assert str(told.value) == f"{folder}: holds a finished run; force=True starts over"
     assert all_files(folder) == before
     run(changed(spec, train__seed=1), folder, force=True)
     assert all_files(folder).keys() == before.keys()
@@ -311,7 +311,7 @@ def test_a_folder_that_holds_a_run_is_not_overwritten_without_force(tmp_path: Pa
         run(spec, folder, force=True, watcher=At(2, signal.SIGINT))
     with pytest.raises(UsageError) as told:
         run(spec, folder)
-    assert str(told.value) == f"{folder}: holds an unfinished run; --resume goes on, --force starts over"
+    assert str(told.value) == f"{folder}: holds an unfinished run; resume=True goes on, force=True starts over"
 
 
 def test_a_folder_with_a_spec_of_the_users_own_is_left_alone(tmp_path: Path) -> None:
@@ -358,7 +358,7 @@ def test_resume_of_a_finished_run_changes_nothing(tmp_path: Path) -> None:
     assert found.epochs == 3
     assert all_files(folder) == before
     (folder / "training.pt").unlink()
-    with pytest.raises(UsageError, match=r"holds a finished run without its training\.pt; --force starts over"):
+    with pytest.raises(UsageError, match=r"holds a finished run without its training\.pt; force=True starts over"):
         run(small(), folder, resume=True)
 
 

@@ -226,7 +226,7 @@ def test_a_step_is_turned_in_rows_that_have_it(run: Path, tmp_path: Path) -> Non
     with pytest.raises(UsageError) as caught:
         sample_run(run, tmp_path / "t.npz", traverse="digit.at@2", given={"k": 1})
     assert str(caught.value) == (
-        "--traverse: none of 40 held-out rows has 'digit.at@2' by what is inferred of them: hold its count with --given"
+        "traverse: none of 40 held-out rows has 'digit.at@2' by what is inferred of them: hold its count with given"
     )
 
 

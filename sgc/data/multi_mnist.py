@@ -17,7 +17,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from sgc.data.columns import Array
-from sgc.errors import UsageError
+from sgc.errors import UsageError, option
 from sgc.kinds.fetched_sources import Mnist
 from sgc.kinds.sources import Digits
 
@@ -167,7 +167,7 @@ def write_parts(folder: Path, digits: str, rows: tuple[int, int], seed: int, *, 
     paths = {part: folder / f"{part}.npz" for part in ("train", "test")}
     for path in paths.values() if not force else ():
         if path.exists():
-            raise UsageError(f"{path}: exists already; --force overwrites it")
+            raise UsageError(f"{path}: exists already; {option('force', '-')} overwrites it")
     parts = _mnist(folder) if digits == "mnist" else _sklearn_digits(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)

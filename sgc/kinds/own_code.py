@@ -22,7 +22,7 @@ from typing import Annotated, Any, TypeGuard, final
 from pydantic import AfterValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from sgc.errors import UsageError, suggest
+from sgc.errors import UsageError, option, suggest
 from sgc.kinds.base import Piece
 
 _NAME = "[A-Za-z_][A-Za-z0-9_]*"
@@ -55,7 +55,7 @@ class OwnPiece(Piece):
 
 def wants_trust(path: str) -> tuple[str, str]:
     """Word the refusal of a name that nobody has trusted, and the hint beside it."""
-    return f"own code: it would import '{path}'", "allowed with --trust (in Python: trust=True)"
+    return f"own code: it would import '{path}'", f"allowed with {option('trust', '-')}"
 
 
 @final

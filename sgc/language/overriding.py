@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from sgc.errors import Fault, Path, SpecError, nearest, path_text, suggest
+from sgc.errors import Fault, Path, SpecError, nearest, option, path_text, suggest
 from sgc.language.document import Document, Plain, describe, parse
 
 _ASSIGNMENT = re.compile(r"^\s*([A-Za-z_][^=]*?)\s*=(.*)$", re.DOTALL)
@@ -27,7 +27,7 @@ class _Refused(Exception):
 def override(document: Document, assignments: Sequence[str]) -> None:
     """Set values in a document, or take them out; what is wrong with that is added to its faults, naming the flag."""
     for text in assignments:
-        flag = f"--set {text}"
+        flag = option("set", text, python=f"overrides: {text}")
         match = _ASSIGNMENT.match(text)
         if not match:
             hint = "for example train.epochs=10"
@@ -52,7 +52,7 @@ def _value(text: str) -> Plain:
     if not text.partition("#")[0].strip():
         return None
     try:
-        document = parse(text, "--set")
+        document = parse(text, option("set", python="overrides"))
     except SpecError as problem:
         raise _Refused(problem.faults[0].message) from None
     if document.faults:

@@ -9,7 +9,7 @@ import numpy as np
 
 from sgc.data.dataset import DataSet
 from sgc.data.large import EncodedColumn
-from sgc.errors import UsageError
+from sgc.errors import UsageError, option
 from sgc.language.loading import load
 from sgc.language.spec import Spec
 from sgc.running.folder import RunFolder
@@ -28,7 +28,8 @@ def claim(folder: RunFolder, spec: Spec, *, resume: bool, force: bool) -> dict[s
         return None
     finished = folder.info_path.exists() and bool(folder.info().get("finished"))
     if not resume:
-        more = "--force starts over" if finished else "--resume goes on, --force starts over"
+        anew = f"{option('force', '-')} starts over"
+        more = anew if finished else f"{option('resume', '-')} goes on, {anew}"
         raise UsageError(f"{folder.path}: holds {'a finished' if finished else 'an unfinished'} run; {more}")
     # to compare: own code is trusted here in name only, for nothing is imported of it
     before = load(folder.spec_path, trust=True).plain() if folder.spec_path.exists() else spec.plain()
@@ -39,7 +40,8 @@ def claim(folder: RunFolder, spec: Spec, *, resume: bool, force: bool) -> dict[s
         folder.info()  # wanted at the end of the run: a fault in it is told now
         return folder.state()
     if finished:
-        raise UsageError(f"{folder.path}: holds a finished run without its training.pt; --force starts over")
+        anew = option("force", "-")
+        raise UsageError(f"{folder.path}: holds a finished run without its training.pt; {anew} starts over")
     return None
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sgc.data.dataset import DataSet
-from sgc.errors import UsageError
+from sgc.errors import UsageError, option
 from sgc.language.loading import load
 from sgc.running.folder import RunFolder, open_run
 from sgc.running.measure import Evaluation, evaluate
@@ -102,7 +102,7 @@ def held_out(model: Model, dataset: DataSet, split: str) -> TensorRows:
         chosen = dataset.train
     if not len(chosen):
         others = [name for name in SPLITS if name != split and len(getattr(dataset, name))]
-        hint = f"--split {others[0]} has some" if others else "set data.split.test"
+        hint = f"{option('split', others[0])} has some" if others else "set data.split.test"
         raise UsageError(f"the {split} split has no rows: {hint}")
     return TensorRows(chosen, model.outline, model.like, dataset.encoders).drawn_once(model.spec.train.seed)
 

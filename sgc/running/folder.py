@@ -33,7 +33,7 @@ from safetensors.torch import save as save_tensors
 
 import sgc
 from sgc.data.encoder import Encoder
-from sgc.errors import UsageError
+from sgc.errors import UsageError, option
 from sgc.language.loading import load
 from sgc.language.resolver import outline
 from sgc.language.spec import Spec
@@ -271,7 +271,8 @@ def open_run(path: str | Path, checkpoint: str = "best", *, trust: bool = False)
     if checkpoint not in ("best", "last"):
         raise UsageError(f"unknown checkpoint '{checkpoint}': best or last")
     if not weights.exists():
-        other = "; --checkpoint last is there" if checkpoint == "best" and folder.weights_path("last").exists() else ""
+        last = checkpoint == "best" and folder.weights_path("last").exists()
+        other = f"; {option('checkpoint', 'last')} is there" if last else ""
         raise UsageError(f"{weights}: no such file, the run has not finished an epoch{other}")
     with torch.random.fork_rng(devices=[]):
         model = Model(outline(spec))

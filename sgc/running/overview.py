@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sgc.derivation.existence import counts_of
-from sgc.errors import DataError, UsageError
+from sgc.errors import DataError, UsageError, option
 from sgc.running.choosing import WIDE, HeldOut, category_word, share_word, spread
 from sgc.running.decomposing import decompositions
 from sgc.running.panels import Panel, shades
@@ -27,7 +27,7 @@ def generated(model: Model, count: int, given: Mapping[str, Any], **words: Any) 
     try:
         return model.generate(count, given, **words)
     except (ValueError, KeyError) as problem:
-        raise UsageError(f"--given: {problem.args[0]}") from None
+        raise UsageError(f"{option('given')}: {problem.args[0]}") from None
 
 
 def _lacks(value: Tensor) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sgc.errors import UsageError, suggest
+from sgc.errors import UsageError, option, suggest
 from sgc.running.choosing import HeldOut
 from sgc.running.evaluation import run_data
 from sgc.running.folder import RunFolder, npz_bytes, open_run, write_whole
@@ -110,14 +110,15 @@ def _as_in_data(model: Model, name: str, value: Tensor) -> np.ndarray:
 def _want_inputs(model: Model, held: Mapping[str, Any]) -> None:  # Any: as above
     missing = [name for name in model.outline.inputs if name not in held]
     if missing:
-        raise UsageError(f"the input '{missing[0]}' must be given: --given {missing[0]}=VALUE")
+        how = option("given", f"{missing[0]}=VALUE", python=f"given={{'{missing[0]}': VALUE}}")
+        raise UsageError(f"the input '{missing[0]}' must be given: {how}")
 
 
 def _known(model: Model, given: Mapping[str, Any]) -> dict[str, Any]:  # Any: values as a spec may hold them
     known = [*model.outline.outer, *model.outline.inputs]
     for name in given:
         if name not in known and name not in model.outline.outer_name:
-            raise UsageError(f"--given: no node or input named '{name}' ({suggest(name, known)})")
+            raise UsageError(f"{option('given')}: no node or input named '{name}' ({suggest(name, known)})")
     return dict(given)
 
 

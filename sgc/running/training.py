@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from sgc.data.dataset import DataSet
-from sgc.errors import RunError, UsageError
+from sgc.errors import RunError, UsageError, option
 from sgc.kinds.schedules import value_at
 from sgc.language.loading import load
 from sgc.language.outline import Outline
@@ -256,7 +256,9 @@ class Trainer:
         if self.step < last:
             self._save_weights("last")
             self._save_state()
-            raise Interrupted(f"stopped in epoch {self.epoch + 1} after {self.step} steps; --resume goes on")
+            raise Interrupted(
+                f"stopped in epoch {self.epoch + 1} after {self.step} steps; {option('resume', '-')} goes on"
+            )
         self.epoch += 1
         line = self._line()
         if line["best"]:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sgc.errors import UsageError, suggest
+from sgc.errors import UsageError, option, suggest
 from sgc.running.choosing import WIDE, Chosen, HeldOut, category_word, share_word, spread
 from sgc.running.panels import Panel, shades
 from sgc.running.turning import followers, inferred, reaches, turned, with_made
@@ -77,9 +77,11 @@ class Turner:
         self._want_step(name, "analogies")
         turnable = [n for n, v in variables.items() if v.categories and len(v.event) == 1]
         if name in variables and variables[name].categories and name not in turnable:
-            raise UsageError(f"--analogies: '{name}' has several categories in a row, and one alone can be turned")
+            raise UsageError(
+                f"{option('analogies')}: '{name}' has several categories in a row, and one alone can be turned"
+            )
         if name not in turnable:
-            raise UsageError(f"--analogies: '{name}' is no node with categories ({suggest(name, turnable)})")
+            raise UsageError(f"{option('analogies')}: '{name}' is no node with categories ({suggest(name, turnable)})")
         self._check(name, "analogies")
         count = variables[name].categories
         assert count is not None
@@ -100,8 +102,8 @@ class Turner:
         if name not in movable:
             hint = suggest(name, movable)
             if name in variables and variables[name].categories:
-                hint = f"--analogies {name} turns its categories"
-            raise UsageError(f"--traverse: '{name}' is no node of numbers to be turned ({hint})")
+                hint = f"{option('analogies', name)} turns its categories"
+            raise UsageError(f"{option('traverse')}: '{name}' is no node of numbers to be turned ({hint})")
         self._check(name, "traverse")
         if name in latent:
             return self._dimensions(name)
@@ -137,8 +139,8 @@ class Turner:
             there = np.ones(rows, dtype=bool) if gone is None else ~gone.reshape(rows).cpu().numpy()
             if not there.any():
                 raise UsageError(
-                    f"--{flag}: none of {rows} held-out rows has '{name}' by what is inferred of them: "
-                    f"hold its count with --given"
+                    f"{option(flag)}: none of {rows} held-out rows has '{name}' by what is inferred of them: "
+                    f"hold its count with {option('given')}"
                 )
             return there
 
@@ -148,16 +150,22 @@ class Turner:
         stepped = self.model.outline.stepped
         if name in stepped:
             steps = listed(stepped[name].nodes)
-            raise UsageError(f"--{flag}: '{name}' is a node of a repeat, and one step alone can be turned: {steps}")
+            raise UsageError(
+                f"{option(flag)}: '{name}' is a node of a repeat, and one step alone can be turned: {steps}"
+            )
 
     def _check(self, name: str, flag: str) -> None:
         outline = self.model.outline
         if name in self.held or outline.outer_name.get(name) in self.held:
-            raise UsageError(f"--given {name} beside --{flag} {name}: a node is held or turned")
+            raise UsageError(f"{option('given')} {name} beside {option(flag)} {name}: a node is held or turned")
         if any(each in self.held for each in (self.node, *nodes_of(outline, self.node))):
-            raise UsageError(f"--given {self.node}: it is what is shown, and cannot be held beside --{flag}")
+            raise UsageError(
+                f"{option('given')} {self.node}: it is what is shown, and cannot be held beside {option(flag)}"
+            )
         if not reaches(outline.graphs, name, nodes_of(outline, self.node)):
-            raise UsageError(f"--{flag}: '{self.node}' does not depend on '{name}': its pictures would all be the same")
+            raise UsageError(
+                f"{option(flag)}: '{self.node}' does not depend on '{name}': its pictures would all be the same"
+            )
 
     def _turn(
         self,
@@ -196,4 +204,4 @@ class Turner:
         try:
             return held_nodes(self.model.outline, self.held, count, self.model.like)
         except ValueError as problem:
-            raise UsageError(f"--given: {problem.args[0]}") from None
+            raise UsageError(f"{option('given')}: {problem.args[0]}") from None

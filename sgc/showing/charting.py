@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sgc.derivation.computation import BOUND, Computation, Kind, Step
-from sgc.errors import UsageError
+from sgc.errors import UsageError, option
 from sgc.kinds.estimators import ESTIMATORS
 from sgc.showing.canvas import (
     COLORS,
@@ -105,7 +105,7 @@ def lay_out_graph(graph: Computation) -> Layout:
 
     if len(graph.steps) > LARGEST:
         size = f"a graph of {len(graph.steps)} nodes, and at most {LARGEST} are drawn"
-        raise UsageError(f"{graph.rows}: {size}: leave -o out for text, or take --json")
+        raise UsageError(f"{graph.rows}: {size}: leave -o out for text, or take {option('json')}")
     sizes = {step.id: _size(step) for step in graph.steps}
     return lay_out(graph.layers(), sizes, {ALL: [*graph.edges, *graph.charges]})
 

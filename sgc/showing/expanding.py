@@ -9,6 +9,7 @@ from typing import Any
 from sgc.derivation.computation import BOUND, Computation, Kind, Step, computation
 from sgc.derivation.derive import derive
 from sgc.derivation.graph import Role
+from sgc.errors import option
 from sgc.language.outline import Outline
 from sgc.showing.plated_plan import plan_rows
 from sgc.showing.plates import plated
@@ -43,7 +44,7 @@ def left_out_words(expanded: Expansion) -> str:
     if not expanded.left_out:
         return ""
     some = "one" if expanded.left_out == 1 else str(expanded.left_out)
-    return f"and {some} more observation patterns: --pattern shows one"
+    return f"and {some} more observation patterns: {option('pattern')} shows one"
 
 
 def expand_text(expanded: Expansion, *, width: int | None = None, color: bool = False) -> str:

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Collection, Iterator, Sequence
 
 from sgc.derivation.graph import Graphs
-from sgc.errors import UsageError
+from sgc.errors import UsageError, option
 from sgc.language.outline import Outline
 
 SHOWN = 8  # so many observation patterns are shown; of more the unlabelled one, single labels, and all labels
@@ -58,7 +58,8 @@ def pattern_of(graphs: Graphs, text: str, steps: Collection[str] = ()) -> frozen
     wrong = next((name for name in names if name not in graphs.partial and name not in steps), None)
     if wrong is not None or not names:
         found = f"'{wrong}' is not partially supervised" if wrong is not None else "it names no label"
-        raise UsageError(f"--pattern {text}: {found}; allowed: none, {', '.join(graphs.partial)}".rstrip(", "))
+        flag, allowed = option("pattern", text), ", ".join(["none", *graphs.partial])
+        raise UsageError(f"{flag}: {found}; allowed: {allowed}")
     return frozenset(names)
 
 

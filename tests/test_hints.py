@@ -1,0 +1,93 @@
+"""Hints speak the reader's language: flags in the shell, arguments in Python."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from small_runs import NPZ, small, small_arrays
+
+import sgc
+from sgc.errors import SpecError, UsageError, in_shell, option
+
+ROOT = Path(sgc.__file__).parent
+FLAG = re.compile(r"(^|[^-\w])--[a-z]")
+
+
+def texts(source: str) -> Iterator[tuple[int, str]]:
+    """Give the texts of a module that may reach a reader: all but docstrings."""
+    tree = ast.parse(source)
+    holders = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    said = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, holders) and node.body and isinstance(node.body[0], ast.Expr)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in said:
+            yield node.lineno, node.value
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_only_the_command_line_writes_flags_by_hand(path: Path) -> None:
+    if path != ROOT / "cli.py":
+        assert [(line, text) for line, text in texts(path.read_text()) if FLAG.search(text)] == []
+
+
+def test_the_search_for_flags_finds_them() -> None:
+    source = '"""Of --force."""\ndef f() -> str:\n    """As --force."""\n    return f"{1}: --force starts over"\n'
+    assert [text for _, text in texts(source) if FLAG.search(text)] == [": --force starts over"]
+
+
+def test_an_option_is_worded_for_its_reader() -> None:
+    said = [
+        option("force", "-"),
+        option("checkpoint", "last"),
+        option("given", "y=VALUE", python="given={'y': VALUE}"),
+        option("given"),
+    ]
+    assert said == ["force=True", "checkpoint='last'", "given={'y': VALUE}", "given"]
+    with in_shell():
+        said = [option("force", "-"), option("checkpoint", "last"), option("given", "y=VALUE"), option("given")]
+    assert said == ["--force", "--checkpoint last", "--given y=VALUE", "--given"]
+    assert option("force", "-") == "force=True"
+
+
+def finished(folder: Path) -> Path:
+    return sgc.train(small(train__epochs=1), data=small_arrays(), output=folder / "run").folder
+
+
+REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
+    "train": (
+        lambda run: sgc.train(small(train__epochs=1), data=small_arrays(), output=run),
+        "holds a finished run; force=True starts over",
+    ),
+    "open": (lambda run: sgc.open(run), "no such file, the run has not finished an epoch; checkpoint='last' is there"),
+    "evaluate": (
+        lambda run: sgc.evaluate(run / "split", split="test", data=small_arrays()),
+        "the test split has no rows: split='validation' has some",
+    ),
+    "load": (lambda run: sgc.load(small(), overrides=["train.epochs=x"]), "overrides: train.epochs=x: train.epochs: "),
+    "trust": (
+        lambda run: sgc.load(small(nodes__x__distribution={"python": "a:B", "parameters": {}, "support": "real"})),
+        "allowed with trust=True",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_from_python_no_hint_speaks_of_flags(case: str, tmp_path: Path) -> None:
+    act, words = REFUSED[case]
+    folder = finished(tmp_path)
+    if case == "open":
+        (folder / "best.safetensors").unlink()
+    if case == "evaluate":
+        section = {**NPZ, "split": {"validation": 12}, "labels": {}}
+        sgc.train(small(train__epochs=1, data=section), data=small_arrays(), output=folder / "split")
+    with pytest.raises((UsageError, SpecError)) as told:
+        act(folder)
+    assert words in str(told.value)
+    assert not FLAG.search(str(told.value))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import signal
@@ -17,7 +18,7 @@ from data_files import opened, section
 from small_runs import At, Raw, finished_files, rich, small
 
 import sgc
-from sgc.data import Variable, encoder, large, read_rows
+from sgc.data import DataSet, Variable, encoder, large, read_rows
 from sgc.data.columns import Array, Origin, SourceColumn
 from sgc.data.encoder import fit_encoder, fit_in_chunks, read_cells
 from sgc.data.large import EncodedColumn, LargeCells
@@ -25,7 +26,6 @@ from sgc.errors import DataError
 from sgc.kinds.transforms import Fitted, Flatten, Standardize, Transform
 from sgc.language.resolver import outline
 from sgc.running import measure
-from sgc.running.claiming import digest
 from sgc.running.evaluation import evaluate_run
 from sgc.running.predicting import predict_run
 from sgc.running.training import Interrupted, train
@@ -35,6 +35,18 @@ from sgc.runtime.data import open_data
 from sgc.runtime.streams import TensorRows
 
 NAN = float("nan")
+
+
+def digest(dataset: DataSet) -> str:
+    """Sum up the training values and the rows of every split, whether they are held or not."""
+    found = hashlib.blake2b(digest_size=16)
+    for part in (dataset.train, dataset.validation, dataset.test):
+        found.update(np.ascontiguousarray(part.rows).data)
+    for name in sorted(dataset.train.values):
+        values = dataset.train.values[name]
+        for chunk in values.chunks() if isinstance(values, EncodedColumn) else [values]:
+            found.update(np.ascontiguousarray(chunk).data)
+    return found.hexdigest()
 
 
 @pytest.fixture(autouse=True)

@@ -733,7 +733,7 @@ def test_resume_refuses_other_values(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     run(small(), folder)
     arrays = small_arrays()
-    with pytest.raises(UsageError, match="the data are not those the run was started on: other rows or values"):
+    with pytest.raises(UsageError, match="the data are not those the run was started on: other values of 'x'; bring"):
         run(small(), folder, {**arrays, "x": arrays["x"] + 1}, resume=True)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from sgc.data.columns import Array, Origin, SourceColumn
 from sgc.data.columns import Rows as RowIds
 from sgc.data.encoder import Encoder, fit_encoder, has_value, hide
+from sgc.data.fingerprint import Fingerprint, fingerprint
 from sgc.data.gathering import Part, gather
 from sgc.data.labelling import choose_labels
 from sgc.data.large import EncodedColumn, LargeCells, absent, read_or_note
@@ -49,7 +50,7 @@ class DataSet:
     """The parts of a data set; validation and test keep all their labels and may have no rows.
 
     `labelled_rows` are, by partial node, the ids of the training rows whose label was kept; of a node that drops what
-    is missing, only where a rule hides rows.
+    is missing, only where a rule hides rows. `fingerprint` is of the cells that the values were made of.
     """
 
     train: Rows
@@ -57,6 +58,7 @@ class DataSet:
     test: Rows
     encoders: Mapping[str, Encoder]
     labelled_rows: Mapping[str, RowIds]
+    fingerprint: Fingerprint
 
 
 def open_dataset(
@@ -75,14 +77,16 @@ def open_dataset(
     where `data` is None). `fitted` encoders, of an earlier run, are used as they are.
 
     A node that is too large to be held is read in passes, one of which checks it; under a `fitted` encoder its training
-    rows, which that run has checked, are not, so that an evaluation need not read them. Whatever is read on later, a
+    rows, which that run has checked, are not, so that an evaluation need not read them: its fingerprint is then of some
+    rows that stand evenly spaced. Whatever is read on later, a
     file or an array that was passed, must stay as it is.
 
     Raises:
         DataError: names the file and the row where they are known.
     """
     found = gather(data, variables, beside=beside, arrays=arrays)
-    train, test = (each and _of_rows(each, variables, data, fitted) for each in (found.train, found.test))
+    sources = {"train": found.train, "test": found.test}
+    train, test = (each and _of_rows(each, variables, data, fitted) for each in sources.values())
     assert train is not None
     split = data.split if data is not None else Split()
     rules: Mapping[str, LabelRule] = data.labels if data is not None else {}
@@ -135,6 +139,7 @@ def open_dataset(
         test=encode_rows(test or train, variables, encoders, test_rows),
         encoders=encoders,
         labelled_rows={**none, **{name: ids for name, ids in labelled.items() if name in none or name in rules}},
+        fingerprint=fingerprint(sources, division, variables, spaced=fitted is not None),
     )
 
 

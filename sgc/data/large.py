@@ -29,12 +29,17 @@ def read_or_note(origin: Origin, variable: Variable, transforms: Sequence[AnyTra
     Raises:
         DataError: as `read_cells`.
     """
-    numbers = max(math.prod(_shape(origin.columns)), math.prod(variable.laid))
-    single = numbers == 1 or (variable.categories is not None and not variable.laid)
-    numeric = all(column.values.dtype.kind in "biuf" for column in origin.columns)
-    if numeric and not single and _too_much(len(origin.rows), numbers):
+    if is_large(origin.columns, variable, len(origin.rows)):
         return LargeCells(variable, origin, tuple(transforms))
     return read_cells(origin, variable, transforms)
+
+
+def is_large(columns: Sequence[SourceColumn], variable: Variable, rows: int) -> bool:
+    """Tell whether so many rows of a node are too much to hold, as cells or as values."""
+    numbers = max(math.prod(_shape(columns)), math.prod(variable.laid))
+    single = numbers == 1 or (variable.categories is not None and not variable.laid)
+    numeric = all(column.values.dtype.kind in "biuf" for column in columns)
+    return numeric and not single and _too_much(rows, numbers)
 
 
 def absent(variable: Variable, count: int) -> Array | EncodedColumn:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import numpy as np
 
 from sgc.data.dataset import DataSet
-from sgc.data.large import EncodedColumn
+from sgc.data.fingerprint import changes, same_rows
 from sgc.errors import UsageError, option
 from sgc.language.loading import load
 from sgc.language.spec import Spec
@@ -45,29 +44,19 @@ def claim(folder: RunFolder, spec: Spec, *, resume: bool, force: bool) -> dict[s
     return None
 
 
-def same_data(folder: RunFolder, dataset: DataSet) -> None:
-    """See that a resumed run meets the rows, values and labels that it was started on. Raises: UsageError."""
-    before = folder.labelled_rows()
-    for name, rows in dataset.labelled_rows.items():
-        if name not in before or not np.array_equal(before[name], rows):
-            raise UsageError(
-                f"{folder.path}: the data are not those the run was started on: other rows carry a label of '{name}'"
-            )
-    found = digest(dataset)
-    if folder.info().get("digest", found) != found:
-        raise UsageError(f"{folder.path}: the data are not those the run was started on: other rows or values")
+def same_data(folder: RunFolder, dataset: DataSet, way_on: str) -> None:
+    """See that a run meets the rows, values and labels that it was started on again.
 
-
-def digest(dataset: DataSet) -> str:
-    """Sum up the training values and the rows of every split, to tell whether two data sets are the same."""
-    found = hashlib.blake2b(digest_size=16)
-    for part in (dataset.train, dataset.validation, dataset.test):
-        found.update(np.ascontiguousarray(part.rows).data)
-    for name in sorted(dataset.train.values):
-        values = dataset.train.values[name]
-        for chunk in values.chunks() if isinstance(values, EncodedColumn) else [values]:
-            found.update(np.ascontiguousarray(chunk).data)
-    return found.hexdigest()
+    way_on: what to do where it does not. Raises: UsageError, which says what differs.
+    """
+    before, now = folder.fingerprint(), dataset.fingerprint
+    labels, rows = folder.labelled_rows(), dataset.labelled_rows
+    other = [repr(name) for name in rows if name not in labels or not np.array_equal(labels[name], rows[name])]
+    what = changes(before, now)
+    if other and same_rows(before, now):
+        what = f"other rows carry a label of {' and '.join(other)}"
+    if what:
+        raise UsageError(f"{folder.path}: the data are not those the run was started on: {what}; {way_on}")
 
 
 def difference(one: Any, other: Any, path: str = "") -> list[str]:  # Any: plain data

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sgc.data.dataset import DataSet
+from sgc.data.fingerprint import trained_on
 from sgc.errors import UsageError, option
 from sgc.language.loading import load
+from sgc.running.claiming import same_data
 from sgc.running.folder import RunFolder, open_run
 from sgc.running.measure import Evaluation, evaluate
 from sgc.running.scoring import Error
@@ -19,6 +22,7 @@ from sgc.runtime.model import Model
 from sgc.runtime.streams import TensorRows
 
 SPLITS = ("test", "validation")
+WAY_ON = "bring them back as they were, or train anew; for new rows there is 'sgc predict', or model.infer in Python"
 
 
 @dataclass(frozen=True)
@@ -31,20 +35,23 @@ class Report:
     evaluation: Evaluation
     labels: dict[str, int]  # how many training rows kept their label, by node
     classifier: dict[str, Error] | None
+    trained_on: int = 0  # of arrays that no spec splits, how many rows have the values of one that was trained on
 
     def plain(self) -> dict[str, Any]:  # Any: what JSON can say
         """Give it as plain data."""
         found = {"run": self.run, "checkpoint": self.checkpoint, "split": self.split, "labels": self.labels}
-        found |= self.evaluation.plain()
+        found |= {"trained_on": self.trained_on} | self.evaluation.plain()
         if self.classifier is not None:
             found["classifier"] = {name: each.plain() for name, each in self.classifier.items()}
         return found
 
 
 def run_data(folder: RunFolder, model: Model, data: Any = None) -> DataSet:
-    """Open the data of a run again, with what its transforms learned. Any: a mapping to arrays, or a data frame.
+    """Open the data of a run again, with what its transforms learned, and see that they are those it was trained on.
 
-    Raises: UsageError where the run was trained on arrays and none are given; DataError.
+    Arrays that no spec splits are new rows, of which nothing is wanted. Any: a mapping to arrays, or a data frame.
+
+    Raises: UsageError where the run was trained on arrays and none are given, or on other data; DataError.
     """
     info = folder.info()
     if data is None and info.get("data") == "arrays":
@@ -53,7 +60,10 @@ def run_data(folder: RunFolder, model: Model, data: Any = None) -> DataSet:
         )
     if data is None and model.spec.data is None:
         raise UsageError(f"{folder.path}: its spec has no data section")
-    return open_data(model.outline, Path(str(info.get("beside", "."))), data, folder.encoders())
+    found = open_data(model.outline, Path(str(info.get("beside", "."))), data, folder.encoders())
+    if model.spec.data is not None:
+        same_data(folder, found, WAY_ON)
+    return found
 
 
 def evaluate_run(
@@ -72,7 +82,8 @@ def evaluate_run(
 
     samples: of the weighted posterior and log p(x); the spec's `evaluate.samples` if None. classifier: also train, in
     the run's folder, the classifier alone on the same labels (once; it is kept). data: for a run that was trained on
-    arrays, these again; where its spec has no data section and so no split, arrays of new rows, all of which are used.
+    arrays, these again; where its spec has no data section and so no split, arrays of new rows, all of which are used,
+    and it warns where some were trained on.
     watch: told rows done and in all. trust: allow own code that the run's spec names.
 
     Raises: SpecError, UsageError, DataError, RunError.
@@ -92,7 +103,10 @@ def evaluate_run(
         raise UsageError(f"{folder.path}: holds no training rows for a classifier: train one with bound: supervised")
     if classifier:
         alone = _classifier(folder, model, split, count, data, watcher or Silent())
-    return Report(str(folder.path), checkpoint, split, found, labels, alone)
+    again = trained_on(folder.fingerprint(), dataset.fingerprint.rows["train"]) if model.spec.data is None else 0
+    if again:
+        warnings.warn(f"{folder.path}: was trained on {again} of these {rows.count} rows", stacklevel=2)
+    return Report(str(folder.path), checkpoint, split, found, labels, alone, again)
 
 
 def held_out(model: Model, dataset: DataSet, split: str) -> TensorRows:

@@ -8,6 +8,7 @@ last.safetensors    the weights after the last epoch; best.safetensors those of 
 training.pt         weights, optimiser and place in the run, in one file: what `--resume` reads
 columns.json        what transforms learned from the training rows
 labels.npz          the row ids whose label was kept, by node
+rows.npz            what the data are known by: a hash of each row by split, digests of row ids and of nodes
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ import yaml
 from safetensors.torch import save as save_tensors
 
 import sgc
+from sgc.data.dataset import DataSet
 from sgc.data.encoder import Encoder
+from sgc.data.fingerprint import Fingerprint
 from sgc.errors import UsageError, option
 from sgc.language.loading import load
 from sgc.language.resolver import outline
@@ -130,7 +133,7 @@ class RunFolder:
 
     def foreign(self) -> list[str]:
         """Name the files of a folder without a run that no run's start, cut short, could have left there."""
-        left = ("columns.json", "labels.npz", "metrics.jsonl")
+        left = ("columns.json", "labels.npz", "metrics.jsonl", "rows.npz")
         found = sorted(path.name for path in self.path.iterdir()) if self.path.exists() else []
         return [name for name in found if name not in left and not name.endswith(".part")]
 
@@ -180,11 +183,12 @@ class RunFolder:
     def finish(self) -> None:
         self.write_info({**self.info(), "finished": True})
 
-    def write_data(self, encoders: Mapping[str, Encoder], labelled: Mapping[str, np.ndarray]) -> None:
-        """Keep what transforms learned and which labels were kept."""
-        columns = {name: encoder.state() for name, encoder in encoders.items()}
+    def write_data(self, dataset: DataSet) -> None:
+        """Keep what transforms learned, which labels were kept, and what the data are known by."""
+        columns = {name: encoder.state() for name, encoder in dataset.encoders.items()}
         write_whole(self.path / "columns.json", json.dumps(columns).encode())
-        write_whole(self.path / "labels.npz", npz_bytes(labelled))
+        write_whole(self.path / "labels.npz", npz_bytes(dataset.labelled_rows))
+        write_whole(self.path / "rows.npz", npz_bytes(dataset.fingerprint.state()))
 
     def encoders(self) -> dict[str, Encoder]:
         """Read what transforms learned. Raises: UsageError."""
@@ -197,12 +201,23 @@ class RunFolder:
 
     def labelled_rows(self) -> dict[str, np.ndarray]:
         """Read which rows kept their label, by node. Raises: UsageError."""
-        path = self.path / "labels.npz"
+        return self._arrays("labels.npz", "the labelled rows")
+
+    def fingerprint(self) -> Fingerprint:
+        """Read what the data of the run are known by. Raises: UsageError."""
+        what = "what the data of the run are known by"
+        try:
+            return Fingerprint.from_state(self._arrays("rows.npz", what))
+        except ValueError as problem:
+            raise UsageError(f"{self.path / 'rows.npz'}: cannot be read as {what} ({problem})") from None
+
+    def _arrays(self, name: str, what: str) -> dict[str, np.ndarray]:
+        path = self.path / name
         try:
             with np.load(path, allow_pickle=False) as found:
                 return {name: found[name] for name in found.files}
         except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as problem:
-            raise UsageError(f"{path}: cannot be read as the labelled rows ({problem_words(problem)})") from None
+            raise UsageError(f"{path}: cannot be read as {what} ({problem_words(problem)})") from None
 
     # metrics
 

@@ -25,7 +25,7 @@ from sgc.language.loading import load
 from sgc.language.outline import Outline
 from sgc.language.resolver import outline
 from sgc.language.spec import Spec
-from sgc.running.claiming import claim, digest, same_data
+from sgc.running.claiming import claim, same_data
 from sgc.running.collapse import Alarms, collapsed
 from sgc.running.engine import make_fabric, make_optimizer, move_optimizer, repeatable, stopping
 from sgc.running.folder import RunFolder, open_run
@@ -124,16 +124,15 @@ def train(
             "rate": trainer.rates.rate,
             "alpha": trainer.model.settings().alpha,
             "beside": str(place),
-            "digest": digest(dataset),
             "data": "arrays" if data is not None else "spec",
             "rows": dict(zip(("unlabelled", "labelled"), trainer.streams.counts, strict=True)),
         }
         if spec.own_code():
             info["code"] = str(spec.folder)
         folder.start(spec, info)
-        folder.write_data(dataset.encoders, dataset.labelled_rows)
+        folder.write_data(dataset)
     else:
-        same_data(folder, dataset)
+        same_data(folder, dataset, f"bring them back as they were, or start over with {option('force', '-')}")
         trainer.restore(state)
         folder.trim_metrics(trainer.epoch)
     trainer.train()

@@ -1,0 +1,233 @@
+"""What data are known by: a hash of each row and a digest of each node, so that a run tells whether they changed.
+
+They are of the cells as the source holds them, before any transform, so that neither another machine nor another
+version of a library gives another fingerprint of the same cells.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sgc.data.columns import Array, Rows, SourceColumn
+from sgc.data.gathering import Part
+from sgc.data.large import is_large
+from sgc.data.splitting import Division
+from sgc.data.variables import Variable
+
+Hashes: TypeAlias = NDArray[np.uint64]
+
+BLOCK = 1 << 16  # numbers that are hashed at a time
+SPACED = 1000  # training rows that are looked at where a node is too large to be read again
+SPLITS = ("train", "validation", "test")
+WORDS = {"train": "training", "validation": "validation", "test": "test"}
+EMPTY = 0x9E3779B97F4A7C15  # what stands for a cell without a value
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What the data of a run are known by.
+
+    By split: `counts` of rows, a digest of their `ids`, and `rows`, a 64-bit hash of what each has of the nodes that
+    all rows have (of inputs too), of those at `places`: all, but where a large node would have to be read again for it.
+    `nodes` is by part of the source and node a digest of all its cells; a large node that is not read again has none.
+    """
+
+    rows: Mapping[str, Hashes]
+    ids: Mapping[str, str]
+    nodes: Mapping[str, Mapping[str, str]]
+    counts: Mapping[str, int]
+    places: Mapping[str, Rows]
+
+    def state(self) -> dict[str, Array]:
+        """Return all of a fingerprint of the whole data as arrays; `Fingerprint.from_state` makes it again."""
+        ids = {f"ids/{split}": np.array(each) for split, each in self.ids.items()}
+        cells = {f"nodes/{part}/{n}": np.array(each) for part, nodes in self.nodes.items() for n, each in nodes.items()}
+        return {**{f"rows/{split}": each for split, each in self.rows.items()}, **ids, **cells}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Array]) -> Fingerprint:
+        """Make the fingerprint of this state. Raises: ValueError, which names what is wrong."""
+        nodes: dict[str, dict[str, str]] = {}
+        for key, value in state.items():
+            kind, _, name = key.partition("/")
+            if kind == "rows" and (value.ndim != 1 or value.dtype != np.uint64):
+                raise ValueError(f"'{key}' is no list of 64-bit hashes")
+            if kind != "rows" and (value.ndim or value.dtype.kind != "U"):
+                raise ValueError(f"'{key}' is no digest")
+            if kind == "nodes":
+                part, _, node = name.partition("/")
+                nodes.setdefault(part, {})[node] = str(value)
+        lacking = [key for kind in ("rows", "ids") for split in SPLITS if (key := f"{kind}/{split}") not in state]
+        if lacking:
+            raise ValueError(f"'{lacking[0]}' is missing")
+        rows = {split: state[f"rows/{split}"] for split in SPLITS}
+        return cls(
+            rows=rows,
+            ids={split: str(state[f"ids/{split}"]) for split in SPLITS},
+            nodes=nodes,
+            counts={split: len(each) for split, each in rows.items()},
+            places={split: np.arange(len(each), dtype=np.int64) for split, each in rows.items()},
+        )
+
+
+def fingerprint(
+    parts: Mapping[str, Part | None], division: Division, variables: Mapping[str, Variable], *, spaced: bool
+) -> Fingerprint:
+    """Take the fingerprint of the parts of a source, `train` and, where it brings one, `test`.
+
+    spaced: look at no more than `SPACED` training rows of a node that is too large to be held, evenly spaced.
+    """
+    ids = {"train": division.train, "validation": division.validation, "test": division.test}
+    owner = dict.fromkeys(SPLITS, parts["train"])
+    own_test = parts.get("test")
+    if own_test is not None:
+        owner["test"], ids["test"] = own_test, np.arange(own_test.size, dtype=np.int64)
+    evidence = [name for name, each in variables.items() if each.supervision != "partial" or each.dropped]
+    evidence = evidence or list(variables)
+    unread = {
+        (id(part), name)
+        for part in parts.values()
+        if spaced and part is not None
+        for name, columns in part.nodes.items()
+        if is_large(columns, variables[name], part.size)
+    }
+    places = {split: np.arange(len(each), dtype=np.int64) for split, each in ids.items()}
+    if any((id(owner["train"]), name) in unread for name in evidence):  # held-out rows are read in any case
+        places["train"] = _spaced(len(ids["train"]))
+    sums = {split: np.zeros(len(places[split]), dtype=np.uint64) for split in SPLITS}
+    nodes: dict[str, dict[str, str]] = {}
+    for where, part in parts.items():
+        if part is None:
+            continue
+        nodes[where] = {}
+        for name, columns in part.nodes.items():
+            whole = None
+            if (id(part), name) not in unread:
+                whole = hash_rows(name, columns, np.arange(part.size, dtype=np.int64))
+                nodes[where][name] = _digest(whole)
+            for split in SPLITS:
+                if owner[split] is part and name in evidence:
+                    rows = ids[split][places[split]]
+                    sums[split] += hash_rows(name, columns, rows) if whole is None else whole[rows]
+    return Fingerprint(
+        rows={split: _mixed(each) for split, each in sums.items()},
+        ids={split: _digest(each) for split, each in ids.items()},
+        nodes=nodes,
+        counts={split: len(each) for split, each in ids.items()},
+        places=places,
+    )
+
+
+def hash_rows(node: str, columns: tuple[SourceColumn, ...], rows: Rows) -> Hashes:
+    """Hash what these rows have of a node: `(n,)`, the same for the same cells, however they are stored.
+
+    It is multilinear, Σ_j w_j c_j mod 2⁶⁴ (Carter and Wegman 1979), of cells whose bits are mixed first.
+    """
+    found = np.zeros(len(rows), dtype=np.uint64)
+    salt = int.from_bytes(hashlib.blake2b(node.encode(), digest_size=8).digest(), "little")
+    for number, column in enumerate(columns):
+        size = int(np.prod(column.values.shape[1:], dtype=np.int64))
+        weights = _mixed(np.arange(1, size + 1, dtype=np.uint64) + np.uint64((salt + number * EMPTY) % 2**64))
+        step = max(1, BLOCK // max(1, size))
+        for start in range(0, len(rows), step):
+            block = rows[start : start + step]
+            cells = _bits(column.values[block]).reshape(len(block), size)
+            empty = column.empty(block)
+            if empty is not None:
+                cells = np.where(empty.reshape(len(block), size), np.uint64(EMPTY), cells)
+            found[start : start + step] += cells @ (weights | np.uint64(1))
+    return found
+
+
+def _bits(cells: Array) -> Hashes:
+    """Give each cell as 64 bits: numbers as float64, whatever their type; text by its letters."""
+    if cells.dtype.kind in "US":
+        width = cells.dtype.itemsize // (4 if cells.dtype.kind == "U" else 1)
+        letters = np.ascontiguousarray(cells).view(np.uint32 if cells.dtype.kind == "U" else np.uint8)
+        if not width:
+            return np.zeros(cells.shape, dtype=np.uint64)
+        weights = _mixed(np.arange(1, width + 1, dtype=np.uint64))  # letters that are not there are 0
+        return _mixed(letters.reshape(*cells.shape, width).astype(np.uint64) @ weights)
+    numbers = cells.astype(np.float64) + 0.0  # −0 is 0
+    numbers[np.isnan(numbers)] = np.nan
+    bits = np.ascontiguousarray(numbers).view(np.uint64)
+    return np.asarray(bits ^ (bits >> np.uint64(32)))  # the low bits of small integers are all 0
+
+
+def _mixed(words: Hashes) -> Hashes:
+    """Spread the bits of each word over all of it: the finalizer of SplitMix64 (Steele et al. 2014)."""
+    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(words ^ (words >> np.uint64(31)))
+
+
+def _spaced(count: int) -> Rows:
+    return np.unique(np.linspace(0, max(count - 1, 0), min(SPACED, count)).round().astype(np.int64))
+
+
+def _digest(values: Array) -> str:
+    return hashlib.blake2b(np.ascontiguousarray(values).data, digest_size=16).hexdigest()
+
+
+def changes(before: Fingerprint, now: Fingerprint) -> str:
+    """Say in words in what the data of now differ from those before; an empty text where they are the same.
+
+    before: of the whole data. now: as far as it looks.
+    """
+    counts = [
+        f"{now.counts[each]} {WORDS[each]} rows, not {before.counts[each]}"
+        for each in SPLITS
+        if now.counts[each] != before.counts[each]
+    ]
+    same = same_rows(before, now)
+    other = [repr(name) for name in _other_nodes(before, now)]
+    if counts:
+        found = ", ".join(counts)
+    elif not same and _reordered(before, now):
+        found = "the same rows in another order"
+    elif other or not same:
+        found = f"other values of {' and '.join(other)}" if other else "other rows or values"
+    else:
+        return "" if before.ids == now.ids else "other rows are held out"
+    leaks = [leak for each in SPLITS[1:] if (leak := _leak(before, now, each))]
+    return found + (f", so that it was trained on {' and '.join(leaks)}" if leaks else "")
+
+
+def same_rows(before: Fingerprint, now: Fingerprint) -> bool:
+    """Tell whether all splits have the rows that they had, but for labels, as far as now looks."""
+    as_many = before.counts == now.counts
+    return as_many and all(np.array_equal(before.rows[each][now.places[each]], now.rows[each]) for each in SPLITS)
+
+
+def trained_on(before: Fingerprint, rows: Hashes) -> int:
+    """Count the rows that have the values of one of the training rows of before."""
+    return int(np.isin(rows, before.rows["train"]).sum())
+
+
+def _leak(before: Fingerprint, now: Fingerprint, split: str) -> str:
+    """Say how many rows of a split were trained on, where they are more than what always stood there twice."""
+    count = trained_on(before, now.rows[split])
+    if count <= trained_on(before, before.rows[split]):
+        return ""
+    return f"{count} of {len(now.rows[split])} {WORDS[split]} rows"
+
+
+def _other_nodes(before: Fingerprint, now: Fingerprint) -> list[str]:
+    """Name the nodes whose cells differ in some part of the source."""
+    found: dict[str, None] = {}
+    for part in [*now.nodes, *before.nodes]:
+        old, new = before.nodes.get(part, {}), now.nodes.get(part, {})
+        found |= dict.fromkeys(name for name in new if old.get(name) != new[name])
+    return list(found)
+
+
+def _reordered(before: Fingerprint, now: Fingerprint) -> bool:
+    """Tell whether all splits together have the rows that they had, in another order."""
+    old, new = (np.sort(np.concatenate([each.rows[split] for split in SPLITS])) for each in (before, now))
+    return np.array_equal(old, new)

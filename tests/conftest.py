@@ -16,7 +16,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not (REAL_DATA / "mnist").is_dir():
         skip = pytest.mark.skip(reason="needs real data: set SGC_DATA to the folder that holds mnist/")
         for item in items:
-            if "real" in item.keywords:
+            if item.get_closest_marker("real") is not None:
                 item.add_marker(skip)
 
 

@@ -13,6 +13,7 @@ import yaml
 from pydantic import TypeAdapter
 
 from sgc.data import DataSet, Variable, open_dataset
+from sgc.distributions.supports import SUPPORTS
 from sgc.kinds.sources import DataSection
 
 REAL_DATA = Path(os.environ.get("SGC_DATA") or Path(__file__).parents[2] / "shared" / "data")
@@ -20,8 +21,8 @@ REAL_DATA = Path(os.environ.get("SGC_DATA") or Path(__file__).parents[2] / "shar
 SECTION: TypeAdapter[Any] = TypeAdapter(DataSection)
 CODES = {"uint8": 8, "int8": 9, "int16": 11, "int32": 12, "float32": 13, "float64": 14}
 
-IMAGE = Variable("x", (1, 4, 4), support="boolean")
-CLASS = Variable("y", (), 10, support="integer_interval", supervision="partial")
+IMAGE = Variable("x", (1, 4, 4), support=SUPPORTS["grey"])
+CLASS = Variable("y", (), 10, support=SUPPORTS["integer_interval"], supervision="partial")
 
 
 def section(text: str) -> Any:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from sgc.data import Encoder, Variable
 from sgc.data.draws import stream, uniforms_by_row
+from sgc.distributions.supports import SUPPORTS
 from sgc.errors import DataError
 from sgc.kinds.transforms import Standardize
 
@@ -91,10 +92,14 @@ def test_mu_law_keeps_the_ends_and_gives_ratios_one_step() -> None:
 
 ENCODERS: list[tuple[str, Variable, Any]] = [
     ("[standardize]", Variable("x", (3,)), DRAW.normal(5, 3, (20, 3))),
-    ("[{divide: 255}]", Variable("x", (1, 4, 6), support="boolean"), DRAW.integers(0, 256, (20, 4, 6), dtype=np.uint8)),
+    (
+        "[{divide: 255}]",
+        Variable("x", (1, 4, 6), support=SUPPORTS["grey"]),
+        DRAW.integers(0, 256, (20, 4, 6), dtype=np.uint8),
+    ),
     ("[{divide: 16}, flatten, standardize]", Variable("x", (24,)), DRAW.integers(0, 17, (20, 4, 6))),
     ("[{mu_law: 255}]", Variable("x", (3,)), DRAW.normal(0, 2, (20, 3))),
-    ("[{divide: 255}, {mu_law: 100}]", Variable("x", (4,), support="boolean"), DRAW.integers(0, 256, (20, 4))),
+    ("[{divide: 255}, {mu_law: 100}]", Variable("x", (4,), support=SUPPORTS["grey"]), DRAW.integers(0, 256, (20, 4))),
     ("[flatten]", Variable("x", (4,), 3, ("a", "b", "c")), DRAW.choice(["a", "b", "c"], (20, 2, 2))),
     ("[]", Variable("x", (), 2, (False, True)), DRAW.choice([False, True], 20)),
     ("[]", Variable("x", (), 5), DRAW.integers(0, 5, 20)),
@@ -115,8 +120,8 @@ def test_decoding_undoes_encoding(transforms: str, variable: Variable, raw: Any)
     ("transforms", "variable", "raw"),
     [
         *ENCODERS,
-        ("[{binarize: static}]", Variable("x", (3,), support="boolean"), DRAW.random((20, 3))),
-        ("[{binarize: dynamic}]", Variable("x", (3,), support="boolean"), DRAW.random((20, 3))),
+        ("[{binarize: static}]", Variable("x", (3,), support=SUPPORTS["grey"]), DRAW.random((20, 3))),
+        ("[{binarize: dynamic}]", Variable("x", (3,), support=SUPPORTS["grey"]), DRAW.random((20, 3))),
         ("[{resize: [2, 3]}]", Variable("x", (2, 3)), DRAW.random((20, 4, 6))),
     ],
 )
@@ -137,7 +142,7 @@ def test_missing_categories_decode_to_none() -> None:
 
 def test_dynamic_stays_grey_and_static_is_drawn_once_by_row() -> None:
     grey = DRAW.random((500, 6)).astype(np.float32)
-    variable = Variable("x", (6,), support="boolean")
+    variable = Variable("x", (6,), support=SUPPORTS["grey"])
     dynamic = opened(column("[{binarize: dynamic}]"), variable, arrays={"x": grey})
     np.testing.assert_array_equal(dynamic.train.values["x"], grey)
     assert dynamic.train.dynamic == dynamic.test.dynamic == {"x"}

@@ -13,6 +13,7 @@ from data_files import CLASS, IMAGE, idx_bytes, opened, section, write_mnist
 
 from sgc.data import DataSet, Variable, read_rows
 from sgc.data.idx import read_idx
+from sgc.distributions.supports import SUPPORTS
 from sgc.errors import DataError
 
 MNIST = "{source: idx, root: mnist, columns: {x: {column: image, transforms: [{divide: 255}]}, y: {column: label}}}"
@@ -300,7 +301,7 @@ def test_a_zipped_table_cut_short(tmp_path: Path) -> None:
 def test_digits_open() -> None:
     pytest.importorskip("sklearn", reason="the digits come with scikit-learn")
     text = "{columns: {x: {column: image, transforms: [{divide: 16}]}, y: {column: label}}, split: {test: 0.2}}"
-    image = Variable("x", (8, 8), support="boolean")
+    image = Variable("x", (8, 8), support=SUPPORTS["grey"])
     data = opened(text, image, CLASS)
     assert len(data.train) + len(data.test) == 1797
     assert data.train.values["x"].max() == 1

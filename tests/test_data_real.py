@@ -7,6 +7,7 @@ import pytest
 from data_files import CLASS, REAL_DATA, opened
 
 from sgc.data import Variable
+from sgc.distributions.supports import SUPPORTS
 
 pytestmark = pytest.mark.real
 
@@ -20,7 +21,7 @@ def test_mnist(monkeypatch: pytest.MonkeyPatch) -> None:
         "{source: idx, root: mnist, columns: {x: {column: image, transforms: [{divide: 255}, {binarize: dynamic}]}, "
         "y: {column: label}}, split: {validation: 10000}, labels: {y: {count: 100, balanced: true}}}"
     )
-    data = opened(text, Variable("x", (1, 28, 28), support="boolean"), CLASS)
+    data = opened(text, Variable("x", (1, 28, 28), support=SUPPORTS["grey"]), CLASS)
     assert (len(data.train), len(data.validation), len(data.test)) == (50000, 10000, 10000)
     assert np.bincount(data.test.values["y"]).tolist() == TEST
     assert np.bincount(data.train.values["y"] + 1).tolist() == [49900, *([10] * 10)]

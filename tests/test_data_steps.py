@@ -12,6 +12,7 @@ from data_files import opened
 
 from sgc.data import EncodedColumn, Encoder, Variable, encoder, large
 from sgc.data.variables import Existence
+from sgc.distributions.supports import SUPPORTS
 from sgc.errors import DataError
 
 NAN = float("nan")
@@ -99,7 +100,7 @@ def test_what_is_left_in_its_file_is_what_would_be_held(tmp_path: Path, monkeypa
         "{source: npz, file: r.npz, split: {test: 10}, labels: {t.v: {count: 20}}, columns: {k: {column: k}, "
         "t.v: {column: v, transforms: [standardize]}, t.u: {column: u, transforms: [{divide: 9}, {binarize: static}]}}}"
     )
-    u = Variable("t.u", (2,), support="boolean", steps=(STEPS,))
+    u = Variable("t.u", (2,), support=SUPPORTS["grey"], steps=(STEPS,))
     found = {}
     for limit in (1 << 30, 0):
         monkeypatch.setattr(large, "LIMIT", limit)
@@ -162,7 +163,7 @@ def test_labels_by_category_want_one_a_row(rule: str) -> None:
             "row 1: node 't.s': found 'fly' in step 3, wanted one of 'rest', 'walk', 'run', or -1 where it is missing",
         ),
         (
-            Variable("t.x", (2,), support="positive", steps=(2, 2)),
+            Variable("t.x", (2,), support=SUPPORTS["positive"], steps=(2, 2)),
             [[[[1, 1], [1, 1]], [[1, 1], [1, 1]]], [[[1, 1], [1, 1]], [[1, -3], [1, 1]]]],
             "row 1: node 't.x': found -3 in step 2, 1 at [1], wanted a number above 0",
         ),
@@ -208,7 +209,7 @@ def test_what_stands_beyond_a_count_is_no_value() -> None:
 
 
 def test_a_full_node_may_lack_only_steps_that_its_count_leaves_out() -> None:
-    length = Variable("n", (), support="nonnegative_integer")
+    length = Variable("n", (), support=SUPPORTS["nonnegative_integer"])
     counted = Variable("t.x", (3,), steps=(STEPS,), exists=tuple((Existence("n", 0, i),) for i in range(STEPS)))
     n, signal = np.array([4, 2, 3]), SIGNAL[:3].copy()
     signal[1, 2:] = NAN
@@ -220,7 +221,7 @@ def test_a_full_node_may_lack_only_steps_that_its_count_leaves_out() -> None:
         "row 0: node 't.x': found no value (NaN or empty) in step 4 at [1]: a node with supervision 'full' has a "
         "value in every row; with 'supervision: partial' and 'missing: drop' cells may be empty"
     )
-    hidden = Variable("n", (), support="nonnegative_integer", supervision="partial")
+    hidden = Variable("n", (), support=SUPPORTS["nonnegative_integer"], supervision="partial")
     assert fails(None, hidden, counted, arrays={"n": n, "t.x": SIGNAL[:3]}) == (
         "row 1: node 't.x': found no value in step 3, which is not there by the count 'n', and that may be hidden: "
         "give 'n' supervision 'full', or 't.x' 'partial'"

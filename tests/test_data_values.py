@@ -11,6 +11,7 @@ import pytest
 from data_files import CLASS, IMAGE, opened
 
 from sgc.data import Variable
+from sgc.distributions.supports import SUPPORTS
 from sgc.errors import DataError
 
 NAN = float("nan")
@@ -136,36 +137,44 @@ def test_categories_of_steps_may_be_known_in_part() -> None:
             "with 'supervision: partial' and 'missing: drop' cells may be empty",
         ),
         (
-            Variable("x", (2,), support="boolean"),
+            Variable("x", (2,), support=SUPPORTS["grey"]),
             [[0, 1], [1, 255]],
             "row 1: node 'x': found 255 at [1], wanted a number from 0 to 1; is the transform {divide: 255} missing?",
         ),
         (
-            Variable("x", support="unit_interval"),
+            Variable("x", support=SUPPORTS["unit_interval"]),
             [0.5, 16],
             "row 1: node 'x': found 16, wanted a number from 0 to 1; is the transform {divide: 16} missing?",
         ),
-        (Variable("x", support="boolean"), [0, -0.5], "row 1: node 'x': found -0.5, wanted a number from 0 to 1"),
-        (Variable("x"), [1, float("inf")], "row 1: node 'x': found inf, wanted a number"),
-        (Variable("x", support="positive"), [1, 0], "row 1: node 'x': found 0, wanted a number above 0"),
-        (Variable("x", support="nonnegative"), [0, -1], "row 1: node 'x': found -1, wanted a number from 0 up"),
         (
-            Variable("x", support="nonnegative_integer"),
+            Variable("x", support=SUPPORTS["grey"]),
+            [0, -0.5],
+            "row 1: node 'x': found -0.5, wanted a number from 0 to 1",
+        ),
+        (Variable("x"), [1, float("inf")], "row 1: node 'x': found inf, wanted a number"),
+        (Variable("x", support=SUPPORTS["positive"]), [1, 0], "row 1: node 'x': found 0, wanted a number above 0"),
+        (
+            Variable("x", support=SUPPORTS["nonnegative"]),
+            [0, -1],
+            "row 1: node 'x': found -1, wanted a number from 0 up",
+        ),
+        (
+            Variable("x", support=SUPPORTS["nonnegative_integer"]),
             [3, 0.5],
             "row 1: node 'x': found 0.5, wanted an integer from 0 up",
         ),
         (
-            Variable("x", support="integer_interval", upper=255),
+            Variable("x", support=SUPPORTS["integer_interval"].up_to(255)),
             [255, 256],
             "row 1: node 'x': found 256, wanted an integer from 0 to 255",
         ),
         (
-            Variable("x", (2,), support="simplex"),
+            Variable("x", (2,), support=SUPPORTS["simplex"]),
             [[0.5, 0.5], [0.5, 0.25]],
             "row 1: node 'x': found a sum of 0.75, wanted values that sum to 1",
         ),
         (
-            Variable("x", (2,), support="multinomial", upper=4),
+            Variable("x", (2,), support=SUPPORTS["multinomial"].up_to(4)),
             [[1, 3], [1, 4]],
             "row 1: node 'x': found a sum of 5, wanted values that sum to 4",
         ),
@@ -187,7 +196,7 @@ def test_a_bad_value_is_named_with_its_row(variable: Variable, raw: Any, message
 def test_an_offender_far_down_is_found_by_its_own_row() -> None:
     array = np.zeros((10000, 2))
     array[9000, 1] = 7
-    message = fails(None, Variable("x", (2,), support="boolean"), arrays={"x": array})
+    message = fails(None, Variable("x", (2,), support=SUPPORTS["grey"]), arrays={"x": array})
     assert message.startswith("row 9000: node 'x': found 7 at [1], wanted a number from 0 to 1")
 
 
@@ -195,12 +204,12 @@ def test_rows_are_named_as_in_the_source_after_a_split() -> None:
     array = np.zeros(100)
     array[37] = 7
     text = "{columns: {x: {column: c}}, split: {validation: 0.5}}"
-    message = fails(text, Variable("x", support="boolean"), arrays={"x": array})
+    message = fails(text, Variable("x", support=SUPPORTS["grey"]), arrays={"x": array})
     assert message.startswith("row 37: node 'x': found 7")
 
 
 def test_a_missing_value_of_a_partial_node_stays_missing() -> None:
-    read = values(Variable("x", (2,), support="positive", supervision="partial"), [[NAN, NAN], [1, 2]])
+    read = values(Variable("x", (2,), support=SUPPORTS["positive"], supervision="partial"), [[NAN, NAN], [1, 2]])
     np.testing.assert_array_equal(read, [[NAN, NAN], [1, 2]])
 
 
@@ -301,7 +310,7 @@ def test_data_that_are_no_mapping(arrays: Any) -> None:
 def test_a_list_of_columns_names_the_one_at_fault() -> None:
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"a": [1, 2], "b": [1, -2]})
-    message = fails("{columns: {v: {column: [a, b]}}}", Variable("v", (2,), support="positive"), arrays=frame)
+    message = fails("{columns: {v: {column: [a, b]}}}", Variable("v", (2,), support=SUPPORTS["positive"]), arrays=frame)
     assert message == "row 1: node 'v', column 'b': found -2, wanted a number above 0"
 
 

@@ -42,7 +42,7 @@ def only(fact: str) -> list[object]:
 
 
 def elementary_event(family: Family) -> tuple[int, ...]:
-    size = 2 if family.support == "real_vector" else SIZE  # quadrature in a plane
+    size = 2 if family.support.word == "real_vector" else SIZE  # quadrature in a plane
     return (size,) * family.event_dim
 
 
@@ -85,10 +85,10 @@ def support_grid(family: Family) -> tuple[torch.Tensor, torch.Tensor]:
     """Give values of one elementary event, [N, *event], and weights [N], so that Σ weight · f is the integral of f."""
     if family.finite:
         values = family.enumerate(elementary_event(family), torch.float64, "cpu")
-    elif family.support == "multinomial":
+    elif family.support.word == "multinomial":
         counts = [c for c in itertools.product(range(COUNT + 1), repeat=SIZE) if sum(c) == COUNT]
         values = torch.tensor(counts, dtype=torch.float64)
-    elif family.support == "nonnegative_integer":
+    elif family.support.word == "nonnegative_integer":
         values = torch.arange(3000, dtype=torch.float64)
     else:
         return _quadrature(family)
@@ -97,24 +97,28 @@ def support_grid(family: Family) -> tuple[torch.Tensor, torch.Tensor]:
 
 def _quadrature(family: Family) -> tuple[torch.Tensor, torch.Tensor]:
     s, weight = line()
-    if family.support in ("positive", "nonnegative", "bounded_below"):
-        lowest = family.setting("scale") if family.support == "bounded_below" else 0.0
+    if family.support.word in ("positive", "nonnegative", "bounded_below"):
+        lowest = family.setting("scale") if family.support.word == "bounded_below" else 0.0
         values, weight = lowest + s.exp(), weight * s.exp()
         return values[values > lowest], weight[values > lowest]
-    if family.support == "real":
+    if family.support.word == "real":
         return s.sinh(), weight * s.cosh()
-    if family.support == "real_vector":
+    if family.support.word == "real_vector":
         s, weight = line(401)
         plane = torch.cartesian_prod(s.sinh(), s.sinh())
         return plane, torch.cartesian_prod(weight * s.cosh(), weight * s.cosh()).prod(-1)
-    u, weight = unit(301 if family.support == "simplex" else 30001)
+    u, weight = unit(301 if family.support.word == "open_simplex" else 30001)
     inside = (u > 0) & (u < 1)
     u, weight = u[inside], weight[inside]
-    if family.support in ("unit_interval", "interval"):  # the standard Uniform is on the unit interval
+    if family.support.word in (
+        "unit_interval",
+        "open_unit_interval",
+        "interval",
+    ):  # the standard Uniform is on the unit interval
         return u, weight
-    if family.support == "circle":
+    if family.support.word == "circle":
         return math.pi * (2 * u - 1), 2 * math.pi * weight
-    assert family.support == "simplex", family.support
+    assert family.support.word == "open_simplex", family.support.word
     a, b = torch.cartesian_prod(u, u).unbind(-1)
     return torch.stack([a, (1 - a) * b, (1 - a) * (1 - b)], -1), torch.cartesian_prod(weight, weight).prod(-1) * (1 - a)
 
@@ -305,7 +309,7 @@ def test_the_mean_is_the_integral_or_the_median(family: Family) -> None:
     if family.center in ("loc", "scale"):
         half = expectation(family, distribution, (values < mean).double())
         assert abs(half.item() - 0.5) < 2e-4  # the grid cuts at a node, not at the median
-    elif family.support == "circle":
+    elif family.support.word == "circle":
         assert abs(expectation(family, distribution, (values - mean).sin()).item()) < 1e-5
     elif mean.isinf().all():
         assert expectation(family, distribution, values).item() > 1e3
@@ -319,7 +323,7 @@ def test_draws_have_the_density(family: Family) -> None:
     distribution = member(family, elementary_event(family), 6)
     draws, nodes = distribution.sample((DRAWS,)), support_grid(family)[0]
     for function in (lambda x: x.cos(), lambda x: x.sin(), lambda x: (2 * x).cos(), lambda x: x.atan().sin()):
-        if family.support == "circle" and function(torch.tensor(0.1)) != function(torch.tensor(0.1 + 2 * math.pi)):
+        if family.support.word == "circle" and function(torch.tensor(0.1)) != function(torch.tensor(0.1 + 2 * math.pi)):
             continue
         drawn, exact = function(draws), expectation(family, distribution, function(nodes))
         error = drawn.std(0) / math.sqrt(DRAWS)

@@ -22,6 +22,7 @@ from sgc.data import DataSet, Variable, encoder, large, read_rows
 from sgc.data.columns import Array, Origin, SourceColumn
 from sgc.data.encoder import fit_encoder, fit_in_chunks, read_cells
 from sgc.data.large import EncodedColumn, LargeCells
+from sgc.distributions.supports import SUPPORTS
 from sgc.errors import DataError
 from sgc.kinds.transforms import Fitted, Flatten, Standardize, Transform
 from sgc.language.resolver import outline
@@ -278,9 +279,9 @@ FAULTS: list[tuple[str, Variable, Any]] = [
     ("[]", Variable("x", (4,)), NAN),
     ("[]", Variable("x", (4,)), np.inf),
     ("[]", Variable("x", (4,), supervision="input"), NAN),
-    ("[]", Variable("x", (4,), support="positive"), 0),
-    ("[]", Variable("x", (4,), support="nonnegative_integer"), 1.5),
-    ("[{binarize: dynamic}]", Variable("x", (4,), support="boolean"), 255),
+    ("[]", Variable("x", (4,), support=SUPPORTS["positive"]), 0),
+    ("[]", Variable("x", (4,), support=SUPPORTS["nonnegative_integer"]), 1.5),
+    ("[{binarize: dynamic}]", Variable("x", (4,), support=SUPPORTS["grey"]), 255),
     ("[{binarize: static}, standardize]", Variable("x", (4,)), -1),
     ("[standardize]", Variable("x", (4,), 3), 1),
     ("[]", Variable("x", (4,), 3), 7),
@@ -325,7 +326,10 @@ def test_nothing_to_be_fitted_on_in_any_chunk(hold: Callable[[bool], None]) -> N
 def test_the_file_and_the_row_of_a_new_file_are_named(hold: Callable[[bool], None], tmp_path: Path) -> None:
     hold(False)
     array = np.zeros((90, 4), dtype=np.uint8)
-    variable, text = Variable("x", (4,), support="boolean"), "{source: npz, file: new.npz, columns: {x: {column: c}}}"
+    variable, text = (
+        Variable("x", (4,), support=SUPPORTS["grey"]),
+        "{source: npz, file: new.npz, columns: {x: {column: c}}}",
+    )
     np.savez(tmp_path / "new.npz", c=array)
     run = opened(text, variable, beside=tmp_path)
     array[88, 3] = 9

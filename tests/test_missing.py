@@ -455,7 +455,9 @@ def test_a_value_with_holes_is_scored_where_it_is_there() -> None:
 
 def test_values_outside_the_support_are_refused_among_holes() -> None:
     model = compiled(MIXED)
-    with pytest.raises(ValueError, match=r"^'b' has the value 2, wanted values from 0 to 1 \(Bernoulli\)$"):
+    with pytest.raises(
+        ValueError, match=r"^'b': found 2 in row 0 at \[0, 2\], wanted a number from 0 to 1 \(Bernoulli\)$"
+    ):
         model.objective({"b": torch.tensor([[[NAN, 0.0, 2.0]]])})
     with pytest.raises(ValueError, match=r"^'c' has category 3 in row 0, wanted 0 to 2"):
         model.objective({"c": torch.tensor([[-1, 3]])})

@@ -14,6 +14,7 @@ from test_cli import call, refused
 
 from sgc.data import Variable, multi_mnist
 from sgc.data.multi_mnist import OVERLAP, build, columns, write, write_parts
+from sgc.distributions.supports import SUPPORTS
 from sgc.errors import DataError
 from sgc.kinds.affine import Affine
 
@@ -103,7 +104,7 @@ def test_the_command_writes_what_the_source_reads(tmp_path: Path, monkeypatch: p
     text = """{source: multi-mnist, columns: {x: {column: canvas, transforms: [{divide: 255}]}, k: {column: count},
       c: {column: classes}}, split: {validation: 6}}"""
     nodes = (
-        Variable("x", (1, 64, 64), support="unit_interval"),
+        Variable("x", (1, 64, 64), support=SUPPORTS["unit_interval"]),
         Variable("k", (), 3, values=(1, 2, 3)),
         Variable("c", (3,), 10, supervision="partial"),
     )

@@ -17,11 +17,12 @@ from test_cli import call
 from test_sources import save
 
 from sgc.data import Rows, Variable, read_rows
+from sgc.distributions.supports import SUPPORTS
 from sgc.errors import DataError
 
 PICTURES = np.random.default_rng(2).integers(0, 256, (30, 4, 5), dtype=np.uint8)
 LABELS = np.arange(30) % 3
-IMAGE = Variable("x", (1, 4, 5), support="unit_interval")
+IMAGE = Variable("x", (1, 4, 5), support=SUPPORTS["unit_interval"])
 CLASS = Variable("y", (), 3, ("ant", "bee", "cow"), supervision="partial")
 COLUMNS = "columns: {x: {column: image, transforms: [{divide: 255}]}, y: {column: label}}"
 IMAGES = f"{{source: images, root: d, mode: grey, {COLUMNS}}}"

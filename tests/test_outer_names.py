@@ -243,7 +243,7 @@ def test_what_stands_at_a_step_beyond_a_count_reaches_no_plan(supervision: str) 
     wrong = junk.clone()
     wrong[1, 1, 0] = -5
     assert problem(lambda: prepare(made.outline, {"k": k, "w": w, "a.v": wrong}, made.like)) == (
-        "'a.v@2' has the value -5, wanted values above 0 (LogNormal)"
+        "'a.v@2': found -5 in row 1 at [0], wanted a number above 0 (LogNormal)"
     )
 
 

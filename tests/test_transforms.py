@@ -17,6 +17,7 @@ from test_cli import call
 
 import sgc
 from sgc.data import Encoder, Variable
+from sgc.distributions.supports import SUPPORTS
 from sgc.errors import DataError
 from sgc.kinds.transforms import TRANSFORMS
 from sgc.language.resolver import outline
@@ -56,8 +57,8 @@ EAST = np.stack([DRAW.uniform(0, 360, 20), DRAW.uniform(-90, 90, 20)], axis=1)
 CASES: list[tuple[str, str, Variable, Any, bool]] = [
     ("divide", "[{divide: 4}]", Variable("x", (4, 6)), GREY, True),
     ("mu_law", "[{divide: 4}, {mu_law: 100}]", Variable("x", (4, 6)), GREY, True),
-    ("binarize", "[{binarize: static}]", Variable("x", (4, 6), support="boolean"), GREY, False),
-    ("binarize", "[{binarize: dynamic}]", Variable("x", (4, 6), support="boolean"), GREY, False),
+    ("binarize", "[{binarize: static}]", Variable("x", (4, 6), support=SUPPORTS["grey"]), GREY, False),
+    ("binarize", "[{binarize: dynamic}]", Variable("x", (4, 6), support=SUPPORTS["grey"]), GREY, False),
     ("resize", "[{resize: [2, 3]}]", Variable("x", (2, 3)), GREY, False),
     ("crop", "[{crop: [4, 6]}]", Variable("x", (4, 6)), GREY, True),
     ("crop", "[{crop: [2, 3]}, flatten]", Variable("x", (6,)), GREY, False),
@@ -219,8 +220,8 @@ def test_pictures_call_a_number_by_its_name() -> None:
          "node 'x': 'one_of' names 2 categories, and the node has 3"),
         ("[{one_of: [a, b]}]", Variable("x", (), 2, ("a", "b")), ["a"],
          "node 'x': 'one_of' beside the node's own 'values', which name what stands in the data: leave it out"),
-        ("[{one_of: [a, b, c]}]", Variable("x", support="boolean"), ["a"],
-         "node 'x': 'one_of' names 3 categories, and the node's values end at 1"),
+        ("[{one_of: [a, b, c]}]", Variable("x", support=SUPPORTS["grey"]), ["a"],
+         "node 'x': 'one_of' gives 0 to 2, and the node wants a number from 0 to 1"),
         ("[{one_of: [a, b]}]", Variable("x"), ["a", ""],
          "row 1: node 'x': found no value (NaN or empty): a node with supervision 'full' has a value in every row; "
          "with 'supervision: partial' and 'missing: drop' cells may be empty"),

@@ -16,6 +16,7 @@ from sgc.data.draws import stream, uniforms_by_row
 from sgc.data.folding import check_steps, fold, unfold
 from sgc.data.support import check_finite, check_grey, check_present, check_support
 from sgc.data.variables import Variable
+from sgc.distributions.supports import SUPPORTS, Support
 from sgc.kinds.categories import CategoryName
 from sgc.kinds.transform import Fitted, Learner
 from sgc.kinds.transforms import AnyTransform
@@ -125,6 +126,7 @@ class Encoder:
         variable = asdict(self.variable)
         del variable["exists"]  # columns say which steps there are
         variable |= {"shape": list(self.variable.shape), "steps": list(self.variable.steps)}
+        variable["support"] = self.variable.support.plain()
         variable["values"] = None if self.variable.values is None else list(self.variable.values)
         return {
             "variable": variable,
@@ -139,6 +141,7 @@ class Encoder:
     def from_state(cls, state: Mapping[str, Any]) -> Encoder:  # any: JSON nests
         """Build the encoder that gave this state."""
         facts = dict(state["variable"])
+        facts["support"] = _support(facts["support"], facts.pop("upper", None))
         values = None if facts["values"] is None else tuple(facts["values"])
         shapes = {key: tuple(facts.get(key, ())) for key in ("shape", "steps")}
         return cls(
@@ -149,6 +152,13 @@ class Encoder:
             inner_shape=tuple(state["inner_shape"]),
             seed=state["seed"],
         )
+
+
+def _support(state: Any, upper: float | None) -> Support:  # Any: JSON nests
+    """Read a support, also as it was written until its bounds stood with it: a word, and apart from it its end."""
+    if isinstance(state, str):
+        return SUPPORTS[state].up_to(upper)
+    return Support.read(state)
 
 
 _TRANSFORMS = TypeAdapter(tuple[AnyTransform, ...])
@@ -198,9 +208,9 @@ def _read_names(origin: Origin, variable: Variable, names: tuple[CategoryName, .
         raise origin.error("'one_of' beside the node's own 'values', which name what stands in the data: leave it out")
     if variable.categories not in (None, len(names)):
         raise origin.error(f"'one_of' names {len(names)} categories, and the node has {variable.categories}")
-    largest = 1.0 if variable.support == "boolean" else variable.upper
-    if variable.categories is None and last and largest is not None and len(names) - 1 > largest:
-        raise origin.error(f"'one_of' names {len(names)} categories, and the node's values end at {largest:g}")
+    places = np.arange(len(names), dtype=np.float32)
+    if variable.categories is None and last and not variable.support.vector and any(variable.support.faults(places)):
+        raise origin.error(f"'one_of' gives 0 to {len(names) - 1}, and the node wants {variable.support.range}")
     cells = read_categories(origin, replace(variable, categories=len(names), values=names), key="one_of")
     return cells if variable.categories is not None else np.where(cells == MISSING, np.nan, cells.astype(np.float32))
 
@@ -321,7 +331,7 @@ def _finish(values: Array, variable: Variable, transforms: Sequence[AnyTransform
     dtype = np.int64 if variable.categories is not None else np.float32
     shaped = np.ascontiguousarray(values.astype(dtype, copy=False).reshape(len(values), *wanted))
     if variable.categories is None:
-        check_support(shaped, variable, origin)
+        check_support(shaped, variable.support, origin)
     shaped = unfold(shaped, variable)
     # a view would keep its base alive, and with it whatever else stands there
     return shaped if shaped.base is None else shaped.copy()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from sgc.distributions.supports import SUPPORTS, Support
+
 
 @dataclass(frozen=True)
 class Existence:
@@ -20,9 +22,9 @@ class Variable:
     """A node or an input as data see it.
 
     `shape` is the event's, without the axis of categories. `values` are the categories as they stand in data; without
-    them, data hold 0 … `categories` - 1. `support` is torch's word for the constraint, `upper` its upper bound where
-    the word has one. `supervision`: a value in every row (`full`), in some rows (`partial`), or read by networks and
-    never modelled (`input`). `whole`: where an element of a partial node is missing, all of its value is.
+    them, data hold 0 … `categories` - 1. `support`: the numbers that may stand in a row. `supervision`: a value in
+    every row (`full`), in some rows (`partial`), or read by networks and never modelled (`input`). `whole`: where an
+    element of a partial node is missing, all of its value is.
     `dropped`: what is missing of a partial node is left out, and is no label that a row lacks. `steps`: the sizes of
     the repeats around a node, whose values in a row stand first, `(*steps, *shape)`; `exists`: what each step, row
     by row of them, needs to be there, nothing where every row has all.
@@ -32,8 +34,7 @@ class Variable:
     shape: tuple[int, ...] = ()
     categories: int | None = None
     values: tuple[str | int | float | bool, ...] | None = None
-    support: str = "real"
-    upper: float | None = None
+    support: Support = SUPPORTS["real"]
     supervision: Literal["full", "partial", "input"] = "full"
     whole: bool = False
     dropped: bool = False

@@ -84,6 +84,16 @@ def _von_mises_log_prob(distribution: Distribution, value: Tensor) -> Tensor:
     return _sum_event(terms, distribution)
 
 
+def _uniform_log_prob(distribution: Distribution, value: Tensor) -> Tensor:
+    """−log(high − low) on the closed interval; torch leaves its upper end out, which data may well have."""
+    import torch
+
+    uniform = element_of(distribution)
+    inside = (value >= uniform.low) & (value <= uniform.high)
+    terms = torch.where(inside, -(uniform.high - uniform.low).log(), -torch.inf)
+    return _sum_event(terms, distribution)
+
+
 def _bounded_logits(parameters: dict[str, Tensor], log_odds: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
     """Give logits that are finite, so that 0 · log 0 is 0: an impossible value scores about the type's minimum."""
     import torch
@@ -139,6 +149,7 @@ SCORINGS: Mapping[str, Scoring] = {
     "inverse_gamma": Scoring(_as_they_are, _inverse_gamma_log_prob, _base_kl),
     "von_mises": Scoring(_as_they_are, _von_mises_log_prob, _torch_kl),
     "normal": Scoring(_as_they_are, _normal_log_prob, _torch_kl),
+    "uniform": Scoring(_as_they_are, _uniform_log_prob, _torch_kl),
     "bernoulli": Scoring(_bernoulli_logits, _bernoulli_log_prob, _bernoulli_kl),
     "categorical": Scoring(_categorical_logits, _categorical_log_prob, _categorical_kl),
 }

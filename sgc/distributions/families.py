@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, final
 from sgc.distributions import constraints, densities, relaxation
 from sgc.distributions.discretized_logistic import centred
 from sgc.distributions.enumeration import enumerate_product
+from sgc.distributions.supports import SUPPORTS, Bound, Support
 from sgc.distributions.table import LINES, Center, Line, Option, View
 from sgc.errors import UsageError
 
@@ -26,17 +27,15 @@ if TYPE_CHECKING:
 class Family:
     """A family of distributions over events of any shape, independent over elements of `event_dim` dimensions.
 
-    Words of `constraints` are the keys of `constraints.WORD_DIMS`. Words of `support`: boolean, one_hot,
-    integer_interval (0 to `upper`), multinomial (with the sum `upper`), nonnegative_integer, real, real_vector,
-    positive, nonnegative, bounded_below (by the option scale), unit_interval, interval (low to high), simplex, circle
-    (any angle, modulo 2π).
+    Words of `constraints` are the keys of `constraints.WORD_DIMS`. `support` is that of every member, up to bounds
+    that a spec gives as parameters, see `support_of`.
     """
 
     name: str
     constraints: Mapping[str, str]  # every parameter that a spec may fix
     heads: tuple[str, ...]  # those that a network gives; empty: no network and nothing learned
     standard: Mapping[str, float] | None  # a matrix's number is that multiple of the identity
-    support: str
+    support: Support
     event_dim: int
     pathwise: bool
     finite: bool  # `enumerate` and `support_size` work
@@ -50,7 +49,6 @@ class Family:
     scoring: str
     define: Callable[[], Any] | None = None  # gives the class of members that are not torch's; Any: of torch's
     settings: Mapping[str, float] = field(default_factory=dict)  # options of this member of the table, by with_options
-    largest: float | None = None  # `upper`, where no option says it
 
     def __hash__(self) -> int:
         return hash((self.name, tuple(sorted(self.settings.items()))))
@@ -82,7 +80,7 @@ class Family:
         bound = replace(self, settings=settings)
         for name in self.options:
             bound.setting(name)
-        return bound
+        return replace(bound, support=bound._bounded())
 
     def setting(self, name: str) -> float:
         """Give an option's value. Raises: ValueError if it has no default and was not set."""
@@ -91,19 +89,29 @@ class Family:
             raise ValueError(f"{self.name} needs {name}: {self.options[name].range}")
         return value
 
-    @property
-    def upper(self) -> float | None:
-        """The largest number that an element may be, where it is known: total_count, or levels − 1."""
+    def _bounded(self) -> Support:
+        """Give the support that the options leave."""
         if "levels" in self.options:
-            return self.setting("levels") - 1
-        return self.setting("total_count") if "total_count" in self.options else self.largest
+            return self.support.up_to(self.setting("levels") - 1)
+        if "total_count" in self.options:
+            return self.support.up_to(self.setting("total_count"))
+        return self.support.within(self.setting("scale"), math.inf) if "scale" in self.options else self.support
+
+    def support_of(self, fixed: Mapping[str, Bound]) -> Support:
+        """Give the support of members some of whose parameters are fixed: numbers, or one for each element.
+
+        A bound that a network gives, or that is learned, is not known here: no value lies beyond it.
+        """
+        if self.support.word != "interval":
+            return self.support
+        return self.support.within(fixed.get("low", -math.inf), fixed.get("high", math.inf))
 
     def event_shape(self, shape: tuple[int, ...], categories: int | None) -> tuple[int, ...]:
         """Give the event of a node: its shape, and for Categorical the categories behind it.
 
         Raises: ValueError where categories are missing or not wanted, or the shape has too few dimensions.
         """
-        if self.support == "one_hot":
+        if self.support.kind == "categories":
             if categories is None:
                 raise ValueError(f"{self.name} needs categories, an int ≥ 2")
             return (*shape, categories)
@@ -150,12 +158,12 @@ class Family:
         return constraints.WORD_DIMS[self.constraints[parameter]]
 
     def _elementary_size(self, event: tuple[int, ...]) -> int:
-        if self.support == "boolean":
-            return 2
-        if self.support == "one_hot":
+        if self.support.kind == "categories":
             return event[-1]
-        assert self.upper is not None, self.name
-        return int(self.upper) + 1
+        if self.support.kind == "binary":
+            return 2
+        assert self.support.upper is not None, self.name
+        return int(self.support.upper) + 1
 
     # ---- parameters
 
@@ -238,23 +246,13 @@ class Family:
         return terms.sum(tuple(range(-dims, 0))) if dims else terms
 
     def inside(self, distribution: Distribution, like: Tensor) -> Tensor:
-        """Give a value that every member scores finitely, of the type of `like`; it broadcasts with an event."""
+        """Give a value that this member scores finitely, of the type of `like`; it broadcasts with an event."""
         import torch
 
-        element = densities.element_of(distribution)
-        if self.support == "interval":
+        if self.support.word == "interval":  # its ends may be a network's
+            element = densities.element_of(distribution)
             return torch.as_tensor((element.low + element.high) / 2).to(like)
-        if self.event_dim:
-            value = like.new_zeros(distribution.event_shape[-1])
-            if self.support == "simplex":
-                return value + 1 / len(value)
-            if self.support != "real_vector":
-                value[0] = self.setting("total_count") if self.support == "multinomial" else 1.0
-            return value
-        if self.support == "bounded_below":
-            return like.new_tensor(self.setting("scale") + 1)
-        numbers = {"positive": 1.0, "nonnegative": 1.0, "unit_interval": 0.5}
-        return like.new_tensor(numbers.get(self.support, 0.0))
+        return like.new_tensor(self.support.legal(distribution.event_shape[-1:] if self.event_dim else ()))
 
     def mean(self, distribution: Distribution) -> Tensor:
         """Give the mean, [*leading, *event]: probabilities for Bernoulli and Categorical, the direction for VonMises.
@@ -289,7 +287,7 @@ class Family:
 
         assert self.finite, self.name
         size = self._elementary_size(event)
-        values = torch.eye(size) if self.support == "one_hot" else torch.arange(size)
+        values = torch.eye(size) if self.support.kind == "categories" else torch.arange(size)
         return enumerate_product(values.to(device, dtype), event)
 
     def relaxed(self, distribution: Distribution, temperature: Tensor | float, leading: tuple[int, ...]) -> Tensor:
@@ -299,13 +297,13 @@ class Family:
         """
         assert self.relaxable, self.name
         logits = densities.element_of(distribution).logits.expand(*leading, *distribution.event_shape)
-        draw = relaxation.relaxed_one_hot if self.support == "one_hot" else relaxation.relaxed_bit
+        draw = relaxation.relaxed_one_hot if self.support.kind == "categories" else relaxation.relaxed_bit
         return draw(logits, temperature)
 
     def harden(self, relaxed: Tensor) -> Tensor:
         """Round a relaxed draw to the value of the support that it is nearest to: [*leading, *event]."""
         assert self.relaxable, self.name
-        return relaxation.nearest_one_hot(relaxed) if self.support == "one_hot" else (relaxed > 0.5).to(relaxed)
+        return relaxation.nearest_one_hot(relaxed) if self.support.kind == "categories" else (relaxed > 0.5).to(relaxed)
 
     def concrete_log_prob(self, distribution: Distribution, value: Tensor, temperature: float) -> Tensor:
         """Score a relaxed draw by the density of the Concrete distribution, in nats, summed over the event.
@@ -315,7 +313,7 @@ class Family:
         """
         assert self.relaxable, self.name
         logits = densities.element_of(distribution).logits
-        score = relaxation.score_one_hot if self.support == "one_hot" else relaxation.score_bit
+        score = relaxation.score_one_hot if self.support.kind == "categories" else relaxation.score_bit
         elements = score(logits, value, temperature)
         dims = len(distribution.event_shape) - self.event_dim
         return elements.sum(tuple(range(-dims, 0))) if dims else elements
@@ -359,7 +357,7 @@ def _family(line: Line, facts: Mapping[str, Any]) -> Family:  # Any: what the da
         constraints={**facts["parameters"], **line.words},
         heads=line.heads,
         standard=line.standard,
-        support=line.support or facts["support"],
+        support=SUPPORTS[line.support or facts["support"]],
         event_dim=facts["event_dim"],
         pathwise=facts["has_rsample"],
         finite=facts["has_enumerate_support"],

@@ -11,7 +11,7 @@ from sgc.distributions.discretized_logistic import discretized_logistic
 
 View = Literal["value", "log1p", "circular", "centred"]
 Center = Literal["mean", "mean_or_infinite", "loc", "scale"]
-Scoring = Literal["torch", "normal", "log_normal", "inverse_gamma", "von_mises", "bernoulli", "categorical"]
+Scoring = Literal["torch", "normal", "log_normal", "inverse_gamma", "von_mises", "uniform", "bernoulli", "categorical"]
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ _LEVELS = {"levels": Option("int", 2, 65536)}
 #   Independent, MixtureSameFamily, TransformedDistribution   are ways to build families
 # Where one of them is wanted all the same, a class of one's own can build on it and be named as own code.
 LINES: tuple[Line, ...] = (
-    Line("Bernoulli", ("logits",), {"logits": 0.0}, scoring="bernoulli", integer=True, relaxable=True),
+    Line("Bernoulli", ("logits",), {"logits": 0.0}, scoring="bernoulli", integer=True, relaxable=True, support="grey"),
     Line(
         "Categorical",
         ("logits",),
@@ -107,18 +107,29 @@ LINES: tuple[Line, ...] = (
     Line("HalfNormal", ("scale",), {"scale": 1.0}),
     Line("HalfCauchy", ("scale",), {"scale": 1.0}, center="scale"),
     Line("Exponential", ("rate",), {"rate": 1.0}),
-    Line("Gamma", ("concentration", "rate"), {"concentration": 1.0, "rate": 1.0}),
+    # torch closes these supports, and nearly every member has an infinite density at their ends
+    Line("Gamma", ("concentration", "rate"), {"concentration": 1.0, "rate": 1.0}, support="positive"),
     Line("InverseGamma", ("concentration", "rate"), None, scoring="inverse_gamma"),
     Line("Weibull", ("scale", "concentration"), {"scale": 1.0, "concentration": 1.0}),
-    Line("Chi2", ("df",), None),
+    Line("Chi2", ("df",), None, support="positive"),
     Line("FisherSnedecor", ("df1", "df2"), None, center="mean_or_infinite"),
     # A bound that is learned has no useful gradient: Pareto's is an option, and Uniform gets no heads.
     Line("Pareto", ("alpha",), {"alpha": 1.0}, options={"scale": Option("float", 0.0, open_low=True, default=1.0)}),
-    Line("Uniform", (), {"low": 0.0, "high": 1.0}, words={"low": "real", "high": "real"}),
-    Line("Beta", ("concentration1", "concentration0"), {"concentration1": 1.0, "concentration0": 1.0}),
-    Line("Kumaraswamy", ("concentration1", "concentration0"), {"concentration1": 1.0, "concentration0": 1.0}),
+    Line("Uniform", (), {"low": 0.0, "high": 1.0}, scoring="uniform", words={"low": "real", "high": "real"}),
+    Line(
+        "Beta",
+        ("concentration1", "concentration0"),
+        {"concentration1": 1.0, "concentration0": 1.0},
+        support="open_unit_interval",
+    ),
+    Line(
+        "Kumaraswamy",
+        ("concentration1", "concentration0"),
+        {"concentration1": 1.0, "concentration0": 1.0},
+        support="open_unit_interval",
+    ),
     Line("ContinuousBernoulli", ("logits",), {"logits": 0.0}),
-    Line("Dirichlet", ("concentration",), {"concentration": 1.0}),
+    Line("Dirichlet", ("concentration",), {"concentration": 1.0}, support="open_simplex"),
     # torch says 'real', but the density has period 2π and integrates to one over a turn. The uniform one would be the
     # natural standard; torch refuses its concentration 0.
     Line(

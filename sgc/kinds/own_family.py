@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 
 from sgc.distributions.constraints import NEUTRAL, WORD_DIMS
 from sgc.distributions.families import Family
+from sgc.distributions.supports import SUPPORTS
 from sgc.distributions.table import View
 from sgc.errors import UsageError
 from sgc.kinds.base import Maybe
@@ -97,26 +98,25 @@ class OwnFamily(OwnPiece):
     def family(self, code: OwnCode) -> Family:
         """Give the family, from the facts alone."""
         words = self.parameters.values()
-        largest = 1 if self.support == "boolean" else self.upper
+        support = SUPPORTS[self.support].up_to(self.upper)
         return Family(
             name=self.python,
             constraints=dict(self.parameters),
             heads=tuple(self.parameters),
             standard=None if "simplex" in words else {name: NEUTRAL[word] for name, word in self.parameters.items()},
-            support=self.support,
+            support=support,
             event_dim=self.dimensions,
             pathwise=self.draws == "pathwise",
-            finite=largest is not None and self.dimensions == 0,
+            finite=support.upper is not None and self.dimensions == 0,
             closed_kl=False,
             relaxable=False,
-            integer=self.support in ("boolean", *COUNTS),
+            integer=support.whole,
             view=VIEWS.get(self.support, "value"),
             options={},
             torch_class="",
             center="mean",
             scoring="torch",
             define=OwnMembers(code, tuple((name, WORD_DIMS[word] == 2) for name, word in self.parameters.items())),
-            largest=largest,
         )
 
 

@@ -322,18 +322,18 @@ def largest_count(node: Plain) -> tuple[int, str]:
         return 1, "" if name else "it has no distribution"
     if node.get("shape"):
         return 1, "it has more than one value"
-    if family.support == "one_hot":
+    if family.support.kind == "categories":
         values = node.get("values")
         if values is None:
             return max(1, (node.get("categories") or 2) - 1), ""
         if not all(isinstance(each, int) and not isinstance(each, bool) and each >= 0 for each in values):
             return 1, "its values are not all integers from 0 up"
         return max(1, *values), ""
-    if family.support == "boolean":
+    if family.support.kind == "binary":
         return 1, ""
-    if family.support == "integer_interval":
+    if family.finite:
         try:
-            upper = family.with_options(options).upper
+            upper = family.with_options(options).support.upper
         except (KeyError, ValueError):
             upper = None
         return int(upper or 1), ""

@@ -14,6 +14,7 @@ from sgc.derivation.graph import Graphs, Role, Supervision
 from sgc.derivation.merging import Merging
 from sgc.derivation.plan import ObjectiveWords
 from sgc.distributions.families import Family
+from sgc.distributions.supports import Support
 from sgc.kinds.estimators import Estimator
 from sgc.kinds.layer import Shape
 from sgc.kinds.networks import Entry, OwnNetwork
@@ -45,6 +46,7 @@ class Variable:
 
     name: str
     family: Family
+    support: Support  # the family's, within the bounds that p's fixed parameters give
     shape: Shape  # without the category axis
     event: Shape  # with it: the value in the graph
     view: Shape  # what networks read of it

@@ -9,6 +9,7 @@ from typing import Any
 from sgc.derivation.graph import GraphNode, Graphs, Role
 from sgc.distributions.constraints import NEUTRAL
 from sgc.distributions.families import FAMILIES, Family
+from sgc.distributions.supports import Bound
 from sgc.distributions.table import Option
 from sgc.errors import OutlineFault, suggest
 from sgc.kinds import estimators
@@ -74,7 +75,7 @@ class Resolver:
         """Infer the event of a node."""
         node = self.spec.nodes[name]
         family = self.family(name)
-        if family.support == "one_hot":
+        if family.support.kind == "categories":
             if node.categories is not None and node.values is not None:
                 raise OutlineFault(
                     ("categories", "values"), "'categories' beside 'values': give one of them", at="later"
@@ -98,6 +99,7 @@ class Resolver:
         return Variable(
             name=name,
             family=family,
+            support=family.support_of(self._fixed(name)),
             shape=node.shape,
             event=event,
             view=family.view_shape(event, flagged=self.dropped(name)),
@@ -107,6 +109,18 @@ class Resolver:
             estimator=self.estimator(name, node),
             dropped=self.dropped(name),
         )
+
+    def _fixed(self, name: str) -> dict[str, Bound]:
+        """Read the parameters of p that are numbers; of one that a schedule moves, the widest for a bound."""
+        given = self.spec.nodes[name].generative
+        standard = self.family(name).standard if not self.family(name).heads else None
+        found: dict[str, Bound] = {}
+        for key, value in {**(standard or {}), **(given.parameters if given is not None else {})}.items():
+            if isinstance(value, Schedule):
+                found[key] = (min if key == "low" else max)(float(value.start), float(value.to))
+            elif isinstance(value, int | float | tuple):
+                found[key] = value
+        return found
 
     def dropped(self, name: str) -> bool:
         """Tell whether a name is that of a node whose missing elements have no term, and a flag for networks."""

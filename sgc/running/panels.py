@@ -81,10 +81,10 @@ def shades(values: np.ndarray, variable: Variable, rows: int, steps: Sequence[in
     array = array.reshape(-1, *shape)
     if len(shape) == 3:
         array = array.transpose(0, 2, 3, 1)
-    family = variable.family
-    if family.support == "integer_interval":
-        array = array / (family.upper or 1)
-    elif family.support not in ("boolean", "unit_interval"):
+    support = variable.family.support
+    if support.kind == "count" and support.upper is not None:
+        array = array / support.upper
+    elif support.low != 0 or support.high != 1:
         array = stretched(array)
     grid: np.ndarray = np.nan_to_num(np.clip(array, 0, 1)).reshape(rows, -1, *array.shape[1:])
     return grid

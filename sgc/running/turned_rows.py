@@ -20,7 +20,6 @@ from sgc.runtime.generate import held_nodes
 from sgc.runtime.model import Model
 from sgc.runtime.steps import absent, join, listed, nodes_of, owner_of, steps_of
 
-LINE = ("real", "real_vector", "circle")  # supports that any number lies in
 STEPS = 9  # values that a node of numbers is turned through
 TALL = 20  # dimensions of a latent node that are shown
 
@@ -96,7 +95,7 @@ class Turner:
         """Turn one node of numbers through its range: what the data have, or for a latent each dimension by itself."""
         variables, shown = self.model.outline.variables, nodes_of(self.model.outline, self.node)
         self._want_step(name, "traverse")
-        latent = [n for n, v in variables.items() if v.supervision == "none" and v.family.support in LINE]
+        latent = [n for n, v in variables.items() if v.supervision == "none" and not v.family.support.bounded]
         labelled = [n for n, v in variables.items() if v.supervision != "none" and v.categories is None]
         movable = [n for n in [*latent, *labelled] if n not in shown and not variables[n].dropped]
         if name not in movable:

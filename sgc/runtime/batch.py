@@ -200,7 +200,7 @@ def row_values(name: str, owner: Variable | InputOutline, given: Any, like: Tens
     value = value.to(like.device, like.dtype)
     missing = torch.isnan(value.flatten(1)).any(1) if value.dim() > 1 else torch.isnan(value)
     if isinstance(owner, Variable):
-        _check_support(name, owner, value[there(owner, value) if owner.dropped else ~missing])
+        check_support(name, owner, value)
     return value, missing
 
 
@@ -230,33 +230,13 @@ def _categories(name: str, value: Tensor, count: int, like: Tensor) -> tuple[Ten
     return laid.masked_fill((value == -1).unsqueeze(-1), float("nan")), missing
 
 
-_RANGES: dict[str, tuple[float, float]] = {
-    "boolean": (0, 1),  # grey values are scored by cross-entropy
-    "unit_interval": (0, 1),
-    "positive": (0, float("inf")),
-    "nonnegative": (0, float("inf")),
-    "nonnegative_integer": (0, float("inf")),
-    "positive_integer": (1, float("inf")),
-    "integer_interval": (0, float("inf")),
-    "simplex": (0, 1),
-    "one_hot": (0, 1),
-}
+def check_support(name: str, variable: Variable, value: Tensor) -> None:
+    """Check values [B, *event] against the support of their node; NaN, a missing value, passes.
 
-
-def _check_support(name: str, variable: Variable, value: Tensor) -> None:
-    low, high = _RANGES.get(variable.family.support, (float("-inf"), float("inf")))
-    if not value.numel():
-        return
-    family = variable.family
-    if family.support == "one_hot" and float((value.detach().sum(-1) - 1).abs().max()) > 1e-3:
-        raise ValueError(f"'{name}' has probabilities that do not sum to 1, wanted one-hot rows or integer categories")
-    if family.integer and not family.relaxable and bool((value != value.round()).any()):
-        raise ValueError(f"'{name}' has values that are no integers ({family.name})")
-    if family.upper is not None:
-        high = family.upper
-    least, most = float(value.detach().min()), float(value.detach().max())
-    strict = variable.family.support == "positive"
-    if least < low or most > high or (strict and least <= 0):
-        found = least if least < low or (strict and least <= 0) else most
-        text = f"from {low:g} to {high:g}" if high < float("inf") else f"{'above' if strict else 'at least'} {low:g}"
-        raise ValueError(f"'{name}' has the value {found:g}, wanted values {text} ({variable.family.name})")
+    Raises: ValueError, naming the node, the first row outside, the value and what was wanted.
+    """
+    for fault in variable.support.faults(value.detach()):
+        place = [int(each) for each in fault.mask.nonzero()[0]]
+        where = f" in row {place[0]}" + (f" at {place[1:]}" if len(place) > 1 else "")
+        found = f"{float(fault.measured[tuple(place)]):.6g}{where}"
+        raise ValueError(f"'{name}': {fault.text(found)} ({variable.family.name})")

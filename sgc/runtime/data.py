@@ -8,7 +8,6 @@ from typing import Any
 from sgc.data.dataset import DataSet, open_dataset
 from sgc.data.encoder import Encoder
 from sgc.data.variables import Existence, Variable
-from sgc.distributions.families import Family
 from sgc.language.outline import Outline, Stepped
 
 
@@ -25,8 +24,7 @@ def data_variables(outline: Outline) -> dict[str, Variable]:
             shape=each.event[:-1] if each.categories is not None else each.event,
             categories=each.categories,
             values=each.values,
-            support=_support(each.family),
-            upper=each.family.upper,
+            support=each.support,
             supervision=each.supervision,
             whole=each.supervision == "partial" and not each.dropped,
             dropped=each.dropped,
@@ -50,11 +48,6 @@ def _existence(outline: Outline, stepped: Stepped) -> tuple[tuple[Existence, ...
             needed.append(Existence(count if owner is None else owner, place, above))
         found.append(tuple(needed))
     return tuple(found) if any(found) else ()
-
-
-def _support(family: Family) -> str:
-    """Name what values may be: grey ones stand for a 0 or 1 only where the score is linear in them."""
-    return "integer_interval" if family.support == "boolean" and not family.relaxable else family.support
 
 
 def open_data(

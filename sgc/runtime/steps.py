@@ -161,21 +161,7 @@ def filled(outline: Outline, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if gone is not None and bool(gone.any()):
             value = values[node]
             where = gone.reshape(-1, *(1,) * (value.dim() - 1))
-            found[node] = torch.where(where, _some_value(outline.variables[node], value), value)
+            found[node] = torch.where(
+                where, value.new_tensor(outline.variables[node].support.legal(value.shape[1:])), value
+            )
     return found
-
-
-def _some_value(variable: Variable, like: Tensor) -> Tensor:
-    """Make a value of a node's support, [*event]; of an interval, whose ends its networks may give, any number."""
-    event, family = variable.event, variable.family
-    if family.event_dim:
-        if family.support == "simplex":
-            return like.new_full(event, 1 / event[-1])
-        value = like.new_zeros(event)
-        if family.support != "real_vector":
-            value[..., 0] = family.setting("total_count") if family.support == "multinomial" else 1.0
-        return value
-    if family.support == "bounded_below":
-        return like.new_full(event, family.setting("scale") + 1)
-    numbers = {"positive": 1.0, "nonnegative": 1.0, "unit_interval": 0.5, "positive_integer": 1.0}
-    return like.new_full(event, numbers.get(family.support, 0.0))

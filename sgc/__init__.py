@@ -8,8 +8,8 @@ from sgc.errors import DataError, Fault, RunError, SpecError, UsageError
 
 if TYPE_CHECKING:
     from sgc.language.loading import load
+    from sgc.running.advice import open_advised as open
     from sgc.running.evaluation import evaluate_run as evaluate
-    from sgc.running.folder import open_run as open
     from sgc.running.training import train
     from sgc.runtime.compiling import compile_spec as compile
 
@@ -21,7 +21,7 @@ _WHERE = {
     "compile": ("sgc.runtime.compiling", "compile_spec"),
     "train": ("sgc.running.training", "train"),
     "evaluate": ("sgc.running.evaluation", "evaluate_run"),
-    "open": ("sgc.running.folder", "open_run"),
+    "open": ("sgc.running.advice", "open_advised"),
 }
 
 

@@ -318,6 +318,24 @@ def test_the_mean_is_the_integral_or_the_median(family: Family) -> None:
 
 
 @pytest.mark.parametrize("family", ALL)
+def test_the_variance_is_the_integral(family: Family) -> None:
+    values, _ = support_grid(family)
+    distribution = member(family, elementary_event(family), 5)
+    try:
+        variance = family.variance(distribution)
+    except NotImplementedError:
+        assert family.name in ("VonMises", "DiscretizedLogistic")
+        return
+    mean = family.mean(distribution)
+    assert variance.shape == mean.shape
+    integral = expectation(family, distribution, (values - mean) ** 2)
+    if variance.isinf().all():
+        assert integral.item() > 1e11
+    else:
+        torch.testing.assert_close(variance, integral, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("family", ALL)
 def test_draws_have_the_density(family: Family) -> None:
     """Bounded functions of the draws, for which the central limit theorem holds whatever the tails: 20 000 draws."""
     distribution = member(family, elementary_event(family), 6)

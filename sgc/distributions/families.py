@@ -272,6 +272,18 @@ class Family:
             raise UsageError(f"'{self.name}' has no {self.center}, which is needed here") from None
         return center
 
+    def variance(self, distribution: Distribution) -> Tensor:
+        """Give the variance of each element, [*leading, *event]; infinite where it diverges.
+
+        Raises: NotImplementedError where members do not say theirs: angles, and own families whose class has none.
+        """
+        import torch
+
+        if self.support == "circle":  # torch's is 1 - |E exp(ix)|, which is no variance
+            raise NotImplementedError(f"{self.name} has no variance")
+        spread: Tensor = densities.element_of(distribution).variance
+        return torch.nan_to_num(spread, nan=torch.inf, posinf=torch.inf)
+
     def kl(self, q: Distribution, p: Distribution) -> Tensor:
         """Give KL(q‖p) in nats, summed over the event; batch shapes broadcast -> [*leading].
 

@@ -75,16 +75,18 @@ class Calibrating:
         self.sums = torch.zeros(3, BINS, dtype=torch.float64)  # labels, top probabilities and right guesses, by bin
         self.log_loss = self.brier = 0.0
 
-    def add(self, probabilities: Tensor, labels: Tensor) -> None:
-        """Take in probabilities [N, K] and their labels [N], integers from 0 to K - 1."""
+    def add(self, probabilities: Tensor, labels: Tensor) -> Tensor:
+        """Take in probabilities [N, K] and their labels [N], integers from 0 to K - 1; give −log p(label), [N]."""
         probabilities = probabilities.double()
         top, guess = probabilities.max(-1)
         place = torch.bucketize(top, self.edges[1:-1])  # the left edge is the bin's before
         for sums, each in zip(self.sums, (torch.ones_like(top), top, (guess == labels).double()), strict=True):
             sums += torch.bincount(place, each, minlength=BINS)
         of_label = probabilities.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
-        self.log_loss += float(-of_label.log().sum())
+        losses = -of_label.log()
+        self.log_loss += float(losses.sum())
         self.brier += float(((probabilities**2).sum(-1) - 2 * of_label + 1).sum())
+        return losses
 
     def calibration(self) -> Calibration:
         """Give what was found of all labels, of which there is at least one."""

@@ -167,7 +167,7 @@ def _absent_steps(model: Model, table: TensorRows, centers: Mapping[str, np.ndar
 
 def _observed(value: torch.Tensor) -> NodePosterior:
     """Make the posterior of what every row has observed: all of it at the value."""
-    return NodePosterior(value, value.unsqueeze(0), value.new_ones(1, len(value)))
+    return NodePosterior.at(value, value.new_ones(1, len(value)))
 
 
 def _spread(found: NodePosterior, encoder: Encoder | None) -> np.ndarray:

@@ -68,6 +68,7 @@ class Score:
         exists = dict.fromkeys(count for node in self.nodes for count, _ in nodes[node].exists)
         self.counts = {count: model.outline.variables[count] for count in exists if count in rows.partial}
         self.calibrating: Calibrating | None = Calibrating() if self.discrete else None
+        self.log_losses: list[Tensor] = []  # of each distance that has a probability, −log p(label) in nats
         self.below: list[Tensor] = []  # q's probability of less than the label, of numbers
 
     def add_means(self, index: np.ndarray, posterior: Posterior, *, weighted: bool) -> None:
@@ -123,12 +124,14 @@ class Score:
         if self.calibrating is None:
             return
         if categories is not None:
-            self.calibrating.add(guess.reshape(-1, categories), truth.reshape(-1))
+            losses = self.calibrating.add(guess.reshape(-1, categories), truth.reshape(-1))
         elif bool(((truth != 0) & (truth != 1)).any()):
             self.calibrating = None
+            return
         else:
             ones = guess.reshape(-1)
-            self.calibrating.add(torch.stack([1 - ones, ones], -1), truth.reshape(-1).long())
+            losses = self.calibrating.add(torch.stack([1 - ones, ones], -1), truth.reshape(-1).long())
+        self.log_losses.append(losses.reshape(len(truth), -1).mean(1))
 
     def add_intervals(self, index: np.ndarray, posterior: Posterior) -> None:
         """Take in where the labels of these rows lie in q, of a node whose values are numbers."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, cast
@@ -30,11 +30,11 @@ from sgc.runtime.batch import PatternRows, prepare
 from sgc.runtime.building import build, frozen_modules, registered
 from sgc.runtime.exact import exact_estimators
 from sgc.runtime.execute import Group, run
+from sgc.runtime.inference import ANSWERS, Answer, Inference, infer, warn
 from sgc.runtime.layout import Layout, drawing_from
 from sgc.runtime.modules import AnyDensity
 from sgc.runtime.outcome import Outcome, merge
-from sgc.runtime.outer import joined
-from sgc.runtime.posterior import NodePosterior, Posterior
+from sgc.runtime.posterior import NodePosterior
 from sgc.runtime.score_function import RunningMeans
 from sgc.runtime.sums import Settings, Sums
 
@@ -53,6 +53,8 @@ class Model(nn.Module):
         self.spec: Spec = made.spec
         self.gamma: float | None = None  # what training made of a rate, once the data are known: only told
         self.rate: float | None = None  # ρ, likewise, for α over the rate
+        self.adviser: Callable[[Model, int], str] | None = None  # of a run: see `advice`
+        self._advised: dict[int, str] = {}
         self.machine = build(made)
         self.features = registered(made, self.machine.features)
         self.generative = registered(made, self.machine.generative)
@@ -254,54 +256,50 @@ class Model(nn.Module):
 
     @torch.no_grad()
     def infer(
-        self, batch: Mapping[str, Any], *, samples: int = 64, generator: torch.Generator | None = None
+        self,
+        batch: Mapping[str, Any],
+        *,
+        samples: int = 64,
+        from_: Answer = "posterior",
+        generator: torch.Generator | None = None,
     ) -> dict[str, NodePosterior]:  # Any: as for objective
-        """Infer every node that is not observed in a row, weighed by p/r: the model's posterior, not q's.
+        """Infer every node that is not observed in a row: what is in the batch is evidence.
 
-        Of a step of a repeat the mean is that given that it exists, and NaN stands wherever it does not.
+        from_: `posterior`, the model's, for which samples of q are weighed by p/r; or `q`, what q says given the
+        labels. Of a step of a repeat the mean is that given that it exists, and NaN stands wherever it does not.
 
-        batch: as for `objective`. Returns, by node, `.mean` [B, *event] (categories as probabilities), `.samples`
-        [S, B, *event] and their normalised `.weights` [S, B]. In rows where a partial node is observed, its mean and
-        samples are what was observed; so are the elements that are there of a node that drops the missing ones, and
-        these are filled in by p(node | parents) under the posterior of its parents. Of a node of a repeat all steps
-        come by its outer name, [B, *steps, *event], where any of them is hidden in some row.
+        batch: as for `objective`. Returns, by node, `.mean` and `.sd` [B, *event] (categories as probabilities),
+        `.samples` [S, B, *event] and their normalised `.weights` [S, B]. In rows where a partial node is observed, its
+        mean and samples are what was observed; so are the elements that are there of a node that drops the missing
+        ones, and these are filled in by p(node | parents). Of a node of a repeat all steps come by its outer name,
+        [B, *steps, *event], where any of them is hidden in some row.
 
-        Raises: ValueError or KeyError for a batch that does not fit the model.
+        Warns where rows rest on fewer than 10 effective samples, 1 / Σ_s weights², and says which answer is better by
+        the validation rows of the model's run (measured once); and of rows whose scores are not finite, all NaN.
+
+        Raises: ValueError or KeyError for a batch that does not fit the model; RunError where no row has finite scores.
         """
-        parts, size = prepare(self.outline, batch, self.like)
+        with drawing_from(generator):
+            found = self.inference(batch, samples, from_)
+        warn(found, samples, self.advice(samples) if bool(found.few.any()) else "")
+        return dict(found.nodes)
+
+    @torch.no_grad()
+    def inference(self, batch: Mapping[str, Any], samples: int, from_: Answer) -> Inference:  # Any: as for objective
+        """Infer as `infer` does, and tell effective samples and rows without finite scores instead of warning."""
         at_least_one("samples", samples)
-        with drawing_from(generator), evaluating(self):
-            all_sums = self.sums(parts, samples=samples, exact=True, bound="iwae")
-            found: dict[str, list[tuple[PatternRows, NodePosterior]]] = {}
-            for part, sums in zip(parts, all_sums, strict=True):
-                posterior = Posterior(sums, self.outline)
-                chosen, weights = posterior.choose(), posterior.sample_weights()
-                for proposal in sums.plan.proposals:
-                    name, made = proposal.node, posterior.node(proposal.node, chosen, weights)
-                    if name in part.labelled:
-                        made = made.held(part.values[name], part.labelled[name])
-                    made = posterior.of_steps(name, made)
-                    found.setdefault(name, []).append((part, made))
-                for name in sums.plan.observed:
-                    value = part.values[name]
-                    whole = value.expand(samples, *value.shape)
-                    made = posterior.of_steps(name, NodePosterior(value, whole, weights))
-                    found.setdefault(name, []).append((part, made))
-                for name in self.outline.graphs.dropped:
-                    made = posterior.of_steps(name, posterior.filled(name, part.values[name], chosen, weights))
-                    found.setdefault(name, []).append((part, made))
-        hidden = {p.node for s in all_sums for p in s.plan.proposals}
-        hidden |= {n for n in self.outline.graphs.dropped if any(bool(p.values[n].isnan().any()) for p in parts)}
-        wanted = steps.outer_names(self.outline, [name for name in self.outline.variables if name in hidden])
-        merged: dict[str, NodePosterior] = {}
-        for name in [node for outer in wanted for node in steps.nodes_of(self.outline, outer)]:
-            rows = found[name]
-            merged[name] = NodePosterior(
-                merge([(part, each.mean) for part, each in rows], size, rows[0][1].mean),
-                merge([(p, each.samples.transpose(0, 1)) for p, each in rows], size, rows[0][1].mean).transpose(0, 1),
-                merge([(p, each.weights.transpose(0, 1)) for p, each in rows], size, rows[0][1].mean).transpose(0, 1),
-            )
-        return joined(merged, self.outline)
+        if from_ not in ANSWERS:
+            raise ValueError(f"from_ is '{from_}', wanted 'posterior' or 'q'")
+        with evaluating(self):
+            return infer(self, batch, samples, from_)
+
+    def advice(self, samples: int) -> str:
+        """Say which answer is better by validation, q's or that of so many weighed samples; measured once."""
+        if self.adviser is None:
+            return "take more samples, or compare from_='q': sgc.evaluate(RUN, split='validation') measures both"
+        if samples not in self._advised:
+            self._advised[samples] = self.adviser(self, samples)
+        return self._advised[samples]
 
     @torch.no_grad()
     def generate(

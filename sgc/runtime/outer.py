@@ -12,11 +12,12 @@ from sgc.runtime.steps import apart, join, nodes_of
 
 
 def joined(found: Mapping[str, NodePosterior], outline: Outline) -> dict[str, NodePosterior]:
-    """Join the steps of each node: means [B, *steps, *event], samples [S, B, *steps, *event]."""
+    """Join the steps of each node: means and deviations [B, *steps, *event], samples [S, B, *steps, *event]."""
     means = join(outline, {name: each.mean for name, each in found.items()})
+    spreads = join(outline, {name: each.sd for name, each in found.items()})
     samples = join(outline, {name: each.samples for name, each in found.items()}, axis=2)
     weights = {outline.outer_name.get(name, name): each.weights for name, each in found.items()}
-    return {name: NodePosterior(means[name], samples[name], weights[name]) for name in means}
+    return {name: NodePosterior(means[name], samples[name], weights[name], spreads[name]) for name in means}
 
 
 def mean_of(posterior: Posterior, name: str, *, weighted: bool) -> Tensor:

@@ -1,8 +1,9 @@
 """The posterior of what is not observed: particles weighed by p/r, their means, draws of them, and predictions by q.
 
-`infer` weighs by the model's posterior, p(c, l) / r(l); a prediction "from q" averages q's own means over its
-particles. What is said of a repeat's step is said given that the step exists.
-Enumerated nodes are summed out in both, so that categories come as probabilities.
+Weighed by p(c, l) / r(l), particles are the model's posterior. "From q" they are what q says given the labels: its own
+means over its particles, weighed by q of the labels, the w of Siddharth et al. 2017, which is 1 where there are none.
+What is said of a repeat's step is said given that the step exists. Enumerated nodes are summed out in both, so that
+categories come as probabilities.
 """
 
 from __future__ import annotations
@@ -13,21 +14,24 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
 from sgc.derivation.plan import SAMPLES
 from sgc.distributions.densities import element_of
 from sgc.language.outline import Outline
 from sgc.runtime.existence import particles_exist
+from sgc.runtime.finiteness import finite_values
 from sgc.runtime.layout import Eliminated, Layout, Pair, Score, eliminate
 from sgc.runtime.sums import Sums
 
 
 @dataclass(frozen=True)
 class NodePosterior:
-    """What is known of one unobserved node in each row, under the model's posterior.
+    """What is known of one unobserved node in each row, under the model's posterior or under q.
 
-    `mean` [B, *event]: probabilities for categories. `samples` [S, B, *event] with normalised `weights` [S, B], which
-    sum to one over S: Σ_s weights · samples estimates the mean.
+    `mean` [B, *event]: probabilities for categories; `sd` [B, *event]: the standard deviation of each element about it.
+    `samples` [S, B, *event] with normalised `weights` [S, B], which sum to one over S: Σ_s weights · samples estimates
+    the mean.
 
     Of a step of a repeat the mean is that given that the step exists, NaN where it cannot, and samples in which it does
     not are NaN.
@@ -36,20 +40,24 @@ class NodePosterior:
     mean: Tensor
     samples: Tensor
     weights: Tensor
+    sd: Tensor
+
+    @classmethod
+    def at(cls, value: Tensor, weights: Tensor) -> NodePosterior:
+        """Make the posterior of what was observed: all of it at the value, [B, *event]."""
+        return cls(value, value.expand(len(weights), *value.shape), weights, torch.zeros_like(value))
 
     def held(self, value: Tensor, there: Tensor) -> NodePosterior:
         """Put what was observed in its place, where it was. value: [B, *event], there: [B] booleans."""
         where = there.reshape(-1, *(1,) * (value.dim() - 1))
-        return NodePosterior(
-            torch.where(where, value, self.mean), torch.where(where, value, self.samples), self.weights
-        )
+        mean, samples = (torch.where(where, value, each) for each in (self.mean, self.samples))
+        return NodePosterior(mean, samples, self.weights, self.sd.masked_fill(where, 0.0))
 
     def only(self, there: Tensor) -> NodePosterior:
         """Leave out what is said of rows that are not `there`: [B] booleans."""
         where = ~there.reshape(-1, *(1,) * (self.mean.dim() - 1))
-        return NodePosterior(
-            self.mean.masked_fill(where, torch.nan), self.samples.masked_fill(where, torch.nan), self.weights
-        )
+        mean, samples, sd = (each.masked_fill(where, torch.nan) for each in (self.mean, self.samples, self.sd))
+        return NodePosterior(mean, samples, self.weights, sd)
 
 
 class Posterior:
@@ -60,7 +68,21 @@ class Posterior:
         self.layout: Layout = sums.group.layout
         self.masses = [Pair(log=mass) for mass in self.group.masses]
         self.scores = [Pair(log=score) for score in self.group.scores.values()]
-        self.swept: Eliminated = self.sweep([*self.masses, *self.scores])
+        self.labels = [Pair(log=log) for log in self.group.weights.values()]  # log q of what is labelled
+
+    def factors(self, *, weighted: bool) -> list[Pair]:
+        """Give what particles are weighed by: p/r, or q of the labels."""
+        return [*self.masses, *(self.scores if weighted else self.labels)]
+
+    @cached_property
+    def swept(self) -> Eliminated:
+        """The sums over the particles weighed by p/r."""
+        return self.sweep(self.factors(weighted=True))
+
+    @cached_property
+    def swept_by_q(self) -> Eliminated:
+        """The sums over the particles weighed by q of the labels."""
+        return self.sweep(self.factors(weighted=False))
 
     def sweep(self, pairs: Sequence[Pair]) -> Eliminated:
         return eliminate(pairs, self.group.plan.elimination, self.layout, self.group.like)
@@ -70,13 +92,26 @@ class Posterior:
         """log (1/S) Σ p/r, [B] nats: an importance-sampled log p of what is observed, from below in expectation."""
         return self.swept.log
 
-    def sample_weights(self) -> Tensor:
+    def sample_weights(self, *, weighted: bool = True) -> Tensor:
         """Normalise the samples' weights: [S, B], summing to one over S."""
-        log = self.swept.samples
+        log = (self.swept if weighted else self.swept_by_q).samples
         size = (self.layout.samples, self.layout.rows)
         if log is None:
             return self.group.like.new_full(size, 1 / self.layout.samples)
         return log.reshape(log.shape[-2:]).expand(size).softmax(0)
+
+    def effective_samples(self, *, weighted: bool) -> Tensor:
+        """Give 1 / Σ_s ŵ_s² of the normalised weights, [B], from 1 to S; infinite where nothing weighs the samples."""
+        if (self.swept if weighted else self.swept_by_q).samples is None:
+            return self.group.like.new_full((self.layout.rows,), torch.inf)
+        return 1 / (self.sample_weights(weighted=weighted) ** 2).sum(0)
+
+    def sound_rows(self, *, weighted: bool) -> Tensor:
+        """Tell in which rows the particles and the sum of their weights are finite: [B]."""
+        sound = torch.isfinite((self.swept if weighted else self.swept_by_q).log)
+        for name in self.group.plan.proposed:
+            sound = sound & finite_values(self.group, name)
+        return sound
 
     def mean(self, node: str, *, weighted: bool) -> Tensor:
         """Average a node over all particles: [B, *event]; unweighted, average q's own means instead of its values."""
@@ -87,6 +122,39 @@ class Posterior:
             value = family.mean(self.group.proposals[node])
             value = value.reshape((1,) * (self._rank(node) - value.dim()) + tuple(value.shape))
         return self.average(node, value, weighted=weighted)
+
+    def deviation(self, node: str, mean: Tensor, *, weighted: bool) -> Tensor:
+        """Give the standard deviation of each element about the mean, both [B, *event], under the same average.
+
+        Unweighted it is q's own where q says it, E[Var q] + Var[E q] over its particles; an angle's goes the shorter
+        way from the mean.
+        """
+        family, plan = self.outline.variables[node].family, self.group.plan
+        if not (weighted or node in self.by_value):
+            try:
+                return self.spread(node, self.group.proposals[node], mean, weighted=False)
+            except NotImplementedError:
+                pass
+        apart = self.group.values[node] - self.layout.clamp(mean)
+        if family.support == "circle":
+            apart = torch.remainder(apart + torch.pi, 2 * torch.pi) - torch.pi
+        dims = {node: plan.proposed[node].dims | self.counted(node)}
+        weights = self.marginals(self.factors(weighted=weighted), dims)[node]
+        return (
+            self.average(node, apart**2, weighted=weighted, weights=weights).sqrt().masked_fill(mean.isinf(), torch.inf)
+        )
+
+    def spread(self, node: str, law: Distribution, mean: Tensor, *, weighted: bool) -> Tensor:
+        """Give the standard deviation about the mean of a node with this law in each particle, [B, *event].
+
+        Raises: NotImplementedError where the family does not say its variance.
+        """
+        family = self.outline.variables[node].family
+        variance, center = family.variance(law), family.mean(law)
+        lead = (1,) * (self._rank(node) - center.dim())
+        variance, center = (each.reshape(lead + tuple(each.shape)) for each in (variance, center))
+        apart = (center - self.layout.clamp(mean)) ** 2
+        return self.average(node, variance + apart, weighted=weighted).sqrt().masked_fill(mean.isinf(), torch.inf)
 
     def share_below(self, node: str, value: Tensor) -> Tensor | None:
         """Give q's probability, averaged over its particles, of each element being at most `value`, both [B, *event].
@@ -105,12 +173,16 @@ class Posterior:
         below = below.reshape((1,) * (self._rank(node) - below.dim()) + tuple(below.shape))
         return self.average(node, below, weighted=False).masked_fill(missing, torch.nan)
 
-    def average(self, node: str, value: Tensor, *, weighted: bool) -> Tensor:
-        """Average what every particle says of a node, [*enumerated, S, B, *event], over all of them: [B, *event]."""
+    def average(self, node: str, value: Tensor, *, weighted: bool, weights: Tensor | None = None) -> Tensor:
+        """Average what every particle says of a node, [*enumerated, S, B, *event], over all of them: [B, *event].
+
+        weights: those of the particles, over as many dimensions as the value varies over; of the node's mean if None.
+        """
         event = tuple(self.outline.variables[node].event)
         rank = self.layout.rank
         flat = value.reshape(*value.shape[:rank], -1)
-        weights = (self.by_posterior if weighted else self.by_proposal)[node]
+        if weights is None:
+            weights = (self.by_posterior if weighted else self.by_proposal)[node]
         over = tuple(range(rank - 1))
         if node in self.group.plan.exists:
             weights = self.given_there(node, weights, over, weighted=weighted)
@@ -143,13 +215,15 @@ class Posterior:
     def by_value(self) -> frozenset[str]:
         """The nodes that are held to something which their q does not read: labels, or that they exist.
 
-        A count that labels tell of, and a step that a count below it in q may deny: q's own mean is not theirs.
+        What a label's q reads, a count that labels tell of, and a step that a count below it in q may deny: q's own
+        mean is not theirs.
         """
         plan, graphs = self.group.plan, self.outline.graphs
         steps = (name for name in plan.exists if name in plan.proposed)
         clamped = frozenset(plan.clamped)
         later = (name for name in steps if graphs.below(name, clamped).intersection(graphs.nodes[name].counts))
-        return plan.evidence.union(later)
+        weighing = (weight.factor.node for weight in plan.weights if weight.varies)
+        return plan.evidence.union(later, graphs.ancestors(weighing, "recognition") & plan.proposed.keys())
 
     def _rank(self, node: str) -> int:
         return self.layout.rank + len(self.outline.variables[node].event)
@@ -157,19 +231,22 @@ class Posterior:
     @cached_property
     def by_posterior(self) -> dict[str, Tensor]:
         """The weights of the particles by p/r, over the dimensions of each proposed or dropped node's value."""
-        plan = self.group.plan
-        wanted = {n: p.dims | self.counted(n) for n, p in plan.proposed.items()}
-        wanted |= {n: plan.scored[n].dims for n in self.group.dropped}
-        return self.marginals([*self.masses, *self.scores], wanted)
+        wanted = {n: p.dims | self.counted(n) for n, p in self.group.plan.proposed.items()}
+        return self.marginals(self.factors(weighted=True), wanted | self._of_dropped)
+
+    @property
+    def _of_dropped(self) -> dict[str, frozenset[str]]:
+        """The dimensions that p of the nodes that drop what is missing varies over."""
+        return {name: self.group.plan.scored[name].dims for name in self.group.dropped}
 
     @cached_property
     def by_proposal(self) -> dict[str, Tensor]:
-        """The weights of the particles by r, over the dimensions of each proposed node's q."""
+        """The weights of the particles by r and q of the labels, over the dimensions of each proposed node's q."""
         wanted: dict[str, frozenset[str]] = {}
         for name, proposal in self.group.plan.proposed.items():
-            own = proposal.estimator == "enumerate" and name not in self.by_value
-            wanted[name] = (proposal.factor.dims - {name} if own else proposal.factor.dims) | self.counted(name)
-        return self.marginals(self.masses, wanted)
+            dims = proposal.dims if name in self.by_value else proposal.factor.dims - {name}
+            wanted[name] = dims | self.counted(name)
+        return self.marginals(self.factors(weighted=False), wanted | self._of_dropped)
 
     def marginals(self, pairs: Sequence[Pair], wanted: Mapping[str, Collection[str]]) -> dict[str, Tensor]:
         """Give the normalised weights over the dimensions wanted for each node: [*enumerated, S, B], the others 1.
@@ -196,14 +273,18 @@ class Posterior:
     def _support(self, node: str) -> int:
         return self.group.values[node].shape[self.layout.axes[node]]
 
-    def choose(self) -> dict[str, Tensor]:
-        """Draw for each sample and row a value of every enumerated node: indices [S, B], backwards through the sums."""
+    def choose(self, *, weighted: bool = True) -> dict[str, Tensor]:
+        """Draw for each sample and row a value of every enumerated node: indices [S, B], backwards through the sums.
+
+        In rows without finite scores they mean nothing.
+        """
         size = (self.layout.samples, self.layout.rows)
         chosen: dict[str, Tensor] = {}
-        for node, log in reversed(self.swept.steps):
+        for node, log in reversed((self.swept if weighted else self.swept_by_q).steps):
             picked = self.pick(log.tensor, log.nodes, chosen, node)  # [S, B, K]
-            flat = picked.reshape(-1, picked.shape[-1])
-            chosen[node] = torch.multinomial(flat.softmax(-1), 1).reshape(size)
+            flat = picked.reshape(-1, picked.shape[-1]).softmax(-1)
+            flat = torch.where(flat.isnan(), 1.0, flat)  # torch refuses to draw for any row
+            chosen[node] = torch.multinomial(flat, 1).reshape(size)
         return chosen
 
     def pick(
@@ -230,10 +311,12 @@ class Posterior:
             value = value.movedim(axis, rank - 1)
         return value[tuple(index)]
 
-    def node(self, name: str, chosen: Mapping[str, Tensor], weights: Tensor) -> NodePosterior:
+    def node(self, name: str, chosen: Mapping[str, Tensor], weights: Tensor, *, weighted: bool = True) -> NodePosterior:
         """Give one node's posterior, its samples taken from one draw of the enumerated nodes."""
         samples = self.pick(self.group.values[name], self.group.plan.proposal(name).dims, chosen)
-        return NodePosterior(self.mean(name, weighted=True), self.where_there(name, samples, chosen), weights)
+        mean = self.mean(name, weighted=weighted)
+        sd = self.deviation(name, mean, weighted=weighted)
+        return NodePosterior(mean, self.where_there(name, samples, chosen), weights, sd)
 
     def of_steps(self, name: str, made: NodePosterior) -> NodePosterior:
         """Leave out what is said of a step in rows whose labelled counts deny it."""
@@ -246,8 +329,10 @@ class Posterior:
         there = self.pick(self.there(name).tensor, self.counted(name), chosen)
         return samples.masked_fill(~there.reshape(*there.shape, *(1,) * (samples.dim() - 2)), torch.nan)
 
-    def filled(self, name: str, given: Tensor, chosen: Mapping[str, Tensor], weights: Tensor) -> NodePosterior:
-        """Give a node that drops what is missing, filled in by p(node | parents) under the posterior of the parents.
+    def filled(
+        self, name: str, given: Tensor, chosen: Mapping[str, Tensor], weights: Tensor, *, weighted: bool = True
+    ) -> NodePosterior:
+        """Give a node that drops what is missing, filled in by p(node | parents) under what is known of the parents.
 
         given: [B, *event], NaN where it is missing; what is there stays as it is.
         """
@@ -256,6 +341,12 @@ class Posterior:
         center = center.reshape((1,) * (self._rank(name) - center.dim()) + tuple(center.shape))
         drawn = p.expand(self.layout.drawn(p.batch_shape)).sample()
         draws = self.pick(drawn, self.group.plan.scored[name].dims, chosen)
-        mean = self.average(name, center, weighted=True)
+        mean = self.average(name, center, weighted=weighted)
         draws = self.where_there(name, draws, chosen)
-        return NodePosterior(torch.where(missing, mean, given), torch.where(missing, draws, given), weights)
+        try:
+            sd = self.spread(name, p, mean, weighted=weighted)
+        except NotImplementedError:  # then that of the draws
+            shares = weights.reshape(*weights.shape, *(1,) * (mean.dim() - 1))
+            sd = (shares * (draws - mean) ** 2).sum(0).sqrt()
+        mean, draws = (torch.where(missing, each, given) for each in (mean, draws))
+        return NodePosterior(mean, draws, weights, sd.masked_fill(~missing, 0.0))

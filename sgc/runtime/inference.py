@@ -1,0 +1,141 @@
+"""Inference: what is known of every node that rows have not observed, under the model's posterior or under q."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+
+import torch
+from torch import Tensor
+
+from sgc.errors import RunError
+from sgc.runtime import steps
+from sgc.runtime.batch import PatternRows, prepare
+from sgc.runtime.finiteness import explain_rows, rows_words, sums_without_failures
+from sgc.runtime.outcome import merge
+from sgc.runtime.outer import joined
+from sgc.runtime.posterior import NodePosterior, Posterior
+from sgc.runtime.sums import Sums
+
+if TYPE_CHECKING:
+    from sgc.runtime.model import Model
+
+Answer: TypeAlias = Literal["posterior", "q"]
+ANSWERS: tuple[Answer, ...] = get_args(Answer)
+FEW = 10.0  # effective samples: below, a mean is off by more than 1/√10, a third of a posterior standard deviation
+
+
+@dataclass(frozen=True)
+class Inference:
+    """What was inferred of rows: by node, the effective samples of each row, and rows for which there is no answer.
+
+    `effective` [B] is infinite where nothing weighs the samples. `broken`, by row, says which score is not finite; all
+    that is said of such a row is NaN.
+    """
+
+    nodes: Mapping[str, NodePosterior]
+    effective: Tensor
+    broken: Mapping[int, str]
+
+    @property
+    def few(self) -> Tensor:
+        """The rows that rest on fewer than `FEW` effective samples: [B] booleans."""
+        return self.effective < FEW
+
+
+def few_words(effective: Tensor, samples: int) -> str:
+    """Say how many rows rest on few effective samples; nothing where none does.
+
+    effective: [B], as in `Inference`.
+    """
+    known = effective[effective.isfinite()]
+    few = int((known < FEW).sum())
+    if not few:
+        return ""
+    return (
+        f"{few} of {len(effective)} rows rest on fewer than {FEW:g} effective samples of {samples} "
+        f"(median {float(known.median()):.1f}), so that the weighted posterior is known roughly"
+    )
+
+
+def infer(model: Model, batch: Mapping[str, Any], samples: int, from_: Answer) -> Inference:  # Any: as for objective
+    """Infer the nodes that are not observed; see `Model.infer`. A row without finite scores breaks no other.
+
+    Raises: ValueError or KeyError for a batch that does not fit the model; RunError where no row has finite scores.
+    """
+    parts, size = prepare(model.outline, batch, model.like)
+    weighted = from_ == "posterior"
+    done, broken = sums_without_failures(
+        lambda some: model.sums(some, samples=samples, exact=True, bound="iwae"), parts
+    )
+    found: dict[str, list[tuple[PatternRows, NodePosterior]]] = {}
+    effective: list[tuple[PatternRows, Tensor]] = []
+    for part, sums in done:
+        posterior = Posterior(sums, model.outline)
+        for name, each in _of_part(part, sums, posterior, weighted).items():
+            found.setdefault(name, []).append((part, each))
+        effective.append((part, posterior.effective_samples(weighted=weighted)))
+        reasons = explain_rows(sums.group, ~posterior.sound_rows(weighted=weighted))
+        broken |= {part.places[place]: reason for place, reason in reasons.items()}
+    if len(broken) == size:
+        raise RunError(f"no row has finite scores: {rows_words(broken)}")
+    merged = {name: _merged(found[name], size) for name in _hidden(model, parts)}
+    told = merge(effective, size, effective[0][1])
+    if broken:
+        gone = torch.zeros(size, dtype=torch.bool, device=told.device)
+        gone[list(broken)] = True
+        told = told.masked_fill(gone, torch.nan)
+        merged = {name: _without(each, gone) for name, each in merged.items()}
+    return Inference(joined(merged, model.outline), told, dict(sorted(broken.items())))
+
+
+def _of_part(part: PatternRows, sums: Sums, posterior: Posterior, weighted: bool) -> dict[str, NodePosterior]:
+    """Give the posterior of every node of one part that some row could lack."""
+    chosen, weights = posterior.choose(weighted=weighted), posterior.sample_weights(weighted=weighted)
+    found: dict[str, NodePosterior] = {}
+    for name in sums.plan.proposed:
+        made = posterior.node(name, chosen, weights, weighted=weighted)
+        if name in part.labelled:
+            made = made.held(part.values[name], part.labelled[name])
+        found[name] = made
+    found |= {name: NodePosterior.at(part.values[name], weights) for name in sums.plan.observed}
+    for name in posterior.outline.graphs.dropped:
+        found[name] = posterior.filled(name, part.values[name], chosen, weights, weighted=weighted)
+    return {name: posterior.of_steps(name, each) for name, each in found.items()}
+
+
+def _hidden(model: Model, parts: list[PatternRows]) -> list[str]:
+    """Name the nodes that some row lacks, all steps of those that it lacks a step of."""
+    outline = model.outline
+    plans = [model.plan(part.observed, exact=True, bound="iwae", either=part.labelled) for part in parts]
+    hidden = {name for plan in plans for name in plan.proposed}
+    hidden |= {n for n in outline.graphs.dropped if any(bool(part.values[n].isnan().any()) for part in parts)}
+    wanted = steps.outer_names(outline, [name for name in outline.variables if name in hidden])
+    return [node for outer in wanted for node in steps.nodes_of(outline, outer)]
+
+
+def _merged(rows: list[tuple[PatternRows, NodePosterior]], size: int) -> NodePosterior:
+    """Put what is known of the rows of all parts in the order of the batch."""
+    like = rows[0][1].mean
+    mean, sd = (merge([(p, getattr(each, key)) for p, each in rows], size, like) for key in ("mean", "sd"))
+    samples, weights = (
+        merge([(p, getattr(each, key).transpose(0, 1)) for p, each in rows], size, like).transpose(0, 1)
+        for key in ("samples", "weights")
+    )
+    return NodePosterior(mean, samples, weights, sd)
+
+
+def _without(known: NodePosterior, gone: Tensor) -> NodePosterior:
+    """Say nothing of rows that are gone: [B] booleans."""
+    return replace(known.only(~gone), weights=known.weights.masked_fill(gone, torch.nan))
+
+
+def warn(found: Inference, samples: int, advice: str) -> None:
+    """Warn of rows without finite scores, and of few effective samples; advice: which answer is better."""
+    if found.broken:
+        warnings.warn(f"nothing is said of rows without finite scores: {rows_words(found.broken)}", stacklevel=4)
+    words = few_words(found.effective, samples)
+    if words:
+        warnings.warn(f"{words}; {advice}", stacklevel=4)

@@ -82,24 +82,25 @@ class _Shapes:
 
     def features(self) -> Iterable[Use]:
         """Resolve features after their parents; one on a cycle never is."""
-        waiting = {name: set(needs(feature)) for name, feature in self.spec.features.items()}
+        waiting = {name: set(needs(feature)) - self.known for name, feature in self.spec.features.items()}
         readers: dict[str, list[str]] = {}
         for name, parents in waiting.items():
             for parent in parents:
                 readers.setdefault(parent, []).append(name)
-        ready = [*self.known, *(name for name, parents in waiting.items() if not parents)]
+        ready = [name for name, parents in waiting.items() if not parents]
         while ready:
-            done = ready.pop()
-            for name in readers.get(done, ()):
-                waiting[name].discard(done)
-                path = ("features", name)
-                if waiting[name] or not self.names.section.get(name) or not self.sound(path, self.spec.features[name]):
-                    continue
-                for found in self.attempt(path, self.resolver.feature, name):
-                    self.known.add(name)
-                    ready.append(name)
-                    if found.trunk:
-                        yield name, (*path, "network"), found.trunk, found.stack
+            name = ready.pop()
+            path = ("features", name)
+            if not self.names.section.get(name) or not self.sound(path, self.spec.features[name]):
+                continue
+            for found in self.attempt(path, self.resolver.feature, name):
+                self.known.add(name)
+                if found.trunk:
+                    yield name, (*path, "network"), found.trunk, found.stack
+                for reader in readers.get(name, ()):
+                    waiting[reader].discard(name)
+                    if not waiting[reader]:
+                        ready.append(reader)
 
     def densities(self) -> Iterable[Use]:
         for name, node in self.spec.nodes.items():
@@ -129,7 +130,7 @@ class _Shapes:
         """Tell whether every key of a conditional that is written has been read."""
         read = cond.model_fields_set if cond is not None else set()
         written = {key for key in CONDITIONAL_KEYS if self.findings.document.has((*path, key))}
-        lost = any(self.findings.lost(*path, key) for key in CONDITIONAL_KEYS)
+        lost = any(self.findings.hurt(*path, key) for key in CONDITIONAL_KEYS)
         return not lost and written <= read  # `recognition: auto` gives more than is written
 
     def sound(self, path: Path, piece: Feature | Generative | Recognition | None) -> bool:

@@ -13,7 +13,7 @@ from sgc.errors import Path, SpecError, suggest
 from sgc.language.document import Document, Mark, Plain, read
 from sgc.language.expanded import elsewhere
 from sgc.language.findings import Findings
-from sgc.language.scopes import EXISTS, PREVIOUS, SECTIONS, Kind, Plate, Scope, Template
+from sgc.language.scopes import EXISTS, OF_REPEAT, OF_SPEC, PREVIOUS, Kind, Plate, Scope, Template
 from sgc.language.spec import NAME, Spec
 
 MAX_STEPS = 10_000  # nodes and features, all steps counted
@@ -63,7 +63,7 @@ def compose(
     """
     root = Scope(document, (), "")
     composing = _Composing(Composition(root), findings, check, (*within, FilePath(document.file).resolve()))
-    composing.level(root, written, SECTIONS)
+    composing.level(root, written, OF_SPEC)
     return composing.made
 
 
@@ -120,9 +120,8 @@ class _Composing:
             size = 1
         inner = Scope(scope.document, place, f"{whole}.", (*scope.plates, Plate(whole, size, count)), scope)
         scope.children[name] = inner
-        own = {key: kind for key, kind in SECTIONS.items() if key != "inputs"}
-        refused = self.check_names(inner, written, list(own), counted=bool(count))
-        self.level(inner, written, own, refused)
+        refused = self.check_names(inner, written, list(OF_REPEAT), counted=bool(count))
+        self.level(inner, written, OF_REPEAT, refused)
         if not inner.names and not inner.children:
             self.add(scope, place, f"nothing stands in the repeat '{name}'", "give it nodes", at="key")
 
@@ -183,7 +182,7 @@ class _Composing:
             return
         inner = Scope(document, (), f"{scope.prefix}{name}.", scope.plates, scope, closed=True)
         data = model_sections(document.data, spec)
-        inner.take(data, SECTIONS)
+        inner.take(data, OF_SPEC)
         weights = written.get("weights")
         part = Included(
             f"{scope.prefix}{name}",

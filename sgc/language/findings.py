@@ -9,13 +9,16 @@ from sgc.language.document import Document, Plain
 class Findings:
     """The faults of a document, and the places that they make unusable.
 
+    within: of a document that another was rewritten to, the findings of that one. They collect the faults of both.
+
     A place is `lost` where it lies in something broken, and `hurt` where, besides, something in it is broken. What is
     missing counts as broken where it should stand.
     """
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, within: Findings | None = None) -> None:
         self.document = document
-        self.faults: list[Fault] = list(document.faults)
+        self.faults: list[Fault] = [] if within is None else within.faults
+        self.faults += document.faults
         self._broken: set[Path] = set()
         self._above: set[Path] = set()  # every path with something broken below it
         for path in document.unread:

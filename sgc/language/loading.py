@@ -89,13 +89,12 @@ def _unrolled(
         del plain["recognition"]
     composition = compose(document, plain, findings, check_part, within)
     expanded, unrolled = unroll(document, plain, composition, findings)
-    inner = Findings(expanded)
+    inner = Findings(expanded, findings)
     for path in [*expanded.broken(findings), *(path for path in findings.broken if path[0] not in UNROLLED)]:
         inner.breaks(path)
     made, _ = _fit(expanded.data, inner)
     check_own_code(inner, trust=trust)
     made = check(made, inner, unrolled)
-    findings.faults += inner.faults
     return made.once(replace(unrolled, written=_as_written(spec, composition)))
 
 

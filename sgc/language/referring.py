@@ -152,7 +152,7 @@ class Referring:
         if found is None and reader.scope.document is self.document:
             self.wrong.add(path)
             if reader.scope.surely:
-                hint = suggest(word, reader.scope.visible())
+                hint = suggest(word, reader.scope.visible(reader.template))
                 self.findings.add(place, f"no node, feature or input named '{word}'", hint)
         return found
 

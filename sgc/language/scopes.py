@@ -14,7 +14,9 @@ from sgc.errors import Path
 from sgc.language.document import Document, Plain
 
 Kind = Literal["input", "feature", "carry", "node"]
-SECTIONS: dict[str, Kind] = {"inputs": "input", "features": "feature", "carry": "carry", "nodes": "node"}
+# what a level may have that gives names: a whole spec, and a repeat
+OF_SPEC: dict[str, Kind] = {"inputs": "input", "features": "feature", "nodes": "node"}
+OF_REPEAT: dict[str, Kind] = {"features": "feature", "carry": "carry", "nodes": "node"}
 EXISTS = "exists"  # the name, in a repeat whose count is a node, of whether a step exists
 PREVIOUS = "prev"
 
@@ -122,8 +124,8 @@ class Scope:
             return self.children[first].below(rest) if first in self.children else None
         return self.bound.get(word) or self.names.get(word)
 
-    def visible(self) -> list[str]:
-        """List what may be read here, each by its shortest name."""
+    def visible(self, reader: Template | None = None) -> list[str]:
+        """List what may be read here, each by its shortest name; of the reader itself only the step before."""
         found: dict[Template, str] = {}
         here: Scope | None = self
         while here is not None:
@@ -134,6 +136,8 @@ class Scope:
             here = None if here.closed else here.above
         own = self.plates[-1] if self.in_repeat else None
         before = [f"{PREVIOUS}.{name}" for template, name in found.items() if own in template.plates]
+        if reader is not None:
+            found.pop(reader, None)
         return [*found.values(), *before]
 
     def listed(self) -> Iterator[str]:

@@ -279,7 +279,7 @@ class Family:
         """
         import torch
 
-        if self.support == "circle":  # torch's is 1 - |E exp(ix)|, which is no variance
+        if self.support.kind == "angle":  # torch's is 1 - |E exp(ix)|, which is no variance
             raise NotImplementedError(f"{self.name} has no variance")
         spread: Tensor = densities.element_of(distribution).variance
         return torch.nan_to_num(spread, nan=torch.inf, posinf=torch.inf)

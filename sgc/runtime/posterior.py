@@ -136,7 +136,7 @@ class Posterior:
             except NotImplementedError:
                 pass
         apart = self.group.values[node] - self.layout.clamp(mean)
-        if family.support == "circle":
+        if family.support.kind == "angle":
             apart = torch.remainder(apart + torch.pi, 2 * torch.pi) - torch.pi
         dims = {node: plan.proposed[node].dims | self.counted(node)}
         weights = self.marginals(self.factors(weighted=weighted), dims)[node]

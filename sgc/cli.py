@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 import typer
 
 from sgc import __version__
-from sgc.errors import DataError, RunError, SpecError, UsageError, in_shell, is_about_memory
+from sgc.errors import DataError, RunError, SpecError, UsageError, in_shell, is_about_memory, writing
 
 if TYPE_CHECKING:
     from sgc.language.outline import Outline
@@ -481,7 +481,8 @@ def init(
     if not path.resolve().parent.is_dir():
         raise UsageError(f"{path}: the folder {path.parent} does not exist")
     text = starting_spec(path.stem, data, beside=path.parent)
-    path.write_text(text, encoding="utf-8")
+    with writing(path):
+        path.write_text(text, encoding="utf-8")
     print(path)
 
 

@@ -88,6 +88,16 @@ def option(name: str, value: str = "", *, python: str = "") -> str:
     return python or (f"{name}={'True' if value == '-' else repr(value)}" if value else name)
 
 
+@contextmanager
+def writing(path: object) -> Iterator[None]:
+    """Name the file in a fault of the disk: a full one is told by a write, which knows no names."""
+    try:
+        yield
+    except OSError as problem:
+        problem.filename = str(path)
+        raise
+
+
 def printable(text: str) -> str:
     """Escape what would break a line or talk to the terminal.
 

@@ -13,6 +13,7 @@ rows.npz            what the data are known by: a hash of each row by split, dig
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import math
@@ -23,9 +24,10 @@ import shutil
 import warnings
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -36,7 +38,7 @@ import sgc
 from sgc.data.dataset import DataSet
 from sgc.data.encoder import Encoder
 from sgc.data.fingerprint import Fingerprint
-from sgc.errors import UsageError, option
+from sgc.errors import RunError, UsageError, option, writing
 from sgc.language.loading import load
 from sgc.language.resolver import outline
 from sgc.language.spec import Spec
@@ -49,11 +51,17 @@ Plain = Any  # what JSON can say
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that it is either as before or complete."""
     part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    with writing(path):
+        try:
+            with part.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, path)
+        except OSError:
+            with suppress(OSError):
+                part.unlink()  # on a full disk it takes room from whatever comes next
+            raise
 
 
 def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
@@ -102,6 +110,26 @@ def spec_yaml(spec: Spec) -> str:
     return yaml.dump(spec.plain(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _writes(method: Callable[Concatenate[RunFolder, P], R]) -> Callable[Concatenate[RunFolder, P], R]:
+    """Say of a fault of the disk which file it hit, and that what was kept before is whole. Raises: RunError."""
+
+    @functools.wraps(method)
+    def write(self: RunFolder, /, *args: P.args, **words: P.kwargs) -> R:
+        try:
+            return method(self, *args, **words)
+        except OSError as problem:
+            kept = "there is no checkpoint yet"
+            if self.state_path.exists():
+                kept = f"the last checkpoint is whole, {option('resume', '-')} goes on from it"
+            raise RunError(f"{problem.filename}: {problem.strerror}; {kept}") from None
+
+    return write
+
+
 class RunFolder:
     """One run on disk."""
 
@@ -139,6 +167,7 @@ class RunFolder:
 
     # starting
 
+    @_writes
     def start(self, spec: Spec, info: Mapping[str, Plain]) -> None:
         """Write what is known before the first step; older files of a run go, what `--resume` would read first."""
         self.path.mkdir(parents=True, exist_ok=True)
@@ -166,6 +195,7 @@ class RunFolder:
             return spec
         return spec.stands_in(Path(str(self.info().get("code", self.path))), trusted=trust)
 
+    @_writes
     def write_info(self, info: Mapping[str, Plain]) -> None:
         write_whole(self.info_path, json_text(info, indent=2).encode())
 
@@ -183,6 +213,7 @@ class RunFolder:
     def finish(self) -> None:
         self.write_info({**self.info(), "finished": True})
 
+    @_writes
     def write_data(self, dataset: DataSet) -> None:
         """Keep what transforms learned, which labels were kept, and what the data are known by."""
         columns = {name: encoder.state() for name, encoder in dataset.encoders.items()}
@@ -221,12 +252,14 @@ class RunFolder:
 
     # metrics
 
+    @_writes
     def append_metrics(self, line: Mapping[str, Plain]) -> None:
-        with self.metrics_path.open("a", encoding="utf-8") as file:
+        with writing(self.metrics_path), self.metrics_path.open("a", encoding="utf-8") as file:
             file.write(json_text(line) + "\n")
             file.flush()
             os.fsync(file.fileno())
 
+    @_writes
     def trim_metrics(self, epoch: int) -> None:
         """Drop the lines of epochs that a resumed run will do again."""
         if self.metrics_path.exists():
@@ -248,11 +281,13 @@ class RunFolder:
 
     # weights
 
+    @_writes
     def write_weights(self, checkpoint: str, model: Model, info: Mapping[str, float]) -> None:
         """Write a model's tensors with what they need beside them; one entry, since safetensors shuffles several."""
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in own_state(model).items()}
         write_whole(self.weights_path(checkpoint), save_tensors(tensors, metadata={"sgc": json_text(info)}))
 
+    @_writes
     def write_state(self, state: Mapping[str, Plain]) -> None:
         buffer = io.BytesIO()
         torch.save(dict(state), buffer)

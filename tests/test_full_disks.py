@@ -1,0 +1,129 @@
+"""A disk that is full, or may not be written: the file is named, the last checkpoint is whole, and a run goes on."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from small_runs import StopsAfterAnEpoch, all_files, changed, finished_files, in_child, shell, small, small_arrays
+
+import sgc
+from sgc.errors import RunError
+from sgc.running.folder import write_whole
+from sgc.runtime.model import Model
+
+SPEC = small(train__epochs=2)
+FULL = Path("/dev/full")  # whatever is written there meets a full disk
+FILES = ["run.json", "labels.npz", "last.safetensors", "training.pt"]
+pytestmark = pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full, as Linux has it")
+
+
+def fill(folder: Path, name: str) -> None:
+    """Make the next write of a file meet a full disk: it goes through its part."""
+    folder.mkdir(exist_ok=True)
+    part = folder / f"{name}.part"
+    part.symlink_to(FULL)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What a run ends with that no disk stopped."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Model, "validate_args", True)  # as in every test
+        sgc.train(SPEC, data=small_arrays(), output=folder)
+    return finished_files(folder)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_full_disk_names_the_file_before_there_is_a_checkpoint(
+    name: str, tmp_path: Path, whole: dict[str, bytes]
+) -> None:
+    folder = tmp_path / "run"
+    fill(folder, name)
+    with pytest.raises(RunError) as told:
+        sgc.train(SPEC, data=small_arrays(), output=folder)
+    assert str(told.value) == f"{folder / name}: No space left on device; there is no checkpoint yet"
+    assert not list(folder.glob("*.part"))  # it would take room from what comes next
+    sgc.train(SPEC, data=small_arrays(), output=folder, resume=True)
+    assert finished_files(folder) == whole
+
+
+@pytest.mark.parametrize("name", ["best.safetensors", "training.pt", "run.json"])
+def test_a_full_disk_leaves_the_last_checkpoint_whole(name: str, tmp_path: Path, whole: dict[str, bytes]) -> None:
+    folder = tmp_path / "run"
+    with pytest.raises(InterruptedError):
+        sgc.train(SPEC, data=small_arrays(), output=folder, watcher=StopsAfterAnEpoch())
+    kept = (folder / "training.pt").read_bytes()
+    fill(folder, name)
+    with pytest.raises(RunError) as told:
+        sgc.train(SPEC, data=small_arrays(), output=folder, resume=True)
+    words = "No space left on device; the last checkpoint is whole, resume=True goes on from it"
+    assert str(told.value) == f"{folder / name}: {words}"
+    if name != "run.json":  # which is written last
+        assert (folder / "training.pt").read_bytes() == kept
+    sgc.train(SPEC, data=small_arrays(), output=folder, resume=True)
+    assert finished_files(folder) == whole
+
+
+def test_a_full_disk_under_the_log_names_it(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+
+    class Fills(StopsAfterAnEpoch):
+        def step(self, epoch: int, step: int, steps: int, bound: float) -> None:
+            if not (folder / "metrics.jsonl").exists():
+                (folder / "metrics.jsonl").symlink_to(FULL)
+
+    with pytest.raises(RunError) as told:
+        sgc.train(SPEC, data=small_arrays(), output=folder, watcher=Fills())
+    assert str(told.value) == f"{folder / 'metrics.jsonl'}: No space left on device; there is no checkpoint yet"
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EDQUOT, errno.EIO, errno.EACCES])
+def test_whatever_the_disk_says_is_said_of_a_file(code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "run"
+    with pytest.raises(InterruptedError):
+        sgc.train(SPEC, data=small_arrays(), output=folder, watcher=StopsAfterAnEpoch())
+    before = all_files(folder)
+
+    def refuse(one: object, other: object) -> None:
+        raise OSError(code, os.strerror(code), str(one))
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(RunError) as told:
+        sgc.train(SPEC, data=small_arrays(), output=folder, resume=True)
+    words = f"{os.strerror(code)}; the last checkpoint is whole, resume=True goes on from it"
+    assert str(told.value) == f"{folder / 'metrics.jsonl'}: {words}"
+    assert all_files(folder) == before
+
+
+def test_other_files_are_named_too(tmp_path: Path) -> None:
+    (tmp_path / "found.csv.part").symlink_to(FULL)
+    with pytest.raises(OSError, match="No space left on device") as told:
+        write_whole(tmp_path / "found.csv", b"1")
+    assert told.value.filename == str(tmp_path / "found.csv")
+    (tmp_path / "m.yaml").symlink_to(FULL)
+    status = in_child(lambda: shell(["init", str(tmp_path / "m.yaml"), "--force"]), tmp_path / "told")
+    assert (status, (tmp_path / "told").read_text()) == (1, f"error: {tmp_path / 'm.yaml'}: No space left on device\n")
+
+
+def test_the_shell_says_it_with_status_1(tmp_path: Path) -> None:
+    arrays = small_arrays()
+    spec = changed(SPEC, data={"source": "npz", "file": "rows.npz", "columns": {n: {"column": n} for n in arrays}})
+    np.savez(tmp_path / "rows.npz", **arrays)
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(spec))
+    with pytest.raises(InterruptedError):
+        sgc.train(tmp_path / "spec.yaml", output=tmp_path / "run", watcher=StopsAfterAnEpoch())
+    fill(tmp_path / "run", "training.pt")
+    words = ["train", str(tmp_path / "spec.yaml"), "-o", str(tmp_path / "run"), "--resume"]
+    status = in_child(lambda: shell(words), tmp_path / "told")
+    text = f"{tmp_path / 'run' / 'training.pt'}: No space left on device; the last checkpoint is whole"
+    assert status == 1
+    assert (tmp_path / "told").read_text().splitlines()[-1] == f"error: {text}, --resume goes on from it"

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from sgc.distributions.supports import SUPPORTS, Support
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,6 +37,36 @@ NEUTRAL: Mapping[str, float] = {  # where a parameter stands that nothing else i
     "lower_cholesky": 1.0,
     "positive_definite": 1.0,
 }
+
+
+_HALF_OPEN = replace(SUPPORTS["unit_interval"], open_high=True)
+SETS: Mapping[str, Support] = {  # where each number of a parameter lies; of matrices no number by itself can say it
+    "real": SUPPORTS["real"],
+    "positive": SUPPORTS["positive"],
+    "nonnegative": SUPPORTS["nonnegative"],
+    "unit_interval": SUPPORTS["unit_interval"],
+    "half_open_unit_interval": _HALF_OPEN,
+    "real_vector": SUPPORTS["real"],
+    "positive_vector": SUPPORTS["positive"],
+    "simplex": SUPPORTS["simplex"],
+}
+
+
+def floored(word: str, value: Tensor) -> Tensor:
+    """Keep computed numbers that lie in a set inside it, where rounding has brought them to an end that it has not.
+
+    Of what is positive, to the least normal number of the type; of what is below 1, to the largest below it.
+    """
+    import torch
+
+    kind = torch.finfo(value.dtype)
+    if word in ("positive", "positive_vector"):
+        return value.clamp(min=kind.tiny)
+    if word == "nonnegative":
+        return value.clamp(min=0)
+    if word in ("unit_interval", "half_open_unit_interval"):
+        return value.clamp(0, 1 if word == "unit_interval" else 1 - kind.eps / 2)
+    return value
 
 
 def constrain(word: str, raw: Tensor) -> Tensor:

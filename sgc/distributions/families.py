@@ -143,6 +143,14 @@ class Family:
         seen = (*event, 2) if self.view == "circular" else event
         return (2 * (seen[0] if seen else 1), *seen[1:]) if flagged else seen
 
+    def view_range(self, support: Support, *, flagged: bool = False) -> Support:
+        """Say where every number lies that `look` makes of values in `support`; `flagged`, that `look_flagged` does."""
+        if self.view in ("circular", "centred"):
+            seen = SUPPORTS["interval"].within(-1.0, 1.0)
+        else:
+            seen = SUPPORTS["nonnegative"] if self.view == "log1p" else support
+        return seen.joined(SUPPORTS["unit_interval"]) if flagged else seen
+
     def element_shape(self, event: tuple[int, ...]) -> tuple[int, ...]:
         """Give the shape of what is missing or there as one: the event's, without the dimensions of a vector family."""
         return event[: len(event) - self.event_dim]
@@ -170,6 +178,10 @@ class Family:
     def constrain(self, parameter: str, raw: Tensor) -> Tensor:
         """Map a head to its parameter. raw: [*leading, *head shape] -> [*leading, *parameter shape]."""
         return constraints.constrain(self.constraints[parameter], raw)
+
+    def floored(self, parameter: str, value: Tensor) -> Tensor:
+        """Keep a computed parameter that lies in its set inside it, whatever rounding did, see `constraints`."""
+        return constraints.floored(self.constraints[parameter], value)
 
     def unconstrain(self, parameter: str, value: Tensor) -> Tensor:
         """Invert `constrain`, for the start of a learned constant; `fill` makes the value's shape.

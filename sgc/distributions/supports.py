@@ -74,6 +74,63 @@ class Support:
             return self
         return replace(self, total=float(upper)) if self.kind == "counts" else replace(self, high=float(upper))
 
+    # ---- compared with others
+
+    def contains(self, other: Support) -> bool:
+        """Tell whether every element of the other's values may be one of this; a composition has those alone."""
+        if (self.kind == "composition" and other.kind not in ("composition", "categories")) or (
+            self.whole and not other.whole
+        ):
+            return False
+        (low, high), (least, largest) = self._ends(), other._ends()
+        above = least > low or (least == low and (other.open_low or not self.open_low))
+        below = largest < high or (largest == high and (other.open_high or not self.open_high))
+        return above and below
+
+    def with_zero(self) -> Support:
+        """Give the smallest interval that has the elements of this and 0."""
+        low, high = self._ends()
+        return replace(
+            SUPPORTS["interval"],
+            low=min(low, 0.0),
+            high=max(high, 0.0),
+            open_low=self.open_low and low < 0,
+            open_high=self.open_high and high > 0,
+        )
+
+    def met(self, other: Support) -> Support:
+        """Give the set of what is in both, of which neither is whole; a composition where one is."""
+        if self.contains(other) or other.contains(self):
+            return other if self.contains(other) else self
+        (low, high), (least, largest) = self._ends(), other._ends()
+        lower, upper = (self if low > least else other), (self if high < largest else other)
+        return replace(
+            SUPPORTS["interval"],
+            low=max(low, least),
+            high=min(high, largest),
+            open_low=lower.open_low,
+            open_high=upper.open_high,
+        )
+
+    @property
+    def element(self) -> Support:
+        """Where each number of a value lies, whatever stands beside it."""
+        return replace(self, kind="number", vector=False, total=None) if self.vector else self
+
+    def joined(self, other: Support) -> Support:
+        """Give the smallest interval that has the elements of both."""
+        if self.contains(other) or other.contains(self):
+            return (self if self.contains(other) else other).element
+        (low, high), (least, largest) = self._ends(), other._ends()
+        lower, upper = (self if low < least else other), (self if high > largest else other)
+        return replace(
+            SUPPORTS["interval"],
+            low=min(low, least),
+            high=max(high, largest),
+            open_low=lower.open_low,
+            open_high=upper.open_high,
+        )
+
     # ---- checks
 
     @property

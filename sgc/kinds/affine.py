@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from sgc.distributions.supports import Support
 from sgc.kinds.joining import Joining
 from sgc.kinds.layer import Shape, ShapeFault, shape_text
 
@@ -60,6 +61,9 @@ class Affine(Joining):
         """Give the height and width of what the window lies on."""
         whole = shapes[image_place(shapes)] if self.way == "crop" else self.made
         return whole[1], whole[2]
+
+    def joined_range(self, shapes: Sequence[Shape], incoming: Sequence[Support]) -> Support:
+        return incoming[image_place(shapes)].with_zero()
 
     def joined_count(self, shapes: Sequence[Shape]) -> int:
         return 0

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from sgc.distributions.supports import SUPPORTS, Support
 from sgc.kinds.joining import Joining
 from sgc.kinds.layer import Shape, ShapeFault, shape_text
 
@@ -40,6 +42,16 @@ class Combination(Joining):
                 f"'over' takes images of 1, 2 or 4 channels, the last the opacity, got {shape_text(shape)}"
             )
         return (max(1, shape[0] - 1), *shape[1:])
+
+    def joined_range(self, shapes: Sequence[Shape], incoming: Sequence[Support]) -> Support:
+        whole = functools.reduce(Support.joined, incoming[: len(self.exists) or None]).element
+        positive, nonnegative, unit = (SUPPORTS[word] for word in ("positive", "nonnegative", "unit_interval"))
+        if self.way == "sum":
+            sums = (positive, nonnegative)
+            whole = next((each for each in sums if each.contains(whole)), SUPPORTS["real"])
+        if self.way == "over":  # shares of ink, where opacities are shares
+            return unit if unit.contains(whole) else SUPPORTS["real"]
+        return whole.with_zero() if self.exists else whole
 
     def joined_count(self, shapes: Sequence[Shape]) -> int:
         return 0

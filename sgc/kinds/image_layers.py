@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
+from sgc.distributions.supports import Support
 from sgc.kinds.base import Maybe
-from sgc.kinds.layer import BatchNorm, Kernel, Layer, Shape, ShapeFault, Share, Width, shape_text
+from sgc.kinds.layer import BatchNorm, Kernel, Layer, Shape, ShapeFault, Share, Width, dropped_range, shape_text
 from sgc.kinds.moving import dropout
 
 if TYPE_CHECKING:
@@ -113,6 +114,9 @@ class Upsample(Layer):
     name: ClassVar[str] = "Upsample"
     scale_factor: Kernel
 
+    def output_range(self, incoming: Support) -> Support:
+        return incoming.element
+
     def output_shape(self, shape: Shape) -> Shape:
         channels, *sides = check_grid("Upsample", shape, 1 if len(shape) == 2 else 2)
         return (channels, *(side * self.scale_factor for side in sides))
@@ -128,6 +132,9 @@ class PixelShuffle(Layer):
 
     name: ClassVar[str] = "PixelShuffle"
     upscale_factor: Kernel
+
+    def output_range(self, incoming: Support) -> Support:
+        return incoming.element
 
     def output_shape(self, shape: Shape) -> Shape:
         channels, height, width = check_grid("PixelShuffle", shape, 2)
@@ -150,6 +157,9 @@ class Pool(Layer):
     sides: ClassVar[int]
     kernel_size: Kernel
     stride: Maybe[Kernel] = None
+
+    def output_range(self, incoming: Support) -> Support:
+        return incoming.element
 
     def output_shape(self, shape: Shape) -> Shape:
         channels, *sides = check_grid(self.name, shape, self.sides)
@@ -190,6 +200,9 @@ class AdaptivePool(Layer):
     sides: ClassVar[int]
     output_size: Kernel
 
+    def output_range(self, incoming: Support) -> Support:
+        return incoming.element
+
     def output_shape(self, shape: Shape) -> Shape:
         return (check_grid(self.name, shape, self.sides)[0], *(self.output_size,) * self.sides)
 
@@ -220,6 +233,9 @@ class Dropout2d(Layer):
 
     name: ClassVar[str] = "Dropout2d"
     p: Share = 0.5
+
+    def output_range(self, incoming: Support) -> Support:
+        return dropped_range(incoming)
 
     def output_shape(self, shape: Shape) -> Shape:
         return check_grid("Dropout2d", shape, 2)

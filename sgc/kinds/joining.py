@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from sgc.distributions.supports import SUPPORTS, Support
 from sgc.kinds.layer import Layer, Shape
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ class Joining(Layer):
     @abstractmethod
     def joining_module(self, shapes: Sequence[Shape]) -> nn.Module:
         """Build it: a module of as many arguments, [R, *shape] each."""
+
+    def joined_range(self, shapes: Sequence[Shape], incoming: Sequence[Support]) -> Support:
+        """Say where every number lies that it makes of inputs in `incoming`: anywhere, unless a layer says better."""
+        return SUPPORTS["real"]
 
     def output_shape(self, shape: Shape) -> Shape:
         return self.joined_shape([shape])

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
+from sgc.distributions.supports import SUPPORTS, Support
 from sgc.kinds.base import Piece
 from sgc.kinds.schedules import Number, is_schedule, number
 
@@ -27,6 +28,11 @@ class ShapeFault(Exception):
 
 def shape_text(shape: Shape) -> str:
     return "[" + ", ".join(map(str, shape)) + "]"
+
+
+def dropped_range(incoming: Support) -> Support:
+    """Say where numbers lie of which some are set to zero and the others made larger, as while training."""
+    return SUPPORTS["nonnegative"] if SUPPORTS["nonnegative"].contains(incoming) else SUPPORTS["real"]
 
 
 class Layer(Piece):
@@ -53,6 +59,10 @@ class Layer(Piece):
     def output_shape(self, shape: Shape) -> Shape:
         """Return the shape this layer makes. Raises: ShapeFault."""
         return shape
+
+    def output_range(self, incoming: Support) -> Support:
+        """Say where every number lies that it makes of numbers in `incoming`: anywhere, unless a layer says better."""
+        return SUPPORTS["real"]
 
     def parameter_count(self, shape: Shape) -> int:
         """Count its parameters on an input of `shape`."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from sgc.distributions.supports import SUPPORTS, Support
 from sgc.kinds.base import Many, tagged
 from sgc.kinds.image_layers import (
     AdaptiveAvgPool1d,
@@ -31,7 +32,7 @@ from sgc.kinds.image_layers import (
     PixelShuffle,
     Upsample,
 )
-from sgc.kinds.layer import BatchNorm, Layer, Shape, ShapeFault, Share, Width, shape_text
+from sgc.kinds.layer import BatchNorm, Layer, Shape, ShapeFault, Share, Width, dropped_range, shape_text
 from sgc.kinds.moving import dropout
 
 if TYPE_CHECKING:
@@ -67,6 +68,9 @@ class Flatten(Layer):
     def output_shape(self, shape: Shape) -> Shape:
         return (math.prod(shape),)
 
+    def output_range(self, incoming: Support) -> Support:
+        return incoming.element
+
     def module(self, shape: Shape) -> nn.Module:
         from torch import nn
 
@@ -85,6 +89,9 @@ class Unflatten(Layer):
             raise ShapeFault(f"Unflatten to {shape_text(self.sizes)} got {shape_text(shape)}, wanted {wanted} elements")
         return self.sizes
 
+    def output_range(self, incoming: Support) -> Support:
+        return incoming.element
+
     def module(self, shape: Shape) -> nn.Module:
         from torch import nn
 
@@ -96,6 +103,9 @@ class Dropout(Layer):
 
     name: ClassVar[str] = "Dropout"
     p: Share = 0.5
+
+    def output_range(self, incoming: Support) -> Support:
+        return dropped_range(incoming)
 
     def module(self, shape: Shape) -> nn.Module:
         return dropout("Dropout", self.p)
@@ -130,6 +140,11 @@ class LayerNorm(Layer):
 class Pointwise(Layer):
     """An activation, element by element, that takes no options; abstract."""
 
+    made: ClassVar[Support] = SUPPORTS["real"]
+
+    def output_range(self, incoming: Support) -> Support:
+        return self.made
+
     def module(self, shape: Shape) -> nn.Module:
         from torch import nn
 
@@ -153,6 +168,7 @@ class PReLU(Layer):
 
 class ReLU(Pointwise):
     name: ClassVar[str] = "ReLU"
+    made: ClassVar[Support] = SUPPORTS["nonnegative"]
 
 
 class LeakyReLU(Pointwise):
@@ -181,6 +197,7 @@ class Mish(Pointwise):
 
 class Softplus(Pointwise):
     name: ClassVar[str] = "Softplus"
+    made: ClassVar[Support] = SUPPORTS["positive"]
 
 
 class Hardswish(Pointwise):
@@ -189,10 +206,44 @@ class Hardswish(Pointwise):
 
 class Tanh(Pointwise):
     name: ClassVar[str] = "Tanh"
+    made: ClassVar[Support] = SUPPORTS["interval"].within(-1.0, 1.0)
 
 
 class Sigmoid(Pointwise):
     name: ClassVar[str] = "Sigmoid"
+    made: ClassVar[Support] = SUPPORTS["open_unit_interval"]
+
+
+class Exp(Layer):
+    """The exponential of each element: any number -> a positive one."""
+
+    name: ClassVar[str] = "Exp"
+
+    def output_range(self, incoming: Support) -> Support:
+        return SUPPORTS["positive"]
+
+    def module(self, shape: Shape) -> nn.Module:
+        from torch import Tensor, nn
+
+        class Exponential(nn.Module):
+            def forward(self, rows: Tensor) -> Tensor:
+                return rows.exp()
+
+        return Exponential()
+
+
+class Softmax(Layer):
+    """Shares that sum to one over the last axis, exp(x_k) / Σ_j exp(x_j)."""
+
+    name: ClassVar[str] = "Softmax"
+
+    def output_range(self, incoming: Support) -> Support:
+        return SUPPORTS["simplex"]
+
+    def module(self, shape: Shape) -> nn.Module:
+        from torch import nn
+
+        return nn.Softmax(-1)
 
 
 LAYERS: dict[str, type[Layer]] = {
@@ -231,6 +282,8 @@ LAYERS: dict[str, type[Layer]] = {
     "PReLU": PReLU,
     "Tanh": Tanh,
     "Sigmoid": Sigmoid,
+    "Exp": Exp,
+    "Softmax": Softmax,
 }
 
 ACTIVATIONS: dict[str, Layer | None] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from sgc.distributions.supports import SUPPORTS, Support
 from sgc.kinds.layer import Layer, Shape, ShapeFault, shape_text
 
 if TYPE_CHECKING:
@@ -25,6 +26,12 @@ class ResidualBlock(Layer):
                 f"residual blocks got {shape_text(shape)}, of which the map gives {shape_text(made)} and what is added "
                 f"{shape_text(added)}: the stride must divide"
             )
+        return made
+
+    def output_range(self, incoming: Support) -> Support:
+        made = SUPPORTS["real"]
+        for layer in self.end:
+            made = layer.output_range(made)
         return made
 
     def parameter_count(self, shape: Shape) -> int:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from sgc.distributions.supports import SUPPORTS, Support
 from sgc.kinds.image_layers import Conv2d, ConvTranspose2d
 from sgc.kinds.joining import Joining
 from sgc.kinds.layer import Layer, Shape, ShapeFault, shape_text
@@ -42,6 +44,19 @@ class Stack:
     def entered(self) -> Shape:
         """The shape after the first map; without one, that of the single parent."""
         return self.parents[0] or (1,) if self.first is None else entered(self.first, self.parents)[0]
+
+
+def range_of(stack: Stack, incoming: Sequence[Support]) -> Support:
+    """Say where every number lies that a network of a feature makes, of parents whose numbers lie in `incoming`."""
+    if isinstance(stack.first, Joining):
+        made = stack.first.joined_range(stack.parents, incoming)
+    elif stack.first is not None:  # a linear map or a convolution
+        made = SUPPORTS["real"]
+    else:
+        made = incoming[0] if len(incoming) == 1 else functools.reduce(Support.joined, incoming).element
+    for layer in stack.rest:
+        made = layer.output_range(made)
+    return made
 
 
 def no_code(path: str) -> OwnCode:

@@ -6,10 +6,12 @@ stand before the first step, and whether a step exists.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+from sgc.distributions.supports import Support
 from sgc.kinds.combining import Combination, Way
 from sgc.kinds.joining import Joining
 from sgc.kinds.layer import Layer, Shape, ShapeFault, Width, shape_text
@@ -124,6 +126,9 @@ class Held(Joining):
     def joined_shape(self, shapes: Sequence[Shape]) -> Shape:
         return shapes[0]
 
+    def joined_range(self, shapes: Sequence[Shape], incoming: Sequence[Support]) -> Support:
+        return incoming[0].joined(incoming[1])
+
     def joined_count(self, shapes: Sequence[Shape]) -> int:
         return 0
 
@@ -150,6 +155,10 @@ class Collected(Joining):
         if len(set(shapes[:count])) > 1:
             raise ShapeFault(f"steps of one shape stand side by side, got {', '.join(map(shape_text, shapes[:count]))}")
         return (*self.steps, *shapes[0])
+
+    def joined_range(self, shapes: Sequence[Shape], incoming: Sequence[Support]) -> Support:
+        whole = functools.reduce(Support.joined, incoming[: len(self.exists) or None])
+        return whole.with_zero() if self.exists else whole
 
     def joined_count(self, shapes: Sequence[Shape]) -> int:
         return 0

@@ -14,7 +14,7 @@ from sgc.derivation.graph import Graphs, Role, Supervision
 from sgc.derivation.merging import Merging
 from sgc.derivation.plan import ObjectiveWords
 from sgc.distributions.families import Family
-from sgc.distributions.supports import Support
+from sgc.distributions.supports import SUPPORTS, Support
 from sgc.kinds.estimators import Estimator
 from sgc.kinds.layer import Shape
 from sgc.kinds.networks import Entry, OwnNetwork
@@ -80,6 +80,7 @@ class InputOutline:
     shape: Shape
     categories: int | None
     values: tuple[Any, ...] | None  # Any: as for Variable
+    support: Support = SUPPORTS["real"]  # where its numbers have to lie, for the parameters that are taken from it
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from sgc.derivation.graph import GraphNode, Graphs, Role
@@ -26,6 +27,7 @@ from sgc.language.constants import check_name, check_order, fix
 from sgc.language.document import describe
 from sgc.language.outline import Density, FeatureOutline, InputOutline, Outline, Stepped, Variable
 from sgc.language.spec import Generative, Node, Recognition, Spec
+from sgc.language.value_ranges import ValueRanges
 
 
 class Resolver:
@@ -35,6 +37,7 @@ class Resolver:
         self.spec = spec
         self._families: dict[str, Family] = {}
         self._features: dict[str, FeatureOutline] = {}
+        self._ranges = ValueRanges(spec, self.variable, self.feature, self.input)
 
     def family(self, name: str) -> Family:
         """Resolve a node's family with its options."""
@@ -313,6 +316,7 @@ class Resolver:
         if shape != wanted and (math.prod(shape) != 1 or len(wanted) > len(event)):
             message = f"'{key}' of '{name}' takes '{value}' of shape {shape_text(shape)}, wanted {shape_text(wanted)}"
             raise OutlineFault(place, message)
+        self._ranges.check(place, f"'{key}' of '{name}' takes '{value}'", family.constraints[key], value)
         return Constant(value, False)
 
     def outline(self) -> Outline:
@@ -341,7 +345,7 @@ class Resolver:
         }
         features = {name: self.feature(name) for name in spec.features}
         graphs = Graphs(nodes, {name: f.parents for name, f in features.items()}, tuple(spec.inputs))
-        inputs = {name: self.input(name) for name in spec.inputs}
+        inputs = {name: replace(self.input(name), support=self._ranges.of_input(name)) for name in spec.inputs}
         unrolled = spec.unrolled
         stepped = {name: Stepped(name, unrolled.sizes[name], each) for name, each in unrolled.nodes.items()}
         return Outline(spec, variables, features, inputs, generative, recognition, graphs, stepped)

@@ -199,8 +199,7 @@ def row_values(name: str, owner: Variable | InputOutline, given: Any, like: Tens
         raise ValueError(f"'{name}' got shape {shape_text(tuple(value.shape))}, wanted {wanted}")
     value = value.to(like.device, like.dtype)
     missing = torch.isnan(value.flatten(1)).any(1) if value.dim() > 1 else torch.isnan(value)
-    if isinstance(owner, Variable):
-        check_support(name, owner, value)
+    check_support(name, owner, value)
     return value, missing
 
 
@@ -230,13 +229,14 @@ def _categories(name: str, value: Tensor, count: int, like: Tensor) -> tuple[Ten
     return laid.masked_fill((value == -1).unsqueeze(-1), float("nan")), missing
 
 
-def check_support(name: str, variable: Variable, value: Tensor) -> None:
+def check_support(name: str, owner: Variable | InputOutline, value: Tensor) -> None:
     """Check values [B, *event] against the support of their node; NaN, a missing value, passes.
 
     Raises: ValueError, naming the node, the first row outside, the value and what was wanted.
     """
-    for fault in variable.support.faults(value.detach()):
+    of = f" ({owner.family.name})" if isinstance(owner, Variable) else ""
+    for fault in owner.support.faults(value.detach()):
         place = [int(each) for each in fault.mask.nonzero()[0]]
         where = f" in row {place[0]}" + (f" at {place[1:]}" if len(place) > 1 else "")
         found = f"{float(fault.measured[tuple(place)]):.6g}{where}"
-        raise ValueError(f"'{name}': {fault.text(found)} ({variable.family.name})")
+        raise ValueError(f"'{name}': {fault.text(found)}{of}")

@@ -33,7 +33,7 @@ def data_variables(outline: Outline) -> dict[str, Variable]:
         )
     for name, made in outline.inputs.items():
         shape = made.shape[:-1] if made.categories is not None else made.shape
-        found[name] = Variable(name, shape, made.categories, made.values, supervision="input")
+        found[name] = Variable(name, shape, made.categories, made.values, support=made.support, supervision="input")
     return found
 
 

@@ -1,0 +1,90 @@
+"""Where the values lie that parameters are taken from: proved of features and nodes, asked of inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import final
+
+from sgc.distributions.constraints import SETS
+from sgc.distributions.supports import SUPPORTS, Support
+from sgc.errors import OutlineFault
+from sgc.kinds.stacking import range_of
+from sgc.kinds.stepping import Exists, Zeros
+from sgc.language.outline import FeatureOutline, InputOutline, Variable
+from sgc.language.spec import Spec
+
+Place = tuple[str | int, ...]
+_ENDS = {  # how a network ends whose numbers lie in a set, by its word
+    "positive": "end its network with {layers: [Softplus]} or {layers: [Exp]}",
+    "positive_vector": "end its network with {layers: [Softplus]} or {layers: [Exp]}",
+    "nonnegative": "end its network with {layers: [Softplus]} or {layers: [Exp]}",
+    "unit_interval": "end its network with {layers: [Sigmoid]}",
+    "half_open_unit_interval": "end its network with {layers: [Sigmoid]}",
+    "simplex": "end its network with {layers: [Softmax]}",
+}
+
+
+@final
+class ValueRanges:
+    """Says where every number of a name's value lies, and holds parameters that are taken from it to that."""
+
+    def __init__(
+        self,
+        spec: Spec,
+        variable: Callable[[str], Variable],
+        feature: Callable[[str], FeatureOutline],
+        given: Callable[[str], InputOutline],
+    ) -> None:
+        self.spec, self.variable, self.feature, self.input = spec, variable, feature, given
+        self._features: dict[str, Support] = {}
+        self._asked: dict[str, Support] = {}
+
+    def check(self, place: Place, takes: str, word: str, name: str) -> None:
+        """Hold what a parameter is taken from to the parameter's set, before any number is computed.
+
+        takes: the beginning of the message; word: that of the set. The numbers of an input are held to it where they
+        are read, see `of_input`.
+
+        Raises: OutlineFault.
+        """
+        if word not in SETS:
+            raise OutlineFault(place, f"{takes}, and a {word.replace('_', ' ')} matrix cannot be taken from a name")
+        wanted = SETS[word]
+        if name in self.spec.inputs and self.input(name).categories is None:
+            self._asked[name] = self.of_input(name).met(wanted)
+            return
+        made = self.of_value(name)
+        if wanted.contains(made):
+            return
+        if wanted.kind == "composition":
+            raise OutlineFault(place, f"{takes}, whose numbers may not sum to 1", _ENDS.get(word, ""))
+        hint = _ENDS.get(word, "") if name in self.spec.features else ""
+        raise OutlineFault(place, f"{takes}, which may be {made.range}: wanted {wanted.range}", hint)
+
+    def of_input(self, name: str) -> Support:
+        """Say where the numbers of an input have to lie, for the parameters seen so far that are taken from it."""
+        return self._asked.get(name, SUPPORTS["real"])
+
+    def of_value(self, name: str) -> Support:
+        """Say where every number lies of a node's own value, of a feature, or of an input's category."""
+        if name in self.spec.nodes:
+            return self.variable(name).support
+        if name in self.spec.inputs:
+            return SUPPORTS["one_hot"] if self.input(name).categories is not None else self.of_input(name)
+        if name not in self._features:
+            made = self.feature(name)
+            match made.entries:
+                case (Zeros(),):
+                    self._features[name] = SUPPORTS["interval"].within(0.0, 0.0)
+                case (Exists(),):
+                    self._features[name] = SUPPORTS["unit_interval"]
+                case _:
+                    self._features[name] = range_of(made.stack, [self._read(parent) for parent in made.parents])
+        return self._features[name]
+
+    def _read(self, name: str) -> Support:
+        """Say where every number lies that a network reads of a name."""
+        if name not in self.spec.nodes:
+            return self.of_value(name)
+        variable = self.variable(name)
+        return variable.family.view_range(variable.support, flagged=variable.dropped)

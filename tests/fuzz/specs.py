@@ -26,9 +26,9 @@ import yaml
 from typer.testing import CliRunner
 
 from sgc.cli import app
+from sgc.distributions.families import FAMILIES
 from sgc.errors import LISTED
 from sgc.kinds.estimators import ESTIMATORS
-from sgc.kinds.families import FAMILIES
 
 Raw = dict[str, Any]
 

@@ -15,6 +15,8 @@ from steps import BIT, COUNT, ENUMERATED, KIND, MODELS, WORDS, Exists, Row, Trut
 from torch import Tensor
 
 from sgc.derivation.merging import Merging
+from sgc.distributions.families import Family
+from sgc.distributions.points import Point
 from sgc.proving.bruteforce import Words
 from sgc.runtime.batch import prepare
 
@@ -148,12 +150,14 @@ def test_drawn_counts_and_steps_have_the_exact_expected_gradient(
         def draw(
             q: torch.distributions.Distribution,
             leading: tuple[int, ...],
+            family: Family | None = None,
             waiting: list[str] = waiting,
             draws: Draws = draws,
-        ) -> Tensor:
+        ) -> Point:
             name = waiting.pop(0)
             places = draws.places(name).reshape(leading)
-            return places if isinstance(q, torch.distributions.Categorical) else made.support[name][places]
+            of_places = isinstance(q, torch.distributions.Categorical)
+            return Point(places if of_places else made.support[name][places])
 
         monkeypatch.setattr("sgc.runtime.execute.draw", draw)
         out = made.model.objective(batch)

@@ -41,6 +41,8 @@ from torch import Tensor
 
 import sgc
 from sgc.derivation.merging import Merging
+from sgc.distributions.families import Family
+from sgc.distributions.points import Point
 from sgc.runtime import execute
 from sgc.runtime.batch import prepare
 from sgc.runtime.model import Model
@@ -157,7 +159,7 @@ def forced(model: Model, draws: Draws, monkeypatch: pytest.MonkeyPatch) -> dict[
     plan = model.plan(part.observed, either=part.labelled)
     waiting = [proposal.node for proposal in plan.proposals if proposal.node in draws.drawn]
 
-    def draw(q: torch.distributions.Distribution, leading: tuple[int, ...]) -> Tensor:
+    def draw(q: torch.distributions.Distribution, leading: tuple[int, ...], family: Family) -> Point:
         name = waiting.pop(0)
         waiting.append(name)  # the same again at the next call
         values = support(draws.spec["nodes"][name])
@@ -171,7 +173,7 @@ def forced(model: Model, draws: Draws, monkeypatch: pytest.MonkeyPatch) -> dict[
         for n in dims:
             leads[plan.axes[n]] = draws.size[n]
         assert leading == (*leads, draws.samples, len(table))
-        return values[found].reshape(*leading, *values.shape[1:])
+        return Point(values[found].reshape(*leading, *values.shape[1:]))
 
     monkeypatch.setattr(execute, "draw", draw)
     return batch
@@ -405,7 +407,7 @@ def test_running_means_are_kept_by_pattern_where_rows_share_a_plan(monkeypatch: 
     model = compiled(spec, 2)
     apart, together = like(model, spec), like(model, spec)
     rows = [all_rows(spec, observed)[0] for observed in patterns(spec)]
-    monkeypatch.setattr(execute, "draw", lambda q, leading: torch.eye(2)[0].expand(*leading, 2))
+    monkeypatch.setattr(execute, "draw", lambda q, leading, family: Point(torch.eye(2)[0].expand(*leading, 2)))
     for row in rows:
         apart.objective(batch_of(spec, [row]))
     monkeypatch.setattr(Merging, "worth", lambda self, observed, either, patterns, rows: bool(either))

@@ -72,11 +72,11 @@ def discretized_logistic() -> Any:  # Any: the base class is torch's, which is n
 
         def sample(self, sample_shape: Any = ()) -> Tensor:
             """Draw levels: [*sample_shape, *batch]."""
-            kind = torch.finfo(self.loc.dtype)
             shape = self._extended_shape(torch.Size(sample_shape))
             with torch.no_grad():
-                uniform = torch.rand(shape, dtype=self.loc.dtype, device=self.loc.device)
-                x = self.loc + self.scale * uniform.clamp(kind.tiny, 1 - kind.eps).logit()
+                # the logit of a uniform, which has no atom where a float's uniform is 0
+                one, other = self.loc.new_empty((2, *shape)).exponential_().log().unbind()
+                x = self.loc + self.scale * (one - other)
                 return ((x + 1) / 2 * (self.levels - 1)).round().clamp(0, self.levels - 1)
 
         @property

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
-from sgc.distributions import constraints, densities, relaxation
+from sgc.distributions import constraints, densities, edges, relaxation
 from sgc.distributions.discretized_logistic import centred
 from sgc.distributions.enumeration import enumerate_product
+from sgc.distributions.points import Point
+from sgc.distributions.samplers import SAMPLERS
 from sgc.distributions.supports import SUPPORTS, Bound, Support
 from sgc.distributions.table import LINES, Center, Line, Option, View
 from sgc.errors import UsageError
@@ -234,18 +236,36 @@ class Family:
         dims = len(event) - self.event_dim
         return torch.distributions.Independent(element, dims, validate_args=validate) if dims else element
 
-    def log_prob(self, distribution: Distribution, value: Tensor, present: Tensor | None = None) -> Tensor:
+    def draw(self, distribution: Distribution, leading: tuple[int, ...], *, pathwise: bool = False) -> Point:
+        """Draw values, with a gradient if `pathwise`: [*leading, *event], leading what the batch shape expands to.
+
+        Inside the support, but scored where they are, see `Point`. Always returns; no number where a parameter is none.
+        """
+        import torch
+
+        expanded = distribution.expand(leading)
+        with torch.set_grad_enabled(pathwise and torch.is_grad_enabled()):
+            if self.name in SAMPLERS:
+                return SAMPLERS[self.name](densities.element_of(expanded))
+            return Point(expanded.rsample() if pathwise else expanded.sample())
+
+    def log_prob(self, distribution: Distribution, value: Tensor | Point, present: Tensor | None = None) -> Tensor:
         """Score a value, in nats, summed over the event, or over those of its elements that are `present`.
 
         Categorical and Bernoulli are linear in the value, Σ_k y_k log π_k, so that relaxed and grey values have a
         score; one they give no probability scores about the type's minimum, so that 0 · log 0 is 0.
 
-        value: [*leading, *event], distribution: [*leading]; they broadcast -> [*leading]. present: booleans
-        [*leading, *element shape]; what stands at other elements is never looked at. A vector family's element is the
-        whole vector.
+        value: [*leading, *event], a draw as it was drawn; distribution: [*leading]; they broadcast -> [*leading].
+        present: booleans [*leading, *element shape]; what stands at other elements is never looked at. A vector
+        family's element is the whole vector.
         """
         import torch
 
+        if isinstance(value, Point):
+            assert present is None, "draws are whole"
+            if value.logs:
+                return edges.EDGES[self.name](distribution, value)
+            value = value.value
         score = densities.SCORINGS[self.scoring].log_prob
         if present is None:
             return score(distribution, value)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from sgc.distributions.discretized_logistic import discretized_logistic
+from sgc.distributions.von_mises import von_mises
 
 View = Literal["value", "log1p", "circular", "centred"]
 Center = Literal["mean", "mean_or_infinite", "loc", "scale"]
@@ -138,6 +139,7 @@ LINES: tuple[Line, ...] = (
         {"loc": 0.0, "concentration": 1.0},
         "circular",
         scoring="von_mises",
+        define=von_mises,
         support="circle",
     ),
 )

@@ -17,6 +17,8 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from sgc.derivation.plan import Plan
+from sgc.distributions.families import Family
+from sgc.distributions.points import Point
 from sgc.kinds.estimators import Estimator, GumbelSoftmax, StraightThrough
 from sgc.kinds.schedules import value_at
 from sgc.language.outline import Outline, Variable
@@ -38,6 +40,7 @@ class Group:
     like: Tensor  # of the type and on the device that is computed in
     labelled: Mapping[str, Tensor] = field(default_factory=dict)  # [B]: whether a row carries a node of plan.either
     values: dict[str, Tensor] = field(default_factory=dict)  # [*enumerated, S, B, *event]
+    points: dict[str, Point] = field(default_factory=dict)  # draws, as densities read them
     looks: dict[str, Tensor] = field(default_factory=dict)  # what networks read
     present: dict[str, Tensor] = field(default_factory=dict)  # which elements are there, of nodes that drop the others
     dropped: dict[str, Distribution] = field(default_factory=dict)  # p of these nodes, once they are scored
@@ -58,6 +61,11 @@ class Group:
             self.looks[name] = variable.family.look_flagged(value, self.present[name], variable.event)
         else:
             self.looks[name] = value if variable is None else variable.family.look(value)
+
+    def put_draw(self, name: str, drawn: Point, outline: Outline) -> None:
+        """Take in a draw: its value is what networks read, and it is scored where it was drawn."""
+        self.points[name] = drawn
+        self.put(name, drawn.value, outline)
 
     def settle_steps(self, outline: Outline) -> None:
         """Put aside what is given of steps that do not exist, and take in what labels of steps tell of counts."""
@@ -223,22 +231,22 @@ class _Walk:
         if estimator == "mean":
             group.put(name, self.lead_value(family.mean(q), len(variable.event)), self.machine.outline)
             return
-        if estimator == "pathwise":
-            value = q.expand(leading).rsample()
-        elif estimator == "gumbel_softmax":
-            value = family.relaxed(q, self.temperature(variable.estimator), leading)
+        if estimator == "gumbel_softmax":
+            drawn = Point(family.relaxed(q, self.temperature(variable.estimator), leading))
         elif estimator == "straight_through":
             relaxed = family.relaxed(q, self.temperature(variable.estimator), leading)
-            value = family.harden(relaxed.detach()) + (relaxed - relaxed.detach())
+            drawn = Point(family.harden(relaxed.detach()) + (relaxed - relaxed.detach()))
+        elif estimator == "pathwise":
+            drawn = family.draw(q, leading, pathwise=True)
         else:
-            value = draw(q, leading)
-        group.put(name, value, self.machine.outline)
+            drawn = draw(q, leading, family)
+        group.put_draw(name, drawn, self.machine.outline)
         if estimator == "score_function":
-            group.draws[name] = group.score(family.log_prob(q, value), name, "recognition")
+            group.draws[name] = group.score(family.log_prob(q, drawn), name, "recognition")
         if (name, "recognition") in group.plan.roles:
             if estimator == "pathwise" and group.plan.words.gradient == "stl":
                 stopped = {key: parameter.detach() for key, parameter in found.parameters.items()}
-                log = family.log_prob(module.distribution(stopped), value)
+                log = family.log_prob(module.distribution(stopped), drawn)
             else:
                 log = self.log_prob(group, variable, q)
             group.scores[name, "recognition"] = -group.score(log, name, "recognition")
@@ -252,7 +260,7 @@ class _Walk:
         relaxed = proposal.estimator == "gumbel_softmax"
         if relaxed and isinstance(estimator, GumbelSoftmax) and estimator.density == "concrete":
             return variable.family.concrete_log_prob(conditional, value, self.temperature(estimator))
-        return variable.family.log_prob(conditional, value)
+        return variable.family.log_prob(conditional, group.points.get(variable.name, value))
 
     def propose_either(self, group: Group, name: str, q: Distribution, support: Tensor) -> None:
         """Enumerate a node of which rows may tell something.
@@ -287,7 +295,7 @@ class _Walk:
         """Draw a count among the values that its steps' labels leave to it, whose probability goes into the weight."""
         name = variable.name
         law, support, whole = existence.law_of(variable, q, group.allowed[name], self.rank)
-        place = draw(law, leading)
+        place = draw(law, leading).value
         group.put(name, support[place], self.machine.outline)
         inside = law.expand(leading).log_prob(place)
         group.draws[name] = group.score(inside, name, "recognition")
@@ -330,7 +338,6 @@ class _Walk:
         return value.reshape((1,) * missing + tuple(value.shape))
 
 
-def draw(q: Distribution, leading: tuple[int, ...]) -> Tensor:
-    """Draw without a gradient, [*leading, *event]."""
-    drawn: Tensor = q.expand(leading).sample()
-    return drawn
+def draw(q: Distribution, leading: tuple[int, ...], family: Family | None = None) -> Point:
+    """Draw without a gradient, [*leading, *event], by the family of a node where q is its own."""
+    return Point(q.expand(leading).sample()) if family is None else family.draw(q, leading)

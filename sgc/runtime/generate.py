@@ -85,9 +85,8 @@ def generate(
             assert variable is not None
             (p,) = module([[group.looks[q] for q in module.outline.parents]], [group.values], layout.rank)
             leading = layout.drawn(p.batch_shape)
-            spread = p.expand(leading)
-            laid = spread.sample()
-            mean = variable.family.mean(spread) if name in centered else laid
+            laid = variable.family.draw(p, leading).value
+            mean = variable.family.mean(p.expand(leading)) if name in centered else laid
             drawn[name] = mean.reshape(count, *variable.event)
             value = laid.reshape(count, *variable.event)
         group.put(name, layout.clamp(value), outline)

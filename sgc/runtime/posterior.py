@@ -337,9 +337,10 @@ class Posterior:
         given: [B, *event], NaN where it is missing; what is there stays as it is.
         """
         p, missing = self.group.dropped[name], torch.isnan(given)
-        center = self.outline.variables[name].family.mean(p)
+        family = self.outline.variables[name].family
+        center = family.mean(p)
         center = center.reshape((1,) * (self._rank(name) - center.dim()) + tuple(center.shape))
-        drawn = p.expand(self.layout.drawn(p.batch_shape)).sample()
+        drawn = family.draw(p, self.layout.drawn(p.batch_shape)).value
         draws = self.pick(drawn, self.group.plan.scored[name].dims, chosen)
         mean = self.average(name, center, weighted=weighted)
         draws = self.where_there(name, draws, chosen)

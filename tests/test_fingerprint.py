@@ -27,7 +27,7 @@ WAY_ON = "; bring them back as they were, or train anew; for new rows there is '
 
 
 def hashes(values: np.ndarray, missing: np.ndarray | None = None) -> np.ndarray:
-    return hash_rows("x", (SourceColumn("x", values, missing=missing),), np.arange(len(values)))
+    return hash_rows("x", (SourceColumn("x", values, null=missing),), np.arange(len(values)))
 
 
 # ---- hashes

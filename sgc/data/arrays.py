@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from decimal import Decimal
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sgc.data.columns import Array, SourceColumn
 from sgc.data.finding import known_columns
 from sgc.errors import DataError
+
+Mask = NDArray[np.bool_]
 
 
 def is_frame(data: object) -> bool:
@@ -28,55 +33,129 @@ def frame_columns(frame: Any, wanted: Collection[str]) -> dict[str, SourceColumn
     for name in wanted:
         if names.count(name) > 1:
             raise DataError(f"found {names.count(name)} columns named '{name}', wanted one")
-    return {name: _frame_column(name, frame.iloc[:, names.index(name)]) for name in dict.fromkeys(wanted)}
-
-
-def _frame_column(name: str, series: Any) -> SourceColumn:  # any: as above
-    missing = np.asarray(series.isna().to_numpy(), dtype=bool)
-    kind = getattr(series.dtype, "kind", "O")
-    if kind in "biuf":
-        values = series.to_numpy(dtype=np.float64, na_value=np.nan) if missing.any() else series.to_numpy()
-        return SourceColumn(name, np.asarray(values), missing=missing)
-    return array_column(name, series.astype(object).where(~series.isna(), None).to_numpy())
+    return {name: array_column(name, frame.iloc[:, names.index(name)]) for name in dict.fromkeys(wanted)}
 
 
 def array_columns(arrays: Mapping[str, Any]) -> dict[str, SourceColumn]:  # any: whatever numpy can read as an array
-    """Take each array of a mapping. Raises: DataError, as `array_column`; or no mapping."""
+    """Take each array of a mapping. Raises: DataError, as `array_column`; or no mapping by name."""
     if not isinstance(arrays, Mapping):
         raise DataError(f"found data of the type '{type(arrays).__name__}', wanted a mapping by node, or a data frame")
+    for name in arrays:
+        if not isinstance(name, str):
+            raise DataError(f"found the key {name!r} of the type '{type(name).__name__}', wanted the name of a node")
     return {name: array_column(name, values) for name, values in arrays.items()}
 
 
 def array_column(name: str, values: Any) -> SourceColumn:  # any: as above
     """Take an array `(N, *event)`, or what numpy can read as one, of numbers or text; a masked cell is missing.
 
+    A cell of Python's own may be missing too (None, NaN, pandas' NA), or hold a whole row, as a column of lists does.
+
     Raises:
         DataError: no array, or one that mixes numbers with text.
     """
-    try:
-        array = np.asarray(values)
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise DataError(f"'{name}' cannot be read as an array: {error}") from error
+    array, null = _with_nulls(name, values)
     if array.ndim == 0:
         raise DataError(f"'{name}': found a single value, wanted an array with the rows first")
-    hidden = None if not np.ma.isMaskedArray(values) else np.ma.getmaskarray(values)
     if array.dtype.kind != "O":
-        return SourceColumn(name, array, missing=hidden)
+        return SourceColumn(name, array, null=null)
     missing = np.array([_is_missing(each) for each in array.ravel()], dtype=bool).reshape(array.shape)
-    missing = missing if hidden is None else missing | hidden
-    return SourceColumn(name, _plain(name, array, missing), missing=missing)
+    missing = missing if null is None else missing | null
+    if array.ndim == 1 and any(isinstance(each, (list, tuple, np.ndarray)) for each in array[~missing]):
+        return _rows(name, array, missing)
+    return SourceColumn(name, _plain(name, array, missing), null=missing)
+
+
+def _with_nulls(name: str, values: Any) -> tuple[Array, Mask | None]:  # any: as above
+    """Read as an array what numpy can, with what it would lose: which cells are masked, or NA of pandas' types."""
+    if hasattr(values, "iloc") and getattr(values, "ndim", 0) == 1:
+        return _series(values)
+    if isinstance(values, (list, tuple)) and any(isinstance(each, np.ma.MaskedArray) for each in values):
+        values = _stacked(name, values)
+    masked = isinstance(values, np.ma.MaskedArray)
+    if hasattr(values, "toarray") or str(getattr(values, "layout", "")).startswith("torch.sparse"):
+        raise DataError(f"'{name}': found a sparse {type(values).__name__}, wanted a dense array")
+    try:
+        if hasattr(values, "detach"):  # a tensor, of which numpy takes neither the graph nor another device
+            values = values.detach().cpu()
+            values = values.float() if str(values.dtype) == "torch.bfloat16" else values
+        array = np.asarray(values)
+    except (ValueError, TypeError, RuntimeError) as error:
+        if isinstance(values, (list, tuple)) and any(_is_missing(each) for each in values):
+            return _of_objects(values), None
+        raise DataError(f"'{name}' cannot be read as an array: {error}") from error
+    array = array.astype(object) if array.dtype.kind == "T" else array
+    return array, np.ma.getmaskarray(values) if masked else None
+
+
+def _of_objects(values: Any) -> Array:  # any: as above
+    """Give rows of which some are missing, so that numpy finds them uneven, each as it is."""
+    array = np.empty(len(values), dtype=object)
+    for row, each in enumerate(values):
+        array[row] = each
+    return array
+
+
+def _series(series: Any) -> tuple[Array, Mask]:  # any: a pandas series
+    """Take a series: its numbers and truths as they are, whatever stands where one is missing, others as objects."""
+    missing = np.asarray(series.isna().to_numpy(), dtype=bool)
+    kind = getattr(series.dtype, "kind", "O")
+    if kind in "biuf" and not missing.any():
+        return np.asarray(series.to_numpy()), missing
+    if kind in "biuf":
+        types: dict[str, Any] = {"b": np.bool_, "i": np.int64, "u": np.uint64, "f": np.float64}  # any: a numpy type
+        wide = np.float32 if kind == "f" and getattr(series.dtype, "itemsize", 8) == 4 else types[kind]
+        return series.to_numpy(dtype=wide, na_value=np.nan if kind == "f" else wide(0)), missing
+    return series.astype(object).where(~series.isna(), None).to_numpy(), missing
+
+
+def _stacked(name: str, values: Any) -> Any:  # any: as above
+    try:
+        return np.ma.stack(values)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"'{name}' cannot be read as an array: {error}") from error
+
+
+def _rows(name: str, array: Array, missing: Mask) -> SourceColumn:
+    """Stack cells that each hold a row, all of one shape; of a missing one every element is."""
+    parts = [None if gone else array_column(name, cell) for cell, gone in zip(array, missing, strict=True)]
+    first = next(part for part in parts if part is not None)
+    shape = first.values.shape
+    for row, part in enumerate(parts):
+        if part is not None and part.values.shape != shape:
+            message = f"'{name}': found a list of {_size(part)}, wanted {_size(first)}, as in the rows above"
+            raise DataError(message, row=row)
+    nothing = np.zeros(shape, dtype=first.values.dtype)
+    values = np.stack([nothing if part is None else part.values for part in parts])
+    null = [np.full(shape, part is None) if part is None or part.null is None else part.null for part in parts]
+    return SourceColumn(name, values, null=np.stack(null))
+
+
+def _size(column: SourceColumn) -> str:
+    return str(len(column)) if column.values.ndim == 1 else f"the shape {list(column.values.shape)}"
 
 
 def _is_missing(cell: object) -> bool:
-    return cell is None or cell != cell or type(cell).__name__ in ("NAType", "NaTType")
+    if cell is None or type(cell).__name__ in ("NAType", "NaTType"):
+        return True
+    return cell.is_nan() if isinstance(cell, Decimal) else isinstance(cell, Real) and bool(cell != cell)
 
 
-def _plain(name: str, array: Array, missing: Array) -> Array:
+def _plain(name: str, array: Array, missing: Mask) -> Array:
     """Turn an array of Python objects into text, if any cell is text, or else into numbers."""
     present = array[~missing]
     if any(isinstance(cell, str) for cell in present):
         return np.where(missing, "", array).astype(str)
-    if all(isinstance(cell, (bool, int, float, np.number, np.bool_)) for cell in present):
+    if len(present) and all(isinstance(cell, bytes) for cell in present):
+        return np.where(missing, b"", array).astype(bytes)
+    for cell in present:
+        if not isinstance(cell, (Real, Decimal, np.bool_)):
+            raise DataError(f"'{name}': found a value of the type '{type(cell).__name__}', wanted numbers or text")
+    try:
+        if len(present) and all(isinstance(cell, (bool, np.bool_)) for cell in present):
+            return np.where(missing, False, array).astype(bool)
+        if len(present) and all(isinstance(cell, Integral) and abs(int(cell)) < 2**63 for cell in present):
+            return np.where(missing, 0, array).astype(np.int64)
         return np.where(missing, np.nan, array).astype(np.float64)
-    strange = next(cell for cell in present if not isinstance(cell, (bool, int, float, np.number, np.bool_)))
-    raise DataError(f"'{name}': found a value of the type '{type(strange).__name__}', wanted numbers or text")
+    except OverflowError as error:
+        raise DataError(f"'{name}': found an integer that is too large for any number of the data") from error

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sgc.data.empty_cells import MARKS, Mark, marked
 from sgc.data.variables import Variable
 from sgc.errors import LISTED, DataError
 
@@ -21,24 +23,34 @@ Rows: TypeAlias = NDArray[np.int64]
 class SourceColumn:
     """One column of a source: `values` is `(N, *event)`, numbers or text.
 
-    `missing`, `(N, *event)`, marks cells that are empty where the values cannot say so; `absent`, `(N, *steps)`, marks
-    steps that a row does not have, whatever stands there. `lines` are the lines of the file that rows stand in, where
-    it has lines. `file` is empty for arrays that were passed in.
+    `null`, `(N, *event)`, says which cells are empty where the values cannot say so; `marks` are those by which others
+    are, as the spec has them where a source has none of its own (None). `absent`, `(N, *steps)`, says which steps a row
+    does not have, whatever stands there. `lines` are the lines of the file that rows stand in, where it has lines.
+    `file` is empty for arrays that were passed in.
     """
 
     name: str
     values: Array
     file: str = ""
-    missing: NDArray[np.bool_] | None = None
+    null: NDArray[np.bool_] | None = None
     lines: Rows | None = None
     absent: NDArray[np.bool_] | None = None
+    marks: tuple[Mark, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.values)
 
-    def empty(self, rows: Rows) -> NDArray[np.bool_] | None:
-        """Mark the cells of these rows that are empty or of a step that is not there: `(n, *event)`; None: unknown."""
-        missing = None if self.missing is None else self.missing[rows]
+    @cached_property
+    def missing(self) -> NDArray[np.bool_] | None:
+        """Which cells of the whole column are empty, `(N, *event)`, but for NaN, which says so itself; None: none."""
+        return _either(self.null, self._marked(self.values))
+
+    def empty(self, rows: Rows, raw: Array) -> NDArray[np.bool_] | None:
+        """Mark the cells of these rows that are empty or of a step that is not there: `(n, *event)`; None: unknown.
+
+        raw: what stands in the rows, text as text.
+        """
+        missing = _either(None if self.null is None else self.null[rows], self._marked(raw))
         if self.absent is None:
             return missing
         gone = self.absent[rows]
@@ -46,6 +58,15 @@ class SourceColumn:
             gone.reshape(*gone.shape, *(1,) * (self.values.ndim - gone.ndim)), (len(rows), *self.values.shape[1:])
         )
         return whole.copy() if missing is None else missing | whole
+
+    def _marked(self, raw: Array) -> NDArray[np.bool_] | None:
+        return marked(raw, MARKS if self.marks is None else self.marks)
+
+
+def _either(one: NDArray[np.bool_] | None, other: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return one | other
 
 
 @dataclass(frozen=True)
@@ -152,13 +173,13 @@ def _stack(origin: Origin, parts: list[Array]) -> Array:
 
 
 def _numbers(origin: Origin, column: SourceColumn) -> Array:
-    raw, missing = column.values[origin.rows], column.empty(origin.rows)
     own = origin.of_column(column)
+    raw, missing = _read(own, column)
     if raw.dtype.kind in "biuf":
         # finer than float32 only where the source is, so that bytes do not grow eightfold
         numbers = raw.astype(np.result_type(raw.dtype, np.float32), copy=False)
-    elif raw.dtype.kind in "US":
-        numbers = _parse(own, _text(own, raw), missing)
+    elif raw.dtype.kind == "U":
+        numbers = _parse(own, raw, missing)
     else:
         raise own.error(f"found values of the type {raw.dtype}, wanted numbers")
     if missing is not None:
@@ -166,12 +187,17 @@ def _numbers(origin: Origin, column: SourceColumn) -> Array:
     return numbers
 
 
+def _read(origin: Origin, column: SourceColumn) -> tuple[Array, NDArray[np.bool_] | None]:
+    """Give what stands in an origin's rows, text as text, and which of these cells are empty. Raises: DataError."""
+    raw = column.values[origin.rows]
+    raw = _text(origin, raw) if raw.dtype.kind in "US" else raw
+    return raw, column.empty(origin.rows, raw)
+
+
 def _text(origin: Origin, raw: Array) -> Array:
-    """Give text as text; bytes, as h5py and C write it, are UTF-8. Raises: DataError."""
-    if raw.dtype.kind == "U":
-        return raw
+    """Give text without spaces around it; bytes, as h5py and C write it, are UTF-8. Raises: DataError."""
     try:
-        return np.char.decode(raw, "utf-8")
+        return np.char.strip(raw if raw.dtype.kind == "U" else np.char.decode(raw, "utf-8"))
     except UnicodeDecodeError:
         bad = np.array([not _is_utf8(text) for text in raw.ravel()], dtype=bool).reshape(raw.shape)
         origin.fail("found {found}, wanted text in UTF-8", bad, lambda row, element: str(raw[(row, *element)]))
@@ -185,16 +211,30 @@ def _is_utf8(text: bytes) -> bool:
     return True
 
 
+TRUTHS = (("false", "False", "FALSE"), ("true", "True", "TRUE"))  # what tables write for 0 and 1 in a column of truths
+
+
 def _parse(origin: Origin, texts: Array, missing: NDArray[np.bool_] | None) -> Array:
     texts = texts if missing is None else np.where(missing, "nan", texts)
-    try:
-        if (np.char.find(texts, "_") < 0).all():
-            return texts.astype(np.float64)
-        raise ValueError
-    except ValueError:
+    found = _floats(texts)
+    if found is None:  # other formats hold truths as such
+        texts = np.where(np.isin(texts, TRUTHS[1]), "1", np.where(np.isin(texts, TRUTHS[0]), "0", texts))
+        found = _floats(texts)
+    if found is None:
         bad = np.array([not _is_number(text) for text in texts.ravel()]).reshape(texts.shape)
         hint = "wanted a number; is it a mark for an empty cell (missing_values)?"
         origin.fail(f"found {{found}}, {hint}", bad, lambda row, element: repr(str(texts[(row, *element)])))
+    return found
+
+
+def _floats(texts: Array) -> Array | None:
+    """Read texts as numbers; None where one is none."""
+    if (np.char.find(texts, "_") >= 0).any():
+        return None
+    try:
+        return texts.astype(np.float64)
+    except ValueError:
+        return None
 
 
 def _is_number(text: str) -> bool:
@@ -223,11 +263,10 @@ def read_categories(origin: Origin, variable: Variable, *, key: str = "values") 
 
 
 def _categories(origin: Origin, column: SourceColumn, variable: Variable, key: str) -> Array:
-    raw, missing = column.values[origin.rows], column.empty(origin.rows)
     own = origin.of_column(column)
-    if raw.dtype.kind not in "biufUS":
+    raw, missing = _read(own, column)
+    if raw.dtype.kind not in "biufU":
         raise own.error(f"found values of the type {raw.dtype}, wanted categories")
-    raw = _text(own, raw) if raw.dtype.kind == "S" else raw
     index_of = _lookup(variable)
     if raw.dtype == np.uint8:  # a table of all of them is much faster than to sort
         kinds = np.flatnonzero(np.bincount(raw.ravel(), minlength=256))
@@ -262,10 +301,11 @@ def _lookup(variable: Variable) -> Callable[[str | float], int]:
         if text in by_text:
             return by_text[text]
         word = str(value).lower()
-        if variable.values and word in ("true", "false"):
+        if word in ("true", "false"):
             for written in (word, word.capitalize()):
                 if written in by_text:
                     return by_text[written]
+            number = float(word == "true")
         if number in by_number:
             return by_number[number]
         empty = (np.isnan(number) and (not isinstance(value, str) or text.lower() == "nan")) or text == ""

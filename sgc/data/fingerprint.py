@@ -137,8 +137,9 @@ def hash_rows(node: str, columns: tuple[SourceColumn, ...], rows: Rows) -> Hashe
         step = max(1, BLOCK // max(1, size))
         for start in range(0, len(rows), step):
             block = rows[start : start + step]
-            cells = _bits(column.values[block]).reshape(len(block), size)
-            empty = column.empty(block)
+            raw = column.values[block]
+            cells = _bits(raw).reshape(len(block), size)
+            empty = column.empty(block, raw)
             if empty is not None:
                 cells = np.where(empty.reshape(len(block), size), np.uint64(EMPTY), cells)
             found[start : start + step] += cells @ (weights | np.uint64(1))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sgc.data.arrays import array_columns, frame_columns, is_frame
 from sgc.data.columns import Opened, SourceColumn
+from sgc.data.empty_cells import MARKS, Mark
 from sgc.data.finding import known_columns
 from sgc.data.variables import Variable
 from sgc.errors import DataError, suggest
+from sgc.kinds.file_sources import TableSource
 from sgc.kinds.sources import DataSection
 
 
@@ -49,19 +51,19 @@ def gather(
     if arrays is None and data is None:
         raise DataError("no data: the spec has no 'data' section, and no arrays were given")
     if arrays is not None and not is_frame(arrays):
-        return Gathered(_mapped(array_columns(arrays), wanted, variables, others), None)
+        return Gathered(_mapped(array_columns(arrays), wanted, variables, others, data), None)
     if arrays is not None:
         if data is None:
             known = {str(name) for name in arrays.columns}
             wanted = {name: names for name, names in wanted.items() if name in known}
         columns = frame_columns(arrays, [*(name for names in wanted.values() for name in names), *others])
-        return Gathered(assemble(columns, _with_column(wanted, variables), others), None)
+        return Gathered(assemble(columns, _with_column(wanted, variables), others, data), None)
     assert data is not None
     names = dict.fromkeys([*(name for each in wanted.values() for name in each), *others])
     opened: Opened = data.read(beside, list(names))
     wanted = _with_column(wanted, variables)
-    test = None if opened.test is None else assemble(opened.test, wanted, ())
-    return Gathered(assemble(opened.train, wanted, others), test)
+    test = None if opened.test is None else assemble(opened.test, wanted, (), data)
+    return Gathered(assemble(opened.train, wanted, others, data), test)
 
 
 def node_columns(data: DataSection | None, variables: Mapping[str, Variable]) -> dict[str, tuple[str, ...]]:
@@ -84,6 +86,7 @@ def _mapped(
     wanted: Mapping[str, tuple[str, ...]],
     variables: Mapping[str, Variable],
     others: tuple[str, ...],
+    data: DataSection | None,
 ) -> Part:
     """Take a mapping whose keys are nodes; a column that only the split names may be a key too, by its own name."""
     for name in columns:
@@ -96,7 +99,8 @@ def _mapped(
         if other not in found and owner.get(other) in columns:
             found[other] = columns[owner[other]]
     known_columns(others, found, file=None)
-    return assemble(found, _with_column({name: (name,) for name in variables if name in columns}, variables), others)
+    by_node = {name: (name,) for name in variables if name in columns}
+    return assemble(found, _with_column(by_node, variables), others, data)
 
 
 def _with_column(
@@ -111,14 +115,17 @@ def _with_column(
 
 
 def assemble(
-    columns: Mapping[str, SourceColumn], wanted: Mapping[str, tuple[str, ...]], others: tuple[str, ...]
+    columns: Mapping[str, SourceColumn],
+    wanted: Mapping[str, tuple[str, ...]],
+    others: tuple[str, ...],
+    data: DataSection | None,
 ) -> Part:
-    """Hand each node its columns and check that all have as many rows.
+    """Hand each node its columns, whose empty cells the spec names, and check that all have as many rows.
 
     Raises:
         DataError: columns of different lengths, or no rows at all.
     """
-    used = {name: columns[name] for names in (*wanted.values(), others) for name in names}
+    used = {name: with_marks(columns[name], data) for names in (*wanted.values(), others) for name in names}
     if not used:
         raise DataError("no columns: name at least one under 'columns'")
     first = next(iter(used.values()))
@@ -132,5 +139,15 @@ def assemble(
             )
     if not len(first):
         raise DataError("found no rows", file=first.file or None)
-    nodes = {node: tuple(columns[name] for name in names) for node, names in wanted.items()}
-    return Part(nodes, {name: columns[name] for name in others}, len(first))
+    nodes = {node: tuple(used[name] for name in names) for node, names in wanted.items()}
+    return Part(nodes, {name: used[name] for name in others}, len(first))
+
+
+def with_marks(column: SourceColumn, data: DataSection | None) -> SourceColumn:
+    """Give a column the marks of empty cells that its spec names, wherever it comes from."""
+    return replace(column, marks=marks_of(data)) if column.marks is None else column
+
+
+def marks_of(data: DataSection | None) -> tuple[Mark, ...]:
+    """Name what stands in the empty cells of a spec's data."""
+    return data.missing_values if isinstance(data, TableSource) else MARKS

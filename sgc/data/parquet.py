@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgc.data.columns import Array, SourceColumn
+from sgc.data.empty_cells import MARKS, Mark
 from sgc.data.finding import known_columns
-from sgc.data.tables import marked_missing
 from sgc.errors import DataError
 
 
@@ -20,7 +20,7 @@ def read_parquet(
     path: Path,
     columns: Collection[str],
     *,
-    missing_values: Sequence[str | float] = ("",),
+    missing_values: Sequence[Mark] = MARKS,
     optional: Collection[str] = (),
     also: Collection[str] = (),
 ) -> dict[str, SourceColumn]:
@@ -67,14 +67,9 @@ def _opened(path: Path) -> Iterator[Any]:  # any: pyarrow's file
         raise DataError("not a parquet file, or one that is cut short or damaged", file=str(path)) from error
 
 
-def _column(name: str, array: Any, path: Path, marks: Sequence[str | float]) -> SourceColumn:  # any: an arrow array
-    values, missing = _plain(array, name, path)
-    if values.dtype.kind == "U":
-        missing |= marked_missing(values, marks)
-    else:
-        numbers = [mark for mark in marks if not isinstance(mark, str)]
-        missing |= np.isin(values, numbers) if numbers else False
-    return SourceColumn(name, values, str(path), missing if missing.any() else None)
+def _column(name: str, array: Any, path: Path, marks: Sequence[Mark]) -> SourceColumn:  # any: an arrow array
+    values, null = _plain(array, name, path)
+    return SourceColumn(name, values, str(path), null if null.any() else None, marks=tuple(marks))
 
 
 def _plain(array: Any, name: str, path: Path) -> tuple[Array, NDArray[np.bool_]]:  # any: an arrow array

@@ -60,7 +60,7 @@ def read_pictures(
     found: dict[str, SourceColumn] = {}
     for name in [*columns, *(name for name in optional if name in known and name not in columns)]:
         if name == IMAGE:
-            found[name] = SourceColumn(name, _load([folder / path for path in paths], wanted), str(place))
+            found[name] = SourceColumn(name, _load([folder / path for path in paths], wanted), str(place), marks=())
         else:
             texts = [path.partition("/")[0] for path in paths] if name == LABEL else paths
             found[name] = SourceColumn(name, np.array(texts, dtype=str), str(place))
@@ -102,7 +102,7 @@ def read_listed(
     cells = found[column]
     paths = [table.parent / _inside(str(text), row, cells) for row, text in enumerate(cells.values)]
     kept = {name: each for name, each in found.items() if name in names or name in optional}
-    return {**kept, IMAGE: SourceColumn(IMAGE, _load(paths, wanted), str(table), lines=cells.lines)}
+    return {**kept, IMAGE: SourceColumn(IMAGE, _load(paths, wanted), str(table), lines=cells.lines, marks=())}
 
 
 def _inside(text: str, row: int, cells: SourceColumn) -> str:

@@ -10,9 +10,9 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from sgc.data.columns import Array, SourceColumn
+from sgc.data.columns import SourceColumn
+from sgc.data.empty_cells import MARKS, Mark
 from sgc.data.finding import known_columns
 from sgc.data.idx import open_binary
 from sgc.errors import DataError
@@ -23,7 +23,7 @@ def read_table(
     columns: Collection[str],
     *,
     separator: str = ",",
-    missing_values: Sequence[str | float] = ("",),
+    missing_values: Sequence[Mark] = MARKS,
     optional: Collection[str] = (),
     also: Collection[str] = (),
 ) -> dict[str, SourceColumn]:
@@ -59,7 +59,7 @@ def _read(
     reader: Iterator[list[str]],
     path: Path,
     columns: Collection[str],
-    missing_values: Sequence[str | float],
+    missing_values: Sequence[Mark],
     optional: Collection[str],
     also: Collection[str],
 ) -> dict[str, SourceColumn]:
@@ -89,25 +89,6 @@ def _read(
     texts = [np.array(column, dtype=str) for column in cells]
     numbers = np.array(lines, dtype=np.int64)
     return {
-        name: SourceColumn(name, text, str(path), marked_missing(text, missing_values), numbers)
+        name: SourceColumn(name, text, str(path), lines=numbers, marks=tuple(missing_values))
         for name, text in zip(wanted, texts, strict=True)
     }
-
-
-def marked_missing(texts: Array, marks: Sequence[str | float]) -> NDArray[np.bool_]:
-    """Mark the texts, of any shape, that stand for an empty cell."""
-    kinds, inverse = np.unique(texts, return_inverse=True)
-    words = {mark for mark in marks if isinstance(mark, str)}
-    numbers = {float(mark) for mark in marks if not isinstance(mark, str)}
-
-    def is_mark(text: str) -> bool:
-        try:
-            return text in words or (bool(numbers) and float(text) in numbers)
-        except ValueError:
-            return False
-
-    marked = np.array([is_mark(str(text)) for text in kinds], dtype=bool)
-    missing: NDArray[np.bool_] = (
-        marked[inverse.reshape(texts.shape)] if len(kinds) else np.zeros(texts.shape, dtype=bool)
-    )
-    return missing

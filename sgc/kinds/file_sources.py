@@ -65,18 +65,23 @@ Mark: TypeAlias = Annotated[
 """What stands in an empty cell of a table: text as it is, or a number by value."""
 
 
-@final
-class Table(FileSource):
-    """`source: table`: a csv file (or .csv.gz) with a header line, or a .parquet; `missing_values` names empty cells.
+class TableSource(FileSource):
+    """A source whose rows may stand in a table; `missing_values` names its empty cells, wherever its values come from.
 
-    A null of a parquet file is an empty cell too.
+    What is given from Python in the place of the table, or predicted for in another format, has the same empty cells.
     """
 
     endings: ClassVar = TABLES
 
-    source: Literal["table"]
     separator: Annotated[str, Field(min_length=1, max_length=1)] = ","
     missing_values: Many[Mark] = ("",)
+
+
+@final
+class Table(TableSource):
+    """`source: table`: a csv file (or .csv.gz) with a header line, or a .parquet, whose nulls are empty cells too."""
+
+    source: Literal["table"]
 
     def read_file(
         self, path: Path, columns: Collection[str], optional: Collection[str] = ()
@@ -89,7 +94,7 @@ class Table(FileSource):
 
 
 @final
-class Images(FileSource):
+class Images(TableSource):
     """`source: images`: a folder of pictures, given by `root`, or by `file` or `files`; column image `(N, C, H, W)`.
 
     Pictures in folders of their own have their folder's name in the column `label`; `path` is the file's, in the order
@@ -99,15 +104,12 @@ class Images(FileSource):
     averaged over areas. Values are bytes.
     """
 
-    endings: ClassVar = TABLES
     root_alone: ClassVar = True
 
     source: Literal["images"]
     mode: Literal["grey", "colour"]
     size: Maybe[Annotated[Many[Annotated[int, Field(ge=1, le=10_000)]], Field(min_length=2, max_length=2)]] = None
     path: str = "path"
-    separator: Annotated[str, Field(min_length=1, max_length=1)] = ","
-    missing_values: Many[Mark] = ("",)
 
     def takes(self, path: Path) -> bool:
         from sgc.data.pictures import ENDINGS

@@ -12,10 +12,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from sgc.derivation.merging import Merging
-from sgc.errors import suggest
-from sgc.kinds.layer import shape_text
 from sgc.language.outline import InputOutline, Outline, Variable
 from sgc.runtime import steps
+from sgc.runtime.cells import same_but_ones, tensors_of, wrong_shape
 from sgc.runtime.presence import numbers, settle
 
 
@@ -97,7 +96,7 @@ def patterns_of(present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def prepare(
     outline: Outline, batch: Mapping[str, Any], like: Tensor
-) -> tuple[list[PatternRows], int]:  # Any: whatever torch.as_tensor takes
+) -> tuple[list[PatternRows], int]:  # Any: see `tensor_of`
     """Check a batch and part it by observation pattern; give the parts and how many rows there are.
 
     batch: by node or input, [B, *event], or [B] integer categories; of a node of a repeat all steps by its outer name,
@@ -108,10 +107,8 @@ def prepare(
 
     Raises: ValueError or KeyError, naming the node, what came and what was wanted.
     """
+    batch = tensors_of(outline, batch)
     known = [*outline.variables, *outline.inputs]
-    for name in batch:
-        if name not in known and name not in outline.stepped:
-            raise KeyError(f"no node or input named '{name}'; {suggest(name, [*outline.outer, *known])}")
     values: dict[str, Tensor] = {}
     missing: dict[str, Tensor] = {}
     absent: dict[str, Tensor] = {}  # rows that do not have a step
@@ -179,25 +176,20 @@ def _part(
     return parts
 
 
-def row_values(name: str, owner: Variable | InputOutline, given: Any, like: Tensor) -> tuple[Tensor, Tensor]:
+def row_values(name: str, owner: Variable | InputOutline, value: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
     """Turn one entry of a batch into [B, *event] and a mask [B] of rows where something is missing.
 
-    What a node that drops it misses stands as NaN. Any: what torch.as_tensor takes.
+    Axes of size 1 may be left out or stand there, as in data. What a node that drops it misses stands as NaN.
     """
-    value = torch.as_tensor(given)
     event = owner.event if isinstance(owner, Variable) else owner.shape
     count = owner.categories
     if count is not None:
-        shape = event[:-1]
-        whole = not value.is_floating_point() or (tuple(value.shape[1:]) == shape and tuple(value.shape[1:]) != event)
-        if whole and value.dim() >= 1 and tuple(value.shape[1:]) == shape:
-            return _categories(name, value, count, like)
-    if value.dim() == 0 or tuple(value.shape[1:]) != event:
-        wanted = f"[B, {', '.join(map(str, event))}]" if event else "[B]"
-        if count is not None:
-            wanted += f" or integer categories [B{''.join(f', {n}' for n in event[:-1])}]"
-        raise ValueError(f"'{name}' got shape {shape_text(tuple(value.shape))}, wanted {wanted}")
-    value = value.to(like.device, like.dtype)
+        whole = same_but_ones(tuple(value.shape[1:]), event[:-1])
+        if value.dim() and whole and (not value.is_floating_point() or tuple(value.shape[1:]) != event):
+            return _categories(name, value.reshape(len(value), *event[:-1]), count, like)
+    if value.dim() == 0 or not same_but_ones(tuple(value.shape[1:]), event):
+        raise ValueError(wrong_shape(name, tuple(value.shape), owner))
+    value = value.reshape(len(value), *event).to(like.device, like.dtype)
     missing = torch.isnan(value.flatten(1)).any(1) if value.dim() > 1 else torch.isnan(value)
     check_support(name, owner, value)
     return value, missing

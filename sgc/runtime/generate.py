@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from sgc.derivation.existence import counts_of
-from sgc.errors import suggest
-from sgc.language.outline import InputOutline, Outline, Variable
+from sgc.language.outline import Outline, Variable
 from sgc.runtime import steps
 from sgc.runtime.batch import row_values
+from sgc.runtime.cells import check_known, held_tensor_of, names_of
 from sgc.runtime.execute import Group
 from sgc.runtime.existence import above, counted
 from sgc.runtime.layout import Layout
@@ -22,34 +23,31 @@ if TYPE_CHECKING:
     from sgc.runtime.model import Model
 
 
-def held_value(owner: Variable | InputOutline, given: Any, count: int, like: Tensor) -> Tensor:
+def held_value(outline: Outline, name: str, given: Any, count: int, like: Tensor) -> Tensor:
     """Spread a held value over the rows: a category, a number, one event, or [count, *event].
 
-    A category of a node with `values` is given as it stands there (an integer that is none of them is its place);
-    tensors and arrays hold places, 0 to K - 1. Of a node of a repeat, `owner` is all steps: [*steps, *event].
+    A category of a node with `values` is given as it stands there (one integer that is none of them is its place);
+    tensors hold places, 0 to K - 1. Of a node of a repeat by its outer name, it is all steps: [*steps, *event].
 
     Any: whatever a user may give. Raises: ValueError for a category that there is not, or a shape that does not fit.
     """
-    laid, missing = laid_rows(owner, given, count, like)
-    _check_there(owner.name, missing)
+    laid, missing = laid_rows(outline, name, given, count, like)
+    _check_there(name, missing)
     return laid
 
 
-def laid_rows(owner: Variable | InputOutline, given: Any, count: int, like: Tensor) -> tuple[Tensor, Tensor]:
+def laid_rows(outline: Outline, name: str, given: Any, count: int, like: Tensor) -> tuple[Tensor, Tensor]:
     """Lay a held value out for each row, and mark the rows where some of it is missing; see `held_value`."""
+    owner = steps.owner_of(outline, name)
     event = owner.event if isinstance(owner, Variable) else owner.shape
-    given = _places(owner, given)
-    try:
-        value = torch.as_tensor(given)
-    except (TypeError, ValueError, RuntimeError):
-        raise ValueError(f"'{owner.name}' is held at '{given}', wanted numbers") from None
+    value = _value(outline, name, given)
     whole = owner.categories is not None and not value.is_floating_point()
     one = event[:-1] if whole else event
     if tuple(value.shape) == one or (not value.dim() and (not whole or one)):
         value = value.expand(count, *one)
-    laid, missing = row_values(owner.name, owner, value, like)
+    laid, missing = row_values(name, owner, value, like)
     if len(laid) != count:
-        raise ValueError(f"'{owner.name}' is held at {len(laid)} values, wanted {count}")
+        raise ValueError(f"'{name}' is held at {len(laid)} values, wanted {count}")
     return laid, missing
 
 
@@ -58,10 +56,8 @@ def generate(
 ) -> dict[str, Tensor]:  # Any: as for held_value
     """Sample `count` rows; see Model.generate."""
     outline = model.outline
-    known = [*outline.variables, *outline.inputs]
     for name in [*given, *means]:
-        if name not in known and name not in outline.stepped:
-            raise KeyError(f"no node or input named '{name}'; {suggest(name, [*outline.outer, *known])}")
+        check_known(outline, name)
     for name in outline.inputs:
         if name not in given:
             raise KeyError(f"the input '{name}' must be given")
@@ -101,21 +97,22 @@ def generate(
     return steps.join(outline, found)
 
 
-def _places(owner: Variable | InputOutline, given: Any) -> Any:  # Any: as above
-    """Read the names of categories as their places, in lists too; what is none stays as it is. Raises: ValueError."""
-    if owner.values is None:
-        if owner.categories is not None and isinstance(given, float) and not given.is_integer():
-            raise ValueError(f"'{owner.name}' has no category '{given:g}'; it has 0 to {owner.categories - 1}")
-        return given
-    if isinstance(given, list | tuple) and any(isinstance(each, str | list | tuple) for each in given):
-        return [_places(owner, each) for each in given]
-    if not isinstance(given, str | int | float | bool):
-        return given
-    place = isinstance(given, int) and not any(isinstance(value, int) for value in owner.values)
-    if given not in owner.values and not place:
-        names = ", ".join(map(str, owner.values))
-        raise ValueError(f"'{owner.name}' has no category '{given}'; it has {names}")
-    return given if place else owner.values.index(given)
+def _value(outline: Outline, name: str, given: Any) -> Tensor:  # Any: as above
+    """Read a held value as data are read, whatever its shape. Raises: ValueError."""
+    owner, names = steps.owner_of(outline, name), names_of(outline, name)
+    whole = isinstance(given, Integral) and not isinstance(given, bool)
+    if owner.categories is not None and whole and not any(isinstance(each, int) for each in names or ()):
+        return torch.tensor(int(given))  # no name is one, so that it is a place
+    try:
+        if given is not None:
+            return held_tensor_of(outline, name, given)
+    except ValueError:
+        if not isinstance(given, str | Real):
+            raise
+    if owner.categories is None or (names is None and (given is None or isinstance(given, str))):
+        raise ValueError(f"'{name}' is held at '{given}', wanted numbers")
+    listed = f"0 to {owner.categories - 1}" if names is None else ", ".join(map(str, names))
+    raise ValueError(f"'{name}' has no category '{given}'; it has {listed}")
 
 
 def held_nodes(outline: Outline, given: Mapping[str, Any], count: int, like: Tensor) -> dict[str, Tensor]:
@@ -128,11 +125,10 @@ def held_nodes(outline: Outline, given: Mapping[str, Any], count: int, like: Ten
     """
     found: dict[str, Tensor] = {}
     for name, value in given.items():
-        owner = steps.owner_of(outline, name)
         if name not in outline.stepped:
-            found[name] = held_value(owner, value, count, like)
+            found[name] = held_value(outline, name, value, count, like)
             continue
-        laid, _ = laid_rows(owner, value, count, like)
+        laid, _ = laid_rows(outline, name, value, count, like)
         for node, each in steps.apart(outline, name, laid).items():
             if node in given:
                 raise ValueError(f"'{node}' is held beside '{name}', which has it")

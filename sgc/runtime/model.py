@@ -12,11 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from sgc.data.arrays import is_frame
+from sgc.data.encoder import Encoder
 from sgc.derivation.derive import derive
 from sgc.derivation.existence import counts_of
 from sgc.derivation.graph import Role
 from sgc.derivation.plan import ObjectiveWords, Plan
-from sgc.errors import UsageError, suggest
+from sgc.errors import DataError, UsageError, suggest
 from sgc.kinds.estimators import ScoreFunction
 from sgc.kinds.moving import Moving
 from sgc.kinds.objectives import Bound, OverRate
@@ -28,6 +30,7 @@ from sgc.runtime import generate as ancestral
 from sgc.runtime import single, steps
 from sgc.runtime.batch import PatternRows, prepare
 from sgc.runtime.building import build, frozen_modules, registered
+from sgc.runtime.cells import encode
 from sgc.runtime.exact import exact_estimators
 from sgc.runtime.execute import Group, run
 from sgc.runtime.inference import ANSWERS, Answer, Inference, infer, warn
@@ -55,6 +58,7 @@ class Model(nn.Module):
         self.rate: float | None = None  # ρ, likewise, for α over the rate
         self.adviser: Callable[[Model, int], str] | None = None  # of a run: see `advice`
         self._advised: dict[int, str] = {}
+        self.read_encoders: Callable[[], Mapping[str, Encoder]] | None = None  # of the run whose model this is
         self.machine = build(made)
         self.features = registered(made, self.machine.features)
         self.generative = registered(made, self.machine.generative)
@@ -183,13 +187,15 @@ class Model(nn.Module):
 
         loss = −Σ g·bound/B, with g = γ for rows with a label and 1 for the others, or g = `weights` [B].
 
-        batch: by node or input, [B, *event], or [B] integer categories; missing in a row: NaN, or −1. samples: in
-        place of the spec's. generator: where draws come from; the global one if None. exact: enumerate or draw the
-        nodes that are relaxed or averaged while training. bound: in place of the spec's.
+        batch: by node or input, [B, *event], or [B] integer categories; missing in a row: NaN, or −1. A tensor holds
+        the node's own values, after transforms, categories by place; anything else than a tensor has categories by the
+        names of the spec; what a data frame holds is encoded. samples, bound: in place of the spec's. generator: where
+        draws come from; the global one if None. exact: enumerate or draw the nodes that are relaxed or averaged while
+        training.
 
         Raises: ValueError or KeyError for a batch that does not fit the model.
         """
-        parts, size = prepare(self.outline, batch, self.like)
+        parts, size = prepare(self.outline, self._by_node(batch), self.like)
         at_least_one("samples", 1 if samples is None else samples)
         with drawing_from(generator):
             sums = self.sums(parts, samples=samples, exact=exact, bound=bound)
@@ -234,6 +240,26 @@ class Model(nn.Module):
         assert total is not None
         return total, sums
 
+    def encode(self, data: Any) -> dict[str, Tensor]:  # Any: a mapping to whatever numpy reads, or a data frame
+        """Turn data as `sgc.train` takes them into a batch: categories by name, empty cells, transforms.
+
+        data: arrays by node, or a data frame by column (by node where the spec has no data section). Columns of partial
+        nodes may be absent. What transforms learned is the run's; a model that was only compiled has nothing learned.
+
+        Raises: DataError, as for training; or a transform that learns, of a model that is not a run's.
+        """
+        return encode(self.outline, None if self.read_encoders is None else self.read_encoders(), data)
+
+    def _by_node(self, batch: Any) -> Mapping[str, Any]:  # Any: as for objective, or a data frame
+        """Give a batch by node, a data frame as `encode` reads it. Raises: ValueError."""
+        if not is_frame(batch):
+            given: Mapping[str, Any] = batch
+            return given
+        try:
+            return self.encode(batch)
+        except DataError as problem:
+            raise ValueError(str(problem)) from None
+
     # one conditional
 
     def conditional(self, node: str, role: Role, values: Mapping[str, Any]) -> Distribution:  # Any: as for objective
@@ -242,7 +268,7 @@ class Model(nn.Module):
         Features are computed from the values. Raises: KeyError or ValueError for what is unknown or missing.
         """
         module = self._density(node, role)
-        return single.conditional(self, module, values)
+        return single.conditional(self, module, self._by_node(values))
 
     def log_prob(self, node: str, role: Role, values: Mapping[str, Any]) -> Tensor:  # Any: as for objective
         """Score the node's own value under one of its conditionals: [B] nats, differentiable.
@@ -250,7 +276,7 @@ class Model(nn.Module):
         values: the node's value and its parents'. Raises: KeyError or ValueError for what is unknown or missing.
         """
         module = self._density(node, role)
-        return single.log_prob(self, module, values)
+        return single.log_prob(self, module, self._by_node(values))
 
     # what is not observed, and new rows
 
@@ -291,7 +317,7 @@ class Model(nn.Module):
         if from_ not in ANSWERS:
             raise ValueError(f"from_ is '{from_}', wanted 'posterior' or 'q'")
         with evaluating(self):
-            return infer(self, batch, samples, from_)
+            return infer(self, self._by_node(batch), samples, from_)
 
     def advice(self, samples: int) -> str:
         """Say which answer is better by validation, q's or that of so many weighed samples; measured once."""

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from sgc.errors import suggest
 from sgc.language.outline import Variable
 from sgc.runtime import steps
 from sgc.runtime.batch import row_values, there
+from sgc.runtime.cells import tensors_of
 from sgc.runtime.execute import Group
 from sgc.runtime.layout import Layout
 from sgc.runtime.modules import AnyDensity, read_by
@@ -43,6 +43,7 @@ def conditional(model: Model, module: AnyDensity, values: Mapping[str, Any]) -> 
 def log_prob(model: Model, module: AnyDensity, values: Mapping[str, Any]) -> Tensor:  # Any: as a batch's
     """Score the node's own value at given parents: [B] nats. Raises: KeyError or ValueError."""
     variable = module.variable
+    values = tensors_of(model.outline, values)
     if variable.name not in steps.split(model.outline, values):
         raise KeyError(f"the value of '{variable.name}' is missing")
     distribution = conditional(model, module, values)
@@ -59,11 +60,8 @@ def lay_values(model: Model, values: Mapping[str, Any], wanted: Collection[str])
     A node that drops what is missing may be left out: then all of it is missing.
     """
     outline = model.outline
-    known = [*outline.variables, *outline.inputs]
     laid: dict[str, Tensor] = {}
-    for name, given in steps.split(outline, values).items():
-        if name not in known:
-            raise KeyError(f"no node or input named '{name}'; {suggest(name, [*outline.outer, *known])}")
+    for name, given in steps.split(outline, tensors_of(outline, values)).items():
         owner = outline.variables.get(name) or outline.inputs[name]
         laid[name], missing = row_values(name, owner, given, model.like)
         if bool(missing.any()) and not (isinstance(owner, Variable) and owner.dropped):

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import prod
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -68,17 +67,17 @@ def apart(outline: Outline, name: str, value: Tensor, axis: int = 1) -> dict[str
     return dict(zip(stepped.nodes, flat.unbind(axis), strict=True))
 
 
-def split(outline: Outline, given: Mapping[str, Any]) -> dict[str, Any]:  # Any: whatever torch.as_tensor takes
+def split(outline: Outline, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Split values that are given by outer name into those of nodes; others stay as they are.
 
     Raises: ValueError for other steps, or a step that is given beside all of them.
     """
-    found: dict[str, Any] = {}
-    for name, whole in given.items():
+    found: dict[str, Tensor] = {}
+    for name, value in given.items():
         if name not in outline.stepped:
-            found[name] = whole
+            found[name] = value
             continue
-        steps, value = outline.stepped[name].steps, torch.as_tensor(whole)
+        steps = outline.stepped[name].steps
         if tuple(value.shape[1 : 1 + len(steps)]) != steps:
             wanted = f"[B, {', '.join(map(str, outline.outer[name].event))}]"
             if outline.outer[name].categories is not None:
@@ -139,9 +138,8 @@ def absent(outline: Outline, node: str, values: Mapping[str, Tensor]) -> Tensor 
     return found
 
 
-def emptied(given: Any, gone: Tensor, *, categories: bool) -> Tensor:  # Any: whatever torch.as_tensor takes
+def emptied(value: Tensor, gone: Tensor, *, categories: bool) -> Tensor:
     """Make what is given missing in the rows that do not have it: NaN, or -1 for integer categories."""
-    value = torch.as_tensor(given)
     if not value.dim() or len(value) != len(gone):
         return value
     whole = categories and not value.is_floating_point()

@@ -328,6 +328,7 @@ def evaluate(
     from sgc.running.training import Interrupted
     from sgc.showing.terminal import rows_progress, training_progress
 
+    told: list[str] = []
     try:
         with rows_progress("evaluating") as watch, training_progress("classifier") as watcher:
             report = evaluate_run(
@@ -338,6 +339,7 @@ def evaluate(
                 classifier=classifier,
                 watcher=watcher,
                 watch=watch,
+                warn=told.append,
                 trust=trust,
             )
     except Interrupted as stop:
@@ -345,10 +347,14 @@ def evaluate(
         raise typer.Exit(130) from None
     if as_json:
         print(json_text(report.plain()))
-        return
-    from sgc.running.results import evaluation_text
+    else:
+        from sgc.running.results import evaluation_text
 
-    print(evaluation_text(report))
+        print(evaluation_text(report))
+    for warning in told:
+        _say(f"error: {warning}")
+    if not report.whole:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -31,19 +31,22 @@ class Calibration:
     `error` is the expected calibration error: Σ_m |B_m|/n · |accuracy(B_m) − confidence(B_m)| over 15 bins of equal
     width by the probability of the most probable category, from 0 (calibrated) to 1 (Guo et al. 2017, Eq. 3).
     `log_loss` is the mean −log probability of the label in nats, infinite where one has the probability 0; `brier` the
-    mean Σ_k (p_k − [label is k])², from 0 to 2 (Brier 1950). `bins` are those that are not empty.
+    mean Σ_k (p_k − [label is k])², from 0 to 2 (Brier 1950). `bins` are those that are not empty; `impossible` is the
+    number of labels that have the probability 0.
     """
 
     error: float
     log_loss: float
     brier: float
     bins: tuple[Bin, ...]
+    impossible: int = 0
 
     def plain(self) -> dict[str, Any]:  # Any: what JSON can say
         """Give it as plain data; an infinite loss is null."""
         return {
             "ece": self.error,
             "nll": self.log_loss if math.isfinite(self.log_loss) else None,
+            "impossible": self.impossible,
             "brier": self.brier,
             "bins": [
                 {
@@ -74,6 +77,7 @@ class Calibrating:
         self.edges = torch.linspace(0, 1, BINS + 1, dtype=torch.float64)
         self.sums = torch.zeros(3, BINS, dtype=torch.float64)  # labels, top probabilities and right guesses, by bin
         self.log_loss = self.brier = 0.0
+        self.impossible = 0
 
     def add(self, probabilities: Tensor, labels: Tensor) -> Tensor:
         """Take in probabilities [N, K] and their labels [N], integers from 0 to K - 1; give −log p(label), [N]."""
@@ -85,6 +89,7 @@ class Calibrating:
         of_label = probabilities.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
         losses = -of_label.log()
         self.log_loss += float(losses.sum())
+        self.impossible += int((of_label == 0).sum())
         self.brier += float(((probabilities**2).sum(-1) - 2 * of_label + 1).sum())
         return losses
 
@@ -98,7 +103,7 @@ class Calibrating:
             if count
         )
         error = sum(each.rows * abs(each.accuracy - each.confidence) for each in bins) / total
-        return Calibration(error, self.log_loss / total, self.brier / total, bins)
+        return Calibration(error, self.log_loss / total, self.brier / total, bins, self.impossible)
 
 
 def calibrate(probabilities: Tensor, labels: Tensor) -> Calibration:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from sgc.derivation.plan import Factor, Plan
 from sgc.running.collapse import active_units, collapsed, unit_nodes
+from sgc.running.passes import Scored, finite_passes
 from sgc.running.terms import TermMeans, Terms, effective_samples
 from sgc.runtime.batch import PatternRows
 from sgc.runtime.layout import reseed
@@ -47,6 +49,18 @@ class Diagnosis:
         }
 
 
+@dataclass(frozen=True)
+class Labelled:
+    """Rows with their labels: the ELBO of each, and the sums of the spec's own bound."""
+
+    elbo: Scored
+    own: Sums
+
+    def broken(self) -> dict[int, str]:
+        """Say of each row whose terms are not finite which one is not."""
+        return {row: f"with its labels, {reason}" for row, reason in self.elbo.broken().items()}
+
+
 class Diagnostician:
     """Gathers a diagnosis pass by pass, beside an evaluation and without a draw from its generators."""
 
@@ -58,6 +72,7 @@ class Diagnostician:
         self.words: dict[tuple[str, str], str] = {}
         self.view = plated(model.outline)
         self.passes = 0
+        self.broken: dict[int, str] = {}  # rows, by place, that are left out with their labels
 
     def hidden(self, elbo: Sums, posterior: Posterior, iwae: Sums) -> None:
         """Take in rows without their labels: the ELBO at one sample, and the particles of log p(x)."""
@@ -68,17 +83,24 @@ class Diagnostician:
         for name, found in self.means.items():
             found.append(mean_of(posterior, name, weighted=False))
 
-    def labelled(self, parts: list[PatternRows]) -> None:
-        """Take in the same rows with their labels, by pattern: the ELBO and the weights of the spec's own bound."""
+    def labelled(self, parts: list[PatternRows], index: np.ndarray) -> None:
+        """Take in the same rows with their labels, by pattern: the ELBO and the weights of the spec's own bound.
+
+        index: the places of the rows. Those whose terms are not finite with their labels are left out.
+        """
         self.passes += 1
         with torch.random.fork_rng():
             reseed(seed_for(self.seed, VALIDATION, 1 + self.passes), self.model.like.device)
             for part in parts:
-                (elbo,) = self.model.sums([part], exact=True, bound="elbo", samples=self.samples)
-                own = elbo
-                if self.bound != "elbo":
-                    (own,) = self.model.sums([part], exact=True, samples=self.samples)
-                self._add(elbo, effective_samples(own))
+                for _, _, found in finite_passes(self._with_labels, [part], index, self.broken):
+                    self._add(found.elbo.sums, effective_samples(found.own))
+
+    def _with_labels(self, part: PatternRows) -> Labelled:
+        (elbo,) = self.model.sums([part], exact=True, bound="elbo", samples=self.samples)
+        own = elbo
+        if self.bound != "elbo":
+            (own,) = self.model.sums([part], exact=True, samples=self.samples)
+        return Labelled(Scored(elbo, elbo.bound()), own)
 
     def _add(self, elbo: Sums, effective: Tensor) -> None:
         self.terms.add(elbo, effective)

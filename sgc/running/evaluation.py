@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,9 @@ from sgc.language.loading import load
 from sgc.running.claiming import same_data
 from sgc.running.folder import RunFolder, open_run
 from sgc.running.measure import Evaluation, evaluate
-from sgc.running.scoring import Error
 from sgc.running.training import Silent, Watcher, train
 from sgc.runtime.data import open_data
+from sgc.runtime.finiteness import rows_words
 from sgc.runtime.model import Model
 from sgc.runtime.streams import TensorRows
 
@@ -34,7 +35,7 @@ class Report:
     split: str
     evaluation: Evaluation
     labels: dict[str, int]  # how many training rows kept their label, by node
-    classifier: dict[str, Error] | None
+    classifier: Evaluation | None
     trained_on: int = 0  # of arrays that no spec splits, how many rows have the values of one that was trained on
 
     def plain(self) -> dict[str, Any]:  # Any: what JSON can say
@@ -42,8 +43,23 @@ class Report:
         found = {"run": self.run, "checkpoint": self.checkpoint, "split": self.split, "labels": self.labels}
         found |= {"trained_on": self.trained_on} | self.evaluation.plain()
         if self.classifier is not None:
-            found["classifier"] = {name: each.plain() for name, each in self.classifier.items()}
+            found["classifier"] = {name: each.plain() for name, each in self.classifier.from_q.items()}
         return found
+
+    def warnings(self) -> list[str]:
+        """Say what one must know to take the numbers for what they are."""
+        found = self.evaluation
+        again = f"{self.run}: was trained on {self.trained_on} of these {found.total} rows"
+        texts = [again] if self.trained_on else []
+        for whose, each in (("", self.evaluation), (", by the classifier alone", self.classifier)):
+            if each is not None and each.broken:
+                texts.append(f"left out, without finite scores{whose}: {rows_words(each.broken)}")
+        return texts
+
+    @property
+    def whole(self) -> bool:
+        """Tell whether no row is left out."""
+        return not any(each is not None and each.broken for each in (self.evaluation, self.classifier))
 
 
 def run_data(folder: RunFolder, model: Model, data: Any = None) -> DataSet:
@@ -76,17 +92,18 @@ def evaluate_run(
     data: Any = None,  # Any: a mapping to arrays, or a data frame
     watcher: Watcher | None = None,
     watch: Callable[[int, int], None] | None = None,
+    warn: Callable[[str], None] | None = None,
     trust: bool = False,
 ) -> Report:
     """Evaluate a run on its test rows, whose labels it is not shown.
 
     samples: of the weighted posterior and log p(x); the spec's `evaluate.samples` if None. classifier: also train, in
     the run's folder, the classifier alone on the same labels (once; it is kept). data: for a run that was trained on
-    arrays, these again; where its spec has no data section and so no split, arrays of new rows, all of which are used,
-    and it warns where some were trained on.
-    watch: told rows done and in all. trust: allow own code that the run's spec names.
+    arrays, these again; where its spec has no data section and so no split, arrays of new rows, all of which are used.
+    watch: told rows done and in all. warn: told of rows that were trained on, and of those that are left out since
+    their scores are not finite; Python's own warnings if None. trust: allow own code that the run's spec names.
 
-    Raises: SpecError, UsageError, DataError, RunError.
+    Raises: SpecError, UsageError, DataError; RunError where no row has finite scores.
     """
     if split not in SPLITS:
         raise UsageError(f"unknown split '{split}': {' or '.join(SPLITS)}")
@@ -96,17 +113,19 @@ def evaluate_run(
     rows = held_out(model, dataset, split)
     count = model.spec.evaluate.samples if samples is None else samples
     tell = None if watch is None else (lambda done: watch(done, rows.count))
-    found = evaluate(model, rows, count, model.spec.train.seed, model.spec.evaluate.metrics, tell)
     labels = {name: len(ids) for name, ids in folder.labelled_rows().items()}
+    unnamed = [name for name, size in labels.items() if not size]
+    found = evaluate(model, rows, count, model.spec.train.seed, model.spec.evaluate.metrics, tell, unnamed)
     alone = None
     if classifier and model.spec.data is None:
         raise UsageError(f"{folder.path}: holds no training rows for a classifier: train one with bound: supervised")
     if classifier:
         alone = _classifier(folder, model, split, count, data, watcher or Silent())
     again = trained_on(folder.fingerprint(), dataset.fingerprint.rows["train"]) if model.spec.data is None else 0
-    if again:
-        warnings.warn(f"{folder.path}: was trained on {again} of these {rows.count} rows", stacklevel=2)
-    return Report(str(folder.path), checkpoint, split, found, labels, alone, again)
+    report = Report(str(folder.path), checkpoint, split, found, labels, alone, again)
+    for warning in report.warnings():
+        (warn or partial(warnings.warn, stacklevel=3))(warning)
+    return report
 
 
 def held_out(model: Model, dataset: DataSet, split: str) -> TensorRows:
@@ -123,7 +142,7 @@ def held_out(model: Model, dataset: DataSet, split: str) -> TensorRows:
 
 def _classifier(
     folder: RunFolder, model: Model, split: str, samples: int, data: Any, watcher: Watcher
-) -> dict[str, Error]:  # Any: as above
+) -> Evaluation:  # Any: as above
     """Train the supervised bound of the same spec on the same labels, and measure it."""
     plain = model.spec.plain()
     plain["objective"] = {"bound": "supervised", "samples": model.spec.objective.samples}
@@ -141,4 +160,4 @@ def _classifier(
     dataset = run_data(inner, alone, data)
     rows = held_out(alone, dataset, split)
     metrics = model.spec.evaluate.metrics
-    return evaluate(alone, rows, min(samples, 10), spec.train.seed, metrics).from_q
+    return evaluate(alone, rows, min(samples, 10), spec.train.seed, metrics)

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from sgc.errors import RunError
 from sgc.running.collapse import active_units, unit_nodes
 from sgc.running.diagnosis import Diagnosis, Diagnostician
+from sgc.running.passes import Classified, Hidden, Scored, finite_passes
 from sgc.running.scoring import Error, Score, known, known_errors
 from sgc.runtime.batch import PatternRows
 from sgc.runtime.exact import numbers_a_row
-from sgc.runtime.finiteness import check_finite, term_text
+from sgc.runtime.finiteness import check_finite, rows_words, term_text
 from sgc.runtime.layout import reseed
 from sgc.runtime.model import Model
 from sgc.runtime.outer import mean_of
@@ -100,7 +100,8 @@ def _mean(rows: Tensor) -> tuple[float, float]:
 class Evaluation:
     """What a model is worth on a split: errors by node from q and from the weighted posterior, bound, log p(x).
 
-    exact: nothing is drawn, so that log p(x) is a sum over all that is hidden.
+    exact: nothing is drawn, so that log p(x) is a sum over all that is hidden. broken: rows, by id, that are left out
+    since one of their scores is not finite, and which.
     """
 
     rows: int
@@ -110,12 +111,15 @@ class Evaluation:
     bounds: Bounds | None  # None: a classifier alone has no generative model to measure
     diagnosis: Diagnosis | None  # likewise
     exact: bool = False
+    total: int = 0  # rows of the split
+    broken: Mapping[int, str] = field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:  # Any: what JSON can say
         """Give it as plain data."""
         found: dict[str, Any] = {  # Any: as above
             "rows": self.rows,
             "samples": self.samples,
+            "broken": {str(row): reason for row, reason in self.broken.items()},
             "q": {name: each.plain() for name, each in self.from_q.items()},
             "posterior": {name: each.plain() for name, each in self.from_posterior.items()},
         }
@@ -132,61 +136,79 @@ class Evaluation:
 
 @torch.no_grad()
 def evaluate(
-    model: Model, rows: TensorRows, samples: int, seed: int, metrics: Mapping[str, str], watch: Any = None
-) -> Evaluation:  # Any: told after each pass how many rows are done
+    model: Model,
+    rows: TensorRows,
+    samples: int,
+    seed: int,
+    metrics: Mapping[str, str],
+    watch: Callable[[int], None] | None = None,
+    clusters: Collection[str] = (),
+) -> Evaluation:
     """Measure a model on rows without showing it their labels.
 
     The ELBO is Eq. (8) without labels at one sample a row, log p(x) importance-sampled with `samples`; both are means
     over rows, in nats. Effective samples are 1 / Σ_s ŵ_s², of the normalised weights of p/r with what is enumerated
-    summed out, from 1 to `samples`. What is found inside the model is of the same rows, with their labels too.
+    summed out, from 1 to `samples`. What is found inside the model is of the same rows, with their labels too. Rows
+    whose scores are not finite are left out and told.
 
-    Raises: RunError, which names the node, where a term is no number.
+    watch: told after each pass how many rows are done. clusters: the nodes that training had no label of, by outer
+    name, whose categories are then matched with the labels.
+
+    Raises: RunError, which names the terms, where no row has finite scores.
     """
     direct = {name: Score(model, name, rows, metrics.get(name, "")) for name in rows.labelled_names}
     weighted = {name: Score(model, name, rows, metrics.get(name, "")) for name in rows.labelled_names}
     elbo: list[Tensor] = []
     evidence: list[Tensor] = []
     effective: list[Tensor] = []
-    size = chunk_rows(model, samples)
     alone = model.spec.objective.bound == "supervised"
     inside = Diagnostician(model, samples, seed)
+    broken: dict[int, str] = {}
+    count = 0
 
-    def from_q(posterior: Posterior, index: np.ndarray) -> None:
-        for score in direct.values():
-            score.add_means(index, posterior, weighted=False)
+    def hidden(part: PatternRows) -> Hidden | Classified:
+        if alone:
+            (sums,) = model.sums([part], exact=True, bound="elbo", samples=samples)
+            return Classified(Posterior(sums, model.outline))
+        (bound,) = model.sums([part], exact=True, bound="elbo", samples=1)
+        (sums,) = model.sums([part], exact=True, bound="iwae", samples=samples)
+        posterior = Posterior(sums, model.outline)
+        return Hidden(Scored(bound, bound.bound()), Scored(sums, posterior.log_evidence), posterior)
 
     with torch.random.fork_rng():
         reseed(seed_for(seed, VALIDATION, 1), model.like.device)
-        for index in rows.chunks(size):
-            part: PatternRows = rows.part(index, frozenset())
-            if alone:
-                (sums,) = model.sums([part], exact=True, bound="elbo", samples=samples)
-                from_q(Posterior(sums, model.outline), index)
-                continue
-            (bound,) = model.sums([part], exact=True, bound="elbo", samples=1)
-            elbo.append(bound.bound())
-            if bool(torch.isnan(elbo[-1]).any()):
-                raise RunError(blame([bound]))
-            (sums,) = model.sums([part], exact=True, bound="iwae", samples=samples)
-            posterior = Posterior(sums, model.outline)
-            evidence.append(posterior.log_evidence)
-            effective.append(1 / (posterior.sample_weights() ** 2).sum(0))
-            from_q(posterior, index)
-            for score in weighted.values():
-                score.add_means(index, posterior, weighted=True)
-            inside.hidden(bound, posterior, sums)
-            inside.labelled(rows.labelled(part, index))
+        for chunk in rows.chunks(chunk_rows(model, samples)):
+            for index, part, found in finite_passes(hidden, [rows.part(chunk, frozenset())], chunk, broken):
+                count += len(index)
+                for score in direct.values():
+                    score.add_means(index, found.posterior, weighted=False)
+                if isinstance(found, Classified):
+                    continue
+                elbo.append(found.elbo.bound)
+                evidence.append(found.evidence.bound)
+                effective.append(1 / (found.posterior.sample_weights() ** 2).sum(0))
+                for score in weighted.values():
+                    score.add_means(index, found.posterior, weighted=True)
+                inside.hidden(found.elbo.sums, found.posterior, found.evidence.sums)
+                inside.labelled(rows.labelled(part, index), index)
             if watch is not None:
-                watch(int(index[-1]) + 1)
+                watch(int(chunk[-1]) + 1)
 
+    for lost in (inside.broken, *(score.broken for score in (*direct.values(), *weighted.values()))):
+        broken = lost | broken
+    reasons = {int(rows.row_ids[place]): broken[place] for place in sorted(broken)}
+    if not count:
+        raise RunError(f"no row has finite scores: {rows_words(reasons)}")
     return Evaluation(
-        rows=rows.count,
+        rows=count,
         samples=samples,
-        from_q=known_errors(direct),
-        from_posterior=known_errors(weighted),
+        from_q=known_errors(direct, clusters),
+        from_posterior=known_errors(weighted, clusters),
         bounds=None if alone else Bounds.of(torch.cat(elbo), torch.cat(evidence), torch.cat(effective)),
         diagnosis=None if alone else inside.diagnosis(),
         exact=all(p.estimator == "enumerate" for p in model.plan((), exact=True).proposals),
+        total=rows.count,
+        broken=reasons,
     )
 
 

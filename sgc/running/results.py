@@ -6,6 +6,8 @@ import math
 
 from sgc.running.calibration import BINS, Calibration
 from sgc.running.collapse import COLLAPSED
+from sgc.running.confusion import Clustering
+from sgc.running.confusion_tables import confusion_lines
 from sgc.running.diagnosis import Diagnosis
 from sgc.running.evaluation import Report
 from sgc.running.scoring import Error
@@ -17,15 +19,16 @@ UNITS = {"error": "%", "angle": "°"}
 def evaluation_text(report: Report) -> str:
     """Write an evaluation as aligned lines."""
     found = report.evaluation
+    rows_left = f"{found.rows} of {found.total}" if found.rows < found.total else found.rows
     labels = ", ".join(f"{count} labels of {name}" for name, count in report.labels.items())
     lines = [
-        f"{report.run} ({report.checkpoint}), {found.rows} {report.split} rows"
+        f"{report.run} ({report.checkpoint}), {rows_left} {report.split} rows"
         + (f", trained with {labels}" if labels else "")
     ]
 
     rows: list[tuple[str, str]] = []
     ways = {"q directly": found.from_q, "weighted posterior": found.from_posterior}
-    ways["classifier alone"] = report.classifier or {}
+    ways["classifier alone"] = {} if report.classifier is None else report.classifier.from_q
     for name in found.from_q:
         errors = {way: by_name[name] for way, by_name in ways.items() if name in by_name}
         rows += [(f"{_measure(each)} of {name}, {way}", error_text(each)) for way, each in errors.items()]
@@ -34,6 +37,10 @@ def evaluation_text(report: Report) -> str:
             for way, each in errors.items()
             if (text := given_count_text(each))
         ]
+        for way, each in errors.items():
+            if each.confusion is not None and (each.confusion.labels > 0).sum() > 1:
+                rows.append((f"balanced error of {name}, {way}", f"{100 * each.confusion.balanced_error:.2f} %"))
+        rows += [(f"clusters of {name}, {way}", text) for way, each in errors.items() if (text := clusters_text(each))]
         for way, each in errors.items():
             if each.calibration is not None:
                 rows.append((f"calibration of {name}, {way}", calibration_text(each.calibration)))
@@ -51,7 +58,11 @@ def evaluation_text(report: Report) -> str:
     if found.diagnosis is not None:
         rows += _diagnosis_rows(found.diagnosis, found.samples)
     width = max((len(label) for label, _ in rows), default=0) + 2
-    return "\n".join([*lines, *(f"  {label:<{width}}{text}" for label, text in rows)])
+    lines += [f"  {label:<{width}}{text}" for label, text in rows]
+    for name in found.from_q:
+        counted = {way: by_name[name].confusion for way, by_name in ways.items() if name in by_name}
+        lines += [f"  {line}" for line in confusion_lines(name, {w: c for w, c in counted.items() if c is not None})]
+    return "\n".join(lines)
 
 
 def _diagnosis_rows(found: Diagnosis, samples: int) -> list[tuple[str, str]]:
@@ -94,13 +105,22 @@ def given_count_text(error: Error) -> str:
     return f"{value * scale:.2f}{' ' + unit if unit else ''} ({error.more['rows_given_count']:.0f} rows)"
 
 
+def clusters_text(error: Error) -> str:
+    """Write what predictions are worth as clusters, of a node that training had no label of."""
+    found = error.clusters
+    if not isinstance(found, Clustering):
+        return found or ""
+    return f"error {100 * found.error:.2f} % up to a permutation, NMI {found.nmi:.3f}, ARI {found.ari:.3f}"
+
+
 def calibration_text(found: Calibration) -> str:
     """Write how far probabilities can be trusted.
 
     >>> calibration_text(Calibration(0.0213, 0.3, 0.15, ()))
     'ECE 2.13 % (15 bins), NLL 0.300 nats, Brier 0.150'
     """
-    scores = f"NLL {found.log_loss:.3f} nats, Brier {found.brier:.3f}"
+    loss = f"{found.log_loss:.3f} nats" if not found.impossible else f"infinite ({found.impossible} labels have p = 0)"
+    scores = f"NLL {loss}, Brier {found.brier:.3f}"
     return f"ECE {100 * found.error:.2f} % ({BINS} bins), {scores}"
 
 

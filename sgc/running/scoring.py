@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from sgc.running.calibration import Calibrating, Calibration, coverage
+from sgc.running.confusion import Clustering, Confusion, clustering, confusion
 from sgc.runtime.model import Model
 from sgc.runtime.outer import mean_of, share_below
 from sgc.runtime.posterior import Posterior
@@ -24,9 +25,10 @@ class Error:
     """The error of one node: in which measure, over how many labelled rows, and its standard error over them.
 
     `calibration` is that of the probabilities, of a node that has them; `coverage`, of numbers, how many of their
-    elements lie in the central intervals of q, by level. Of a node of a repeat it is the mean over all labelled steps,
-    of which `more` tells the number; of a counted one also the same where the count is predicted right, and the number
-    of such rows. What is predicted of a step is what is said of it where it is there.
+    elements lie in the central intervals of q, by level; `confusion` counts the labels of categories by what is
+    predicted; `clusters` is of a node that training had no label of. Of a node of a repeat all of it is the mean over
+    all labelled steps, of which `more` tells the number; of a counted one also the same where the count is predicted
+    right, and the number of such rows. What is predicted of a step is what is said of it where it is there.
     """
 
     measure: str
@@ -36,13 +38,19 @@ class Error:
     more: dict[str, float] = field(default_factory=dict)
     calibration: Calibration | None = None
     coverage: dict[str, float] | None = None
+    confusion: Confusion | None = None
+    clusters: Clustering | str | None = None  # text: why they are not known
 
     def plain(self) -> dict[str, Any]:  # Any: what JSON can say
         """Give it as plain data."""
         spread = known(self.standard_error)
         found: dict[str, Any] = {self.measure: self.value, "standard_error": spread, "rows": self.rows, **self.more}
         found |= {} if self.calibration is None else {"calibration": self.calibration.plain()}
-        return found | ({} if self.coverage is None else {"coverage": self.coverage})
+        found |= {} if self.coverage is None else {"coverage": self.coverage}
+        found |= {} if self.confusion is None else self.confusion.plain()
+        if self.clusters is not None:
+            found["clusters"] = self.clusters.plain() if isinstance(self.clusters, Clustering) else None
+        return found
 
 
 class Score:
@@ -69,6 +77,8 @@ class Score:
         self.counts = {count: model.outline.variables[count] for count in exists if count in rows.partial}
         self.calibrating: Calibrating | None = Calibrating() if self.discrete else None
         self.log_losses: list[Tensor] = []  # of each distance that has a probability, −log p(label) in nats
+        self.counted: list[Tensor] = []  # labels and predictions, categories [2, n]
+        self.broken: dict[int, str] = {}  # rows, by place, that are left out since what is predicted is not finite
         self.below: list[Tensor] = []  # q's probability of less than the label, of numbers
 
     def add_means(self, index: np.ndarray, posterior: Posterior, *, weighted: bool) -> None:
@@ -100,38 +110,45 @@ class Score:
         truth = self._steps(self.rows.take(self.name, index[rows]))[shown]
         guess = self._steps(predicted.cpu()[torch.from_numpy(rows)])[shown]
         owners = torch.from_numpy(index[rows]).unsqueeze(1).expand(shown.shape)[shown]
+        given = None if right is None else right[torch.from_numpy(rows)].unsqueeze(1).expand(shown.shape)[shown]
+        finite = torch.isfinite(guess).reshape(len(guess), -1).all(1)
+        reason = f"node '{self.name}': what is said of it is not finite"
+        self.broken |= dict.fromkeys(owners[~finite].tolist(), reason)
         self.owners.append(owners)
-        if right is not None:
-            self.given_count.append(right[torch.from_numpy(rows)].unsqueeze(1).expand(shown.shape)[shown])
+        if given is not None:
+            self.given_count.append(given)
         if self.discrete:
-            self._calibrate(guess, truth)
+            self._count(guess, truth, finite)
         elif self.name in self.rows.encoders:
             encoder, both = self.rows.encoders[self.name].of_step(), (guess.numpy(), truth.numpy())
             if self.kind == "angle":
                 guess, truth = (torch.from_numpy(encoder.decode_to_points(each)) for each in both)
             else:
                 guess, truth = (torch.from_numpy(each) for each in encoder.decode_near(*both))
-        self.distances.append(_distances(self.kind, guess, truth, self.variable.categories))
+        distances = _distances(self.kind, guess, truth, self.variable.categories)
+        self.distances.append(distances.masked_fill(~finite, torch.nan))
 
     def _steps(self, value: Tensor) -> Tensor:
         """Give values one axis for all steps: [n, *steps, *event] -> [n, steps, *event]; of none, one."""
         event = value.shape[1 + len(self.rows.outline.stepped[self.name].steps) :] if self.stepped else value.shape[1:]
         return value.reshape(len(value), len(self.nodes), *event)
 
-    def _calibrate(self, guess: Tensor, truth: Tensor) -> None:
-        """Calibrate all elements of a node together; not where a value between 0 and 1 is no label."""
+    def _count(self, guess: Tensor, truth: Tensor, finite: Tensor) -> None:
+        """Calibrate and count all elements of a node together; not where a value between 0 and 1 is no label."""
         categories = self.variable.categories
         if self.calibrating is None:
             return
-        if categories is not None:
-            losses = self.calibrating.add(guess.reshape(-1, categories), truth.reshape(-1))
-        elif bool(((truth != 0) & (truth != 1)).any()):
+        if categories is None and bool(((truth != 0) & (truth != 1)).any()):
             self.calibrating = None
             return
-        else:
-            ones = guess.reshape(-1)
-            losses = self.calibrating.add(torch.stack([1 - ones, ones], -1), truth.reshape(-1).long())
-        self.log_losses.append(losses.reshape(len(truth), -1).mean(1))
+        said, labels = guess[finite], truth[finite].long().reshape(-1)
+        said = torch.stack([1 - said, said], -1) if categories is None else said
+        said = said.reshape(len(labels), said.shape[-1])
+        losses = self.calibrating.add(said, labels).reshape(int(finite.sum()), -1).mean(1)
+        whole = losses.new_full((len(finite),), torch.nan)
+        whole[finite] = losses
+        self.log_losses.append(whole)
+        self.counted.append(torch.stack([labels, said.argmax(-1)]))
 
     def add_intervals(self, index: np.ndarray, posterior: Posterior) -> None:
         """Take in where the labels of these rows lie in q, of a node whose values are numbers."""
@@ -148,9 +165,20 @@ class Score:
         number = not self.discrete and self.variable.family.support.kind != "count"
         return number and not any(step.points for step in steps)
 
-    def error(self) -> Error:
-        """Average over the labelled rows, of which there are some, and all their labelled steps."""
+    @property
+    def is_known(self) -> bool:
+        """Tell whether there is a labelled row of which something finite is said."""
+        return any(not bool(each.isnan().all()) for each in self.distances)
+
+    def error(self, *, clusters: bool = False) -> Error:
+        """Average over the labelled rows, of which there are some, and all their labelled steps.
+
+        clusters: also match what is predicted with the labels.
+        """
         each, owners = torch.cat(self.distances), torch.cat(self.owners)
+        finite = ~each.isnan()
+        right = torch.cat(self.given_count)[finite] if self.given_count else torch.zeros(0, dtype=torch.bool)
+        each, owners = each[finite], owners[finite]
         value = float(each.mean())
         count, spread = _spread_by_row(each, owners)
         more = {"share_of_180": value / 180} if self.kind == "angle" else {}
@@ -158,14 +186,30 @@ class Score:
             value, spread = math.sqrt(value), spread / (2 * math.sqrt(value)) if value else 0.0
         if self.stepped:
             more["steps"] = len(each)
-        right = torch.cat(self.given_count) if self.given_count else torch.zeros(0, dtype=torch.bool)
         if right.any():
             given = float(each[right].mean())
             more[f"{self.kind}_given_count"] = math.sqrt(given) if self.kind == "rmse" else given
             more["rows_given_count"] = len(owners[right].unique())
-        calibration = None if self.calibrating is None else self.calibrating.calibration()
-        covered = coverage(torch.cat(self.below)) if self.below else None
-        return Error(self.kind, value, count, spread, more, calibration, covered)
+        below = torch.cat(self.below) if self.below else torch.zeros(0)
+        below = below[~below.isnan()]
+        counted = self._confusion()
+        return Error(
+            measure=self.kind,
+            value=value,
+            rows=count,
+            standard_error=spread,
+            more=more,
+            calibration=None if self.calibrating is None else self.calibrating.calibration(),
+            coverage=coverage(below) if len(below) else None,
+            confusion=counted,
+            clusters=clustering(counted) if clusters and counted is not None else None,
+        )
+
+    def _confusion(self) -> Confusion | None:
+        if self.calibrating is None:
+            return None
+        names = self.variable.values or range(self.variable.categories or 2)
+        return confusion(names, *torch.cat(self.counted, 1))
 
 
 def _spread_by_row(each: Tensor, owners: Tensor) -> tuple[int, float]:
@@ -184,9 +228,12 @@ def _spread_by_row(each: Tensor, owners: Tensor) -> tuple[int, float]:
     return count, math.sqrt(float((apart**2).sum()) * count / (count - 1)) / float(sizes.sum())
 
 
-def known_errors(scores: Mapping[str, Score]) -> dict[str, Error]:
-    """Give the errors of those nodes whose label some row carries."""
-    return {name: score.error() for name, score in scores.items() if score.distances}
+def known_errors(scores: Mapping[str, Score], clusters: Collection[str] = ()) -> dict[str, Error]:
+    """Give the errors of those nodes whose label some row carries.
+
+    clusters: the nodes whose categories training gave no names.
+    """
+    return {name: score.error(clusters=name in clusters) for name, score in scores.items() if score.is_known}
 
 
 def _distances(kind: str, guess: Tensor, truth: Tensor, categories: int | None) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -11,7 +12,8 @@ from sgc.errors import LISTED, RunError, is_about_memory
 from sgc.runtime.batch import PatternRows
 from sgc.runtime.execute import Group
 from sgc.runtime.layout import Score
-from sgc.runtime.sums import Sums
+
+S = TypeVar("S")
 
 WORDS = {"generative": "log p", "recognition": "log q", "kl": "the KL", "label": "log q of the label"}
 
@@ -31,14 +33,14 @@ def term_text(node: str, role: str) -> str:
 
 
 def sums_without_failures(
-    run: Callable[[list[PatternRows]], list[Sums]], parts: Sequence[PatternRows]
-) -> tuple[list[tuple[PatternRows, Sums]], dict[int, str]]:
+    run: Callable[[list[PatternRows]], list[S]], parts: Sequence[PatternRows]
+) -> tuple[list[tuple[PatternRows, S]], dict[int, str]]:
     """Run parts of a batch; where that fails by a row, such as at parameters that are NaN, run the others without it.
 
     Failing rows are found by halving, so that n rows with k of them take some k log n passes. What is drawn for the
     others then differs.
 
-    run: from parts to their sums, as `Model.sums`.
+    run: from parts to their sums, as `Model.sums`, or to what is made of them.
 
     Returns: what was run, with its sums; and the reason of each failing row, by its place in the batch.
     """

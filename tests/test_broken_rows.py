@@ -1,0 +1,137 @@
+"""An evaluation leaves out rows whose scores are not finite, tells them, and is otherwise that of the other rows."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from small_runs import NPZ, Raw, changed, small, small_arrays
+
+import sgc
+from sgc import RunError, cli
+from sgc.data.dataset import Rows
+from sgc.data.splitting import divide_rows
+from sgc.kinds.labels import Split
+from sgc.running.measure import Evaluation, evaluate
+from sgc.running.training import train
+from sgc.runtime.streams import TensorRows
+
+READS = {"parents": ["x"], "network": {"mlp": [4]}}
+BOTH = {"parents": ["x", "y"], "network": {"mlp": [4]}}
+MODELS: dict[str, Raw] = {
+    "exact": small(nodes__z=None, nodes__x__generative__parents=["y"]),
+    "pathwise": small(),
+    "drawn categories": small(nodes__y__recognition={**READS, "estimator": "score_function"}, objective__samples=2),
+    "counts": small(nodes__z={"distribution": "Poisson", "supervision": "none", "recognition": BOTH}),
+    "classifier": small(objective__bound="supervised"),
+    "iwae": small(objective={"bound": "iwae", "samples": 3}),
+}
+
+
+def measured(spec: Raw, x: np.ndarray, y: np.ndarray, samples: int = 3) -> Evaluation:
+    torch.manual_seed(0)
+    model = sgc.compile(sgc.load(spec)).eval()
+    if spec.get("train", {}).get("precision") == "64-true":
+        model = model.double()
+    rows = Rows({"x": x, "y": y}, 100 + np.arange(len(x)))
+    model.validate_args = False
+    return evaluate(model, TensorRows(rows, model.outline, model.like), samples, 0, {})
+
+
+@pytest.mark.parametrize(
+    ("precision", "value"),
+    [("32-true", 1e25), ("32-true", -3e38), ("32-true", np.nan), ("64-true", 1e200), ("64-true", -1e308)],
+)
+@pytest.mark.parametrize("name", MODELS)
+def test_others_are_measured_and_broken_rows_told(name: str, precision: str, value: float) -> None:
+    spec = changed(MODELS[name], train__precision=precision)
+    arrays = small_arrays(rows=30, labels=30)
+    x = arrays["x"].astype(np.float64)
+    x[[4, 17, 29], 1] = value
+    found = measured(spec, x, arrays["y"])
+    if name == "classifier" and np.isfinite(value):  # whose probabilities are then 0 and 1
+        assert not found.broken
+        return
+    assert list(found.broken) == [104, 117, 129]
+    assert all(reason.startswith("node '") for reason in found.broken.values())
+    assert found.rows == 27
+    assert found.from_q["y"].rows == 27
+    numbers = json.dumps(found.plain())
+    assert "NaN" not in numbers
+    assert "Infinity" not in numbers
+    if name == "exact":  # nothing is drawn
+        kept = ~np.isin(np.arange(30), [4, 17, 29])
+        rest = measured(spec, x[kept], arrays["y"][kept])
+        assert not rest.broken
+        made = found.plain()
+        for key in ("elbo", "log_p", "elbo_standard_error", "log_p_standard_error"):
+            assert made[key] == pytest.approx(rest.plain()[key], rel=1e-5 if precision == "32-true" else 1e-12)
+        assert made["q"]["y"]["error"] == rest.plain()["q"]["y"]["error"]
+
+
+def test_rows_that_only_their_labels_break_are_told() -> None:
+    # without its label a row is as any other; with it, x is 1e25 off, whose square is beyond what float32 can hold
+    label = {"distribution": "Normal", "supervision": "partial", "recognition": READS}
+    spec = changed(MODELS["exact"], nodes__y=label, train__precision="32-true")
+    x = small_arrays(rows=30)["x"]
+    y = np.zeros(30)
+    y[[3, 8]] = 1e25
+    found = measured(spec, x, y)
+    assert dict(found.broken) == dict.fromkeys([103, 108], "with its labels, node 'x': log p is not finite")
+    assert found.rows == found.from_q["y"].rows == 30
+    assert np.isfinite(found.plain()["terms"]["labelled"]["y"]["generative"])
+
+
+def test_no_finite_row_at_all_is_a_failure() -> None:
+    told = "^no row has finite scores: rows 100, 101 and 102: node 'x': log p is not finite"
+    with pytest.raises(RunError, match=told):
+        measured(MODELS["exact"], np.full((3, 3), 1e25), np.zeros(3, dtype=int))
+
+
+def command(*words: object) -> tuple[int, str, str]:
+    out, said = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(said):
+        try:
+            cli.app([str(word) for word in words])
+        except SystemExit as end:
+            return int(end.code or 0), out.getvalue(), said.getvalue()
+    return 0, out.getvalue(), said.getvalue()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose test rows 32 and 50 are out of all bounds."""
+    folder = tmp_path_factory.mktemp("broken")
+    arrays = small_arrays(rows=120, labels=120)
+    test = divide_rows(120, Split(validation=12, test=12), None).test
+    assert {32, 50} <= set(test.tolist())
+    arrays["x"][[32, 50], 0] = [1e25, -1e30]
+    np.savez(folder / "rows.npz", **arrays)
+    spec = small(data=changed(NPZ, file="rows.npz"), train__epochs=1, train__precision="32-true")
+    train(spec, output=folder / "run", beside=folder)
+    return folder / "run"
+
+
+def test_the_command_says_which_rows_and_fails(run: Path) -> None:
+    told = "error: left out, without finite scores: rows 32 and 50: node 'x': log p is not finite\n"
+    status, out, said = command("evaluate", run)
+    assert (status, said) == (1, told)
+    assert out.startswith(f"{run} (best), 10 of 12 test rows, trained with 20 labels of y\n")
+    assert "nan" not in out
+    assert "inf" not in out
+    status, out, said = command("evaluate", run, "--json")
+    assert (status, said) == (1, told)
+    found: dict[str, Any] = json.loads(out)
+    assert found["rows"] == 10
+    assert found["broken"] == dict.fromkeys(("32", "50"), "node 'x': log p is not finite")
+
+
+def test_python_is_warned(run: Path) -> None:
+    with pytest.warns(UserWarning, match="^left out, without finite scores: rows 32 and 50: node 'x': log p is not"):
+        assert sgc.evaluate(run).evaluation.rows == 10

@@ -231,7 +231,7 @@ def test_evaluate_measures_and_compares_with_the_classifier_alone(place: Path) -
     for way in ("q", "posterior", "classifier"):
         assert 0 <= found[way]["y"]["error"] <= 1
         assert found[way]["y"]["rows"] == 359
-        assert set(found[way]["y"]["calibration"]) == {"ece", "nll", "brier", "bins"}
+        assert set(found[way]["y"]["calibration"]) == {"ece", "nll", "impossible", "brier", "bins"}
         assert sum(each["rows"] for each in found[way]["y"]["calibration"]["bins"]) == 359
     assert found["elbo"] < found["log_p"] < 0
     assert 1 <= found["effective_samples"] <= 5

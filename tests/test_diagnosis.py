@@ -85,4 +85,4 @@ def test_evaluate_shows_what_it_found_inside(tmp_path: Path) -> None:
     assert len(row) == len(lines[start])
     assert any(line.startswith("  effective samples, y labelled") for line in lines)
     assert any(line.split() == ["active", "units", "of", "z", "0", "of", "2"] for line in lines)
-    assert lines[-1].split() == ["collapsed", "z", "(less", "than", "0.05", "nats)"]
+    assert ["collapsed", "z", "(less", "than", "0.05", "nats)"] in map(str.split, lines)

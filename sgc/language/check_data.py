@@ -36,7 +36,7 @@ def _check_columns(findings: Findings, names: Names, optional: Collection[str]) 
             findings.add(path, f"'{name}' is a feature, features have no column", suggest(name, free), at="key")
         elif names.status.get(name) == "none":
             message = f"'{name}' is never observed (supervision: none), it has no column"
-            hint = f"labels for evaluation alone: supervision: partial, and under data.labels {name}: {{count: 0}}"
+            hint = f"known for evaluation alone: supervision: partial, with data.labels: {{{name}: {{count: 0}}}}"
             findings.add(path, message, hint, at="key")
     for name in [each for each in free if each not in optional]:
         what = "an input" if name in inputs else f"supervision: {names.status[name]}"

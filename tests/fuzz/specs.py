@@ -23,7 +23,6 @@ from types import FrameType
 from typing import Any
 
 import yaml
-from sgc.kinds.families import FAMILIES
 from typer.testing import CliRunner
 
 from sgc.cli import app

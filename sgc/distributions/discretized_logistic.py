@@ -20,13 +20,29 @@ def centred(value: Tensor, levels: int) -> Tensor:
     return (value - half) / half
 
 
+def log_mass(loc: Tensor, scale: Tensor, levels: int, value: Tensor) -> Tensor:
+    """Give the logarithm of a level's probability, in nats.
+
+    σ(a) − σ(b) = σ(a) σ(−b) (1 − e^{−(a−b)}), so that no difference of nearly equal numbers is taken: finite, with
+    finite gradients, however far out a value lies.
+    """
+    import torch
+    from torch.nn.functional import logsigmoid
+
+    half = 1 / (levels - 1)
+    x = centred(value, levels)
+    below = logsigmoid((x + half - loc) / scale)  # log of the mass up to the bin's upper edge
+    above = logsigmoid((loc - x + half) / scale)  # and of that from its lower edge
+    inside = below + above + (-(-2 * half / scale).expm1()).log()
+    return torch.where(value <= 0, below, torch.where(value >= levels - 1, above, inside))
+
+
 @functools.cache
 def discretized_logistic() -> Any:  # Any: the base class is torch's, which is not imported before it is needed
     """Define the class, once."""
     import torch
     from torch.distributions import Distribution, constraints
     from torch.distributions.utils import broadcast_all
-    from torch.nn.functional import logsigmoid
 
     class DiscretizedLogistic(Distribution):
         """A logistic variable in the units of `centred`, rounded to the nearest level; the outer bins take the tails.
@@ -56,19 +72,10 @@ def discretized_logistic() -> Any:  # Any: the base class is torch's, which is n
             return made
 
         def log_prob(self, value: Tensor) -> Tensor:
-            """Score values, in nats.
-
-            σ(a) − σ(b) = σ(a) σ(−b) (1 − e^{−(a−b)}), so that no difference of nearly equal numbers is taken: finite,
-            with finite gradients, however far out a value lies.
-            """
+            """Score values, in nats; see `log_mass`."""
             if self._validate_args:
                 self._validate_sample(value)
-            half = 1 / (self.levels - 1)
-            x = centred(value, self.levels)
-            below = logsigmoid((x + half - self.loc) / self.scale)  # log of the mass up to the bin's upper edge
-            above = logsigmoid((self.loc - x + half) / self.scale)  # and of that from its lower edge
-            inside = below + above + (-(-2 * half / self.scale).expm1()).log()
-            return torch.where(value <= 0, below, torch.where(value >= self.levels - 1, above, inside))
+            return log_mass(self.loc, self.scale, self.levels, value)
 
         def sample(self, sample_shape: Any = ()) -> Tensor:
             """Draw levels: [*sample_shape, *batch]."""

@@ -48,7 +48,6 @@ class Family:
     options: Mapping[str, Option]
     torch_class: str
     center: Center
-    scoring: str
     define: Callable[[], Any] | None = None  # gives the class of members that are not torch's; Any: of torch's
     settings: Mapping[str, float] = field(default_factory=dict)  # options of this member of the table, by with_options
 
@@ -229,8 +228,9 @@ class Family:
         """
         import torch
 
-        scoring = densities.SCORINGS[self.scoring]
-        filled = scoring.prepare({name: self.fill(name, value, event) for name, value in parameters.items()})
+        filled = densities.scoring_of(self.name).prepare(
+            {name: self.fill(name, value, event) for name, value in parameters.items()}
+        )
         settings = {name: self.setting(name) for name in self.options}
         element: Distribution = self.members()(**filled, **settings, validate_args=validate)
         dims = len(event) - self.event_dim
@@ -266,7 +266,7 @@ class Family:
             if value.logs:
                 return edges.EDGES[self.name](distribution, value)
             value = value.value
-        score = densities.SCORINGS[self.scoring].log_prob
+        score = densities.scoring_of(self.name).log_prob
         if present is None:
             return score(distribution, value)
         element = densities.element_of(distribution)
@@ -295,6 +295,9 @@ class Family:
         """
         import torch
 
+        average = densities.scoring_of(self.name).mean
+        if average is not None:
+            return average(distribution)
         element = densities.element_of(distribution)
         if self.center == "mean_or_infinite":
             return torch.nan_to_num(element.mean, nan=torch.inf, posinf=torch.inf)
@@ -321,9 +324,10 @@ class Family:
 
         Raises: NotImplementedError where the family has no closed form, see `closed_kl`.
         """
-        if not self.closed_kl:
+        divergence = densities.scoring_of(self.name).kl
+        if divergence is None:
             raise NotImplementedError(f"{self.name} has no closed-form KL")
-        return densities.SCORINGS[self.scoring].kl(q, p)
+        return divergence(q, p)
 
     def enumerate(self, event: tuple[int, ...], dtype: torch.dtype, device: torch.device | str) -> Tensor:
         """List the whole support, [K, *event] with K = support_size(event), the last element running fastest."""
@@ -413,7 +417,6 @@ def _family(line: Line, facts: Mapping[str, Any]) -> Family:  # Any: what the da
         torch_class=line.torch_class or line.name,
         define=line.define,
         center=line.center,
-        scoring=line.scoring,
     )
 
 

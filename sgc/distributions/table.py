@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from sgc.distributions.discretized_logistic import discretized_logistic
+from sgc.distributions.multinomial import multinomial
 from sgc.distributions.von_mises import von_mises
 
 View = Literal["value", "log1p", "circular", "centred"]
 Center = Literal["mean", "mean_or_infinite", "loc", "scale"]
-Scoring = Literal["torch", "normal", "log_normal", "inverse_gamma", "von_mises", "uniform", "bernoulli", "categorical"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,6 @@ class Line:
     view: View = "value"
     options: Mapping[str, Option] = field(default_factory=dict)
     center: Center = "mean"  # the median, loc or scale, where members have no mean; torch may give nan for infinite
-    scoring: Scoring = "torch"  # an entry of densities.SCORINGS
     integer: bool = False
     relaxable: bool = False
     torch_class: str = ""  # "" where the name is torch's own
@@ -74,18 +73,17 @@ _LEVELS = {"levels": Option("int", 2, 65536)}
 #   Independent, MixtureSameFamily, TransformedDistribution   are ways to build families
 # Where one of them is wanted all the same, a class of one's own can build on it and be named as own code.
 LINES: tuple[Line, ...] = (
-    Line("Bernoulli", ("logits",), {"logits": 0.0}, scoring="bernoulli", integer=True, relaxable=True, support="grey"),
+    Line("Bernoulli", ("logits",), {"logits": 0.0}, integer=True, relaxable=True, support="grey"),
     Line(
         "Categorical",
         ("logits",),
         {"logits": 0.0},
         torch_class="OneHotCategorical",
-        scoring="categorical",
         integer=True,
         relaxable=True,
     ),
     Line("Binomial", ("logits",), {"logits": 0.0}, "log1p", _COUNT, integer=True),
-    Line("Multinomial", ("logits",), {"logits": 0.0}, "log1p", _COUNT, integer=True),
+    Line("Multinomial", ("logits",), {"logits": 0.0}, "log1p", _COUNT, integer=True, define=multinomial),
     Line("Poisson", ("rate",), {"rate": 1.0}, "log1p", integer=True),
     Line("Geometric", ("probs",), {"probs": 0.5}, "log1p", integer=True),
     Line("NegativeBinomial", ("total_count", "logits"), None, "log1p", integer=True),
@@ -98,25 +96,25 @@ LINES: tuple[Line, ...] = (
         integer=True,
         define=discretized_logistic,
     ),
-    Line("Normal", ("loc", "scale"), {"loc": 0.0, "scale": 1.0}, scoring="normal"),
+    Line("Normal", ("loc", "scale"), {"loc": 0.0, "scale": 1.0}),
     Line("MultivariateNormal", ("loc", "scale_tril"), {"loc": 0.0, "scale_tril": 1.0}),
     Line("Laplace", ("loc", "scale"), {"loc": 0.0, "scale": 1.0}),
     Line("Gumbel", ("loc", "scale"), {"loc": 0.0, "scale": 1.0}),
     Line("Cauchy", ("loc", "scale"), {"loc": 0.0, "scale": 1.0}, center="loc"),
     Line("StudentT", ("df", "loc", "scale"), None, center="loc"),
-    Line("LogNormal", ("loc", "scale"), {"loc": 0.0, "scale": 1.0}, scoring="log_normal"),
+    Line("LogNormal", ("loc", "scale"), {"loc": 0.0, "scale": 1.0}),
     Line("HalfNormal", ("scale",), {"scale": 1.0}),
     Line("HalfCauchy", ("scale",), {"scale": 1.0}, center="scale"),
     Line("Exponential", ("rate",), {"rate": 1.0}),
     # torch closes these supports, and nearly every member has an infinite density at their ends
     Line("Gamma", ("concentration", "rate"), {"concentration": 1.0, "rate": 1.0}, support="positive"),
-    Line("InverseGamma", ("concentration", "rate"), None, scoring="inverse_gamma"),
+    Line("InverseGamma", ("concentration", "rate"), None),
     Line("Weibull", ("scale", "concentration"), {"scale": 1.0, "concentration": 1.0}),
     Line("Chi2", ("df",), None, support="positive"),
     Line("FisherSnedecor", ("df1", "df2"), None, center="mean_or_infinite"),
     # A bound that is learned has no useful gradient: Pareto's is an option, and Uniform gets no heads.
     Line("Pareto", ("alpha",), {"alpha": 1.0}, options={"scale": Option("float", 0.0, open_low=True, default=1.0)}),
-    Line("Uniform", (), {"low": 0.0, "high": 1.0}, scoring="uniform", words={"low": "real", "high": "real"}),
+    Line("Uniform", (), {"low": 0.0, "high": 1.0}, words={"low": "real", "high": "real"}),
     Line(
         "Beta",
         ("concentration1", "concentration0"),
@@ -138,7 +136,6 @@ LINES: tuple[Line, ...] = (
         ("loc", "concentration"),
         {"loc": 0.0, "concentration": 1.0},
         "circular",
-        scoring="von_mises",
         define=von_mises,
         support="circle",
     ),

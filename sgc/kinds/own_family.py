@@ -115,7 +115,6 @@ class OwnFamily(OwnPiece):
             options={},
             torch_class="",
             center="mean",
-            scoring="torch",
             define=OwnMembers(code, tuple((name, WORD_DIMS[word] == 2) for name, word in self.parameters.items())),
         )
 

@@ -1,0 +1,203 @@
+"""Log-densities, divergences and means of families, in nats; torch is imported inside the functions.
+
+One line a family in `SCORINGS`. Formulas are stable by themselves: nothing huge is subtracted from something huge. Yet
+a gradient may be the small difference of two large numbers, (α − 1)/x − β, and float32 has then rounded both before a
+formula can see them; so all but the fast lane (Bernoulli, Categorical, Normal) compute the score, and it alone, in
+float64.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, final
+
+from sgc.distributions.densities import categories, counts, positives, reals, shares
+from sgc.distributions.densities.members import Member, widen
+from sgc.distributions.discretized_logistic import log_mass
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.distributions import Distribution
+
+Formula = Callable[[Member, "Tensor"], "Tensor"]  # (member, value) -> a number for each element
+Divergence = Callable[[Member, Member], "Tensor"]  # (q's member, p's member) -> a number for each element
+
+
+def _as_they_are(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
+    return parameters
+
+
+@final
+@dataclass(frozen=True)
+class Scoring:
+    """How members of a family are made, scored, compared and averaged.
+
+    `log_prob`: (distribution, value) -> the sum over the event. `kl`: the same of KL(q‖p), None where there is no
+    closed form. `mean`: of a distribution, None where the class's own is right. `prepare`: the parameters that the
+    class is given, from those of the spec. All broadcast over leading dimensions.
+    """
+
+    log_prob: Callable[[Distribution, Tensor], Tensor]
+    kl: Callable[[Distribution, Distribution], Tensor] | None = None
+    mean: Callable[[Distribution], Tensor] | None = None
+    prepare: Callable[[dict[str, Tensor]], dict[str, Tensor]] = _as_they_are
+
+
+def element_of(distribution: Distribution) -> Any:  # Any: the parameters of torch's families are plain attributes
+    """Give the distribution of one element of the event."""
+    from torch.distributions import Independent
+
+    return distribution.base_dist if isinstance(distribution, Independent) else distribution
+
+
+def _sum_event(terms: Tensor, distribution: Distribution) -> Tensor:
+    dims = len(distribution.event_shape)
+    return terms.sum(tuple(range(-dims, 0))) if dims else terms  # a sum over no dims would be one over all
+
+
+def _sum_elements(terms: Tensor, distribution: Distribution) -> Tensor:
+    """Sum what has one number for each element, be it a vector or a number itself."""
+    dims = len(distribution.event_shape) - len(element_of(distribution).event_shape)
+    return terms.sum(tuple(range(-dims, 0))) if dims else terms
+
+
+# ---- in float64
+
+
+def _exact(
+    formula: Formula,
+    kl: Divergence | None = None,
+    mean: Callable[[Member], Tensor] | None = None,
+    prepare: Callable[[dict[str, Tensor]], dict[str, Tensor]] = _as_they_are,
+) -> Scoring:
+    """Score by formulas for one element, computed and summed in float64."""
+
+    def log_prob(distribution: Distribution, value: Tensor) -> Tensor:
+        element = element_of(distribution)
+        if element._validate_args:
+            element._validate_sample(value)
+        member = Member(element)
+        return member.narrow(_sum_elements(formula(member, widen(value)), distribution))
+
+    def divergence(q: Distribution, p: Distribution) -> Tensor:
+        assert kl is not None
+        member = Member(element_of(q))
+        return member.narrow(_sum_elements(kl(member, Member(element_of(p))), q))
+
+    def average(distribution: Distribution) -> Tensor:
+        assert mean is not None
+        member = Member(element_of(distribution))
+        return member.narrow(mean(member))
+
+    return Scoring(log_prob, divergence if kl is not None else None, average if mean is not None else None, prepare)
+
+
+# ---- the fast lane
+
+
+def _own_log_prob(distribution: Distribution, value: Tensor) -> Tensor:
+    return distribution.log_prob(value)
+
+
+def _uniform_log_prob(distribution: Distribution, value: Tensor) -> Tensor:
+    """−log(high − low) on the closed interval; torch leaves its upper end out, which data may well have."""
+    import torch
+
+    uniform = element_of(distribution)
+    inside = (value >= uniform.low) & (value <= uniform.high)
+    terms = torch.where(inside, -(uniform.high - uniform.low).log(), -torch.inf)
+    return _sum_event(terms, distribution)
+
+
+def _uniform_kl(q: Distribution, p: Distribution) -> Tensor:
+    from torch.distributions import kl_divergence
+
+    divergence: Tensor = kl_divergence(q, p)
+    return divergence
+
+
+def _normal_log_prob(distribution: Distribution, value: Tensor) -> Tensor:
+    import torch
+
+    normal = element_of(distribution)
+    z = (value - normal.loc) / normal.scale
+    summed = _sum_event(torch.addcmul(normal.scale.log(), z, z, value=0.5), distribution)
+    return -(0.5 * math.log(2 * math.pi) * distribution.event_shape.numel()) - summed
+
+
+def _normal_kl(q: Distribution, p: Distribution) -> Tensor:
+    return _sum_event(reals.normal_kl(element_of(q), element_of(p)), q)
+
+
+def _bernoulli_log_prob(distribution: Distribution, value: Tensor) -> Tensor:
+    """Σ_i y_i l_i − log(1 + e^{l_i}), linear in y."""
+    import torch
+
+    logits = element_of(distribution).logits
+    return -_sum_event(torch.addcmul(categories.softplus(logits), value, logits, value=-1), distribution)
+
+
+def _bernoulli_kl(q: Distribution, p: Distribution) -> Tensor:
+    return _sum_event(categories.bernoulli_divergence(element_of(q).logits, element_of(p).logits), q)
+
+
+def _categorical_log_prob(distribution: Distribution, value: Tensor) -> Tensor:
+    """Σ_k y_k log π_k, linear in y."""
+    return _sum_event(value * element_of(distribution).logits, distribution)
+
+
+def _categorical_kl(q: Distribution, p: Distribution) -> Tensor:
+    a, b = element_of(q), element_of(p)
+    return _sum_event(a.probs * (a.logits - b.logits), q)
+
+
+def _discretized_logistic(member: Member, value: Tensor) -> Tensor:
+    levels: Any = member.own  # Any: an own class, which knows them
+    return log_mass(member.loc, member.scale, levels.levels, value)
+
+
+OWN = Scoring(_own_log_prob)
+SCORINGS: Mapping[str, Scoring] = {
+    "Bernoulli": Scoring(_bernoulli_log_prob, _bernoulli_kl, prepare=categories.bernoulli_logits),
+    "Categorical": Scoring(_categorical_log_prob, _categorical_kl, prepare=categories.categorical_logits),
+    "Binomial": _exact(counts.binomial, counts.binomial_kl, counts.binomial_mean),
+    "Multinomial": _exact(counts.multinomial),
+    "Poisson": _exact(counts.poisson, counts.poisson_kl),
+    "Geometric": _exact(counts.geometric, counts.geometric_kl, counts.geometric_mean),
+    "NegativeBinomial": _exact(counts.negative_binomial, mean=counts.negative_binomial_mean),
+    "DiscretizedLogistic": _exact(_discretized_logistic),
+    "Normal": Scoring(_normal_log_prob, _normal_kl),
+    "MultivariateNormal": _exact(reals.multivariate_normal, reals.multivariate_normal_kl),
+    "Laplace": _exact(reals.laplace, reals.laplace_kl),
+    "Gumbel": _exact(reals.gumbel, reals.gumbel_kl),
+    "Cauchy": _exact(reals.cauchy, reals.cauchy_kl),
+    "StudentT": _exact(reals.student_t),
+    "LogNormal": _exact(positives.log_normal, reals.normal_kl),
+    "HalfNormal": _exact(positives.half_normal, positives.half_normal_kl),
+    "HalfCauchy": _exact(positives.half_cauchy, positives.half_cauchy_kl),
+    "Exponential": _exact(positives.exponential, positives.exponential_kl),
+    "Gamma": _exact(positives.gamma, positives.gamma_kl),
+    "InverseGamma": _exact(positives.inverse_gamma, positives.gamma_kl),
+    "Weibull": _exact(positives.weibull),
+    "Chi2": _exact(positives.chi2, positives.chi2_kl),
+    "FisherSnedecor": _exact(positives.fisher_snedecor),
+    "Pareto": _exact(positives.pareto, positives.pareto_kl),
+    "Uniform": Scoring(_uniform_log_prob, _uniform_kl),
+    "Beta": _exact(shares.beta, shares.beta_kl),
+    "Kumaraswamy": _exact(shares.kumaraswamy, mean=shares.kumaraswamy_mean),
+    "ContinuousBernoulli": _exact(
+        shares.continuous_bernoulli,
+        shares.continuous_bernoulli_kl,
+        shares.continuous_bernoulli_mean,
+        prepare=categories.bernoulli_logits,
+    ),
+    "Dirichlet": _exact(shares.dirichlet, shares.dirichlet_kl),
+    "VonMises": _exact(reals.von_mises),
+}
+
+
+def scoring_of(family: str) -> Scoring:
+    """Give the scoring of a family by its name; an own one is scored by its class."""
+    return SCORINGS.get(family, OWN)

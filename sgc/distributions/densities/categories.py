@@ -1,0 +1,44 @@
+"""Log-probabilities and divergences of Bernoulli and Categorical, linear in the value.
+
+The only ones, with Normal's, that float32 computes as well as float64: they are the fast lane of a step.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def bernoulli_logits(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Give logits that are finite. Given ones are by their constraint, and are the largest tensor there is: no copy."""
+    return parameters if "logits" in parameters else {"logits": _bounded(parameters["probs"].logit())}
+
+
+def categorical_logits(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Give the logarithms of the probabilities, finite. torch would subtract their sum only once it is rounded."""
+    logits = parameters["logits"] if "logits" in parameters else parameters["probs"].log()
+    return {"logits": _bounded(_bounded(logits).log_softmax(-1))}
+
+
+def _bounded(logits: Tensor) -> Tensor:
+    """Bound logits, so that 0 · log 0 is 0: an impossible value scores about the type's minimum."""
+    import torch
+
+    largest = torch.finfo(logits.dtype).max
+    return logits.clamp(-largest, largest)
+
+
+def softplus(logits: Tensor) -> Tensor:
+    """Give log(1 + e^l)."""
+    from torch.nn import functional
+
+    return functional.softplus(logits, threshold=40.0)  # beyond torch's 20 the linear branch is off by 2e-9
+
+
+def bernoulli_divergence(a: Tensor, b: Tensor) -> Tensor:
+    """Give KL of one trial of log-odds a from one of log-odds b."""
+    one = a.sigmoid() * (softplus(-b) - softplus(-a))
+    zero = (-a).sigmoid() * (softplus(b) - softplus(a))
+    return one + zero

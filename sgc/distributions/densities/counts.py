@@ -1,0 +1,108 @@
+"""Log-probabilities and divergences of counts: Binomial, Multinomial, Poisson, Geometric, NegativeBinomial.
+
+Each is written by peaks and deviances, see log_gamma.py. Formulas take a member's parameters and values of one type
+that broadcast, and give one number for each element, in nats.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sgc.distributions.densities.categories import categorical_logits
+from sgc.distributions.densities.log_gamma import deviance, log_peak
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sgc.distributions.densities.members import Member
+
+
+def log_odds(member: Member) -> tuple[Tensor, Tensor, Tensor]:
+    """Give log p, log (1 − p) and their difference, from probs or logits, whichever the member was made of.
+
+    Members know the other too, but of probs near 0 or 1 torch makes others first.
+    """
+    from torch.nn.functional import logsigmoid
+
+    if member.has("logits"):
+        logits = member.logits
+        return logsigmoid(logits), logsigmoid(-logits), logits
+    probs = member.probs
+    log_p, log_q = probs.log(), (-probs).log1p()
+    return log_p, log_q, log_p - log_q
+
+
+def binomial(member: Member, value: Tensor) -> Tensor:
+    """log C(n, k) + k log p + (n − k) log (1 − p)."""
+    log_p, log_q, _ = log_odds(member)
+    n, rest = member.total_count, member.total_count - value
+    log_n = n.log()
+    apart = deviance(value, log_n + log_p) + deviance(rest, log_n + log_q)
+    return log_peak(value) + log_peak(rest) - log_peak(n) - apart
+
+
+def binomial_kl(q: Member, p: Member) -> Tensor:
+    """n times that of one trial."""
+    return q.total_count * _trial_kl(q, p)
+
+
+def binomial_mean(member: Member) -> Tensor:
+    return member.total_count * log_odds(member)[0].exp()
+
+
+def _trial_kl(q: Member, p: Member) -> Tensor:
+    """p log(p/p') + (1 − p) log((1 − p)/(1 − p'))."""
+    (log_q, log_not_q, _), (log_p, log_not_p, _) = log_odds(q), log_odds(p)
+    return deviance(log_q.exp(), log_p) + deviance(log_not_q.exp(), log_not_p)
+
+
+def multinomial(member: Member, value: Tensor) -> Tensor:
+    """log n! + Σ_i [k_i log π_i − log k_i!], n the sum of the value: [*batch, K] -> [*batch]."""
+    given = {"logits": member.given_logits} if member.has("given_logits") else {"probs": member.given_probs}
+    log_p = categorical_logits(given)["logits"]
+    n = value.sum(-1, keepdim=True)
+    terms = log_peak(value) - deviance(value, n.clamp(min=1).log() + log_p)
+    return terms.sum(-1) - log_peak(n).squeeze(-1)
+
+
+def poisson(member: Member, value: Tensor) -> Tensor:
+    """k log λ − λ − log k!."""
+    return log_peak(value) - deviance(value, member.rate.log(), member.rate)
+
+
+def poisson_kl(q: Member, p: Member) -> Tensor:
+    """λ log(λ/λ') + λ' − λ."""
+    return deviance(q.rate, p.rate.log(), p.rate)
+
+
+def geometric(member: Member, value: Tensor) -> Tensor:
+    """log p + k log (1 − p)."""
+    log_p, log_q, _ = log_odds(member)
+    return log_p + value * log_q
+
+
+def geometric_kl(q: Member, p: Member) -> Tensor:
+    """1/p times that of one trial: so many there are in the mean, the last one among them."""
+    return _trial_kl(q, p) * (-log_odds(q)[0]).exp()
+
+
+def geometric_mean(member: Member) -> Tensor:
+    return (-log_odds(member)[2]).exp()
+
+
+def negative_binomial(member: Member, value: Tensor) -> Tensor:
+    """log Γ(k + r) − log Γ(r) − log k! + k log p + r log (1 − p)."""
+    import torch
+
+    log_p, log_q, _ = log_odds(member)
+    r, none = member.total_count, value == 0
+    k = torch.where(none, 1.0, value)
+    n = k + r
+    log_n = n.log()
+    apart = deviance(k, log_n + log_p) + deviance(r, log_n + log_q)
+    some = r.log() - log_n + log_peak(k) + log_peak(r) - log_peak(n) - apart
+    return torch.where(none, r * log_q, some)
+
+
+def negative_binomial_mean(member: Member) -> Tensor:
+    return member.total_count * log_odds(member)[2].exp()

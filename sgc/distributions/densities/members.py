@@ -1,0 +1,41 @@
+"""A member of a family as formulas read it: its parameters in float64."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, final
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+    from torch.distributions import Distribution
+
+
+def widen(value: Tensor) -> Tensor:
+    """Give a tensor in float64, where its device has that."""
+    return value if value.device.type == "mps" else value.double()
+
+
+@final
+class Member:
+    """A distribution whose parameters are read in float64, each widened once: gradients are summed, then rounded."""
+
+    def __init__(self, own: Distribution) -> None:
+        self.own = own
+        self.types: set[torch.dtype] = set()  # of the parameters that were read
+
+    def __getattr__(self, name: str) -> Tensor:
+        """Widen what was not asked for before."""
+        value: Tensor = getattr(self.own, name)
+        self.types.add(value.dtype)
+        wide = widen(value)
+        setattr(self, name, wide)
+        return wide
+
+    def has(self, name: str) -> bool:
+        """Say whether the distribution was made of a parameter, or asked for it before."""
+        return vars(self.own).get(name) is not None
+
+    def narrow(self, result: Tensor) -> Tensor:
+        """Give a result the type of the parameters."""
+        (kind,) = self.types
+        return result.to(kind)

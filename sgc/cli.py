@@ -176,6 +176,8 @@ def check(
         if loaded.data is None:
             raise UsageError(f"{spec}: has no data section to check")
         found = open_data(outline, Path(spec).resolve().parent)
+        for note in found.notes:
+            _say(f"note: {note}")
         sizes = ", ".join(f"{len(getattr(found, part))} {part}" for part in ("train", "validation", "test"))
         labels = "".join(f", {len(rows)} labelled {name}" for name, rows in found.labelled_rows.items())
         text += f"; rows: {sizes}{labels}"

@@ -278,6 +278,9 @@ class At:
     def __init__(self, steps: int, number: int = signal.SIGKILL) -> None:
         self.left, self.number = steps, number
 
+    def note(self, text: str) -> None:
+        """Take note of nothing."""
+
     def begin(self, epochs: int, steps: int, done: int) -> None:
         """Take note of nothing."""
 
@@ -293,6 +296,9 @@ class At:
 
 class StopsAfterAnEpoch:
     """Watches a training and breaks it off once an epoch is written."""
+
+    def note(self, text: str) -> None:
+        """Take note of nothing."""
 
     def begin(self, epochs: int, steps: int, done: int) -> None:
         """Take note of nothing."""

@@ -217,7 +217,7 @@ NOT_ONE = "labels: node 'r': 'balanced' wants one category a row, and this node 
     ("rules", "message"),
     [
         ("{y: {count: 201}}", "labels: node 'y': found 200 training rows with a label, wanted 201"),
-        ("{y: {per_category: 90}}", "labels: node 'y': found 48 training rows labelled 0, wanted 90"),
+        ("{y: {count: 400, balanced: true}}", "labels: node 'y': found 48 training rows labelled 0, wanted 100"),
         ("{y: {fraction: 0.001}}", "labels: node 'y': found 200 training rows, of which 0.001 is none"),
         ("{r: {count: 4, balanced: true}}", NOT_ONE),
         ("{x: {count: 4}}", "labels: node 'x' has no label: wanted a partial node with a column"),
@@ -226,6 +226,46 @@ NOT_ONE = "labels: node 'r': 'balanced' wants one category a row, and this node 
 )  # fmt: skip
 def test_labels_that_cannot_be_chosen(rules: str, message: str) -> None:
     assert fails(lambda: both(rules)) == message
+
+
+RARE = np.array([0] * 30 + [1] * 4 + [2] * 16)  # of four categories, of which the last is never met
+
+
+def rare(rule: str, labels: Any = RARE) -> DataSet:
+    text = f"{{columns: {{x: {{column: x}}, y: {{column: y}}}}, labels: {{y: {rule}}}}}"
+    return opened(text, X, Y, arrays={"x": np.zeros(len(labels)), "y": labels})
+
+
+def test_per_category_takes_all_of_a_rarer_category_and_says_so() -> None:
+    data = rare("{per_category: 10}")
+    assert np.bincount(RARE[data.labelled_rows["y"]]).tolist() == [10, 4, 10]
+    assert data.notes == (
+        "labels of 'y': per_category is 10, and there are only 4 of 1: all of them are kept",
+        "labels of 'y': no training row is labelled 3, which is a category of it",
+    )
+    assert rare("{per_category: 20}").notes[0] == (
+        "labels of 'y': per_category is 20, and there are only 4 of 1 and 16 of 2: all of them are kept"
+    )
+    assert len(rare("{per_category: 4}").notes) == 1
+    assert rare("{per_category: 0}").notes == ()
+    few = rare("{per_category: 3}")
+    np.testing.assert_array_equal(
+        np.intersect1d(few.labelled_rows["y"], data.labelled_rows["y"]), few.labelled_rows["y"]
+    )
+    message = fails(lambda: rare("{per_category: 2}", np.full(20, -1)))
+    assert message == "labels: node 'y': found no training rows with a label, wanted 2 of each category"
+
+
+def test_a_category_that_no_training_row_has_is_told_by_its_name() -> None:
+    text = "{columns: {x: {column: x}, y: {column: y}}, split: {test: 2}}"
+    named = Variable("y", (), 4, ("cat", "dog", "eel", "fox"), supervision="partial")
+    data = opened(text, X, named, arrays={"x": np.zeros(9), "y": ["dog", "", "", "dog", "", "", "dog", "dog", ""]})
+    assert data.notes == (
+        "labels of 'y': no training row is labelled 'cat', 'eel' and 'fox', which are categories of it",
+    )
+    full = dataclasses.replace(named, supervision="full")
+    assert opened(text, X, full, arrays={"x": np.zeros(9), "y": ["dog"] * 9}).notes == ()
+    assert opened(text, X, named, arrays={"x": np.zeros(9), "y": [""] * 9}).notes == ()  # nobody meant it to have some
 
 
 def test_labels_of_another_shape_than_one_category() -> None:

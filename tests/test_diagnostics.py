@@ -24,7 +24,8 @@ from sgc.running.collapse import Alarms, active_units, collapsed
 from sgc.running.folder import RunFolder
 from sgc.running.probing import owners, probe
 from sgc.running.terms import TermMeans, effective_samples
-from sgc.running.training import Interrupted, Silent, Trainer, train
+from sgc.running.training import Interrupted, Trainer, train
+from sgc.running.watching import Silent
 from sgc.runtime.data import open_data
 from sgc.runtime.model import Model
 from sgc.showing.terminal import TrainingProgress

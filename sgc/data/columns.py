@@ -82,7 +82,8 @@ class Origin:
     """Where an array of values came from, so that an error can name the file, the column and the row.
 
     `rows`, `(N,)`, are the row ids of the array's rows in the source. Of a node of a repeat, `steps` are the axes that
-    come next in the array; `folded`: it has none, but a row for each step, `(N · steps, *event)`.
+    come next in the array; `folded`: it has none, but a row for each step, `(N · steps, *event)`. `kind` says what
+    `node` names, where it is no node.
     """
 
     node: str
@@ -90,6 +91,7 @@ class Origin:
     rows: Rows
     steps: tuple[int, ...] = ()
     folded: bool = False
+    kind: str = "node"
 
     def error(self, message: str, position: int | None = None, element: tuple[int, ...] = ()) -> DataError:
         """Build the error about a row of the array (its position), or about all of it."""
@@ -99,7 +101,7 @@ class Origin:
             element = (*(int(each) for each in np.unravel_index(place, self.steps)), *element)
         if len(self.columns) > 1 and len(element) == 1 and element[0] < len(self.columns):
             column = self.columns[element[0]]
-        named = f"node '{self.node}'" + ("" if column.name == self.node else f", column '{column.name}'")
+        named = f"{self.kind} '{self.node}'" + ("" if column.name == self.node else f", column '{column.name}'")
         row = None if position is None else int(self.rows[position])
         line = "" if row is None or column.lines is None else f" (line {column.lines[row]} of the file)"
         return DataError(f"{named}: {message}{line}", file=column.file or None, row=row)

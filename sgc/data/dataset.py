@@ -14,8 +14,10 @@ from sgc.data.columns import Rows as RowIds
 from sgc.data.encoder import Encoder, fit_encoder, has_value, hide
 from sgc.data.fingerprint import Fingerprint, fingerprint
 from sgc.data.gathering import Part, gather
+from sgc.data.label_notes import label_notes
 from sgc.data.labelling import choose_labels
 from sgc.data.large import EncodedColumn, LargeCells, absent, read_or_note
+from sgc.data.row_weights import WEIGHT, check_some, read_weights
 from sgc.data.splitting import divide_rows
 from sgc.data.steps import check_known_counts, mark_absent
 from sgc.data.variables import Variable
@@ -34,12 +36,13 @@ class Rows:
     What is too large to be held is a column that gives the same values when they are taken.
 
     `rows`, `(N,)`, are the row ids in the source, from 0, in the file the rows came from. The nodes in `dynamic` hold
-    grey values, of which 0 or 1 is to be drawn anew at every use.
+    grey values, of which 0 or 1 is to be drawn anew at every use. `weights`, `(N,)`, are what rows count; None: alike.
     """
 
     values: Mapping[str, Array | EncodedColumn]
     rows: RowIds
     dynamic: frozenset[str] = frozenset()
+    weights: Array | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -50,7 +53,8 @@ class DataSet:
     """The parts of a data set; validation and test keep all their labels and may have no rows.
 
     `labelled_rows` are, by partial node, the ids of the training rows whose label was kept; of a node that drops what
-    is missing, only where a rule hides rows. `fingerprint` is of the cells that the values were made of.
+    is missing, only where a rule hides rows. `fingerprint` is of the cells that the values were made of. `notes`
+    are what a user should know of the labels.
     """
 
     train: Rows
@@ -59,6 +63,7 @@ class DataSet:
     encoders: Mapping[str, Encoder]
     labelled_rows: Mapping[str, RowIds]
     fingerprint: Fingerprint
+    notes: tuple[str, ...] = ()
 
 
 def open_dataset(
@@ -69,12 +74,14 @@ def open_dataset(
     seed: int,
     arrays: Any = None,  # any: a mapping to whatever numpy reads as an array, or a data frame; pandas is optional
     fitted: Mapping[str, Encoder] | None = None,
+    weight: str | None = None,
 ) -> DataSet:
     """Open the data of a spec: read, split, choose labels, overwrite the others, fit encoders on training rows, encode.
 
     `beside` is the folder of the spec file; `seed` draws labels whose rule has none of its own, and static
     binarisations. `arrays` stand in the place of the source: a mapping by node, or a data frame by column (by node
-    where `data` is None). `fitted` encoders, of an earlier run, are used as they are.
+    where `data` is None). `fitted` encoders, of an earlier run, are used as they are. `weight` is the
+    column of what training and validation rows count; it is not read under `fitted` encoders, where nothing is trained.
 
     A node that is too large to be held is read in passes, one of which checks it; under a `fitted` encoder its training
     rows, which that run has checked, are not, so that an evaluation need not read them: its fingerprint is then of some
@@ -84,7 +91,7 @@ def open_dataset(
     Raises:
         DataError: names the file and the row where they are known.
     """
-    found = gather(data, variables, beside=beside, arrays=arrays)
+    found = gather(data, variables, beside=beside, arrays=arrays, weight=weight, weighing=fitted is None)
     sources = {"train": found.train, "test": found.test}
     train, test = (each and _of_rows(each, variables, data, fitted) for each in sources.values())
     assert train is not None
@@ -130,16 +137,26 @@ def open_dataset(
         else:
             encoders[name], values[name] = fit_encoder(variable, steps[name], cells, origins[name], seed)
 
+    known = fingerprint(sources, division, variables, spaced=fitted is not None)
+    weights: dict[str, Array] = {}
+    if weight is not None and fitted is None:
+        column = train.others[weight]
+        weights["train"] = read_weights(column, division.train)
+        weights["validation"] = read_weights(column, division.validation)
+        check_some(weights["train"], column)
+        known = known.beside(WEIGHT, column)
+    validation = encode_rows(train, variables, encoders, division.validation)
     test_rows = division.test if test is None else np.arange(test.size, dtype=np.int64)
     counted = [name for name, each in variables.items() if each.supervision == "partial" and not each.dropped]
     none = {name: np.zeros(0, dtype=np.int64) for name in counted}
     return DataSet(
-        train=Rows(values, division.train, dynamic_nodes(encoders)),
-        validation=encode_rows(train, variables, encoders, division.validation),
+        train=Rows(values, division.train, dynamic_nodes(encoders), weights.get("train")),
+        validation=replace(validation, weights=weights.get("validation")),
         test=encode_rows(test or train, variables, encoders, test_rows),
         encoders=encoders,
         labelled_rows={**none, **{name: ids for name, ids in labelled.items() if name in none or name in rules}},
-        fingerprint=fingerprint(sources, division, variables, spaced=fitted is not None),
+        fingerprint=known,
+        notes=() if fitted is not None else label_notes(rules, values, variables),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -43,6 +43,11 @@ class Fingerprint:
     nodes: Mapping[str, Mapping[str, str]]
     counts: Mapping[str, int]
     places: Mapping[str, Rows]
+
+    def beside(self, name: str, column: SourceColumn) -> Fingerprint:
+        """Add the digest of a column of training rows that is no node's."""
+        digest = _digest(hash_rows(name, (column,), np.arange(len(column), dtype=np.int64)))
+        return replace(self, nodes={**self.nodes, "train": {**self.nodes["train"], name: digest}})
 
     def state(self) -> dict[str, Array]:
         """Return all of a fingerprint of the whole data as arrays; `Fingerprint.from_state` makes it again."""

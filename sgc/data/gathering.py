@@ -40,18 +40,24 @@ def gather(
     *,
     beside: Path,
     arrays: Any,  # any: as in open_dataset
+    weight: str | None = None,
+    weighing: bool = True,
 ) -> Gathered:
     """Open the source, or take the arrays, and hand each node its columns.
+
+    weight: a column of training rows besides, of what each counts; it may stand there unread where not `weighing`.
 
     Raises:
         DataError: a column is missing, or columns have different lengths.
     """
     wanted: Mapping[str, tuple[str, ...]] = node_columns(data, variables)
-    others = tuple(each for each in (data.split.stratify, data.split.group) if each) if data is not None else ()
+    named = (data.split.stratify, data.split.group) if data is not None else ()
+    others = tuple(each for each in (*named, weight if weighing else None) if each)
     if arrays is None and data is None:
         raise DataError("no data: the spec has no 'data' section, and no arrays were given")
     if arrays is not None and not is_frame(arrays):
-        return Gathered(_mapped(array_columns(arrays), wanted, variables, others, data), None)
+        found = _mapped(array_columns(arrays), wanted, variables, others, data, weight)
+        return Gathered(found, None)
     if arrays is not None:
         if data is None:
             known = {str(name) for name in arrays.columns}
@@ -60,7 +66,8 @@ def gather(
         return Gathered(assemble(columns, _with_column(wanted, variables), others, data), None)
     assert data is not None
     names = dict.fromkeys([*(name for each in wanted.values() for name in each), *others])
-    opened: Opened = data.read(beside, list(names))
+    used = {name for each in wanted.values() for name in each}
+    opened: Opened = data.read(beside, list(names), [name for name in others if name not in used])
     wanted = _with_column(wanted, variables)
     test = None if opened.test is None else assemble(opened.test, wanted, (), data)
     return Gathered(assemble(opened.train, wanted, others, data), test)
@@ -87,10 +94,11 @@ def _mapped(
     variables: Mapping[str, Variable],
     others: tuple[str, ...],
     data: DataSection | None,
+    unread: str | None,
 ) -> Part:
-    """Take a mapping whose keys are nodes; a column that only the split names may be a key too, by its own name."""
+    """Take a mapping whose keys are nodes; a column that is no node's may be a key too, by its own name."""
     for name in columns:
-        if name not in variables and name not in others:
+        if name not in variables and name not in others and name != unread:
             hint = suggest(name, variables)
             raise DataError(f"'{name}' is no observed node or input of the model{f'; {hint}' if hint else ''}")
     owner = {names[0]: node for node, names in wanted.items() if len(names) == 1}

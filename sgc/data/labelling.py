@@ -110,11 +110,13 @@ def _draw_by_category(
     if cells.size != len(cells):
         found = list(cells.shape[1:])
         raise DataError(f"labels: node '{node}': found rows of the shape {found}, wanted one category a row")
+    if each and not len(ranked):
+        raise DataError(f"labels: node '{node}': found no training rows with a label, wanted {each} of each category")
     category = cells.reshape(len(cells))[np.searchsorted(division.train, ranked)]
     kept = []
     for index, count in enumerate(counts):
         rows = ranked[category == index]
-        if len(rows) < count:
+        if len(rows) < count and each is None:
             name = index if variable.values is None else variable.values[index]
             raise DataError(
                 f"labels: node '{node}': found {len(rows)} training rows labelled {show(name)}, wanted {count}"

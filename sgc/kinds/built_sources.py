@@ -32,7 +32,7 @@ class MultiMnist(Source):
     def _exclude(cls, value: object) -> object:
         return refuse_second_test(value)
 
-    def read(self, beside: Path, columns: Collection[str]) -> Opened:
+    def read(self, beside: Path, columns: Collection[str], training: Collection[str] = ()) -> Opened:
         from sgc.data.columns import Opened
         from sgc.data.finding import look_for
         from sgc.data.npz import read_npz

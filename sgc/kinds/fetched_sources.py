@@ -29,7 +29,7 @@ class Fetched(Source):
     def _exclude(cls, value: object) -> object:
         return refuse_second_test(value)
 
-    def read(self, beside: Path, columns: Collection[str]) -> Opened:
+    def read(self, beside: Path, columns: Collection[str], training: Collection[str] = ()) -> Opened:
         from sgc.data.columns import Opened
 
         return Opened(self.part("train", beside, columns), self.part("test", beside, columns))

@@ -171,14 +171,17 @@ class Idx(Source):
         files = value.get("files", {"test": {}}) if isinstance(value, dict) else None
         return refuse_second_test(value) if isinstance(files, dict) and files.get("test") is not None else value
 
-    def read(self, beside: Path, columns: Collection[str]) -> Opened:
+    def read(self, beside: Path, columns: Collection[str], training: Collection[str] = ()) -> Opened:
         from sgc.data.columns import Opened, SourceColumn
         from sgc.data.finding import find_file, known_columns
         from sgc.data.idx import read_idx
 
-        def part(files: dict[str, str]) -> dict[str, SourceColumn]:
-            known_columns(columns, files, file=self.root or None)
-            found = {name: find_file((files[name], files[name] + ".gz"), self.root, beside) for name in columns}
+        def part(files: dict[str, str], wanted: Collection[str]) -> dict[str, SourceColumn]:
+            known_columns(wanted, files, file=self.root or None)
+            found = {name: find_file((files[name], files[name] + ".gz"), self.root, beside) for name in wanted}
             return {name: SourceColumn(name, read_idx(path), str(path)) for name, path in found.items()}
 
-        return Opened(part(self.files.train), None if self.files.test is None else part(self.files.test))
+        tested = [name for name in columns if name not in training]
+        return Opened(
+            part(self.files.train, columns), None if self.files.test is None else part(self.files.test, tested)
+        )

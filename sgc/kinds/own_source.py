@@ -37,7 +37,7 @@ class OwnSource(Source, OwnPiece):
         found._code = OwnCode(self.python, folder, trusted)
         return found
 
-    def read(self, beside: Path, columns: Collection[str]) -> Opened:
+    def read(self, beside: Path, columns: Collection[str], training: Collection[str] = ()) -> Opened:
         """Open these columns, as the class gives them.
 
         Raises:

@@ -78,8 +78,10 @@ class Source(Section, ABC):
     """A source of rows."""
 
     @abstractmethod
-    def read(self, beside: Path, columns: Collection[str]) -> Opened:
+    def read(self, beside: Path, columns: Collection[str], training: Collection[str] = ()) -> Opened:
         """Open these columns; files are looked for under $SGC_DATA, then in the folder `beside`.
+
+        training: those of them that test rows of the source's own need not have.
 
         Raises:
             DataError: a file is missing, cut short or not of its format, or has no such column.
@@ -137,16 +139,19 @@ class FileSource(Source):
         """Tell whether a new file is one of this source's, to be read as those of the spec are."""
         return path.is_file() and path.name.lower().endswith(self.endings)
 
-    def read(self, beside: Path, columns: Collection[str]) -> Opened:
+    def read(self, beside: Path, columns: Collection[str], training: Collection[str] = ()) -> Opened:
         from sgc.data.columns import Opened
         from sgc.data.finding import find_file
 
-        def part(name: str) -> dict[str, SourceColumn]:
-            return self.read_file(find_file((name,), self.root, beside, folders=self.root_alone), columns)
+        def part(name: str, wanted: Collection[str]) -> dict[str, SourceColumn]:
+            return self.read_file(find_file((name,), self.root, beside, folders=self.root_alone), wanted)
 
         if self.files is None:
-            return Opened(part(self.file or ""))
-        return Opened(part(self.files.train), None if self.files.test is None else part(self.files.test))
+            return Opened(part(self.file or "", columns))
+        tested = [name for name in columns if name not in training]
+        return Opened(
+            part(self.files.train, columns), None if self.files.test is None else part(self.files.test, tested)
+        )
 
 
 def refuse_second_test(section: object) -> object:

@@ -26,7 +26,7 @@ class Digits(Source):
 
     source: Literal["digits"] = "digits"
 
-    def read(self, beside: Path, columns: Collection[str]) -> Opened:
+    def read(self, beside: Path, columns: Collection[str], training: Collection[str] = ()) -> Opened:
         from sgc.data.columns import Opened, SourceColumn
         from sgc.data.finding import known_columns
         from sgc.errors import DataError

@@ -13,6 +13,7 @@ from sgc.language.check_graphs import check_graphs
 from sgc.language.check_missing import check_missing
 from sgc.language.check_names import Names, check_categories, check_names, check_statuses
 from sgc.language.check_shapes import check_shapes
+from sgc.language.check_weights import check_category_weights
 from sgc.language.findings import Findings
 from sgc.language.inverting import derive_recognition
 from sgc.language.resolver import Resolver, outline
@@ -41,6 +42,7 @@ def check(spec: Spec, findings: Findings, unrolled: Unrolled = Unrolled()) -> Sp
     check_objective(spec, findings, outside)
     check_gradient(spec, findings)
     check_optimizer(spec, findings)
+    check_category_weights(spec, findings, outside)
     check_metrics(findings, outside)
     check_data(findings, outside, unrolled.optional)
     return spec

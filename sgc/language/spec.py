@@ -226,6 +226,23 @@ class Stop(Piece):
     patience: Size
 
 
+def _weights_tag(value: Any) -> str:  # Any: whatever YAML can say
+    return "numbers" if isinstance(value, list | tuple) else "word"
+
+
+def _by_category_tag(value: Any) -> str:  # Any: whatever YAML can say
+    return "by_node" if isinstance(value, dict) else "word"
+
+
+# What rows count by the category they are labelled with: all nodes that have one a row, or each by itself.
+if TYPE_CHECKING:
+    CategoryWeights = Literal["balanced"] | Mapping[str, Literal["balanced"] | tuple[float, ...]]
+else:
+    _weights = {"word": Literal["balanced"], "numbers": Many[Annotated[float, Field(ge=0)]]}
+    _choices = {"word": Literal["balanced"], "by_node": dict[str, tagged(_weights, "category weights", _weights_tag)]}
+    CategoryWeights = tagged(_choices, "category weights", _by_category_tag)
+
+
 def _batch_tag(value: Any) -> str:  # Any: whatever YAML can say
     return "sizes" if isinstance(value, dict | BatchSizes) else "size"
 
@@ -238,6 +255,8 @@ class Train(Piece):
     optimizer: Optimizer = Optimizer()
     clip_norm: Maybe[number(gt=0)] = None  # type: ignore[valid-type]
     labelled_also_unlabelled: bool = False
+    weight: Maybe[str] = None  # a column of the data: what each row counts
+    category_weights: Maybe[CategoryWeights] = None  # what labelled rows count, by their category
     stop: Maybe[Stop] = None
     device: str = "auto"
     precision: Literal["64-true", "32-true", "bf16-mixed", "16-mixed"] = "32-true"

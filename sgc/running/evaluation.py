@@ -16,7 +16,8 @@ from sgc.language.loading import load
 from sgc.running.claiming import same_data
 from sgc.running.folder import RunFolder, open_run
 from sgc.running.measure import Evaluation, evaluate
-from sgc.running.training import Silent, Watcher, train
+from sgc.running.training import train
+from sgc.running.watching import Silent, Watcher
 from sgc.runtime.data import open_data
 from sgc.runtime.finiteness import rows_words
 from sgc.runtime.model import Model

@@ -49,7 +49,7 @@ def blame(sums: Sequence[Sums]) -> str:
 
 @torch.no_grad()
 def validate(model: Model, rows: TensorRows, seed: int) -> Validation:
-    """Measure the bound without labels; the labels only report. The same draws at every call.
+    """Measure the bound without labels, its mean by what rows count; the labels only report. The same draws every time.
 
     Raises: RunError, which names the node, where the bound is not finite.
     """
@@ -73,7 +73,13 @@ def validate(model: Model, rows: TensorRows, seed: int) -> Validation:
                 found.append(mean_of(posterior, name, weighted=False))
     errors = {name: each.value for name, each in known_errors(scores).items()}
     active = {name: active_units(torch.cat(found)) for name, found in means.items()}
-    return Validation(float(torch.cat(bounds).mean()), errors, active)
+    whole = torch.cat(bounds)
+    if rows.weights is None:
+        mean = whole.mean()
+    else:
+        weights = torch.from_numpy(rows.weights).to(whole)
+        mean = (weights * whole).sum() / weights.sum()
+    return Validation(float(mean), errors, active)
 
 
 @dataclass(frozen=True)

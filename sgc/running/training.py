@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from torch import Tensor
 from sgc.data.dataset import DataSet
 from sgc.errors import RunError, UsageError, option
 from sgc.kinds.schedules import value_at
+from sgc.language.check_weights import by_node
 from sgc.language.loading import load
 from sgc.language.outline import Outline
 from sgc.language.resolver import outline
@@ -32,11 +33,13 @@ from sgc.running.folder import RunFolder, open_run
 from sgc.running.measure import blame, validate
 from sgc.running.probing import due, probe
 from sgc.running.totals import EpochTotals
+from sgc.running.watching import Silent, Watcher
 from sgc.runtime.batch import PatternRows, patterns_of
 from sgc.runtime.compiling import take_all_weights
 from sgc.runtime.data import open_data
 from sgc.runtime.layout import reseed
 from sgc.runtime.model import Model
+from sgc.runtime.row_weights import RowWeights, row_weights
 from sgc.runtime.steps import rows_text
 from sgc.runtime.streams import NOISE, Rates, Streams, TensorRows, batch_sizes, seed_for
 from sgc.runtime.sums import Sums
@@ -48,29 +51,6 @@ PATTERNS_TRIED = 32  # a dry run takes a step of each of so many, one of the res
 
 class Interrupted(Exception):
     """The run was asked to stop, and its checkpoint is written."""
-
-
-class Watcher(Protocol):
-    """Whoever is told how a run goes: the terminal, or nobody."""
-
-    def begin(self, epochs: int, steps: int, done: int) -> None: ...  # steps: an epoch's; done: by an earlier start
-
-    def step(self, epoch: int, step: int, steps: int, bound: float) -> None: ...
-
-    def epoch(self, line: Mapping[str, Any]) -> None: ...  # Any: a line of metrics.jsonl
-
-
-class Silent:
-    """A watcher that says nothing."""
-
-    def begin(self, epochs: int, steps: int, done: int) -> None:
-        """Take note of what there is to do."""
-
-    def step(self, epoch: int, step: int, steps: int, bound: float) -> None:
-        """Take note of a step."""
-
-    def epoch(self, line: Mapping[str, Any]) -> None:  # Any: a line of metrics.jsonl
-        """Take note of an epoch."""
 
 
 @dataclass
@@ -115,7 +95,10 @@ def train(
         spec = load(folder.spec_path, trust=spec.trusted).stands_in(spec.folder, trusted=spec.trusted)
     made = outline(spec)
     dataset = open_data(made, place, data)
-    trainer = Trainer(made, dataset, folder, watcher or Silent(), debug=debug)
+    watcher = watcher or Silent()
+    trainer = Trainer(made, dataset, folder, watcher, debug=debug)
+    for note in dataset.notes:
+        watcher.note(note)
     if state is None:
         take_all_weights(trainer.model, place)
         info: dict[str, Any] = {  # Any: what JSON can say
@@ -195,9 +178,17 @@ class Trainer:
                 seed=settings.seed,
                 also_unlabelled=settings.labelled_also_unlabelled,
                 supervised=objective.bound == "supervised",
+                weights=self._row_weights(),
             )
         except ValueError as problem:
             raise UsageError(str(problem)) from None
+
+    def _row_weights(self) -> RowWeights | None:
+        chosen = by_node(self.spec)
+        every = np.arange(self.rows.count)
+        labels = {name: self.rows.take(name, every).numpy() for name in chosen if name in self.rows.names}
+        chosen = {name: each for name, each in chosen.items() if name in labels}
+        return row_weights(self.rows.count, self.rows.weights, labels, chosen)
 
     # the loop
 
@@ -287,7 +278,7 @@ class Trainer:
         self.step += 1
         self.watcher.step(self.epoch + 1, self.step - self.epoch * self.streams.steps, self.streams.steps, -value)
 
-    def _learn(self, parts: list[PatternRows], weights: list[float]) -> tuple[list[Sums], float]:
+    def _learn(self, parts: list[PatternRows], weights: Sequence[float | Tensor]) -> tuple[list[Sums], float]:
         """Take one step down the loss of these rows; give their sums and the loss. Raises: RunError."""
         where = f"step {self.step + 1} (epoch {self.epoch + 1})"
         try:

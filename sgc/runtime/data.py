@@ -57,4 +57,12 @@ def open_data(
     spec = outline.spec
     variables = data_variables(outline)
     data = None if spec.data is None else spec.data.standing_in(spec.folder, trusted=spec.trusted)
-    return open_dataset(data, variables, beside=beside, seed=spec.train.seed, arrays=arrays, fitted=fitted)
+    return open_dataset(
+        data,
+        variables,
+        beside=beside,
+        seed=spec.train.seed,
+        arrays=arrays,
+        fitted=fitted,
+        weight=spec.train.weight,
+    )

@@ -225,17 +225,20 @@ class Model(nn.Module):
         gamma = self.spec.objective.gamma
         return value_at(gamma, self.epoch) if part.has_labels and gamma is not None else 1.0
 
-    def forward(self, parts: Sequence[PatternRows], weights: Sequence[float]) -> tuple[Tensor, list[Sums]]:
-        """Compute the loss of one training step: −Σ_k weights_k · (mean bound of part k)'s rows, with their sums.
+    def forward(self, parts: Sequence[PatternRows], weights: Sequence[float | Tensor]) -> tuple[Tensor, list[Sums]]:
+        """Compute the loss of one training step: −Σ_k Σ_i weight_ki · bound_ki, over the rows i of each part k.
 
-        parts: prepared rows, one entry a pattern. weights: what a row of each part counts.
+        parts: prepared rows, one entry a pattern. weights: by part what a row counts, or each of its rows, [B].
         """
         sums = self.sums(parts)
         kl_weight = self.settings().kl_weight
         total: Tensor | None = None
         for each, weight in zip(sums, weights, strict=True):
             each.last_bound = each.bound(kl_weight)
-            part = -weight * each.last_bound.sum()
+            if isinstance(weight, Tensor):
+                part = -(weight * each.last_bound).sum()
+            else:
+                part = -weight * each.last_bound.sum()
             total = part if total is None else total + part
         assert total is not None
         return total, sums

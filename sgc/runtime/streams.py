@@ -3,6 +3,17 @@
 Each step takes B_u unlabelled and B_l labelled rows, uniformly, without replacement within a pass; passes are joined,
 so that no batch is short. What a step takes follows from the seed and the step alone: a resumed run goes on as it would
 have.
+
+Rows count w_i, and those with labels γ v_i, where v_i is w_i times the weight of the row's category; both are 1 where
+nothing is said. With W = Σ w_i over the N unlabelled rows, V = Σ v_i over the M labelled ones and T = W + γ V,
+
+    J / T = (1/T) [ Σ_unlabelled w_i L̂_i + γ Σ_labelled v_i L̂_sup,i ]
+
+is what is maximised, nats per effective row. ρ = γ V / T is the labelled rows' share of T. A step's loss
+
+    −[ (1−ρ)/B_u Σ (w_i N/W) L̂_i + ρ/B_l Σ (v_i M/V) L̂_sup,i ]
+
+has the mean −J/T for any B_u, B_l >= 1, since a uniformly taken row has the mean weight W/N, or V/M.
 """
 
 from __future__ import annotations
@@ -27,6 +38,7 @@ from sgc.runtime import steps
 from sgc.runtime.batch import PatternRows, patterns_of, share_rows
 from sgc.runtime.binarizing import FixedDraws, binarized
 from sgc.runtime.presence import numbers, settle
+from sgc.runtime.row_weights import RowWeights
 
 UNLABELLED, LABELLED, NOISE, VALIDATION, BINARIZE, PROBE = 1, 2, 3, 4, 5, 6  # what a seed is for
 
@@ -44,6 +56,7 @@ class TensorRows:
         self.outline, self.like, self.encoders = outline, like, encoders or {}
         self.count = len(rows)
         self.row_ids = rows.rows
+        self.weights = rows.weights  # [N]; None: one each
         self.dynamic = rows.dynamic
         self.names = list(rows.values)  # as data know them: all steps of a node by one
         self.values: dict[str, Tensor] = {}  # of the nodes that are held
@@ -233,14 +246,16 @@ def _permutation(seed: int, purpose: int, number: int, count: int) -> np.ndarray
 
 @dataclass(frozen=True)
 class Rates:
-    """How labelled rows weigh: γ of each, and ρ = γM / (N + γM), their share of the effective rows."""
+    """How labelled rows weigh: γ of each, and ρ = γV / (W + γV), their share of the effective rows."""
 
     gamma: float
     rate: float
 
 
-def rates(unlabelled: int, labelled: int, gamma: float | None, rate: float | None) -> Rates:
+def rates(unlabelled: float, labelled: float, gamma: float | None, rate: float | None) -> Rates:
     """Work out γ and ρ from the one that is given, once the data are known.
+
+    unlabelled, labelled: how many rows, or what they count together, W and V.
 
     Raises: ValueError where a rate was asked for and one of the streams has no rows.
 
@@ -273,18 +288,24 @@ class Streams:
         seed: int,
         also_unlabelled: bool = False,
         supervised: bool = False,
+        weights: RowWeights | None = None,
     ) -> None:
-        self.data, self.seed = rows, seed
-        bare = np.flatnonzero(~rows.labels.any(1))
-        labelled = np.flatnonzero(rows.labels.any(1))
-        unlabelled = np.arange(rows.count) if also_unlabelled else bare
+        self.data, self.seed, self.weights = rows, seed, weights
+        with_label = rows.labels.any(1)
+        in_bare = np.ones(rows.count, dtype=bool) if also_unlabelled else ~with_label
+        if weights is not None:  # rows that weigh nothing are left out
+            in_bare, with_label = in_bare & (weights.bare > 0), with_label & (weights.labelled > 0)
+        unlabelled, labelled = np.flatnonzero(in_bare), np.flatnonzero(with_label)
         if supervised:  # labelled rows alone count, whatever weight the spec gives them
             gamma, rate = 1.0, None
         self.gamma, self.rate = gamma, rate
         self.counts = (len(unlabelled), len(labelled))
+        self.totals = (float(len(unlabelled)), float(len(labelled)))  # W and V
+        if weights is not None:
+            self.totals = (float(weights.bare[unlabelled].sum()), float(weights.labelled[labelled].sum()))
         self.rates = self.rates_at(0.0)
         sizes = (batch[0], batch[1])
-        met = [rates(*self.counts, g, r) for g in _ends(gamma) for r in _ends(rate)]  # between them lie the others
+        met = [rates(*self.totals, g, r) for g in _ends(gamma) for r in _ends(rate)]  # between them lie the others
         use_bare = any(each.rate < 1 for each in met) and len(unlabelled) > 0 and not supervised
         use_labelled = any(each.rate > 0 for each in met) and len(labelled) > 0
         if supervised and not len(labelled):
@@ -298,26 +319,41 @@ class Streams:
     def rates_at(self, epoch: float) -> Rates:
         """Give γ and ρ where their schedules stand."""
         gamma, rate = (None if each is None else value_at(each, epoch) for each in (self.gamma, self.rate))
-        return rates(*self.counts, gamma, rate)
+        return rates(*self.totals, gamma, rate)
 
-    def take(self, step: int, epoch: float | None = None) -> tuple[list[PatternRows], list[float]]:
+    def take(self, step: int, epoch: float | None = None) -> tuple[list[PatternRows], list[float | Tensor]]:
         """Give the parts of one step and the weight of a row in each; loss = −Σ weight · bound.
+
+        A weight is a number where the rows of a part count alike, else [B].
 
         epoch: where the schedules of γ and ρ stand, the step's own if None. Rows that weigh nothing are left out.
         """
         parts: list[PatternRows] = []
-        weights: list[float] = []
+        weights: list[float | Tensor] = []
         rate = 1.0 if self.supervised else self.rates_at(step / self.steps if epoch is None else epoch).rate
         if self.unlabelled is not None and rate < 1:
             index = self.unlabelled.take(step)
             parts.append(self.data.part(index, frozenset()))
-            weights.append((1 - rate) / len(index))
+            own = None if self.weights is None else self.weights.bare[index]
+            weights.append(self._weigh(parts[-1], own, (1 - rate) / len(index), self.totals[0] / self.counts[0]))
         if self.labelled is not None and rate > 0:
             index = self.labelled.take(step)
+            own = None if self.weights is None else self.weights.labelled[index]
             for part in self.data.parts(index):
                 parts.append(part)
-                weights.append(rate / len(index))
+                weights.append(self._weigh(part, own, rate / len(index), self.totals[1] / self.counts[1]))
         return parts, weights
+
+    def _weigh(self, part: PatternRows, own: np.ndarray | None, share: float, mean: float) -> float | Tensor:
+        """Weigh the rows of a part by their share of the loss, and by what each counts beside the mean of its stream.
+
+        own: what the rows of the batch count, [B].
+        """
+        if own is None:
+            return share
+        like = self.data.like
+        weights = torch.from_numpy(own * (share / mean)).to(like.device, like.dtype)
+        return weights if part.rows is None else weights.index_select(0, part.rows.to(like.device))
 
 
 def _ends(given: Number | None) -> tuple[float | None, ...]:

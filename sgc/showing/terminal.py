@@ -1,4 +1,4 @@
-"""What a person sees while a command runs: progress on standard error, and only on a terminal."""
+"""What a person sees while a command runs, on standard error: a bar on a terminal, now and then a line elsewhere."""
 
 from __future__ import annotations
 
@@ -23,6 +23,10 @@ class TrainingProgress:
         self.validation = ""
         self.shown = 0.0
 
+    def note(self, text: str) -> None:
+        """Say it above the bar."""
+        self.progress.console.print(f"note: {text}", markup=False, highlight=False, soft_wrap=True)
+
     def begin(self, epochs: int, steps: int, done: int) -> None:
         """Show the bar; a resumed run starts where it stands."""
         self.epochs = epochs
@@ -40,31 +44,84 @@ class TrainingProgress:
 
     def epoch(self, line: Mapping[str, Any]) -> None:  # Any: a line of metrics.jsonl
         """Note what validation found, and say above the bar what is to be warned of."""
-        parts = []
-        if "validation_bound" in line:
-            parts.append(f"validation {line['validation_bound']:.2f}")
-        parts += [f"error of {name} {value:.4g}" for name, value in line.get("validation_error", {}).items()]
-        self.validation = "".join(f"  {part}" for part in parts)
+        self.validation = validation_words(line)
         for warning in line.get("warnings", ()):
             self.progress.console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
 
 
-class _Quiet:
+class TrainingLines:
+    """Lines for a file or a pipe: what came of an epoch, or where a long one stands.
+
+    There is no more than one in so many seconds, but for the first epoch and the last; warnings stand between them.
+    """
+
+    def __init__(self, title: str, every: float = 10.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self.title, self.every, self.clock = title, every, clock
+        self.epochs, self.steps, self.began, self.done = 0, 0, 0.0, 0
+        self.written = 0.0
+        self.first = True
+
+    def note(self, text: str) -> None:
+        """Say it."""
+        _say(f"note: {text}")
+
     def begin(self, epochs: int, steps: int, done: int) -> None:
-        """Say nothing."""
+        """Take note of what there is to do."""
+        self.epochs, self.steps, self.done = epochs, steps, done
+        self.began = self.written = self.clock()
 
     def step(self, epoch: int, step: int, steps: int, bound: float) -> None:
-        """Say nothing."""
+        """Say where a long epoch stands."""
+        if self.clock() - self.written >= self.every:
+            self._line(epoch, f"step {step}/{steps}  bound {bound:.2f}", (epoch - 1) * steps + step)
 
     def epoch(self, line: Mapping[str, Any]) -> None:  # Any: a line of metrics.jsonl
-        """Say nothing."""
+        """Say what came of an epoch, and what is to be warned of."""
+        for warning in line.get("warnings", ()):
+            _say(f"warning: {warning}")
+        epoch = int(line["epoch"])
+        if self.first or epoch == self.epochs or self.clock() - self.written >= self.every:
+            self.first = False
+            bounds = ", ".join(f"{kind} {value:.2f}" for kind, value in line["bound"].items())
+            self._line(epoch, f"bound {bounds}{validation_words(line)}", epoch * self.steps)
+
+    def _line(self, epoch: int, text: str, done: int) -> None:
+        self.written = self.clock()
+        spent, left = self.written - self.began, self.epochs * self.steps - done
+        rest = spent * left / max(1, done - self.done)
+        _say(f"{self.title}: epoch {epoch}/{self.epochs}  {text}" + (f"  {duration(rest)} left" if left else ""))
+
+
+def duration(seconds: float) -> str:
+    """Write a time roughly.
+
+    >>> duration(3.2), duration(200), duration(7300)
+    ('3 s', '3 min', '2 h 2 min')
+    """
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def validation_words(line: Mapping[str, Any]) -> str:  # Any: a line of metrics.jsonl
+    """Say what validation found."""
+    parts = []
+    if "validation_bound" in line:
+        parts.append(f"validation {line['validation_bound']:.2f}")
+    parts += [f"error of {name} {value:.4g}" for name, value in line.get("validation_error", {}).items()]
+    return "".join(f"  {part}" for part in parts)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 @contextmanager
-def training_progress(title: str) -> Iterator[TrainingProgress | _Quiet]:
-    """Show the progress of a training while inside; nothing where standard error is no terminal."""
+def training_progress(title: str) -> Iterator[TrainingProgress | TrainingLines]:
+    """Show the progress of a training while inside, by lines where standard error is no terminal."""
     if not sys.stderr.isatty():
-        yield _Quiet()
+        yield TrainingLines(title)
         return
     columns = (
         TextColumn("{task.description}"),

@@ -1,0 +1,52 @@
+"""Weights of categories in training: which nodes they may be of, and how many each has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sgc.errors import suggest
+from sgc.language.check_names import Names
+from sgc.language.findings import Findings
+from sgc.language.spec import Spec
+
+PATH = ("train", "category_weights")
+
+
+def by_node(spec: Spec) -> dict[str, str | Sequence[float]]:
+    """Give the weights of categories by node: `balanced`, or a number for each; the word alone is of every node."""
+    given = spec.train.category_weights
+    if given is None:
+        return {}
+    return dict.fromkeys(category_nodes(spec), given) if isinstance(given, str) else dict(given)
+
+
+def category_nodes(spec: Spec) -> list[str]:
+    """List the nodes that are labelled in some rows, with one category a row."""
+    return [
+        name
+        for name, node in spec.nodes.items()
+        if node.supervision == "partial"
+        and node.category_count is not None
+        and not node.shape
+        and name not in spec.unrolled.template
+    ]
+
+
+def check_category_weights(spec: Spec, findings: Findings, names: Names) -> None:
+    """Find weights of what has no categories to weigh by, and lists that are not as long as these are many."""
+    given, able = findings.at(*PATH), category_nodes(spec)
+    if given is None or findings.hurt(*PATH) or not names.statuses_whole:
+        return
+    if isinstance(given, str):
+        if not able:
+            findings.add(PATH, f"'{given}' weighs rows by their label, and no node is labelled with one category a row")
+        return
+    for name, each in (spec.train.category_weights or {}).items():  # type: ignore[union-attr]
+        if name not in able:
+            message = f"no node named '{name}'"
+            if names.section.get(name) == "nodes":
+                message = f"'{name}' is not labelled with one category a row"
+            findings.add((*PATH, name), message, suggest(name, able), at="key")
+        elif not isinstance(each, str) and len(each) != spec.nodes[name].category_count:
+            count = spec.nodes[name].category_count
+            findings.add((*PATH, name), f"{len(each)} weights, and '{name}' has {count} categories")

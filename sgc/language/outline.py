@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -153,6 +153,21 @@ class Outline:
             for density in [*self.generative.values(), *self.recognition.values()]
         }
         return Merging(self.graphs, self.words, passed)
+
+    def names_read(self, role: Role, *, without: Collection[str] = ()) -> set[str]:
+        """Name everything that the conditionals of a graph read, directly or through features.
+
+        without: nodes whose own conditionals do not count.
+        """
+        densities = self.generative if role == "generative" else self.recognition
+        front = [name for node, density in densities.items() if node not in without for name in density.reads]
+        found: set[str] = set()
+        while front:
+            name = front.pop()
+            if name not in found:
+                found.add(name)
+                front += self.features[name].parents if name in self.features else ()
+        return found
 
     @property
     def own_networks(self) -> tuple[str, ...]:

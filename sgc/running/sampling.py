@@ -21,6 +21,7 @@ from sgc.running.overview import Overview, generated
 from sgc.running.panels import draw_panels, whole_picture
 from sgc.running.predicting import cell_text, check_ending
 from sgc.running.turned_rows import Turner
+from sgc.runtime.generate import inputs_wanted
 from sgc.runtime.layout import reseed
 from sgc.runtime.model import Model
 from sgc.runtime.steps import steps_of
@@ -108,7 +109,7 @@ def _as_in_data(model: Model, name: str, value: Tensor) -> np.ndarray:
 
 
 def _want_inputs(model: Model, held: Mapping[str, Any]) -> None:  # Any: as above
-    missing = [name for name in model.outline.inputs if name not in held]
+    missing = inputs_wanted(model.outline, held)
     if missing:
         how = option("given", f"{missing[0]}=VALUE", python=f"given={{'{missing[0]}': VALUE}}")
         raise UsageError(f"the input '{missing[0]}' must be given: {how}")

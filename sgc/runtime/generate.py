@@ -58,15 +58,18 @@ def generate(
     outline = model.outline
     for name in [*given, *means]:
         check_known(outline, name)
-    for name in outline.inputs:
-        if name not in given:
-            raise KeyError(f"the input '{name}' must be given")
     layout = Layout({}, 1, count)
     group = Group(model.plan(()), layout, {}, model.like)
     held = held_nodes(outline, given, count, model.like)
+    read = outline.names_read("generative", without=held)
+    for name in outline.inputs:
+        if name in read and name not in held:
+            raise KeyError(f"the input '{name}' must be given")
     centered = {node for name in means for node in steps.nodes_of(outline, name)}
     drawn: dict[str, Tensor] = {}
-    for name in [*outline.inputs, *outline.graphs.order("generative")]:
+    for name in [*(each for each in outline.inputs if each in held), *outline.graphs.order("generative")]:
+        if name in outline.features and name not in read:
+            continue
         variable = outline.variables.get(name)
         if name in held:
             value = held[name]
@@ -113,6 +116,16 @@ def _value(outline: Outline, name: str, given: Any) -> Tensor:  # Any: as above
         raise ValueError(f"'{name}' is held at '{given}', wanted numbers")
     listed = f"0 to {owner.categories - 1}" if names is None else ", ".join(map(str, names))
     raise ValueError(f"'{name}' has no category '{given}'; it has {listed}")
+
+
+def inputs_wanted(outline: Outline, given: Collection[str]) -> list[str]:
+    """Name the inputs without which rows cannot be generated: what p reads of some node that is not held.
+
+    given: what is held, nodes of repeats by step or by outer name.
+    """
+    held = {node for name in given for node in steps.nodes_of(outline, name)}
+    read = outline.names_read("generative", without=held)
+    return [name for name in outline.inputs if name in read and name not in held]
 
 
 def held_nodes(outline: Outline, given: Mapping[str, Any], count: int, like: Tensor) -> dict[str, Tensor]:

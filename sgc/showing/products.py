@@ -17,7 +17,7 @@ def product(outline: Outline, role: Role, *, latex: bool = False) -> str:
     graphs, letter = folded.graphs, "p" if role == "generative" else "q"
     if not densities:
         return f"{letter} = 1"
-    read = {names.of(flat) for flat in names_read(outline, role)}
+    read = {names.of(flat) for flat in outline.names_read(role)}
     given = set(graphs.inputs) & read
     if role == "recognition":
         given |= {name for name in folded.variables if name not in densities} & read
@@ -57,16 +57,3 @@ def _factor_order(graphs: Graphs, role: Role) -> list[str]:
 
 def roles() -> tuple[Role, Role]:
     return ("generative", "recognition")
-
-
-def names_read(outline: Outline, role: Role) -> set[str]:
-    """Name everything that the conditionals of a graph read, directly or through features."""
-    densities = outline.generative if role == "generative" else outline.recognition
-    found: set[str] = set()
-    front = [name for density in densities.values() for name in density.reads]
-    while front:
-        name = front.pop()
-        if name not in found:
-            found.add(name)
-            front += outline.features[name].parents if name in outline.features else ()
-    return found

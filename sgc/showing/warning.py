@@ -11,7 +11,7 @@ from sgc.kinds.estimators import possible
 from sgc.language.outline import Outline, Variable
 from sgc.showing.plated_plan import plan_rows, plan_warnings
 from sgc.showing.plates import Plated, plated
-from sgc.showing.products import names_read, roles
+from sgc.showing.products import roles
 from sgc.showing.ranges import where
 from sgc.showing.selecting import SHOWN, searched
 
@@ -79,7 +79,7 @@ def _without_effect(view: Plated) -> Iterator[str]:
     """Say what is written and has no effect, what q does not look at, and what is not there yet."""
     outline, names = view.flat, view.names
     spec, graphs = outline.spec, outline.graphs
-    used = {role: names_read(outline, role) for role in roles()}
+    used = {role: outline.names_read(role) for role in roles()}
     read = {names.of(name) for each in used.values() for name in each}
     for name in [*view.outline.features, *outline.inputs]:
         if name not in read:
@@ -90,13 +90,7 @@ def _without_effect(view: Plated) -> Iterator[str]:
     for name in spec.networks:
         if name not in named:
             yield f"the network '{name}' is named by nobody: it does nothing"
-    blind = [
-        name
-        for name, density in outline.recognition.items()
-        if not graphs.ancestors(density.reads, "recognition") - set(outline.features) - set(outline.inputs)
-    ]
-    for name, at in _at(view, blind):
-        yield f"q({name}){at} reads no node: it proposes the same for every row"
+    yield from _blind(view)
     variables = outline.variables.items() if outline.recognition else ()
     full = [name for name, v in variables if v.supervision == "full" and name not in used["recognition"]]
     for name, at in _at(view, full):
@@ -112,6 +106,29 @@ def _without_effect(view: Plated) -> Iterator[str]:
             if key in spec.objective.model_fields_set:
                 labels = " with labels" if graphs.dropped else ""
                 yield f"objective.{key} does nothing: no node is partially supervised{labels}"
+
+
+def _blind(view: Plated) -> Iterator[str]:
+    """Say which q are the same in all rows, or in all that agree in the categories of inputs.
+
+    An input of numbers may be different in every row, as one that mirrors what is observed.
+    """
+    outline = view.flat
+    read = {
+        name: outline.graphs.ancestors(density.reads, "recognition") - set(outline.features)
+        for name, density in outline.recognition.items()
+    }
+    for name, at in _at(view, [each for each in read if not read[each]]):
+        yield f"q({name}){at} reads no node: it proposes the same for every row"
+    kinds = {name for name, each in outline.inputs.items() if each.categories is not None}
+    by_inputs: dict[tuple[str, ...], list[str]] = {}
+    for each, sources in read.items():
+        if sources and sources <= kinds:
+            by_inputs.setdefault(tuple(name for name in outline.inputs if name in sources), []).append(each)
+    for inputs, nodes in by_inputs.items():
+        listed = " and ".join(f"'{name}'" for name in inputs)
+        for name, at in _at(view, nodes):
+            yield f"q({name}){at} reads no node but {listed}: it proposes the same for all rows that agree in it"
 
 
 def _at(view: Plated, flat: Iterable[str]) -> Iterator[tuple[str, str]]:

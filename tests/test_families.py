@@ -431,7 +431,7 @@ def test_relaxed_draws_lie_in_the_simplex_and_harden_into_draws(family: Family) 
     raw = {head: value.requires_grad_() for head, value in raw_heads(family, event, 13).items()}
     distribution = family.distribution(constrained(family, raw), event)
     for temperature in (torch.tensor(0.66, dtype=torch.float64), 1e-3):
-        draws = family.relaxed(distribution, temperature, (DRAWS, 1))
+        draws = family.relaxed(distribution, temperature, (DRAWS, 1)).value
         assert draws.shape == (DRAWS, 1, *event)
         assert ((draws >= 0) & (draws <= 1)).all()
         if family.event_dim:
@@ -450,7 +450,7 @@ def test_relaxed_draws_have_the_concrete_density() -> None:
     logits, temperature = torch.tensor([0.3, -0.5, 1.0], dtype=torch.float64), torch.tensor(0.66, dtype=torch.float64)
     for name, torch_class in (("Categorical", "RelaxedOneHotCategorical"), ("Bernoulli", "RelaxedBernoulli")):
         family = FAMILIES[name]
-        ours = family.relaxed(family.distribution({"logits": logits}, (3,)), temperature, (DRAWS,))
+        ours = family.relaxed(family.distribution({"logits": logits}, (3,)), temperature, (DRAWS,)).value
         theirs = getattr(torch.distributions, torch_class)(temperature, logits=logits).rsample((DRAWS,))
         for power in (1, 2, 3):
             a, b = ours**power, theirs**power

@@ -263,7 +263,7 @@ class Family:
 
         if isinstance(value, Point):
             assert present is None, "draws are whole"
-            if value.logs:
+            if value.logs and not self.relaxable:
                 return edges.EDGES[self.name](distribution, value)
             value = value.value
         score = densities.scoring_of(self.name).log_prob
@@ -338,7 +338,7 @@ class Family:
         values = torch.eye(size) if self.support.kind == "categories" else torch.arange(size)
         return enumerate_product(values.to(device, dtype), event)
 
-    def relaxed(self, distribution: Distribution, temperature: Tensor | float, leading: tuple[int, ...]) -> Tensor:
+    def relaxed(self, distribution: Distribution, temperature: Tensor | float, leading: tuple[int, ...]) -> Point:
         """Draw from the Concrete relaxation, reparameterised: [*leading, *event], in the simplex or in [0, 1].
 
         leading: what the batch shape expands to. Source: Maddison et al. 2017; Jang et al. 2017.
@@ -353,16 +353,17 @@ class Family:
         assert self.relaxable, self.name
         return relaxation.nearest_one_hot(relaxed) if self.support.kind == "categories" else (relaxed > 0.5).to(relaxed)
 
-    def concrete_log_prob(self, distribution: Distribution, value: Tensor, temperature: float) -> Tensor:
-        """Score a relaxed draw by the density of the Concrete distribution, in nats, summed over the event.
+    def concrete_log_prob(self, distribution: Distribution, relaxed: Point, temperature: float) -> Tensor:
+        """Score a relaxed draw by the Concrete density of its logs, in nats, summed over the event.
 
-        value: [*leading, *event] in the simplex or in [0, 1]; distribution: [*leading], whose logits it has ->
-        [*leading]. Source: Maddison et al. 2017, Eqs. 10 and 23.
+        relaxed: [*leading, *event] as it was drawn; distribution: [*leading], whose logits it has -> [*leading]. Beside
+        the density of the value itself, Σ log y_k is missing, of a bit log y + log(1 − y): whatever the logits are, so
+        that it leaves every bound. Source: Maddison et al. 2017, Appendices B and C.3.
         """
         assert self.relaxable, self.name
-        logits = densities.element_of(distribution).logits
+        logits, (log,) = densities.element_of(distribution).logits, relaxed.logs
         score = relaxation.score_one_hot if self.support.kind == "categories" else relaxation.score_bit
-        elements = score(logits, value, temperature)
+        elements = score(logits, log, temperature)
         dims = len(distribution.event_shape) - self.event_dim
         return elements.sum(tuple(range(-dims, 0))) if dims else elements
 

@@ -17,7 +17,7 @@ class Point:
     `value` is then the nearest number inside the support, but the density is that of the draw itself, by its logs.
 
     logs: the log of the value, and in the unit interval log(1 − value); for StudentT that of its size, for Pareto that
-    of its ratio to the scale. None: the value says it all.
+    of its ratio to the scale, for a relaxed bit its log-odds. None: the value says it all.
     """
 
     value: Tensor

@@ -1,36 +1,46 @@
-"""The Concrete relaxations of Categorical and Bernoulli: draws, densities, and the nearest value of the support."""
+"""The Concrete relaxations of Categorical and Bernoulli: draws, densities, and the nearest value of the support.
+
+A cold draw is at a corner to all its digits, and its density there is infinite. So it is drawn and scored by its logs,
+whose density stays in sight at every temperature. The same change of variable in p and q leaves their ratio, every
+bound and the divergence as they are (Maddison et al. 2017, Appendix C.3).
+"""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING
 
+from sgc.distributions.points import Point
+
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def relaxed_one_hot(logits: Tensor, temperature: Tensor | float) -> Tensor:
-    """Draw from the Concrete distribution: softmax((log π + g) / τ), g standard Gumbel.
+def relaxed_one_hot(logits: Tensor, temperature: Tensor | float) -> Point:
+    """Draw from the Concrete distribution: log softmax((log π + g) / τ), g standard Gumbel, and its exponential.
 
-    logits: (*batch, K) -> (*batch, K) in the simplex. Sources: Maddison et al. 2017, Eq. 10; Jang et al. 2017, Eq. 2.
+    logits: (*batch, K) -> a value (*batch, K) in the simplex, and its log. Sources: Maddison et al. 2017, Eq. 10; Jang
+    et al. 2017, Eq. 2.
     """
     import torch
 
     exponential = torch.empty_like(logits, memory_format=torch.contiguous_format).exponential_()
     gumbel = -exponential.clamp_min_(torch.finfo(logits.dtype).tiny).log()
-    return torch.softmax((logits + gumbel) / temperature, -1)
+    log = torch.log_softmax((logits + gumbel) / temperature, -1)
+    return Point(log.exp(), (log,))
 
 
-def relaxed_bit(logits: Tensor, temperature: Tensor | float) -> Tensor:
-    """Draw from the binary Concrete distribution: σ((l + log u − log(1−u)) / τ), u uniform.
+def relaxed_bit(logits: Tensor, temperature: Tensor | float) -> Point:
+    """Draw from the binary Concrete distribution: (l + log u − log(1−u)) / τ, u uniform, and its sigmoid.
 
-    logits: (*batch,) -> (*batch,) in [0, 1]. Source: Maddison et al. 2017, Appendix B.
+    logits: (*batch,) -> a value (*batch,) in [0, 1], and its log-odds. Source: Maddison et al. 2017, Appendix B.
     """
     import torch
 
     kind = torch.finfo(logits.dtype)
     uniform = torch.rand_like(logits, memory_format=torch.contiguous_format).clamp_(kind.tiny, 1 - kind.eps)
-    return torch.sigmoid((logits + uniform.logit()) / temperature)
+    log_odds = (logits + uniform.logit()) / temperature
+    return Point(torch.sigmoid(log_odds), (log_odds,))
 
 
 def nearest_one_hot(relaxed: Tensor) -> Tensor:
@@ -40,30 +50,27 @@ def nearest_one_hot(relaxed: Tensor) -> Tensor:
     return torch.zeros_like(relaxed).scatter_(-1, relaxed.argmax(-1, keepdim=True), 1.0)
 
 
-def score_one_hot(logits: Tensor, value: Tensor, temperature: float) -> Tensor:
-    """Give the log-density of the Concrete distribution, in nats.
+def score_one_hot(logits: Tensor, log_value: Tensor, temperature: float) -> Tensor:
+    """Give the log-density of the log x of a Concrete draw, in nats.
 
-    log (K−1)! + (K−1) log τ + Σ_k [l_k − (τ+1) log y_k] − K log Σ_k exp(l_k − τ log y_k)
+    log (K−1)! + (K−1) log τ + Σ_k (l_k − τ x_k) − K log Σ_k exp(l_k − τ x_k)
 
-    logits, value: (*batch, K) -> (*batch,). Source: Maddison et al. 2017, Eq. 10.
+    logits, log_value: (*batch, K) -> (*batch,). Source: Maddison et al. 2017, Appendix C.3 (ExpConcrete).
     """
-    import torch
-
-    log_y = value.clamp(min=torch.finfo(value.dtype).tiny).log()
-    count = value.shape[-1]
-    tilted = logits - temperature * log_y
+    count = log_value.shape[-1]
+    tilted = logits - temperature * log_value
     constant = math.lgamma(count) + (count - 1) * math.log(temperature)
-    return constant + (tilted - log_y).sum(-1) - count * tilted.logsumexp(-1)
+    return constant + tilted.sum(-1) - count * tilted.logsumexp(-1)
 
 
-def score_bit(logits: Tensor, value: Tensor, temperature: float) -> Tensor:
-    """Give the log-density of the binary Concrete distribution, in nats; logits, value: (*batch,) -> (*batch,).
+def score_bit(logits: Tensor, log_odds: Tensor, temperature: float) -> Tensor:
+    """Give the log-density of the log-odds x of a binary Concrete draw, in nats.
 
-    Source: Maddison et al. 2017, Appendix B, Eq. 23.
+    log τ + d − 2 log(1 + e^d), d = l − τx
+
+    logits, log_odds: (*batch,) -> (*batch,). Source: Maddison et al. 2017, Appendix C.3.
     """
-    import torch
+    from torch.nn.functional import softplus
 
-    kind = torch.finfo(value.dtype)
-    log_y, log_rest = value.clamp(min=kind.tiny).log(), (1 - value).clamp(min=kind.tiny).log()
-    one, other = logits - temperature * log_y, -temperature * log_rest
-    return math.log(temperature) + one - log_y + other - log_rest - 2 * torch.logaddexp(one, other)
+    apart = logits - temperature * log_odds
+    return math.log(temperature) + apart - 2 * softplus(apart, threshold=40.0)

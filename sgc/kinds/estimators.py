@@ -55,7 +55,7 @@ class GumbelSoftmax(Named):
 
     `density` says what scores the draw y. `linear`: Σ_k y_k log π_k in both graphs (or the closed KL divergence), whose
     gradient of KL(q‖p) is the true one. `concrete`: the relaxation's own density in both graphs, as Maddison et al.
-    train it, where the node is not labelled.
+    train it, where the node is not labelled; that of the logs, which is finite at every temperature.
     """
 
     name: ClassVar[str] = "gumbel_softmax"

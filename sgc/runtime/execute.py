@@ -232,9 +232,9 @@ class _Walk:
             group.put(name, self.lead_value(family.mean(q), len(variable.event)), self.machine.outline)
             return
         if estimator == "gumbel_softmax":
-            drawn = Point(family.relaxed(q, self.temperature(variable.estimator), leading))
+            drawn = family.relaxed(q, self.temperature(variable.estimator), leading)
         elif estimator == "straight_through":
-            relaxed = family.relaxed(q, self.temperature(variable.estimator), leading)
+            relaxed = family.relaxed(q, self.temperature(variable.estimator), leading).value
             drawn = Point(family.harden(relaxed.detach()) + (relaxed - relaxed.detach()))
         elif estimator == "pathwise":
             drawn = family.draw(q, leading, pathwise=True)
@@ -259,7 +259,8 @@ class _Walk:
             return variable.family.log_prob(conditional, group.scorable(variable.name, variable, conditional))
         relaxed = proposal.estimator == "gumbel_softmax"
         if relaxed and isinstance(estimator, GumbelSoftmax) and estimator.density == "concrete":
-            return variable.family.concrete_log_prob(conditional, value, self.temperature(estimator))
+            drawn = group.points[variable.name]
+            return variable.family.concrete_log_prob(conditional, drawn, self.temperature(estimator))
         return variable.family.log_prob(conditional, group.points.get(variable.name, value))
 
     def propose_either(self, group: Group, name: str, q: Distribution, support: Tensor) -> None:

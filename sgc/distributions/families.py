@@ -9,11 +9,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
-from sgc.distributions import constraints, densities, edges, relaxation
+from sgc.distributions import constraints, densities, relaxation, samplers
 from sgc.distributions.discretized_logistic import centred
 from sgc.distributions.enumeration import enumerate_product
 from sgc.distributions.points import Point
-from sgc.distributions.samplers import SAMPLERS
 from sgc.distributions.supports import SUPPORTS, Bound, Support
 from sgc.distributions.table import LINES, Center, Line, Option, View
 from sgc.errors import UsageError
@@ -245,8 +244,8 @@ class Family:
 
         expanded = distribution.expand(leading)
         with torch.set_grad_enabled(pathwise and torch.is_grad_enabled()):
-            if self.name in SAMPLERS:
-                return SAMPLERS[self.name](densities.element_of(expanded))
+            if self.name in samplers.SAMPLERS:
+                return samplers.draw(self.name, densities.element_of(expanded))
             return Point(expanded.rsample() if pathwise else expanded.sample())
 
     def log_prob(self, distribution: Distribution, value: Tensor | Point, present: Tensor | None = None) -> Tensor:
@@ -261,12 +260,11 @@ class Family:
         """
         import torch
 
+        score = densities.scoring_of(self.name).log_prob
         if isinstance(value, Point):
             assert present is None, "draws are whole"
-            if value.logs and not self.relaxable:
-                return edges.EDGES[self.name](distribution, value)
-            value = value.value
-        score = densities.scoring_of(self.name).log_prob
+            logs = () if self.relaxable else value.logs  # those of a relaxed draw are `concrete_log_prob`'s
+            return score(distribution, value.value, *logs)
         if present is None:
             return score(distribution, value)
         element = densities.element_of(distribution)

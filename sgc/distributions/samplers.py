@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from sgc.distributions.log_scale import log1mexp, log_minus_log1mexp
+from sgc.distributions.log_scale import log_minus_log_one_less_exp, log_one_less_exp_by_log
 from sgc.distributions.points import Point
 
 if TYPE_CHECKING:
@@ -37,11 +37,8 @@ def _log_gamma(concentration: Tensor) -> Tensor:
     import torch
 
     small = concentration < 1
-    given = concentration.isfinite()
-    shape = torch.where(given, torch.where(small, concentration + 1, concentration), 1.0)
-    log = torch._standard_gamma(shape).log()
-    log = torch.where(small, log - _exponential(concentration) / torch.where(small, concentration, 1.0), log)
-    return torch.where(given, log, math.nan)
+    log = torch._standard_gamma(torch.where(small, concentration + 1, concentration)).log()
+    return torch.where(small, log - _exponential(concentration) / torch.where(small, concentration, 1.0), log)
 
 
 def _positive(log: Tensor) -> Point:
@@ -96,9 +93,25 @@ def _kumaraswamy(element: Any) -> Point:
     """Draw by 1 − v^a = e^{−E/b}, E a standard exponential."""
     a, b = element.concentration1, element.concentration0
     far = _exponential(a) / b
-    log_minus_log = log_minus_log1mexp(far) - a.log()  # log(−log v)
+    log_minus_log = log_minus_log_one_less_exp(far) - a.log()  # log(−log v)
     log = -log_minus_log.exp()
-    return Point(_inside_unit(log.exp()), (log, log1mexp(log_minus_log)))
+    return Point(_inside_unit(log.exp()), (log, log_one_less_exp_by_log(log_minus_log)))
+
+
+def _continuous_bernoulli(element: Any) -> Point:
+    """Draw how far from its likelier end a value lies, −log(1 + u (e^{−|l|} − 1)) / |l|; near l = 0 by a series."""
+    import torch
+
+    logits = element.logits
+    uniform = (1 - torch.rand_like(logits)).clamp(max=1 - torch.finfo(logits.dtype).eps / 2)
+    flat = logits.abs() < 1e-4
+    slope = torch.where(flat, 1.0, -logits.abs())
+    from_end = (uniform * slope.expm1()).log1p() / slope
+    from_zero = uniform + logits * uniform * (1 - uniform) / 2
+    up = ~flat & (logits > 0)
+    apart = torch.where(flat, from_zero, from_end)
+    log, log_rest = apart.log(), (-apart).log1p()
+    return Point(torch.where(up, 1 - apart, apart), (torch.where(up, log_rest, log), torch.where(up, log, log_rest)))
 
 
 def _weibull(element: Any) -> Point:
@@ -158,7 +171,7 @@ def _counts(rate: Tensor) -> Tensor:
     few = rate < MOST_COUNTED
     counts = torch.poisson(torch.where(few, rate, 1.0))
     many = (rate + rate.sqrt() * torch.randn_like(rate)).round()
-    return torch.where(rate.isfinite(), torch.where(few, counts, many), math.nan)
+    return torch.where(few, counts, many)
 
 
 SAMPLERS: Mapping[str, Sampler] = {
@@ -169,6 +182,7 @@ SAMPLERS: Mapping[str, Sampler] = {
     "Beta": _beta,
     "Dirichlet": _dirichlet,
     "Kumaraswamy": _kumaraswamy,
+    "ContinuousBernoulli": _continuous_bernoulli,
     "Weibull": _weibull,
     "LogNormal": _log_normal,
     "Pareto": _pareto,
@@ -178,3 +192,16 @@ SAMPLERS: Mapping[str, Sampler] = {
     "Poisson": _poisson,
     "NegativeBinomial": _negative_binomial,
 }
+
+
+def draw(family: str, element: Any) -> Point:
+    """Draw from a family of `SAMPLERS`; no number where a parameter is not finite."""
+    import torch
+
+    point = SAMPLERS[family](element)
+    named = [name for name in element.arg_constraints if name in vars(element)] or list(element.arg_constraints)
+    given = torch.stack([getattr(element, name).isfinite() for name in named]).all(0)
+    if element.event_shape:
+        given = given.all(-1, keepdim=True)
+    value, *logs = (torch.where(given, each, math.nan) for each in (point.value, *point.logs))
+    return Point(value, tuple(logs))

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.distributions import Distribution
 
-Formula = Callable[[Member, "Tensor"], "Tensor"]  # (member, value) -> a number for each element
+# (member, value) -> a number for each element; (member, value, *logs) for a draw that its value does not say, see Point
+Formula = Callable[..., "Tensor"]
 Divergence = Callable[[Member, Member], "Tensor"]  # (q's member, p's member) -> a number for each element
 
 
@@ -34,12 +35,12 @@ def _as_they_are(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
 class Scoring:
     """How members of a family are made, scored, compared and averaged.
 
-    `log_prob`: (distribution, value) -> the sum over the event. `kl`: the same of KL(q‖p), None where there is no
-    closed form. `mean`: of a distribution, None where the class's own is right. `prepare`: the parameters that the
-    class is given, from those of the spec. All broadcast over leading dimensions.
+    `log_prob`: (distribution, value, *logs), see `Point` -> the sum over the event. `kl`: the same of KL(q‖p), None
+    where there is no closed form. `mean`: of a distribution, None where the class's own is right. `prepare`: the
+    parameters that the class is given, from those of the spec. All broadcast over leading dimensions.
     """
 
-    log_prob: Callable[[Distribution, Tensor], Tensor]
+    log_prob: Callable[..., Tensor]
     kl: Callable[[Distribution, Distribution], Tensor] | None = None
     mean: Callable[[Distribution], Tensor] | None = None
     prepare: Callable[[dict[str, Tensor]], dict[str, Tensor]] = _as_they_are
@@ -74,12 +75,13 @@ def _exact(
 ) -> Scoring:
     """Score by formulas for one element, computed and summed in float64."""
 
-    def log_prob(distribution: Distribution, value: Tensor) -> Tensor:
+    def log_prob(distribution: Distribution, value: Tensor, *logs: Tensor) -> Tensor:
         element = element_of(distribution)
         if element._validate_args:
             element._validate_sample(value)
         member = Member(element)
-        return member.narrow(_sum_elements(formula(member, widen(value)), distribution))
+        terms = formula(member, widen(value), *(widen(log) for log in logs))
+        return member.narrow(_sum_elements(terms, distribution))
 
     def divergence(q: Distribution, p: Distribution) -> Tensor:
         assert kl is not None

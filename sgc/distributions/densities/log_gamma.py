@@ -47,8 +47,11 @@ def deviance(x: Tensor, log_mean: Tensor, mean: Tensor | None = None) -> Tensor:
     return _functions()[1].apply(x, log_mean, mean)  # type: ignore[no-any-return]
 
 
-def log_gamma_kernel(shape: Tensor, log_x: Tensor, x: Tensor) -> Tensor:
-    """Give a log x − x − log Γ(a): the log-density of log x where x is Gamma(a, 1)."""
+def log_gamma_kernel(shape: Tensor, log_x: Tensor, x: Tensor | None = None) -> Tensor:
+    """Give a log x − x − log Γ(a): the log-density of log x where x is Gamma(a, 1).
+
+    x: itself, where it is known to more digits than its log gives back.
+    """
     return shape.log() + log_peak(shape) - deviance(shape, log_x, x)
 
 

@@ -1,7 +1,7 @@
 """Log-densities and divergences on the positive half-line.
 
 Formulas take a member's parameters and values of one type that broadcast, and give one number for each element, in
-nats.
+nats. log_x: that of a draw, which its value may have been too small or too large to say.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from sgc.distributions.densities.members import Member
 
 
-def log_normal(member: Member, value: Tensor) -> Tensor:
+def log_normal(member: Member, value: Tensor, log_x: Tensor | None = None) -> Tensor:
     """Normal's of log x, less log x."""
-    log_x = value.log()
+    log_x = value.log() if log_x is None else log_x
     z = (log_x - member.loc) / member.scale
     return -0.5 * (z * z + LOG_2PI) - member.scale.log() - log_x
 
@@ -63,18 +63,18 @@ def exponential_kl(q: Member, p: Member) -> Tensor:
     return _scale_kl(q.rate, p.rate)
 
 
-def gamma(member: Member, value: Tensor) -> Tensor:
+def gamma(member: Member, value: Tensor, log_x: Tensor | None = None) -> Tensor:
     """α log β − log Γ(α) + (α − 1) log x − βx."""
-    return _gamma(member.concentration, member.rate, value)
+    return _gamma(member.concentration, member.rate, value, log_x)
 
 
 def gamma_kl(q: Member, p: Member) -> Tensor:
     return _gamma_kl(q.concentration, q.rate, p.concentration, p.rate)
 
 
-def chi2(member: Member, value: Tensor) -> Tensor:
+def chi2(member: Member, value: Tensor, log_x: Tensor | None = None) -> Tensor:
     """Gamma(df/2, 1/2)'s."""
-    return _gamma(member.df / 2, value.new_tensor(0.5), value)
+    return _gamma(member.df / 2, value.new_tensor(0.5), value, log_x)
 
 
 def chi2_kl(q: Member, p: Member) -> Tensor:
@@ -82,30 +82,33 @@ def chi2_kl(q: Member, p: Member) -> Tensor:
     return _gamma_kl(q.df / 2, half, p.df / 2, half)
 
 
-def inverse_gamma(member: Member, value: Tensor) -> Tensor:
+def inverse_gamma(member: Member, value: Tensor, log_x: Tensor | None = None) -> Tensor:
     """α log β − log Γ(α) − (α + 1) log x − β/x."""
-    log_x = value.log()
-    return log_gamma_kernel(member.concentration, member.rate.log() - log_x, member.rate / value) - log_x
+    scaled = member.rate / value if log_x is None else None
+    log_x = value.log() if log_x is None else log_x
+    return log_gamma_kernel(member.concentration, member.rate.log() - log_x, scaled) - log_x
 
 
-def weibull(member: Member, value: Tensor) -> Tensor:
+def weibull(member: Member, value: Tensor, log_x: Tensor | None = None) -> Tensor:
     """log k − log x + w − e^w, w = k (log x − log λ)."""
-    log_x = value.log()
+    log_x = value.log() if log_x is None else log_x
     w = member.concentration * (log_x - member.scale.log())
     return member.concentration.log() - log_x + w - w.exp()
 
 
-def fisher_snedecor(member: Member, value: Tensor) -> Tensor:
+def fisher_snedecor(member: Member, value: Tensor, log_x: Tensor | None = None) -> Tensor:
     """Beta(d₁/2, d₂/2)'s of p, where logit p = log(d₁x/d₂), less log x."""
     from torch.nn.functional import logsigmoid
 
-    log_x = value.log()
+    log_x = value.log() if log_x is None else log_x
     logit = member.df1.log() - member.df2.log() + log_x
     return log_beta_kernel(member.df1 / 2, member.df2 / 2, logsigmoid(logit), logsigmoid(-logit)) - log_x
 
 
-def pareto(member: Member, value: Tensor) -> Tensor:
-    """log α − log x − α log(x/s), and −∞ below the scale s."""
+def pareto(member: Member, value: Tensor, log_ratio: Tensor | None = None) -> Tensor:
+    """log α − log x − α log(x/s), and −∞ below the scale s. log_ratio: log(x/s) of a draw."""
+    if log_ratio is not None:
+        return member.alpha.log() - member.scale.log() - (member.alpha + 1) * log_ratio
     log_x = value.log()
     return _from(member.scale, value, member.alpha.log() - log_x - member.alpha * (log_x - member.scale.log()))
 
@@ -121,9 +124,10 @@ def _from(lowest: Tensor | float, value: Tensor, log_density: Tensor) -> Tensor:
     return torch.where(value >= lowest, log_density, -math.inf)
 
 
-def _gamma(concentration: Tensor, rate: Tensor, value: Tensor) -> Tensor:
-    log_x = value.log()
-    return log_gamma_kernel(concentration, rate.log() + log_x, rate * value) - log_x
+def _gamma(concentration: Tensor, rate: Tensor, value: Tensor, log_x: Tensor | None) -> Tensor:
+    scaled = rate * value if log_x is None else None
+    log_x = value.log() if log_x is None else log_x
+    return log_gamma_kernel(concentration, rate.log() + log_x, scaled) - log_x
 
 
 def _gamma_kl(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:

@@ -79,12 +79,28 @@ def cauchy_kl(q: Member, p: Member) -> Tensor:
     return ((apart + gap) / 4).log1p()
 
 
-def student_t(member: Member, value: Tensor) -> Tensor:
-    """log Γ(a + ½) − log Γ(a) − ½ log 2πa − log σ − (a + ½) log(1 + z²/2a), where 2a are the degrees of freedom."""
+HUGE = 40.0  # the log of a size beside which a location is nothing
+
+
+def student_t(member: Member, value: Tensor, log_size: Tensor | None = None) -> Tensor:
+    """log Γ(a + ½) − log Γ(a) − ½ log 2πa − log σ − (a + ½) log(1 + z²/2a), where 2a are the degrees of freedom.
+
+    log_size: log |x| of a draw, which its value may have been too large to say.
+    """
+    import torch
+    from torch.nn.functional import softplus
+
     a = member.df / 2
-    z = (value - member.loc) / member.scale
+    if log_size is None:
+        z = (value - member.loc) / member.scale
+        spread = (z * z / (2 * a)).log1p()
+    else:
+        huge = log_size > HUGE
+        z = torch.where(huge, 0.0, value - member.loc) / member.scale
+        far = torch.where(huge, log_size, HUGE) - member.scale.log()
+        spread = torch.where(huge, softplus(2 * far - (2 * a).log()), (z * z / (2 * a)).log1p())
     ratio = (a - 1) * (0.5 / a).log1p() + 0.5 * ((a + 0.5).log() - a.log()) + log_peak(a) - log_peak(a + 0.5)
-    return ratio - 0.5 * (1 + LOG_2PI) - member.scale.log() - (a + 0.5) * (z * z / (2 * a)).log1p()
+    return ratio - 0.5 * (1 + LOG_2PI) - member.scale.log() - (a + 0.5) * spread
 
 
 def von_mises(member: Member, value: Tensor) -> Tensor:

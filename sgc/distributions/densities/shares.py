@@ -1,16 +1,16 @@
 """Log-densities and divergences on an interval and on the simplex.
 
 Formulas take a member's parameters and values of one type that broadcast, and give one number for each element, in
-nats.
+nats. log_x, log_rest: those of a draw x and of 1 − x, which its value may have been too near to 0 or 1 to say.
 """
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from sgc.distributions.densities.counts import log_odds
 from sgc.distributions.densities.log_gamma import deviance, gamma_shape_kl, log_beta_kernel, log_peak
+from sgc.distributions.log_scale import log_minus_log_one_less_exp, log_one_less_exp, log_one_less_exp_by_log
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from sgc.distributions.densities.members import Member
 
 
-def beta(member: Member, value: Tensor) -> Tensor:
+def beta(member: Member, value: Tensor, log_x: Tensor | None = None, log_rest: Tensor | None = None) -> Tensor:
     """(a − 1) log x + (b − 1) log(1 − x) − log B(a, b)."""
-    log_x, log_rest = value.log(), (-value).log1p()
-    kernel = log_beta_kernel(member.concentration1, member.concentration0, log_x, log_rest, value, 1 - value)
-    return kernel - log_x - log_rest
+    a, b = member.concentration1, member.concentration0
+    if log_x is None or log_rest is None:
+        log_x, log_rest = value.log(), (-value).log1p()
+        return log_beta_kernel(a, b, log_x, log_rest, value, 1 - value) - log_x - log_rest
+    return log_beta_kernel(a, b, log_x, log_rest) - log_x - log_rest
 
 
 def beta_kl(q: Member, p: Member) -> Tensor:
@@ -32,14 +34,16 @@ def beta_kl(q: Member, p: Member) -> Tensor:
     return _dirichlet_kl(a, c)
 
 
-def dirichlet(member: Member, value: Tensor) -> Tensor:
+def dirichlet(member: Member, value: Tensor, log_x: Tensor | None = None) -> Tensor:
     """log Γ(Σ a) − Σ_i log Γ(a_i) + Σ_i (a_i − 1) log x_i: [*batch, K] -> [*batch]."""
     a = member.concentration
-    total, log_x = a.sum(-1, keepdim=True), value.log()
-    terms = a.log() + log_peak(a) - deviance(a, total.log() + log_x, total * value) - log_x
+    total = a.sum(-1, keepdim=True)
+    means = total * value if log_x is None else None
+    # the deviances take the means for a sum of `total`; float32 has rounded shares, and a draw is meant to sum to 1
+    rounding = total.squeeze(-1) * (value.sum(-1) - 1) if log_x is None else 0.0
+    log_x = value.log() if log_x is None else log_x
+    terms = a.log() + log_peak(a) - deviance(a, total.log() + log_x, means) - log_x
     total = total.squeeze(-1)
-    # the deviances take the means for a sum of `total`, and float32 has rounded the shares
-    rounding = total * (value.sum(-1) - 1)
     return terms.sum(-1) + rounding - total.log() - log_peak(total)
 
 
@@ -54,10 +58,20 @@ def _dirichlet_kl(a: Tensor, c: Tensor) -> Tensor:
     return elements.sum(-1) - gamma_shape_kl(total_a, total_c).squeeze(-1)
 
 
-def kumaraswamy(member: Member, value: Tensor) -> Tensor:
+def kumaraswamy(member: Member, value: Tensor, log_x: Tensor | None = None, log_rest: Tensor | None = None) -> Tensor:
     """log ab + (a − 1) log x + (b − 1) log(1 − x^a)."""
-    a, b, log_x = member.concentration1, member.concentration0, value.log()
-    return a.log() + b.log() + (a - 1) * log_x + (b - 1) * log_one_less_exp(a * log_x)
+    import torch
+
+    a, b = member.concentration1, member.concentration0
+    if log_x is None or log_rest is None:
+        log_x = value.log()
+        log_power_rest = log_one_less_exp(a * log_x)
+    else:
+        near = log_x > -1  # where log x itself may have become 0
+        by_rest = log_minus_log_one_less_exp(-torch.where(near, log_rest, -1.0))
+        log_minus_log = torch.where(near, by_rest, (-torch.where(near, -1.0, log_x)).log())
+        log_power_rest = log_one_less_exp_by_log(a.log() + log_minus_log)
+    return a.log() + b.log() + (a - 1) * log_x + (b - 1) * log_power_rest
 
 
 def kumaraswamy_mean(member: Member) -> Tensor:
@@ -70,18 +84,12 @@ def kumaraswamy_mean(member: Member) -> Tensor:
     return (b.log() + more.lgamma() - ratio).exp()
 
 
-def log_one_less_exp(x: Tensor) -> Tensor:
-    """Give log(1 − e^x), x negative. Source: Mächler 2012, Eq. 7."""
-    import torch
-
-    near, far = x.clamp(min=-math.log(2)), x.clamp(max=-math.log(2))
-    return torch.where(x > -math.log(2), (-near.expm1()).log(), (-far.exp()).log1p())
-
-
 SERIES_TO = 0.2  # up to here four terms of the series in the logits are right to 1e-14
 
 
-def continuous_bernoulli(member: Member, value: Tensor) -> Tensor:
+def continuous_bernoulli(
+    member: Member, value: Tensor, log_x: Tensor | None = None, log_rest: Tensor | None = None
+) -> Tensor:
     """lx − log ∫ e^{lx}, from the nearer end: −|l| (1 − x or x) + log |l| − log(1 − e^{−|l|}).
 
     Source: Loaiza-Ganem and Cunningham 2019, Eq. 1, in the logits l.
@@ -91,7 +99,10 @@ def continuous_bernoulli(member: Member, value: Tensor) -> Tensor:
     logits = log_odds(member)[2]
     centred = logits * (value - 0.5) - _log_mean_cosh(logits.clamp(-SERIES_TO, SERIES_TO))
     steep = torch.where(logits.abs() < SERIES_TO, 1.0, logits.abs())
-    apart = torch.where(logits > 0, 1 - value, value)
+    if log_x is None or log_rest is None:
+        apart = torch.where(logits > 0, 1 - value, value)
+    else:
+        apart = torch.where(logits > 0, log_rest, log_x).exp()
     return torch.where(logits.abs() < SERIES_TO, centred, steep.log() - log_one_less_exp(-steep) - steep * apart)
 
 

@@ -359,6 +359,13 @@ def evaluate(
         raise typer.Exit(1)
 
 
+class FromAnswer(StrEnum):
+    """Whose answer a prediction is."""
+
+    Q = "q"
+    POSTERIOR = "posterior"
+
+
 @app.command()
 @plainly
 def predict(
@@ -369,14 +376,44 @@ def predict(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Where to: .csv, .npz or .json.")],
     checkpoint: Checkpoint = "best",
     samples: Annotated[int | None, typer.Option("--samples", min=1, help="Of the posterior.")] = None,
+    given: Annotated[
+        list[str] | None,
+        typer.Option("--given", metavar="NODE", help="Take the values of a partially labelled node as evidence."),
+    ] = None,
+    from_: Annotated[
+        FromAnswer | None,
+        typer.Option("--from", metavar="q|posterior", help="Whose answer; the weighted posterior's unless said."),
+    ] = None,
+    id_column: Annotated[
+        str | None, typer.Option("--id", metavar="COLUMN", help="The rows' own ids; else a table's index column.")
+    ] = None,
+    latents: Annotated[
+        bool, typer.Option("--latents", help="Only the nodes that are never observed, q's means and deviations.")
+    ] = False,
     as_json: Json = False,
     trust: Trust = False,
 ) -> None:
-    """Write the posterior of each unobserved node for new rows, in the units of the data."""
-    from sgc.running.predicting import predict_run
+    """Write what a run says of each unobserved node for new rows, in the units of the data; labels are ignored."""
+    from sgc.running.predicting import predict_run, prediction_text
 
-    found = predict_run(run, data, output, checkpoint=checkpoint, samples=samples, trust=trust)
-    print(json.dumps(found) if as_json else f"{found['file']}: {found['rows']} rows, {', '.join(found['nodes'])}")
+    found = predict_run(
+        run,
+        data,
+        output,
+        checkpoint=checkpoint,
+        samples=samples,
+        given=given or [],
+        from_=None if from_ is None else from_.value,
+        id_column=id_column,
+        latents=latents,
+        trust=trust,
+    )
+    notes, failed = found.pop("notes", []), found.pop("failed", "")
+    for note in notes:
+        _say(f"warning: {note}")
+    print(json.dumps(found) if as_json else prediction_text(found))
+    if failed:
+        raise RunError(failed)
 
 
 @app.command()

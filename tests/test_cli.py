@@ -292,17 +292,24 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 @pytest.mark.parametrize("data", ["mixed.npz", "bare.npz"])
 def test_predictions_are_alike_in_every_format(data: str, place: Path, tmp_path: Path) -> None:
+    given = ("--given", "y") if data == "mixed.npz" else ()
     for ending in ("csv", "npz", "json"):
-        done = call("predict", place / "run", place / data, "-o", tmp_path / f"p.{ending}")
-        assert (done.status, done.told) == (0, "")
-        assert done.out == f"{tmp_path / f'p.{ending}'}: 30 rows, y, z\n"
+        path = tmp_path / f"p.{ending}"
+        done = call("predict", place / "run", place / data, "-o", path, "--samples", 10, *given)
+        assert done.status == 0
+        assert done.out == (
+            f"{path}: 30 rows, y, z\nfrom     the posterior (10 samples weighed by p/r)\n"
+            f"given    {'y in 12 rows' if given else 'no labels'}\n"
+        )
     lines = read_csv(tmp_path / "p.csv")
     with np.load(tmp_path / "p.npz", allow_pickle=False) as archive:
         arrays = dict(archive)
     columns = json.loads((tmp_path / "p.json").read_text())
     assert [int(line["row"]) for line in lines] == list(range(30)) == columns["row"]
     assert [int(line["y"]) for line in lines] == arrays["y"].tolist() == columns["y"]
-    assert set(arrays) == {"y", "y.probability", "z", "z.sd"}
+    assert set(arrays) == {"row", "given", "y", "y.probability", "z", "z.sd"} == set(columns)
+    assert arrays["given"].tolist() == columns["given"] == [line["given"] for line in lines]
+    assert arrays["given"].tolist() == ["y"] * (12 if given else 0) + [""] * (18 if given else 30)
     assert arrays["y.probability"].shape == (30, 10)
     assert np.allclose(arrays["y.probability"].sum(1), 1)
     assert np.allclose(
@@ -320,23 +327,29 @@ def test_predictions_are_alike_in_every_format(data: str, place: Path, tmp_path:
 
 
 def test_predictions_speak_the_words_and_units_of_the_data(cats: Path, tmp_path: Path) -> None:
+    given = ("--given", "y", "--given", "w")
     (tmp_path / "new.csv").write_text("length,kind,weight\n290,,\n310,dog,\n400,,95\n,,\n")
     assert "row 3" in refused("predict", cats / "run", tmp_path / "new.csv", "-o", tmp_path / "p.csv")
     (tmp_path / "new.csv").write_text("length,kind,weight\n290,,\n310,dog,\n400,,95\n")
     for ending in ("csv", "npz", "json"):
-        assert call("predict", cats / "run", tmp_path / "new.csv", "-o", tmp_path / f"p.{ending}").status == 0
+        assert call("predict", cats / "run", tmp_path / "new.csv", "-o", tmp_path / f"p.{ending}", *given).status == 0
     lines = read_csv(tmp_path / "p.csv")
     assert {line["y"] for line in lines} <= {"cat", "dog", "eel"}
     assert (lines[0]["y"], lines[1]["y"], lines[2]["y"]) == ("cat", "dog", "eel")
     for line in lines:
-        assert sum(float(line[f"y.probability[{i}]"]) for i in range(3)) == pytest.approx(1, abs=1e-4)
+        assert sum(float(line[f"y.probability[{kind}]"]) for kind in ("cat", "dog", "eel")) == pytest.approx(
+            1, abs=1e-4
+        )
         assert 20 < float(line["w"]) < 130  # about 50, 68, 86: the scale of the file
     assert float(lines[2]["w"]) == pytest.approx(95, rel=1e-5)
     assert float(lines[2]["w.sd"]) == 0
     assert 3 < float(lines[0]["w.sd"]) < 30
     with np.load(tmp_path / "p.npz", allow_pickle=False) as archive:  # no Python objects, which only a pickle holds
         assert archive["y"].tolist() == [line["y"] for line in lines]
-    assert json.loads((tmp_path / "p.json").read_text())["y"] == [line["y"] for line in lines]
+        assert archive["y.categories"].tolist() == ["cat", "dog", "eel"]
+    told = json.loads((tmp_path / "p.json").read_text())
+    assert told["y"] == [line["y"] for line in lines]
+    assert told["y.categories"] == ["cat", "dog", "eel"]
 
 
 # ---- sample

@@ -236,7 +236,8 @@ def test_a_table_with_empty_cells_is_learned_and_filled_in(tmp_path: Path) -> No
     assert 60 < float(rows[1]["v[1]"]) < 180  # in the units of the data, beside their mean
     assert 2 < float(rows[1]["v.sd[1]"]) < 200
     assert [row["c"] for row in rows if row["row"] in "023"] == ["low", "high", "low"]
-    assert sum(float(rows[1][f"c.probability[{i}]"]) for i in (0, 1)) == pytest.approx(1, rel=1e-4)
+    assert sum(float(rows[1][f"c.probability[{name}]"]) for name in ("low", "high")) == pytest.approx(1, rel=1e-4)
+    assert [row["given"] for row in rows] == ["v c", "v", "v c", "c", "v"]
 
 
 def test_a_label_of_which_a_cell_is_empty_is_none(tmp_path: Path) -> None:
@@ -280,9 +281,11 @@ def test_a_modality_that_q_proposes_from_a_table_to_predictions(tmp_path: Path) 
     shell("train", tmp_path / "t.yaml", "-o", tmp_path / "run")
     found = json.loads(shell("evaluate", tmp_path / "run", "--json"))
     assert found["q"].keys() == {"v"}
-    shell("predict", tmp_path / "run", write(tmp_path, CELLS, "new.csv"), "-o", tmp_path / "p.csv")
+    new = write(tmp_path, CELLS, "new.csv")
+    shell("predict", tmp_path / "run", new, "-o", tmp_path / "p.csv", "--given", "v")
     with (tmp_path / "p.csv").open() as file:
         rows = list(csv.DictReader(file))
+    assert [row["given"] for row in rows] == ["v c", "", "c", "c", "v"]
     assert [float(rows[0][f"v[{i}]"]) for i in (0, 1)] == pytest.approx([30, 120], rel=1e-5)
     assert all(float(row["v.sd[1]"]) > 1 for row in rows[1:4])
     assert all(float(row["v.sd[1]"]) < 1e-3 for row in (rows[0], rows[4]))

@@ -99,8 +99,8 @@ def test_a_standard_error_is_over_rows(steps: int) -> None:
 
 
 def test_a_prediction_has_a_column_for_each_step(run: Path, tmp_path: Path) -> None:
-    predict_run(run, run.parent / "rows.npz", tmp_path / "p.csv")
-    predict_run(run, run.parent / "rows.npz", tmp_path / "p.npz")
+    for name in ("p.csv", "p.npz"):
+        predict_run(run, run.parent / "rows.npz", tmp_path / name, given=["t.s"])
     given, found = np.load(run.parent / "rows.npz"), np.load(tmp_path / "p.npz")
     assert found["t.s"].shape == (60, STEPS)
     assert found["t.s.probability"].shape == (60, STEPS, 3)
@@ -109,8 +109,9 @@ def test_a_prediction_has_a_column_for_each_step(run: Path, tmp_path: Path) -> N
     with open(tmp_path / "p.csv", newline="") as file:
         header, first, *rest = csv.reader(file)
     names = [f"t.s@{i}" for i in (1, 2, 3)]
-    assert header == ["row", *names, *(f"{name}.probability[{k}]" for name in names for k in range(3))]
-    assert first[1:4] == found["t.s"][0].tolist()
+    kinds = ["rest", "walk", "run"]
+    assert header == ["row", "given", *names, *(f"{name}.probability[{k}]" for name in names for k in kinds)]
+    assert first[2:5] == found["t.s"][0].tolist()
     assert len(rest) == 59
 
 

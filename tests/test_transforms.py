@@ -270,10 +270,13 @@ def test_predictions_are_in_the_words_and_angles_of_the_table(tmp_path: Path) ->
     run = tmp_path / "run"
     assert call("train", tmp_path / "spec.yaml", "-o", run).status == 0
     (tmp_path / "new.csv").write_text("x,ill,wind\n0.5,,\n-1,yes,\n2,no,350\n0,,\n")
-    assert call("predict", run, tmp_path / "new.csv", "-o", tmp_path / "p.csv").status == 0
+    known = ("--given", "ill", "--given", "wind")
+    assert call("predict", run, tmp_path / "new.csv", "-o", tmp_path / "p.csv", *known).status == 0
     with (tmp_path / "p.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["row", "ill", "ill.mean", "ill.sd", "pain", "pain.mean", "pain.sd", "wind", "wind.sd"]
+    columns = ["ill", "ill.mean", "ill.sd", "pain", "pain.mean", "pain.sd", "wind", "wind.sd"]
+    assert list(rows[0]) == ["row", "given", *columns]
+    assert [row["given"] for row in rows] == ["", "ill", "ill wind", ""]
     for row in rows:
         assert row["ill"] == ("yes" if float(row["ill.mean"]) > 0.5 else "no")
         assert row["pain"] == PAIN[round(float(row["pain.mean"]))]
@@ -281,7 +284,7 @@ def test_predictions_are_in_the_words_and_angles_of_the_table(tmp_path: Path) ->
         assert 0 <= float(row["wind.sd"]) <= 180
     assert [(row["ill"], row["ill.mean"], row["ill.sd"]) for row in rows[1:3]] == [("yes", "1", "0"), ("no", "0", "0")]
     assert (float(rows[2]["wind"]), float(rows[2]["wind.sd"])) == pytest.approx((350, 0), abs=1e-3)
-    assert call("predict", run, tmp_path / "new.csv", "-o", tmp_path / "p.npz").status == 0
+    assert call("predict", run, tmp_path / "new.csv", "-o", tmp_path / "p.npz", *known).status == 0
     with np.load(tmp_path / "p.npz") as arrays:
         assert arrays["pain"].tolist() == [row["pain"] for row in rows]
     found = call("evaluate", run, "--json").json

@@ -50,6 +50,14 @@ def column_names(path: Path) -> list[str]:
         return list(dict.fromkeys(file.schema_arrow.names))
 
 
+def parquet_index(path: Path) -> str | None:
+    """Name the one column that pandas wrote its index to; None where there is none. Raises: DataError."""
+    with _opened(path) as file:
+        names, metadata = file.schema_arrow.names, file.schema_arrow.pandas_metadata or {}
+    found = [each for each in metadata.get("index_columns", []) if isinstance(each, str) and each in names]
+    return found[0] if len(found) == 1 else None
+
+
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[Any]:  # any: pyarrow's file
     """Open a parquet file, and say of whatever pyarrow raises what is wrong with it. Raises: DataError."""

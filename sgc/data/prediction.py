@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sgc.data.arrays import array_columns, frame_columns, is_frame
-from sgc.data.columns import Array, Origin, SourceColumn
+from sgc.data.columns import MISSING, Array, Origin, SourceColumn
 from sgc.data.dataset import Rows, encode_rows
 from sgc.data.encoder import Encoder, fit_encoder, read_cells
 from sgc.data.finding import known_columns
@@ -19,24 +20,37 @@ from sgc.data.idx import read_idx
 from sgc.data.mat import read_mat
 from sgc.data.npz import read_npz
 from sgc.data.steps import check_known_counts, mark_absent
-from sgc.data.tables import read_table
+from sgc.data.tables import index_column, read_table
 from sgc.data.variables import Variable
 from sgc.errors import DataError
-from sgc.kinds.file_sources import TABLES, Images
+from sgc.kinds.file_sources import TABLES, Images, Table
 from sgc.kinds.source import FileSource
 from sgc.kinds.sources import DataSection
 
 
 @dataclass(frozen=True)
 class NewRows:
-    """New rows, encoded, and of pictures the file of each, as text `(N,)`."""
+    """New rows, encoded.
+
+    `given`, by partial node that is taken as evidence, marks the rows that have a value, `(N,)`; `ignored` counts them
+    for each of the others. `ids` are the rows' own, by the name of their column, and of pictures the files' `paths`.
+    """
 
     rows: Rows
+    given: Mapping[str, NDArray[np.bool_]]
+    ignored: Mapping[str, int]
+    ids: SourceColumn | None = None
     paths: Array | None = None
 
 
 def read_rows(
-    data: DataSection | None, variables: Mapping[str, Variable], encoders: Mapping[str, Encoder], path: Path
+    data: DataSection | None,
+    variables: Mapping[str, Variable],
+    encoders: Mapping[str, Encoder],
+    path: Path,
+    *,
+    evidence: Collection[str] | None = None,
+    id_column: str | None = None,
 ) -> NewRows:
     """Read new rows: a file with the spec's column names (npz, mat, csv, parquet), or one IDX file.
 
@@ -45,16 +59,33 @@ def read_rows(
     Columns of partial nodes may be absent: their values are then missing in all rows. One IDX file serves where the
     model needs exactly one column.
 
+    evidence: the partial nodes whose values are taken, all of them if None; what stands in the columns of the others
+    is not looked at, but for whether it is there. id_column: holds the rows' own ids; else the index column of a table
+    that has one, as pandas writes it.
+
     Raises:
-        DataError: as `open_dataset`; or a file of none of these formats.
+        DataError: as `open_dataset`; or a file of none of these formats, or evidence without a column.
     """
     wanted = node_columns(data, variables)
-    needed = [name for node, names in wanted.items() if variables[node].supervision != "partial" for name in names]
-    optional = [name for node, names in wanted.items() if variables[node].supervision == "partial" for name in names]
+    partial = [node for node in wanted if variables[node].supervision == "partial"]
+    taken = [node for node in partial if evidence is None or node in evidence]
+    needed = [name for node, names in wanted.items() if node not in partial for name in names]
+    optional = [name for node in partial for name in wanted[node]]
     listed = data.names_files_in(path) if isinstance(data, Images) and data.takes(path) else None
-    columns = _read(data, path, needed, [*optional, *([] if listed is None else [listed])])
-    rows = _encoded(data, variables, encoders, columns, wanted, file=str(path))
-    return NewRows(rows, columns[listed].values if listed in columns else None)
+    index = _index_column(data, path) if id_column is None else id_column
+    more = [each for each in (listed, index if id_column is None else None) if each is not None]
+    columns = _read(data, path, [*needed, *([] if id_column is None else [id_column])], [*optional, *more])
+    wanted = {n: own for n, own in wanted.items() if n in taken or n not in partial or {*own} <= columns.keys()}
+    part = _part(data, variables, columns, wanted, () if index is None else (index,), file=str(path))
+    filled = {node: _with_value(part.nodes[node], variables[node]) for node in partial if node in part.nodes}
+    kept = {node: own for node, own in part.nodes.items() if node in taken or node not in partial}
+    return NewRows(
+        _encoded(data, variables, encoders, replace(part, nodes=kept)),
+        {node: there for node, there in filled.items() if node in taken},
+        {node: int(there.sum()) for node, there in filled.items() if node not in taken},
+        None if index is None else part.others[index],
+        columns[listed].values if listed in columns else None,
+    )
 
 
 def read_arrays(
@@ -82,30 +113,41 @@ def read_arrays(
         columns = array_columns(arrays)
         known_columns(columns, variables, file=None)
         wanted = {node: (node,) for node in variables if node in columns or _needed(variables[node])}
-    return _encoded(data, variables, encoders, columns, wanted, seed=seed), frozenset(wanted)
+    part = _part(data, variables, columns, wanted, ())
+    return _encoded(data, variables, encoders, part, seed=seed), frozenset(wanted)
 
 
 def _needed(variable: Variable) -> bool:
     return variable.supervision != "partial"
 
 
-def _encoded(
+def _part(
     data: DataSection | None,
     variables: Mapping[str, Variable],
-    encoders: Mapping[str, Encoder] | None,
     columns: Mapping[str, SourceColumn],
     wanted: Mapping[str, tuple[str, ...]],
+    others: tuple[str, ...],
     *,
     file: str = "",
-    seed: int = 0,
-) -> Rows:
-    """Encode all rows of these columns, of which those of partial nodes may be absent. Raises: DataError."""
+) -> Part:
+    """Hand each node its columns, of which those of partial nodes may be absent. Raises: DataError."""
     present: dict[str, tuple[str, ...]] = {}
     for node, names in wanted.items():
         if _needed(variables[node]) or any(name in columns for name in names):
             known_columns(names, columns, file=file or None)
             present[node] = names
-    part = assemble(columns, present, (), data)
+    return assemble(columns, present, others, data)
+
+
+def _encoded(
+    data: DataSection | None,
+    variables: Mapping[str, Variable],
+    encoders: Mapping[str, Encoder] | None,
+    part: Part,
+    *,
+    seed: int = 0,
+) -> Rows:
+    """Encode all rows of a part. Raises: DataError."""
     if encoders is None:
         encoders = _bare_encoders(data, variables, part, seed)
     steps = {name: encoder.transforms for name, encoder in encoders.items()}
@@ -131,6 +173,39 @@ def _bare_encoders(
         cells = read_cells(origin, variables[node], transforms)
         found[node], _ = fit_encoder(variables[node], transforms, cells, origin, seed)
     return found
+
+
+def _index_column(data: DataSection | None, path: Path) -> str | None:
+    """Name the index column of a table that has one; None of anything else."""
+    if not path.is_file() or not path.name.lower().endswith(TABLES):
+        return None
+    return index_column(path, data.separator if isinstance(data, Images | Table) and data.takes(path) else ",")
+
+
+def _with_value(columns: tuple[SourceColumn, ...], variable: Variable) -> NDArray[np.bool_]:
+    """Tell for each row whether something stands in its cells: `(N,)`, whatever it is; in all of a value that is whole.
+
+    Of a node of a repeat, whether something stands in some step.
+    """
+    filled = np.stack([_filled(column, variable).reshape(len(column), -1) for column in columns], axis=2)
+    if variable.whole and not variable.steps:
+        return np.asarray(filled.reshape(len(filled), -1).all(1))
+    return np.asarray(filled.reshape(len(filled), -1).any(1))
+
+
+def _filled(column: SourceColumn, variable: Variable) -> NDArray[np.bool_]:
+    """Mark the cells of a column in which something stands: `(N, *event)`."""
+    values, empty = column.values, column.missing
+    gone = np.zeros(values.shape, dtype=bool) if empty is None else empty
+    if values.dtype.kind == "f":
+        gone = gone | np.isnan(values)
+    if variable.categories is not None and values.dtype.kind in "if":
+        gone = gone | (values == MISSING)
+    if values.dtype.kind in "US":
+        texts = np.char.lower(values.astype(str))
+        named = variable.values is not None and str(MISSING) in map(str, variable.values)
+        gone = gone | np.isin(texts, ["", "nan", *([] if variable.categories is None or named else [str(MISSING)])])
+    return np.asarray(~gone)
 
 
 def _read(data: DataSection | None, path: Path, needed: list[str], optional: list[str]) -> dict[str, SourceColumn]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import io
@@ -41,10 +42,16 @@ def read_table(
         from sgc.data.parquet import read_parquet
 
         return read_parquet(path, columns, missing_values=missing_values, optional=optional, also=also)
+    with _rows(path, separator) as reader:
+        return _read(reader, path, columns, missing_values, optional, also)
+
+
+@contextlib.contextmanager
+def _rows(path: Path, separator: str) -> Iterator[Iterator[list[str]]]:
+    """Open a csv file row by row, and say of whatever goes wrong what it is. Raises: DataError."""
     try:
         with open_binary(path) as binary, io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as text:
-            reader = csv.reader(text, delimiter=separator, strict=True)
-            return _read(reader, path, columns, missing_values, optional, also)
+            yield csv.reader(text, delimiter=separator, strict=True)
     except UnicodeDecodeError as error:
         raise DataError(f"not a text file in UTF-8: {error.reason} at byte {error.start}", file=str(path)) from error
     except csv.Error as error:
@@ -53,6 +60,23 @@ def read_table(
         raise DataError("the gzip file is cut short or damaged: fetch it again", file=str(path)) from error
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror or error}", file=str(path)) from error
+
+
+UNNAMED = ("", "Unnamed: 0")  # how pandas heads an index, and what it makes of that heading when it reads it
+
+
+def index_column(path: Path, separator: str = ",") -> str | None:
+    """Name the column that holds the rows' own names, as pandas and R write them; None where there is none.
+
+    Of a csv it is the first, if it has no name; of a parquet file what its metadata say. Raises: DataError.
+    """
+    if path.name.lower().endswith(".parquet"):
+        from sgc.data.parquet import parquet_index
+
+        return parquet_index(path)
+    with _rows(path, separator) as reader:
+        header = [name.strip() for name in next(reader, [])]
+    return header[0] if len(header) > 1 and header[0] in UNNAMED and header.count(header[0]) == 1 else None
 
 
 def _read(

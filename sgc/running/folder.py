@@ -38,6 +38,7 @@ import sgc
 from sgc.data.dataset import DataSet
 from sgc.data.encoder import Encoder
 from sgc.data.fingerprint import Fingerprint
+from sgc.data.outputs import data_files
 from sgc.errors import RunError, UsageError, option, writing
 from sgc.language.loading import load
 from sgc.language.resolver import outline
@@ -151,6 +152,18 @@ class RunFolder:
     @property
     def metrics_path(self) -> Path:
         return self.path / "metrics.jsonl"
+
+    @property
+    def files(self) -> dict[Path, str]:
+        """What a run writes to its folder, each in words."""
+        own = [self.spec_path, self.info_path, self.metrics_path, self.state_path]
+        own += [self.path / "columns.json", self.path / "labels.npz"]
+        own += [self.weights_path(each) for each in ("last", "best")]
+        return dict.fromkeys(own, "a file of the run")
+
+    def inputs(self, spec: Spec) -> dict[Path, str]:
+        """Name the files that what is made of a run must not overwrite: its own, and the data of its spec."""
+        return self.files | data_files(spec.data, Path(str(self.info().get("beside", "."))))
 
     def weights_path(self, checkpoint: str) -> Path:
         return self.path / f"{checkpoint}.safetensors"

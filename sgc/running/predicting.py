@@ -1,27 +1,30 @@
-"""Predictions for new rows: the posterior of each unobserved node, row by row, transforms undone."""
+"""Predictions for new rows: what is not observed, row by row, transforms undone, from the posterior or from q."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from sgc.data.columns import MISSING
+from sgc.data.columns import MISSING, Array
 from sgc.data.encoder import Encoder
-from sgc.data.prediction import read_rows
+from sgc.data.outputs import check_output
+from sgc.data.prediction import NewRows, read_rows
 from sgc.derivation.existence import counts_of
-from sgc.errors import UsageError
-from sgc.language.outline import Outline
-from sgc.running.folder import RunFolder, json_text, npz_bytes, open_run, write_whole
+from sgc.errors import RunError, UsageError, option, suggest
+from sgc.running.advice import advise
+from sgc.running.folder import RunFolder, open_run, write_whole
 from sgc.running.measure import chunk_rows
+from sgc.running.prediction_table import PredictionTable, own_ids, unused
 from sgc.running.turning import settled
 from sgc.runtime.data import data_variables
 from sgc.runtime.existence import counted
+from sgc.runtime.finiteness import rows_words
+from sgc.runtime.inference import FEW, Answer, few_words
 from sgc.runtime.layout import reseed
 from sgc.runtime.model import Model
 from sgc.runtime.posterior import NodePosterior
@@ -29,15 +32,19 @@ from sgc.runtime.steps import apart, join
 from sgc.runtime.streams import VALIDATION, TensorRows, seed_for
 
 ENDINGS = (".csv", ".npz", ".json")
-SUFFIXES = (".probability", ".mean", ".sd")  # of a column beside a node's own
 
 
-def check_ending(path: Path, endings: tuple[str, ...]) -> None:
-    """Refuse a file that cannot be written. Raises: UsageError."""
-    if path.suffix not in endings:
-        raise UsageError(f"{path}: cannot write '{path.suffix or 'a file without an ending'}': {', '.join(endings)}")
-    if not path.resolve().parent.is_dir():
-        raise UsageError(f"{path}: the folder {path.parent} does not exist")
+@dataclass(frozen=True)
+class Predicted:
+    """What was predicted: columns of the rows that have an answer, and what is to be told of all.
+
+    `kept` [N]: the rows that have one. `broken`, by row, why the others have none. `effective` [N]: see `Inference`.
+    """
+
+    columns: dict[str, Array]
+    kept: Array
+    broken: Mapping[int, str]
+    effective: torch.Tensor
 
 
 def predict_run(
@@ -47,116 +54,254 @@ def predict_run(
     *,
     checkpoint: str = "best",
     samples: int | None = None,
+    given: Collection[str] = (),
+    from_: Answer | None = None,
+    id_column: str | None = None,
+    latents: bool = False,
     trust: bool = False,
 ) -> dict[str, Any]:
-    """Write the posterior of every unobserved node for the rows of a new file.
+    """Write what a run says of every unobserved node for the rows of a new file.
 
     output: `.csv` (a line a row), `.npz` (arrays by name) or `.json`. For a category: its most probable value, under
-    the node's name, and the probability of each. For numbers: posterior mean and standard deviation (`.sd`) in the
-    units of the data; where the column holds names (`one_of`), the name nearest to the mean, and the mean (`.mean`) and
-    its deviation in places of the list. Nodes that a row has observed come back as they are. Of a node of a repeat an
-    array has the steps first, a table a column for each, named as the step's node; a step that a row does not have is
-    empty (NaN, and of categories without names -1), by its count or else the most probable one. Of pictures in files,
-    `path` says which one a row is.
+    the node's name, and the probability of each. For numbers: mean and standard deviation (`.sd`) in the units of the
+    data; where the column holds names (`one_of`), the name nearest to the mean, and the mean (`.mean`) and its
+    deviation in places of the list. Of a node of a repeat an array has the steps first, a table a column for each,
+    named as the step's node; a step that a row does not have is empty (NaN, and of categories without names -1), by
+    its count or else the most probable one.
 
+    Every line says its `row`, its own id where the file has an index, or by id_column, of pictures in files the `path`,
+    and in `given` the nodes whose values it was conditioned on.
+
+    given: partial nodes whose values in the file are evidence; such nodes come back as they are in the rows that have
+    them. Those of the others are ignored, but for nodes that drop what is missing, whose values always are evidence.
+    from_: `posterior`, the model's, or `q`; latents: only nodes that are never observed, from q unless said otherwise.
     trust: allow own code that the run's spec names.
 
-    Returns: how many rows, which nodes. Raises: SpecError, UsageError, DataError. Any: what JSON can say.
+    Rows without finite scores are left out.
+
+    Returns: what was written, for how many rows, from what, given what; which rows rest on few effective samples and
+    which answer is better by validation; and which are left out and why. Raises: SpecError, UsageError, DataError;
+    RunError where no row has finite scores. Any: what JSON can say.
     """
-    check_ending(output, ENDINGS)
+    check_output(output, ENDINGS, {data: "the rows to predict"})
     folder = RunFolder(run)
     model = open_run(run, checkpoint, trust=trust)
+    check_output(output, ENDINGS, folder.inputs(model.spec))
+    answer: Answer = from_ or ("q" if latents else "posterior")
+    nodes = _predicted_nodes(model, latents)
     encoders = folder.encoders()
-    found = read_rows(model.spec.data, data_variables(model.outline), encoders, data)
-    rows = found.rows
-    table = TensorRows(rows, model.outline, model.like).drawn_once(model.spec.train.seed)
-    columns = posterior_columns(model, table, encoders, samples or model.spec.evaluate.samples)
-    if found.paths is not None and "path" not in columns:
-        columns = {"path": found.paths, **columns}
-    if output.suffix == ".npz":
-        write_whole(output, npz_bytes({name: _without_objects(value) for name, value in columns.items()}))
-    else:
-        write_whole(output, _text(columns, rows.rows, output.suffix, model.outline).encode())
-    return {"file": str(output), "rows": table.count, "nodes": _unobserved(model)}
+    evidence = _evidence(model, given)
+    found = read_rows(
+        model.spec.data, data_variables(model.outline), encoders, data, evidence=evidence, id_column=id_column
+    )
+    for name in given:
+        if name not in found.given:
+            raise UsageError(f"{option('given', name)}: {data} has no column of '{name}'")
+    table = TensorRows(found.rows, model.outline, model.like).drawn_once(model.spec.train.seed)
+    count = samples or model.spec.evaluate.samples
+    predicted = posterior_columns(model, table, encoders, count, nodes=nodes, from_=answer)
+    ids = None if found.ids is None else own_ids(found.ids)
+    labels = _row_labels(model, found, ids, predicted.columns)
+    names = {name: each for name in nodes if (each := _categories(model, name, encoders))}
+    kept = {name: value[predicted.kept] for name, value in labels.items()}
+    whole = PredictionTable(kept, predicted.columns, names, model.outline)
+    write_whole(output, whole.bytes(output.suffix))
+    told: dict[str, Any] = {
+        "file": str(output),
+        "rows": int(predicted.kept.sum()),
+        "nodes": nodes,
+        "from": answer,
+        "samples": count,
+        "given": {name: int(there.sum()) for name, there in found.given.items()},
+        "ignored": {name: number for name, number in found.ignored.items() if number},
+    }
+    few = few_words(predicted.effective, count)
+    if few:
+        known = predicted.effective[predicted.effective.isfinite()]
+        told["effective_samples"] = {"median": float(known.median()), "below": FEW, "rows": int((known < FEW).sum())}
+        told["notes"] = [few]
+        if answer == "posterior":
+            advice = advise(folder, model, count, [name for name in given if found.given[name].any()])
+            told["validation"] = advice.plain()
+            told["notes"] = [f"{few}; {advice.words()}"]
+    if predicted.broken:
+        known_by = {} if ids is None else {row: ids[1][row] for row in predicted.broken}
+        told["left_out"] = {str(row): why for row, why in predicted.broken.items()}
+        number = len(predicted.broken)
+        told["failed"] = (
+            f"{output}: {number} of {table.count} rows {'has' if number == 1 else 'have'} no finite scores and "
+            f"{'is' if number == 1 else 'are'} left out: {rows_words(predicted.broken, known_by)}"
+        )
+    return told
+
+
+def prediction_text(found: Mapping[str, Any]) -> str:  # Any: what JSON can say
+    """Say what was predicted, whose answer it is, and what it was conditioned on."""
+    answer = {"q": "q", "posterior": f"the posterior ({found['samples']} samples weighed by p/r)"}[found["from"]]
+    lines = [
+        f"{found['file']}: {_rows(found['rows'])}, {', '.join(found['nodes'])}",
+        f"from     {answer}",
+        f"given    {_by_node(found['given']) or 'no labels'}",
+    ]
+    if found["ignored"]:
+        flags = " ".join(option("given", name) for name in found["ignored"])
+        lines.append(f"ignored  {_by_node(found['ignored'])} ({flags} takes what is there as evidence)")
+    return "\n".join(lines)
+
+
+def _by_node(rows: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} in {_rows(number)}" for name, number in rows.items())
+
+
+def _rows(number: int) -> str:
+    return f"{number} row{'s' if number != 1 else ''}"
 
 
 def _unobserved(model: Model) -> list[str]:
     return [name for name, variable in model.outline.outer.items() if variable.supervision != "full"]
 
 
-def _without_objects(column: np.ndarray) -> np.ndarray:
-    """Write names of categories as text, unless they are all numbers: an archive holds no Python objects."""
-    if column.dtype != object:
-        return column
-    cells = column.ravel().tolist()
-    plain = all(isinstance(cell, (int, float)) and not isinstance(cell, bool) for cell in cells)
-    made: np.ndarray = np.array(cells if plain else [cell_text(cell) for cell in cells])
-    return made.reshape(column.shape)
+def _predicted_nodes(model: Model, latents: bool) -> list[str]:
+    """Name the nodes that are written, by outer name. Raises: UsageError where there are none."""
+    outer = model.outline.outer
+    found = [name for name in _unobserved(model) if not latents or outer[name].supervision == "none"]
+    if latents and not found:
+        raise UsageError(f"{option('latents', '-')}: the model has no node that is never observed")
+    return found
 
 
-def cell_text(cell: object) -> str:
-    """Write a cell as a spec would.
+def _evidence(model: Model, given: Collection[str]) -> list[str]:
+    """Name the partial nodes whose values are evidence. Raises: UsageError for a name that is none of them."""
+    outer = model.outline.outer
+    partial = [name for name, each in outer.items() if each.supervision == "partial"]
+    for name in given:
+        if name in partial:
+            continue
+        flag, owner = option("given", name), outer.get(name)
+        if owner is not None and owner.supervision == "none":
+            raise UsageError(f"{flag}: '{name}' is never observed, so that a file has no values of it")
+        if owner is not None or name in model.outline.inputs:
+            raise UsageError(f"{flag}: '{name}' has a value in every row, which is evidence always")
+        if name in model.outline.outer_name:
+            whole = model.outline.outer_name[name]
+            raise UsageError(f"{flag}: '{name}' is a step, wanted all of them: {option('given', whole)}")
+        raise UsageError(f"{flag}: no partially labelled node named '{name}' ({suggest(name, partial)})")
+    dropped = [name for name in partial if data_variables(model.outline)[name].dropped]
+    return [name for name in partial if name in given or name in dropped]
 
-    >>> cell_text(True), cell_text("a"), cell_text(1.5)
-    ('true', 'a', '1.5')
-    """
-    return str(cell).lower() if isinstance(cell, bool) else f"{cell:.6g}" if isinstance(cell, float) else str(cell)
+
+def _row_labels(
+    model: Model, found: NewRows, ids: tuple[str, Array] | None, columns: Mapping[str, Array]
+) -> dict[str, Array]:
+    """Say which row is which and what it was conditioned on: arrays [N] by names that no column has."""
+    taken = {*columns, *model.outline.variables, *model.outline.outer}
+    labels: dict[str, Array] = {unused("row", taken): found.rows.rows}
+
+    def add(name: str, value: Array) -> None:
+        labels[unused(name, {*taken, *labels})] = value
+
+    if ids is not None:
+        add(*ids)
+    if found.paths is not None and "path" not in labels:
+        add("path", found.paths)
+    if any(each.supervision == "partial" for each in model.outline.outer.values()):
+        there = [[name for name, each in found.given.items() if each[row]] for row in range(len(found.rows))]
+        add("given", np.array([" ".join(names) for names in there], dtype=str))
+    return labels
+
+
+def _categories(model: Model, name: str, encoders: Mapping[str, Encoder]) -> Sequence[object]:
+    """Name the categories of a node as data do; nothing where they are numbers from 0, or where it has none."""
+    variable = model.outline.outer[name]
+    if variable.categories is None:
+        return ()
+    own = encoders[name].names if name in encoders else variable.values
+    return own or ()
 
 
 def posterior_columns(
-    model: Model, table: TensorRows, encoders: Mapping[str, Encoder], samples: int
-) -> dict[str, np.ndarray]:
-    """Infer every unobserved node for rows of any patterns: arrays [N, ...] by column name."""
-    means: dict[str, list[np.ndarray]] = {}
-    spreads: dict[str, list[np.ndarray]] = {}
+    model: Model,
+    table: TensorRows,
+    encoders: Mapping[str, Encoder],
+    samples: int,
+    *,
+    nodes: Sequence[str] | None = None,
+    from_: Answer = "posterior",
+) -> Predicted:
+    """Infer unobserved nodes, all of them if None, for rows of any patterns: arrays [N, ...] by column name."""
+    means: dict[str, list[Array]] = {}
+    spreads: dict[str, list[Array]] = {}
+    effective: list[torch.Tensor] = []
+    broken: dict[int, str] = {}
     hidden = _unobserved(model)
+    wanted = hidden if nodes is None else nodes
     with torch.random.fork_rng(), torch.no_grad():
         reseed(seed_for(model.spec.train.seed, VALIDATION, 2), model.like.device)
         for index in table.chunks(chunk_rows(model, samples)):
             whole = table.part(index, frozenset(table.partial)).values
-            found = model.infer(whole, samples=samples)
+            found = model.inference(whole, samples, from_)
+            broken |= {int(index[place]): why for place, why in found.broken.items()}
+            effective.append(found.effective.cpu())
+            if len(found.broken) == len(index):
+                continue
             observed = join(model.outline, whole)
+            sound = np.array([place not in found.broken for place in range(len(index))])
             for name in hidden:
-                known = found[name] if name in found else _observed(observed[name])
-                means.setdefault(name, []).append(known.mean.double().numpy())
-                if model.outline.outer[name].categories is None:
-                    spreads.setdefault(name, []).append(_spread(known, encoders.get(name)))
+                known = found.nodes[name] if name in found.nodes else _observed(observed[name])
+                means.setdefault(name, []).append(known.mean.double().cpu().numpy()[sound])
+                if name in wanted and model.outline.outer[name].categories is None:
+                    spreads.setdefault(name, []).append(_spread(known, encoders.get(name))[sound])
+    kept = np.array([row not in broken for row in range(table.count)])
+    if not kept.any():
+        raise RunError(f"no row has finite scores, so that nothing is written: {rows_words(broken)}")
     centers = {name: np.concatenate(found) for name, found in means.items()}
-    absent = _absent_steps(model, table, centers)
-    columns: dict[str, np.ndarray] = {}
-    for name in hidden:
-        center, gone = centers[name], absent.get(name)
-        if gone is not None:
-            center[gone] = np.nan
-        variable = model.outline.outer[name]
-        encoder = encoders.get(name)
-        if variable.categories is not None:
-            best: np.ndarray = np.where(np.isnan(center).any(-1), MISSING, center.argmax(-1))
-            columns[name] = best if encoder is None else encoder.decode(best)
-            columns[f"{name}.probability"] = center
-        else:
-            cells = center if encoder is None else encoder.decode(center)
-            columns[name] = cells if encoder is None else encoder.named(cells)
-            if encoder is not None and encoder.names is not None:
-                columns[f"{name}.mean"] = cells
-            columns[f"{name}.sd"] = np.concatenate(spreads[name])
-            if gone is not None:
-                columns[f"{name}.sd"][gone] = np.nan
-    return columns
+    gone = _absent_steps(model, table, np.flatnonzero(kept), centers)
+    columns: dict[str, Array] = {}
+    for name in wanted:
+        spread = np.concatenate(spreads[name]) if name in spreads else None
+        columns |= _columns_of(model, name, centers[name], spread, gone.get(name), encoders.get(name))
+    return Predicted(columns, kept, broken, torch.cat(effective))
 
 
-def _absent_steps(model: Model, table: TensorRows, centers: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Mark the steps that rows do not have, [N, *steps] by outer name: by their counts, or the most probable ones."""
+def _columns_of(
+    model: Model, name: str, center: Array, spread: Array | None, gone: Array | None, encoder: Encoder | None
+) -> dict[str, Array]:
+    """Write what is known of one node as columns, in the words and units of the data.
+
+    gone: marks steps that rows do not have.
+    """
+    if gone is not None:
+        center[gone] = np.nan
+    variable = model.outline.outer[name]
+    if spread is None:
+        best: Array = np.where(np.isnan(center).any(-1), MISSING, center.argmax(-1))
+        names = variable.values if encoder is None else encoder.names
+        known = best if names is None else np.asarray(np.array([*names, None], dtype=object)[best])
+        return {name: known, f"{name}.probability": center}
+    if gone is not None:
+        spread[gone] = np.nan
+    if encoder is None:
+        return {name: center, f"{name}.sd": spread}
+    cells = encoder.decode(center)
+    middle = {f"{name}.mean": cells} if encoder.names is not None else {}
+    return {name: encoder.named(cells), **middle, f"{name}.sd": spread}
+
+
+def _absent_steps(model: Model, table: TensorRows, rows: Array, centers: Mapping[str, Array]) -> dict[str, Array]:
+    """Mark the steps that rows do not have, [N, *steps] by outer name: by their counts, or the most probable ones.
+
+    rows: the places of those that the centers are of.
+    """
     outline = model.outline
-    numbers: dict[str, np.ndarray] = {}
+    numbers: dict[str, Array] = {}
     for count in counts_of(outline.graphs):
         name = outline.outer_name.get(count, count)
         if name in centers:
             value = apart(outline, name, torch.from_numpy(centers[name]))[count]
         else:  # it is there in every row
-            value = table.part(np.arange(table.count), frozenset()).values[count].double().cpu()
+            value = table.part(rows, frozenset()).values[count].double().cpu()
         numbers[count] = counted(outline.variables[count], settled(outline.variables[count], value)).numpy()
-    found: dict[str, np.ndarray] = {}
+    found: dict[str, Array] = {}
     for name, stepped in outline.stepped.items():
         exists = [outline.graphs.nodes[node].exists for node in stepped.nodes]
         if any(exists):
@@ -170,56 +315,20 @@ def _observed(value: torch.Tensor) -> NodePosterior:
     return NodePosterior.at(value, value.new_ones(1, len(value)))
 
 
-def _spread(found: NodePosterior, encoder: Encoder | None) -> np.ndarray:
+def _spread(found: NodePosterior, encoder: Encoder | None) -> Array:
     """Give the standard deviation of a node about its mean, in the units of the data: [B, *cells].
 
     An angle's is that of the shorter way from the mean. A step's is over the samples that have it, NaN where none has.
     """
-    center = found.mean.double().numpy()
-    total: np.ndarray = np.zeros(())
-    without: np.ndarray = np.zeros(())  # the weight of the samples that do not have it
-    for draw, weight in zip(found.samples, found.weights.double().numpy(), strict=True):
-        cells, middle = draw.double().numpy(), center
-        if encoder is not None:
-            cells, middle = encoder.decode_near(cells, center)
+    if encoder is None:
+        return np.asarray(found.sd.double().cpu().numpy())
+    center = found.mean.double().cpu().numpy()
+    total: Array = np.zeros(())
+    without: Array = np.zeros(())  # the weight of the samples that do not have it
+    for draw, weight in zip(found.samples.double().cpu(), found.weights.double().cpu().numpy(), strict=True):
+        cells, middle = encoder.decode_near(draw.numpy(), center)
         weight, apart = weight.reshape(-1, *[1] * (cells.ndim - 1)), (cells - middle) ** 2
         total = total + weight * np.where(np.isnan(apart), 0, apart)
         without = without + weight * np.isnan(apart)
-    spread: np.ndarray = np.sqrt(np.where(without < 1 - 1e-6, total, np.nan) / (1 - np.minimum(without, 0.999999)))
+    spread: Array = np.sqrt(np.where(without < 1 - 1e-6, total, np.nan) / (1 - np.minimum(without, 0.999999)))
     return spread
-
-
-def _text(columns: Mapping[str, np.ndarray], ids: np.ndarray, ending: str, outline: Outline) -> str:
-    flat: dict[str, np.ndarray] = {"row": ids}
-    for whole, values in columns.items():
-        for name, value in _by_step(whole, values, outline).items():
-            if value.ndim == 1:
-                flat[name] = value
-            else:
-                wide = value.reshape(len(value), -1)
-                flat |= {f"{name}[{i}]": wide[:, i] for i in range(wide.shape[1])}
-    if ending == ".json":
-        return json_text({name: value.tolist() for name, value in {"row": ids, **columns}.items()})
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(flat)
-    for row in zip(*(value.tolist() for value in flat.values()), strict=True):
-        writer.writerow([_csv_cell(cell) for cell in row])
-    return buffer.getvalue()
-
-
-def _by_step(column: str, value: np.ndarray, outline: Outline) -> dict[str, np.ndarray]:
-    """Give each step of a node of a repeat a column, named as its node: `digit.at.sd` as `digit.at@1.sd`, ..."""
-    owner, suffix = next(((column[: len(column) - len(s)], s) for s in SUFFIXES if column.endswith(s)), (column, ""))
-    if column in outline.stepped or column in outline.outer:
-        owner, suffix = column, ""
-    if owner not in outline.stepped:
-        return {column: value}
-    stepped = outline.stepped[owner]
-    flat = value.reshape(len(value), len(stepped.nodes), *value.shape[1 + len(stepped.steps) :])
-    return {f"{node}{suffix}": flat[:, i] for i, node in enumerate(stepped.nodes)}
-
-
-def _csv_cell(cell: object) -> str:
-    """Write a cell of a table; what is missing is empty."""
-    return "" if cell is None or cell != cell else cell_text(cell)

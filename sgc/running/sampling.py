@@ -13,13 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sgc.data.outputs import check_output
 from sgc.errors import UsageError, option, suggest
 from sgc.running.choosing import HeldOut
 from sgc.running.evaluation import run_data
 from sgc.running.folder import RunFolder, npz_bytes, open_run, write_whole
 from sgc.running.overview import Overview, generated
 from sgc.running.panels import draw_panels, whole_picture
-from sgc.running.predicting import cell_text, check_ending
+from sgc.running.prediction_table import cell_text
 from sgc.running.turned_rows import Turner
 from sgc.runtime.generate import inputs_wanted
 from sgc.runtime.layout import reseed
@@ -62,9 +63,10 @@ def sample_run(
     Returns: the file, the panels or arrays in it, and which held-out rows were taken. Raises: SpecError, UsageError,
     DataError. Any: what JSON can say.
     """
-    check_ending(output, ENDINGS)
+    check_output(output, ENDINGS)
     folder = RunFolder(run)
     model = open_run(run, checkpoint, trust=trust)
+    check_output(output, ENDINGS, folder.inputs(model.spec))
     start = model.spec.train.seed if seed is None else seed
     with torch.random.fork_rng(), torch.no_grad():
         reseed(seed_for(start, VALIDATION, 3), model.like.device)

@@ -76,7 +76,7 @@ def weighed(model: Model, observed: Mapping[str, Tensor], samples: int) -> dict[
 
     Of a leaf that drops what is missing nothing is given: nothing is made of it.
     """
-    outline, found = model.outline, model.inference(observed, samples, "posterior").nodes
+    outline, found = model.outline, model.inference(observed, samples, "posterior").checked().nodes
     steps = {n: v for name, each in found.items() for n, v in apart(outline, name, each.mean).items()}
     return {name: mean for name, mean in steps.items() if not outline.variables[name].dropped}
 

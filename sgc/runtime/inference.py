@@ -32,12 +32,18 @@ class Inference:
     """What was inferred of rows: by node, the effective samples of each row, and rows for which there is no answer.
 
     `effective` [B] is infinite where nothing weighs the samples. `broken`, by row, says which score is not finite; all
-    that is said of such a row is NaN.
+    that is said of such a row is NaN, and no node stands here where all rows are such.
     """
 
     nodes: Mapping[str, NodePosterior]
     effective: Tensor
     broken: Mapping[int, str]
+
+    def checked(self) -> Inference:
+        """Give it where some row has an answer. Raises: RunError."""
+        if len(self.broken) == len(self.effective):
+            raise RunError(f"no row has finite scores: {rows_words(self.broken)}")
+        return self
 
     @property
     def few(self) -> Tensor:
@@ -63,7 +69,7 @@ def few_words(effective: Tensor, samples: int) -> str:
 def infer(model: Model, batch: Mapping[str, Any], samples: int, from_: Answer) -> Inference:  # Any: as for objective
     """Infer the nodes that are not observed; see `Model.infer`. A row without finite scores breaks no other.
 
-    Raises: ValueError or KeyError for a batch that does not fit the model; RunError where no row has finite scores.
+    Raises: ValueError or KeyError for a batch that does not fit the model.
     """
     parts, size = prepare(model.outline, batch, model.like)
     weighted = from_ == "posterior"
@@ -79,8 +85,9 @@ def infer(model: Model, batch: Mapping[str, Any], samples: int, from_: Answer) -
         effective.append((part, posterior.effective_samples(weighted=weighted)))
         reasons = explain_rows(sums.group, ~posterior.sound_rows(weighted=weighted))
         broken |= {part.places[place]: reason for place, reason in reasons.items()}
+    broken = dict(sorted(broken.items()))
     if len(broken) == size:
-        raise RunError(f"no row has finite scores: {rows_words(broken)}")
+        return Inference({}, model.like.new_full((size,), torch.nan), broken)
     merged = {name: _merged(found[name], size) for name in _hidden(model, parts)}
     told = merge(effective, size, effective[0][1])
     if broken:
@@ -88,7 +95,7 @@ def infer(model: Model, batch: Mapping[str, Any], samples: int, from_: Answer) -
         gone[list(broken)] = True
         told = told.masked_fill(gone, torch.nan)
         merged = {name: _without(each, gone) for name, each in merged.items()}
-    return Inference(joined(merged, model.outline), told, dict(sorted(broken.items())))
+    return Inference(joined(merged, model.outline), told, broken)
 
 
 def _of_part(part: PatternRows, sums: Sums, posterior: Posterior, weighted: bool) -> dict[str, NodePosterior]:

@@ -309,7 +309,7 @@ class Model(nn.Module):
         Raises: ValueError or KeyError for a batch that does not fit the model; RunError where no row has finite scores.
         """
         with drawing_from(generator):
-            found = self.inference(batch, samples, from_)
+            found = self.inference(batch, samples, from_).checked()
         warn(found, samples, self.advice(samples) if bool(found.few.any()) else "")
         return dict(found.nodes)
 

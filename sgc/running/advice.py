@@ -118,7 +118,7 @@ def compare(model: Model, rows: TensorRows, samples: int, given: Collection[str]
                 for by_q, by_posterior in scores.values():
                     by_q.add_means(places, posterior, weighted=False)
                     by_posterior.add_means(places, posterior, weighted=True)
-    found = tuple(_compared(name, *both) for name, both in scores.items() if both[0].distances)
+    found = tuple(_compared(name, *both) for name, both in scores.items() if all(each.is_known for each in both))
     if found:
         return Advice(found, len(index))
     missing = " and ".join(f"'{name}'" for name in names) or "other nodes"

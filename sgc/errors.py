@@ -192,6 +192,18 @@ class RunError(Exception):
     """A run that failed while running: a term that is not a number, at a named node and step."""
 
 
+class ParameterError(RunError):
+    """A parameter that a network or a constant gave and no distribution can have; `of` says whose it is.
+
+    >>> print(ParameterError("'rate' is nan in row 3, wanted a number above 0", of="p(x | z)"))
+    p(x | z): 'rate' is nan in row 3, wanted a number above 0
+    """
+
+    def __init__(self, message: str, of: str = "") -> None:
+        self.message, self.of = message, of
+        super().__init__(f"{of}: {message}" if of else message)
+
+
 def is_about_memory(problem: BaseException) -> bool:
     """Tell torch's many ways to say that memory has run out."""
     words = ("out of memory", "not enough memory", "can't allocate memory")

@@ -72,8 +72,8 @@ FAULTS = (
     Fault(
         "a relaxed draw is scored at its largest entry",
         "sgc/runtime/execute.py",
-        "return variable.family.log_prob(conditional, value)",
-        "return variable.family.log_prob(conditional, variable.family.harden(value) if relaxed else value)",
+        "return log_score(variable, conditional, group.points.get(variable.name, value))",
+        "return log_score(variable, conditional, variable.family.harden(value) if relaxed else value)",
     ),
     Fault(
         "p of a label is forgotten",

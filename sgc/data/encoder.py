@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from sgc.data.arrays import array_column
-from sgc.data.columns import MISSING, Array, Origin, Rows, read_categories, read_numbers
+from sgc.data.columns import MISSING, Array, Origin, Rows, read_categories, read_numbers, show
 from sgc.data.draws import stream, uniforms_by_row
 from sgc.data.folding import check_steps, fold, unfold
 from sgc.data.support import check_finite, check_grey, check_present, check_support
@@ -289,9 +289,13 @@ def _learn(transform: AnyTransform, chunks: Iterator[Array], origin: Origin) -> 
 
     if not transform.learns:
         return transform.fit(next(chunks))
-    if isinstance(transform, Learner):
-        return transform.fit_chunks(watched())
-    return transform.fit(np.concatenate(list(watched())))
+    try:
+        with np.errstate(all="ignore"):
+            if isinstance(transform, Learner):
+                return transform.fit_chunks(watched())
+            return transform.fit(np.concatenate(list(watched())))
+    except ValueError as error:  # numbers that the transform cannot be fitted on
+        raise origin.error(str(error)) from error
 
 
 def _check(transform: AnyTransform, values: Array, variable: Variable, origin: Origin) -> None:
@@ -316,7 +320,8 @@ def _transform(
     for transform, learned in zip(transforms, fitted, strict=True):
         _check(transform, values, variable, origin)
         try:
-            values = transform.apply(values, learned, uniforms)
+            with np.errstate(all="ignore"):  # a number that is too large is told with its row, see `_finish`
+                values = transform.apply(values, learned, uniforms)
         except ValueError as error:  # shapes that the transform cannot take
             raise origin.error(str(error)) from error
     return values
@@ -329,12 +334,27 @@ def _finish(values: Array, variable: Variable, transforms: Sequence[AnyTransform
         hint = _shape_hint(found, wanted, transforms)
         raise origin.error(f"found rows of the shape {list(found)}, wanted {list(wanted)}{hint}")
     dtype = np.int64 if variable.categories is not None else np.float32
-    shaped = np.ascontiguousarray(values.astype(dtype, copy=False).reshape(len(values), *wanted))
+    with np.errstate(over="ignore"):
+        shaped = np.ascontiguousarray(values.astype(dtype, copy=False).reshape(len(values), *wanted))
+    if variable.categories is None:
+        _check_size(values, shaped, origin, transforms)
     if variable.categories is None:
         check_support(shaped, variable.support, origin)
     shaped = unfold(shaped, variable)
     # a view would keep its base alive, and with it whatever else stands there
     return shaped if shaped.base is None else shaped.copy()
+
+
+def _check_size(values: Array, shaped: Array, origin: Origin, transforms: Sequence[AnyTransform]) -> None:
+    """Check that no number is too large for its type, by a transform or by itself. Raises: DataError."""
+    if not shaped.size or np.isfinite((shaped.min(), shaped.max())).all():
+        return
+    mask = np.isinf(shaped)
+    if mask.any():
+        where = f" after {transforms[-1].name}" if transforms else ""
+        flat, most = values.reshape(shaped.shape), float(np.finfo(shaped.dtype).max)
+        message = f"found {{found}}{where}, wanted a number that {8 * shaped.itemsize} bits hold, up to {most:.2g}"
+        origin.fail(message, mask, lambda row, element: show(flat[(row, *element)]))
 
 
 def _shape_hint(found: tuple[int, ...], wanted: tuple[int, ...], transforms: Sequence[AnyTransform]) -> str:

@@ -15,7 +15,7 @@ from sgc.distributions.enumeration import enumerate_product
 from sgc.distributions.points import Point
 from sgc.distributions.supports import SUPPORTS, Bound, Support
 from sgc.distributions.table import LINES, Center, Line, Option, View
-from sgc.errors import UsageError
+from sgc.errors import ParameterError, UsageError, is_about_memory
 
 if TYPE_CHECKING:
     import torch
@@ -218,12 +218,20 @@ class Family:
         return getattr(torch.distributions, self.torch_class) if self.define is None else self.define()
 
     def distribution(
-        self, parameters: Mapping[str, Tensor], event: tuple[int, ...], *, validate: bool = False
+        self,
+        parameters: Mapping[str, Tensor],
+        event: tuple[int, ...],
+        *,
+        validate: bool = False,
+        finite: bool = False,
     ) -> Distribution:
         """Make the distribution of a whole event.
 
         parameters: one of `parameterisations`, constrained, each as `fill` takes it. Returns: batch shape the leading
-        dimensions, broadcast, and event shape the event. Raises: ValueError if `validate` and torch refuses them.
+        dimensions, broadcast, and event shape the event. This is the one place where distributions are made.
+
+        Raises: ParameterError for a parameter that no member has: what torch's class refuses, where `validate` all
+        that it knows of; where `finite`, anything that leaves its set.
         """
         import torch
 
@@ -231,7 +239,13 @@ class Family:
             {name: self.fill(name, value, event) for name, value in parameters.items()}
         )
         settings = {name: self.setting(name) for name in self.options}
-        element: Distribution = self.members()(**filled, **settings, validate_args=validate)
+        misfit = self._misfit(parameters, event) if finite else ""
+        if misfit:
+            raise ParameterError(misfit)
+        try:
+            element: Distribution = self.members()(**filled, **settings, validate_args=validate)
+        except ValueError as problem:  # some classes make others, which look at their parameters whatever is asked
+            raise ParameterError(self._misfit(parameters, event) or str(problem).splitlines()[0]) from problem
         dims = len(event) - self.event_dim
         return torch.distributions.Independent(element, dims, validate_args=validate) if dims else element
 
@@ -239,14 +253,44 @@ class Family:
         """Draw values, with a gradient if `pathwise`: [*leading, *event], leading what the batch shape expands to.
 
         Inside the support, but scored where they are, see `Point`. Always returns; no number where a parameter is none.
+
+        Raises: ParameterError where torch draws and a parameter is not finite.
         """
         import torch
 
         expanded = distribution.expand(leading)
         with torch.set_grad_enabled(pathwise and torch.is_grad_enabled()):
-            if self.name in samplers.SAMPLERS:
-                return samplers.draw(self.name, densities.element_of(expanded))
-            return Point(expanded.rsample() if pathwise else expanded.sample())
+            try:
+                if self.name in samplers.SAMPLERS:
+                    return samplers.draw(self.name, densities.element_of(expanded))
+                return Point(expanded.rsample() if pathwise else expanded.sample())
+            except (RuntimeError, ValueError) as problem:  # torch's samplers look at their parameters
+                if is_about_memory(problem):
+                    raise
+                raise ParameterError(self._member_misfit(distribution) or str(problem).splitlines()[0]) from problem
+
+    def _member_misfit(self, distribution: Distribution) -> str:
+        """Say which parameter of a member leaves its set."""
+        element, event = densities.element_of(distribution), tuple(distribution.event_shape)
+        return self._misfit({name: getattr(element, name) for name in self.heads if hasattr(element, name)}, event)
+
+    def _misfit(self, parameters: Mapping[str, Tensor], event: tuple[int, ...]) -> str:
+        """Say which parameter leaves its set, with its value and the last of its leading dimensions, that of rows."""
+        for name, value in parameters.items():
+            whole = self.fill(name, value.detach(), event)
+            wanted = constraints.SETS.get(self.constraints[name])
+            faults = [] if wanted is None else [fault.mask for fault in wanted.faults(whole)]
+            masks = [~whole.isfinite(), *faults]
+            wrong = next((mask for mask in masks if bool(mask.any())), None)
+            if wrong is None:
+                continue
+            place = tuple(int(each) for each in wrong.nonzero()[0])
+            rows = whole.dim() - len(self.parameter_shape(name, event)) - 1
+            row = f" in row {place[rows]}" if rows >= 0 and whole.shape[rows] > 1 else ""
+            number = whole[place].reshape(-1)[0]
+            allowed = wanted.range if wanted is not None else "finite numbers"
+            return f"'{name}' is {float(number):.6g}{row}, wanted {allowed}"
+        return ""
 
     def log_prob(self, distribution: Distribution, value: Tensor | Point, present: Tensor | None = None) -> Tensor:
         """Score a value, in nats, summed over the event, or over those of its elements that are `present`.

@@ -155,6 +155,10 @@ class Standardize(Named, Learner):
             squares = squares + np.sum(np.square(distance, out=distance), axis=0) + shift**2 * count * share
             mean, count = mean + shift * share, count + found
         deviation = np.sqrt(squares / count)
+        if not np.isfinite(deviation[count > 0]).all():
+            raise ValueError(
+                "the numbers are so large that 'standardize' cannot square them: put {divide: …} before it"
+            )
         return {"mean": mean.tolist(), "deviation": np.where(low == high, 1.0, deviation).tolist()}
 
     def apply(self, values: Numbers, fitted: Fitted, uniforms: Uniforms) -> Numbers:

@@ -25,7 +25,8 @@ from sgc.language.outline import Outline, Variable
 from sgc.runtime import existence
 from sgc.runtime.batch import there
 from sgc.runtime.layout import Layout, Score
-from sgc.runtime.modules import AnyDensity, AnyFeature, FeatureModule, read_by
+from sgc.runtime.modules import AnyDensity, AnyFeature, FeatureModule, naming, read_by
+from sgc.runtime.probabilities import log_score
 
 Key = tuple[str, str]  # node and role
 
@@ -139,7 +140,7 @@ class Machine:
 def run(machine: Machine, groups: Sequence[Group], *, epoch: float = 0.0, validate: bool = False) -> None:
     """Propose the particles of every group and score every factor, in the order of the recognition graph.
 
-    epoch: where schedules of estimators stand. Raises: ValueError if `validate` and torch refuses a parameter.
+    epoch: where schedules of estimators stand. Raises: ParameterError for a parameter that no distribution has.
     """
     walk = _Walk(machine, groups, epoch, validate)
     for names in machine.together:
@@ -181,13 +182,10 @@ class _Walk:
         parents = [[g.looks[p] for p in module.outline.parents] for g, module in jobs]
         named = [module.named(g.values) for g, module in jobs]
         parameters = jobs[0][1].owner.parameters_of(parents, named, self.rank)
-        found = []
-        for (_, module), each in zip(jobs, parameters, strict=True):
-            try:
-                found.append(Conditional(module.distribution(each, validate=self.validate), each))
-            except ValueError as problem:  # torch names the parameter, not the node
-                raise ValueError(f"node '{module.variable.name}': {str(problem).splitlines()[0]}") from problem
-        return found
+        return [
+            Conditional(module.distribution(each, validate=self.validate), each)
+            for (_, module), each in zip(jobs, parameters, strict=True)
+        ]
 
     def nodes(self, names: Sequence[str]) -> None:
         """Propose nodes that share their network, or weigh by them where they are labelled."""
@@ -205,7 +203,7 @@ class _Walk:
                 self.propose(group, module, found)
             else:
                 value = group.scorable(name, variable, q)
-                group.weights[name] = group.score(variable.family.log_prob(q, value), name, "recognition")
+                group.weights[name] = group.score(log_score(variable, q, value), name, "recognition")
 
     def propose(self, group: Group, module: AnyDensity, found: Conditional) -> None:
         variable, q = module.variable, found.distribution
@@ -220,7 +218,7 @@ class _Walk:
                 self.propose_either(group, name, q, value)
                 return
             group.put(name, value, self.machine.outline)
-            mass = group.score(family.log_prob(q, value), name, "recognition")
+            mass = group.score(log_score(variable, q, value), name, "recognition")
             group.masses.append(mass)
             group.scores[name, "recognition"] = -mass
             return
@@ -237,16 +235,18 @@ class _Walk:
             relaxed = family.relaxed(q, self.temperature(variable.estimator), leading).value
             drawn = Point(family.harden(relaxed.detach()) + (relaxed - relaxed.detach()))
         elif estimator == "pathwise":
-            drawn = family.draw(q, leading, pathwise=True)
+            with naming(module.outline):
+                drawn = family.draw(q, leading, pathwise=True)
         else:
-            drawn = draw(q, leading, family)
+            with naming(module.outline):
+                drawn = draw(q, leading, family)
         group.put_draw(name, drawn, self.machine.outline)
         if estimator == "score_function":
-            group.draws[name] = group.score(family.log_prob(q, drawn), name, "recognition")
+            group.draws[name] = group.score(log_score(variable, q, drawn), name, "recognition")
         if (name, "recognition") in group.plan.roles:
             if estimator == "pathwise" and group.plan.words.gradient == "stl":
                 stopped = {key: parameter.detach() for key, parameter in found.parameters.items()}
-                log = family.log_prob(module.distribution(stopped), drawn)
+                log = log_score(variable, module.distribution(stopped), drawn)
             else:
                 log = self.log_prob(group, variable, q)
             group.scores[name, "recognition"] = -group.score(log, name, "recognition")
@@ -256,12 +256,12 @@ class _Walk:
         value, estimator = group.values[variable.name], variable.estimator
         proposal = group.plan.proposed.get(variable.name)
         if proposal is None:
-            return variable.family.log_prob(conditional, group.scorable(variable.name, variable, conditional))
+            return log_score(variable, conditional, group.scorable(variable.name, variable, conditional))
         relaxed = proposal.estimator == "gumbel_softmax"
         if relaxed and isinstance(estimator, GumbelSoftmax) and estimator.density == "concrete":
             drawn = group.points[variable.name]
             return variable.family.concrete_log_prob(conditional, drawn, self.temperature(estimator))
-        return variable.family.log_prob(conditional, group.points.get(variable.name, value))
+        return log_score(variable, conditional, group.points.get(variable.name, value))
 
     def propose_either(self, group: Group, name: str, q: Distribution, support: Tensor) -> None:
         """Enumerate a node of which rows may tell something.
@@ -269,14 +269,14 @@ class _Walk:
         A row that has its label holds it K times over, with mass 1/K, and q in its weight. A row whose labels tell that
         a count is above some step proposes those values alone, with their probability in its weight.
         """
-        family, layout = self.machine.outline.variables[name].family, group.layout
+        variable, layout = self.machine.outline.variables[name], group.layout
         value, axis = support, layout.axes[name]
         there = group.labelled.get(name)
         if there is not None:
             given = layout.clamp(group.given[name])
             value = torch.where(there.reshape(-1, *(1,) * (support.dim() - self.rank)), given, support)
         group.put(name, value, self.machine.outline)
-        log = group.score(family.log_prob(q, value), name, "recognition")
+        log = group.score(log_score(variable, q, value), name, "recognition")
         mass, taken, weight = log.tensor, log.tensor, torch.zeros_like(log.tensor)
         nodes = log.nodes
         if name in group.allowed:
@@ -326,7 +326,7 @@ class _Walk:
             name, family = variable.name, variable.family
             if name in group.present:
                 group.dropped[name] = p
-                log = family.log_prob(p, group.values[name], group.present[name])
+                log = log_score(variable, p, group.values[name], group.present[name])
                 group.scores[name, "generative"] = group.score(log, name, "generative")
             elif (name, "kl") in group.plan.roles:
                 group.scores[name, "kl"] = -group.score(family.kl(group.proposals[name], p), name, "kl")

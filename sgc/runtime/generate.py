@@ -17,7 +17,7 @@ from sgc.runtime.cells import check_known, held_tensor_of, names_of
 from sgc.runtime.execute import Group
 from sgc.runtime.existence import above, counted
 from sgc.runtime.layout import Layout
-from sgc.runtime.modules import read_by
+from sgc.runtime.modules import naming, read_by
 
 if TYPE_CHECKING:
     from sgc.runtime.model import Model
@@ -82,9 +82,11 @@ def generate(
         else:
             module = model.machine.generative[name]
             assert variable is not None
-            (p,) = module([[group.looks[q] for q in module.outline.parents]], [group.values], layout.rank)
+            parents = [group.looks[parent] for parent in module.outline.parents]
+            (p,) = module([parents], [group.values], layout.rank, finite=True)
             leading = layout.drawn(p.batch_shape)
-            laid = variable.family.draw(p, leading).value
+            with naming(module.outline):
+                laid = variable.family.draw(p, leading).value
             mean = variable.family.mean(p.expand(leading)) if name in centered else laid
             drawn[name] = mean.reshape(count, *variable.event)
             value = laid.reshape(count, *variable.event)

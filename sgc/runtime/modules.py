@@ -7,14 +7,15 @@ and split again; a batch norm then sees all of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn import functional
 
-from sgc.errors import UsageError
+from sgc.errors import ParameterError, UsageError
 from sgc.kinds.image_layers import Conv2d
 from sgc.kinds.joining import Joining
 from sgc.kinds.layer import Shape
@@ -324,18 +325,48 @@ class DensityModule(nn.Module, Moving):
         assert isinstance(fixed, Tensor)
         return fixed
 
-    def distribution(self, parameters: Mapping[str, Tensor], *, validate: bool = False) -> Distribution:
+    def distribution(
+        self, parameters: Mapping[str, Tensor], *, validate: bool = False, finite: bool = False
+    ) -> Distribution:
         """Make the node's distribution: batch shape the leading dimensions, event the node's.
 
-        Raises: ValueError if `validate` and torch refuses a parameter.
+        Raises: ParameterError, which names the node.
         """
-        return self.variable.family.distribution(parameters, self.variable.event, validate=validate)
+        return made(self.outline, self.variable, parameters, validate=validate, finite=finite)
 
     def forward(
-        self, groups: Sequence[Group], named: Sequence[Mapping[str, Tensor]], rank: int, *, validate: bool = False
+        self, groups: Sequence[Group], named: Sequence[Mapping[str, Tensor]], rank: int, *, finite: bool = False
     ) -> list[Distribution]:
         """Give the distribution of the node for each group, see `parameters_of` and `distribution`."""
-        return [self.distribution(each, validate=validate) for each in self.parameters_of(groups, named, rank)]
+        return [self.distribution(each, finite=finite) for each in self.parameters_of(groups, named, rank)]
+
+
+def made(
+    outline: Density,
+    variable: Variable,
+    parameters: Mapping[str, Tensor],
+    *,
+    validate: bool = False,
+    finite: bool = False,
+) -> Distribution:
+    """Make the distribution of a node from its parameters. Raises: ParameterError, which names the node."""
+    with naming(outline):
+        return variable.family.distribution(parameters, variable.event, validate=validate, finite=finite)
+
+
+@contextmanager
+def naming(outline: Density) -> Iterator[None]:
+    """Say whose parameter it is that cannot be."""
+    try:
+        yield
+    except ParameterError as problem:
+        raise problem if problem.of else ParameterError(problem.message, density_text(outline)) from problem
+
+
+def density_text(outline: Density) -> str:
+    """Write a conditional as formulas do: 'p(x | y, z)'."""
+    given = f" | {', '.join(outline.reads)}" if outline.reads else ""
+    return f"{'p' if outline.role == 'generative' else 'q'}({outline.node}{given})"
 
 
 def _beside(group: Group, rank: int) -> Tensor:
@@ -376,15 +407,17 @@ class DensityStep:
         """Give each group's parameters, as `DensityModule` does."""
         return self.owner.parameters_of(groups, [self.named(values) for values in named], rank)
 
-    def distribution(self, parameters: Mapping[str, Tensor], *, validate: bool = False) -> Distribution:
+    def distribution(
+        self, parameters: Mapping[str, Tensor], *, validate: bool = False, finite: bool = False
+    ) -> Distribution:
         """Make the node's distribution, as `DensityModule` does."""
-        return self.owner.distribution(parameters, validate=validate)
+        return made(self.outline, self.variable, parameters, validate=validate, finite=finite)
 
     def __call__(
-        self, groups: Sequence[Group], named: Sequence[Mapping[str, Tensor]], rank: int, *, validate: bool = False
+        self, groups: Sequence[Group], named: Sequence[Mapping[str, Tensor]], rank: int, *, finite: bool = False
     ) -> list[Distribution]:
         """Give the distribution of the node for each group, as `DensityModule` does."""
-        return [self.distribution(each, validate=validate) for each in self.parameters_of(groups, named, rank)]
+        return [self.distribution(each, finite=finite) for each in self.parameters_of(groups, named, rank)]
 
 
 AnyFeature = FeatureModule | Zeros | Existence

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 
 def conditional(model: Model, module: AnyDensity, values: Mapping[str, Any]) -> Distribution:  # Any: as a batch's
-    """Give a conditional at given parents: batch shape [B]. Raises: KeyError or ValueError."""
+    """Give a conditional at given parents: batch shape [B].
+
+    Raises: KeyError, ValueError, or ParameterError for a parameter that is not finite.
+    """
     group = lay_values(model, values, module.outline.reads)
     rank, rows = group.layout.rank, group.layout.rows
     variable = module.variable
@@ -37,7 +40,7 @@ def conditional(model: Model, module: AnyDensity, values: Mapping[str, Any]) -> 
         return whole.expand(*leading, *inner).reshape(rows, *inner)
 
     by_rows = {name: by_row(name, parameter) for name, parameter in parameters.items()}
-    return family.distribution(by_rows, event, validate=model.validate_args)
+    return module.distribution(by_rows, validate=model.validate_args, finite=True)
 
 
 def log_prob(model: Model, module: AnyDensity, values: Mapping[str, Any]) -> Tensor:  # Any: as a batch's

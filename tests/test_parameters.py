@@ -1,0 +1,153 @@
+"""Parameters that no distribution has: told by node, parameter, value and row, whatever torch says of them."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from small_runs import changed, small
+
+import sgc
+from sgc.distributions.families import FAMILIES, Family
+from sgc.errors import DataError, ParameterError, RunError
+from sgc.runtime.model import Model
+from sgc.runtime.probabilities import log_score
+
+pytestmark = pytest.mark.usefixtures("seeded_draws")
+
+
+@pytest.fixture(autouse=True)
+def _as_users_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the checks of arguments that the other tests ask torch for."""
+    monkeypatch.setattr(Model, "validate_args", False)
+
+
+OPTIONS: dict[str, dict[str, object]] = {
+    "Binomial": {"total_count": 3}, "Multinomial": {"total_count": 3}, "DiscretizedLogistic": {"levels": 4},
+}  # fmt: skip
+ALL = [pytest.param(f.with_options(OPTIONS.get(n, {})), id=n) for n, f in FAMILIES.items() if f.heads]
+
+
+def parameters(family: Family, wrong: float | None, kind: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
+    """Make those of four rows of a vector of two; the third row's first number is wrong in all of them."""
+    event = (2,)
+    raw = {name: torch.randn(4, *shape, dtype=kind) for name, shape in family.head_shapes(event).items()}
+    made = {name: family.constrain(name, value) for name, value in raw.items()}
+    for value in made.values():
+        if wrong is not None:
+            value[2].view(-1)[0] = wrong
+    return made
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("family", ALL)
+def test_a_parameter_that_is_not_finite_is_told_with_its_row(family: Family, wrong: float) -> None:
+    first = family.heads[0]
+    with pytest.raises(ParameterError, match=rf"^'{first}' is {wrong:g} in row 2, wanted .*$"):
+        family.distribution(parameters(family, wrong), (2,), finite=True)
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf, 1e38, 1e-38, 0.0, -1.0])
+@pytest.mark.parametrize("family", ALL)
+def test_torch_refuses_nothing_in_words_of_its_own(family: Family, wrong: float) -> None:
+    """Members are made, drawn from and scored, or the parameter is told: in little time, whatever it is."""
+    with contextlib.suppress(ParameterError):
+        member = family.distribution(parameters(family, wrong), (2,))
+        drawn = family.draw(member, (3, 4), pathwise=family.pathwise)
+        family.log_prob(member, drawn)
+
+
+@pytest.mark.parametrize("family", ALL)
+def test_members_in_their_sets_are_made_and_drawn_from(family: Family) -> None:
+    for kind in (torch.float32, torch.float64):
+        member = family.distribution(parameters(family, None, kind), (2,), finite=True)
+        assert bool(family.draw(member, (3, 4)).value.isfinite().all())
+
+
+def broken(spec: dict[str, Any], weight: float = math.nan) -> Model:
+    model = sgc.compile(spec)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(weight)
+    return model
+
+
+@pytest.mark.parametrize("estimator", ["pathwise", "score_function"])
+def test_weights_that_are_no_numbers_are_told_by_conditional(estimator: str) -> None:
+    spec = small(nodes__z__recognition__estimator=estimator)
+    x = torch.zeros(4, 3)
+    with pytest.raises(ParameterError, match=r"^p\(x \| y, z\): 'loc' is nan in row 0, wanted a number$"):
+        broken(spec).generate(4)
+    with pytest.raises(ParameterError, match=r"^q\(z \| x, y\): 'loc' is nan in row 0, wanted a number$"):
+        broken(spec).conditional("z", "recognition", {"x": x, "y": torch.zeros(4, dtype=torch.long)})
+    with pytest.raises(ParameterError, match=r"^q\(y \| x\): 'logits' is nan in row 0, wanted a number$"):
+        broken(spec).objective({"x": x})
+
+
+@pytest.mark.parametrize("name", ["Bernoulli", "Binomial", "Multinomial", "Poisson", "Geometric", "VonMises"])
+def test_a_draw_from_no_numbers_is_told_by_conditional(name: str) -> None:
+    family = {name: OPTIONS[name]} if name in OPTIONS else name
+    spec = small(
+        nodes__z__distribution=family, nodes__z__recognition__estimator="score_function", objective={"kl": "sampled"}
+    )
+    y = torch.zeros(4, dtype=torch.long)
+    model = broken(spec)
+    with torch.no_grad():
+        for parameter in model.recognition["y_"].parameters():
+            parameter.fill_(0.0)
+    told = ""
+    try:
+        bound = model.objective({"x": torch.zeros(4, 3), "y": y}).bound
+    except ParameterError as problem:
+        told, bound = str(problem), torch.tensor(math.nan)
+    assert not bool(bound.isfinite().any())
+    assert re.fullmatch(r"(q\(z \| x, y\): '\w+' is nan( in row 0)?, wanted .*)?", told), told
+
+
+# ---- no probability is above 1
+
+
+def test_a_count_of_a_negative_total_has_no_probability() -> None:
+    """NegativeBinomial's density with total_count −1.46, which a Linear feature gave once, is above 1."""
+    model = sgc.compile(changed(small(nodes__x__distribution="NegativeBinomial")))
+    variable = model.outline.variables["x"]
+    total = torch.full((2, 3), -1.46)
+    member = variable.family.distribution({"total_count": total, "logits": torch.full((2, 3), 3.0)}, (3,))
+    with pytest.raises(
+        RunError, match=r"^node 'x': its probability is e\^.* in row \d, and none is above 1: a parameter"
+    ):
+        log_score(variable, member, torch.tensor([[3.0, 2.0, 2.0], [1.0, 3.0, 3.0]]))
+
+
+# ---- numbers of data
+
+
+ROW = r"^row 2: node 'x': found {}, wanted a number that 32 bits hold, up to 3.4e\+38$"
+
+
+@pytest.mark.parametrize(
+    ("transforms", "large", "message"),
+    [
+        ([], 1e39, ROW.format(r"1e\+39 at \[1\]")),
+        ([{"divide": 255}], 1e200, ROW.format(r"3.92157e\+197 at \[1\] after divide")),
+        ([{"divide": 1e-30}], 1e300, ROW.format(r"inf at \[1\] after divide")),
+        (["standardize"], 1e300, r"^node 'x': the numbers are so large that 'standardize' cannot square them: "
+         r"put \{divide: …\} before it$"),
+    ],
+)  # fmt: skip
+def test_data_that_are_too_large_are_told_with_their_row(
+    transforms: list[Any], large: float, message: str, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    spec = small(data={"source": "npz", "file": "x.npz", "columns": {"x": {"column": "x", "transforms": transforms},
+                                                                      "y": {"column": "y"}}})  # fmt: skip
+    x = np.ones((20, 3))
+    x[2, 1] = large
+    with pytest.raises(DataError, match=message):
+        sgc.train(spec, data={"x": x, "y": np.zeros(20, dtype=int)}, output=tmp_path / "run")
+    assert not [each for each in recwarn if issubclass(each.category, RuntimeWarning)]

@@ -24,6 +24,7 @@ from typer.testing import CliRunner
 
 from sgc.cli import app
 from sgc.derivation.derive import _Derivation
+from sgc.distributions.points import Point
 from sgc.errors import RunError
 from sgc.language.loading import load
 from sgc.language.resolver import outline
@@ -324,7 +325,7 @@ def test_a_relaxed_draw_scored_at_its_largest_entry_is_caught(monkeypatch: pytes
 
     def hardened(self: Any, group: Any, variable: Any, conditional: Any) -> Tensor:  # Any: passed on
         if variable.name == "y" and "y" in group.plan.proposed:
-            group.values["y"] = variable.family.harden(group.values["y"])
+            group.points["y"] = Point(variable.family.harden(group.values["y"]))
         return right(self, group, variable, conditional)
 
     monkeypatch.setattr(execute._Walk, "log_prob", hardened)

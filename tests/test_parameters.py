@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from small_runs import changed, small
+from small_runs import small
 
 import sgc
 from sgc.distributions.families import FAMILIES, Family
@@ -113,16 +114,24 @@ def test_a_draw_from_no_numbers_is_told_by_conditional(name: str) -> None:
 # ---- no probability is above 1
 
 
-def test_a_count_of_a_negative_total_has_no_probability() -> None:
-    """NegativeBinomial's density with total_count −1.46, which a Linear feature gave once, is above 1."""
-    model = sgc.compile(changed(small(nodes__x__distribution="NegativeBinomial")))
-    variable = model.outline.variables["x"]
-    total = torch.full((2, 3), -1.46)
-    member = variable.family.distribution({"total_count": total, "logits": torch.full((2, 3), 3.0)}, (3,))
-    with pytest.raises(
-        RunError, match=r"^node 'x': its probability is e\^.* in row \d, and none is above 1: a parameter"
-    ):
-        log_score(variable, member, torch.tensor([[3.0, 2.0, 2.0], [1.0, 3.0, 3.0]]))
+def test_a_discrete_density_above_1_stops_by_name() -> None:
+    """A class of counts that forgets the factorial, say: e^1.79 of a 3."""
+
+    class Forgets(torch.distributions.Poisson):
+        def log_prob(self, value: torch.Tensor) -> torch.Tensor:
+            return super().log_prob(value) + (value + 1).lgamma()
+
+    variable = sgc.compile(small(nodes__x__distribution="Poisson")).outline.variables["x"]
+    family = replace(variable.family, name="Forgets", define=lambda: Forgets)
+    member = family.distribution({"rate": torch.full((2, 3), 2.0)}, (3,))
+    assert bool(log_score(replace(variable, family=family), member, torch.zeros(2, 3)).isfinite().all())
+    message = (
+        "node 'x': its probability is e^2.318 in row 1, and none is above 1: "
+        "a parameter of Forgets is outside its set, or its log_prob is no log-probability"
+    )
+    with pytest.raises(RunError) as caught:
+        log_score(replace(variable, family=family), member, torch.tensor([[0.0, 0.0, 0.0], [4.0, 4.0, 4.0]]))
+    assert str(caught.value) == message
 
 
 # ---- numbers of data

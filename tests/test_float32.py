@@ -19,6 +19,7 @@ import pytest
 import torch
 from mpmath import mp, mpf
 
+from sgc.distributions.densities.log_gamma import deviance, log_peak
 from sgc.distributions.families import FAMILIES, Family
 
 NUMBERS = 400  # that are looked at for each case: values and slopes of densities, and again of divergences
@@ -692,6 +693,70 @@ def compare(case: Case, what: str, rows: Sequence[Any], got: torch.Tensor, wante
 
 def told(wrong: Sequence[str], of: int) -> None:
     assert not wrong, f"{len(wrong)} of {of} numbers are off:\n" + "\n".join(wrong[:12])
+
+
+def scored(name: str, value: float, **parameters: float) -> torch.Tensor:
+    family = FAMILIES[name]
+    return family.log_prob(
+        family.distribution({n: torch.tensor(v) for n, v in parameters.items()}, ()), torch.tensor(value)
+    )
+
+
+def test_scores_that_were_off_by_nats() -> None:
+    """float32 scored the first +3.94, Poisson −8.00 and the logits of −30 2.769; their values are scipy's."""
+    stats = pytest.importorskip("scipy.stats")
+    for count, mean, value in ((1e7, 20, 25), (1e6, 100, 100)):
+        logits = torch.tensor(mean / count).log().item()
+        right = stats.nbinom.logpmf(value, count, 1 / (1 + math.exp(logits)))
+        assert abs(scored("NegativeBinomial", value, total_count=count, logits=logits).item() - right) < 1e-3
+    assert abs(scored("NegativeBinomial", 25, total_count=1e7, logits=math.log(2e-6)).item() + 3.11) < 5e-3
+    assert abs(scored("Poisson", 1_001_000, rate=1e6).item() - stats.poisson.logpmf(1_001_000, 1e6)) < 1e-3
+    assert abs(scored("Poisson", 1_001_000, rate=1e6).item() + 8.33) < 5e-3
+    steep = torch.tensor(-30.0, requires_grad=True)
+    family = FAMILIES["ContinuousBernoulli"]
+    score = family.log_prob(family.distribution({"logits": steep}, ()), torch.tensor(0.0))
+    assert abs(score.item() - math.log(30)) < 1e-4
+    assert abs(torch.autograd.grad(score, steep)[0].item() + 1 / 30) < 1e-6
+    for name, right, parameters, event in (
+        ("Dirichlet", 101.490, {"concentration": (1e5, 1.0)}, (20,)),
+        ("Beta", 6.5285, {"concentration1": (1e6, 1.0), "concentration0": (1e6, 1.0)}, ()),
+    ):
+        q, p = (
+            FAMILIES[name].distribution({n: torch.tensor(both[side]) for n, both in parameters.items()}, event)
+            for side in (0, 1)
+        )
+        assert abs(FAMILIES[name].kl(q, p).item() - right) < 2e-3
+
+
+@mp.workdps(400)  # 1e300 log 1e300 leaves no digit of fifty
+def test_peaks_and_deviances_are_right_from_the_smallest_to_the_largest_number() -> None:
+    """In float64 to 1e-9, in float32, for devices that have no float64, to 1e-4 of them; their slopes are so too."""
+    sizes = [0.0, 1e-300, 1e-9, 0.3, 1.0, 9.9, 19.9, 20.1, 1e3, 99_999.0, 1e5, 1e9, 1e18, 1e300]
+    for dtype, near, largest in ((torch.float64, 1e-9, 1e301), (torch.float32, 1e-4, 1e30)):
+        for size in (each for each in sizes if each < largest and not 0 < each < 1 / largest):
+            x = torch.tensor(size, dtype=dtype, requires_grad=True)
+            peak, number = log_peak(x), mpf(x.item())
+            right = number * mp.log(number) - number - mp.loggamma(number + 1) if size else mpf(0)
+            assert abs(peak.item() - right) <= near * (1 + abs(right)), size
+            if size:
+                right = mp.log(number) - mp.psi(0, number + 1)
+                slope = torch.autograd.grad(peak, x)[0].item()
+                assert abs(slope - right) <= near * (1e-3 + abs(right)), size
+            for ratio in (1e-9, 0.5, 0.999, 1.0, 1.001, 2.0, 1e9):
+                mean = torch.tensor(max(size, 1e-9) * ratio, dtype=dtype, requires_grad=True)
+                if not 0 < mean.item() < math.inf:
+                    continue
+                found, exact_mean = deviance(x, mean.log(), mean), mpf(mean.item())
+                right = (number * mp.log(number / exact_mean) if size else 0) + exact_mean - number
+                assert abs(found.item() - right) <= near * (1 + abs(right)), (size, ratio)
+
+
+def test_peaks_and_deviances_know_their_derivatives() -> None:
+    x = torch.tensor([0.4, 3.0, 2e5], dtype=torch.float64, requires_grad=True)
+    log_mean = torch.tensor([[0.1], [1.2], [12.3]], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(log_peak, x)
+    assert torch.autograd.gradcheck(deviance, (x, log_mean))
+    assert torch.autograd.gradcheck(lambda x, m: deviance(x, m.log(), m), (x, log_mean.detach().exp().requires_grad_()))
 
 
 EACH_CASE = pytest.mark.parametrize("case", [pytest.param(case, id=case.label) for case in CASES])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, final
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 def widen(value: Tensor) -> Tensor:
     """Give a tensor in float64, where its device has that."""
-    return value if value.device.type == "mps" else value.double()
+    return value.float() if value.device.type == "mps" else value.double()
 
 
 @final
@@ -36,6 +37,7 @@ class Member:
         return vars(self.own).get(name) is not None
 
     def narrow(self, result: Tensor) -> Tensor:
-        """Give a result the type of the parameters."""
-        (kind,) = self.types
-        return result.to(kind)
+        """Give a result the type that torch gives to what is computed of the parameters."""
+        import torch
+
+        return result.to(functools.reduce(torch.promote_types, self.types))

@@ -6,6 +6,7 @@ Statistical tests use 20 000 draws and refuse beyond 6 standard errors, a false-
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -305,6 +306,24 @@ def test_a_draw_of_von_mises_has_the_mean_direction_of_its_concentration() -> No
         kappa = torch.tensor(concentration, dtype=torch.float64)
         wanted = (torch.special.i1e(kappa) / torch.special.i0e(kappa)).item()
         close_to((von_mises()(torch.tensor(3.0).double(), kappa).sample((DRAWS,)) - 3).cos(), wanted)
+
+
+@pytest.mark.parametrize("outlier", [1e18, 1e38])
+def test_a_row_far_out_returns_and_leaves_the_others_alone(outlier: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It makes a concentration as large, or parameters that are no numbers; a draw of these never returned."""
+    monkeypatch.setattr(Model, "validate_args", False)
+    heading = {"distribution": "VonMises", "supervision": "none"}
+    heading |= {"recognition": {"parents": ["x"], "network": {"mlp": [8]}}}
+    row = {"distribution": "Normal", "shape": [3], "supervision": "full"}
+    row |= {"generative": {"parents": ["a"], "network": {"mlp": [8]}}}
+    model: Model = sgc.compile(sgc.load({"version": 1, "nodes": {"x": row, "a": heading}}))
+    x = torch.randn(5, 3)
+    x[2] = outlier
+    others = [0, 1, 3, 4]
+    assert model.objective({"x": x}).bound[others].isfinite().all()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what is said of the row, and of few samples
+        assert model.infer({"x": x}, samples=4)["a"].samples[:, others].isfinite().all()
 
 
 @FLOATS

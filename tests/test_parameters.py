@@ -16,7 +16,7 @@ from small_runs import small
 
 import sgc
 from sgc.distributions.families import FAMILIES, Family
-from sgc.errors import DataError, ParameterError, RunError
+from sgc.errors import DataError, ParameterError, RunError, SpecError
 from sgc.runtime.model import Model
 from sgc.runtime.probabilities import log_score
 
@@ -160,3 +160,53 @@ def test_data_that_are_too_large_are_told_with_their_row(
     with pytest.raises(DataError, match=message):
         sgc.train(spec, data={"x": x, "y": np.zeros(20, dtype=int)}, output=tmp_path / "run")
     assert not [each for each in recwarn if issubclass(each.category, RuntimeWarning)]
+
+
+# ---- numbers of a spec
+
+
+def learned(start: float) -> dict[str, Any]:
+    return {"start": start, "learn": True}
+
+
+FINER = " (train.precision: 64-true has finer and larger numbers)"
+
+
+@pytest.mark.parametrize(
+    ("family", "parameters", "precision", "message"),
+    [
+        ("Normal", {"loc": 0, "scale": learned(1e-7)}, "32-true",
+         "scale.start: 'scale' of 'Normal' cannot be learned from 1e-07: with 32 bits it stays above 1.2e-07" + FINER),
+        ("Normal", {"loc": 0, "scale": learned(1e-20)}, "64-true",
+         "scale.start: 'scale' of 'Normal' cannot be learned from 1e-20: with 64 bits it stays above 2.2e-16"),
+        ("Bernoulli", {"probs": learned(1 - 1e-9)}, "32-true",
+         "probs.start: 'probs' of 'Bernoulli' cannot be learned from 0.999999999: "
+         "with 32 bits it stays above 1.2e-07 and below 1 by as much" + FINER),
+        ("Normal", {"loc": -1e39, "scale": 1}, "32-true",
+         "loc: 'loc' of 'Normal' is -1e+39: 32 bits end at 3.4e+38" + FINER),
+        ("Poisson", {"rate": {"from": 1e-60, "to": 1, "epochs": 3}}, "32-true",
+         "rate: 'rate' of 'Poisson' is 1e-60: 32 bits begin at 1.2e-38" + FINER),
+    ],
+)  # fmt: skip
+def test_numbers_that_the_precision_does_not_hold_are_refused(
+    family: str, parameters: dict[str, Any], precision: str, message: str
+) -> None:
+    node = {"distribution": family, "supervision": "full", "generative": {"parameters": parameters}}
+    with pytest.raises(SpecError) as caught:
+        sgc.load({"version": 1, "nodes": {"x": node}, "train": {"precision": precision}})
+    assert str(caught.value) == f"spec: nodes.x.generative.parameters.{message}"
+
+
+@pytest.mark.parametrize("precision", ["32-true", "64-true"])
+def test_the_least_start_that_is_taken_can_be_learned_from(precision: str) -> None:
+    start = 1.3e-7 if precision == "32-true" else 3e-16
+    node = {"distribution": "Normal", "supervision": "full",
+            "generative": {"parameters": {"loc": 0, "scale": learned(start)}}}  # fmt: skip
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32 if precision == "32-true" else torch.float64)  # as training builds it
+    try:
+        model = sgc.compile({"version": 1, "nodes": {"x": node}, "train": {"precision": precision}})
+    finally:
+        torch.set_default_dtype(before)
+    scale = model.conditional("x", "generative", {"x": torch.zeros(1)}).stddev
+    torch.testing.assert_close(float(scale), start, rtol=0.1, atol=0.0)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from sgc.distributions.families import Family
 from sgc.errors import OutlineFault, suggest
@@ -17,6 +18,10 @@ from sgc.language.spec import LearnedConstant
 POSITIVE = ("positive", "positive_vector", "positive_definite", "lower_cholesky")  # a number is a multiple of I
 UNIT = ("unit_interval", "half_open_unit_interval", "simplex")
 PLACES = 1000  # where two schedules are compared on their way
+NUMBERS_OF: Mapping[int, tuple[float, float, float]] = {  # by bits: the least normal number, the largest, rounding
+    32: (2.0**-126, (2 - 2.0**-23) * 2.0**127, 2.0**-23),
+    64: (sys.float_info.min, sys.float_info.max, sys.float_info.epsilon),
+}
 Place = tuple[str | int, ...]
 
 
@@ -73,6 +78,28 @@ def fix(place: Place, owner: str, family: Family, key: str, value: Any, event: S
     if learned and value.learn and (number == 0 if word == "nonnegative" else word in UNIT and number in (0, 1)):
         raise OutlineFault(at, f"'{key}' of {family.name} cannot be learned from {number:g}, the end of its range")
     return Constant(number, learned and value.learn)
+
+
+def check_precision(place: Place, family: Family, key: str, constant: Constant, bits: Literal[32, 64]) -> None:
+    """Hold the numbers of a parameter to what so many bits can say and learn from. Raises: OutlineFault.
+
+    What is learned lies as far inside its set as rounding reaches, see `sgc.distributions.constraints.constrain`.
+    """
+    word, (least, largest, rounding) = family.constraints[key], NUMBERS_OF[bits]
+    value = constant.value
+    ends = (value.start, value.to) if isinstance(value, Schedule) else value
+    found = None if isinstance(ends, str) else _numbers(ends)
+    hint = "" if bits == 64 else "train.precision: 64-true has finer and larger numbers"
+    for number in found[1] if found is not None else ():
+        if abs(number) > largest or 0 < abs(number) < least:
+            end = f"end at {largest:.2g}" if abs(number) > 1 else f"begin at {least:.2g}"
+            raise OutlineFault(place, f"'{key}' of '{family.name}' is {number:g}: {bits} bits {end}", hint)
+        if not constant.learn or word not in (*POSITIVE, "nonnegative", *UNIT):
+            continue
+        if number <= rounding or (word in UNIT and number >= 1 - rounding):
+            reach = f"above {rounding:.2g}" + (" and below 1 by as much" if word in UNIT else "")
+            message = f"'{key}' of '{family.name}' cannot be learned from {number!r}: with {bits} bits it stays {reach}"
+            raise OutlineFault((*place, "start"), message, hint)
 
 
 def check_order(place: Place, low: Number, high: Number) -> None:

@@ -23,7 +23,7 @@ from sgc.kinds.schedules import Schedule
 from sgc.kinds.stacking import Stack, stack
 from sgc.kinds.stepping import Exists, Zeros
 from sgc.language.constants import Constant as Constant
-from sgc.language.constants import check_name, check_order, fix
+from sgc.language.constants import check_name, check_order, check_precision, fix
 from sgc.language.document import describe
 from sgc.language.outline import Density, FeatureOutline, InputOutline, Outline, Stepped, Variable
 from sgc.language.spec import Generative, Node, Recognition, Spec
@@ -308,7 +308,9 @@ class Resolver:
         check_name(place, family, key, list(given.parameters))
         value = given.parameters[key]
         if not isinstance(value, str):
-            return fix(place, name, family, key, value, event)
+            constant = fix(place, name, family, key, value, event)
+            check_precision(place, family, key, constant, 64 if self.spec.train.precision == "64-true" else 32)
+            return constant
         if self.dropped(value):
             message = f"'{key}' of '{name}' takes '{value}', which may be missing (missing: drop)"
             raise OutlineFault(place, message, "let a network read it: it gets zero and a flag")

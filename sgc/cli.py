@@ -204,6 +204,10 @@ def inspect(
     """Show the model: its nodes, p and q, and the objective derived for each pattern of labels."""
     if pattern is not None and not expand:
         raise UsageError("--pattern chooses what --expand shows: give both")
+    if output is not None:
+        from sgc.data.outputs import check_no_input
+
+        check_no_input(output, {Path(spec): "the spec"})
     if expand:
         _expand(_outline(_load(spec, sets, trust)), output, pattern, as_json)
         return

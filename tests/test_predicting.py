@@ -357,9 +357,12 @@ def test_no_output_overwrites_an_input(place: Path, tmp_path: Path) -> None:
         *(("predict", run / name, run_file) for name in ("run.json", "columns.json", "labels.npz")),
         ("sample", run / "labels.npz", run_file),
     ]
+    spec = tmp_path / "model.svg"  # a spec may have any ending
+    spec.write_bytes((place / "animals.yaml").read_bytes())
+    cases += [("inspect", spec, "the spec")]
     before = {path: path.read_bytes() for path in [*tmp_path.rglob("*"), trained] if path.is_file()}
     for command, output, what in cases:
-        words = [command, run, *([data] if command == "predict" else [])]
+        words = [command, spec if command == "inspect" else run, *([data] if command == "predict" else [])]
         told = refused(*words, "-o", output)
         assert told == f"{output}: holds {what}, which would be overwritten: write another file"
     assert {path: path.read_bytes() for path in before} == before

@@ -23,6 +23,11 @@ def check_output(path: Path, endings: tuple[str, ...], inputs: Mapping[Path, str
         raise UsageError(f"{path}: the folder {path.parent} does not exist")
     if path.is_dir():
         raise UsageError(f"{path}: is a folder, wanted a file to write")
+    check_no_input(path, inputs)
+
+
+def check_no_input(path: Path, inputs: Mapping[Path, str]) -> None:
+    """Refuse to overwrite an input, by whatever name; inputs: as for `check_output`. Raises: UsageError."""
     for found, what in inputs.items():
         if _same(path, found):
             raise UsageError(f"{path}: holds {what}, which would be overwritten: write another file")

@@ -129,17 +129,15 @@ class Posterior:
         Unweighted it is q's own where q says it, E[Var q] + Var[E q] over its particles; an angle's goes the shorter
         way from the mean.
         """
-        family, plan = self.outline.variables[node].family, self.group.plan
+        family, weights = self.outline.variables[node].family, None
         if not (weighted or node in self.by_value):
             try:
                 return self.spread(node, self.group.proposals[node], mean, weighted=False)
             except NotImplementedError:
-                pass
+                weights = self.by_draw[node]
         apart = self.group.values[node] - self.layout.clamp(mean)
         if family.support.kind == "angle":
             apart = torch.remainder(apart + torch.pi, 2 * torch.pi) - torch.pi
-        dims = {node: plan.proposed[node].dims | self.counted(node)}
-        weights = self.marginals(self.factors(weighted=weighted), dims)[node]
         return (
             self.average(node, apart**2, weighted=weighted, weights=weights).sqrt().masked_fill(mean.isinf(), torch.inf)
         )
@@ -233,6 +231,12 @@ class Posterior:
         """The weights of the particles by p/r, over the dimensions of each proposed or dropped node's value."""
         wanted = {n: p.dims | self.counted(n) for n, p in self.group.plan.proposed.items()}
         return self.marginals(self.factors(weighted=True), wanted | self._of_dropped)
+
+    @cached_property
+    def by_draw(self) -> dict[str, Tensor]:
+        """The weights of the particles by r and q of the labels, over the dimensions of each proposed node's value."""
+        wanted = {n: p.dims | self.counted(n) for n, p in self.group.plan.proposed.items()}
+        return self.marginals(self.factors(weighted=False), wanted)
 
     @property
     def _of_dropped(self) -> dict[str, frozenset[str]]:

@@ -466,6 +466,10 @@ def sample(
     if "left_out" in found:
         _say(f"note: {found['left_out']}")
     print(json.dumps(found) if as_json else found["file"])
+    for failure in found.get("failures", ()):
+        _say(f"error: {failure}")
+    if "failures" in found:
+        raise typer.Exit(1)
 
 
 def _value(text: str, flag: str) -> Any:  # Any: a value as a spec may hold it

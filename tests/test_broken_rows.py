@@ -18,6 +18,7 @@ from sgc import RunError, cli
 from sgc.data.dataset import Rows
 from sgc.data.splitting import divide_rows
 from sgc.kinds.labels import Split
+from sgc.running.folder import RunFolder
 from sgc.running.measure import Evaluation, evaluate
 from sgc.running.training import train
 from sgc.runtime.streams import TensorRows
@@ -59,7 +60,7 @@ def test_others_are_measured_and_broken_rows_told(name: str, precision: str, val
         assert not found.broken
         return
     assert list(found.broken) == [104, 117, 129]
-    assert all(reason.startswith("node '") for reason in found.broken.values())
+    assert all(reason.startswith(("node '", "q(y | x): ")) for reason in found.broken.values())
     assert found.rows == 27
     assert found.from_q["y"].rows == 27
     numbers = json.dumps(found.plain())
@@ -135,3 +136,108 @@ def test_the_command_says_which_rows_and_fails(run: Path) -> None:
 def test_python_is_warned(run: Path) -> None:
     with pytest.warns(UserWarning, match="^left out, without finite scores: rows 32 and 50: node 'x': log p is not"):
         assert sgc.evaluate(run).evaluation.rows == 10
+
+
+# ---- samples
+
+WIDE = {"distribution": "Normal", "supervision": "none", "generative": {"parameters": {"loc": 0, "scale": 1.5e38}}}
+SOURCES: dict[str, Raw] = {  # twice z is beyond what float32 can hold in every fourth row
+    family: {
+        "version": 1,
+        "name": "wide",
+        "nodes": {
+            "z": {**WIDE, "recognition": {"parents": ["x"], "network": {"mlp": []}}},
+            "x": {
+                "distribution": family,
+                "supervision": "full",
+                "generative": {"parents": ["z"], "network": {"mlp": []}},
+                **({"categories": 3} if family == "Categorical" else {}),
+            },
+        },
+        "train": {"epochs": 1},
+    }
+    for family in ("Normal", "Categorical", "Poisson", "Bernoulli")
+}
+
+
+@pytest.mark.parametrize("family", SOURCES)
+def test_rows_that_cannot_be_drawn_are_told_and_break_no_other(family: str) -> None:
+    torch.manual_seed(0)
+    model = sgc.compile(sgc.load(SOURCES[family])).eval()
+    model.validate_args = False
+    with torch.no_grad():
+        for parameter in model.generative.parameters():
+            parameter.fill_(2)
+    with pytest.warns(UserWarning, match="^not finite: row"):
+        drawn = model.generate(200, generator=torch.Generator().manual_seed(0))
+    found = model.generation(200)
+    assert 0 < len(found.broken) < 200
+    for row in range(200):
+        values = [found.values[name][row] for name in ("x", "z")]
+        missing = any(bool(each.isnan() if each.is_floating_point() else each == -1) for each in values)
+        assert missing == (row in found.broken)
+    assert all(reason.startswith(("node 'z': ", "node 'x': ", "p(x | z): ")) for reason in found.broken.values())
+    assert drawn["x"].shape == (200,)
+
+
+def test_where_no_row_can_be_drawn_it_fails() -> None:
+    model = sgc.compile(sgc.load(SOURCES["Normal"])).eval()
+    model.validate_args = False
+    with torch.no_grad():
+        for parameter in model.generative.parameters():
+            parameter.fill_(20)
+    told = r"^no sample is finite: rows 0, 1 and 2: p\(x \| z\): 'loc' is inf, wanted a number$"
+    with pytest.raises(RunError, match=told):
+        model.generate(3, {"z": 3e38})
+    with pytest.raises(ValueError, match="'z' is held at 2 values, wanted 3"):  # is no fault of a row
+        model.generate(3, {"z": [1.0, 2.0]})
+
+
+def test_the_command_writes_the_other_samples_and_fails(tmp_path: Path) -> None:
+    arrays = {"x": np.random.default_rng(0).normal(size=40)}
+    train(changed(SOURCES["Normal"], nodes__z__generative__parameters__scale=1.25), arrays, output=tmp_path / "run")
+    written = tmp_path / "run" / "spec.yaml"
+    written.write_text(written.read_text().replace("scale: 1.25", "scale: 1.5e+38"))
+    model = sgc.open(tmp_path / "run")
+    with torch.no_grad():
+        for parameter in model.generative.parameters():
+            parameter.fill_(2)
+    RunFolder(tmp_path / "run").write_weights("best", model, {"epoch": 1.0, "gamma": 1.0, "rate": 1.0})
+    status, _, said = command("sample", tmp_path / "run", "-o", tmp_path / "s.npz", "--count", 200)
+    with np.load(tmp_path / "s.npz") as found:
+        lost = np.flatnonzero(np.isnan(found["z"]))
+        assert 0 < len(lost) < 200
+        assert np.isnan(found["x"][lost]).all()
+    assert status == 1
+    assert said.startswith("error: samples that are not finite: rows ")
+    assert all(f" {row}" in said for row in lost[:5])
+
+
+@pytest.mark.parametrize("way", [[], ["--analogies", "y"], ["--traverse", "z"]])
+@pytest.mark.parametrize("whole", [False, True], ids=["some", "all"])
+def test_held_out_rows_of_which_nothing_finite_is_said_are_not_shown(
+    whole: bool, way: list[str], tmp_path: Path
+) -> None:
+    pytest.importorskip("matplotlib")
+    arrays = {"x": np.random.default_rng(0).normal(size=(60, 1, 4, 4)), "y": np.arange(60) % 3}
+    test = divide_rows(60, Split(validation=12, test=10), None).test
+    arrays["x"][test if whole else test[:6]] = 3e38
+    np.savez(tmp_path / "rows.npz", **arrays)
+    spec = small(nodes__x__shape=[1, 4, 4], data=changed(NPZ, file="rows.npz", split__test=10), train__epochs=1)
+    train(changed(spec, train__precision="32-true"), output=tmp_path / "run", beside=tmp_path)
+    status, out, said = command("sample", tmp_path / "run", "-o", tmp_path / "a.png", *way, "--json")
+    if way == ["--traverse", "z"] and not whole:  # one row is chosen, which may be any
+        assert status in (0, 1)
+        return
+    assert status == 1
+    (line,) = said.splitlines()
+    if whole and way:
+        assert line.startswith("error: no chosen row of the test split can be shown: row")
+        return
+    assert (tmp_path / "a.png").exists()
+    assert line == f"error: {json.loads(out)['failures'][0]}"
+    if whole:
+        assert line.startswith("error: no reconstructions: no chosen row of the test split can be shown: rows ")
+    else:
+        assert line.startswith("error: left out of the test rows: rows ")
+        assert set(json.loads(out)["held_out"]["rows"]) == set(test[6:].tolist())

@@ -17,7 +17,9 @@ from torch import Tensor
 
 from sgc.data.dataset import DataSet
 from sgc.data.encoder import Encoder
-from sgc.errors import DataError
+from sgc.errors import DataError, RunError
+from sgc.running.turning import inferred
+from sgc.runtime.finiteness import is_about_rows, rows_words
 from sgc.runtime.model import Model
 from sgc.runtime.steps import owner_of
 from sgc.runtime.streams import VALIDATION, TensorRows, seed_for
@@ -101,6 +103,7 @@ class HeldOut:
         self.rows = self._tensors(self.split)
         self.draw = np.random.default_rng(seed_for(seed, VALIDATION, 4))
         self.chosen: Chosen | None = None  # the last that were
+        self.failures: list[str] = []  # which of them cannot be shown
 
     def _tensors(self, split: str) -> TensorRows:
         rows = TensorRows(getattr(self.dataset, split), self.model.outline, self.model.like)
@@ -112,7 +115,9 @@ class HeldOut:
         return {} if found is None else {"held_out": {"split": found.split, "rows": list(found.ids)}}
 
     def choose(self, shown: str, count: int, fit: Callable[[dict[str, Tensor]], np.ndarray] | None = None) -> Chosen:
-        """Choose rows that have a value of what is shown, or part of one. Raises: DataError where there is none.
+        """Choose rows that have a value of what is shown, or part of one, and of which q says something finite.
+
+        Raises: DataError where no row has a value; RunError where of none something finite is said.
 
         fit: tells of what is observed of rows, [B, *event], which of them will do, and raises where none will; of many,
         some are looked at.
@@ -137,11 +142,33 @@ class HeldOut:
             more = usable[~np.isin(usable, taken)][: count - len(taken)]
             index = np.concatenate([taken, more])
             index = index[np.lexsort((labels[index], labels[index] < 0))]  # those without a label stand last
+        index = self._inferable(index)
         ids = tuple(int(each) for each in self.rows.row_ids[index])
         batch = dict(self.rows.part(index, frozenset()).values)
         words = tuple(self._word(name, int(i)) for i in index)
         self.chosen = Chosen(self.split, ids, batch, words, tuple(index.tolist()))
         return self.chosen
+
+    def _inferable(self, index: np.ndarray) -> np.ndarray:
+        """Leave out the rows of which what q says is not finite, and tell them. Raises: RunError where all are."""
+        broken: dict[int, str] = {}
+        for place in index:
+            try:
+                said = inferred(self.model, self.rows.part(np.array([place]), frozenset()).values)
+                wrong = [name for name in self.model.outline.recognition if not bool(torch.isfinite(said[name]).all())]
+                problem = f"node '{wrong[0]}': what q says of it is not finite" if wrong else ""
+            except (ValueError, RuntimeError, RunError) as failure:  # torch's refusals are of many kinds
+                if not is_about_rows(failure):
+                    raise
+                problem = str(failure).splitlines()[0]
+            if problem:
+                broken[int(place)] = problem
+        told = rows_words({int(self.rows.row_ids[place]): problem for place, problem in sorted(broken.items())})
+        if len(broken) == len(index):
+            raise RunError(f"no chosen row of the {self.split} split can be shown: {told}")
+        if broken:
+            self.failures.append(f"left out of the {self.split} rows: {told}")
+        return index[[int(place) not in broken for place in index]]
 
     def labels(self, node: str, chosen: Chosen) -> Tensor | None:
         """Give what labels of chosen rows say of a node of numbers, [B, *event], NaN without one; None: there is none.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,24 +10,42 @@ import torch
 from torch import Tensor
 
 from sgc.derivation.existence import counts_of
-from sgc.errors import DataError, UsageError, option
+from sgc.errors import DataError, RunError, UsageError, option
 from sgc.running.choosing import WIDE, HeldOut, category_word, share_word, spread
 from sgc.running.decomposing import decompositions
 from sgc.running.panels import Panel, shades
 from sgc.running.turning import inferred, made, settled, weighed
 from sgc.runtime.existence import values_of
+from sgc.runtime.finiteness import rows_words
 from sgc.runtime.model import Model
 from sgc.runtime.steps import filled, join, nodes_of, split, steps_of
 
 POSTERIOR = 16  # samples of the weighted posterior
 
 
-def generated(model: Model, count: int, given: Mapping[str, Any], **words: Any) -> dict[str, Tensor]:
-    """Sample rows, what is held as it is. Any: values as a spec may hold them. Raises: UsageError."""
+def generated(
+    model: Model, count: int, given: Mapping[str, Any], failures: list[str], **words: Any
+) -> dict[str, Tensor]:  # Any: values as a spec may hold them
+    """Sample rows, what is held as it is.
+
+    failures: takes in which rows are not finite. Raises: UsageError; RunError where no row is finite.
+    """
     try:
-        return model.generate(count, given, **words)
+        found = model.generation(count, given, **words)
     except (ValueError, KeyError) as problem:
         raise UsageError(f"{option('given')}: {problem.args[0]}") from None
+    if found.broken:
+        failures.append(f"samples that are not finite: {rows_words(found.broken)}")
+    return found.values
+
+
+def made_failures(model: Model, name: str, value: Tensor, what: str, rows: Sequence[str]) -> list[str]:
+    """Say of which rows what is made, [R, *event] or [R, C, *event] of a shown node, is not finite."""
+    known = value.isnan() if name in model.outline.stepped else torch.zeros_like(value, dtype=torch.bool)
+    wrong = ~(torch.isfinite(value) | known).reshape(len(value), -1).all(1)  # of a step that is not there there is NaN
+    wrong |= value.isnan().reshape(len(value), -1).all(1)
+    listed = [rows[place] for place in wrong.nonzero().reshape(-1).tolist()]
+    return [f"{what} that are not finite, of node '{name}': {', '.join(listed)}"] if listed else []
 
 
 def _lacks(value: Tensor) -> bool:
@@ -41,6 +59,7 @@ class Overview:
     def __init__(self, model: Model, node: str, held: Mapping[str, Any]) -> None:  # Any: as above
         self.model, self.node, self.held = model, node, held
         self.variable, self.steps = model.outline.outer[node], nodes_of(model.outline, node)
+        self.failures: list[str] = []  # what is not finite
         self.left_out = ""  # why there are no reconstructions
         self.taken: dict[str, Any] = {}  # which held-out rows were; Any: what JSON can say
 
@@ -52,7 +71,7 @@ class Overview:
         """Draw rows from the model, what is held as it is."""
         wide = min(WIDE, count)
         whole = max(wide, count // wide * wide)
-        drawn = generated(self.model, whole, self.held, means=[self.node])
+        drawn = generated(self.model, whole, self.held, self.failures, means=[self.node])
         return Panel("samples", self.pictures(drawn[self.node], whole // wide))
 
     def categories(self) -> list[Panel]:
@@ -67,7 +86,7 @@ class Overview:
             places = torch.from_numpy(spread(WIDE, variable.categories))
             given = {k: v.repeat_interleave(len(places), 0) for k, v in roots.items()}
             whole = {**self.held, **given, name: places.repeat(WIDE)}
-            found = generated(self.model, WIDE * len(places), whole, means=[self.node])[self.node]
+            found = generated(self.model, WIDE * len(places), whole, self.failures, means=[self.node])[self.node]
             grid = found.reshape(WIDE, len(places), *self.variable.event).transpose(0, 1)
             rows = tuple(f"{name} = {category_word(self.model, name, place)}" for place in places.tolist())
             title = f"each {name}{share_word(len(places), variable.categories)}, the rest alike down a column"
@@ -85,7 +104,7 @@ class Overview:
         if name in counts_of(graphs):
             numbers = values_of(outline.variables[name])
             given[name] = torch.tensor(numbers.index(max(numbers)))
-        drawn = split(outline, generated(self.model, WIDE, given))
+        drawn = split(outline, generated(self.model, WIDE, given, self.failures))
         changed = {name}
         for node in graphs.order("generative"):
             if node in graphs.nodes and graphs.sources(graphs.parents(node, "generative")) & changed:
@@ -108,6 +127,10 @@ class Overview:
         except (UsageError, DataError) as problem:
             self.left_out = f"no reconstructions: {problem}"
             return []
+        except RunError as problem:
+            self.failures.append(f"no reconstructions: {problem}")
+            return []
+        self.failures += held_out.failures
         batch = chosen.batch
         data = join(self.model.outline, batch).get(self.node)
         if data is None:  # it is inferred itself
@@ -123,6 +146,9 @@ class Overview:
             values = filled(self.model.outline, values)
             shown.append(made(self.model, values, self.node))
         rows = ("data", "from q", "posterior")[: len(shown)]
+        texts = [f"{chosen.split} row {row}" for row in chosen.ids]
+        for each in shown[1:]:
+            self.failures += made_failures(self.model, self.node, each, "reconstructions", texts)
         title = "held-out rows, and their reconstructions"
         panel = Panel(title, self.pictures(torch.cat(shown), len(shown)), rows, chosen.words)
         return [panel, *decompositions(self.model, self.node, held_out, chosen)]

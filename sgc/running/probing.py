@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from sgc.runtime.layout import reseed
-from sgc.runtime.model import Model, evaluating
+from sgc.runtime.model import Model
+from sgc.runtime.modes import evaluating
 from sgc.runtime.modules import DensityModule, FeatureModule
 from sgc.runtime.streams import PROBE, Streams, seed_for
 

@@ -60,8 +60,9 @@ def sample_run(
     given: nodes and inputs that are held, beside what is turned too. seed: of draws and of the choice of rows.
     trust: allow own code that the run's spec names.
 
-    Returns: the file, the panels or arrays in it, and which held-out rows were taken. Raises: SpecError, UsageError,
-    DataError. Any: what JSON can say.
+    Returns: the file, the panels or arrays in it, which held-out rows were taken, and under `failures` what of it is
+    not finite, which is missing. Raises: SpecError, UsageError, DataError; RunError where nothing is finite. Any: what
+    JSON can say.
     """
     check_output(output, ENDINGS)
     folder = RunFolder(run)
@@ -74,8 +75,10 @@ def sample_run(
         if analogies is None and traverse is None:
             _want_inputs(model, held)
             if output.suffix == ".npz":
-                made = generated(model, count, held)
-                return _write_numbers(output, {name: _as_in_data(model, name, each) for name, each in made.items()})
+                failures: list[str] = []
+                made = generated(model, count, held, failures)
+                numbers = {name: _as_in_data(model, name, each) for name, each in made.items()}
+                return _write_numbers(output, numbers) | _failed(failures)
         node = _shown_node(model, output.suffix)
 
         def held_out() -> HeldOut:
@@ -85,17 +88,21 @@ def sample_run(
         if analogies is None and traverse is None:
             maker = Overview(model, node, held)
             panels = [maker.samples(count), *maker.categories(), *maker.reconstructions(held_out)]
-            more = maker.taken | ({"left_out": maker.left_out} if maker.left_out else {})
+            more = maker.taken | ({"left_out": maker.left_out} if maker.left_out else {}) | _failed(maker.failures)
         else:
             turner = Turner(model, node, held, held_out)
             found = turner.analogies(analogies) if analogies is not None else turner.traverse(traverse or "")
-            more = turner.held_out.taken()
+            more = turner.held_out.taken() | _failed([*turner.held_out.failures, *found.failures(model, node)])
             if output.suffix == ".npz":
                 numbers = {name: each.cpu().numpy() for name, each in found.arrays(model, node).items()}
                 return _write_numbers(output, numbers) | more
             panels = [found.panel(model, node)]
     draw_panels(panels, output, f"{model.spec.name}, epoch {model.epoch:g}")
     return {"file": str(output), "node": node, "panels": [panel.title for panel in panels], **more}
+
+
+def _failed(failures: list[str]) -> dict[str, Any]:  # Any: what JSON can say
+    return {"failures": list(dict.fromkeys(failures))} if failures else {}
 
 
 def _as_in_data(model: Model, name: str, value: Tensor) -> np.ndarray:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sgc.errors import UsageError, option, suggest
 from sgc.running.choosing import WIDE, Chosen, HeldOut, category_word, share_word, spread
+from sgc.running.overview import made_failures
 from sgc.running.panels import Panel, shades
 from sgc.running.turning import followers, inferred, reaches, turned, with_made
 from sgc.runtime.generate import held_nodes
@@ -43,6 +44,12 @@ class Turned:
         grid = torch.cat([*first, self.values[node]], 1).cpu().numpy()
         pictures = shades(grid, model.outline.outer[node], len(grid), steps_of(model.outline, node))
         return Panel(self.title, pictures, self.rows, (*words, *self.columns), len(first))
+
+    def failures(self, model: Model, node: str) -> list[str]:
+        """Say of which rows what the model makes is not finite."""
+        texts = [f"row {row}" for row in self.ids]
+        whole = join(model.outline, self.values, axis=2)[node]
+        return made_failures(model, node, whole, "pictures", texts)
 
     def arrays(self, model: Model, node: str) -> dict[str, Tensor]:
         """Give all values by outer name, categories as integers; NODE.row, NODE.data and NODE.model are what a row is.

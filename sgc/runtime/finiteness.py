@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sgc.errors import LISTED, RunError, is_about_memory
+from sgc.kinds.own_code import failure
 from sgc.runtime.batch import PatternRows
 from sgc.runtime.execute import Group
 from sgc.runtime.layout import Score
@@ -47,7 +48,7 @@ def sums_without_failures(
     try:
         return list(zip(parts, run(list(parts)), strict=True)), {}
     except (ValueError, RuntimeError, RunError) as problem:  # torch's refusals are of many kinds
-        if is_about_memory(problem):
+        if not is_about_rows(problem):
             raise
         if sum(part.size for part in parts) == 1:
             return [], {parts[0].places[0]: str(problem).splitlines()[0].rstrip(":")}
@@ -58,6 +59,11 @@ def sums_without_failures(
         halves = [[parts[0].select(places[:middle])], [parts[0].select(places[middle:])]]
     (first, wrong), (second, also_wrong) = (sums_without_failures(run, half) for half in halves)
     return [*first, *second], wrong | also_wrong
+
+
+def is_about_rows(problem: BaseException) -> bool:
+    """Tell whether a failure may be that of a row: not where memory runs out, nor in a user's own code."""
+    return not is_about_memory(problem) and not failure(problem)
 
 
 def explain_rows(group: Group, broken: Tensor) -> dict[int, str]:

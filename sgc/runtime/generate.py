@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from sgc.derivation.existence import counts_of
+from sgc.errors import RunError
 from sgc.language.outline import Outline, Variable
 from sgc.runtime import steps
 from sgc.runtime.batch import row_values
 from sgc.runtime.cells import check_known, held_tensor_of, names_of
 from sgc.runtime.execute import Group
 from sgc.runtime.existence import above, counted
+from sgc.runtime.finiteness import is_about_rows, rows_words
 from sgc.runtime.layout import Layout
 from sgc.runtime.modules import naming, read_by
 
 if TYPE_CHECKING:
     from sgc.runtime.model import Model
+
+Drawn: TypeAlias = tuple[dict[str, Tensor], dict[int, str]]  # values by node, and why rows are not finite
 
 
 def held_value(outline: Outline, name: str, given: Any, count: int, like: Tensor) -> Tensor:
@@ -51,21 +56,73 @@ def laid_rows(outline: Outline, name: str, given: Any, count: int, like: Tensor)
     return laid, missing
 
 
+@dataclass(frozen=True)
+class Generated:
+    """Rows of the generative model by name, and why those of them that are not finite are so, by row."""
+
+    values: dict[str, Tensor]
+    broken: Mapping[int, str]
+
+
 def generate(
     model: Model, count: int, given: Mapping[str, Any], means: Collection[str]
-) -> dict[str, Tensor]:  # Any: as for held_value
-    """Sample `count` rows; see Model.generate."""
+) -> Generated:  # Any: as for held_value
+    """Sample `count` rows; see Model.generate. A row that cannot be drawn breaks no other.
+
+    Raises: RunError where no row is finite.
+    """
     outline = model.outline
     for name in [*given, *means]:
         check_known(outline, name)
-    layout = Layout({}, 1, count)
-    group = Group(model.plan(()), layout, {}, model.like)
     held = held_nodes(outline, given, count, model.like)
     read = outline.names_read("generative", without=held)
     for name in outline.inputs:
         if name in read and name not in held:
             raise KeyError(f"the input '{name}' must be given")
     centered = {node for name in means for node in steps.nodes_of(outline, name)}
+    values, broken = _without_failures(lambda some, n: _ancestral(model, some, n, centered), held, range(count))
+    if len(broken) == count:
+        raise RunError(f"no sample is finite: {rows_words(broken)}")
+    return Generated(steps.join(outline, values), dict(sorted(broken.items())))
+
+
+def _without_failures(
+    run: Callable[[Mapping[str, Tensor], int], Drawn], held: Mapping[str, Tensor], rows: range
+) -> tuple[dict[str, Tensor], dict[int, str]]:
+    """Draw rows; where that fails by one, draw the others without it, found by halving. What fails is missing."""
+    try:
+        values, broken = run(held, len(rows))
+        return values, {rows[place]: reason for place, reason in broken.items()}
+    except (ValueError, RuntimeError, RunError) as problem:  # torch's refusals are of many kinds
+        if not is_about_rows(problem):
+            raise
+        if len(rows) == 1:
+            return {}, {rows[0]: str(problem).splitlines()[0]}
+    middle = len(rows) // 2
+    halves = [slice(0, middle), slice(middle, len(rows))]
+    found = [_without_failures(run, {n: v[half] for n, v in held.items()}, rows[half]) for half in halves]
+    (first, wrong), (second, also_wrong) = found
+    whole = {}
+    for name in first or second:
+        parts = [each[name] if each else None for each in (first, second)]
+        like = next(part for part in parts if part is not None)
+        sizes = [half.stop - half.start for half in halves]
+        filled = [_missing(like, n) if part is None else part for part, n in zip(parts, sizes, strict=True)]
+        whole[name] = torch.cat(filled)
+    return whole, wrong | also_wrong
+
+
+def _missing(like: Tensor, count: int) -> Tensor:
+    """Make rows of which everything is missing."""
+    return like.new_full((count, *like.shape[1:]), torch.nan if like.is_floating_point() else -1)
+
+
+def _ancestral(model: Model, held: Mapping[str, Tensor], count: int, centered: Collection[str]) -> Drawn:
+    """Sample rows, each node after its parents; those that are not finite are told by the first node that is not."""
+    outline = model.outline
+    layout = Layout({}, 1, count)
+    group = Group(model.plan(()), layout, {}, model.like)
+    read = outline.names_read("generative", without=held)
     drawn: dict[str, Tensor] = {}
     for name in [*(each for each in outline.inputs if each in held), *outline.graphs.order("generative")]:
         if name in outline.features and name not in read:
@@ -93,13 +150,23 @@ def generate(
         group.put(name, layout.clamp(value), outline)
     numbers = {each: counted(outline.variables[each], group.values[each]) for each in counts_of(outline.graphs)}
     found: dict[str, Tensor] = {}
+    broken: dict[int, str] = {}
     for name, value in drawn.items():
         exists = outline.graphs.nodes[name].exists if name in outline.graphs.nodes else ()
         absent = torch.zeros(count, dtype=torch.bool, device=value.device)
         for each, step in exists:
             absent |= ~above(numbers[each], step).reshape(-1)
-        found[name] = _category(name, model, value, centered, absent if exists else None)
-    return steps.join(outline, found)
+        finite = torch.isfinite(value).reshape(count, -1).all(1) | absent
+        what = "mean" if name in centered else "draw"
+        for row in (~finite).nonzero().reshape(-1).tolist():
+            broken.setdefault(row, f"node '{name}': its {what} is not finite")
+        whole = _category(name, model, value, centered, absent if exists else None)
+        found[name] = whole if bool(finite.all()) else torch.where(_over(finite, whole), whole, _missing(whole, count))
+    return found, broken
+
+
+def _over(rows: Tensor, value: Tensor) -> Tensor:
+    return rows.reshape(-1, *(1,) * (value.dim() - 1))
 
 
 def _value(outline: Outline, name: str, given: Any) -> Tensor:  # Any: as above

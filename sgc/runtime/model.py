@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -33,8 +33,11 @@ from sgc.runtime.building import build, frozen_modules, registered
 from sgc.runtime.cells import encode
 from sgc.runtime.exact import exact_estimators
 from sgc.runtime.execute import Group, run
+from sgc.runtime.finiteness import rows_words
+from sgc.runtime.generate import Generated
 from sgc.runtime.inference import ANSWERS, Answer, Inference, infer, warn
 from sgc.runtime.layout import Layout, drawing_from
+from sgc.runtime.modes import evaluating
 from sgc.runtime.modules import AnyDensity
 from sgc.runtime.outcome import Outcome, merge
 from sgc.runtime.posterior import NodePosterior
@@ -341,16 +344,27 @@ class Model(nn.Module):
     ) -> dict[str, Tensor]:  # Any: a category, a number, an event or [count, *event]
         """Sample rows from the generative model, some nodes held: ancestral sampling.
 
-        given: by node or input (inputs must be given): a category (by its name where the spec has `values`), a number,
-        one event, or one for each row; of a node of a repeat, by its outer name, with the steps first or the same for
-        each, or one of its steps. means: nodes that are given by their mean instead of a draw. Returns tensors
-        [count, *event] by name, [count, *steps, *event] by outer name; categories as integers [count]. Of a step that
-        does not exist there is NaN, or −1.
+        given: by node or input (those that p reads must be given): a category (by its name where the spec has
+        `values`), a number, one event, or one for each row; of a node of a repeat, by its outer name, with the steps
+        first or the same for each, or one of its steps. means: nodes that are given by their mean instead of a draw.
+        Returns tensors [count, *event] by name, [count, *steps, *event] by outer name; categories as integers [count].
+        Of a step that does not exist there is NaN, or −1; so too of rows that are not finite, of which it warns.
 
-        Raises: ValueError or KeyError for what is unknown or does not fit.
+        Raises: ValueError or KeyError for what is unknown or does not fit; RunError where no row is finite.
         """
+        with drawing_from(generator):
+            found = self.generation(count, given, means)
+        if found.broken:
+            warnings.warn(f"not finite: {rows_words(found.broken)}", stacklevel=3)
+        return found.values
+
+    @torch.no_grad()
+    def generation(
+        self, count: int, given: Mapping[str, Any] | None = None, means: Collection[str] = ()
+    ) -> Generated:  # Any: as for generate
+        """Sample rows as `generate` does, and tell those that are not finite instead of warning."""
         at_least_one("count", count)
-        with drawing_from(generator), evaluating(self):
+        with evaluating(self):
             return ancestral.generate(self, count, given or {}, means)
 
     def _density(self, node: str, role: Role) -> AnyDensity:
@@ -372,18 +386,6 @@ def at_least_one(name: str, count: int) -> None:
     """Refuse a number below 1. Raises: ValueError."""
     if count < 1:
         raise ValueError(f"{name} is {count}, wanted at least 1")
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Run a model without dropout and with the batch statistics it has learned, whatever mode it is in."""
-    before = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in before:
-            module.training = training
 
 
 def _try_own(made: Outline) -> None:

@@ -10,6 +10,7 @@ import functools
 import json
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -56,7 +57,8 @@ def plainly(command: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            with in_shell():
+            with in_shell(), warnings.catch_warnings():
+                warnings.showwarning = _warn_plainly  # type: ignore[assignment]  # which takes more by name
                 return command(*args, **kwargs)
         except SpecError as problem:
             _print_faults(problem)
@@ -88,6 +90,11 @@ def plainly(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(1) from None
 
     return run
+
+
+def _warn_plainly(message: Warning | str, *rest: object) -> None:
+    """Tell a warning without the line of code that it came from."""
+    _say(f"warning: {message}")
 
 
 def _own_failure(problem: BaseException) -> str:
@@ -133,9 +140,9 @@ def _outline(spec: Spec) -> Outline:
 
 def _warn(outline: Outline) -> None:
     from sgc.showing.noting import notes
-    from sgc.showing.warning import warnings
+    from sgc.showing.warning import warnings as warnings_of
 
-    for warning in warnings(outline):
+    for warning in warnings_of(outline):
         _say(f"warning: {warning}")
     for note in notes(outline):
         _say(f"note: {note}")

@@ -535,6 +535,9 @@ def test_a_damaged_run_is_told_in_one_line(place: Path, tmp_path: Path) -> None:
     done = call("train", place / "tiny.yaml", "-o", tmp_path / "metrics", "--resume")
     assert done.status == 0
     assert done.out.splitlines()[1] == "epochs     2"
+    assert [line.partition(" is left out")[0] for line in done.told.splitlines()] == [
+        f"warning: {tmp_path / 'metrics' / 'metrics.jsonl'}: line {number}" for number in (1, 2, 3)
+    ]
 
 
 def test_a_model_too_large_for_memory_is_no_traceback(tmp_path: Path) -> None:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-from pydantic import TypeAdapter
 
 from sgc.data.arrays import array_column
 from sgc.data.columns import MISSING, Array, Origin, Rows, read_categories, read_numbers, show
 from sgc.data.draws import stream, uniforms_by_row
+from sgc.data.encoder_record import EncoderRecord, SupportRecord, VariableRecord
 from sgc.data.folding import check_steps, fold, unfold
 from sgc.data.support import check_finite, check_grey, check_present, check_support
 from sgc.data.variables import Variable
-from sgc.distributions.supports import SUPPORTS, Support
 from sgc.kinds.categories import CategoryName
 from sgc.kinds.transform import Fitted, Learner
 from sgc.kinds.transforms import AnyTransform
@@ -125,43 +124,44 @@ class Encoder:
         """Return all of the encoder as JSON can hold it; `Encoder.from_state` builds it again."""
         variable = asdict(self.variable)
         del variable["exists"]  # columns say which steps there are
-        variable |= {"shape": list(self.variable.shape), "steps": list(self.variable.steps)}
-        variable["support"] = self.variable.support.plain()
-        variable["values"] = None if self.variable.values is None else list(self.variable.values)
-        return {
-            "variable": variable,
-            "columns": list(self.columns),
-            "transforms": _TRANSFORMS.dump_python(self.transforms, mode="json", by_alias=True, exclude_none=True),
-            "fitted": [dict(each) for each in self.fitted],
-            "inner_shape": list(self.inner_shape),
-            "seed": self.seed,
-        }
+        variable["support"] = SupportRecord(**self.variable.support.plain())
+        record = EncoderRecord(
+            variable=VariableRecord(**variable),
+            columns=self.columns,
+            transforms=self.transforms,
+            fitted=tuple(dict(each) for each in self.fitted),
+            inner_shape=self.inner_shape,
+            seed=self.seed,
+        )
+        return record.model_dump(mode="json", by_alias=True, exclude_none=True)
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> Encoder:  # any: JSON nests
-        """Build the encoder that gave this state."""
-        facts = dict(state["variable"])
-        facts["support"] = _support(facts["support"], facts.pop("upper", None))
-        values = None if facts["values"] is None else tuple(facts["values"])
-        shapes = {key: tuple(facts.get(key, ())) for key in ("shape", "steps")}
-        return cls(
-            variable=Variable(**{**facts, **shapes, "values": values}),
-            columns=tuple(state["columns"]),
-            transforms=_TRANSFORMS.validate_python(tuple(state["transforms"])),
-            fitted=tuple(state["fitted"]),
-            inner_shape=tuple(state["inner_shape"]),
-            seed=state["seed"],
+    def from_state(cls, state: Json | EncoderRecord) -> Encoder:
+        """Build the encoder that gave this state.
+
+        Raises: ValidationError where it is none; ValueError where its parts do not fit together.
+        """
+        record = state if isinstance(state, EncoderRecord) else EncoderRecord.model_validate(state)
+        made = cls(
+            record.variable.variable(),
+            record.columns,
+            record.transforms,
+            record.fitted,
+            record.inner_shape,
+            record.seed,
         )
+        if _without_ones(record.inner_shape) != _without_ones(record.variable.shape):
+            shapes = f"{list(record.inner_shape)} does not fit the node's shape {list(record.variable.shape)}"
+            raise ValueError(f"key 'inner_shape': {shapes}")
+        try:
+            made.decode(np.zeros((1, *made.variable.laid)))
+        except (ValueError, IndexError) as problem:
+            raise ValueError(f"key 'fitted': does not fit the node's shape ({problem})") from None
+        return made
 
 
-def _support(state: Any, upper: float | None) -> Support:  # Any: JSON nests
-    """Read a support, also as it was written until its bounds stood with it: a word, and apart from it its end."""
-    if isinstance(state, str):
-        return SUPPORTS[state].up_to(upper)
-    return Support.read(state)
-
-
-_TRANSFORMS = TypeAdapter(tuple[AnyTransform, ...])
+def _without_ones(shape: Sequence[int]) -> list[int]:
+    return [size for size in shape if size != 1]
 
 
 def _pick(names: Sequence[CategoryName], places: Array) -> Array:
@@ -330,7 +330,7 @@ def _transform(
 def _finish(values: Array, variable: Variable, transforms: Sequence[AnyTransform], origin: Origin) -> Array:
     """Bring transformed values into the node's shape and type, the steps first, and check them against its support."""
     found, wanted = values.shape[1:], variable.shape
-    if [size for size in found if size != 1] != [size for size in wanted if size != 1]:
+    if _without_ones(found) != _without_ones(wanted):
         hint = _shape_hint(found, wanted, transforms)
         raise origin.error(f"found rows of the shape {list(found)}, wanted {list(wanted)}{hint}")
     dtype = np.int64 if variable.categories is not None else np.float32

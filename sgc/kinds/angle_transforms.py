@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar, Literal, final
 
-from sgc.kinds.transform import Fitted, Learner, Uniforms
+from sgc.kinds.transform import Fitted, Learned, Learner, Uniforms
 
 if TYPE_CHECKING:
     from sgc.kinds.transform import Numbers
 
 Unit = Literal["degrees", "radians"]
+
+
+class AngleRange(Learned):
+    """Whether angles go from 0 to a whole turn, and not from minus to plus half a turn."""
+
+    positive: bool
 
 
 @final
@@ -22,6 +28,7 @@ class Angle(Learner):
     """
 
     name: ClassVar[str] = "angle"
+    learned: ClassVar[type[Learned]] = AngleRange
     points: ClassVar[bool] = True
     angle: Unit
 
@@ -54,6 +61,7 @@ class Direction(Learner):
     """
 
     name: ClassVar[str] = "direction"
+    learned: ClassVar[type[Learned]] = AngleRange
     points: ClassVar[bool] = True
     direction: Unit
 

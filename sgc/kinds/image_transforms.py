@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, ClassVar, final
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic_core import PydanticCustomError
 
 from sgc.kinds.base import Many, Maybe, Piece
-from sgc.kinds.transform import Fitted, Transform, Uniforms
+from sgc.kinds.transform import Fitted, Learned, Transform, Uniforms
 
 if TYPE_CHECKING:
     from sgc.kinds.transform import Numbers
@@ -74,6 +75,18 @@ def _crop_form(value: object) -> str:
     return "<list>" if isinstance(value, (list, tuple)) else "<window>"
 
 
+class PictureShape(Learned):
+    """The rows and columns of a picture before it is cropped."""
+
+    shape: Annotated[list[Annotated[int, Field(ge=1, le=2**26)]], Field(min_length=2, max_length=2)]
+
+    @model_validator(mode="after")
+    def _of_a_picture(self) -> PictureShape:
+        if self.shape[0] * self.shape[1] > 2**26:  # predictions are given back in this size
+            raise PydanticCustomError("picture", "expected the rows and columns of a picture of at most 2^26 pixels")
+        return self
+
+
 @final
 class Crop(Transform):
     """`{crop: [20, 20]}`: keep so many rows and columns of the middle; `{crop: {size: [20, 20], from: [4, 0]}}`: there.
@@ -84,6 +97,7 @@ class Crop(Transform):
     """
 
     name: ClassVar[str] = "crop"
+    learned: ClassVar[type[Learned]] = PictureShape
     crop: Annotated[Annotated[Pair, Tag("<list>")] | Annotated[Window, Tag("<window>")], Discriminator(_crop_form)]
 
     def fit(self, values: Numbers) -> Fitted:

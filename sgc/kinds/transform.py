@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeAlias, final
+
+from pydantic import AfterValidator
+from pydantic_core import PydanticCustomError
 
 from sgc.kinds.base import Piece
 
@@ -22,12 +25,34 @@ Uniforms = Callable[[tuple[int, ...]], "Numbers"]
 """Draws numbers in [0, 1), `(*event) -> (N, *event)`, one draw for each row that depends on that row's id alone."""
 
 
+def _finite_numbers(value: Any) -> Any:  # Any: a number, or lists of lists of them
+    import numpy as np
+
+    try:
+        found = np.asarray(value)
+    except ValueError:
+        found = np.asarray(None)  # lists of unlike lengths
+    if found.dtype.kind not in "if" or not np.isfinite(found).all():
+        raise PydanticCustomError("numbers", "expected a finite number for each element, in lists as the row has them")
+    return value
+
+
+FiniteNumbers = Annotated[Any, AfterValidator(_finite_numbers)]
+"""A number, or one for each element of a row, nested as the row is (`Any` because JSON nests)."""
+
+
+class Learned(Piece):
+    """What a transform keeps of the training rows; of most it is nothing."""
+
+
 class Transform(Piece, ABC):
     """One step from a column to a node's values: `(N, *event) -> (N, *other)`. NaN, a missing value, stays NaN."""
 
     name: ClassVar[str]
     fits_categories: ClassVar[bool] = False
     learns: ClassVar[bool] = False
+    learned: ClassVar[type[Learned]] = Learned
+    """What `fit` gives, as a run keeps it."""
     points: ClassVar[bool] = False
     """Whether what comes out are unit vectors, so that an angle between two of them means something."""
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias, final
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic_core import PydanticCustomError
 
 from sgc.kinds.angle_transforms import Angle, Direction
 from sgc.kinds.base import Named, tagged
 from sgc.kinds.categories import Categories, CategoryName
 from sgc.kinds.image_transforms import Crop, Resize
-from sgc.kinds.transform import Fitted, Learner, Transform, Uniforms
+from sgc.kinds.transform import FiniteNumbers, Fitted, Learned, Learner, Transform, Uniforms
 
 if TYPE_CHECKING:
     from sgc.kinds.transform import Numbers
@@ -109,11 +110,18 @@ class Binarize(Transform):
         return values
 
 
+class RowShape(Learned):
+    """The shape of a row before it is flattened."""
+
+    shape: Annotated[list[Annotated[int, Field(ge=1, lt=2**31)]], Field(min_length=1)]
+
+
 @final
 class Flatten(Named, Transform):
     """`flatten`: make one axis of all: `(N, *event) -> (N, D)`; undone in predictions."""
 
     name: ClassVar[str] = "flatten"
+    learned: ClassVar[type[Learned]] = RowShape
     fits_categories: ClassVar[bool] = True
 
     def fit(self, values: Numbers) -> Fitted:
@@ -128,6 +136,21 @@ class Flatten(Named, Transform):
         return values.reshape(len(values), *fitted["shape"])
 
 
+class Moments(Learned):
+    """The mean and the deviation of each element of a row."""
+
+    mean: FiniteNumbers
+    deviation: FiniteNumbers
+
+    @model_validator(mode="after")
+    def _of_one_shape(self) -> Moments:
+        import numpy as np
+
+        if np.shape(self.mean) != np.shape(self.deviation) or not (np.asarray(self.deviation) > 0).all():
+            raise PydanticCustomError("deviation", "expected a deviation above 0 for each mean")
+        return self
+
+
 @final
 class Standardize(Named, Learner):
     """`standardize`: subtract each element's mean and divide by its deviation, both of the training rows.
@@ -136,6 +159,7 @@ class Standardize(Named, Learner):
     """
 
     name: ClassVar[str] = "standardize"
+    learned: ClassVar[type[Learned]] = Moments
 
     def fit_chunks(self, chunks: Iterable[Numbers]) -> Fitted:
         """Join the means and squared distances of chunks by Eq. (2.1) of Chan, Golub and LeVeque (1979), in float64."""
@@ -164,6 +188,9 @@ class Standardize(Named, Learner):
     def apply(self, values: Numbers, fitted: Fitted, uniforms: Uniforms) -> Numbers:
         import numpy as np
 
+        if values.shape[1:] != np.shape(fitted["mean"]):
+            known, found = list(np.shape(fitted["mean"])), list(values.shape[1:])
+            raise ValueError(f"'standardize' was fitted on rows of the shape {known}, found the shape {found}")
         values -= np.asarray(fitted["mean"], dtype=values.dtype)
         values /= np.asarray(fitted["deviation"], dtype=values.dtype)
         return values

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import numpy as np
 
 from sgc.data.dataset import DataSet
 from sgc.data.fingerprint import changes, same_rows
+from sgc.data.large import EncodedColumn
 from sgc.errors import UsageError, option
 from sgc.language.loading import load
 from sgc.language.spec import Spec
 from sgc.running.folder import RunFolder
+from sgc.running.records import TrainingState
 
 
-def claim(folder: RunFolder, spec: Spec, *, resume: bool, force: bool) -> dict[str, Any] | None:  # Any: a torch state
+def claim(folder: RunFolder, spec: Spec, *, resume: bool, force: bool) -> TrainingState | None:
     """See whether the folder may be written to; give the state to go on from, None to start anew."""
     if folder.path.exists() and not folder.path.is_dir():
         raise UsageError(f"{folder.path}: is a file, wanted a folder for the run")
@@ -24,8 +27,9 @@ def claim(folder: RunFolder, spec: Spec, *, resume: bool, force: bool) -> dict[s
             raise UsageError(f"{folder.path}: holds {foreign[0]} and no run, wanted a new or empty folder")
         return None
     if force:
+        RunFolder(folder.path / "classifier").exists()  # it goes too: a fault in it is told now
         return None
-    finished = folder.info_path.exists() and bool(folder.info().get("finished"))
+    finished = folder.record().finished
     if not resume:
         anew = f"{option('force', '-')} starts over"
         more = anew if finished else f"{option('resume', '-')} goes on, {anew}"
@@ -36,7 +40,6 @@ def claim(folder: RunFolder, spec: Spec, *, resume: bool, force: bool) -> dict[s
         keys = difference(before, spec.plain())
         raise UsageError(f"{folder.path}: holds a run of another spec, which differs at {', '.join(keys[:3])}")
     if folder.state_path.exists():
-        folder.info()  # wanted at the end of the run: a fault in it is told now
         return folder.state()
     if finished:
         anew = option("force", "-")
@@ -52,11 +55,26 @@ def same_data(folder: RunFolder, dataset: DataSet, way_on: str) -> None:
     before, now = folder.fingerprint(), dataset.fingerprint
     labels, rows = folder.labelled_rows(), dataset.labelled_rows
     other = [repr(name) for name in rows if name not in labels or not np.array_equal(labels[name], rows[name])]
-    what = changes(before, now)
-    if other and same_rows(before, now):
+    if before is None:
+        what = "" if folder.record().digest == digest_of_before(dataset) else "other rows or values"
+    else:
+        what = changes(before, now)
+    if other and (before is None or same_rows(before, now)):
         what = f"other rows carry a label of {' and '.join(other)}"
     if what:
         raise UsageError(f"{folder.path}: the data are not those the run was started on: {what}; {way_on}")
+
+
+def digest_of_before(dataset: DataSet) -> str:
+    """Sum up the training values and the rows of every split, as runs of before there was rows.npz were known by."""
+    found = hashlib.blake2b(digest_size=16)
+    for part in (dataset.train, dataset.validation, dataset.test):
+        found.update(np.ascontiguousarray(part.rows).data)
+    for name in sorted(dataset.train.values):
+        values = dataset.train.values[name]
+        for chunk in values.chunks() if isinstance(values, EncodedColumn) else [values]:
+            found.update(np.ascontiguousarray(chunk).data)
+    return found.hexdigest()
 
 
 def difference(one: Any, other: Any, path: str = "") -> list[str]:  # Any: plain data

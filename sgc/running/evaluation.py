@@ -70,14 +70,14 @@ def run_data(folder: RunFolder, model: Model, data: Any = None) -> DataSet:
 
     Raises: UsageError where the run was trained on arrays and none are given, or on other data; DataError.
     """
-    info = folder.info()
-    if data is None and info.get("data") == "arrays":
+    info = folder.record()
+    if data is None and info.data == "arrays":
         raise UsageError(
             f"{folder.path}: was trained on arrays from Python, which it does not hold: sgc.evaluate(RUN, data=...)"
         )
     if data is None and model.spec.data is None:
         raise UsageError(f"{folder.path}: its spec has no data section")
-    found = open_data(model.outline, Path(str(info.get("beside", "."))), data, folder.encoders())
+    found = open_data(model.outline, Path(info.beside), data, folder.encoders(model.outline))
     if model.spec.data is not None:
         same_data(folder, found, WAY_ON)
     return found
@@ -122,7 +122,8 @@ def evaluate_run(
         raise UsageError(f"{folder.path}: holds no training rows for a classifier: train one with bound: supervised")
     if classifier:
         alone = _classifier(folder, model, split, count, data, watcher or Silent())
-    again = trained_on(folder.fingerprint(), dataset.fingerprint.rows["train"]) if model.spec.data is None else 0
+    before = folder.fingerprint() if model.spec.data is None else None
+    again = 0 if before is None else trained_on(before, dataset.fingerprint.rows["train"])
     report = Report(str(folder.path), checkpoint, split, found, labels, alone, again)
     for warning in report.warnings():
         (warn or partial(warnings.warn, stacklevel=3))(warning)
@@ -152,9 +153,9 @@ def _classifier(
     trust = model.spec.trusted
     spec = load(plain, trust=trust).stands_in(model.spec.folder, trusted=trust)
     inner = RunFolder(folder.path / "classifier")
-    done = inner.exists() and (inner.path / "run.json").exists() and inner.info().get("finished")
+    done = inner.exists() and inner.record().finished
     if not (done and inner.spec(trust=trust) == spec):
-        beside = str(folder.info().get("beside", "."))
+        beside = folder.record().beside
         unfinished = inner.exists() and inner.spec_path.exists() and inner.spec(trust=trust) == spec
         train(spec, data, output=inner.path, resume=unfinished, force=not unfinished, beside=beside, watcher=watcher)
     alone = open_run(inner.path, "last", trust=trust)

@@ -16,22 +16,16 @@ from __future__ import annotations
 import functools
 import io
 import json
-import math
 import os
 import platform
-import re
-import shutil
 import warnings
 import zipfile
-import zlib
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import torch
-import yaml
 from safetensors.torch import save as save_tensors
 
 import sgc
@@ -39,76 +33,26 @@ from sgc.data.dataset import DataSet
 from sgc.data.encoder import Encoder
 from sgc.data.fingerprint import Fingerprint
 from sgc.data.outputs import data_files
-from sgc.errors import RunError, UsageError, option, writing
+from sgc.data.record import VERSION, read_record
+from sgc.errors import RunError, UsageError, option, printable, writing
 from sgc.language.loading import load
+from sgc.language.outline import Outline
 from sgc.language.resolver import outline
 from sgc.language.spec import Spec
+from sgc.running.formats import PART
+from sgc.running.formats import json_text as json_text  # of the folder's readers too
+from sgc.running.formats import npz_bytes as npz_bytes
+from sgc.running.formats import spec_yaml as spec_yaml
+from sgc.running.formats import write_whole as write_whole
+from sgc.running.records import ColumnsRecord, EpochRecord, LabelsRecord, RowsRecord, RunRecord, TrainingState
+from sgc.runtime.data import encoders_of
 from sgc.runtime.model import Model
 from sgc.runtime.weights import fit_weights, own_state, problem_words
 
 Plain = Any  # what JSON can say
 
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is either as before or complete."""
-    part = path.with_name(path.name + ".part")
-    with writing(path):
-        try:
-            with part.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, path)
-        except OSError:
-            with suppress(OSError):
-                part.unlink()  # on a full disk it takes room from whatever comes next
-            raise
-
-
-def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Write arrays as an npz archive, under any names; never as Python objects."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, array in arrays.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
-    return buffer.getvalue()
-
-
-def json_text(found: Plain, indent: int | None = None) -> str:
-    """Write JSON that every reader takes: what is not a finite number becomes null.
-
-    >>> json_text({"bound": -1.5, "error": float("nan")})
-    '{"bound": -1.5, "error": null}'
-    """
-
-    def strict(value: Plain) -> Plain:
-        if isinstance(value, dict):
-            return {key: strict(each) for key, each in value.items()}
-        if isinstance(value, list | tuple):
-            return [strict(each) for each in value]
-        return None if isinstance(value, float) and not math.isfinite(value) else value
-
-    return json.dumps(strict(found), indent=indent, allow_nan=False)
-
-
-class _Dumper(yaml.SafeDumper):
-    """Quotes what YAML 1.2 would read as a number and 1.1 would not, such as 1e-3."""
-
-
-_Dumper.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$"),
-    list("-+.0123456789"),
-)
-_Dumper.add_implicit_resolver(
-    "tag:yaml.org,2002:int", re.compile(r"^(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$"), list("-+0123456789")
-)
-
-
-def spec_yaml(spec: Spec) -> str:
-    """Write a resolved spec as YAML that loads to the same spec."""
-    return yaml.dump(spec.plain(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+INFO = "cannot be read as the record of a run"
+COLUMNS = "cannot be read as what transforms learned"
 
 
 P = ParamSpec("P")
@@ -154,46 +98,70 @@ class RunFolder:
         return self.path / "metrics.jsonl"
 
     @property
+    def columns_path(self) -> Path:
+        return self.path / "columns.json"
+
+    @property
+    def labels_path(self) -> Path:
+        return self.path / "labels.npz"
+
+    @property
+    def rows_path(self) -> Path:
+        return self.path / "rows.npz"
+
+    @property
     def files(self) -> dict[Path, str]:
         """What a run writes to its folder, each in words."""
-        own = [self.spec_path, self.info_path, self.metrics_path, self.state_path]
-        own += [self.path / "columns.json", self.path / "labels.npz"]
-        own += [self.weights_path(each) for each in ("last", "best")]
+        own = [self.state_path, self.metrics_path, *(self.weights_path(each) for each in ("last", "best"))]
+        own += [self.columns_path, self.labels_path, self.rows_path, self.spec_path, self.info_path]
         return dict.fromkeys(own, "a file of the run")
 
     def inputs(self, spec: Spec) -> dict[Path, str]:
         """Name the files that what is made of a run must not overwrite: its own, and the data of its spec."""
-        return self.files | data_files(spec.data, Path(str(self.info().get("beside", "."))))
+        return self.files | data_files(spec.data, Path(self.record().beside))
 
     def weights_path(self, checkpoint: str) -> Path:
         return self.path / f"{checkpoint}.safetensors"
 
     def exists(self) -> bool:
-        """Tell whether the folder holds a run, finished or not."""
-        return self.info_path.exists() or self.state_path.exists() or self.weights_path("last").exists()
+        """Tell whether the folder holds a run, finished or not. Raises: UsageError where its run.json is of no run."""
+        if not self.info_path.exists():
+            return False
+        self.record()
+        return True
 
     def foreign(self) -> list[str]:
         """Name the files of a folder without a run that no run's start, cut short, could have left there."""
-        left = ("columns.json", "labels.npz", "metrics.jsonl", "rows.npz")
+        left = (self.info_path.name + PART,)
         found = sorted(path.name for path in self.path.iterdir()) if self.path.exists() else []
-        return [name for name in found if name not in left and not name.endswith(".part")]
+        return [name for name in found if name not in left]
 
     # starting
 
     @_writes
-    def start(self, spec: Spec, info: Mapping[str, Plain]) -> None:
+    def start(self, spec: Spec, facts: Mapping[str, Plain]) -> None:
         """Write what is known before the first step; older files of a run go, what `--resume` would read first."""
         self.path.mkdir(parents=True, exist_ok=True)
         self.state_path.unlink(missing_ok=True)
         versions = {"sgc": sgc.__version__, "torch": torch.__version__, "numpy": np.__version__}
         versions["python"] = platform.python_version()
-        self.write_info({"versions": versions, "platform": platform.platform(), **info, "finished": False})
+        plain = {"versions": versions, "platform": platform.platform(), **facts, "finished": False}
+        self.write_info({"version": VERSION, **plain})
         for path in (self.weights_path("last"), self.weights_path("best"), self.metrics_path):
             path.unlink(missing_ok=True)
-        inner = RunFolder(self.path / "classifier")
-        if inner.exists():
-            shutil.rmtree(inner.path)
+        RunFolder(self.path / "classifier").remove()
         write_whole(self.spec_path, spec_yaml(spec).encode())
+
+    def remove(self) -> None:
+        """Remove the files of the run that the folder holds, if it holds one, and the folder, if it holds no others."""
+        if not self.info_path.exists():
+            return
+        self.exists()
+        RunFolder(self.path / "classifier").remove()
+        for path in self.files:  # last what says that there is a run
+            path.unlink(missing_ok=True)
+        if not any(self.path.iterdir()):
+            self.path.rmdir()
 
     def spec(self, *, trust: bool = False) -> Spec:
         """Load the spec of the run; its own code is looked for where it stood when the run began.
@@ -206,91 +174,134 @@ class RunFolder:
         spec = load(self.spec_path, trust=trust)
         if not spec.own_code():
             return spec
-        return spec.stands_in(Path(str(self.info().get("code", self.path))), trusted=trust)
+        return spec.stands_in(Path(str(self.record().code or self.path)), trusted=trust)
 
     @_writes
     def write_info(self, info: Mapping[str, Plain]) -> None:
+        """Write run.json."""
         write_whole(self.info_path, json_text(info, indent=2).encode())
 
     def info(self) -> dict[str, Plain]:
+        """Read run.json, as it is written. Raises: UsageError."""
+        return self.record().model_dump(exclude_unset=True)
+
+    def record(self) -> RunRecord:
         """Read run.json. Raises: UsageError."""
-        path = self.info_path
+        return read_record(RunRecord, self._json(self.info_path, INFO), f"{self.info_path}: {INFO}")
+
+    def _json(self, path: Path, told: str) -> Plain:
         try:
-            found: dict[str, Plain] = json.loads(path.read_text(encoding="utf-8"))
+            return json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as problem:
-            raise UsageError(f"{path}: cannot be read as the record of a run ({problem_words(problem)})") from None
-        if not isinstance(found, dict):
-            raise UsageError(f"{path}: not the record of a run")
-        return found
+            raise UsageError(f"{path}: {told} ({problem_words(problem)})") from None
 
     def finish(self) -> None:
-        self.write_info({**self.info(), "finished": True})
+        """Note that the run is done."""
+        self.write_info({**self._json(self.info_path, INFO), "finished": True})
 
     @_writes
     def write_data(self, dataset: DataSet) -> None:
         """Keep what transforms learned, which labels were kept, and what the data are known by."""
         columns = {name: encoder.state() for name, encoder in dataset.encoders.items()}
-        write_whole(self.path / "columns.json", json.dumps(columns).encode())
-        write_whole(self.path / "labels.npz", npz_bytes(dataset.labelled_rows))
-        write_whole(self.path / "rows.npz", npz_bytes(dataset.fingerprint.state()))
+        write_whole(self.columns_path, json.dumps({"version": VERSION, "columns": columns}).encode())
+        write_whole(self.labels_path, npz_bytes(dataset.labelled_rows, comment=f"sgc {VERSION}"))
+        write_whole(self.rows_path, npz_bytes(dataset.fingerprint.state(), comment=f"sgc {VERSION}"))
 
-    def encoders(self) -> dict[str, Encoder]:
-        """Read what transforms learned. Raises: UsageError."""
-        path = self.path / "columns.json"
+    def encoders(self, outline: Outline | None = None) -> dict[str, Encoder]:
+        """Read what transforms learned. outline: of the model whose nodes they must be those of.
+
+        Raises: UsageError.
+        """
+        told = f"{self.columns_path}: {COLUMNS}"
+        record = read_record(ColumnsRecord, self._json(self.columns_path, COLUMNS), told)
+        found: dict[str, Encoder] = {}
+        for name, state in record.columns.items():
+            try:
+                found[name] = Encoder.from_state(state)
+            except ValueError as problem:
+                raise UsageError(f"{told} (key 'columns.{printable(name)}': {problem})") from None
+        if outline is None:
+            return found
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            return {name: Encoder.from_state(state) for name, state in found.items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
-            raise UsageError(f"{path}: cannot be read as what transforms learned ({problem_words(problem)})") from None
+            return encoders_of(outline, found)
+        except ValueError as problem:
+            raise UsageError(f"{self.columns_path}: does not fit the spec ({problem})") from None
 
     def labelled_rows(self) -> dict[str, np.ndarray]:
         """Read which rows kept their label, by node. Raises: UsageError."""
-        return self._arrays("labels.npz", "the labelled rows")
+        what = "the labelled rows"
+        return read_record(LabelsRecord, self._arrays(self.labels_path, what), self._told(self.labels_path, what)).rows
 
-    def fingerprint(self) -> Fingerprint:
-        """Read what the data of the run are known by. Raises: UsageError."""
+    def fingerprint(self) -> Fingerprint | None:
+        """Read what the data of the run are known by; None of a run of before they were. Raises: UsageError."""
+        if not self.rows_path.exists() and self.record().digest is not None:
+            return None
         what = "what the data of the run are known by"
+        told = self._told(self.rows_path, what)
         try:
-            return Fingerprint.from_state(self._arrays("rows.npz", what))
+            return Fingerprint.from_state(read_record(RowsRecord, self._arrays(self.rows_path, what), told).rows)
         except ValueError as problem:
-            raise UsageError(f"{self.path / 'rows.npz'}: cannot be read as {what} ({problem})") from None
+            raise UsageError(f"{told} ({problem})") from None
 
-    def _arrays(self, name: str, what: str) -> dict[str, np.ndarray]:
-        path = self.path / name
+    def _told(self, path: Path, what: str) -> str:
+        return f"{path}: cannot be read as {what}"
+
+    def _arrays(self, path: Path, what: str) -> dict[str, Plain]:
+        """Read arrays, and the version that stands beside them, as a record holds them. Raises: UsageError."""
         try:
+            with zipfile.ZipFile(path) as archive:
+                comment = archive.comment.decode("utf-8", "replace").split()
             with np.load(path, allow_pickle=False) as found:
-                return {name: found[name] for name in found.files}
-        except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as problem:
-            raise UsageError(f"{path}: cannot be read as {what} ({problem_words(problem)})") from None
+                rows = {name: found[name] for name in found.files}
+        except Exception as problem:  # numpy and zipfile raise many kinds for a file that is not their own
+            raise UsageError(f"{self._told(path, what)} ({problem_words(problem)})") from None
+        return {"rows": rows} | ({"version": int(comment[1])} if len(comment) == 2 and comment[1].isdecimal() else {})
 
     # metrics
 
     @_writes
     def append_metrics(self, line: Mapping[str, Plain]) -> None:
+        """Add the line of an epoch."""
         with writing(self.metrics_path), self.metrics_path.open("a", encoding="utf-8") as file:
-            file.write(json_text(line) + "\n")
+            file.write(json_text({"version": VERSION, **line}) + "\n")
             file.flush()
             os.fsync(file.fileno())
 
     @_writes
     def trim_metrics(self, epoch: int) -> None:
-        """Drop the lines of epochs that a resumed run will do again."""
+        """Drop the lines of epochs that a resumed run will do again, and those that `metrics` leaves out."""
         if self.metrics_path.exists():
             kept = [line for line in self.metrics() if line["epoch"] <= epoch]
             write_whole(self.metrics_path, "".join(json_text(line) + "\n" for line in kept).encode())
 
     def metrics(self) -> list[dict[str, Plain]]:
-        """Read the lines of metrics.jsonl; one cut short by a kill is left out."""
-        found = []
-        text = self.metrics_path.read_text(encoding="utf-8", errors="replace") if self.metrics_path.exists() else ""
-        for text_line in text.splitlines():
+        """Read the lines of metrics.jsonl, of one epoch after the other; a last one cut short by a kill is left out.
+
+        So is, with a warning that names it, what is no such line: a run does not need its log to go on.
+        """
+        found: list[dict[str, Plain]] = []
+        for number, text in enumerate(self._metrics_lines(), start=1):
+            told = f"{self.metrics_path}: line {number} is left out, for it cannot be read as what an epoch did"
             try:
-                line = json.loads(text_line)
-            except ValueError:
-                continue
-            if isinstance(line, dict) and isinstance(line.get("epoch"), int):
+                line = json.loads(text)
+                epoch = read_record(EpochRecord, line, told).epoch
+                if found and epoch <= found[-1]["epoch"]:
+                    raise UsageError(f"{told} (key 'epoch': found {epoch} after {found[-1]['epoch']})")
+            except UsageError as problem:
+                warnings.warn(str(problem), stacklevel=2)
+            except (ValueError, RecursionError) as problem:
+                warnings.warn(f"{told} ({problem_words(problem)})", stacklevel=2)
+            else:
                 found.append(line)
         return found
+
+    def _metrics_lines(self) -> list[bytes]:
+        if not self.metrics_path.exists():
+            return []
+        try:
+            return self.metrics_path.read_bytes().split(b"\n")[:-1]
+        except OSError as problem:
+            raise UsageError(f"{self.metrics_path}: cannot be read ({problem_words(problem)})") from None
 
     # weights
 
@@ -298,25 +309,30 @@ class RunFolder:
     def write_weights(self, checkpoint: str, model: Model, info: Mapping[str, float]) -> None:
         """Write a model's tensors with what they need beside them; one entry, since safetensors shuffles several."""
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in own_state(model).items()}
-        write_whole(self.weights_path(checkpoint), save_tensors(tensors, metadata={"sgc": json_text(info)}))
+        write_whole(
+            self.weights_path(checkpoint),
+            save_tensors(tensors, metadata={"sgc": json_text({"version": VERSION, **info})}),
+        )
 
     @_writes
     def write_state(self, state: Mapping[str, Plain]) -> None:
+        """Write what `--resume` reads."""
         buffer = io.BytesIO()
-        torch.save(dict(state), buffer)
+        torch.save({"version": VERSION, **state}, buffer)
         write_whole(self.state_path, buffer.getvalue())
 
-    def state(self) -> dict[str, Plain]:
+    def state(self) -> TrainingState:
         """Read the training state; nothing in it can run code. Raises: UsageError."""
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # torch warns of a file that is not its own before it refuses it
-                found: dict[str, Plain] = torch.load(self.state_path, map_location="cpu", weights_only=True)
+                # mapped, a tensor cannot claim more bytes than the file has, whatever the version of torch
+                found = torch.load(self.state_path, map_location="cpu", weights_only=True, mmap=True)
         except Exception as problem:  # torch raises many kinds for a file that is not its own
             raise UsageError(f"{self.state_path}: not a training state of sgc ({type(problem).__name__})") from None
         if not isinstance(found, dict):
             raise UsageError(f"{self.state_path}: not a training state of sgc (found a {type(found).__name__})")
-        return found
+        return read_record(TrainingState, found, f"{self.state_path}: does not fit the spec")
 
 
 def open_run(path: str | Path, checkpoint: str = "best", *, trust: bool = False) -> Model:

@@ -89,7 +89,7 @@ def predict_run(
     check_output(output, ENDINGS, folder.inputs(model.spec))
     answer: Answer = from_ or ("q" if latents else "posterior")
     nodes = _predicted_nodes(model, latents)
-    encoders = folder.encoders()
+    encoders = folder.encoders(model.outline)
     evidence = _evidence(model, given)
     found = read_rows(
         model.spec.data, data_variables(model.outline), encoders, data, evidence=evidence, id_column=id_column

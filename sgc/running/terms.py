@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sgc.language.outline import Outline, Stepped
+from sgc.running.records import TermSums
 from sgc.runtime.sums import Sums
 
 Terms = dict[str, dict[str, float]]  # by node and role, nats a row
@@ -104,12 +105,11 @@ class TermMeans:
         return {"rows": self.rows, "terms": self.terms, "effective": self.effective}
 
     @classmethod
-    def of(cls, state: Mapping[str, Any], outline: Outline | None = None) -> TermMeans:  # Any: numbers
+    def of(cls, state: TermSums, outline: Outline | None = None) -> TermMeans:
+        """Go on from a saved state."""
         made = cls(outline)
-        made.rows = {pattern: int(count) for pattern, count in state["rows"].items()}
-        made.effective = {pattern: float(total) for pattern, total in state["effective"].items()}
+        made.rows, made.effective = dict(state.rows), dict(state.effective)
         made.terms = {
-            pattern: {node: {role: float(total) for role, total in roles.items()} for node, roles in terms.items()}
-            for pattern, terms in state["terms"].items()
+            pattern: {node: dict(roles) for node, roles in each.items()} for pattern, each in state.terms.items()
         }
         return made

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from sgc.language.outline import Outline
+from sgc.running.records import EpochSums
 from sgc.running.terms import TermMeans
 from sgc.runtime.sums import Sums
 
@@ -45,11 +45,11 @@ class EpochTotals:
         return sums | {"terms": self.terms.state()}
 
     @classmethod
-    def of(cls, state: Mapping[str, Any], outline: Outline) -> EpochTotals:  # Any: numbers
+    def of(cls, state: EpochSums, outline: Outline) -> EpochTotals:
+        """Go on from a saved state."""
         made = cls(outline)
-        made.loss, made.steps = float(state["loss"]), int(state["steps"])
-        made.bounds = {kind: float(state["bounds"][kind]) for kind in made.bounds}
-        made.rows = {kind: int(state["rows"][kind]) for kind in made.rows}
-        if "terms" in state:  # it is not in a run of an older sgc
-            made.terms = TermMeans.of(state["terms"], outline)
+        made.loss, made.steps = state.loss, state.steps
+        made.bounds, made.rows = state.bounds.model_dump(), state.rows.model_dump()
+        if state.terms is not None:
+            made.terms = TermMeans.of(state.terms, outline)
         return made

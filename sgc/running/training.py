@@ -32,7 +32,15 @@ from sgc.running.engine import make_fabric, make_optimizer, move_optimizer, repe
 from sgc.running.folder import RunFolder, open_run
 from sgc.running.measure import blame, validate
 from sgc.running.probing import due, probe
+from sgc.running.records import TrainingState
 from sgc.running.totals import EpochTotals
+from sgc.running.training_state import (
+    StateFault,
+    optimizer_state,
+    precision_state,
+    restore_optimizer,
+    restore_tensors,
+)
 from sgc.running.watching import Silent, Watcher
 from sgc.runtime.batch import PatternRows, patterns_of
 from sgc.runtime.compiling import take_all_weights
@@ -357,7 +365,7 @@ class Trainer:
         self.folder.write_state(
             {
                 "model": own_state(self.model),
-                "optimizer": self.optimizer.state_dict(),
+                "optimizer": optimizer_state(self.optimizer),
                 "precision": self.fabric.strategy.precision.state_dict(),
                 "epoch": self.epoch,
                 "step": self.step,
@@ -370,34 +378,24 @@ class Trainer:
             }
         )
 
-    def restore(self, state: Mapping[str, Any]) -> None:  # Any: a torch state
+    def restore(self, state: TrainingState) -> None:
         """Go on from a saved state. Raises: UsageError where it does not fit the model."""
-        wanted = own_state(self.model)
         try:
-            with torch.no_grad():
-                for name, tensor in wanted.items():
-                    if state["model"][name].shape != tensor.shape:
-                        raise ValueError(f"'{name}' has another shape")
-                    tensor.copy_(state["model"][name])
-            self.optimizer.load_state_dict(state["optimizer"])
-            for parameter, kept in self.optimizer.state.items():
-                for name, value in kept.items():
-                    if isinstance(value, Tensor) and value.dim() and value.shape != parameter.shape:
-                        raise ValueError(f"the optimiser's '{name}' has another shape")
-            self.fabric.strategy.precision.load_state_dict(state.get("precision", {}))
-            self.epoch, self.step = int(state["epoch"]), int(state["step"])
-            if not 0 <= self.step - self.epoch * self.streams.steps < self.streams.steps:
-                raise ValueError(f"{self.step} steps are not in epoch {self.epoch + 1}")
-            self.best_bound, self.best_epoch = float(state["best_bound"]), int(state["best_epoch"])
-            self.totals, self.alarms = (
-                EpochTotals.of(state["sums"], self.model.outline),
-                Alarms.of(state.get("alarms", {})),
-            )
-            self.model.running_means.restore(state.get("running_means", {}))
-            self.seconds = float(state["seconds"])
-        except (KeyError, IndexError, AttributeError, RuntimeError, ValueError, TypeError) as problem:
-            text = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
-            raise UsageError(f"{self.folder.state_path}: does not fit the spec ({text})") from None
+            restore_tensors(own_state(self.model), state.model)
+            restore_optimizer(self.optimizer, state.optimizer, self.settings.optimizer, state.step)
+            precision = self.fabric.strategy.precision
+            precision.load_state_dict(precision_state(precision.state_dict(), state.precision))
+            if not 0 <= state.step - state.epoch * self.streams.steps < self.streams.steps:
+                raise StateFault(("step",), f"{state.step} steps are not in epoch {state.epoch + 1}")
+            if state.best_epoch > state.epoch:
+                raise StateFault(("best_epoch",), f"found {state.best_epoch} in epoch {state.epoch + 1}")
+        except StateFault as fault:
+            raise UsageError(f"{self.folder.state_path}: does not fit the spec ({fault})") from None
+        self.epoch, self.step, self.seconds = state.epoch, state.step, state.seconds
+        self.best_bound, self.best_epoch = state.best_bound, state.best_epoch
+        self.totals = EpochTotals.of(state.sums, self.model.outline)
+        self.alarms = Alarms.of(state.alarms)
+        self.model.running_means.restore(state.running_means)
 
     def best_model(self) -> Model:
         """Give the model with its best weights."""

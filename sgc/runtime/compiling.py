@@ -18,7 +18,7 @@ from sgc.language.spec import Spec
 from sgc.language.unrolled import PartOf
 from sgc.runtime.building import key_of, part_modules
 from sgc.runtime.model import Model
-from sgc.runtime.weights import fit_weights
+from sgc.runtime.weights import fit_part
 
 CHECKPOINTS = ("best", "last")  # of a run folder, in the order in which they are looked for
 
@@ -73,8 +73,9 @@ def take_weights(model: Model, part: PartOf) -> None:
     trusted = model.spec.trusted
     with torch.random.fork_rng(devices=[]):
         own = Model(outline(load(part.own, trust=trusted).stands_in(model.spec.folder, trusted=trusted)))
+    own = own.to(model.like.dtype)
     try:
-        fit_weights(own, weights_file(part.weights))
+        fit_part(own, weights_file(part.weights))
     except UsageError as problem:
         raise UsageError(f"{part.where}.weights: {problem}") from None
     theirs, ours = own.state_dict(), model.state_dict()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sgc.data.dataset import DataSet, open_dataset
 from sgc.data.encoder import Encoder
+from sgc.data.record import key_text
 from sgc.data.variables import Existence, Variable
+from sgc.errors import printable
 from sgc.language.outline import Outline, Stepped
 
 
@@ -48,6 +52,34 @@ def _existence(outline: Outline, stepped: Stepped) -> tuple[tuple[Existence, ...
             needed.append(Existence(count if owner is None else owner, place, above))
         found.append(tuple(needed))
     return tuple(found) if any(found) else ()
+
+
+def encoders_of(outline: Outline, encoders: Mapping[str, Encoder]) -> dict[str, Encoder]:
+    """Give the encoders of a run to the nodes of its spec, which says what they are of once more.
+
+    Raises: ValueError, which names the key of the first that is of another node, has other transforms or another seed.
+    """
+    variables, data, made = data_variables(outline), outline.spec.data, {}
+    for name, encoder in encoders.items():
+        key = ("columns", name)
+        if name not in variables:
+            raise ValueError(f"{key_text(key)}the spec has no such node or input with values in data")
+        wanted = replace(variables[name], exists=())  # which steps there are, columns say
+        for fact in ("name", "shape", "categories", "values", "supervision", "whole", "dropped", "steps"):
+            found, of_spec = getattr(encoder.variable, fact), getattr(wanted, fact)
+            if found != of_spec:
+                raise ValueError(f"{key_text((*key, 'variable', fact))}found {_plain(found)}, wanted {_plain(of_spec)}")
+        if encoder.transforms != (data.columns[name].transforms if data is not None and name in data.columns else ()):
+            raise ValueError(f"{key_text((*key, 'transforms'))}not those of the spec")
+        if encoder.seed != outline.spec.train.seed:
+            raise ValueError(f"{key_text((*key, 'seed'))}found {encoder.seed}, wanted {outline.spec.train.seed}")
+        made[name] = replace(encoder, variable=wanted)
+    return made
+
+
+def _plain(value: object) -> str:
+    text = printable(repr(list(value) if isinstance(value, tuple) else value))
+    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def open_data(

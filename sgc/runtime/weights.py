@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from sgc.errors import UsageError
+from sgc.data.record import Versioned, read_record
+from sgc.errors import UsageError, printable
 from sgc.runtime.model import Model
 
 
@@ -27,47 +29,89 @@ def own_state(model: Model) -> dict[str, Tensor]:
     return found
 
 
+class WeightsRecord(Versioned):
+    """What stands beside the tensors: the epoch they are of, and how labelled rows weighed then."""
+
+    epoch: Annotated[float, Field(ge=0)]
+    gamma: Annotated[float, Field(ge=0)] | None
+    rate: Annotated[float, Field(ge=0, le=1)] | None
+
+
 def fit_weights(model: Model, path: Path) -> None:
-    """Load weights into a model. Raises: UsageError, with the first names that differ."""
+    """Load the weights of a run into a model, and where its schedules stood. Raises: UsageError."""
+    tensors, metadata = _read(path)
+    fit_tensors(model, tensors, path)
+    told = f"{path}: its metadata cannot be read as those of a run"
+    if "sgc" not in metadata:
+        raise UsageError(f"{told} (key 'sgc': missing)")
+    try:
+        plain = json.loads(metadata["sgc"])
+    except (ValueError, RecursionError) as problem:
+        raise UsageError(f"{told} (key 'sgc': {problem_words(problem)})") from None
+    record = read_record(WeightsRecord, plain, told)
+    model.epoch, model.gamma, model.rate = record.epoch, record.gamma, record.rate
+
+
+def fit_part(model: Model, path: Path) -> None:
+    """Load weights into the model of a part, which has the schedules and the precision of its host.
+
+    Raises: UsageError.
+    """
+    precision = model.like.dtype
+    found = {name: each.to(precision) if each.is_floating_point() else each for name, each in _read(path)[0].items()}
+    fit_tensors(model, found, path)
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read the tensors of a file, and what stands beside them. Raises: UsageError."""
     try:
         with safe_open(str(path), framework="pt") as file:
-            info = _metadata(file.metadata() or {})
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except (SafetensorError, OSError) as problem:
+            return tensors, file.metadata() or {}
+    except (SafetensorError, OSError, ValueError, KeyError, AttributeError, TypeError, RuntimeError) as problem:
         raise UsageError(f"{path}: not a weights file ({problem_words(problem)})") from None
+
+
+def fit_tensors(model: Model, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Copy tensors into a model. Raises: UsageError, with the first names that differ."""
     wanted = own_state(model)
     lacks = [name for name in wanted if name not in tensors]
     more = [name for name in tensors if name not in wanted]
+    told = f"{path}: the weights do not fit the spec"
     if lacks or more:
         text = "; ".join(
-            f"{word} {', '.join(names[:3])}{', …' if len(names) > 3 else ''}"
+            f"{word} {', '.join(printable(name) for name in names[:3])}{', …' if len(names) > 3 else ''}"
             for word, names in (("lacks", lacks), ("has besides", more))
             if names
         )
-        raise UsageError(f"{path}: the weights do not fit the spec: the file {text}")
+        raise UsageError(f"{told}: the file {text}")
     for name, tensor in wanted.items():
-        if tuple(tensor.shape) != tuple(tensors[name].shape):
-            got, want = list(tensors[name].shape), list(tensor.shape)
-            raise UsageError(f"{path}: the weights do not fit the spec: '{name}' has shape {got}, wanted {want}")
+        fault = tensor_fault(tensors[name], like=tensor)
+        if fault:
+            raise UsageError(f"{told}: '{name}' {fault}")
     with torch.no_grad():
         for name, tensor in wanted.items():
             tensor.copy_(tensors[name])
-    model.epoch = info.get("epoch", 0.0)
-    model.gamma, model.rate = info.get("gamma"), info.get("rate")
 
 
-def _metadata(found: Mapping[str, str]) -> dict[str, float]:
-    """Read the numbers that stand beside the weights; what is none is left out."""
-    numbers: dict[str, float] = {}
-    try:
-        entries = json.loads(found["sgc"])
-        pairs = list(entries.items())
-    except (KeyError, ValueError, AttributeError, RecursionError):
-        pairs = []
-    for name, value in pairs:
-        if isinstance(value, int | float) and math.isfinite(value):
-            numbers[name] = float(value)
-    return numbers
+def tensor_fault(found: Tensor, *, like: Tensor) -> str:
+    """Say what keeps a tensor from standing where another one does; an empty string where nothing does.
+
+    Another layout, shape or type, or a value that is not finite where none may be.
+    """
+    if found.layout != torch.strided or found.is_quantized or found.device.type == "meta":
+        return "is no plain array of numbers"
+    if found.shape != like.shape:
+        return f"has shape {list(found.shape)}, wanted {list(like.shape)}"
+    if found.dtype != like.dtype:
+        return f"has type {_type(found)}, wanted {_type(like)}"
+    if bool(torch.isfinite(like).all()) and not bool(torch.isfinite(found).all()):
+        return "has values that are not finite"
+    return ""
+
+
+def _type(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def problem_words(problem: Exception) -> str:

@@ -1,0 +1,87 @@
+"""What is written, as bytes: JSON that every reader takes, npz archives, a spec as YAML; and how a file stays whole."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import re
+import zipfile
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from sgc.errors import writing
+from sgc.language.spec import Spec
+
+Plain = Any  # what JSON can say
+
+PART = ".part"  # of the name of a file that is not yet whole
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that it is either as before or complete."""
+    part = path.with_name(path.name + PART)
+    with writing(path):
+        try:
+            with part.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, path)
+        except OSError:
+            with suppress(OSError):
+                part.unlink()  # on a full disk it takes room from whatever comes next
+            raise
+
+
+def npz_bytes(arrays: Mapping[str, np.ndarray], comment: str = "") -> bytes:
+    """Write arrays as an npz archive, under any names; never as Python objects. comment: of the archive."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.comment = comment.encode()
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def json_text(found: Plain, indent: int | None = None) -> str:
+    """Write JSON that every reader takes: what is not a finite number becomes null.
+
+    >>> json_text({"bound": -1.5, "error": float("nan")})
+    '{"bound": -1.5, "error": null}'
+    """
+
+    def strict(value: Plain) -> Plain:
+        if isinstance(value, dict):
+            return {key: strict(each) for key, each in value.items()}
+        if isinstance(value, list | tuple):
+            return [strict(each) for each in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    return json.dumps(strict(found), indent=indent, allow_nan=False)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what YAML 1.2 would read as a number and 1.1 would not, such as 1e-3."""
+
+
+_Dumper.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$"),
+    list("-+.0123456789"),
+)
+_Dumper.add_implicit_resolver(
+    "tag:yaml.org,2002:int", re.compile(r"^(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$"), list("-+0123456789")
+)
+
+
+def spec_yaml(spec: Spec) -> str:
+    """Write a resolved spec as YAML that loads to the same spec."""
+    return yaml.dump(spec.plain(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)

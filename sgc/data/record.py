@@ -16,6 +16,7 @@ from sgc.language.grammar import LIMITS, SIZES, TYPES
 VERSION = 1  # of all files of a run; those of before there were versions have none
 
 Count = Annotated[int, Field(ge=0, lt=2**63)]
+Some = Annotated[int, Field(ge=1, lt=2**63)]
 
 
 class Record(Piece):

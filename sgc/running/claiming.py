@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from typing import Any
 
 import numpy as np
+import torch
 
 from sgc.data.dataset import DataSet
 from sgc.data.fingerprint import changes, same_rows
@@ -14,20 +16,25 @@ from sgc.errors import UsageError, option
 from sgc.language.loading import load
 from sgc.language.spec import Spec
 from sgc.running.folder import RunFolder
+from sgc.running.lock import locked
 from sgc.running.records import TrainingState
 
 
-def claim(folder: RunFolder, spec: Spec, *, resume: bool, force: bool) -> TrainingState | None:
-    """See whether the folder may be written to; give the state to go on from, None to start anew."""
-    if folder.path.exists() and not folder.path.is_dir():
-        raise UsageError(f"{folder.path}: is a file, wanted a folder for the run")
+def claim(folder: RunFolder, spec: Spec, *, resume: bool, force: bool, left: bool = False) -> TrainingState | None:
+    """See whether the folder, which is locked, may be written to; give the state to go on from, None to start anew.
+
+    left: a start that was killed has left its lock there. Raises: UsageError.
+    """
     if not folder.exists():
-        foreign = folder.foreign()
+        foreign = folder.foreign(left=left)
         if foreign:
             raise UsageError(f"{folder.path}: holds {foreign[0]} and no run, wanted a new or empty folder")
         return None
     if force:
-        RunFolder(folder.path / "classifier").exists()  # it goes too: a fault in it is told now
+        inner = RunFolder(folder.path / "classifier")
+        if inner.path.exists():  # it goes too: a fault in it is told now
+            with locked(inner.path):
+                inner.exists()
         return None
     finished = folder.record().finished
     if not resume:
@@ -63,6 +70,21 @@ def same_data(folder: RunFolder, dataset: DataSet, way_on: str) -> None:
         what = f"other rows carry a label of {' and '.join(other)}"
     if what:
         raise UsageError(f"{folder.path}: the data are not those the run was started on: {what}; {way_on}")
+
+
+def same_threads(folder: RunFolder, device: torch.device) -> None:
+    """Warn where a run goes on with another number of threads than it began with: sums are rounded in another order."""
+    before, now = folder.record().threads, torch.get_num_threads()
+    if device.type == "cpu" and before is not None and before != now:
+        warnings.warn(
+            f"{folder.path}: was started with {_threads(before)} and goes on with {now}: sums are rounded in another "
+            f"order, and the result is not to the last bit that of one run; OMP_NUM_THREADS={before} gives that",
+            stacklevel=3,
+        )
+
+
+def _threads(count: int) -> str:
+    return f"{count} thread{'s' if count != 1 else ''}"
 
 
 def digest_of_before(dataset: DataSet) -> str:

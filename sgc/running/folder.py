@@ -44,6 +44,7 @@ from sgc.running.formats import json_text as json_text  # of the folder's reader
 from sgc.running.formats import npz_bytes as npz_bytes
 from sgc.running.formats import spec_yaml as spec_yaml
 from sgc.running.formats import write_whole as write_whole
+from sgc.running.lock import NAME as LOCK
 from sgc.running.records import ColumnsRecord, EpochRecord, LabelsRecord, RowsRecord, RunRecord, TrainingState
 from sgc.runtime.data import encoders_of
 from sgc.runtime.model import Model
@@ -130,11 +131,14 @@ class RunFolder:
         self.record()
         return True
 
-    def foreign(self) -> list[str]:
-        """Name the files of a folder without a run that no run's start, cut short, could have left there."""
-        left = (self.info_path.name + PART,)
+    def foreign(self, *, left: bool = False) -> list[str]:
+        """Name the files of a folder that holds no run, but for its lock.
+
+        left: the lock was left there by a start that was killed, which may have left the first file half written.
+        """
+        own = {LOCK} | ({self.info_path.name + PART} if left else set())
         found = sorted(path.name for path in self.path.iterdir()) if self.path.exists() else []
-        return [name for name in found if name not in left]
+        return [name for name in found if name not in own]
 
     # starting
 

@@ -10,11 +10,10 @@ from pydantic_core import PydanticCustomError
 from torch import Tensor
 
 from sgc.data.encoder_record import EncoderRecord
-from sgc.data.record import Count, PathText, Record, Versioned
+from sgc.data.record import Count, PathText, Record, Some, Versioned
 from sgc.kinds.base import Maybe
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Some = Annotated[int, Field(ge=1, lt=2**63)]
 Terms = dict[str, dict[str, float | None]]  # nats a row, by node and role; null where it is no finite number
 
 

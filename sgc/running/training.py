@@ -26,21 +26,16 @@ from sgc.language.loading import load
 from sgc.language.outline import Outline
 from sgc.language.resolver import outline
 from sgc.language.spec import Spec
-from sgc.running.claiming import claim, same_data
+from sgc.running.claiming import claim, same_data, same_threads
 from sgc.running.collapse import Alarms, collapsed
 from sgc.running.engine import make_fabric, make_optimizer, move_optimizer, repeatable, stopping
 from sgc.running.folder import RunFolder, open_run
+from sgc.running.lock import locked
 from sgc.running.measure import blame, validate
 from sgc.running.probing import due, probe
 from sgc.running.records import TrainingState
 from sgc.running.totals import EpochTotals
-from sgc.running.training_state import (
-    StateFault,
-    optimizer_state,
-    precision_state,
-    restore_optimizer,
-    restore_tensors,
-)
+from sgc.running.training_state import StateFault, optimizer_state, restore
 from sgc.running.watching import Silent, Watcher
 from sgc.runtime.batch import PatternRows, patterns_of
 from sgc.runtime.compiling import take_all_weights
@@ -97,13 +92,20 @@ def train(
     spec = spec if isinstance(spec, Spec) else load(spec, trust=trust)
     place = Path(beside).resolve() if beside is not None else spec.folder
     folder = RunFolder(Path(output) if output is not None else Path("runs") / spec.name)
-    state = claim(folder, spec, resume=resume, force=force)
+    with locked(folder.path) as left:
+        state = claim(folder, spec, resume=resume, force=force, left=left)
+        return _train(folder, spec, data, place, state, watcher or Silent(), debug=debug)
+
+
+def _train(
+    folder: RunFolder, spec: Spec, data: Any, place: Path, state: TrainingState | None, watcher: Watcher, *, debug: bool
+) -> Run:  # Any: as above
+    """Train in a folder that is locked, from a state on or anew."""
     if state is not None and folder.spec_path.exists():
         # the same, but its nodes may stand in another order, and weights go by order
         spec = load(folder.spec_path, trust=spec.trusted).stands_in(spec.folder, trusted=spec.trusted)
     made = outline(spec)
     dataset = open_data(made, place, data)
-    watcher = watcher or Silent()
     trainer = Trainer(made, dataset, folder, watcher, debug=debug)
     for note in dataset.notes:
         watcher.note(note)
@@ -116,6 +118,7 @@ def train(
             "alpha": trainer.model.settings().alpha,
             "beside": str(place),
             "data": "arrays" if data is not None else "spec",
+            "threads": torch.get_num_threads(),
             "rows": dict(zip(("unlabelled", "labelled"), trainer.streams.counts, strict=True)),
         }
         if spec.own_code():
@@ -124,6 +127,7 @@ def train(
         folder.write_data(dataset)
     else:
         same_data(folder, dataset, f"bring them back as they were, or start over with {option('force', '-')}")
+        same_threads(folder, trainer.fabric.device)
         trainer.restore(state)
         folder.trim_metrics(trainer.epoch)
     trainer.train()
@@ -381,14 +385,8 @@ class Trainer:
     def restore(self, state: TrainingState) -> None:
         """Go on from a saved state. Raises: UsageError where it does not fit the model."""
         try:
-            restore_tensors(own_state(self.model), state.model)
-            restore_optimizer(self.optimizer, state.optimizer, self.settings.optimizer, state.step)
-            precision = self.fabric.strategy.precision
-            precision.load_state_dict(precision_state(precision.state_dict(), state.precision))
-            if not 0 <= state.step - state.epoch * self.streams.steps < self.streams.steps:
-                raise StateFault(("step",), f"{state.step} steps are not in epoch {state.epoch + 1}")
-            if state.best_epoch > state.epoch:
-                raise StateFault(("best_epoch",), f"found {state.best_epoch} in epoch {state.epoch + 1}")
+            tensors, fabric = own_state(self.model), self.fabric.strategy.precision
+            restore(state, tensors, self.optimizer, self.settings.optimizer, fabric, self.streams.steps)
         except StateFault as fault:
             raise UsageError(f"{self.folder.state_path}: does not fit the spec ({fault})") from None
         self.epoch, self.step, self.seconds = state.epoch, state.step, state.seconds

@@ -17,7 +17,7 @@ from sgc.errors import Path
 from sgc.kinds.schedules import Schedule
 from sgc.language.spec import Optimizer
 from sgc.running.engine import make_optimizer
-from sgc.running.records import OptimizerState, PrecisionState
+from sgc.running.records import OptimizerState, PrecisionState, TrainingState
 from sgc.runtime.weights import tensor_fault
 
 
@@ -128,3 +128,24 @@ def precision_state(own: Mapping[str, Any], found: PrecisionState) -> dict[str, 
     if found.scale is None or found.tracker is None:
         raise StateFault(("precision",), "missing 'scale' or '_growth_tracker', which this precision has")
     return {**own, "scale": found.scale, "_growth_tracker": found.tracker}
+
+
+def restore(
+    state: TrainingState,
+    model: Mapping[str, Tensor],
+    optimizer: torch.optim.Optimizer,
+    given: Optimizer,
+    precision: Any,  # Any: Fabric's own
+    steps: int,
+) -> None:
+    """Put a saved state into the tensors of a model, its optimiser and its precision, all made from the spec.
+
+    steps: of an epoch. Raises: StateFault, which names the key.
+    """
+    restore_tensors(model, state.model)
+    restore_optimizer(optimizer, state.optimizer, given, state.step)
+    precision.load_state_dict(precision_state(precision.state_dict(), state.precision))
+    if not 0 <= state.step - state.epoch * steps < steps:
+        raise StateFault(("step",), f"{state.step} steps are not in epoch {state.epoch + 1}")
+    if state.best_epoch > state.epoch:
+        raise StateFault(("best_epoch",), f"found {state.best_epoch} in epoch {state.epoch + 1}")

@@ -169,15 +169,16 @@ def test_rows_that_cannot_be_drawn_are_told_and_break_no_other(family: str) -> N
         for parameter in model.generative.parameters():
             parameter.fill_(2)
     with pytest.warns(UserWarning, match="^not finite: row"):
-        drawn = model.generate(200, generator=torch.Generator().manual_seed(0))
-    found = model.generation(200)
-    assert 0 < len(found.broken) < 200
-    for row in range(200):
+        drawn = model.generate(100, generator=torch.Generator().manual_seed(1))
+    torch.manual_seed(1)
+    found = model.generation(100)
+    assert 0 < len(found.broken) < 100
+    for row in range(100):
         values = [found.values[name][row] for name in ("x", "z")]
         missing = any(bool(each.isnan() if each.is_floating_point() else each == -1) for each in values)
         assert missing == (row in found.broken)
     assert all(reason.startswith(("node 'z': ", "node 'x': ", "p(x | z): ")) for reason in found.broken.values())
-    assert drawn["x"].shape == (200,)
+    assert drawn["x"].shape == (100,)
 
 
 def test_where_no_row_can_be_drawn_it_fails() -> None:
@@ -203,10 +204,10 @@ def test_the_command_writes_the_other_samples_and_fails(tmp_path: Path) -> None:
         for parameter in model.generative.parameters():
             parameter.fill_(2)
     RunFolder(tmp_path / "run").write_weights("best", model, {"epoch": 1.0, "gamma": 1.0, "rate": 1.0})
-    status, _, said = command("sample", tmp_path / "run", "-o", tmp_path / "s.npz", "--count", 200)
+    status, _, said = command("sample", tmp_path / "run", "-o", tmp_path / "s.npz", "--count", 60)
     with np.load(tmp_path / "s.npz") as found:
         lost = np.flatnonzero(np.isnan(found["z"]))
-        assert 0 < len(lost) < 200
+        assert 0 < len(lost) < 60
         assert np.isnan(found["x"][lost]).all()
     assert status == 1
     assert said.startswith("error: samples that are not finite: rows ")

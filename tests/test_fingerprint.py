@@ -165,7 +165,7 @@ def test_no_command_reads_other_data_than_the_run_was_trained_on(name: str, plac
         write(place, original())
 
 
-@pytest.mark.parametrize("row", range(0, 120, 17))
+@pytest.mark.parametrize("row", range(0, 120, 29))
 @pytest.mark.parametrize("node", ["x", "y"])
 def test_any_cell_of_any_split_counts(node: str, row: int, place: Path) -> None:
     try:

@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO := demo
 
-.PHONY: setup demo test mutate lint types format clean
+.PHONY: setup demo test mutate fuzz lint types format clean
 
 setup: $(STAMP)
 
@@ -37,6 +37,11 @@ test: setup lint types
 # puts known faults into the derivation and tells what catches each; minutes
 mutate: setup
 	@$(BIN)/python tests/mutate.py
+
+# mutated and random specs, settings, data files and run folders: no traceback, no hang, no code run; an hour
+FUZZ ?= 0 2000
+fuzz: setup
+	@$(BIN)/python tests/fuzz $(FUZZ)
 
 lint: setup
 	@$(BIN)/ruff check .

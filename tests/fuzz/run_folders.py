@@ -1,28 +1,19 @@
 """Corrupted run folders: what evaluate, predict, sample and train --resume say of them, and that nothing else happens.
 
-`attack(seed, count)` trains two small runs, corrupts a file in each of `count` copies and gives every copy to the four
-commands, in this program. No command may end in a traceback, by a signal, after more than `SECONDS` or beyond `MEMORY`,
-none may run code that a file brings, and one that fails says why.
+By hand: `python tests/fuzz/run_folders.py SEED COUNT`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import io
 import json
-import os
 import pickle
 import random
-import resource
 import shutil
 import signal
 import sys
-import tempfile
-import traceback
 import zipfile
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +21,16 @@ import numpy as np
 import torch
 import yaml
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from attacks import Tally, attack, try_commands
 from small_runs import At, changed, rich, write_rich
 
 import sgc
-from sgc.cli import app
 from sgc.running.training import Interrupted, train
 
 Raw = dict[str, Any]  # Any: plain data
 
-SECONDS = 60  # a command
-MEMORY = 2_000  # MB above what the program had before
-BATCH = 25  # copies that one process takes: one that is ended by a signal takes no other with it
 FILES = (
     "spec.yaml",
     "run.json",
@@ -72,33 +61,6 @@ STRANGE: list[Any] = [  # Any: what JSON can say
 ]
 
 
-@dataclass(frozen=True)
-class Failure:
-    """What went wrong with one copy: the seed that makes it again, the corruption, the command and what it did."""
-
-    seed: int
-    corruption: str
-    command: str
-    what: str
-
-
-@dataclass
-class Tally:
-    """What an attack found: how often each command ended with each status, and what must not have been."""
-
-    copies: int = 0
-    statuses: dict[str, int] = field(default_factory=dict)
-    failures: list[Failure] = field(default_factory=list)
-    peak: int = 0  # MB
-
-    def add(self, other: Tally) -> None:
-        """Take another one in."""
-        self.copies += other.copies
-        self.statuses = dict(Counter(self.statuses) + Counter(other.statuses))
-        self.failures += other.failures
-        self.peak = max(self.peak, other.peak)
-
-
 # ---- the runs
 
 
@@ -123,13 +85,12 @@ def _names(**changes: Any) -> Raw:  # Any: plain data
 SPECS: dict[str, Raw] = {"rich": rich(), "names": _names()}
 
 
-def make_runs(folder: Path) -> list[Path]:
+def make_runs(folder: Path) -> None:
     """Train a run of each spec, one stopped on its way and one finished."""
     write_rich(folder)
     with np.load(folder / "rows.npz") as found:
         arrays = dict(found)
     np.savez(folder / "rows.npz", **arrays, kind=np.array(["ant", "bee", "cat"])[arrays["label"]])
-    made = []
     for name, spec in SPECS.items():
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(spec, sort_keys=False))
         for end in ("stopped", "finished"):
@@ -140,8 +101,6 @@ def make_runs(folder: Path) -> list[Path]:
             else:
                 with contextlib.suppress(Interrupted):
                     train(loaded, output=run, watcher=At(7, signal.SIGINT))
-            made.append(run)
-    return made
 
 
 # ---- corruptions
@@ -437,122 +396,22 @@ def _commands(run: Path, data: Path, draw: random.Random) -> dict[str, list[str]
     }
 
 
-def _run(words: list[str]) -> tuple[int, str]:
-    """Run a command in this process: its exit status, -1 for a traceback, and what it told."""
-
-    def late(number: int, frame: object) -> None:
-        raise TimeoutError(f"not done after {SECONDS} s")
-
-    told = io.StringIO()
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(SECONDS)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(told):
-            code = app(words, standalone_mode=False)
-            status = code if isinstance(code, int) else 0
-    except SystemExit as end:
-        status = end.code if isinstance(end.code, int) else 1
-    except BaseException:
-        status = -1
-        told.write(traceback.format_exc())
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
-    return status, told.getvalue()
-
-
-def _attack_one(seed: int, runs: list[Path], folder: Path) -> Tally:
+def case(seed: int, made: Path, place: Path) -> Tally:
+    """Corrupt a copy of a run, and run every command on it."""
     draw = random.Random(seed)
-    source = draw.choice(runs)
-    place = folder / str(seed)
-    place.mkdir(parents=True)
+    source = draw.choice(sorted(each for each in made.iterdir() if each.is_dir()))
     copy, boom = place / source.name, place / "boom"
     shutil.copytree(source, copy)
     how = f"{source.name}: {corrupt(copy, draw, boom)}"
-    found = Tally(copies=1)
-    for name, words in _commands(copy, source.parent, draw).items():
-        before = _memory()
-        status, told = _run(words)
-        found.peak = max(found.peak, _memory() - before)
-        counted = f"{name} {status}"
-        found.statuses[counted] = found.statuses.get(counted, 0) + 1
-        problem = ""
-        if status == -1 or "Traceback" in told:
-            problem = told.strip()[-1500:]
-        elif status not in (0, 1, 2):
-            problem = f"status {status}"
-        elif status and not told.strip():
-            problem = f"status {status} without a word"
-        elif boom.exists():
-            problem = "ran code"
-        elif found.peak > MEMORY:
-            problem = f"{found.peak} MB"
-        if problem:
-            found.failures.append(Failure(seed, how, name, problem))
-        if os.environ.get("SHOW"):
-            print(f"{seed} {how} | {name} {status} | {told.strip()[:300]}", file=sys.__stderr__)
-    shutil.rmtree(place)
-    return found
+    return try_commands(seed, how, _commands(copy, made, draw), boom)
 
 
-def _memory() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-
-
-def _in_child(seeds: list[int], runs: list[Path], folder: Path) -> Tally | int:
-    """Attack with these seeds in a process of their own: what it found, or the signal that ended it."""
-    report = folder / "report.json"
-    report.unlink(missing_ok=True)
-    child = os.fork()
-    if not child:
-        status = 70
-        try:
-            torch.set_num_threads(1)
-            found = Tally()
-            for seed in seeds:
-                found.add(_attack_one(seed, runs, folder))
-            report.write_text(json.dumps(asdict(found)))
-            status = 0
-        finally:
-            os._exit(status)
-    _, ended = os.waitpid(child, 0)
-    if not report.exists():
-        return os.waitstatus_to_exitcode(ended)
-    plain = json.loads(report.read_text())
-    failures = [Failure(**each) for each in plain.pop("failures")]
-    return Tally(**plain, failures=failures)
-
-
-def attack(seed: int, count: int) -> Tally:
-    """Corrupt `count` copies of run folders, by this seed, and run every command on each."""
-    torch.set_num_threads(1)
-    found = Tally()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        runs = make_runs(folder)
-        seeds = [seed * 1_000_000 + i for i in range(count)]
-        for start in range(0, count, BATCH):
-            batch = seeds[start : start + BATCH]
-            made = _in_child(batch, runs, folder / "copies")
-            if isinstance(made, Tally):
-                found.add(made)
-                continue
-            shutil.rmtree(folder / "copies", ignore_errors=True)
-            for each in batch:  # one by one, to know which it was
-                alone = _in_child([each], runs, folder / "copies")
-                if isinstance(alone, Tally):
-                    found.add(alone)
-                else:
-                    shutil.rmtree(folder / "copies", ignore_errors=True)
-                    found.copies += 1
-                    found.failures.append(Failure(each, "", "", f"the process ended with {alone}"))
-    return found
+def main(seed: int = 0, count: int = 2000) -> int:
+    """Run the attack and print its figures."""
+    found = attack(seed, count, make_runs, case)
+    print(found.text("corrupted run folders"))
+    return int(bool(found.failures))
 
 
 if __name__ == "__main__":
-    tally = attack(int(sys.argv[1]) if len(sys.argv) > 1 else 0, int(sys.argv[2]) if len(sys.argv) > 2 else 2000)
-    for failure in tally.failures:
-        print(f"{failure.seed} {failure.command}: {failure.corruption}\n{failure.what}\n")
-    print(f"{tally.copies} corrupted run folders, {len(tally.failures)} failures, {tally.peak} MB more at most")
-    print(", ".join(f"{name}: {count}" for name, count in sorted(tally.statuses.items())))
-    raise SystemExit(bool(tally.failures))
+    sys.exit(main(*map(int, sys.argv[1:])))

@@ -119,7 +119,7 @@ def _setting(draw: random.Random) -> str:
 def _flags(draw: random.Random, command: str) -> list[str]:
     known: dict[str, list[str]] = {
         "sample": ["--given", "--analogies", "--traverse", "--checkpoint", "--seed", "--rows", "--samples"],
-        "predict": ["predict", str(ours), str(place / "rows.npz"), "-o", str(place / "p.csv"), *more],
+        "predict": ["--given", "--from", "--id", "--checkpoint", "--samples", "--latents", "--seed"],
         "evaluate": ["--checkpoint", "--samples", "--seed", "--split", "--classifier", "--json"],
     }
     found: list[str] = []

@@ -6,12 +6,15 @@ import json
 import os
 import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from sgc import cli
 
@@ -308,3 +311,21 @@ class StopsAfterAnEpoch:
 
     def epoch(self, line: Any) -> None:
         raise InterruptedError
+
+
+@contextmanager
+def drawing_elsewhere() -> Iterator[None]:
+    """Draw from torch's generator in another thread, all the time."""
+    stop = threading.Event()
+
+    def draw() -> None:
+        while not stop.is_set():
+            torch.rand(10)
+
+    thread = threading.Thread(target=draw)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

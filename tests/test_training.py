@@ -21,7 +21,19 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
-from small_runs import At, all_files, changed, finished_files, in_child, rich, shell, small, small_arrays, write_rich
+from small_runs import (
+    At,
+    all_files,
+    changed,
+    drawing_elsewhere,
+    finished_files,
+    in_child,
+    rich,
+    shell,
+    small,
+    small_arrays,
+    write_rich,
+)
 from torch import Tensor
 
 import sgc
@@ -97,6 +109,23 @@ def test_one_seed_gives_one_result_whatever_the_global_generator_holds(
     run(rich(**VARIANTS[variant]), tmp_path / "run", data)
     assert finished_files(tmp_path / "run") == whole[variant]
     assert torch.equal(torch.get_rng_state(), before)  # and the caller's generator is as it was
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_one_seed_gives_one_result_whatever_else_the_process_does(
+    variant: str, whole: dict[str, dict[str, bytes]], data: Path, tmp_path: Path
+) -> None:
+    """Neither torch's default type nor another thread that draws from its generator changes a run."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with drawing_elsewhere():
+            run(rich(**VARIANTS[variant]), tmp_path / "run", data)
+            weights = sgc.open(tmp_path / "run").parameters()
+    finally:
+        torch.set_default_dtype(before)
+    assert finished_files(tmp_path / "run") == whole[variant]
+    assert {each.dtype for each in weights} == {torch.float32}
 
 
 def test_another_seed_gives_another_result(whole: dict[str, dict[str, bytes]], data: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from sgc.distributions.points import Point
 from sgc.distributions.supports import SUPPORTS, Bound, Support
 from sgc.distributions.table import LINES, Center, Line, Option, View
 from sgc.errors import ParameterError, UsageError, is_about_memory
+from sgc.randomness import draws
 
 if TYPE_CHECKING:
     import torch
@@ -259,7 +260,7 @@ class Family:
         import torch
 
         expanded = distribution.expand(leading)
-        with torch.set_grad_enabled(pathwise and torch.is_grad_enabled()):
+        with torch.set_grad_enabled(pathwise and torch.is_grad_enabled()), draws():
             try:
                 if self.name in samplers.SAMPLERS:
                     return samplers.draw(self.name, densities.element_of(expanded))
@@ -388,7 +389,8 @@ class Family:
         assert self.relaxable, self.name
         logits = densities.element_of(distribution).logits.expand(*leading, *distribution.event_shape)
         draw = relaxation.relaxed_one_hot if self.support.kind == "categories" else relaxation.relaxed_bit
-        return draw(logits, temperature)
+        with draws():
+            return draw(logits, temperature)
 
     def harden(self, relaxed: Tensor) -> Tensor:
         """Round a relaxed draw to the value of the support that it is nearest to: [*leading, *event]."""

@@ -22,6 +22,7 @@ from sgc.distributions.table import View
 from sgc.errors import UsageError
 from sgc.kinds.base import Maybe
 from sgc.kinds.own_code import OwnCode, OwnPiece, raised
+from sgc.randomness import Generators, drawing_from, draws
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -190,18 +191,18 @@ def try_member(family: Family, *, wants_mean: bool) -> None:
     places = enumerate(family.constraints)
     raw = {name: torch.full((rows, *family.raw_shape(name, event)), 0.5 * place) for place, name in places}
     parameters = {name: family.constrain(name, value.requires_grad_()) for name, value in raw.items()}
-    draws = "rsample" if family.pathwise else "sample"
+    method = "rsample" if family.pathwise else "sample"
     shapes: dict[str, tuple[int, ...]] = {}
     step = f"made of {', '.join(parameters)}"
     try:
-        with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        with drawing_from(Generators(0)), draws(), torch.enable_grad():
             member = family.distribution(parameters, event)
             shapes |= {"batch_shape": tuple(member.batch_shape), "event_shape": tuple(member.event_shape)}
             if family.pathwise and not member.has_rsample:
                 raise UsageError(f"'{family.name}': declared with draws: pathwise, and its has_rsample is False")
-            step = draws
-            value = getattr(member, draws)()
-            shapes[draws] = tuple(value.shape)
+            step = method
+            value = getattr(member, method)()
+            shapes[method] = tuple(value.shape)
             if family.pathwise and not value.requires_grad:
                 raise UsageError(f"'{family.name}': declared with draws: pathwise, and its rsample has no gradient")
             step = "log_prob"
@@ -216,7 +217,7 @@ def try_member(family: Family, *, wants_mean: bool) -> None:
     except (Exception, SystemExit) as problem:  # whatever the user's class may raise
         raise UsageError(f"'{family.name}': tried {step}: {raised(problem)}") from None
     whole = (rows, *event)
-    wanted = {"batch_shape": (rows,), "event_shape": event, "log_prob": (rows,), draws: whole, "mean": whole}
+    wanted = {"batch_shape": (rows,), "event_shape": event, "log_prob": (rows,), method: whole, "mean": whole}
     for name, shape in shapes.items():
         if shape != wanted[name]:
             about = f"for parameters of shape {list(whole)} and event_dim {family.event_dim}"

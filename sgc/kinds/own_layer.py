@@ -9,6 +9,7 @@ from sgc.errors import UsageError
 from sgc.kinds.joining import Joining
 from sgc.kinds.layer import Shape, shape_text
 from sgc.kinds.own_code import OwnCode, raised
+from sgc.randomness import Generators, drawing_from, draws
 
 if TYPE_CHECKING:
     from torch import nn
@@ -65,7 +66,7 @@ class OwnLayer(Joining):
             made = Own(own(**self.args))
             step = f"a call with {', '.join('[rows' + ''.join(f', {n}' for n in shape) + ']' for shape in shapes)}"
             training = made.training
-            with torch.random.fork_rng(devices=[]), torch.no_grad():
+            with drawing_from(Generators(0)), draws(), torch.no_grad():
                 made.eval()(*(torch.zeros(TRIED, *shape) for shape in shapes))
             return made.train(training)
         except UsageError:

@@ -34,8 +34,8 @@ from sgc.proving.draws import LARGEST, Draws, expected, is_linear, tuples
 from sgc.proving.plain import Raw, Row, batch_of, clamped, partial, support
 from sgc.proving.proof import Bias, Cooled, Exact, Proof, Sampled
 from sgc.proving.written import CATEGORIES, WIDTH, flat, readers
+from sgc.randomness import drawing_from, draws
 from sgc.runtime.compiling import compile_spec
-from sgc.runtime.layout import drawing_from
 from sgc.runtime.model import Model
 
 MOST_SUMMED = 16  # nodes of two values whose joint values are summed
@@ -70,7 +70,7 @@ def _computing(seed: int) -> Iterator[None]:
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
-        with drawing_from(torch.Generator().manual_seed(seed)):
+        with drawing_from(torch.Generator().manual_seed(seed)), draws():
             yield
     finally:
         torch.set_default_dtype(before)

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from sgc.errors import DataError, RunError, SpecError, UsageError, option
+from sgc.randomness import Generators, drawing_from
 from sgc.running.evaluation import held_out, run_data
 from sgc.running.folder import RunFolder, open_run
 from sgc.running.measure import chunk_rows
 from sgc.running.scoring import Score
 from sgc.runtime.finiteness import sums_without_failures
 from sgc.runtime.inference import Answer
-from sgc.runtime.layout import reseed
 from sgc.runtime.model import Model
 from sgc.runtime.posterior import Posterior
 from sgc.runtime.steps import nodes_of
@@ -106,8 +106,7 @@ def compare(model: Model, rows: TensorRows, samples: int, given: Collection[str]
     metrics = model.spec.evaluate.metrics
     scores = {name: [Score(model, name, rows, metrics.get(name, "")) for _ in range(2)] for name in names}
     size = chunk_rows(model, samples)
-    with torch.random.fork_rng():
-        reseed(seed_for(model.spec.train.seed, VALIDATION, 4), model.like.device)
+    with drawing_from(Generators(seed_for(model.spec.train.seed, VALIDATION, 4))):
         for start in range(0, len(index), size):
             here = index[start : start + size]
             done, _ = sums_without_failures(

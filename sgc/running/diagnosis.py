@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from sgc.derivation.plan import Factor, Plan
+from sgc.randomness import Generators, drawing_from
 from sgc.running.collapse import active_units, collapsed, unit_nodes
 from sgc.running.passes import Scored, finite_passes
 from sgc.running.terms import TermMeans, Terms, effective_samples
 from sgc.runtime.batch import PatternRows
-from sgc.runtime.layout import reseed
 from sgc.runtime.model import Model
 from sgc.runtime.outer import mean_of
 from sgc.runtime.posterior import Posterior
@@ -89,8 +89,7 @@ class Diagnostician:
         index: the places of the rows. Those whose terms are not finite with their labels are left out.
         """
         self.passes += 1
-        with torch.random.fork_rng():
-            reseed(seed_for(self.seed, VALIDATION, 1 + self.passes), self.model.like.device)
+        with drawing_from(Generators(seed_for(self.seed, VALIDATION, 1 + self.passes))):
             for part in parts:
                 for _, _, found in finite_passes(self._with_labels, [part], index, self.broken):
                     self._add(found.elbo.sums, effective_samples(found.own))

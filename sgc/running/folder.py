@@ -39,6 +39,7 @@ from sgc.language.loading import load
 from sgc.language.outline import Outline
 from sgc.language.resolver import outline
 from sgc.language.spec import Spec
+from sgc.randomness import Generators, drawing_from
 from sgc.running.formats import PART
 from sgc.running.formats import json_text as json_text  # of the folder's readers too
 from sgc.running.formats import npz_bytes as npz_bytes
@@ -357,8 +358,8 @@ def open_run(path: str | Path, checkpoint: str = "best", *, trust: bool = False)
         last = checkpoint == "best" and folder.weights_path("last").exists()
         other = f"; {option('checkpoint', 'last')} is there" if last else ""
         raise UsageError(f"{weights}: no such file, the run has not finished an epoch{other}")
-    with torch.random.fork_rng(devices=[]):
-        model = Model(outline(spec))
+    with drawing_from(Generators(0)):  # in the place of which the weights come
+        model = Model(outline(spec), dtype=torch.float32)  # as training made it
     if spec.train.precision == "64-true":
         model = model.double()
     fit_weights(model, weights)

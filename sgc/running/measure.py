@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sgc.errors import RunError
+from sgc.randomness import Generators, drawing_from
 from sgc.running.collapse import active_units, unit_nodes
 from sgc.running.diagnosis import Diagnosis, Diagnostician
 from sgc.running.passes import Classified, Hidden, Scored, finite_passes
@@ -18,7 +19,6 @@ from sgc.running.scoring import Error, Score, known, known_errors
 from sgc.runtime.batch import PatternRows
 from sgc.runtime.exact import numbers_a_row
 from sgc.runtime.finiteness import check_finite, rows_words, term_text
-from sgc.runtime.layout import reseed
 from sgc.runtime.model import Model
 from sgc.runtime.outer import mean_of
 from sgc.runtime.posterior import Posterior
@@ -58,8 +58,7 @@ def validate(model: Model, rows: TensorRows, seed: int) -> Validation:
     metrics = model.spec.evaluate.metrics
     scores = {name: Score(model, name, rows, metrics.get(name, "")) for name in rows.labelled_names}
     means: dict[str, list[Tensor]] = {name: [] for name in unit_nodes(model)}
-    with torch.random.fork_rng():
-        reseed(seed_for(seed, VALIDATION), model.like.device)
+    with drawing_from(Generators(seed_for(seed, VALIDATION))):
         for index in rows.chunks(chunk_rows(model, model.spec.objective.samples)):
             part = rows.part(index, frozenset())
             (sums,) = model.sums([part], exact=True, bound="elbo" if supervised else None)
@@ -181,8 +180,7 @@ def evaluate(
         posterior = Posterior(sums, model.outline)
         return Hidden(Scored(bound, bound.bound()), Scored(sums, posterior.log_evidence), posterior)
 
-    with torch.random.fork_rng():
-        reseed(seed_for(seed, VALIDATION, 1), model.like.device)
+    with drawing_from(Generators(seed_for(seed, VALIDATION, 1))):
         for chunk in rows.chunks(chunk_rows(model, samples)):
             for index, part, found in finite_passes(hidden, [rows.part(chunk, frozenset())], chunk, broken):
                 count += len(index)

@@ -16,6 +16,7 @@ from sgc.data.outputs import check_output
 from sgc.data.prediction import NewRows, read_rows
 from sgc.derivation.existence import counts_of
 from sgc.errors import RunError, UsageError, option, suggest
+from sgc.randomness import Generators, drawing_from
 from sgc.running.advice import advise
 from sgc.running.folder import RunFolder, open_run, write_whole
 from sgc.running.measure import chunk_rows
@@ -25,7 +26,6 @@ from sgc.runtime.data import data_variables
 from sgc.runtime.existence import counted
 from sgc.runtime.finiteness import rows_words
 from sgc.runtime.inference import FEW, Answer, few_words
-from sgc.runtime.layout import reseed
 from sgc.runtime.model import Model
 from sgc.runtime.posterior import NodePosterior
 from sgc.runtime.steps import apart, join
@@ -235,8 +235,7 @@ def posterior_columns(
     broken: dict[int, str] = {}
     hidden = _unobserved(model)
     wanted = hidden if nodes is None else nodes
-    with torch.random.fork_rng(), torch.no_grad():
-        reseed(seed_for(model.spec.train.seed, VALIDATION, 2), model.like.device)
+    with drawing_from(Generators(seed_for(model.spec.train.seed, VALIDATION, 2))), torch.no_grad():
         for index in table.chunks(chunk_rows(model, samples)):
             whole = table.part(index, frozenset(table.partial)).values
             found = model.inference(whole, samples, from_)

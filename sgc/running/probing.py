@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sgc.runtime.layout import reseed
+from sgc.randomness import Generators, drawing_from
 from sgc.runtime.model import Model
 from sgc.runtime.modes import evaluating
 from sgc.runtime.modules import DensityModule, FeatureModule
@@ -92,13 +92,11 @@ def probe(
     parts = owners(model)
     parameters = [parameter for each in parts.values() for parameter in each]
     moments = {owner: _Moments() for owner in parts}
-    device = model.like.device
-    with torch.random.fork_rng(), evaluating(model), torch.enable_grad():
-        reseed(seed_for(seed, PROBE), device)  # of rows whose values are drawn
-        rows, weights = streams.take(0, epoch)
+    with evaluating(model), torch.enable_grad():
+        with drawing_from(Generators(seed_for(seed, PROBE))):  # of rows whose values are drawn
+            rows, weights = streams.take(0, epoch)
         for draw in range(DRAWS):
-            reseed(seed_for(seed, PROBE, 1 + epoch * DRAWS + draw), device)
-            with autocast():
+            with drawing_from(Generators(seed_for(seed, PROBE, 1 + epoch * DRAWS + draw))), autocast():
                 loss, _ = model(rows, weights)
             found = torch.autograd.grad(loss, parameters, allow_unused=True)
             flat = iter([_flat(gradient, p) for gradient, p in zip(found, parameters, strict=True)])

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sgc.data.outputs import check_output
 from sgc.errors import UsageError, option, suggest
+from sgc.randomness import Generators, drawing_from
 from sgc.running.choosing import HeldOut
 from sgc.running.evaluation import run_data
 from sgc.running.folder import RunFolder, npz_bytes, open_run, write_whole
@@ -23,7 +24,6 @@ from sgc.running.panels import draw_panels, whole_picture
 from sgc.running.prediction_table import cell_text
 from sgc.running.turned_rows import Turner
 from sgc.runtime.generate import inputs_wanted
-from sgc.runtime.layout import reseed
 from sgc.runtime.model import Model
 from sgc.runtime.steps import steps_of
 from sgc.runtime.streams import VALIDATION, seed_for
@@ -69,8 +69,7 @@ def sample_run(
     model = open_run(run, checkpoint, trust=trust)
     check_output(output, ENDINGS, folder.inputs(model.spec))
     start = model.spec.train.seed if seed is None else seed
-    with torch.random.fork_rng(), torch.no_grad():
-        reseed(seed_for(start, VALIDATION, 3), model.like.device)
+    with drawing_from(Generators(seed_for(start, VALIDATION, 3))), torch.no_grad():
         held = _known(model, given or {})
         if analogies is None and traverse is None:
             _want_inputs(model, held)

@@ -26,6 +26,7 @@ from sgc.language.loading import load
 from sgc.language.outline import Outline
 from sgc.language.resolver import outline
 from sgc.language.spec import Spec
+from sgc.randomness import Generators, drawing_from
 from sgc.running.claiming import claim, same_data, same_threads
 from sgc.running.collapse import Alarms, collapsed
 from sgc.running.engine import make_fabric, make_optimizer, move_optimizer, repeatable, stopping
@@ -40,7 +41,6 @@ from sgc.running.watching import Silent, Watcher
 from sgc.runtime.batch import PatternRows, patterns_of
 from sgc.runtime.compiling import take_all_weights
 from sgc.runtime.data import open_data
-from sgc.runtime.layout import reseed
 from sgc.runtime.model import Model
 from sgc.runtime.row_weights import RowWeights, row_weights
 from sgc.runtime.steps import rows_text
@@ -150,9 +150,8 @@ class Trainer:
         self.spec, self.folder, self.watcher = made.spec, folder, watcher
         self.settings = made.spec.train
         self.fabric = make_fabric(self.settings.device, self.settings.precision)
-        with torch.random.fork_rng():
-            reseed(seed_for(self.settings.seed, 0), torch.device("cpu"))
-            self.model = Model(made)
+        with drawing_from(Generators(seed_for(self.settings.seed, 0))):
+            self.model = Model(made, dtype=torch.float32)
         self.model.validate_args = debug or Model.validate_args
         if self.settings.precision == "64-true":
             self.model = self.model.double()
@@ -207,7 +206,7 @@ class Trainer:
     def train(self) -> None:
         """Run to the end, or until asked to stop. Raises: RunError, Interrupted."""
         self.watcher.begin(self.settings.epochs, self.streams.steps, self.step)
-        with torch.random.fork_rng(), repeatable(), stopping(self._ask_to_stop):
+        with repeatable(), stopping(self._ask_to_stop):
             while self.epoch < self.settings.epochs and not self._patience_over():
                 self._epoch()
             self.folder.finish()
@@ -225,8 +224,7 @@ class Trainer:
             names = frozenset(name for name, there in zip(self.rows.partial, carried, strict=True) if there)
             groups[names] = labelled[kind == i][: sizes[1]]
         others = labelled[kind >= PATTERNS_TRIED][: sizes[1]]
-        with torch.random.fork_rng():
-            reseed(seed_for(self.settings.seed, NOISE), self.fabric.device)
+        with drawing_from(Generators(seed_for(self.settings.seed, NOISE))):
             steps = [("", [self.rows.part(places, observed)]) for observed, places in groups.items()]
             if len(others):
                 steps.append((f"rows of {len(kinds) - PATTERNS_TRIED} more patterns", self.rows.parts(others)))
@@ -283,9 +281,9 @@ class Trainer:
     def _step(self) -> None:
         self._stand_at(self.step / self.streams.steps)
         move_optimizer(self.optimizer, self.settings.optimizer, self.model.epoch)
-        reseed(seed_for(self.settings.seed, NOISE, self.step), self.fabric.device)
-        parts, weights = self.streams.take(self.step)
-        sums, value = self._learn(parts, weights)
+        with drawing_from(Generators(seed_for(self.settings.seed, NOISE, self.step))):
+            parts, weights = self.streams.take(self.step)
+            sums, value = self._learn(parts, weights)
         self.totals.add(value, sums)
         self.step += 1
         self.watcher.step(self.epoch + 1, self.step - self.epoch * self.streams.steps, self.streams.steps, -value)

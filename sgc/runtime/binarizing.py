@@ -8,11 +8,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sgc.randomness import generator_on
+
 _BLOCK = 1 << 18  # numbers drawn from one state of a generator, which takes 5 kB
 
 
 def binarized(value: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Draw 0 or 1 with the grey value as the probability of 1; what is missing stays NaN."""
+    """Draw 0 or 1 with the grey value as the probability of 1; what is missing stays NaN.
+
+    generator: where draws come from; what was said by `drawing_from` if None.
+    """
+    generator = generator_on(value.device) if generator is None else generator
     missing = torch.isnan(value)
     if not bool(missing.any()):
         return torch.bernoulli(value, generator=generator)

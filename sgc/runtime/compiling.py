@@ -16,6 +16,7 @@ from sgc.language.loading import load
 from sgc.language.resolver import outline
 from sgc.language.spec import Spec
 from sgc.language.unrolled import PartOf
+from sgc.randomness import Generators, drawing_from
 from sgc.runtime.building import key_of, part_modules
 from sgc.runtime.model import Model
 from sgc.runtime.weights import fit_part
@@ -71,7 +72,7 @@ def take_weights(model: Model, part: PartOf) -> None:
     if part.weights is None:
         return
     trusted = model.spec.trusted
-    with torch.random.fork_rng(devices=[]):
+    with drawing_from(Generators(0)):  # in the place of which the weights come
         own = Model(outline(load(part.own, trust=trusted).stands_in(model.spec.folder, trusted=trusted)))
     own = own.to(model.like.dtype)
     try:

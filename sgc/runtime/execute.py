@@ -22,6 +22,7 @@ from sgc.distributions.points import Point
 from sgc.kinds.estimators import Estimator, GumbelSoftmax, StraightThrough
 from sgc.kinds.schedules import value_at
 from sgc.language.outline import Outline, Variable
+from sgc.randomness import draws
 from sgc.runtime import existence
 from sgc.runtime.batch import there
 from sgc.runtime.layout import Layout, Score
@@ -341,4 +342,7 @@ class _Walk:
 
 def draw(q: Distribution, leading: tuple[int, ...], family: Family | None = None) -> Point:
     """Draw without a gradient, [*leading, *event], by the family of a node where q is its own."""
-    return Point(q.expand(leading).sample()) if family is None else family.draw(q, leading)
+    if family is not None:
+        return family.draw(q, leading)
+    with draws():
+        return Point(q.expand(leading).sample())

@@ -9,8 +9,7 @@ says by name which nodes its dimensions stand for.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -213,39 +212,3 @@ def eliminate(pairs: Sequence[Pair], order: Sequence[str], layout: Layout, like:
         return zero if part is None else part.tensor.reshape(-1).expand(layout.rows)
 
     return Eliminated(rows(whole.log), rows(whole.value), steps, sample_log)
-
-
-@contextmanager
-def drawing_from(generator: torch.Generator | None) -> Iterator[None]:
-    """Draw from a generator, where torch.distributions knows only the global one; None: the global one.
-
-    The generator moves on as it would have, and the global state is as before.
-    """
-    if generator is None:
-        yield
-        return
-    on_gpu = generator.device.type == "cuda"
-    before = torch.cuda.get_rng_state(generator.device) if on_gpu else torch.get_rng_state()
-
-    def put(state: Tensor) -> None:
-        if on_gpu:
-            torch.cuda.set_rng_state(state, generator.device)
-        else:
-            torch.set_rng_state(state)
-
-    put(generator.get_state())
-    try:
-        yield
-    finally:
-        generator.set_state(torch.cuda.get_rng_state(generator.device) if on_gpu else torch.get_rng_state())
-        put(before)
-
-
-def reseed(seed: int, device: torch.device) -> None:
-    """Seed the global generators that draws on a device come from.
-
-    torch.manual_seed would, on a machine without a GPU, note down a stack trace at every call.
-    """
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        torch.cuda.manual_seed(seed)

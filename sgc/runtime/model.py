@@ -26,6 +26,7 @@ from sgc.kinds.own_family import OwnFamily, try_member
 from sgc.kinds.schedules import value_at
 from sgc.language.outline import Outline
 from sgc.language.spec import Spec
+from sgc.randomness import built_in, default_type, drawing_from, draws
 from sgc.runtime import generate as ancestral
 from sgc.runtime import single, steps
 from sgc.runtime.batch import PatternRows, prepare
@@ -36,7 +37,7 @@ from sgc.runtime.execute import Group, run
 from sgc.runtime.finiteness import rows_words
 from sgc.runtime.generate import Generated
 from sgc.runtime.inference import ANSWERS, Answer, Inference, infer, warn
-from sgc.runtime.layout import Layout, drawing_from
+from sgc.runtime.layout import Layout
 from sgc.runtime.modes import evaluating
 from sgc.runtime.modules import AnyDensity
 from sgc.runtime.outcome import Outcome, merge
@@ -52,7 +53,8 @@ class Model(nn.Module):
 
     validate_args = False  # whether torch checks the arguments of every distribution: slow, for tests and --debug
 
-    def __init__(self, made: Outline) -> None:
+    def __init__(self, made: Outline, *, dtype: torch.dtype | None = None) -> None:
+        """Build the networks, in torch's default type if no other is said."""
         super().__init__()
         _try_own(made)
         self.outline = made
@@ -62,7 +64,8 @@ class Model(nn.Module):
         self.adviser: Callable[[Model, int], str] | None = None  # of a run: see `advice`
         self._advised: dict[int, str] = {}
         self.read_encoders: Callable[[], Mapping[str, Encoder]] | None = None  # of the run whose model this is
-        self.machine = build(made)
+        with built_in(dtype or default_type()), draws():
+            self.machine = build(made)
         self.features = registered(made, self.machine.features)
         self.generative = registered(made, self.machine.generative)
         self.recognition = registered(made, self.machine.recognition)

@@ -24,6 +24,7 @@ from sgc.kinds.moving import Moving
 from sgc.kinds.schedules import Schedule
 from sgc.kinds.stacking import Stack
 from sgc.language.outline import Constant, Density, FeatureOutline, Variable
+from sgc.randomness import default_type, draws
 
 Group = Sequence[Tensor]  # the values of a network's parents for one group of rows, each [*leading, *shape]
 
@@ -143,9 +144,16 @@ class Trunk(nn.Module):
             modules.append(layer.module(shape))
             shape = layer.output_shape(shape)
         self.rest = nn.Sequential(*modules)
+        self.may_draw = any(_may_draw(module) for module in self.modules())
 
     def forward(self, groups: Sequence[Group], rank: int) -> tuple[Tensor, list[tuple[int, ...]]]:
         """Map groups of parents to joined rows [R, *output], and give each group's leading shape."""
+        if not self.may_draw:
+            return self._map(groups, rank)
+        with draws():
+            return self._map(groups, rank)
+
+    def _map(self, groups: Sequence[Group], rank: int) -> tuple[Tensor, list[tuple[int, ...]]]:
         if self.first is not None:
             rows, leading = self.first(groups, rank)
         else:
@@ -157,6 +165,12 @@ class Trunk(nn.Module):
             if self.training and len(rows) == 1:
                 raise UsageError("a batch norm needs more than one row to train on: set train.batch_size") from None
             raise
+
+
+def _may_draw(module: nn.Module) -> bool:
+    """Tell whether a layer draws: dropout does, and a class of the user's own may."""
+    known = type(module).__module__.partition(".")[0] in ("torch", "sgc")
+    return not known or isinstance(module, nn.Dropout | nn.Dropout2d)
 
 
 class FeatureModule(nn.Module):
@@ -237,7 +251,7 @@ class DensityModule(nn.Module, Moving):
             else:
                 self.heads = nn.Linear(math.prod(outline.stack.output), width)
         self.constants = nn.ParameterDict()
-        self.constants_type = torch.get_default_dtype()  # what they are rounded to, whatever comes later
+        self.constants_type = default_type()  # what they are rounded to, whatever comes later
         for name, constant in outline.constants.items():
             self._constant(name, constant)
 

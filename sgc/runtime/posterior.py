@@ -19,6 +19,7 @@ from torch.distributions import Distribution
 from sgc.derivation.plan import SAMPLES
 from sgc.distributions.densities import element_of
 from sgc.language.outline import Outline
+from sgc.randomness import generator_on
 from sgc.runtime.existence import particles_exist
 from sgc.runtime.finiteness import finite_values
 from sgc.runtime.layout import Eliminated, Layout, Pair, Score, eliminate
@@ -288,7 +289,7 @@ class Posterior:
             picked = self.pick(log.tensor, log.nodes, chosen, node)  # [S, B, K]
             flat = picked.reshape(-1, picked.shape[-1]).softmax(-1)
             flat = torch.where(flat.isnan(), 1.0, flat)  # torch refuses to draw for any row
-            chosen[node] = torch.multinomial(flat, 1).reshape(size)
+            chosen[node] = torch.multinomial(flat, 1, generator=generator_on(flat.device)).reshape(size)
         return chosen
 
     def pick(

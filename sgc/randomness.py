@@ -1,0 +1,158 @@
+"""Where draws come from, and in what precision modules are built: said by who runs a model, to its own thread alone.
+
+torch's distributions, layers and initialisations know only torch's global generator and default type, which any other
+code of the process may move. Here both are said for a block of code: `drawing_from` names the generator, and whatever
+draws does so under `draws`, which hands it on; `built_in` names the type of new tensors. Neither changes torch's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+
+class Generators:
+    """A generator for each device that draws are made on, all from one seed."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self._by_device: dict[torch.device, torch.Generator] = {}
+
+    def on(self, device: torch.device) -> torch.Generator:
+        """Give the generator of a device."""
+        import torch
+
+        if device not in self._by_device:
+            self._by_device[device] = torch.Generator(device).manual_seed(self.seed)
+        return self._by_device[device]
+
+
+Source: TypeAlias = "torch.Generator | Generators"
+
+_source: ContextVar[Source | None] = ContextVar("source", default=None)
+_type: ContextVar[torch.dtype | None] = ContextVar("type", default=None)
+
+
+@contextmanager
+def drawing_from(source: Source | None) -> Iterator[None]:
+    """Draw from this in the block; None: from where the code around it draws, torch's global generator at last."""
+    if source is None:
+        yield
+        return
+    token = _source.set(source)
+    try:
+        yield
+    finally:
+        _source.reset(token)
+
+
+def generator_on(device: torch.device) -> torch.Generator | None:
+    """Give the generator that draws on a device come from here; None: torch's global one."""
+    source = _source.get()
+    return source.on(device) if isinstance(source, Generators) else source
+
+
+def draws() -> AbstractContextManager[Any]:  # Any: nobody takes what it gives
+    """Hand the generator on to whatever torch draws in the block, in distributions and layers of anyone's too."""
+    return nullcontext() if _source.get() is None else _drawing()()
+
+
+@contextmanager
+def built_in(dtype: torch.dtype) -> Iterator[None]:
+    """Give new tensors this floating-point type in the block, where nothing else is said of theirs."""
+    token = _type.set(dtype)
+    try:
+        with _building()():
+            yield
+    finally:
+        _type.reset(token)
+
+
+def default_type() -> torch.dtype:
+    """Give the floating-point type of new tensors here."""
+    import torch
+
+    return _type.get() or torch.get_default_dtype()
+
+
+@cache
+def _drawing() -> type[AbstractContextManager[Any]]:
+    """Give the mode in which every operation that torch marks as one that draws takes the generator."""
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    aten, draws_numbers = torch.ops.aten, torch.Tag.nondeterministic_seeded
+
+    class Drawing(TorchDispatchMode):
+        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            kwargs = dict(kwargs or {})
+            if draws_numbers not in function.tags:
+                return function(*args, **kwargs)
+            generator = generator_on(_device(args, kwargs))
+            packet = function.overloadpacket
+            if packet in (aten.rand_like, aten.randn_like):
+                empty = torch.empty_like(*args, **kwargs)
+                fill = empty.uniform_ if packet is aten.rand_like else empty.normal_
+                return fill(generator=generator)
+            if packet is aten.native_dropout:
+                return _dropped(generator, *args)
+            names = [each.name for each in function._schema.arguments]
+            if "generator" not in names:
+                name = {"default": "generator", "low": "low_generator"}.get(function._overloadname, "")
+                if name not in packet.overloads():  # fused attention, which draws where it drops, has no other way
+                    return function(*args, **kwargs)
+                function = getattr(packet, name)
+                names = [each.name for each in function._schema.arguments]
+            place = names.index("generator")
+            if len(args) > place:
+                args = (*args[:place], args[place] or generator, *args[place + 1 :])
+            elif kwargs.get("generator") is None:
+                kwargs["generator"] = generator
+            return function(*args, **kwargs)
+
+    def _dropped(
+        generator: torch.Generator | None, value: Tensor, p: float, train: bool | None
+    ) -> tuple[Tensor, Tensor]:
+        """Give what dropout leaves and what it kept, as the fused form of it does that takes no generator."""
+        if train is False or p == 0:
+            return value.clone(), torch.ones_like(value, dtype=torch.bool)
+        kept = torch.empty_like(value).bernoulli_(1 - p, generator=generator)
+        return value * kept * (1 / (1 - p) if p < 1 else 0.0), kept.bool()
+
+    return Drawing
+
+
+@cache
+def _building() -> type[AbstractContextManager[Any]]:
+    """Give the mode in which new tensors are of the type that was said."""
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    made = {torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn, torch.eye, torch.linspace}
+
+    class Building(TorchFunctionMode):
+        def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            kwargs = dict(kwargs or {})
+            if kwargs.get("dtype") is None and (function in made or _is_real(function, args, kwargs)):
+                kwargs["dtype"] = default_type()
+            return function(*args, **kwargs)
+
+    def _is_real(function: Any, args: Any, kwargs: Any) -> bool:
+        return function in (torch.tensor, torch.full) and bool(function(*args, **kwargs).is_floating_point())
+
+    return Building
+
+
+def _device(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.device:
+    """Tell on which device a call draws: that of its tensors, or the one it names."""
+    import torch
+
+    found = next((each.device for each in (*args, *kwargs.values()) if isinstance(each, torch.Tensor)), None)
+    return found or torch.device(kwargs.get("device") or torch.get_default_device())

@@ -124,6 +124,9 @@ def test_two_modalities_from_arrays_to_predictions(tmp_path: Path) -> None:
         assert "left_out" not in told
     blind = {**two_arrays(), "image": np.full((60, 1, 4, 4), NAN)}
     told = sample_run(run, tmp_path / "p.png", arrays=blind)
+    assert "the data are not those the run was started on: other values of 'image'" in told["left_out"]
+    never = sgc.train(sgc.load(two_modalities()), data=blind, output=tmp_path / "never").folder
+    told = sample_run(never, tmp_path / "p.png", arrays=blind)
     assert told["left_out"] == "no reconstructions: no held-out row has a value of 'image'"
 
 

@@ -37,7 +37,7 @@ def nearest(word: str, allowed: Iterable[str], *, cutoff: float = 0.6) -> str:
     >>> nearest("yy", ["x", "y", "z"]), nearest("foo", ["elbo", "iwae"])
     ('y', '')
     """
-    folded = {each.lower(): each for each in sorted(set(allowed), reverse=True)}
+    folded = {each[:LONGEST].lower(): each for each in sorted(set(allowed), reverse=True)}
     found = difflib.get_close_matches(word[:LONGEST].lower(), sorted(folded), n=1, cutoff=cutoff)
     return folded[found[0]] if found else ""
 
@@ -56,7 +56,10 @@ def suggest(word: str, allowed: Iterable[str]) -> str:
         return f"did you mean '{near}'?"
     if len(words) <= LISTED:
         return "allowed: " + ", ".join(words) if words else ""
-    return "nearest: " + ", ".join(difflib.get_close_matches(word[:LONGEST], words, n=3, cutoff=0.0))
+    by_start = {each[:LONGEST]: each for each in reversed(words)}
+    return "nearest: " + ", ".join(
+        by_start[each] for each in difflib.get_close_matches(word[:LONGEST], by_start, 3, 0.0)
+    )
 
 
 _IN_SHELL: ContextVar[bool] = ContextVar("in_shell", default=False)

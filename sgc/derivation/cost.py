@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -11,6 +12,8 @@ from sgc.derivation.plan import Plan
 
 LARGEST = 1_000_000  # numbers a row: a batch of 100 then takes 400 MB for one tensor in float32
 OPERATIONS = 10_000_000  # numbers touched a row
+TRIED = 100  # plans that are derived to find out what helps
+TRIED_AT_ONCE = 16  # of those, to choose one node
 
 
 @dataclass(frozen=True)
@@ -32,22 +35,34 @@ def advise(
     """Choose nodes to draw instead of enumerating them: of the largest intermediate, one by one, what helps most.
 
     able: the nodes that can be drawn. steps: by the one name of a repeat's node, the node of each step, which share
-    their estimator. Costs are at two samples at least, which a drawn node needs for its baseline.
+    their estimator. Costs are at two samples at least, which a drawn node needs for its baseline. Of many nodes those
+    of the largest supports are tried; after `TRIED` plans as many of these are taken at once as it needs.
     """
     every = steps or {}
     name_of = {node: name for name, nodes in every.items() for node in nodes}
     words = replace(plan.words, samples=max(2, plan.words.samples))
     taken: list[str] = []
-    now = plan
+    now, tried = plan, 0
+    support = {proposal.node: proposal.support for proposal in plan.proposals}
 
-    def without(name: str) -> Plan:
-        nodes = [node for each in [*taken, name] for node in every.get(each, [each])]
+    def without(*names: str) -> Plan:
+        nodes = [node for each in [*taken, *names] for node in every.get(each, [each])]
         return derive(graphs.with_estimators(dict.fromkeys(nodes, "draw")), plan.observed, words)
 
     while too_large(now):
         candidates = [name for name in dict.fromkeys(name_of.get(n, n) for n in now.widest) if name in able]
         if not candidates:
             return Advice((), plan)
+        candidates = sorted(candidates, key=lambda name: -support[every.get(name, [name])[0]])
+        if tried > TRIED:
+            enough = bisect.bisect_left(
+                range(1, len(candidates)), True, key=lambda n: not too_large(without(*candidates[:n]))
+            )
+            taken += candidates[: enough + 1]
+            now = without()
+            continue
+        candidates = candidates[:TRIED_AT_ONCE]
+        tried += len(candidates)
         found = {name: without(name) for name in candidates}
         best = min(candidates, key=lambda name: (found[name].largest, found[name].operations))
         taken.append(best)

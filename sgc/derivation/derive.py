@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sgc.derivation.existence import Existence, Steps
@@ -323,27 +323,52 @@ class _Swept:
 
 
 def _elimination(spans: Sequence[frozenset[str]], sizes: Mapping[str, int], samples: int) -> _Swept:
-    """Choose the order in which enumerated dimensions are summed out: the smallest intermediate first."""
-    size = {**sizes, SAMPLES: samples}
-    meets: dict[str, set[str]] = {name: {name} for name in sizes}
-    for span in spans:
-        for name in span & meets.keys():
-            meets[name] |= span
-    elements = {name: math.prod(size[d] for d in met) for name, met in meets.items()}
+    """Choose the order in which enumerated dimensions are summed out: the smallest intermediate first.
+
+    Sets of dimensions are bits of numbers here: where everything meets there are as many as pairs of nodes.
+    """
+    names = [*sizes, SAMPLES]
+    size = [*sizes.values(), samples]
+    bit = {name: 1 << i for i, name in enumerate(names)}
+    meets = {i: 1 << i for i in range(len(sizes))}
+    for span in set(spans):
+        mask = sum(bit[name] for name in span if name in bit)
+        for i in _places(mask):
+            if i in meets:
+                meets[i] |= mask
+    elements = {i: _product(size, mask) for i, mask in meets.items()}
     sampled = any(SAMPLES in span for span in spans)
     order: list[str] = []
-    unions: list[frozenset[str]] = []
+    unions: list[int] = []
+    counts: list[int] = []
     while elements:
         best = min(elements, key=elements.__getitem__)
-        unions.append(frozenset(meets.pop(best)))
-        order.append(best)
-        del elements[best]
-        for name in unions[-1] - {best, SAMPLES}:
-            meets[name] = (meets[name] | unions[-1]) - {best}
-            elements[name] = math.prod(size[d] for d in meets[name])
-    counts = [math.prod(size[d] for d in union) for union in unions] + ([samples] if sampled else [])
-    widest = max(zip(counts, unions, strict=False), default=(1, frozenset[str]()), key=lambda pair: pair[0])[1]
-    return _Swept(tuple(order), max([1, *counts]), widest, sum(counts), tuple(unions))
+        union = meets.pop(best)
+        unions.append(union)
+        order.append(names[best])
+        counts.append(elements.pop(best))
+        for i in _places(union & ~(1 << best)):
+            if i in meets:
+                more = union & ~meets[i]
+                meets[i] = (meets[i] | more) & ~(1 << best)
+                elements[i] = elements[i] * (_product(size, more) if more else 1) // size[best]
+    found = {union: frozenset(names[i] for i in _places(union)) for union in unions}
+    widest = max(zip(counts, unions, strict=True), default=(1, 0), key=lambda pair: pair[0])[1]
+    counts += [samples] if sampled else []
+    every = tuple(found[union] for union in unions)
+    return _Swept(tuple(order), max([1, *counts]), found.get(widest, frozenset()), sum(counts), every)
+
+
+def _places(mask: int) -> Iterator[int]:
+    """List the bits that are set, from the lowest."""
+    while mask:
+        low = mask & -mask
+        yield low.bit_length() - 1
+        mask ^= low
+
+
+def _product(size: Sequence[int], mask: int) -> int:
+    return math.prod(size[i] for i in _places(mask))
 
 
 def _share_axes(meeting: Iterable[frozenset[str]], nodes: Sequence[str]) -> dict[str, int]:
@@ -352,9 +377,13 @@ def _share_axes(meeting: Iterable[frozenset[str]], nodes: Sequence[str]) -> dict
     A chain then has two of them, whatever its length: torch's tensors have at most 64. Greedy, in the order of q.
     """
     others: dict[str, set[str]] = {name: set() for name in nodes}
-    for span in meeting:
-        for name in span & others.keys():
-            others[name] |= span
+    spans: dict[str, list[frozenset[str]]] = {name: [] for name in nodes}
+    for span in sorted(set(meeting), key=len, reverse=True):
+        own = [name for name in span if name in others]
+        if own and not any(span <= wider for wider in spans[own[0]]):
+            for name in own:
+                others[name] |= span
+                spans[name].append(span)
     axes: dict[str, int] = {}
     for name in nodes:
         taken = {axes[other] for other in others[name] if other in axes}

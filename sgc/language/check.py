@@ -6,7 +6,6 @@ Every fault is found in one go. A piece already known to be wrong gives no secon
 from __future__ import annotations
 
 from sgc.derivation.derive import derive
-from sgc.errors import suggest
 from sgc.kinds.counting import refuse_count
 from sgc.language.check_data import check_data
 from sgc.language.check_graphs import check_graphs
@@ -71,7 +70,7 @@ def check_objective(spec: Spec, findings: Findings, names: Names) -> None:
             message = f"'{name}' is not partially supervised" if known else f"no node named '{name}'"
             if name in names.nodes("partial"):
                 message = f"'{name}' has no label that q could give: it is left out where it is missing"
-            findings.add(("objective", "alpha", name), message, suggest(name, partial), at="key")
+            findings.add(("objective", "alpha", name), message, findings.suggest(name, lambda: partial), at="key")
     if findings.hurt("objective", "bound"):
         return
     bound = objective.bound
@@ -125,8 +124,8 @@ def check_optimizer(spec: Spec, findings: Findings) -> None:
 
 def check_metrics(findings: Findings, names: Names) -> None:
     """Find metrics of what is no node."""
-    nodes = [name for name, section in names.section.items() if section in ("nodes", "")]
+    nodes = dict.fromkeys(name for name, section in names.section.items() if section in ("nodes", ""))
     for name in findings.keys("evaluate", "metrics"):
         if name not in nodes and names.whole:
             path = ("evaluate", "metrics", name)
-            findings.add(path, f"no node named '{name}'", suggest(name, nodes), at="key")
+            findings.add(path, f"no node named '{name}'", findings.suggest(name, lambda: nodes), at="key")

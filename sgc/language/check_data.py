@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from sgc.errors import nearest, suggest
 from sgc.language.check_names import Names, check_twice
 from sgc.language.findings import Findings
 
@@ -22,24 +21,27 @@ def check_data(findings: Findings, names: Names, optional: Collection[str] = ())
 
 
 def _check_columns(findings: Findings, names: Names, optional: Collection[str]) -> None:
-    inputs = [name for name, section in names.section.items() if section == "inputs"]
-    wanted = [*names.nodes("full", "partial"), *inputs]
-    columns = findings.keys("data", "columns")
-    free = [name for name in wanted if name not in columns]
+    inputs = {name for name, section in names.section.items() if section == "inputs"}
+    columns = dict.fromkeys(findings.keys("data", "columns"))
+    free = {name: name in inputs for name in [*names.nodes("full", "partial"), *inputs] if name not in columns}
     for name in columns:
         path, section = ("data", "columns", name), names.section.get(name)
         if section is None:
             if names.whole and names.statuses_whole:
-                findings.add(path, f"no node or input named '{name}'", suggest(name, free), at="key")
-                findings.breaks(("data", "columns", nearest(name, free) or name))  # which is what was meant
+                findings.add(path, f"no node or input named '{name}'", findings.suggest(name, lambda: free), at="key")
+                meant = findings.nearest(name, lambda: free) or name
+                findings.breaks(("data", "columns", meant))
         elif section == "features":
-            findings.add(path, f"'{name}' is a feature, features have no column", suggest(name, free), at="key")
+            message = f"'{name}' is a feature, features have no column"
+            findings.add(path, message, findings.suggest(name, lambda: free), at="key")
         elif names.status.get(name) == "none":
             message = f"'{name}' is never observed (supervision: none), it has no column"
             hint = f"known for evaluation alone: supervision: partial, with data.labels: {{{name}: {{count: 0}}}}"
             findings.add(path, message, hint, at="key")
-    for name in [each for each in free if each not in optional]:
-        what = "an input" if name in inputs else f"supervision: {names.status[name]}"
+    for name, is_input in free.items():
+        if name in optional:
+            continue
+        what = "an input" if is_input else f"supervision: {names.status[name]}"
         message = f"'{name}' has no column under data.columns ({what})"
         findings.add((names.section[name], name), message, at="key", about=("data", "columns", name))
 
@@ -69,7 +71,8 @@ def _check_labels(findings: Findings, names: Names) -> None:
         path, status = ("data", "labels", name), names.status.get(name)
         if names.section.get(name) not in ("nodes", ""):
             if names.whole and names.statuses_whole:
-                findings.add(path, f"no node named '{name}'", suggest(name, set(partial) - set(labels)), at="key")
+                hint = findings.suggest(name, lambda: set(partial) - set(labels))
+                findings.add(path, f"no node named '{name}'", hint, at="key")
         elif status in ("full", "none"):
             findings.add(path, f"'{name}' is not partially supervised (supervision: {status})", at="key")
     for name in labels:
@@ -83,7 +86,7 @@ def _check_same_rows(findings: Findings, names: Names, name: str) -> None:
         return
     if other not in partial:
         if names.section.get(other) != "" and names.whole and names.statuses_whole:
-            hint = suggest(other, set(partial) - {name})
+            hint = findings.suggest(other, lambda: set(partial) - {name})
             findings.add(path, f"no partially supervised node named '{other}'", hint)
         return
     chain = [name]

@@ -8,9 +8,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from sgc.derivation.graph import Role, descendants, find_cycles
-from sgc.errors import Path, suggest
+from sgc.errors import Path
 from sgc.language.check_names import Names
 from sgc.language.findings import Findings
 from sgc.language.unrolled import Unrolled
@@ -47,9 +48,8 @@ def check_graphs(findings: Findings, names: Names, unrolled: Unrolled) -> None:
         seen.add((edge.parent, edge.place[:-1]))
     if names.whole:
         for edge in unknown:
-            valid = _valid(edge, edges, names)
             message = f"no node, feature or input named '{edge.parent}'"
-            findings.add(edge.place, message, suggest(edge.parent, valid))
+            findings.add(edge.place, message, findings.suggest(edge.parent, partial(_valid, edge, edges, names)))
     _check_networks(findings)
     edges += [
         Edge(count, name, ("generative",), ("nodes", name))
@@ -92,23 +92,25 @@ def _check_networks(findings: Findings) -> None:
     """Find networks by a name that none has."""
     if findings.lost("networks"):
         return
-    shared = findings.keys("networks")
+    shared = dict.fromkeys(findings.keys("networks"))
     users: list[Path] = [("recognition", "network")]
     users += [("features", name, "network") for name in findings.keys("features")]
     users += [("nodes", name, role, "network") for name in findings.keys("nodes") for role in ROLES]
     for path in users:
         word = findings.at(*path)
         if isinstance(word, str) and word not in shared:
-            findings.add(path, f"no network named '{word}' under 'networks'", suggest(word, shared))
+            findings.add(path, f"no network named '{word}' under 'networks'", findings.suggest(word, lambda: shared))
 
 
 def _check_cycles(
     findings: Findings, edges: list[Edge], role: Role, reported: set[frozenset[Path]], shown: Collection[str]
 ) -> None:
     """Find the cycles of one graph; one that runs through features alone is in both, and told once."""
-    for cycle in find_cycles([(edge.parent, edge.child) for edge in edges]):
-        steps = set(itertools.pairwise(cycle))
-        places = [edge.place for edge in edges if (edge.parent, edge.child) in steps]
+    standing: dict[tuple[str, str], list[Path]] = {}
+    for edge in edges:
+        standing.setdefault((edge.parent, edge.child), []).append(edge.place)
+    for cycle in find_cycles(standing):
+        places = [place for step in set(itertools.pairwise(cycle)) for place in standing[step]]
         if frozenset(places) not in reported:
             reported.add(frozenset(places))
             first = min(places, key=findings.document.order)

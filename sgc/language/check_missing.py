@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from sgc.derivation.graph import descendants
 from sgc.language.check_graphs import written_edges
 from sgc.language.check_names import Names
 from sgc.language.findings import Findings
@@ -10,11 +9,12 @@ from sgc.language.findings import Findings
 
 def check_missing(findings: Findings, names: Names) -> None:
     """Find `missing` where nothing or everything is missing, beside a recognition, or on a node with children in p."""
+    children = _children(findings, names)
     for name, status in names.status.items():
-        path = ("nodes", name)
-        written = findings.keys(*path)
         if name not in names.dropped:
             continue
+        path = ("nodes", name)
+        written = findings.keys(*path)
         if status != "partial":
             when = "observed in every row" if status == "full" else "never observed"
             message = f"forbidden: '{name}' is {when} (supervision: {status})"
@@ -24,18 +24,27 @@ def check_missing(findings: Findings, names: Names) -> None:
             later = max(("missing", "recognition"), key=written.index)
             message = "'missing' beside 'recognition': what is missing is either left out or proposed by q; give one"
             findings.add((*path, later), message, at="key")
-        child = _child(findings, names, name)
+        child = children.get(name)
         if child:
             message = f"'{child}' reads '{name}' in p, so it cannot be left out where it is missing"
             findings.add((*path, "missing"), message, "give it a recognition instead", at="key")
 
 
-def _child(findings: Findings, names: Names, name: str) -> str:
-    """Name the first child in p, features seen through; an empty string where there is none."""
-    edges = [
-        (edge.parent, edge.child)
-        for edge in written_edges(findings, names)
-        if "generative" in edge.roles and (edge.parent == name or names.section.get(edge.parent) == "features")
-    ]
-    below = descendants(name, edges) - {name}
-    return next((other for other in findings.keys("nodes") if other in below), "")
+def _children(findings: Findings, names: Names) -> dict[str, str]:
+    """Name the first child in p, features seen through, of every node that drops what is missing and has one."""
+    above: dict[str, list[str]] = {}
+    for edge in written_edges(findings, names) if names.dropped else ():
+        if "generative" in edge.roles:
+            above.setdefault(edge.child, []).append(edge.parent)
+    found: dict[str, str] = {}
+    seen: set[str] = set()  # features that are looked through already: what is above them has its first child
+    for child in findings.keys("nodes"):
+        front = [child]
+        for name in front:
+            for parent in above.get(name, ()):
+                if parent in names.dropped and parent != child:
+                    found.setdefault(parent, child)
+                elif names.section.get(parent) == "features" and parent not in seen:
+                    seen.add(parent)
+                    front.append(parent)
+    return found

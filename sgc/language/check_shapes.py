@@ -12,11 +12,10 @@ from sgc.derivation.graph import Role
 from sgc.errors import OutlineFault, Path
 from sgc.kinds.layer import shape_text
 from sgc.kinds.stacking import Stack
-from sgc.kinds.stepping import Zeros
 from sgc.language.check_graphs import ROLES
 from sgc.language.check_names import Names
 from sgc.language.findings import Findings
-from sgc.language.resolver import Resolver
+from sgc.language.resolver import Resolver, needs
 from sgc.language.spec import Feature, Generative, Recognition, Spec
 
 EVENT_KEYS = ("distribution", "shape", "categories", "values")
@@ -156,9 +155,3 @@ class _Shapes:
                 got, other = shape_text(stack.output), shape_text(wanted.output)
                 message = f"{shared} runs backwards to other layers than for '{model}': {got} before the heads"
                 self.findings.add(path, f"{message}, wanted {other}")
-
-
-def needs(feature: Feature) -> tuple[str, ...]:
-    """Name what has to be resolved before a feature: its parents, and what zeros have the shape of."""
-    zeros = feature.network if isinstance(feature.network, Zeros) else None
-    return feature.parents if zeros is None or zeros.width is not None else (zeros.of,)

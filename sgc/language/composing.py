@@ -9,14 +9,15 @@ from pathlib import Path as FilePath
 from re import fullmatch
 
 from sgc.distributions.families import FAMILIES
-from sgc.errors import Path, SpecError, suggest
-from sgc.language.document import Document, Mark, Plain, read
+from sgc.errors import Path, SpecError
+from sgc.language.document import Document, Plain, read
 from sgc.language.expanded import elsewhere
 from sgc.language.findings import Findings
 from sgc.language.scopes import EXISTS, OF_REPEAT, OF_SPEC, PREVIOUS, Kind, Plate, Scope, Template
 from sgc.language.spec import NAME, Spec
 
 MAX_STEPS = 10_000  # nodes and features, all steps counted
+MAX_NESTED = 20  # parts in parts
 TOO_MANY = f"more than {MAX_STEPS} nodes and features, all steps counted"
 EVENT = ("distribution", "shape", "categories", "values")
 NO_NAME = "is not a name: a letter, then letters, digits, '_' or '-'"
@@ -53,23 +54,63 @@ class Composition:
 Check = Callable[[Document, tuple[FilePath, ...]], Spec]
 
 
+class Parts:
+    """The parts of a spec, each read and validated once, however often and wherever it is used.
+
+    check: validates one, given the files that it is a part of.
+    """
+
+    def __init__(self, check: Check) -> None:
+        self.check = check
+        self._read: dict[FilePath, Document | SpecError] = {}
+        self._checked: dict[int, tuple[Document, Spec | SpecError]] = {}  # by the identity of a part's data
+
+    def read(self, file: FilePath) -> Document:
+        """Read a file. Raises: SpecError."""
+        found = self._read.get(file)
+        if found is None:
+            try:
+                found = read(file)
+            except SpecError as problem:
+                found = problem
+            self._read[file] = found
+        if isinstance(found, SpecError):
+            raise found
+        return found
+
+    def spec(self, document: Document, within: tuple[FilePath, ...]) -> Spec:
+        """Validate a part. Raises: SpecError."""
+        key = id(document.data)
+        if key not in self._checked:
+            try:
+                self._checked[key] = document, self.check(document, within)
+            except SpecError as problem:
+                self._checked[key] = document, problem
+        _, found = self._checked[key]
+        if isinstance(found, SpecError):
+            raise found
+        return found
+
+
 def compose(
-    document: Document, written: Plain, findings: Findings, check: Check, within: tuple[FilePath, ...] = ()
+    document: Document, written: Plain, findings: Findings, parts: Parts, within: tuple[FilePath, ...] = ()
 ) -> Composition:
     """Lay out the scopes of a spec; what is wrong with them is added to the findings.
 
-    written: the document's data without what is wrong in itself. check: validates a part, given the files that it is
-    a part of. within: the files that this one is a part of.
+    written: the document's data without what is wrong in itself. within: the files that this one is a part of.
     """
     root = Scope(document, (), "")
-    composing = _Composing(Composition(root), findings, check, (*within, FilePath(document.file).resolve()))
+    composing = _Composing(Composition(root), findings, parts, (*within, FilePath(document.file).resolve()))
     composing.level(root, written, OF_SPEC)
     return composing.made
 
 
 class _Composing:
-    def __init__(self, made: Composition, findings: Findings, check: Check, within: tuple[FilePath, ...]) -> None:
-        self.made, self.findings, self.check, self.within = made, findings, check, within
+    def __init__(self, made: Composition, findings: Findings, parts: Parts, within: tuple[FilePath, ...]) -> None:
+        self.made, self.findings, self.parts, self.within = made, findings, parts, within
+        self.taken = 0  # names so far, at all their steps, and levels
+        self.full = False  # there were too many
+        self.using: Path = ()  # the outermost part that is taken in
 
     def add(self, scope: Scope, place: Path, message: str, hint: str = "", *, at: str = "value") -> None:
         """Report a fault of what is written in the document of a scope."""
@@ -85,6 +126,8 @@ class _Composing:
         scope.take(written, sections, given)
         for name in refused:
             scope.names.pop(name, None)
+        if not self.has_room(scope):
+            return
         self.inside(scope, written)
         broken = [path[-1] for path in self.findings.broken if own and path and path[:-1] == scope.place]
         missing = any(key in MODEL or (scope.place and key != "count") for key in broken)
@@ -92,6 +135,21 @@ class _Composing:
             names = given.get(section)
             missing |= isinstance(names, dict) and not set(names) <= set(scope.children)
         scope.whole = not missing and not refused
+
+    def has_room(self, scope: Scope) -> bool:
+        """Count the names of a level at all their steps; where that is too much it is left empty, and told once."""
+        self.taken += 1 + len(scope.names) * math.prod(plate.size for plate in scope.plates)
+        if scope.above is None or self.taken <= MAX_STEPS:
+            return True
+        if not self.full:
+            self.full = True
+            if scope.in_repeat and scope.document is self.findings.document:
+                self.add(scope, (*scope.place, "count"), TOO_MANY)
+            else:
+                self.findings.add(self.using, TOO_MANY, at="key")
+        scope.names.clear()
+        scope.whole = False
+        return False
 
     def inside(self, scope: Scope, written: Mapping[str, Plain]) -> None:
         """Take in the repeats and parts of a level."""
@@ -122,7 +180,7 @@ class _Composing:
         scope.children[name] = inner
         refused = self.check_names(inner, written, list(OF_REPEAT), counted=bool(count))
         self.level(inner, written, OF_REPEAT, refused)
-        if not inner.names and not inner.children:
+        if not inner.names and not inner.children and not self.full:
             self.add(scope, place, f"nothing stands in the repeat '{name}'", "give it nodes", at="key")
 
     def check_names(
@@ -156,7 +214,7 @@ class _Composing:
             nodes = [n for n in scope.visible() if (r := scope.find(n)) and r.template.kind == "node"]
             kind = "" if reference is None else reference.template.kind
             message = f"'{written}' is one of the {kind}s, no node" if kind else f"no node named '{written}'"
-            self.add(scope, place, f"{message} to count by", suggest(written, nodes))
+            self.add(scope, place, f"{message} to count by", self.findings.suggest(written, lambda: nodes))
             return 1, ""
         counter = reference.template
         if reference.previous or counter.plates != scope.plates[: len(counter.plates)]:
@@ -170,11 +228,14 @@ class _Composing:
     # parts
 
     def part(self, scope: Scope, name: str, place: Path, written: Mapping[str, Plain]) -> None:
+        if len(self.within) > MAX_NESTED:
+            self.add(scope, place, f"parts stand in parts more than {MAX_NESTED} deep", at="key")
+            return
         document = self.document(scope, place, written)
         if document is None:
             return
         try:
-            spec = self.check(document, self.within)
+            spec = self.parts.spec(document, self.within)
         except SpecError as problem:
             inside = isinstance(written.get("spec"), dict)
             self.findings.faults += elsewhere(problem.faults, (*place, "spec") if inside else place, inside=inside)
@@ -202,10 +263,13 @@ class _Composing:
             if len(self.findings.faults) > found:  # what it leaves unbound is no fault besides
                 for each in inner.names.values():
                     self.findings.breaks(("data", "columns", each.name))
+        if scope.document is self.findings.document:
+            self.using = place
         for own, template in inner.names.items():
             if template.kind == "input" and own not in inner.bound:
                 self.add(scope, place, f"the part's input '{own}' is not bound", "bind: {" + own + ": …}", at="key")
-        self.inside(inner, data)
+        if self.has_room(inner):
+            self.inside(inner, data)
 
     def document(self, scope: Scope, place: Path, written: Mapping[str, Plain]) -> Document | None:
         """Read the spec of a part: of its own file, of its run, or where it stands."""
@@ -214,7 +278,7 @@ class _Composing:
             self.add(scope, place, "missing key 'spec' (or 'weights', of a run)", at="key")
             return None
         if isinstance(given, dict):
-            return inline(scope.document, (*place, "spec"), given)
+            return inline(scope.document, (*place, "spec"))
         key = "spec" if given is not None else "weights"
         file = found_beside(scope.document, str(weights) if given is None else given)
         if given is None:
@@ -223,7 +287,7 @@ class _Composing:
             self.add(scope, (*place, key), f"'{file}' would be a part of itself")
             return None
         try:
-            return read(file)
+            return self.parts.read(file)
         except SpecError as problem:
             self.add(scope, (*place, key), f"'{file}': {problem.faults[0].message}")
             return None
@@ -235,11 +299,18 @@ class _Composing:
         nodes = [n for n, t in inner.names.items() if t.kind in ("node", "input")]
         if template is None or template.kind not in ("node", "input"):
             what = f"no node or input named '{own}'" if template is None else f"'{own}' is a {template.kind}"
-            self.add(scope, place, f"{what} of the part '{part.name}'", suggest(own, nodes), at="key")
+            self.add(
+                scope, place, f"{what} of the part '{part.name}'", self.findings.suggest(own, lambda: nodes), at="key"
+            )
             return
         reference = scope.find(word)
         if reference is None or reference.previous:
-            self.add(scope, place, f"no node, feature or input named '{word}'", suggest(word, scope.names))
+            self.add(
+                scope,
+                place,
+                f"no node, feature or input named '{word}'",
+                self.findings.suggest(word, lambda: scope.names),
+            )
             return
         host = reference.template
         if template.kind == "input":
@@ -305,12 +376,12 @@ def found_beside(document: Document, name: str) -> FilePath:
     return beside if beside.exists() else FilePath(name)
 
 
-def inline(document: Document, place: Path, data: Plain) -> Document:
+def inline(document: Document, place: Path) -> Document:
     """Take a spec that stands in another for a document of its own, with the other's lines."""
-    depth = len(place)
-    keys: dict[Path, Mark] = {p[depth:]: m for p, m in document.keys.items() if p[:depth] == place and len(p) > depth}
-    values = {p[depth:]: m for p, m in document.values.items() if p[:depth] == place}
-    return Document(document.file, document.lines, data, keys, values)
+    depth, every = len(place), document.below(place)
+    keys = {path[depth:]: document.keys[path] for path in every if path in document.keys and len(path) > depth}
+    values = {path[depth:]: document.values[path] for path in every if path in document.values}
+    return Document(document.file, document.lines, document.get(place), keys, values)
 
 
 def largest_count(node: Plain) -> tuple[int, str]:

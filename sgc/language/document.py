@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -96,6 +97,21 @@ class Document:
             return False
         return True
 
+    def below(self, place: Path) -> list[Path]:
+        """List the places at and below one, from the top."""
+        found = [place]
+        for path in found:
+            found += self._children.get(path, ())
+        return found
+
+    @cached_property
+    def _children(self) -> dict[Path, list[Path]]:
+        children: dict[Path, list[Path]] = {}
+        for path in dict.fromkeys([*self.keys, *self.values]):
+            if path:
+                children.setdefault(path[:-1], []).append(path)
+        return children
+
     def order(self, path: Path) -> tuple[int, int]:
         """Rank a value by its place in the file."""
         mark = self.values.get(path, Mark(0, 0))
@@ -143,6 +159,9 @@ def parse(text: str, file: str = "spec") -> Document:
             root = composer.get_single_node()
         finally:
             composer.dispose()
+    except _TooLarge as problem:
+        place = Mark(problem.mark.line + 1, problem.mark.column + 1)
+        raise SpecError([document.fault_at(place, (), str(problem))]) from None
     except yaml.MarkedYAMLError as problem:
         raise SpecError([_syntax_fault(problem, document)]) from None
     except yaml.reader.ReaderError as problem:
@@ -191,19 +210,30 @@ def _short(text: str) -> str:
     return text if len(text) <= 40 else text[:37] + "..."
 
 
+class _TooLarge(Exception):
+    """What is more than a spec may have, and where it was too much."""
+
+    def __init__(self, message: str, mark: yaml.Mark) -> None:
+        super().__init__(message)
+        self.mark = mark
+
+
 class _Composer(yaml.SafeLoader):
     """Composes nodes down to a greatest depth, and notes which of them bear a tag."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
-        self.depth = 0
+        self.depth = self.count = 0
         self.tags: dict[int, str] = {}  # by the identity of the node
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event: Any = self.peek_event()  # type: ignore[no-untyped-call]  # Any: some events have a tag
+        mark: Any = event.start_mark  # Any: the stubs of yaml know two classes of marks
         if self.depth >= MAX_DEPTH and isinstance(event, yaml.CollectionStartEvent):
-            mark: Any = event.start_mark  # Any: the stubs of yaml know two classes of marks
             raise yaml.MarkedYAMLError(None, None, f"nested more than {MAX_DEPTH} deep", mark)
+        self.count += 1
+        if self.count > MAX_NODES:  # before the rest is read, which may be twenty times as much
+            raise _TooLarge(f"more than {MAX_NODES} values", mark)
         self.depth += 1
         node: yaml.Node | None = super().compose_node(parent, index)
         self.depth -= 1
@@ -222,15 +252,15 @@ def _syntax_fault(problem: yaml.MarkedYAMLError, document: Document) -> Fault:
 
 def _check_expansion(root: yaml.Node, document: Document) -> None:
     """Refuse aliases that expand without end, too often or too deep; a node is measured once."""
-    measured: dict[int, tuple[int, int]] = {}
+    measured: dict[int, tuple[int, int, int]] = {}
     above: set[int] = set()
 
     def refuse(node: yaml.Node, message: str) -> None:
         mark = Mark(node.start_mark.line + 1, node.start_mark.column + 1)
         raise SpecError([document.fault_at(mark, (), message)])
 
-    def measure(node: yaml.Node) -> tuple[int, int]:
-        """Count the values and the levels below a node, itself included."""
+    def measure(node: yaml.Node) -> tuple[int, int, int]:
+        """Count the values, the levels and the letters below a node, itself included."""
         if id(node) in above:
             refuse(node, "an alias stands inside what it names")
         if id(node) not in measured:
@@ -239,12 +269,15 @@ def _check_expansion(root: yaml.Node, document: Document) -> None:
             parts = [part for pair in pairs for part in pair] if pairs else node.value
             found = [measure(part) for part in parts] if isinstance(node, yaml.CollectionNode) else []
             above.discard(id(node))
-            count, depth = 1 + sum(n for n, _ in found), 1 + max((d for _, d in found), default=0)
-            measured[id(node)] = count, depth
+            count, depth = 1 + sum(n for n, _, _ in found), 1 + max((d for _, d, _ in found), default=0)
+            letters = sum(n for _, _, n in found) if found else len(node.value)
+            measured[id(node)] = count, depth, letters
             if count > MAX_NODES:
                 refuse(node, f"more than {MAX_NODES} values, aliases expanded")
             if depth > MAX_DEPTH + 1:
                 refuse(node, f"nested more than {MAX_DEPTH} deep, aliases expanded")
+            if letters > MAX_BYTES:
+                refuse(node, f"more than {MAX_BYTES} letters, aliases expanded")
         return measured[id(node)]
 
     measure(root)

@@ -55,12 +55,14 @@ class Expanded(Document):
     def broken(self, findings: Findings) -> Iterable[Path]:
         """List what cannot be used because of what was written for it."""
         yield from self.emptied
+        below: dict[Path, list[Path]] = {}
+        for broken in findings.broken:
+            for n in range(len(broken) + 1):
+                below.setdefault(broken[:n], []).append(broken[n:])
         for path, place in self.written.items():
-            if place.document is not findings.document or place.exact:
-                continue
-            for broken in findings.broken:
-                if broken[: len(place.path)] == place.path:
-                    yield (*path, *broken[len(place.path) :])
+            if place.document is findings.document and not place.exact:
+                for rest in below.get(place.path, ()):
+                    yield (*path, *rest)
 
 
 def without_steps(text: str) -> str:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from sgc.errors import Fault, Path
+from collections.abc import Callable, Iterable
+
+from sgc.errors import LONGEST, Fault, Path, nearest, suggest
 from sgc.language.document import Document, Plain
+
+COMPARED = 10_000_000  # pairs of letters, in looking for what was meant: a spec may have a thousand wrong names
+PREPARED = 30  # letters that a name which is compared costs besides
 
 
 class Findings:
@@ -18,6 +23,7 @@ class Findings:
     def __init__(self, document: Document, within: Findings | None = None) -> None:
         self.document = document
         self.faults: list[Fault] = [] if within is None else within.faults
+        self._compared = 0
         self.faults += document.faults
         self._broken: set[Path] = set()
         self._above: set[Path] = set()  # every path with something broken below it
@@ -48,6 +54,26 @@ class Findings:
         if not self.lost(*about):
             self.faults.append(self.document.fault(path, message, hint, at=at, about=about))
             self.breaks(about)
+
+    def suggest(self, word: str, allowed: Callable[[], Iterable[str]]) -> str:
+        """Offer what was probably meant, as `errors.suggest`; nothing after `COMPARED` in one document.
+
+        allowed: gives the names of the spec that could stand there.
+        """
+        words = self._comparable(word, allowed)
+        return suggest(word, words) if words else ""
+
+    def nearest(self, word: str, allowed: Callable[[], Iterable[str]]) -> str:
+        """Give the name most like a word, as `errors.nearest`; an empty string after `COMPARED`."""
+        return nearest(word, self._comparable(word, allowed))
+
+    def _comparable(self, word: str, allowed: Callable[[], Iterable[str]]) -> list[str]:
+        """Give what a word may be compared with."""
+        if self._compared > COMPARED:
+            return []
+        words = list(allowed())
+        self._compared += sum(min(len(word), LONGEST) * min(len(each), LONGEST) + PREPARED for each in words)
+        return words if self._compared <= COMPARED else []
 
     def at(self, *path: str | int) -> Plain:
         """Return what is written at a path and can be used; None where nothing is."""

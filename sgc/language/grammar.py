@@ -64,14 +64,18 @@ def report(problem: ValidationError, plain: Plain, findings: Findings) -> list[P
     A key that nobody knows is taken for the one that it resembles: that one is not missing then.
     """
     errors = [_located(error, plain) for error in problem.errors(include_url=False)]
-    missing = [error.path for error in errors if error.kind == "missing"]
     unknown = [error for error in errors if error.kind == "extra_forbidden"]
+    missing: dict[Path, list[str]] = {}  # by mapping
+    for error in errors:
+        if error.kind == "missing":
+            missing.setdefault(error.path[:-1], []).append(str(error.path[-1]))
     meant: dict[Path, str] = {}
     for error in unknown:
-        mapping, word = error.path[:-1], str(error.path[-1])
-        needed = [str(path[-1]) for path in missing if path[:-1] == mapping and path[-1] not in meant.values()]
-        others = _keys_for(error, plain, findings)
-        meant[error.path] = nearest(word, needed, cutoff=0.5) or nearest(word, others)
+        needed, word = missing.get(error.path[:-1], []), str(error.path[-1])
+        found = nearest(word, needed, cutoff=0.5)
+        if found:
+            needed.remove(found)
+        meant[error.path] = found or nearest(word, _keys_for(error, plain, findings))
     for path, key in meant.items():
         if key and not findings.hurt(*path):
             findings.add(path, f"unknown key '{path[-1]}'", f"did you mean '{key}'?", at="key")

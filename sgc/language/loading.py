@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from sgc.errors import Path, SpecError
 from sgc.language.check import check
 from sgc.language.check_own_code import check_own_code
-from sgc.language.composing import UNROLLED, Composition, compose
+from sgc.language.composing import UNROLLED, Composition, Parts, compose
 from sgc.language.document import Document, Plain, describe, from_mapping, read
 from sgc.language.findings import Findings
 from sgc.language.grammar import report
@@ -51,11 +51,18 @@ def load(
     return spec.stands_in(None if isinstance(path, Mapping) else FilePath(path).resolve().parent, trusted=trust)
 
 
-def validate(document: Document, *, trust: bool = False, within: tuple[FilePath, ...] = ()) -> Spec:
-    """Validate what was read. Raises: SpecError, with all faults in the order of the file.
+def validate(document: Document, *, trust: bool = False) -> Spec:
+    """Validate what was read. Raises: SpecError, with all faults in the order of the file."""
 
-    within: the files that it is a part of.
-    """
+    def check_part(part: Document, within: tuple[FilePath, ...]) -> Spec:
+        return _validated(part, parts, trust=trust, within=within)
+
+    parts = Parts(check_part)
+    return _validated(document, parts, trust=trust)
+
+
+def _validated(document: Document, parts: Parts, *, trust: bool, within: tuple[FilePath, ...] = ()) -> Spec:
+    """Validate a spec, or a part of one. within: the files that it is a part of. Raises: SpecError."""
     findings = Findings(document)
     if not isinstance(document.data, dict):
         message = f"expected a mapping with 'version' and 'nodes', got {describe(document.data)}"
@@ -66,7 +73,7 @@ def validate(document: Document, *, trust: bool = False, within: tuple[FilePath,
         document.data.setdefault("nodes", {})
     spec, plain = _fit(document.data, findings)
     if unrolls:
-        spec = _unrolled(document, spec, plain, findings, trust=trust, within=within)
+        spec = _unrolled(document, spec, plain, findings, parts, trust=trust, within=within)
     else:
         check_own_code(findings, trust=trust)
         spec = check(spec, findings)
@@ -76,18 +83,21 @@ def validate(document: Document, *, trust: bool = False, within: tuple[FilePath,
 
 
 def _unrolled(
-    document: Document, spec: Spec, plain: Plain, findings: Findings, *, trust: bool, within: tuple[FilePath, ...]
+    document: Document,
+    spec: Spec,
+    plain: Plain,
+    findings: Findings,
+    parts: Parts,
+    *,
+    trust: bool,
+    within: tuple[FilePath, ...],
 ) -> Spec:
     """Write repeats and parts out, and check what comes of it; its faults are added to the findings."""
-
-    def check_part(part: Document, chain: tuple[FilePath, ...]) -> Spec:
-        return validate(part, trust=trust, within=chain)
-
     if "recognition" in plain:
         message = "forbidden beside 'repeat' and 'use': give each node its recognition parents"
         findings.add(("recognition",), message, at="key")
         del plain["recognition"]
-    composition = compose(document, plain, findings, check_part, within)
+    composition = compose(document, plain, findings, parts, within)
     expanded, unrolled = unroll(document, plain, composition, findings)
     inner = Findings(expanded, findings)
     for path in [*expanded.broken(findings), *(path for path in findings.broken if path[0] not in UNROLLED)]:

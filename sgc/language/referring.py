@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from sgc.errors import Path, suggest
+from sgc.errors import Path
 from sgc.kinds.stepping import Collect, Exists, Zeros
 from sgc.language.composing import Composition
 from sgc.language.document import Document, Plain
@@ -100,8 +100,12 @@ class Referring:
 
     def counted(self, plate: Plate) -> Written:
         """Say where the count of a repeat is written."""
-        scope = next(s for s in self.composition.root.walk() if s.plates[-1:] == (plate,) and not s.closed)
-        return Written(scope.document, (*scope.place, "count"), exact=True)
+        return self._counted[plate]
+
+    @cached_property
+    def _counted(self) -> dict[Plate, Written]:
+        scopes = [scope for scope in self.composition.root.walk() if scope.plates and not scope.closed]
+        return {s.plates[-1]: Written(s.document, (*s.place, "count"), exact=True) for s in reversed(scopes)}
 
     def counts(self, plates: Sequence[Plate], index: Index) -> tuple[tuple[str, int], ...]:
         """List the counts that say whether a step exists, and what each must be above."""
@@ -152,7 +156,7 @@ class Referring:
         if found is None and reader.scope.document is self.document:
             self.wrong.add(path)
             if reader.scope.surely:
-                hint = suggest(word, reader.scope.visible(reader.template))
+                hint = self.findings.suggest(word, lambda: reader.scope.visible(reader.template))
                 self.findings.add(place, f"no node, feature or input named '{word}'", hint)
         return found
 

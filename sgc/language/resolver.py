@@ -26,7 +26,7 @@ from sgc.language.constants import Constant as Constant
 from sgc.language.constants import check_name, check_order, check_precision, fix
 from sgc.language.document import describe
 from sgc.language.outline import Density, FeatureOutline, InputOutline, Outline, Stepped, Variable
-from sgc.language.spec import Generative, Node, Recognition, Spec
+from sgc.language.spec import Feature, Generative, Node, Recognition, Spec
 from sgc.language.value_ranges import ValueRanges
 
 
@@ -198,7 +198,18 @@ class Resolver:
             raise OutlineFault((*place, "network"), f"'{owner}': {problem}") from None
 
     def feature(self, name: str) -> FeatureOutline:
-        """Resolve a feature."""
+        """Resolve a feature, what it reads before it: a long chain must not become a deep recursion."""
+        waiting = [name]
+        while waiting:
+            above = [each for each in needs(self.spec.features[waiting[-1]]) if each in self.spec.features]
+            above = [each for each in above if each not in self._features]
+            if above:
+                waiting += above
+            else:
+                self._feature(waiting.pop())
+        return self._features[name]
+
+    def _feature(self, name: str) -> FeatureOutline:
         if name not in self._features:
             given = self.spec.features[name]
             entries, trunk = self.entries(given.network)
@@ -356,6 +367,12 @@ class Resolver:
 def outline(spec: Spec) -> Outline:
     """Resolve a valid spec."""
     return Resolver(spec).outline()
+
+
+def needs(feature: Feature) -> tuple[str, ...]:
+    """Name what has to be resolved before a feature: its parents, and what zeros have the shape of."""
+    zeros = feature.network if isinstance(feature.network, Zeros) else None
+    return feature.parents if zeros is None or zeros.width is not None else (zeros.of,)
 
 
 def _baseline(estimator: Estimator | None) -> str:

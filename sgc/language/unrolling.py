@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from sgc.derivation.graph import find_cycles
 from sgc.errors import Path, path_text
 from sgc.kinds.stepping import Cell, CombineSteps, Hold
-from sgc.language.composing import MAX_STEPS, MODEL, TOO_MANY, Composition
+from sgc.language.composing import MODEL, Composition
 from sgc.language.document import Document, Plain
 from sgc.language.expanded import Expanded, Written
 from sgc.language.findings import Findings
@@ -44,12 +44,6 @@ class _Unrolling:
 
     def unrolled(self) -> tuple[Expanded, Unrolled]:
         templates = list(self.composition.root.templates())
-        count = sum(_product(plate.size for plate in template.plates) for template in templates)
-        if count > MAX_STEPS:
-            place = next(t.scope.place for t in templates if t.plates)
-            self.findings.add((*place, "count"), TOO_MANY)
-            self.composition.root.whole = False
-            templates = [template for template in templates if not template.plates]
         self._networks()
         self._check_starts(templates)
         for template in templates:
@@ -270,10 +264,3 @@ class _Unrolling:
                     if template.scope.document is self.document:
                         self.findings.add(place, message)
                     break
-
-
-def _product(sizes: Iterator[int]) -> int:
-    total = 1
-    for size in sizes:
-        total = min(total * size, MAX_STEPS + 1)
-    return total

@@ -71,16 +71,24 @@ class ValueRanges:
             return self.variable(name).support
         if name in self.spec.inputs:
             return SUPPORTS["one_hot"] if self.input(name).categories is not None else self.of_input(name)
-        if name not in self._features:
-            made = self.feature(name)
-            match made.entries:
-                case (Zeros(),):
-                    self._features[name] = SUPPORTS["interval"].within(0.0, 0.0)
-                case (Exists(),):
-                    self._features[name] = SUPPORTS["unit_interval"]
-                case _:
-                    self._features[name] = range_of(made.stack, [self._read(parent) for parent in made.parents])
+        waiting = [] if name in self._features else [name]
+        while waiting:  # a long chain must not become a deep recursion
+            made = self.feature(waiting[-1])
+            above = [each for each in made.parents if each in self.spec.features and each not in self._features]
+            if above:
+                waiting += above
+            else:
+                self._features[waiting.pop()] = self._of_feature(made)
         return self._features[name]
+
+    def _of_feature(self, made: FeatureOutline) -> Support:
+        match made.entries:
+            case (Zeros(),):
+                return SUPPORTS["interval"].within(0.0, 0.0)
+            case (Exists(),):
+                return SUPPORTS["unit_interval"]
+            case _:
+                return range_of(made.stack, [self._read(parent) for parent in made.parents])
 
     def _read(self, name: str) -> Support:
         """Say where every number lies that a network reads of a name."""

@@ -11,7 +11,7 @@ from sgc.language.outline import Outline
 
 SHOWN = 8  # so many observation patterns are shown; of more the unlabelled one, single labels, and all labels
 SEARCHED = 256  # and warnings are looked for in this many, all labels among them
-EFFORT = 20_000  # fewer for large models: so many nodes are gone through in all
+EFFORT = 60_000  # fewer for large models: so many names and parents are gone through in all
 
 
 def _patterns(groups: Sequence[frozenset[str]]) -> Iterator[frozenset[str]]:
@@ -63,13 +63,13 @@ def pattern_of(graphs: Graphs, text: str, steps: Collection[str] = ()) -> frozen
     return frozenset(names)
 
 
-def searched(outline: Outline, nodes: int) -> list[frozenset[str]]:
+def searched(outline: Outline, size: int) -> list[frozenset[str]]:
     """Choose the patterns to look for warnings in: those with the fewest labels, and that with all.
 
-    nodes: how many there are to go through for a pattern, every step of a repeat counted.
+    size: how much there is to go through for a pattern, names and what they read, every step of a repeat counted.
     """
     groups = together(outline)
-    limit = max(SHOWN, min(SEARCHED, EFFORT // nodes))
+    limit = max(SHOWN, min(SEARCHED, EFFORT // size))
     if 1 << len(groups) <= limit:
         return list(_patterns(groups))
     return [*itertools.islice(_patterns(groups), limit - 1), frozenset().union(*groups)]

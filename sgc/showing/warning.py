@@ -26,7 +26,7 @@ def warnings(outline: Outline) -> list[str]:
     view = plated(outline)
     rows: dict[str, list[str]] = {}
     worst: Plan | None = None
-    for observed in searched(view.outline, len(outline.graphs.nodes)):
+    for observed in searched(view.outline, _size(outline)):
         plan = derive(outline.graphs, view.spread(observed), outline.words)
         if worst is None or plan.operations > worst.operations:
             worst = plan
@@ -41,6 +41,13 @@ def warnings(outline: Outline) -> list[str]:
     assert worst is not None  # there is a pattern without labels
     cost = [f"{plan_rows(view, worst)}: {_cost_warning(view, worst)}"] if too_large(worst) else []
     return [*found, *cost, *_without_effect(view)]
+
+
+def _size(outline: Outline) -> int:
+    """Count what is gone through to derive a plan: nodes and features, and what they read."""
+    graphs = outline.graphs
+    reads = sum(len(node.generative) + len(node.recognition or ()) for node in graphs.nodes.values())
+    return len(graphs.nodes) + reads + sum(1 + len(parents) for parents in graphs.features.values())
 
 
 def _cost_warning(view: Plated, plan: Plan) -> str:

@@ -41,16 +41,31 @@ _type: ContextVar[torch.dtype | None] = ContextVar("type", default=None)
 
 
 @contextmanager
-def drawing_from(source: Source | None) -> Iterator[None]:
-    """Draw from this in the block; None: from where the code around it draws, torch's global generator at last."""
+def drawing_from(source: Source | None, device: torch.device | None = None) -> Iterator[None]:
+    """Draw from this in the block; None: from where the code around it draws, torch's global generator at last.
+
+    device: what is drawn on. Raises: ValueError where a generator is none, or one of another device.
+    """
     if source is None:
         yield
         return
+    _check(source, device)
     token = _source.set(source)
     try:
         yield
     finally:
         _source.reset(token)
+
+
+def _check(source: object, device: torch.device | None) -> None:
+    import torch
+
+    if isinstance(source, Generators):
+        return
+    if not isinstance(source, torch.Generator):
+        raise ValueError(f"generator is of the type '{type(source).__name__}', wanted a torch.Generator")
+    if device is not None and source.device.type != device.type:
+        raise ValueError(f"generator is one of the device '{source.device}', and the model computes on '{device}'")
 
 
 def generator_on(device: torch.device) -> torch.Generator | None:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent / "sgc"
 
 # from the bottom up; a module may import from its own floor's earlier entries and from below
 FLOORS = [
-    ["errors"],
+    ["errors", "arguments"],
     ["randomness"],
     ["distributions"],
     ["kinds"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -12,6 +12,7 @@ from sgc.kinds.base import Maybe, Piece, tagged
 from sgc.kinds.schedules import Number, is_schedule, number
 
 Bound = Literal["elbo", "iwae", "density", "supervised"]
+BOUNDS: tuple[Bound, ...] = get_args(Bound)
 
 EQUATIONS: dict[str, str] = {
     "elbo": "Eq. (8), Siddharth et al. 2017",

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from sgc.arguments import path_of, words_in
 from sgc.errors import Path, SpecError
 from sgc.language.check import check
 from sgc.language.check_own_code import check_own_code
@@ -43,10 +44,10 @@ def load(
     path: a YAML file, or the spec as plain data. overrides: as `--set`, e.g. "train.epochs=10", or "train.seed=" to
     take a key out. trust: allow the spec to name code of its own, which is imported once a model is made of it.
 
-    Raises: SpecError, which holds the list of faults.
+    Raises: SpecError, which holds the list of faults; UsageError where `path` is none.
     """
-    document = from_mapping(path) if isinstance(path, Mapping) else read(path)
-    override(document, list(overrides))
+    document = from_mapping(path) if isinstance(path, Mapping) else read(path_of("path", path))
+    override(document, words_in("overrides", overrides))
     spec = validate(document, trust=trust)
     return spec.stands_in(None if isinstance(path, Mapping) else FilePath(path).resolve().parent, trusted=trust)
 

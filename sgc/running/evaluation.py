@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sgc.arguments import path_of, whole_number
 from sgc.data.dataset import DataSet
 from sgc.data.fingerprint import trained_on
 from sgc.errors import UsageError, option
@@ -108,7 +109,9 @@ def evaluate_run(
     """
     if split not in SPLITS:
         raise UsageError(f"unknown split '{split}': {' or '.join(SPLITS)}")
-    folder = RunFolder(Path(path))
+    if samples is not None:
+        samples = whole_number("samples", samples, error=UsageError)
+    folder = RunFolder(path_of("path", path))
     model = open_run(folder.path, checkpoint, trust=trust)
     dataset = run_data(folder, model, data)
     rows = held_out(model, dataset, split)

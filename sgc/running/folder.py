@@ -29,6 +29,7 @@ import torch
 from safetensors.torch import save as save_tensors
 
 import sgc
+from sgc.arguments import path_of
 from sgc.data.dataset import DataSet
 from sgc.data.encoder import Encoder
 from sgc.data.fingerprint import Fingerprint
@@ -349,11 +350,11 @@ def open_run(path: str | Path, checkpoint: str = "best", *, trust: bool = False)
     Raises: SpecError for own code without trust; UsageError where there is no run, its weights do not fit its spec, or
     own code cannot be used.
     """
-    folder = RunFolder(Path(path))
-    spec = folder.spec(trust=trust)
-    weights = folder.weights_path(checkpoint)
+    folder = RunFolder(path_of("path", path))
     if checkpoint not in ("best", "last"):
         raise UsageError(f"unknown checkpoint '{checkpoint}': best or last")
+    spec = folder.spec(trust=trust)
+    weights = folder.weights_path(checkpoint)
     if not weights.exists():
         last = checkpoint == "best" and folder.weights_path("last").exists()
         other = f"; {option('checkpoint', 'last')} is there" if last else ""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from sgc.arguments import whole_number
 from sgc.data.columns import MISSING, Array
 from sgc.data.encoder import Encoder
 from sgc.data.outputs import check_output
@@ -98,7 +99,7 @@ def predict_run(
         if name not in found.given:
             raise UsageError(f"{option('given', name)}: {data} has no column of '{name}'")
     table = TensorRows(found.rows, model.outline, model.like).drawn_once(model.spec.train.seed)
-    count = samples or model.spec.evaluate.samples
+    count = model.spec.evaluate.samples if samples is None else whole_number("samples", samples, error=UsageError)
     predicted = posterior_columns(model, table, encoders, count, nodes=nodes, from_=answer)
     ids = None if found.ids is None else own_ids(found.ids)
     labels = _row_labels(model, found, ids, predicted.columns)

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sgc.arguments import path_of
 from sgc.data.dataset import DataSet
 from sgc.errors import RunError, UsageError, option
 from sgc.kinds.schedules import value_at
@@ -90,8 +91,8 @@ def train(
     checkpoint).
     """
     spec = spec if isinstance(spec, Spec) else load(spec, trust=trust)
-    place = Path(beside).resolve() if beside is not None else spec.folder
-    folder = RunFolder(Path(output) if output is not None else Path("runs") / spec.name)
+    place = path_of("beside", beside).resolve() if beside is not None else spec.folder
+    folder = RunFolder(path_of("output", output) if output is not None else Path("runs") / spec.name)
     with locked(folder.path) as left:
         state = claim(folder, spec, resume=resume, force=force, left=left)
         return _train(folder, spec, data, place, state, watcher or Silent(), debug=debug)

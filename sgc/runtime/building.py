@@ -7,8 +7,10 @@ from typing import cast
 
 from torch import nn
 
+from sgc.errors import UsageError
 from sgc.kinds import stepping
 from sgc.kinds.counting import count_values
+from sgc.kinds.own_family import OwnFamily, try_member
 from sgc.language.outline import Density, FeatureOutline, Outline
 from sgc.language.unrolled import PartOf
 from sgc.runtime.execute import Machine
@@ -108,3 +110,14 @@ def key_of(name: str) -> str:
     'digit/size_'
     """
     return f"{name.replace('.', '/')}_"
+
+
+def try_own(made: Outline) -> None:
+    """Import the own families of a model and try a member of each. Raises: UsageError."""
+    own = {name for name, node in made.spec.nodes.items() if isinstance(node.distribution, OwnFamily)}
+    for name in [each for each in made.variables if each in own]:
+        variable = made.variables[name]
+        try:
+            try_member(variable.family, wants_mean=variable.supervision == "partial")
+        except UsageError as problem:
+            raise UsageError(f"node '{name}': {problem}") from None

@@ -36,15 +36,7 @@ def tensors_of(outline: Outline, given: Mapping[str, Any]) -> dict[str, Tensor]:
 
     Raises: ValueError where it is no mapping by name, or see `tensor_of`; KeyError for a name that nothing has.
     """
-    if not isinstance(given, Mapping):
-        raise ValueError(
-            f"found a batch of the type '{type(given).__name__}', wanted a mapping by node, or a data frame"
-        )
-    for name in given:
-        if not isinstance(name, str):
-            kind = type(name).__name__
-            raise ValueError(f"found the key {name!r} of the type '{kind}', wanted the name of a node or input")
-        check_known(outline, name)
+    check_names(outline, given)
     return {name: tensor_of(outline, name, value) for name, value in given.items()}
 
 
@@ -58,6 +50,48 @@ def encode(outline: Outline, encoders: Mapping[str, Encoder] | None, data: Any) 
         if name in present:
             found[name] = torch.from_numpy(value.take(places) if isinstance(value, EncodedColumn) else value)
     return found
+
+
+def row_weights(given: Any, size: int, like: Tensor) -> Tensor:  # Any: a tensor, or what array_column takes
+    """Take a weight for each row, [B]. Raises: ValueError for another shape, or what is no finite number."""
+    found: Tensor
+    if isinstance(given, Tensor):
+        check_real("weights", given)
+        found = given
+    else:
+        try:
+            column = array_column("weights", given)
+            found = torch.from_numpy(read_numbers(Origin("weights", (column,), np.arange(len(column), dtype=np.int64))))
+        except DataError as error:
+            raise ValueError(str(error)) from None
+    if tuple(found.shape) != (size,):
+        raise ValueError(f"weights have shape {list(found.shape)}, wanted [{size}]")
+    found = found.to(like.device, like.dtype)
+    wrong = ~torch.isfinite(found)
+    if bool(wrong.any()):
+        row = int(wrong.nonzero()[0])
+        raise ValueError(f"weights: found {float(found[row]):g} in row {row}, wanted a finite number")
+    return found
+
+
+def check_real(name: str, value: Tensor) -> None:
+    """Check that a tensor is a dense one of numbers. Raises: ValueError."""
+    if value.layout != torch.strided or value.is_nested or value.is_quantized:
+        raise ValueError(f"'{name}' is a sparse, nested or quantised tensor, wanted a dense one")
+    if value.is_complex():
+        raise ValueError(f"'{name}' has values of the type {str(value.dtype).removeprefix('torch.')}, wanted numbers")
+
+
+def check_names(outline: Outline, given: object) -> None:
+    """Check that something is a mapping by names that the model has. Raises: ValueError or KeyError."""
+    if not isinstance(given, Mapping):
+        kind = type(given).__name__
+        raise ValueError(f"found a batch of the type '{kind}', wanted a mapping by node, or a data frame")
+    for name in given:
+        if not isinstance(name, str):
+            kind = type(name).__name__
+            raise ValueError(f"found the key {name!r} of the type '{kind}', wanted the name of a node or input")
+        check_known(outline, name)
 
 
 def check_known(outline: Outline, name: str) -> None:
@@ -160,10 +194,7 @@ def _read(
 
 def _marked(name: str, value: Tensor, owner: Owner, marks: tuple[Mark, ...]) -> Tensor:
     """Take a tensor of numbers; what is a mark of the data, and no place of a category, is missing."""
-    if value.layout != torch.strided or value.is_nested or value.is_quantized:
-        raise ValueError(f"'{name}' is a sparse, nested or quantised tensor, wanted a dense one")
-    if value.is_complex():
-        raise ValueError(f"'{name}' has values of the type {str(value.dtype).removeprefix('torch.')}, wanted numbers")
+    check_real(name, value)
     for mark in _numbers(marks):
         if owner.categories is not None and mark in range(owner.categories):
             continue

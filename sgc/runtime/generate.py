@@ -15,7 +15,7 @@ from sgc.errors import RunError
 from sgc.language.outline import Outline, Variable
 from sgc.runtime import steps
 from sgc.runtime.batch import row_values
-from sgc.runtime.cells import check_known, held_tensor_of, names_of
+from sgc.runtime.cells import check_known, check_names, held_tensor_of, names_of
 from sgc.runtime.execute import Group
 from sgc.runtime.existence import above, counted
 from sgc.runtime.finiteness import is_about_rows, rows_words
@@ -72,7 +72,8 @@ def generate(
     Raises: RunError where no row is finite.
     """
     outline = model.outline
-    for name in [*given, *means]:
+    check_names(outline, given)
+    for name in means:
         check_known(outline, name)
     held = held_nodes(outline, given, count, model.like)
     read = outline.names_read("generative", without=held)

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from numbers import Real
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from sgc.arguments import names_in, one_of, whole_number
 from sgc.data.arrays import is_frame
 from sgc.data.encoder import Encoder
 from sgc.derivation.derive import derive
 from sgc.derivation.existence import counts_of
 from sgc.derivation.graph import Role
 from sgc.derivation.plan import ObjectiveWords, Plan
-from sgc.errors import DataError, UsageError, suggest
+from sgc.errors import DataError, suggest
 from sgc.kinds.estimators import ScoreFunction
 from sgc.kinds.moving import Moving
-from sgc.kinds.objectives import Bound, OverRate
-from sgc.kinds.own_family import OwnFamily, try_member
+from sgc.kinds.objectives import BOUNDS, Bound, OverRate
 from sgc.kinds.schedules import value_at
 from sgc.language.outline import Outline
 from sgc.language.spec import Spec
@@ -30,8 +32,8 @@ from sgc.randomness import built_in, default_type, drawing_from, draws
 from sgc.runtime import generate as ancestral
 from sgc.runtime import single, steps
 from sgc.runtime.batch import PatternRows, prepare
-from sgc.runtime.building import build, frozen_modules, registered
-from sgc.runtime.cells import encode
+from sgc.runtime.building import build, frozen_modules, registered, try_own
+from sgc.runtime.cells import encode, row_weights
 from sgc.runtime.exact import exact_estimators
 from sgc.runtime.execute import Group, run
 from sgc.runtime.finiteness import rows_words
@@ -56,7 +58,7 @@ class Model(nn.Module):
     def __init__(self, made: Outline, *, dtype: torch.dtype | None = None) -> None:
         """Build the networks, in torch's default type if no other is said."""
         super().__init__()
-        _try_own(made)
+        try_own(made)
         self.outline = made
         self.spec: Spec = made.spec
         self.gamma: float | None = None  # what training made of a rate, once the data are known: only told
@@ -87,7 +89,10 @@ class Model(nn.Module):
 
     @epoch.setter
     def epoch(self, epoch: float) -> None:
-        self._epoch = float(epoch)
+        place: object = epoch
+        if not isinstance(place, Real) or not math.isfinite(place):
+            raise ValueError(f"epoch is {place!r}, wanted a finite number")
+        self._epoch: float = float(place)
         for module in self._moving:
             module.stand_at(self._epoch)
 
@@ -123,13 +128,13 @@ class Model(nn.Module):
 
         Raises: ValueError where `observed` names a node that is not partially supervised.
         """
-        wanted = self._every_step([observed] if isinstance(observed, str) else observed)
-        either = self._every_step(either)
+        wanted = self._every_step(names_in("observed", observed))
+        either = self._every_step(names_in("either", either))
         words = self.outline.words
-        if bound is not None and bound != words.bound:
+        if bound is not None and one_of("bound", bound, BOUNDS) != words.bound:
             words = ObjectiveWords(cast(Bound, bound), words.samples, alpha_by_node=words.alpha_by_node)
         if samples is not None:
-            words = replace(words, samples=samples)
+            words = replace(words, samples=whole_number("samples", samples))
         index = (wanted, either, exact, words)
         if index not in self._plans:
             self._plans[index] = derive(self.exact_graphs if exact else self.outline.graphs, wanted, words, either)
@@ -201,9 +206,10 @@ class Model(nn.Module):
 
         Raises: ValueError or KeyError for a batch that does not fit the model.
         """
+        samples = None if samples is None else whole_number("samples", samples)
         parts, size = prepare(self.outline, self._by_node(batch), self.like)
-        at_least_one("samples", 1 if samples is None else samples)
-        with drawing_from(generator):
+        given = None if weights is None else row_weights(weights, size, self.like)
+        with drawing_from(generator, self.like.device):
             sums = self.sums(parts, samples=samples, exact=exact, bound=bound)
         settings = self.settings()
         with self.running_means.still(settings.kl_weight != 1.0):  # only what is minimised moves them
@@ -213,16 +219,12 @@ class Model(nn.Module):
         if settings.kl_weight != 1.0:
             scaled = [(p, s.bound(settings.kl_weight)) for p, s in zip(parts, sums, strict=True)]
             weighted = merge(scaled, size, whole)
-        if weights is None:
+        if given is None:
             rows = [
                 (p, s.group.like.new_full((s.group.layout.rows,), self.row_weight(p)))
                 for p, s in zip(parts, sums, strict=True)
             ]
             given = merge(rows, size, whole)
-        else:
-            given = torch.as_tensor(weights).to(whole)
-            if tuple(given.shape) != (size,):
-                raise ValueError(f"weights have shape {list(given.shape)}, wanted [{size}]")
         loss = -(given * weighted).sum() / size
         return Outcome(loss, whole, list(zip(parts, sums, strict=True)), self.outline)
 
@@ -314,7 +316,7 @@ class Model(nn.Module):
 
         Raises: ValueError or KeyError for a batch that does not fit the model; RunError where no row has finite scores.
         """
-        with drawing_from(generator):
+        with drawing_from(generator, self.like.device):
             found = self.inference(batch, samples, from_).checked()
         warn(found, samples, self.advice(samples) if bool(found.few.any()) else "")
         return dict(found.nodes)
@@ -322,9 +324,8 @@ class Model(nn.Module):
     @torch.no_grad()
     def inference(self, batch: Mapping[str, Any], samples: int, from_: Answer) -> Inference:  # Any: as for objective
         """Infer as `infer` does, and tell effective samples and rows without finite scores instead of warning."""
-        at_least_one("samples", samples)
-        if from_ not in ANSWERS:
-            raise ValueError(f"from_ is '{from_}', wanted 'posterior' or 'q'")
+        samples = whole_number("samples", samples)
+        one_of("from_", from_, ANSWERS)
         with evaluating(self):
             return infer(self, self._by_node(batch), samples, from_)
 
@@ -355,7 +356,7 @@ class Model(nn.Module):
 
         Raises: ValueError or KeyError for what is unknown or does not fit; RunError where no row is finite.
         """
-        with drawing_from(generator):
+        with drawing_from(generator, self.like.device):
             found = self.generation(count, given, means)
         if found.broken:
             warnings.warn(f"not finite: {rows_words(found.broken)}", stacklevel=3)
@@ -366,13 +367,14 @@ class Model(nn.Module):
         self, count: int, given: Mapping[str, Any] | None = None, means: Collection[str] = ()
     ) -> Generated:  # Any: as for generate
         """Sample rows as `generate` does, and tell those that are not finite instead of warning."""
-        at_least_one("count", count)
+        count = whole_number("count", count)
         with evaluating(self):
-            return ancestral.generate(self, count, given or {}, means)
+            return ancestral.generate(self, count, {} if given is None else given, names_in("means", means))
 
     def _density(self, node: str, role: Role) -> AnyDensity:
         if role not in ("generative", "recognition"):
             raise ValueError(f"role is 'generative' or 'recognition', got '{role}'")
+        (node,) = names_in("node", [node])
         if node in self.outline.stepped:
             nodes = self.outline.stepped[node].nodes
             raise KeyError(f"'{node}' is a node of a repeat, with a conditional for each step: {steps.listed(nodes)}")
@@ -383,20 +385,3 @@ class Model(nn.Module):
             why = "where it is missing it is left out" if dropped else "it is observed in every row"
             raise KeyError(f"'{node}' has no recognition model, {why}")
         return self.machine.generative[node] if role == "generative" else self.machine.recognition[node]
-
-
-def at_least_one(name: str, count: int) -> None:
-    """Refuse a number below 1. Raises: ValueError."""
-    if count < 1:
-        raise ValueError(f"{name} is {count}, wanted at least 1")
-
-
-def _try_own(made: Outline) -> None:
-    """Import the own families of a model and try a member of each. Raises: UsageError."""
-    own = {name for name, node in made.spec.nodes.items() if isinstance(node.distribution, OwnFamily)}
-    for name in [each for each in made.variables if each in own]:
-        variable = made.variables[name]
-        try:
-            try_member(variable.family, wants_mean=variable.supervision == "partial")
-        except UsageError as problem:
-            raise UsageError(f"node '{name}': {problem}") from None

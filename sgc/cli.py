@@ -279,7 +279,8 @@ def train(
     loaded = _load(spec, sets, trust)
     beside = Path(spec).resolve().parent
     _warn(_outline(loaded))
-    from sgc.running.training import Interrupted, dry
+    from sgc.running.dry_run import dry
+    from sgc.running.training import Interrupted
     from sgc.running.training import train as run_training
     from sgc.showing.terminal import training_progress
 

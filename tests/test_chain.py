@@ -23,7 +23,8 @@ import sgc
 from sgc.derivation.derive import derive
 from sgc.language.loading import load
 from sgc.language.resolver import outline
-from sgc.running.training import dry, train
+from sgc.running.dry_run import dry
+from sgc.running.training import train
 from sgc.runtime.batch import patterns_of
 from sgc.runtime.model import Model
 from sgc.showing.plain_report import inspect_json

@@ -79,6 +79,16 @@ def make_fabric(device: str, precision: Any) -> Any:  # Any: the class, and its 
     return fabric
 
 
+def skips_steps(precision: Any) -> bool:  # Any: Fabric's
+    """Tell whether a step with a gradient that is not finite is left out, and the next one's loss scaled down for it.
+
+    So it goes in half precision, where large gradients overflow, down to a scale of 1: what is not finite there is so
+    by itself.
+    """
+    scaler = getattr(precision, "scaler", None)
+    return scaler is not None and float(scaler.get_scale()) > 1
+
+
 @contextmanager
 def repeatable() -> Iterator[None]:
     """Keep cuDNN to algorithms that give the same result every time; elsewhere it changes nothing."""

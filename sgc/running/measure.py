@@ -18,7 +18,7 @@ from sgc.running.passes import Classified, Hidden, Scored, finite_passes
 from sgc.running.scoring import Error, Score, known, known_errors
 from sgc.runtime.batch import PatternRows
 from sgc.runtime.exact import numbers_a_row
-from sgc.runtime.finiteness import check_finite, rows_words, term_text
+from sgc.runtime.finiteness import WORDS, check_finite, rows_words, term_text
 from sgc.runtime.model import Model
 from sgc.runtime.outer import mean_of
 from sgc.runtime.posterior import Posterior
@@ -44,7 +44,15 @@ def blame(sums: Sequence[Sums]) -> str:
         found = check_finite(each.group)
         if found is not None:
             return f"{term_text(*found)}, in {each.plan.rows_text()}"
-    return "the bound is not finite, though every term is"
+    terms = [
+        (float(term.detach().abs().max()), node, role, each)
+        for each in sums
+        for node, roles in each.terms().items()
+        for role, term in roles.items()
+    ]
+    size, node, role, each = max(terms, key=lambda term: term[0])
+    much = f"{WORDS[role]} is as large as {size:.2g} nats, too large to add up"
+    return f"node '{node}': {much}, in {each.plan.rows_text()}"
 
 
 @torch.no_grad()

@@ -30,8 +30,9 @@ from sgc.language.spec import Spec
 from sgc.randomness import Generators, drawing_from
 from sgc.running.claiming import claim, same_data, same_threads
 from sgc.running.collapse import Alarms, collapsed
-from sgc.running.engine import make_fabric, make_optimizer, move_optimizer, repeatable, stopping
+from sgc.running.engine import make_fabric, make_optimizer, move_optimizer, repeatable, skips_steps, stopping
 from sgc.running.folder import RunFolder, open_run
+from sgc.running.gradients import blame_gradient, clip, gradient_norm, is_finite
 from sgc.running.lock import locked
 from sgc.running.measure import blame, validate
 from sgc.running.probing import due, probe
@@ -39,18 +40,16 @@ from sgc.running.records import TrainingState
 from sgc.running.totals import EpochTotals
 from sgc.running.training_state import StateFault, optimizer_state, restore
 from sgc.running.watching import Silent, Watcher
-from sgc.runtime.batch import PatternRows, patterns_of
+from sgc.runtime.batch import PatternRows
 from sgc.runtime.compiling import take_all_weights
 from sgc.runtime.data import open_data
 from sgc.runtime.model import Model
 from sgc.runtime.row_weights import RowWeights, row_weights
-from sgc.runtime.steps import rows_text
 from sgc.runtime.streams import NOISE, Rates, Streams, TensorRows, batch_sizes, seed_for
 from sgc.runtime.sums import Sums
 from sgc.runtime.weights import own_state
 
 UNTOUCHED = "the last checkpoint is untouched"
-PATTERNS_TRIED = 32  # a dry run takes a step of each of so many, one of the rest: n labels can have 2ⁿ patterns
 
 
 class Interrupted(Exception):
@@ -135,15 +134,6 @@ def _train(
     return Run(folder.path, trainer.best_model(), trainer.epoch, folder.metrics())
 
 
-def dry(spec: Spec, *, beside: Path, debug: bool = False) -> list[dict[str, Any]]:  # Any: what JSON can say
-    """Run one step of each pattern that the data have, and keep nothing. Raises: DataError, UsageError, RunError."""
-    made = outline(spec)
-    dataset = open_data(made, beside)
-    trainer = Trainer(made, dataset, RunFolder(Path()), Silent(), debug=debug)
-    take_all_weights(trainer.model, beside)
-    return trainer.try_patterns()
-
-
 class Trainer:
     """One run in progress: the model, its streams, its optimiser, and where it stands."""
 
@@ -170,6 +160,7 @@ class Trainer:
         parameters = [p for p in self.model.parameters() if p.requires_grad]
         if not parameters:
             raise UsageError("the model has nothing to learn: every distribution is fixed")
+        self.parameters = parameters
         self.optimizer = make_optimizer(self.settings.optimizer, parameters)
         _, self.stepper = self.fabric.setup(self.model, self.optimizer)
         self.epoch = 0  # epochs that are done
@@ -211,33 +202,6 @@ class Trainer:
             while self.epoch < self.settings.epochs and not self._patience_over():
                 self._epoch()
             self.folder.finish()
-
-    def try_patterns(self) -> list[dict[str, Any]]:  # Any: what JSON can say
-        """Take one step on rows of each pattern; the weights move, nothing is written. Raises: RunError."""
-        found = []
-        sizes = batch_sizes(self.settings.batch_size)
-        streams = self.streams
-        nothing: frozenset[str] = frozenset()
-        groups = {} if streams.unlabelled is None else {nothing: streams.unlabelled.rows[: sizes[0]]}
-        labelled = np.array([], dtype=int) if streams.labelled is None else streams.labelled.rows
-        kinds, kind = patterns_of(self.rows.carried[labelled])
-        for i, carried in enumerate(kinds[:PATTERNS_TRIED]):
-            names = frozenset(name for name, there in zip(self.rows.partial, carried, strict=True) if there)
-            groups[names] = labelled[kind == i][: sizes[1]]
-        others = labelled[kind >= PATTERNS_TRIED][: sizes[1]]
-        with drawing_from(Generators(seed_for(self.settings.seed, NOISE))):
-            steps = [("", [self.rows.part(places, observed)]) for observed, places in groups.items()]
-            if len(others):
-                steps.append((f"rows of {len(kinds) - PATTERNS_TRIED} more patterns", self.rows.parts(others)))
-            for rows, parts in steps:
-                began = time.perf_counter()
-                count = sum(part.size for part in parts)
-                sums, _ = self._learn(parts, [1 / count] * len(parts))
-                bound = float(torch.cat([each.last_bound.detach() for each in sums]).mean())
-                seconds = time.perf_counter() - began
-                rows = rows or rows_text(self.model.outline, sums[0].plan)
-                found.append({"rows": rows, "count": count, "bound": bound, "seconds": seconds})
-        return found
 
     def _ask_to_stop(self) -> None:
         self.stop = True
@@ -282,35 +246,51 @@ class Trainer:
     def _step(self) -> None:
         self._stand_at(self.step / self.streams.steps)
         move_optimizer(self.optimizer, self.settings.optimizer, self.model.epoch)
-        with drawing_from(Generators(seed_for(self.settings.seed, NOISE, self.step))):
+        noise = seed_for(self.settings.seed, NOISE, self.step)
+        with drawing_from(Generators(noise)):
             parts, weights = self.streams.take(self.step)
-            sums, value = self._learn(parts, weights)
+            sums, value = self.learn(parts, weights, noise)
         self.totals.add(value, sums)
         self.step += 1
         self.watcher.step(self.epoch + 1, self.step - self.epoch * self.streams.steps, self.streams.steps, -value)
 
-    def _learn(self, parts: list[PatternRows], weights: Sequence[float | Tensor]) -> tuple[list[Sums], float]:
-        """Take one step down the loss of these rows; give their sums and the loss. Raises: RunError."""
+    def learn(
+        self, parts: list[PatternRows], weights: Sequence[float | Tensor], noise: int | None = None
+    ) -> tuple[list[Sums], float]:
+        """Take one step down the loss of these rows; give their sums and the loss. Raises: RunError.
+
+        noise: the seed of what is drawn for the step, rows included, by which it can be run again.
+        """
         where = f"step {self.step + 1} (epoch {self.epoch + 1})"
         try:
             with self.fabric.autocast():  # not through Fabric's wrapper, which would rebuild the rows on their way
                 loss, sums = self.model(parts, weights)
-        except ValueError as problem:
-            if not self.model.validate_args:
-                raise
+        except RunError as problem:  # a parameter that no distribution can have
             raise RunError(f"{where}: {problem}; {UNTOUCHED}") from None
         value = float(loss.detach())
         if not math.isfinite(value):
             raise RunError(f"{where}: {blame(sums)}; {UNTOUCHED}")
         self.stepper.zero_grad(set_to_none=True)
         self.fabric.backward(loss)
-        limit = self.settings.clip_norm
+        limit, precision = self.settings.clip_norm, self.fabric.strategy.precision
         if limit is not None:
-            self.fabric.clip_gradients(
-                self.model, self.stepper, max_norm=value_at(limit, self.model.epoch), error_if_nonfinite=False
-            )
+            precision.unscale_gradients(self.optimizer)
+        norm = gradient_norm(self.parameters)
+        if not is_finite(self.parameters, norm):
+            if not skips_steps(precision):
+                raise RunError(f"{where}: {self._blamed(parts, weights, noise)}; {UNTOUCHED}")
+        elif limit is not None:
+            clip(self.parameters, norm, value_at(limit, self.model.epoch))
         self.stepper.step()
         return sums, value
+
+    def _blamed(self, parts: list[PatternRows], weights: Sequence[float | Tensor], noise: int | None) -> str:
+        """Run a step again to say by which term its gradient is not finite."""
+        with drawing_from(None if noise is None else Generators(noise)), self.fabric.autocast():
+            if noise is not None:
+                parts, weights = self.streams.take(self.step)
+            sums = self.model.sums(parts, kept=True)
+            return blame_gradient(self.model, self.model.loss(sums, weights), sums)
 
     def _check_weights(self) -> None:
         for name, tensor in own_state(self.model).items():
@@ -353,9 +333,7 @@ class Trainer:
         """Say of a fault in what is measured after an epoch where it was. Raises: RunError."""
         try:
             yield
-        except (RunError, ValueError) as problem:
-            if isinstance(problem, ValueError) and not self.model.validate_args:
-                raise
+        except RunError as problem:
             where = f"step {self.step} (epoch {self.epoch}), {measured}"
             raise RunError(f"{where}: {problem}; {UNTOUCHED}") from None
 

@@ -51,6 +51,7 @@ class Group:
     weights: dict[str, Score] = field(default_factory=dict)  # log q of labelled nodes
     draws: dict[str, Score] = field(default_factory=dict)  # log q of the draws that are charged for
     proposals: dict[str, Distribution] = field(default_factory=dict)  # q of every node that has one
+    parameters: dict[Key, Mapping[str, Tensor]] | None = None  # of each conditional, by p or q, where they are kept
     exist: dict[str, Tensor] = field(default_factory=dict)  # [B]: rows whose labelled counts reach a step
     allowed: dict[str, Tensor] = field(default_factory=dict)  # [B, K]: the values that labels leave to a count
 
@@ -200,6 +201,8 @@ class _Walk:
             variable, q = module.variable, found.distribution
             name = variable.name
             group.proposals[name] = q
+            if group.parameters is not None:
+                group.parameters[name, "recognition"] = found.parameters
             if name in group.plan.proposed:
                 self.propose(group, module, found)
             else:
@@ -325,6 +328,8 @@ class _Walk:
         for (group, module), found in zip(jobs, self.distributions(jobs) if jobs else [], strict=True):
             variable, p = module.variable, found.distribution
             name, family = variable.name, variable.family
+            if group.parameters is not None:
+                group.parameters[name, "generative"] = found.parameters
             if name in group.present:
                 group.dropped[name] = p
                 log = log_score(variable, p, group.values[name], group.present[name])

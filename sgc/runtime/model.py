@@ -172,13 +172,24 @@ class Model(nn.Module):
         return Group(plan, layout, part.values, self.like, part.labelled)
 
     def sums(
-        self, parts: Sequence[PatternRows], *, samples: int | None = None, exact: bool = False, bound: str | None = None
+        self,
+        parts: Sequence[PatternRows],
+        *,
+        samples: int | None = None,
+        exact: bool = False,
+        bound: str | None = None,
+        kept: bool = False,
     ) -> list[Sums]:
-        """Run the plans of parts of a batch in step and give the sums over their particles."""
+        """Run the plans of parts of a batch in step and give the sums over their particles.
+
+        kept: groups keep the parameters of their conditionals.
+        """
         count = self.spec.objective.samples if samples is None else samples
         plans = [self.plan(part.observed, exact=exact, bound=bound, either=part.labelled) for part in parts]
         depth = max((1 + axis for plan in plans for axis in plan.axes.values()), default=0)
         groups = [self.group(part, plan, count, depth) for part, plan in zip(parts, plans, strict=True)]
+        for group in groups if kept else ():
+            group.parameters = {}
         run(self.machine, groups, epoch=self.epoch, validate=self.validate_args)
         settings = self.settings()
         self.running_means.learning = self.training
@@ -239,6 +250,10 @@ class Model(nn.Module):
         parts: prepared rows, one entry a pattern. weights: by part what a row counts, or each of its rows, [B].
         """
         sums = self.sums(parts)
+        return self.loss(sums, weights), sums
+
+    def loss(self, sums: Sequence[Sums], weights: Sequence[float | Tensor]) -> Tensor:
+        """Add up the loss of a training step from the sums of its parts, see `forward`."""
         kl_weight = self.settings().kl_weight
         total: Tensor | None = None
         for each, weight in zip(sums, weights, strict=True):
@@ -249,7 +264,7 @@ class Model(nn.Module):
                 part = -weight * each.last_bound.sum()
             total = part if total is None else total + part
         assert total is not None
-        return total, sums
+        return total
 
     def encode(self, data: Any) -> dict[str, Tensor]:  # Any: a mapping to whatever numpy reads, or a data frame
         """Turn data as `sgc.train` takes them into a batch: categories by name, empty cells, transforms.

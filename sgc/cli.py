@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 import typer
 
 from sgc import __version__
+from sgc.arguments import LARGEST
 from sgc.errors import DataError, RunError, SpecError, UsageError, in_shell, is_about_memory, writing
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+LARGEST_SEED = 2**63 - 1  # that torch takes
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -329,7 +332,9 @@ def evaluate(
     run: RunArg,
     checkpoint: Checkpoint = "best",
     split: Annotated[str, typer.Option("--split", metavar="test|validation", help="Which rows.")] = "test",
-    samples: Annotated[int | None, typer.Option("--samples", min=1, help="Of the posterior and log p(x).")] = None,
+    samples: Annotated[
+        int | None, typer.Option("--samples", min=1, max=LARGEST, help="Of the posterior and log p(x).")
+    ] = None,
     classifier: Annotated[
         bool, typer.Option("--classifier", help="Also train the classifier alone on the same labels, and compare.")
     ] = False,
@@ -387,7 +392,7 @@ def predict(
     ],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Where to: .csv, .npz or .json.")],
     checkpoint: Checkpoint = "best",
-    samples: Annotated[int | None, typer.Option("--samples", min=1, help="Of the posterior.")] = None,
+    samples: Annotated[int | None, typer.Option("--samples", min=1, max=LARGEST, help="Of the posterior.")] = None,
     given: Annotated[
         list[str] | None,
         typer.Option("--given", metavar="NODE", help="Take the values of a partially labelled node as evidence."),
@@ -444,7 +449,7 @@ def sample(
             "--traverse", metavar="NODE", help="Turn a labelled node through its range, or move a latent's dimensions."
         ),
     ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of the draws.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, max=LARGEST_SEED, help="Of the draws.")] = None,
     checkpoint: Checkpoint = "best",
     as_json: Json = False,
     trust: Trust = False,
@@ -498,7 +503,9 @@ def _value(text: str, flag: str) -> Any:  # Any: a value as a spec may hold it
 def prove(
     spec: SpecArg,
     sets: Sets = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the twin's parameters, rows and draws.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, max=LARGEST_SEED, help="Of the twin's parameters, rows and draws.")
+    ] = 0,
     as_json: Json = False,
     trust: Trust = False,
 ) -> None:
@@ -569,9 +576,11 @@ def data(
         typer.Option("-o", "--output", metavar="FOLDER", help="Where to; by default $SGC_DATA/NAME, or NAME here."),
     ] = None,
     digits: Annotated[DigitSet, typer.Option("--digits", help="From MNIST, or scikit-learn's.")] = DigitSet.MNIST,
-    train: Annotated[int, typer.Option("--train", min=1, help="Canvases from the training digits.")] = 72_000,
-    test: Annotated[int, typer.Option("--test", min=1, help="Canvases from the test digits.")] = 10_000,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of all that is drawn.")] = 0,
+    train: Annotated[
+        int, typer.Option("--train", min=1, max=LARGEST, help="Canvases from the training digits.")
+    ] = 72_000,
+    test: Annotated[int, typer.Option("--test", min=1, max=LARGEST, help="Canvases from the test digits.")] = 10_000,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=LARGEST_SEED, help="Of all that is drawn.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the files.")] = False,
 ) -> None:
     """Build a data set: canvases of one to three digits, with counts, classes, sizes and places as labels."""

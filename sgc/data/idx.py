@@ -15,6 +15,7 @@ from sgc.data.mapped import is_large, map_array
 from sgc.errors import DataError
 
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+MOST_AXES = 32  # that numpy had before its second version
 _CHUNK = 1 << 22  # a header may claim any size: memory grows only as bytes arrive
 
 
@@ -50,6 +51,8 @@ def _read(file: BinaryIO, path: Path) -> Array:
             "wanted 0000, a type from 08 to 0e and the number of axes",
             file=str(path),
         )
+    if magic[3] > MOST_AXES:
+        raise DataError(f"found {magic[3]} axes in its header, wanted at most {MOST_AXES}", file=str(path))
     header = file.read(4 * magic[3])
     if len(header) < 4 * magic[3]:
         raise DataError(
@@ -58,6 +61,8 @@ def _read(file: BinaryIO, path: Path) -> Array:
     shape = tuple(int(size) for size in np.frombuffer(header, dtype=">u4"))
     dtype = np.dtype(TYPES[magic[2]])
     wanted = math.prod(shape) * dtype.itemsize
+    if not wanted and math.prod(max(size, 1) for size in shape) * dtype.itemsize >= 2**63:  # 0 hides the others
+        raise DataError(f"no array can be as large as its header says, {' × '.join(map(str, shape))}", file=str(path))
     start = file.tell()
     stays = dtype.itemsize == 1 and is_large(shape, dtype) and not isinstance(file, gzip.GzipFile)
     if stays and path.stat().st_size == start + wanted:  # of any other size: its fault is told below

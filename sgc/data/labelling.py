@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from sgc.data.splitting import Division
 from sgc.data.variables import Variable
 from sgc.errors import DataError
 from sgc.kinds.labels import LabelRule
+
+LARGEST_ID = 2**63 - 1
+_ROW_ID = re.compile("-?[0-9]{1,19}")
 
 
 def choose_labels(
@@ -133,10 +137,12 @@ def _listed_rows(name: str, node: str, division: Division, beside: Path) -> Rows
             ids = np.load(path, allow_pickle=False)
         else:
             ids = np.array([_row_id(line, number, path) for number, line in _lines(path)], dtype=np.int64)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, MemoryError) as error:
         raise DataError("not a list of row ids: wanted one a line, or a .npy array of integers", str(path)) from error
     if ids.ndim != 1 or ids.dtype.kind not in "iu":
         raise DataError(f"found an array of {ids.dtype} {list(ids.shape)}, wanted a list of integers", str(path))
+    if len(ids) and int(ids.max()) > LARGEST_ID:
+        raise DataError(f"found {ids.max()}, wanted row ids up to {LARGEST_ID}", str(path))
     rows = ids.astype(np.int64)
     strange = rows[~np.isin(rows, division.train)]
     if len(strange):
@@ -147,11 +153,11 @@ def _listed_rows(name: str, node: str, division: Division, beside: Path) -> Rows
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_text(encoding="utf-8-sig").splitlines()
     return [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
 
 
 def _row_id(text: str, line: int, path: Path) -> int:
-    if not text.lstrip("-").isdigit():
-        raise DataError(f"line {line}: found {text!r}, wanted a row id", file=str(path))
+    if not _ROW_ID.fullmatch(text) or abs(int(text)) > LARGEST_ID:
+        raise DataError(f"line {line}: found {show(text[:40])}, wanted a row id", file=str(path))
     return int(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import csv
 import gzip
@@ -53,7 +54,7 @@ def _rows(path: Path, separator: str) -> Iterator[Iterator[list[str]]]:
         with open_binary(path) as binary, io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as text:
             yield csv.reader(text, delimiter=separator, strict=True)
     except UnicodeDecodeError as error:
-        raise DataError(f"not a text file in UTF-8: {error.reason} at byte {error.start}", file=str(path)) from error
+        raise DataError(f"not a text file in UTF-8: {where_no_text(path)}", file=str(path)) from error
     except csv.Error as error:
         raise DataError(f"not a csv file: {error}", file=str(path)) from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -62,6 +63,23 @@ def _rows(path: Path, separator: str) -> Iterator[Iterator[list[str]]]:
         raise DataError(f"cannot be read: {error.strerror or error}", file=str(path)) from error
 
 
+def where_no_text(path: Path) -> str:
+    """Say why a file, gzipped or not, is no UTF-8, and at which of its bytes: decoders count anew with each read."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    before = 0
+    with open_binary(path) as file:
+        while True:
+            held = len(decoder.getstate()[0])  # begun in the chunk before
+            chunk = file.read(CHUNK)
+            try:
+                decoder.decode(chunk, final=not chunk)
+            except UnicodeDecodeError as error:
+                return f"{error.reason} at byte {before - held + error.start}"
+            assert chunk, "all of it is UTF-8"
+            before += len(chunk)
+
+
+CHUNK = 1 << 20  # bytes
 UNNAMED = ("", "Unnamed: 0")  # how pandas heads an index, and what it makes of that heading when it reads it
 
 

@@ -6,6 +6,7 @@ nesting and expansion, so that a stranger's file can do no harm.
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -139,11 +140,12 @@ def read(file: str | FilePath) -> Document:
         raise SpecError([Fault((), getattr(problem, "strerror", "") or "cannot be read", file=name)]) from None
     if len(raw) > MAX_BYTES:
         raise SpecError([Fault((), f"the file is too large, a spec has at most {MAX_BYTES} bytes", file=name)])
+    raw = raw.removeprefix(codecs.BOM_UTF8)  # a decoder that does it counts bytes from behind it
     try:
-        text = raw.decode("utf-8-sig")
+        text = raw.decode()
     except UnicodeDecodeError as problem:
-        lines = _BREAK.split(raw.decode("utf-8", errors="replace"))
-        before = _BREAK.split(raw[: problem.start].decode("utf-8-sig"))
+        lines = _BREAK.split(raw.decode(errors="replace"))
+        before = _BREAK.split(raw[: problem.start].decode())
         mark = Mark(len(before), len(before[-1]) + 1)
         message = f"not UTF-8 text: byte 0x{raw[problem.start]:02x}"
         raise SpecError([Document(name, lines).fault_at(mark, (), message)]) from None

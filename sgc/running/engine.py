@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -67,7 +68,7 @@ def make_fabric(device: str, precision: Any) -> Any:  # Any: the class, and its 
         from lightning_fabric import Fabric
 
         kind, colon, number = device.partition(":")
-        if colon and not number.isdigit():
+        if colon and not re.fullmatch("[0-9]{1,4}", number):
             raise UsageError(f"train.device is '{device}', wanted a name as 'cpu', 'cuda' or 'cuda:1'")
         devices: Any = [int(number)] if colon else 1  # Any: Fabric takes many forms
         try:

@@ -364,5 +364,5 @@ def open_run(path: str | Path, checkpoint: str = "best", *, trust: bool = False)
     if spec.train.precision == "64-true":
         model = model.double()
     fit_weights(model, weights)
-    model.read_encoders = folder.encoders
+    model.read_encoders = functools.partial(folder.encoders, model.outline)
     return model.eval()

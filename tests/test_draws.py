@@ -340,6 +340,16 @@ def test_a_parameter_that_is_no_number_gives_no_draw(
     assert all(each.isnan().all() for each in (drawn.value, *drawn.logs))
 
 
+@FLOATS
+@pytest.mark.parametrize("probs", [1e-9, 1e-3, 1.0])
+def test_geometric_draws_have_their_mean(probs: float, dtype: torch.dtype) -> None:
+    """(1 − p)/p and the same deviation nearly, of 20 000 draws; float32 drew those of 1e-9 as if it were 1.2e-7."""
+    q = FAMILIES["Geometric"].distribution({"probs": torch.tensor(probs, dtype=dtype)}, ())
+    drawn = FAMILIES["Geometric"].draw(q, (DRAWS,)).value
+    assert drawn.dtype == dtype
+    close_to(drawn * probs, 1 - probs)
+
+
 def test_counts_of_any_rate_are_counts() -> None:
     """Above 1e15 a Poisson is a normal, rounded: 20 000 draws."""
     for rate in (1e14, 1e16, 1e20, 1e30):

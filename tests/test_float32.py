@@ -728,6 +728,36 @@ def test_scores_that_were_off_by_nats() -> None:
         assert abs(FAMILIES[name].kl(q, p).item() - right) < 2e-3
 
 
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+def test_parameters_at_an_end_of_their_set_score_and_learn(kind: torch.dtype) -> None:
+    """0 · log 0 is 0, and what rounding saturated has a gradient: a Sigmoid is 1 in float32 from 17 on."""
+    for name, value, right, parameters, options in (
+        ("Poisson", 0.0, 0.0, {"rate": 0.0}, {}),
+        ("Poisson", 2.0, -math.inf, {"rate": 0.0}, {}),
+        ("Binomial", 0.0, 0.0, {"probs": 0.0}, {"total_count": 5}),
+        ("Binomial", 5.0, 0.0, {"probs": 1.0}, {"total_count": 5}),
+        ("Binomial", 4.0, -math.inf, {"probs": 1.0}, {"total_count": 5}),
+        ("Geometric", 0.0, 0.0, {"probs": 1.0}, {}),
+        ("Geometric", 1.0, -math.inf, {"probs": 1.0}, {}),
+        ("NegativeBinomial", 0.0, 0.0, {"total_count": 2.0, "probs": 0.0}, {}),
+        ("NegativeBinomial", 0.0, 0.0, {"total_count": 0.0, "probs": 0.5}, {}),
+        ("Bernoulli", 1.0, 0.0, {"probs": 1.0}, {}),
+        ("Bernoulli", 0.0, 0.0, {"probs": 0.0}, {}),
+        ("ContinuousBernoulli", 0.0, None, {"probs": 0.0}, {}),
+        ("Categorical", [0.0, 1.0], 0.0, {"probs": [0.0, 1.0]}, {}),
+        ("Multinomial", [0.0, 3.0], 0.0, {"probs": [0.0, 1.0]}, {"total_count": 3}),
+    ):
+        family = FAMILIES[name].with_options(options)
+        given = {key: torch.tensor(each, dtype=kind, requires_grad=True) for key, each in parameters.items()}
+        observed = torch.tensor(value, dtype=kind)
+        member = family.distribution(given, tuple(observed.shape))
+        score = family.log_prob(member, observed)
+        assert right is None or score.item() == pytest.approx(right, abs=1e-9), (name, parameters)
+        if score.isfinite():
+            slopes = torch.autograd.grad(score, list(given.values()), allow_unused=True)
+            assert all(slope is None or bool(slope.isfinite().all()) for slope in slopes), (name, parameters)
+
+
 @mp.workdps(400)  # 1e300 log 1e300 leaves no digit of fifty
 def test_peaks_and_deviances_are_right_from_the_smallest_to_the_largest_number() -> None:
     """In float64 to 1e-9, in float32, for devices that have no float64, to 1e-4 of them; their slopes are so too."""

@@ -1,4 +1,4 @@
-"""log(1 − e^{−y}) and what is made of it, with all digits from the smallest to the largest argument."""
+"""Logarithms with all digits, and with a gradient, from the smallest to the largest argument."""
 
 from __future__ import annotations
 
@@ -7,6 +7,20 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+def log_from_zero(x: Tensor) -> Tensor:
+    """Give log x, −∞ at 0, where the gradient is 0: a share that was rounded to 0 has none, and 0 · ∞ is no number."""
+    import torch
+
+    return torch.where(x == 0, -torch.inf, torch.where(x == 0, 1.0, x).log())
+
+
+def log_to_one(x: Tensor) -> Tensor:
+    """Give log(1 − x), −∞ at 1, where the gradient is 0: see `log_from_zero`."""
+    import torch
+
+    return torch.where(x == 1, -torch.inf, (-torch.where(x == 1, 0.0, x)).log1p())
 
 
 def log_one_less_exp(x: Tensor) -> Tensor:

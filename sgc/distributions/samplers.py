@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from sgc.distributions.densities import counts
+from sgc.distributions.densities.members import Member
 from sgc.distributions.log_scale import log_minus_log_one_less_exp, log_one_less_exp_by_log
 from sgc.distributions.points import Point
 
@@ -150,10 +152,10 @@ def _gumbel(element: Any) -> Point:
 
 
 def _geometric(element: Any) -> Point:
-    """Draw ⌊E / −log(1 − p)⌋; torch's uniforms have an atom as above."""
-    from torch.nn.functional import softplus
-
-    return Point((_exponential(element.logits) / softplus(element.logits)).floor())
+    """Draw ⌊E / −log(1 − p)⌋; torch's uniforms have an atom as above, and its logits of probs end at the epsilon."""
+    member = Member(element)
+    log_rest = counts.log_odds(member)[1]
+    return Point(member.narrow((_exponential(log_rest) / -log_rest).floor()))
 
 
 def _poisson(element: Any) -> Point:

@@ -7,18 +7,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sgc.distributions.log_scale import log_from_zero, log_to_one
+
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 def bernoulli_logits(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
     """Give logits that are finite. Given ones are by their constraint, and are the largest tensor there is: no copy."""
-    return parameters if "logits" in parameters else {"logits": _bounded(parameters["probs"].logit())}
+    if "logits" in parameters:
+        return parameters
+    probs = parameters["probs"]
+    return {"logits": _bounded(log_from_zero(probs) - log_to_one(probs))}
 
 
 def categorical_logits(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
     """Give the logarithms of the probabilities, finite. torch would subtract their sum only once it is rounded."""
-    logits = parameters["logits"] if "logits" in parameters else parameters["probs"].log()
+    logits = parameters["logits"] if "logits" in parameters else log_from_zero(parameters["probs"])
     return {"logits": _bounded(_bounded(logits).log_softmax(-1))}
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sgc.distributions.densities.categories import categorical_logits
 from sgc.distributions.densities.log_gamma import deviance, log_peak
+from sgc.distributions.log_scale import log_from_zero, log_to_one
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +29,7 @@ def log_odds(member: Member) -> tuple[Tensor, Tensor, Tensor]:
         logits = member.logits
         return logsigmoid(logits), logsigmoid(-logits), logits
     probs = member.probs
-    log_p, log_q = probs.log(), (-probs).log1p()
+    log_p, log_q = log_from_zero(probs), log_to_one(probs)
     return log_p, log_q, log_p - log_q
 
 
@@ -67,7 +68,7 @@ def multinomial(member: Member, value: Tensor) -> Tensor:
 
 def poisson(member: Member, value: Tensor) -> Tensor:
     """k log λ − λ − log k!."""
-    return log_peak(value) - deviance(value, member.rate.log(), member.rate)
+    return log_peak(value) - deviance(value, log_from_zero(member.rate), member.rate)
 
 
 def poisson_kl(q: Member, p: Member) -> Tensor:
@@ -78,7 +79,9 @@ def poisson_kl(q: Member, p: Member) -> Tensor:
 def geometric(member: Member, value: Tensor) -> Tensor:
     """log p + k log (1 − p)."""
     log_p, log_q, _ = log_odds(member)
-    return log_p + value * log_q
+    import torch
+
+    return log_p + torch.where(value == 0, 0.0, value * log_q)
 
 
 def geometric_kl(q: Member, p: Member) -> Tensor:
@@ -95,13 +98,13 @@ def negative_binomial(member: Member, value: Tensor) -> Tensor:
     import torch
 
     log_p, log_q, _ = log_odds(member)
-    r, none = member.total_count, value == 0
-    k = torch.where(none, 1.0, value)
+    none = value == 0
+    k, r = torch.where(none, 1.0, value), torch.where(none, 1.0, member.total_count)
     n = k + r
     log_n = n.log()
     apart = deviance(k, log_n + log_p) + deviance(r, log_n + log_q)
     some = r.log() - log_n + log_peak(k) + log_peak(r) - log_peak(n) - apart
-    return torch.where(none, r * log_q, some)
+    return torch.where(none, member.total_count * log_q, some)
 
 
 def negative_binomial_mean(member: Member) -> Tensor:

@@ -123,7 +123,7 @@ def _functions() -> Any:  # Any: two classes of torch's, which is not imported b
             near.clamp_(-0.5, 0.5)
             near.sub_(torch.log1p(near, out=other)).mul_(x)
             far = torch.xlogy(x, x, out=other).addcmul_(x, log_mean, value=-1).add_(gap)
-            return torch.where(inside, near, far, out=near)
+            return torch.where(inside, near, far, out=near).where(x != 0, gap)  # 0 · log m is 0, of m = 0 too
 
         @staticmethod
         @once_differentiable

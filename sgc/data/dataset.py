@@ -20,6 +20,7 @@ from sgc.data.large import EncodedColumn, LargeCells, absent, read_or_note
 from sgc.data.row_weights import WEIGHT, check_some, read_weights
 from sgc.data.splitting import divide_rows
 from sgc.data.steps import check_known_counts, mark_absent
+from sgc.data.trials import check_totals
 from sgc.data.variables import Variable
 from sgc.errors import DataError
 from sgc.kinds.labels import LabelRule, Split
@@ -137,6 +138,8 @@ def open_dataset(
         else:
             encoders[name], values[name] = fit_encoder(variable, steps[name], cells, origins[name], seed)
 
+    if fitted is None:
+        check_totals(values, variables, train.nodes, division.train)
     known = fingerprint(sources, division, variables, spaced=fitted is not None)
     weights: dict[str, Array] = {}
     if weight is not None and fitted is None:
@@ -184,6 +187,7 @@ def encode_rows(part: Part, variables: Mapping[str, Variable], encoders: Mapping
             values[name] = _encoded(read_or_note(origin, variable, encoder.transforms), origin, encoder)
         else:
             values[name] = absent(variable, len(rows))
+    check_totals(values, variables, part.nodes, rows)
     return Rows(values, rows, dynamic_nodes(encoders))
 
 

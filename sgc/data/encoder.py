@@ -124,6 +124,7 @@ class Encoder:
         """Return all of the encoder as JSON can hold it; `Encoder.from_state` builds it again."""
         variable = asdict(self.variable)
         del variable["exists"]  # columns say which steps there are
+        del variable["total"]  # the spec says what gives it
         variable["support"] = SupportRecord(**self.variable.support.plain())
         record = EncoderRecord(
             variable=VariableRecord(**variable),

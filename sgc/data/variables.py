@@ -27,7 +27,8 @@ class Variable:
     element of a partial node is missing, all of its value is.
     `dropped`: what is missing of a partial node is left out, and is no label that a row lacks. `steps`: the sizes of
     the repeats around a node, whose values in a row stand first, `(*steps, *shape)`; `exists`: what each step, row
-    by row of them, needs to be there, nothing where every row has all.
+    by row of them, needs to be there, nothing where every row has all. `total`: the input that no value of its row may
+    be above, or, of vectors, has to be the sum of.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Variable:
     dropped: bool = False
     steps: tuple[int, ...] = ()
     exists: tuple[tuple[Existence, ...], ...] = ()
+    total: str = ""
 
     @property
     def laid(self) -> tuple[int, ...]:

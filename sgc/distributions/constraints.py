@@ -19,6 +19,7 @@ WORD_DIMS: Mapping[str, int] = {  # the words a parameter may have, and how many
     "nonnegative": 0,
     "unit_interval": 0,
     "half_open_unit_interval": 0,
+    "nonnegative_integer": 0,  # taken from a name alone: no network gives it, and nothing learns it
     "real_vector": 1,
     "positive_vector": 1,
     "simplex": 1,
@@ -46,6 +47,7 @@ SETS: Mapping[str, Support] = {  # where each number of a parameter lies; of mat
     "nonnegative": SUPPORTS["nonnegative"],
     "unit_interval": SUPPORTS["unit_interval"],
     "half_open_unit_interval": _HALF_OPEN,
+    "nonnegative_integer": SUPPORTS["nonnegative_integer"],
     "real_vector": SUPPORTS["real"],
     "positive_vector": SUPPORTS["positive"],
     "simplex": SUPPORTS["simplex"],

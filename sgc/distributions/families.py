@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, final
 from sgc.distributions import constraints, densities, relaxation, samplers
 from sgc.distributions.discretized_logistic import centred
 from sgc.distributions.enumeration import enumerate_product
+from sgc.distributions.multinomial import counted_multinomial
 from sgc.distributions.points import Point
+from sgc.distributions.row_totals import TOTAL
 from sgc.distributions.supports import SUPPORTS, Bound, Support
 from sgc.distributions.table import LINES, Center, Line, Option, View
 from sgc.errors import ParameterError, UsageError, is_about_memory
@@ -50,6 +52,7 @@ class Family:
     center: Center
     define: Callable[[], Any] | None = None  # gives the class of members that are not torch's; Any: of torch's
     settings: Mapping[str, float] = field(default_factory=dict)  # options of this member of the table, by with_options
+    taken: tuple[str, ...] = ()  # parameters that rows give, by `counted`: no network, and no number of a spec
 
     def __hash__(self) -> int:
         return hash((self.name, tuple(sorted(self.settings.items()))))
@@ -61,11 +64,28 @@ class Family:
         """List the sets of parameters that make a distribution, that of the heads first.
 
         A parameter without a head stands in for the last head: probs for logits, covariance_matrix for scale_tril.
+        What rows give stands in each.
         """
         if not self.heads:
             return (tuple(self.constraints),)
-        others = [name for name in self.constraints if name not in self.heads]
-        return (self.heads, *((*self.heads[:-1], name) for name in others))
+        others = [name for name in self.constraints if name not in (*self.heads, *self.taken)]
+        return ((*self.heads, *self.taken), *((*self.heads[:-1], name, *self.taken) for name in others))
+
+    def counted(self) -> Family:
+        """Give the family of members whose total_count is no option but a number of each row, from 0 up.
+
+        Its support has no end that is the same for all rows: values are held to their row's total where both are known.
+        """
+        assert TOTAL in self.options, self.name
+        return replace(
+            self,
+            constraints={**self.constraints, TOTAL: "nonnegative_integer"},
+            options={name: option for name, option in self.options.items() if name != TOTAL},
+            taken=(TOTAL,),
+            support=SUPPORTS["multinomial" if self.event_dim else "nonnegative_integer"],
+            finite=False,
+            define=counted_multinomial if self.event_dim else None,
+        )
 
     def with_options(self, options: Mapping[str, object]) -> Family:
         """Give the family with its options set; those left out keep their defaults.
@@ -123,7 +143,12 @@ class Family:
         return shape
 
     def parameter_shape(self, parameter: str, event: tuple[int, ...]) -> tuple[int, ...]:
-        """Give the constrained shape of a parameter: the event's, and [*event, n] for the matrices of an event of n."""
+        """Give the constrained shape of a parameter: the event's, and [*event, n] for the matrices of an event of n.
+
+        A total is one number for each element, be that a vector.
+        """
+        if parameter in self.taken:
+            return self.element_shape(event)
         return (*event, event[-1]) if self._dims(parameter) == 2 else event
 
     def raw_shape(self, parameter: str, event: tuple[int, ...]) -> tuple[int, ...]:

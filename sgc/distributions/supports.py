@@ -99,18 +99,16 @@ class Support:
         )
 
     def met(self, other: Support) -> Support:
-        """Give the set of what is in both, of which neither is whole; a composition where one is."""
+        """Give the set of what is in both; a composition where one is, and whole numbers where one is whole."""
         if self.contains(other) or other.contains(self):
             return other if self.contains(other) else self
         (low, high), (least, largest) = self._ends(), other._ends()
-        lower, upper = (self if low > least else other), (self if high < largest else other)
-        return replace(
-            SUPPORTS["interval"],
-            low=max(low, least),
-            high=min(high, largest),
-            open_low=lower.open_low,
-            open_high=upper.open_high,
-        )
+        lower = self if (low, self.open_low) > (least, other.open_low) else other  # of two alike the open one
+        upper = self if (-high, self.open_high) > (-largest, other.open_high) else other
+        low, high = max(low, least), min(high, largest)
+        if self.whole or other.whole:
+            return SUPPORTS["integer_interval"].within(_first(low, lower.open_low), -_first(-high, upper.open_high))
+        return replace(SUPPORTS["interval"], low=low, high=high, open_low=lower.open_low, open_high=upper.open_high)
 
     @property
     def element(self) -> Support:
@@ -166,7 +164,7 @@ class Support:
             if bool(mask.any()):
                 yield Fault(mask, values, self.range)
         if self.total is not None and self.vector:
-            sums = _sums(values)
+            sums = vector_sums(values)
             mask = abs(sums - self.total) > self.tolerance
             if bool(mask.any()):
                 yield Fault(mask, sums, f"wanted values that sum to {self.total:.6g}", summed=True)
@@ -232,6 +230,13 @@ def _between(low: float, high: float) -> float:
     return 0.0 if high == math.inf else high - 1
 
 
+def _first(low: float, is_open: bool) -> float:
+    """Give the first integer from a number on, or above it; an infinite one as it is."""
+    if not math.isfinite(low):
+        return low
+    return float(math.floor(low) + 1 if is_open else math.ceil(low))
+
+
 def _flat(bound: Bound) -> list[float]:
     return [number for each in bound for number in _flat(each)] if isinstance(bound, tuple) else [bound]
 
@@ -268,7 +273,7 @@ def _like(values: Any, bound: Bound) -> Any:  # Any: as for `faults`
     return np.asarray(bound, dtype=values.dtype)
 
 
-def _sums(values: Any) -> Any:  # Any: as for `faults`
+def vector_sums(values: Any) -> Any:  # Any: as for `faults`
     """Add up vectors in double precision: float32 would round the sum of a long one."""
     return values.double().sum(-1) if hasattr(values, "new_tensor") else values.sum(axis=-1, dtype=float)
 

@@ -12,6 +12,7 @@ from sgc.language.check_graphs import check_graphs
 from sgc.language.check_missing import check_missing
 from sgc.language.check_names import Names, check_categories, check_names, check_statuses
 from sgc.language.check_shapes import check_shapes
+from sgc.language.check_totals import check_totals
 from sgc.language.check_weights import check_category_weights
 from sgc.language.findings import Findings
 from sgc.language.inverting import derive_recognition
@@ -34,6 +35,7 @@ def check(spec: Spec, findings: Findings, unrolled: Unrolled = Unrolled()) -> Sp
     check_statuses(findings, names)
     check_graphs(findings, names, unrolled)
     check_missing(findings, names)
+    check_totals(findings, names)
     spec = derive_recognition(spec, findings, names)
     check_shapes(spec, findings, names)
     check_counts(spec, findings)

@@ -72,7 +72,8 @@ class _Shapes:
         wrong = any(self.findings.hurt(*path, *keys) for keys in (("supervision",), ("recognition", "estimator")))
         chosen = None if node.recognition is None or wrong else node.recognition
         if self.attempt(path, self.resolver.event, name):
-            self.known.add(name)
+            if self.attempt(path, self.resolver.total, name):
+                self.known.add(name)
             if chosen is not None:
                 self.attempt(path, self.resolver.estimator, name, node)
         elif chosen is not None and chosen.estimator is not None:  # what no event could mend is told all the same

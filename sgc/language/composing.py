@@ -8,18 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from re import fullmatch
 
-from sgc.distributions.families import FAMILIES
 from sgc.errors import Path, SpecError
 from sgc.language.document import Document, Plain, read
 from sgc.language.expanded import elsewhere
 from sgc.language.findings import Findings
 from sgc.language.scopes import EXISTS, OF_REPEAT, OF_SPEC, PREVIOUS, Kind, Plate, Scope, Template
 from sgc.language.spec import NAME, Spec
+from sgc.language.written_nodes import EVENT, event, largest_count
 
 MAX_STEPS = 10_000  # nodes and features, all steps counted
 MAX_NESTED = 20  # parts in parts
 TOO_MANY = f"more than {MAX_STEPS} nodes and features, all steps counted"
-EVENT = ("distribution", "shape", "categories", "values")
 NO_NAME = "is not a name: a letter, then letters, digits, '_' or '-'"
 UNROLLED = ("repeat", "use")
 MODEL = ("inputs", "networks", "features", "nodes", "repeat", "use")  # the sections of a part that count
@@ -259,7 +258,7 @@ class _Composing:
         bind = written.get("bind")
         for own, word in bind.items() if isinstance(bind, dict) else ():
             found = len(self.findings.faults)
-            self.bind(scope, part, (*place, "bind", own), own, word)
+            self.bind(scope, part, (*place, "bind", own), own, word, bind or {})
             if len(self.findings.faults) > found:  # what it leaves unbound is no fault besides
                 for each in inner.names.values():
                     self.findings.breaks(("data", "columns", each.name))
@@ -292,8 +291,8 @@ class _Composing:
             self.add(scope, (*place, key), f"'{file}': {problem.faults[0].message}")
             return None
 
-    def bind(self, scope: Scope, part: Included, place: Path, own: str, word: str) -> None:
-        """Let a name of the part stand for one of the host."""
+    def bind(self, scope: Scope, part: Included, place: Path, own: str, word: str, beside: Mapping[str, Plain]) -> None:
+        """Let a name of the part stand for one of the host. beside: all of its names that do."""
         inner = part.scope
         template = inner.names.get(own)
         nodes = [n for n, t in inner.names.items() if t.kind in ("node", "input")]
@@ -329,7 +328,7 @@ class _Composing:
         if isinstance(host.written, dict) and "generative" in host.written:
             message = f"forbidden: the part '{part.name}' gives p({word})"
             self.add(scope, (*host.place, "generative"), message, at="key")
-        got, wanted = event(host.written), event(template.written)
+        got, wanted = event(host.written), event(template.written, beside)
         differ = [key for key in EVENT if got[key] != wanted[key]]
         if differ:
             here, there = got[differ[0]], wanted[differ[0]]
@@ -337,25 +336,6 @@ class _Composing:
         inner.bound[own] = part.bound[own] = host
         inner.handed[own] = self.made.given[host.name] = template
         del inner.names[own]
-
-
-def family_of(node: Plain) -> tuple[str, dict[str, Plain]]:
-    """Give the name of a node's family and its options, in either way of writing them."""
-    choice = node.get("distribution") if isinstance(node, dict) else None
-    if isinstance(choice, dict) and "name" in choice:
-        name, options = choice["name"], choice.get("options")
-    elif isinstance(choice, dict) and len(choice) == 1:
-        (name, options), *_ = choice.items()
-    else:
-        name, options = choice, None
-    return (name if isinstance(name, str) else ""), (options if isinstance(options, dict) else {})
-
-
-def event(node: Plain) -> dict[str, str]:
-    """Word what a value of a node is, to compare two."""
-    name, options = family_of(node)
-    found = {key: "none" if node.get(key) in (None, []) else str(node[key]).replace("'", "") for key in EVENT}
-    return found | {"distribution": f"{name} {options}".replace("'", "") if options else name}
 
 
 def model_sections(data: Plain, spec: Spec) -> dict[str, Plain]:
@@ -382,29 +362,3 @@ def inline(document: Document, place: Path) -> Document:
     keys = {path[depth:]: document.keys[path] for path in every if path in document.keys and len(path) > depth}
     values = {path[depth:]: document.values[path] for path in every if path in document.values}
     return Document(document.file, document.lines, document.get(place), keys, values)
-
-
-def largest_count(node: Plain) -> tuple[int, str]:
-    """Say how far a node counts, or why it cannot."""
-    name, options = family_of(node)
-    family = FAMILIES.get(name)
-    if family is None:
-        return 1, "" if name else "it has no distribution"
-    if node.get("shape"):
-        return 1, "it has more than one value"
-    if family.support.kind == "categories":
-        values = node.get("values")
-        if values is None:
-            return max(1, (node.get("categories") or 2) - 1), ""
-        if not all(isinstance(each, int) and not isinstance(each, bool) and each >= 0 for each in values):
-            return 1, "its values are not all integers from 0 up"
-        return max(1, *values), ""
-    if family.support.kind == "binary":
-        return 1, ""
-    if family.finite:
-        try:
-            upper = family.with_options(options).support.upper
-        except (KeyError, ValueError):
-            upper = None
-        return int(upper or 1), ""
-    return 1, f"{name} has no largest count"

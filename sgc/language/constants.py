@@ -35,10 +35,11 @@ class Constant:
 
 def check_name(place: Place, family: Family, key: str, written: Sequence[str]) -> None:
     """Hold a parameter's name to the family, and to those beside it in the file. Raises: OutlineFault."""
-    if key not in family.constraints:
-        others = [other for other in family.constraints if other not in written]
+    if key not in family.constraints or key in family.taken:
+        others = [other for other in family.constraints if other not in (*written, *family.taken)]
         raise OutlineFault(place, f"unknown parameter '{key}' of {family.name}", suggest(key, others), at="key")
-    ways = [each for each in family.constraints if family.heads and each not in family.heads[:-1]]
+    apart = (*family.heads[:-1], *family.taken)
+    ways = [each for each in family.constraints if family.heads and each not in apart]
     first = next(each for each in written if each == key or (each in ways and key in ways))
     if first != key:
         raise OutlineFault(place, f"'{key}' beside '{first}': two ways to say one parameter", at="key")

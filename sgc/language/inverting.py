@@ -9,10 +9,11 @@ from collections.abc import Mapping
 
 from sgc.derivation.graph import GraphNode, Graphs, find_cycles
 from sgc.derivation.inversion import invert
+from sgc.distributions.row_totals import TOTAL
 from sgc.errors import Path
 from sgc.language.check_names import Names
 from sgc.language.findings import Findings
-from sgc.language.spec import DerivedRecognition, Feature, Generative, Recognition, Spec
+from sgc.language.spec import DerivedRecognition, DistributionChoice, Feature, Generative, Node, Recognition, Spec
 
 KEY = ("recognition",)
 
@@ -57,7 +58,7 @@ def _is_known(spec: Spec, findings: Findings, names: Names) -> bool:
 def _graphs(spec: Spec, proposed: list[str]) -> Graphs:
     """Draw p; the recognition of what q proposes is left open."""
     nodes = {
-        name: GraphNode(name, node.supervision, _reads(node.generative), () if name in proposed else None)
+        name: GraphNode(name, node.supervision, _read_in_p(spec, node), () if name in proposed else None)
         for name, node in spec.nodes.items()
     }
     return Graphs(nodes, {name: _reads(feature) for name, feature in spec.features.items()}, tuple(spec.inputs))
@@ -69,6 +70,14 @@ def _reads(piece: Feature | Generative | Recognition | None) -> tuple[str, ...]:
         return ()
     taken = () if isinstance(piece, Feature) else piece.parameters.values()
     return (*piece.parents, *(value for value in taken if isinstance(value, str)))
+
+
+def _read_in_p(spec: Spec, node: Node) -> tuple[str, ...]:
+    """Name what a node reads in p: with its total, where an input gives that."""
+    options = node.distribution.options if isinstance(node.distribution, DistributionChoice) else {}
+    total = options.get(TOTAL) if isinstance(options, Mapping) else None
+    read = _reads(node.generative)
+    return (*read, total) if isinstance(total, str) and total in spec.inputs and total not in read else read
 
 
 def _check_cycles(spec: Spec, findings: Findings, recognition: Mapping[str, Recognition]) -> None:

@@ -55,6 +55,7 @@ class Variable:
     supervision: Supervision
     estimator: Estimator | None
     dropped: bool = False  # missing: drop
+    total: str = ""  # what gives each row its total_count: an input, or `OWN_SUM`; empty where nothing by row does
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from sgc.derivation.graph import GraphNode, Graphs, Role
 from sgc.distributions.constraints import NEUTRAL
 from sgc.distributions.families import FAMILIES, Family
+from sgc.distributions.row_totals import OWN_SUM, TOTAL
 from sgc.distributions.supports import Bound
-from sgc.distributions.table import Option
 from sgc.errors import OutlineFault, suggest
 from sgc.kinds import estimators
 from sgc.kinds.estimators import Estimator, GumbelSoftmax, ScoreFunction
@@ -24,7 +23,7 @@ from sgc.kinds.stacking import Stack, stack
 from sgc.kinds.stepping import Exists, Zeros
 from sgc.language.constants import Constant as Constant
 from sgc.language.constants import check_name, check_order, check_precision, fix
-from sgc.language.document import describe
+from sgc.language.options import with_options
 from sgc.language.outline import Density, FeatureOutline, InputOutline, Outline, Stepped, Variable
 from sgc.language.spec import Feature, Generative, Node, Recognition, Spec
 from sgc.language.value_ranges import ValueRanges
@@ -52,27 +51,8 @@ class Resolver:
             place = ("distribution", choice.name)
             if choice.name not in FAMILIES:
                 raise OutlineFault(place, f"unknown family '{choice.name}'", suggest(choice.name, FAMILIES), at="key")
-            family = FAMILIES[choice.name]
-            self._check_options(place, family, choice.options)
-            self._families[name] = family.with_options(choice.options)
+            self._families[name] = with_options(place, FAMILIES[choice.name], choice.options)
         return self._families[name]
-
-    def _check_options(self, place: tuple[str, str], family: Family, options: Any) -> None:  # Any: as written
-        """Hold a family's options to what it takes. Raises: OutlineFault."""
-        if not isinstance(options, Mapping):
-            raise OutlineFault(place, f"expected a mapping, got {describe(options)}")
-        for key, value in options.items():
-            if key not in family.options:
-                hint = suggest(key, [each for each in family.options if each not in options])
-                raise OutlineFault((*place, key), f"unknown key '{key}'", hint, at="key")
-            if not family.options[key].accepts(value):
-                wanted = _option_words(family.options[key])
-                raise OutlineFault((*place, key), f"expected {wanted}, got {describe(value)}")
-        for key, option in family.options.items():
-            if key not in options and option.default is None:
-                raise OutlineFault(
-                    place, f"missing key '{key}': {family.name} needs {_option_words(option)}", at="key", missing=key
-                )
 
     def event(self, name: str) -> Shape:
         """Infer the event of a node."""
@@ -111,7 +91,21 @@ class Resolver:
             supervision=node.supervision,
             estimator=self.estimator(name, node),
             dropped=self.dropped(name),
+            total=self.total(name),
         )
+
+    def total(self, name: str) -> str:
+        """Say what gives the rows of a node their total_count, see `Variable`; hold an input to what it has to be.
+
+        Raises: OutlineFault.
+        """
+        family, choice = self.family(name), self.spec.nodes[name].distribution
+        if TOTAL not in family.taken or isinstance(choice, OwnFamily):
+            return ""
+        total: str = choice.options[TOTAL]
+        if total != OWN_SUM:
+            self._check_taken(("distribution", choice.name, TOTAL), name, TOTAL, family, self.event(name), total)
+        return total
 
     def _fixed(self, name: str) -> dict[str, Bound]:
         """Read the parameters of p that are numbers; of one that a schedule moves, the widest for a bound."""
@@ -234,7 +228,7 @@ class Resolver:
         family, given = self.family(name), self.conditional(name, role)
         place = (role,) if given is not None else ()
         cond = given if given is not None else Generative()
-        alternatives = any(key not in family.heads for key in cond.parameters)
+        alternatives = any(key not in (*family.heads, *family.taken) for key in cond.parameters)
         fixed = [*cond.parameters, *(family.heads[-1:] if alternatives else ())]
         free = [head for head in family.heads if head not in fixed]
         learn = isinstance(cond, Generative) and cond.learn
@@ -286,6 +280,9 @@ class Resolver:
         place = (role,) if given is not None else ()
         wanted = self.free_parameters(name, role)
         constants = {key: self.constant(name, role, key, family, event) for key in cond.parameters}
+        total = self.total(name)
+        if total and total != OWN_SUM:
+            constants[TOTAL] = Constant(total, False)
         if not family.heads:
             for key, start in (family.standard or {}).items():
                 constants.setdefault(key, Constant(start, False))
@@ -322,15 +319,21 @@ class Resolver:
             constant = fix(place, name, family, key, value, event)
             check_precision(place, family, key, constant, 64 if self.spec.train.precision == "64-true" else 32)
             return constant
-        if self.dropped(value):
-            message = f"'{key}' of '{name}' takes '{value}', which may be missing (missing: drop)"
-            raise OutlineFault(place, message, "let a network read it: it gets zero and a flag")
-        shape, wanted = self.look(value), family.parameter_shape(key, event)
-        if shape != wanted and (math.prod(shape) != 1 or len(wanted) > len(event)):
-            message = f"'{key}' of '{name}' takes '{value}' of shape {shape_text(shape)}, wanted {shape_text(wanted)}"
-            raise OutlineFault(place, message)
-        self._ranges.check(place, f"'{key}' of '{name}' takes '{value}'", family.constraints[key], value)
+        self._check_taken(place, name, key, family, event, value)
         return Constant(value, False)
+
+    def _check_taken(
+        self, place: tuple[str, ...], name: str, key: str, family: Family, event: Shape, taken: str
+    ) -> None:
+        """Hold the name that a parameter takes its value from to the parameter. Raises: OutlineFault."""
+        if self.dropped(taken):
+            message = f"'{key}' of '{name}' takes '{taken}', which may be missing (missing: drop)"
+            raise OutlineFault(place, message, "let a network read it: it gets zero and a flag")
+        shape, wanted = self.look(taken), family.parameter_shape(key, event)
+        if shape != wanted and (math.prod(shape) != 1 or len(wanted) > len(event)):
+            message = f"'{key}' of '{name}' takes '{taken}' of shape {shape_text(shape)}, wanted {shape_text(wanted)}"
+            raise OutlineFault(place, message)
+        self._ranges.check(place, f"'{key}' of '{name}' takes '{taken}'", family.constraints[key], taken)
 
     def outline(self) -> Outline:
         """Resolve everything."""
@@ -377,17 +380,6 @@ def needs(feature: Feature) -> tuple[str, ...]:
 
 def _baseline(estimator: Estimator | None) -> str:
     return (estimator.baseline or "none") if isinstance(estimator, ScoreFunction) else "none"
-
-
-def _option_words(option: Option) -> str:
-    """Say what an option takes.
-
-    >>> _option_words(Option("int", 1))
-    'an integer at least 1'
-    """
-    noun = "an integer" if option.type == "int" else "a number"
-    most = "" if option.high == math.inf else f" and at most {option.high:g}"
-    return f"{noun} {'greater than' if option.open_low else 'at least'} {option.low:g}{most}"
 
 
 def _neutral(family: Family, head: str, event: Shape) -> float:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sgc.derivation.graph import find_cycles
+from sgc.distributions.row_totals import OWN_SUM, TOTAL
 from sgc.errors import Path, path_text
 from sgc.kinds.stepping import Cell, CombineSteps, Hold
 from sgc.language.composing import MODEL, Composition
@@ -21,6 +22,7 @@ from sgc.language.findings import Findings
 from sgc.language.referring import Index, Made, Reader, Referring, step_name
 from sgc.language.scopes import Template
 from sgc.language.unrolled import PartOf, Unrolled
+from sgc.language.written_nodes import options_place
 
 ROLES = ("generative", "recognition")
 
@@ -127,6 +129,7 @@ class _Unrolling:
 
     def _node(self, template: Template, index: Index, flat: str) -> None:
         raw = {key: each for key, each in template.written.items() if key not in ROLES}
+        self._total(template, raw)
         readers = dict.fromkeys((key for key in ROLES if key in template.written), template)
         given = self.composition.given.get(template.name)
         if given is not None:
@@ -146,6 +149,16 @@ class _Unrolling:
         counts = self.refer.counts(template.plates, index)
         if counts:
             self.made.exists[flat] = counts
+
+    def _total(self, template: Template, raw: dict[str, Plain]) -> None:
+        """Write the total of a family by the whole name of the input that gives it; what is none is told later."""
+        place = options_place(raw)
+        word = raw[place[0]][place[1]].get(TOTAL) if place is not None else None
+        found = template.scope.find(word) if isinstance(word, str) and word != OWN_SUM else None
+        if place is not None and found is not None:
+            key, inner = place
+            name = self.refer.flat(found.template, tuple(0 for _ in found.template.plates))
+            raw[key] = {**raw[key], inner: {**raw[key][inner], TOTAL: name}}
 
     def _carry(self, template: Template, index: Index, flat: str) -> None:
         """Write a carry as a feature of each step, which reads the state of the step before it in its direction."""

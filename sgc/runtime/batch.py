@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from sgc.derivation.merging import Merging
+from sgc.distributions.row_totals import faults_of_totals
+from sgc.distributions.supports import Fault
 from sgc.language.outline import InputOutline, Outline, Variable
 from sgc.runtime import steps
 from sgc.runtime.cells import same_but_ones, tensors_of, wrong_shape
@@ -140,6 +142,7 @@ def prepare(
         if required and lacking is not None and bool(lacking.any()):
             row = int(lacking.nonzero()[0])
             raise ValueError(f"'{name}' is missing in row {row}, it must be there in every row")
+    check_totals(outline, values)
     for name in outline.graphs.dropped:
         if name not in values:
             values[name] = like.new_full((size, *outline.variables[name].event), float("nan"))
@@ -221,13 +224,31 @@ def _categories(name: str, value: Tensor, count: int, like: Tensor) -> tuple[Ten
     return laid.masked_fill((value == -1).unsqueeze(-1), float("nan")), missing
 
 
+def check_totals(outline: Outline, values: Mapping[str, Tensor]) -> None:
+    """Check values [B, *event] against the totals of their rows, where both are there; NaN, a missing value, passes.
+
+    Raises: ValueError, naming the node, the first row that differs, the value and its total.
+    """
+    for name, value in values.items():
+        variable = outline.variables.get(name)
+        if variable is not None and variable.total in values:
+            vector = bool(variable.family.event_dim)
+            _tell(
+                name, variable, faults_of_totals(value.detach(), values[variable.total], variable.total, vector=vector)
+            )
+
+
 def check_support(name: str, owner: Variable | InputOutline, value: Tensor) -> None:
     """Check values [B, *event] against the support of their node; NaN, a missing value, passes.
 
     Raises: ValueError, naming the node, the first row outside, the value and what was wanted.
     """
+    _tell(name, owner, owner.support.faults(value.detach()))
+
+
+def _tell(name: str, owner: Variable | InputOutline, faults: Iterable[Fault]) -> None:
     of = f" ({owner.family.name})" if isinstance(owner, Variable) else ""
-    for fault in owner.support.faults(value.detach()):
+    for fault in faults:
         place = [int(each) for each in fault.mask.nonzero()[0]]
         where = f" in row {place[0]}" + (f" at {place[1:]}" if len(place) > 1 else "")
         found = f"{float(fault.measured[tuple(place)]):.6g}{where}"

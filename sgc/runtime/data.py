@@ -34,6 +34,7 @@ def data_variables(outline: Outline) -> dict[str, Variable]:
             dropped=each.dropped,
             steps=() if stepped is None else stepped.steps,
             exists=() if stepped is None else _existence(outline, stepped),
+            total=each.total if each.total in outline.inputs else "",
         )
     for name, made in outline.inputs.items():
         shape = made.shape[:-1] if made.categories is not None else made.shape

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from sgc.derivation.existence import counts_of
+from sgc.distributions.row_totals import OWN_SUM, TOTAL
 from sgc.errors import RunError
 from sgc.language.outline import Outline, Variable
 from sgc.runtime import steps
-from sgc.runtime.batch import row_values
+from sgc.runtime.batch import check_totals, row_values
 from sgc.runtime.cells import check_known, check_names, held_tensor_of, names_of
 from sgc.runtime.execute import Group
 from sgc.runtime.existence import above, counted
@@ -80,6 +81,11 @@ def generate(
     for name in outline.inputs:
         if name in read and name not in held:
             raise KeyError(f"the input '{name}' must be given")
+    for name, variable in outline.variables.items():
+        if variable.total == OWN_SUM and name not in held:
+            known = outline.outer_name.get(name, name)
+            how = f"give '{known}', or let an input be its {TOTAL}"
+            raise ValueError(f"'{known}' cannot be drawn: its {TOTAL} is the sum of its own value ({how})")
     centered = {node for name in means for node in steps.nodes_of(outline, name)}
     values, broken = _without_failures(lambda some, n: _ancestral(model, some, n, centered), held, range(count))
     if len(broken) == count:
@@ -217,6 +223,7 @@ def held_nodes(outline: Outline, given: Mapping[str, Any], count: int, like: Ten
                 raise ValueError(f"'{node}' is held beside '{name}', which has it")
             if not bool(each.isnan().flatten(1).any(1).all()):
                 found[node] = each
+    check_totals(outline, found)
     found = steps.filled(outline, found)
     for name, value in found.items():
         _check_there(name, value.isnan().reshape(count, -1).any(1))

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn import functional
 
+from sgc.distributions.row_totals import OWN_SUM, TOTAL
 from sgc.errors import ParameterError, UsageError
 from sgc.kinds.image_layers import Conv2d
 from sgc.kinds.joining import Joining
@@ -310,7 +311,17 @@ class DensityModule(nn.Module, Moving):
         for name, constant in self.outline.constants.items():
             for i, values in enumerate(named):
                 found[i][name] = self._value(name, constant, values, rank)
+        if self.variable.total == OWN_SUM:
+            for made, values in zip(found, named, strict=True):
+                made[TOTAL] = self._own_sum(values)
         return found
+
+    def _own_sum(self, values: Mapping[str, Tensor]) -> Tensor:
+        """Add up the node's own value. Raises: KeyError where it is not known."""
+        name = self.variable.name
+        if name not in values:
+            raise KeyError(f"the value of '{name}' is missing: its {TOTAL} is its own sum")
+        return values[name].sum(-1)
 
     def _by_head(self, images: Tensor) -> Tensor:
         """Lay images [R, channels, height, width] out as the heads side by side, [R, numbers of all heads].
@@ -413,7 +424,9 @@ class DensityStep:
 
     def named(self, values: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Give the values that parameters are taken from, by the names that the first step has for them."""
-        return {ours: values[own] for ours, own in self.renamed}
+        me, first = self.variable, self.owner.variable
+        itself = {first.name: values[me.name]} if me.total == OWN_SUM and me.name in values else {}
+        return itself | {ours: values[own] for ours, own in self.renamed}
 
     def parameters_of(
         self, groups: Sequence[Group], named: Sequence[Mapping[str, Tensor]], rank: int

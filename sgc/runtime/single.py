@@ -11,7 +11,7 @@ from torch.distributions import Distribution
 
 from sgc.language.outline import Variable
 from sgc.runtime import steps
-from sgc.runtime.batch import row_values, there
+from sgc.runtime.batch import check_totals, row_values, there
 from sgc.runtime.cells import tensors_of
 from sgc.runtime.execute import Group
 from sgc.runtime.layout import Layout
@@ -75,6 +75,7 @@ def lay_values(model: Model, values: Mapping[str, Any], wanted: Collection[str])
     sizes = {len(value) for value in laid.values()}
     if len(sizes) > 1:
         raise ValueError(f"the values have different numbers of rows: {sorted(sizes)}")
+    check_totals(outline, laid)
     group = Group(model.plan(()), Layout({}, 1, sizes.pop() if sizes else 1), laid, model.like)
     for name, value in laid.items():
         group.put(name, group.layout.clamp(value), outline)

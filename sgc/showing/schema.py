@@ -8,6 +8,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from sgc.distributions.families import FAMILIES
+from sgc.distributions.row_totals import TOTAL
 from sgc.distributions.table import Option
 from sgc.kinds.base import Named
 from sgc.kinds.layer import Layer
@@ -97,7 +98,7 @@ def _distribution() -> dict[str, Any]:  # Any: JSON
     with_options = {
         name: {
             "type": "object",
-            "properties": {option: _option(facts) for option, facts in family.options.items()},
+            "properties": {option: _option(option, facts) for option, facts in family.options.items()},
             "required": [option for option, facts in family.options.items() if facts.default is None],
             "additionalProperties": False,
         }
@@ -121,11 +122,13 @@ def _distribution() -> dict[str, Any]:  # Any: JSON
     return {"description": DistributionChoice.__doc__, "anyOf": [{"enum": plain}, single, named, own]}
 
 
-def _option(option: Option) -> dict[str, Any]:  # Any: JSON
+def _option(name: str, option: Option) -> dict[str, Any]:  # Any: JSON
     found: dict[str, Any] = {"type": "integer" if option.type == "int" else "number"}
     found["exclusiveMinimum" if option.open_low else "minimum"] = option.low
     if option.high != float("inf"):
         found["maximum"] = option.high
     if option.default is not None:
         found["default"] = option.default
+    if name == TOTAL:  # of each row: an input's name, or the row's own sum
+        return {"anyOf": [found, {"type": "string", "pattern": NAME}]}
     return found

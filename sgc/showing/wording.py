@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sgc.derivation.inversion import SOURCE
+from sgc.distributions.row_totals import TOTAL
 from sgc.kinds.base import Piece
 from sgc.kinds.image_layers import Conv2d
 from sgc.kinds.joining import Joining
@@ -23,10 +24,11 @@ DERIVED = f"derived from p (auto, {SOURCE})"
 
 
 def family_words(variable: Variable) -> str:
-    """Name a family with its options: `Binomial(total_count 5)`."""
+    """Name a family with its options, a total of each row by what gives it: `Binomial(total_count 5)`."""
     settings = variable.family.settings
-    options = ", ".join(f"{name} {value:g}" for name, value in settings.items())
-    return variable.family.name + (f"({options})" if options else "")
+    options = [f"{name} {value:g}" for name, value in settings.items()]
+    options += [f"{TOTAL} {variable.total}"] if variable.total else []
+    return variable.family.name + (f"({', '.join(options)})" if options else "")
 
 
 def event_words(variable: Variable) -> str:

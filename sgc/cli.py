@@ -21,6 +21,7 @@ import typer
 from sgc import __version__
 from sgc.arguments import LARGEST
 from sgc.errors import DataError, RunError, SpecError, UsageError, in_shell, is_about_memory, writing
+from sgc.showing.standard_streams import standard_streams, styled, visible, visible_json
 
 if TYPE_CHECKING:
     from sgc.language.outline import Outline
@@ -62,7 +63,9 @@ def plainly(command: Callable[P, R]) -> Callable[P, R]:
         try:
             with in_shell(), warnings.catch_warnings():
                 warnings.showwarning = _warn_plainly  # type: ignore[assignment]  # which takes more by name
-                return command(*args, **kwargs)
+                result = command(*args, **kwargs)
+                sys.stdout.flush()  # what cannot be written is a fault of the command, not of the exit
+                return result
         except SpecError as problem:
             _print_faults(problem)
             raise typer.Exit(2) from None
@@ -76,7 +79,6 @@ def plainly(command: Callable[P, R]) -> Callable[P, R]:
             _say("interrupted")
             raise typer.Exit(130) from None
         except BrokenPipeError:  # whoever read our output has had enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(0) from None
         except OSError as problem:
             where = f"{problem.filename}: " if problem.filename else ""
@@ -110,12 +112,16 @@ def _own_failure(problem: BaseException) -> str:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr)
+    print(visible(text), file=sys.stderr)
+
+
+def _print_json(text: str) -> None:
+    print(visible_json(text, sys.stdout.encoding))
 
 
 def _print_faults(problem: SpecError) -> None:
     """Print faults unwrapped; in colour on a terminal that wants it."""
-    text = str(problem)
+    text = visible(str(problem))
     if sys.stderr.isatty() and not os.environ.get("NO_COLOR"):
         lines = []
         for line in text.split("\n"):
@@ -126,7 +132,7 @@ def _print_faults(problem: SpecError) -> None:
                 line = f"\033[1m{line}\033[0m"
             lines.append(line)
         text = "\n".join(lines)
-    _say(text)
+    print(text, file=styled(sys.stderr))
 
 
 def _load(path: str, sets: list[str] | None, trust: bool = False) -> Spec:
@@ -232,9 +238,10 @@ def inspect(
         print(json.dumps({"file": str(output)}) if as_json else output)
         return
     if as_json:
-        print(json.dumps(inspect_json(outline), indent=2, ensure_ascii=False))
+        _print_json(json.dumps(inspect_json(outline), indent=2, ensure_ascii=False))
         return
-    print(inspect_text(outline, width=None if sys.stdout.isatty() else 120, color=_wants_color()))
+    text = inspect_text(outline, width=None if sys.stdout.isatty() else 120, color=_wants_color())
+    print(text, file=styled(sys.stdout))
 
 
 def _expand(outline: Outline, output: Path | None, pattern: str | None, as_json: bool) -> None:
@@ -250,9 +257,10 @@ def _expand(outline: Outline, output: Path | None, pattern: str | None, as_json:
         chart(expanded, output)
         print(json.dumps({"file": str(output)}) if as_json else output)
     elif as_json:
-        print(json.dumps(expand_json(expanded), indent=2, ensure_ascii=False))
+        _print_json(json.dumps(expand_json(expanded), indent=2, ensure_ascii=False))
     else:
-        print(expand_text(expanded, width=None if sys.stdout.isatty() else 120, color=_wants_color()))
+        text = expand_text(expanded, width=None if sys.stdout.isatty() else 120, color=_wants_color())
+        print(text, file=styled(sys.stdout))
 
 
 def _wants_color() -> bool:
@@ -365,7 +373,7 @@ def evaluate(
         _say(str(stop))
         raise typer.Exit(130) from None
     if as_json:
-        print(json_text(report.plain()))
+        _print_json(json_text(report.plain()))
     else:
         from sgc.running.results import evaluation_text
 
@@ -516,7 +524,10 @@ def prove(
     from sgc.running.folder import json_text
 
     found = prove_spec(loaded, seed=seed)
-    print(json_text(proof_json(found), indent=2) if as_json else proof_text(found))
+    if as_json:
+        _print_json(json_text(proof_json(found), indent=2))
+    else:
+        print(proof_text(found))
     if not found.passed:
         raise typer.Exit(1)
 
@@ -527,7 +538,7 @@ def schema() -> None:
     """Print the JSON Schema of specs, for editors."""
     from sgc.showing.schema import json_schema
 
-    print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    _print_json(json.dumps(json_schema(), indent=2, ensure_ascii=False))
 
 
 @app.command()
@@ -592,5 +603,16 @@ def data(
 
 
 def main() -> None:
-    """Run the command line."""
-    app()
+    """Run the command line, on streams that show whatever it prints."""
+    os.environ["MPLBACKEND"] = "agg"  # pictures go to files: whatever windows the user's own settings name, none opens
+    with standard_streams():
+        try:
+            try:
+                app()
+            finally:
+                sys.stdout.flush()
+        except BrokenPipeError:
+            sys.exit(0)
+        except OSError as problem:  # of what is printed outside a command, such as its help
+            _say(f"error: {problem.filename}: {problem.strerror}")
+            sys.exit(1)

@@ -102,12 +102,18 @@ def writing(path: object) -> Iterator[None]:
 
 
 def printable(text: str) -> str:
-    """Escape what would break a line or talk to the terminal.
+    """Escape what would break a line, talk to the terminal or stand in no encoding: a byte of a file name, by itself.
 
-    >>> printable("a\\nb")
-    'a\\\\nb'
+    >>> printable("a\\nb"), printable("a\\udcffb")
+    ('a\\\\nb', 'a\\\\xffb')
     """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "".join(c if c.isprintable() else _escape(c) for c in text)
+
+
+def _escape(letter: str) -> str:
+    if "\udc80" <= letter <= "\udcff":  # how Python carries a byte of a name that is no UTF-8
+        return f"\\x{ord(letter) - 0xDC00:02x}"
+    return letter.encode("unicode_escape").decode()
 
 
 @dataclass(frozen=True)
@@ -185,6 +191,18 @@ class DataError(Exception):
         self.message, self.file, self.row = message, file, row
         where = [part for part in (file, None if row is None else f"row {row}") if part]
         super().__init__(": ".join([*where, message]))
+
+
+def check_text(name: str) -> None:
+    """Check that the name of a file is text, as everything is that a spec, a column or a record of a run holds.
+
+    Raises:
+        DataError: it has bytes that are no UTF-8, which Python carries as surrogates.
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise DataError("its name is not text in UTF-8: rename it", file=name) from None
 
 
 class UsageError(Exception):

@@ -14,7 +14,7 @@ import numpy as np
 
 from sgc.data.columns import Array, SourceColumn
 from sgc.data.finding import known_columns
-from sgc.errors import DataError
+from sgc.errors import DataError, check_text
 from sgc.kinds.image_transforms import Resize
 
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ def read_pictures(
         if name == IMAGE:
             found[name] = SourceColumn(name, _load([folder / path for path in paths], wanted), str(place), marks=())
         else:
+            for path in paths:
+                check_text(path)
             texts = [path.partition("/")[0] for path in paths] if name == LABEL else paths
             found[name] = SourceColumn(name, np.array(texts, dtype=str), str(place))
     return found

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from sgc.errors import UsageError
 from sgc.language.outline import Variable
 from sgc.running.boxes import Box, draw_boxes
 from sgc.running.folder import write_whole
+from sgc.showing.matplotlib_defaults import own_defaults
 
 CELL = 0.62  # inches that a picture is wide
 BESIDE, ABOVE = (18, 2), (11, 3)  # letters a line, and lines, of the words of rows and of columns
@@ -99,11 +99,14 @@ def stretched(array: np.ndarray) -> np.ndarray:
 
 def draw_panels(panels: Sequence[Panel], output: Path, title: str) -> None:
     """Draw panels below each other into a png. Raises: UsageError where matplotlib is not installed."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UsageError("pictures need matplotlib: pip install 'sgc[plots]'") from None
+    with own_defaults():
+        _draw(panels, output, title)
+
+
+def _draw(panels: Sequence[Panel], output: Path, title: str) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     laid = [_Laid(panel) for panel in panels]
     left = 1.15 if any(panel.rows for panel in panels) else 0.15
     width = max(max(each.wide for each in laid) + left + 0.15, 4.5)

@@ -65,11 +65,19 @@ def fit_part(model: Model, path: Path) -> None:
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read the tensors of a file, and what stands beside them. Raises: UsageError."""
     try:
-        with safe_open(str(path), framework="pt") as file:
+        with open(path, "rb") as opened, safe_open(_name(path, opened.fileno()), framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
             return tensors, file.metadata() or {}
     except (SafetensorError, OSError, ValueError, KeyError, AttributeError, TypeError, RuntimeError) as problem:
         raise UsageError(f"{path}: not a weights file ({problem_words(problem)})") from None
+
+
+def _name(path: Path, descriptor: int) -> str:
+    """Name an open file for safetensors, which takes UTF-8 alone; the systems that know other names know this one."""
+    try:
+        return str(path).encode().decode()
+    except UnicodeEncodeError:
+        return f"/dev/fd/{descriptor}"
 
 
 def fit_tensors(model: Model, tensors: Mapping[str, Tensor], path: Path) -> None:

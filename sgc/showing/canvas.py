@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sgc.derivation.graph import Role
 from sgc.errors import UsageError
 from sgc.language.spec import Spec
+from sgc.showing.matplotlib_defaults import own_defaults
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,10 +50,6 @@ def save(path: Path, dot: Callable[[], str], page: Callable[[], str], figure: Ca
 
 def rendered(figure: Callable[[], Figure], form: str) -> bytes:
     """Draw with matplotlib: svg, png or pdf. The same model gives the same bytes. Raises: UsageError."""
-    try:
-        import matplotlib
-    except ImportError:
-        raise UsageError("drawing pictures needs matplotlib: pip install 'sgc[plots]'") from None
     metadata: dict[str, dict[str, Any]] = {  # Any: None takes a standard entry out
         "svg": {"Date": None, "Creator": "sgc"},
         "png": {"Software": None},
@@ -65,7 +62,7 @@ def rendered(figure: Callable[[], Figure], form: str) -> bytes:
         "pdf.fonttype": 42,
         "font.family": ["DejaVu Sans"],
     }  # Any: matplotlib's own keys
-    with matplotlib.rc_context(words):
+    with own_defaults(words):
         figure().savefig(file, format=form, dpi=160, metadata=metadata[form])
     return file.getvalue()
 

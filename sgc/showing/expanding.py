@@ -15,6 +15,7 @@ from sgc.showing.plated_plan import plan_rows
 from sgc.showing.plates import plated
 from sgc.showing.report import coloured, fold
 from sgc.showing.selecting import shown
+from sgc.showing.standard_streams import visible
 
 TITLE = "stochastic computation graphs (Schulman et al. 2015)"
 PARAMETERS: dict[Role, str] = {"generative": "θ", "recognition": "φ"}
@@ -55,7 +56,7 @@ def expand_text(expanded: Expansion, *, width: int | None = None, color: bool = 
         lines += ["", *_graph_lines(graph, width)]
     if expanded.left_out:
         lines += ["", left_out_words(expanded)]
-    text = "\n".join(lines)
+    text = visible("\n".join(lines))
     return coloured(text) if color else text
 
 

@@ -14,6 +14,7 @@ from sgc.showing.plates import Plated, plated
 from sgc.showing.products import product, roles
 from sgc.showing.repeats import part_rows, repeat_rows
 from sgc.showing.selecting import shown
+from sgc.showing.standard_streams import visible
 from sgc.showing.warning import warnings
 from sgc.showing.wording import (
     DERIVED,
@@ -58,7 +59,7 @@ def inspect_text(outline: Outline, *, width: int | None = None, color: bool = Fa
     if width is not None:
         indent = " " * min(HANGING, width // 4)
         lines = [folded for line in lines for folded in ([line] if "─" in line else fold(line, width, indent))]
-    text = "\n".join(lines)
+    text = visible("\n".join(lines))
     return coloured(text) if color else text
 
 
@@ -80,7 +81,7 @@ def _node_table(outline: Outline, width: int | None) -> list[str]:
         p, q = outline.generative[name], outline.recognition.get(name)
         estimator = [estimator_words(variable.estimator)] if q is not None else []
         counts = [f"{letter} {d.parameters:,}" for letter, d in (("p", p), ("q", q)) if d is not None and d.parameters]
-        table.add_row(
+        cells = (
             name,
             "\n".join(part for part in (family_words(variable), event_words(variable)) if part),
             f"{variable.supervision},\ndropped where\nmissing" if variable.dropped else variable.supervision,
@@ -88,6 +89,7 @@ def _node_table(outline: Outline, width: int | None) -> list[str]:
             "\n".join([*_density_lines(q), *estimator]) if q is not None else "",
             "\n".join(counts) or "0",
         )
+        table.add_row(*map(visible, cells))  # before it is laid out
     file = io.StringIO()
     console = Console(
         file=file,

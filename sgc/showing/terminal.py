@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
+from sgc.showing.standard_streams import styled, visible
+
 
 class TrainingProgress:
     """A bar over all steps of a run: epoch, bound, error on validation rows, time left."""
@@ -25,7 +27,7 @@ class TrainingProgress:
 
     def note(self, text: str) -> None:
         """Say it above the bar."""
-        self.progress.console.print(f"note: {text}", markup=False, highlight=False, soft_wrap=True)
+        self.progress.console.print(visible(f"note: {text}"), markup=False, highlight=False, soft_wrap=True)
 
     def begin(self, epochs: int, steps: int, done: int) -> None:
         """Show the bar; a resumed run starts where it stands."""
@@ -46,7 +48,7 @@ class TrainingProgress:
         """Note what validation found, and say above the bar what is to be warned of."""
         self.validation = validation_words(line)
         for warning in line.get("warnings", ()):
-            self.progress.console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
+            self.progress.console.print(visible(f"warning: {warning}"), markup=False, highlight=False, soft_wrap=True)
 
 
 class TrainingLines:
@@ -114,7 +116,7 @@ def validation_words(line: Mapping[str, Any]) -> str:  # Any: a line of metrics.
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    print(visible(text), file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -129,7 +131,7 @@ def training_progress(title: str) -> Iterator[TrainingProgress | TrainingLines]:
         TextColumn("{task.fields[text]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
         TimeRemainingColumn(compact=True),
     )
-    progress = Progress(*columns, console=Console(stderr=True), transient=True)
+    progress = Progress(*columns, console=Console(file=styled(sys.stderr)), transient=True)
     try:
         yield TrainingProgress(progress, title)
     finally:
@@ -145,6 +147,6 @@ def rows_progress(title: str) -> Iterator[Callable[[int, int], None]]:
 
     def tell(done: int, total: int) -> None:
         end = "\r\033[K" if done >= total else ""
-        print(f"\r{title} {done}/{total} rows{end}", end="", file=sys.stderr, flush=True)
+        print(f"\r{title} {done}/{total} rows{end}", end="", file=styled(sys.stderr), flush=True)
 
     yield tell

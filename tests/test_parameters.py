@@ -83,7 +83,8 @@ def broken(spec: dict[str, Any], weight: float = math.nan) -> Model:
 def test_weights_that_are_no_numbers_are_told_by_conditional(estimator: str) -> None:
     spec = small(nodes__z__recognition__estimator=estimator)
     x = torch.zeros(4, 3)
-    with pytest.raises(ParameterError, match=r"^p\(x \| y, z\): 'loc' is nan in row 0, wanted a number$"):
+    told = r"^no sample is finite: rows 0, 1, 2 and 3: p\(x \| y, z\): 'loc' is nan, wanted a number$"
+    with pytest.raises(RunError, match=told):
         broken(spec).generate(4)
     with pytest.raises(ParameterError, match=r"^q\(z \| x, y\): 'loc' is nan in row 0, wanted a number$"):
         broken(spec).conditional("z", "recognition", {"x": x, "y": torch.zeros(4, dtype=torch.long)})

@@ -35,15 +35,11 @@ def log_odds(member: Member) -> tuple[Tensor, Tensor, Tensor]:
 
 def binomial(member: Member, value: Tensor) -> Tensor:
     """log C(n, k) + k log p + (n − k) log (1 − p); 0 where n is 0."""
-    import torch
-
     log_p, log_q, _ = log_odds(member)
-    none = member.total_count == 0
-    n = torch.where(none, 1.0, member.total_count)  # never scored and masked after: its gradient would be no number
-    rest = n - value
+    n, rest = member.total_count, member.total_count - value
     log_n = n.log()
     apart = deviance(value, log_n + log_p) + deviance(rest, log_n + log_q)
-    return torch.where(none, 0.0, log_peak(value) + log_peak(rest) - log_peak(n) - apart)
+    return log_peak(value) + log_peak(rest) - log_peak(n) - apart
 
 
 def binomial_kl(q: Member, p: Member) -> Tensor:
@@ -63,14 +59,11 @@ def _trial_kl(q: Member, p: Member) -> Tensor:
 
 def multinomial(member: Member, value: Tensor) -> Tensor:
     """log n! + Σ_i [k_i log π_i − log k_i!], n the sum of the value: [*batch, K] -> [*batch]; 0 where it is 0."""
-    import torch
-
     given = {"logits": member.given_logits} if member.has("given_logits") else {"probs": member.given_probs}
     log_p = categorical_logits(given)["logits"]
     n = value.sum(-1, keepdim=True)
-    terms = log_peak(value) - deviance(value, n.clamp(min=1).log() + log_p)
-    scored = terms.sum(-1) - log_peak(n).squeeze(-1)
-    return torch.where(n.squeeze(-1) == 0, 0.0, scored)
+    terms = log_peak(value) - deviance(value, n.log() + log_p)
+    return terms.sum(-1) - log_peak(n).squeeze(-1)
 
 
 def poisson(member: Member, value: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from sgc.derivation.graph import Role
 from sgc.errors import OutlineFault, Path
-from sgc.kinds.layer import shape_text
+from sgc.kinds.layer import Shape, shape_text
 from sgc.kinds.stacking import Stack
 from sgc.language.check_graphs import ROLES
 from sgc.language.check_names import Names
@@ -65,20 +65,20 @@ class _Shapes:
 
     def event(self, name: str) -> None:
         path, node = ("nodes", name), self.spec.nodes[name]
-        if not self.names.section.get(name) or any(self.findings.hurt(*path, key) for key in EVENT_KEYS):
+        if not self.names.section.get(name) or self.findings.hurt(*path, "distribution"):
             return
         if not self.attempt(path, self.resolver.family, name):
             return
-        wrong = any(self.findings.hurt(*path, *keys) for keys in (("supervision",), ("recognition", "estimator")))
-        chosen = None if node.recognition is None or wrong else node.recognition
-        if self.attempt(path, self.resolver.event, name):
+        wrong = [key for key in EVENT_KEYS if self.findings.hurt(*path, key)]
+        unknown = self.findings.hurt(*path, "recognition", "estimator")
+        chosen = None if node.recognition is None or unknown else node.recognition
+        if not {"categories", "values"} & set(wrong) and self.attempt(path, self.resolver.event, name) and not wrong:
             if self.attempt(path, self.resolver.total, name):
                 self.known.add(name)
             if chosen is not None:
                 self.attempt(path, self.resolver.estimator, name, node)
         elif chosen is not None and chosen.estimator is not None:  # what no event could mend is told all the same
-            smallest = (2,) * self.resolver.family(name).event_dim
-            self.attempt(path, self.resolver.estimator, name, node, smallest)
+            self.attempt(path, self.resolver.estimator, name, node, self.smallest(name))
 
     def features(self) -> Iterable[Use]:
         """Resolve features after their parents; one on a cycle never is."""
@@ -106,13 +106,13 @@ class _Shapes:
         for name, node in self.spec.nodes.items():
             for role in ROLES:
                 cond = node.generative if role == "generative" else node.recognition
-                if (cond is None and role == "recognition") or not self.whole(("nodes", name, role), cond):
+                if (cond is None and role == "recognition") or self.findings.hurt("nodes", name, "distribution"):
                     continue
-                if self.findings.hurt("nodes", name, "distribution"):
+                whole = self.whole(("nodes", name, role), cond)
+                if whole and not self.attempt(("nodes", name), self.resolver.free_parameters, name, role):
                     continue
-                if not self.attempt(("nodes", name), self.resolver.free_parameters, name, role):
-                    continue
-                if name in self.known and self.sound(("nodes", name, role), cond) and self.constants(name, role, cond):
+                right = self.constants(name, role, cond) and whole
+                if right and name in self.known and self.sound(("nodes", name, role), cond):
                     for found in self.attempt(("nodes", name), self.resolver.density, name, role):
                         if found.trunk and found.stack is not None:
                             place: Path = ("nodes", name, role, "network")
@@ -120,11 +120,21 @@ class _Shapes:
                             yield name, (role, "network") if default else place, found.trunk, found.stack
 
     def constants(self, name: str, role: Role, cond: Generative | Recognition | None) -> bool:
-        """Resolve the parameters that the spec fixes, each for itself; tell whether all are right."""
-        family, event = self.resolver.family(name), self.resolver.event(name)
-        keys = list(cond.parameters) if cond is not None else []
-        path, resolve = ("nodes", name), self.resolver.constant
-        return sum(len(self.attempt(path, resolve, name, role, key, family, event)) for key in keys) == len(keys)
+        """Resolve the parameters that the spec fixes, each for itself; tell whether all are right.
+
+        Of a node whose event is wrong, what no event could mend is told all the same.
+        """
+        given = cond.parameters if cond is not None else {}
+        path, right = ("nodes", name), True
+        for key, value in given.items():
+            whole = name in self.known and (not isinstance(value, str) or value in self.known)
+            event = self.resolver.event(name) if whole else None
+            right &= bool(self.attempt(path, self.resolver.constant, name, role, key, event)) and whole
+        return right
+
+    def smallest(self, name: str) -> Shape:
+        """Give the event of a node that is the smallest of those that its family may have."""
+        return (2,) * self.resolver.family(name).event_dim
 
     def whole(self, path: Path, cond: Generative | Recognition | None) -> bool:
         """Tell whether every key of a conditional that is written has been read."""

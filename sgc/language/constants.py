@@ -48,37 +48,43 @@ def check_name(place: Place, family: Family, key: str, written: Sequence[str]) -
 def fix(place: Place, owner: str, family: Family, key: str, value: Any, event: Shape) -> Constant:  # Any: as written
     """Take a number or a schedule, a number for each element, or a start to learn from. Raises: OutlineFault."""
     wanted, word = family.parameter_shape(key, event), family.constraints[key]
-    if isinstance(value, tuple):
-        numbers = _numbers(value)
-        if numbers is None:
-            raise OutlineFault(place, "expected finite numbers in evenly nested lists")
-        shape, flat = numbers
-        if shape != wanted:
-            raise OutlineFault(
-                place, f"'{key}' of '{owner}' got shape {shape_text(shape)}, wanted {shape_text(wanted)}"
-            )
-        if word in ("lower_cholesky", "positive_definite"):
-            _check_matrices(place, family, key, flat, shape[-1])
-        else:
-            for number in flat:
-                _check_number(place, family, key, number)
-        for i in range(0, len(flat), shape[-1]) if word == "simplex" else ():
-            if abs(sum(flat[i : i + shape[-1]]) - 1) > 1e-4:
-                raise OutlineFault(place, f"'{key}' must sum to 1, got {sum(flat[i : i + shape[-1]]):g}")
-        return Constant(value, False)
-    learned = isinstance(value, LearnedConstant)
-    at = (*place, "start") if learned else place
-    if word == "simplex":
-        raise OutlineFault(at, f"'{key}' needs one number for each category, that sum to 1")
-    if isinstance(value, Schedule):  # what lies between its ends is in any range that they are in
-        _check_number((*place, "from"), family, key, value.start)
-        _check_number((*place, "to"), family, key, value.to)
-        return Constant(value, False)
-    number = float(value.start if learned else value)
-    _check_number(at, family, key, number)
-    if learned and value.learn and (number == 0 if word == "nonnegative" else word in UNIT and number in (0, 1)):
-        raise OutlineFault(at, f"'{key}' of {family.name} cannot be learned from {number:g}, the end of its range")
-    return Constant(number, learned and value.learn)
+    learn = isinstance(value, LearnedConstant) and value.learn
+    at, given = ((*place, "start"), value.start) if isinstance(value, LearnedConstant) else (place, value)
+    if not isinstance(given, tuple):
+        if word == "simplex":
+            raise OutlineFault(at, f"'{key}' needs one number for each category, that sum to 1")
+        if isinstance(given, Schedule):  # what lies between its ends is in any range that they are in
+            _check_number((*place, "from"), family, key, given.start)
+            _check_number((*place, "to"), family, key, given.to)
+            return Constant(given, False)
+        _check_number(at, family, key, float(given), learn=learn)
+        return Constant(float(given), learn)
+    numbers = _numbers(given)
+    if numbers is None:
+        raise OutlineFault(at, "expected finite numbers in evenly nested lists")
+    shape, flat = numbers
+    if shape != wanted:
+        raise OutlineFault(at, f"'{key}' of '{owner}' got shape {shape_text(shape)}, wanted {shape_text(wanted)}")
+    if word in ("lower_cholesky", "positive_definite"):
+        _check_matrices(at, family, key, flat, shape[-1])
+    else:
+        for number in flat:
+            _check_number(at, family, key, number, learn=learn)
+    for i in range(0, len(flat), shape[-1]) if word == "simplex" else ():
+        if abs(sum(flat[i : i + shape[-1]]) - 1) > 1e-4:
+            raise OutlineFault(at, f"'{key}' must sum to 1, got {sum(flat[i : i + shape[-1]]):g}")
+    return Constant(given, learn)
+
+
+def fix_without_event(place: Place, owner: str, family: Family, key: str, value: Any) -> Constant:  # Any: as written
+    """Take what a node of no known event has for a parameter, a number or a schedule held to its range.
+
+    Raises: OutlineFault for what no event could mend.
+    """
+    given = value.start if isinstance(value, LearnedConstant) else value
+    if isinstance(given, str | tuple):
+        return Constant(given, False)
+    return fix(place, owner, family, key, value, (2,) * family.event_dim)
 
 
 def check_precision(place: Place, family: Family, key: str, constant: Constant, bits: Literal[32, 64]) -> None:
@@ -91,11 +97,14 @@ def check_precision(place: Place, family: Family, key: str, constant: Constant, 
     ends = (value.start, value.to) if isinstance(value, Schedule) else value
     found = None if isinstance(ends, str) else _numbers(ends)
     hint = "" if bits == 64 else "train.precision: 64-true has finer and larger numbers"
-    for number in found[1] if found is not None else ():
+    shape, flat = ((), []) if found is None else found
+    matrix = word in ("lower_cholesky", "positive_definite") and bool(shape)
+    for i, number in enumerate(flat):
         if abs(number) > largest or 0 < abs(number) < least:
             end = f"end at {largest:.2g}" if abs(number) > 1 else f"begin at {least:.2g}"
             raise OutlineFault(place, f"'{key}' of '{family.name}' is {number:g}: {bits} bits {end}", hint)
-        if not constant.learn or word not in (*POSITIVE, "nonnegative", *UNIT):
+        beside = matrix and i // shape[-1] % shape[-1] != i % shape[-1]  # the diagonal, where any number may stand
+        if not constant.learn or beside or word not in (*POSITIVE, "nonnegative", *UNIT):
             continue
         if number <= rounding or (word in UNIT and number >= 1 - rounding):
             reach = f"above {rounding:.2g}" + (" and below 1 by as much" if word in UNIT else "")
@@ -114,7 +123,7 @@ def check_order(place: Place, low: Number, high: Number) -> None:
             raise OutlineFault(place, f"'low' must be less than 'high', got {below:g} and {above:g}{where}")
 
 
-def _check_number(place: Place, family: Family, key: str, value: float) -> None:
+def _check_number(place: Place, family: Family, key: str, value: float, *, learn: bool = False) -> None:
     word, text = family.constraints[key], f"'{key}' of {family.name} must be"
     if word in POSITIVE and not value > 0:
         raise OutlineFault(place, f"{text} greater than 0, got {value:g}")
@@ -124,6 +133,8 @@ def _check_number(place: Place, family: Family, key: str, value: float) -> None:
         raise OutlineFault(place, f"{text} from 0 to 1, got {value:g}")
     if word == "half_open_unit_interval" and value == 1:
         raise OutlineFault(place, f"{text} less than 1, got 1")
+    if learn and (value == 0 if word == "nonnegative" else word in UNIT and value in (0, 1)):
+        raise OutlineFault(place, f"'{key}' of {family.name} cannot be learned from {value:g}, the end of its range")
 
 
 def _check_matrices(place: Place, family: Family, key: str, flat: Sequence[float], n: int) -> None:

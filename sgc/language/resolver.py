@@ -22,7 +22,7 @@ from sgc.kinds.schedules import Schedule
 from sgc.kinds.stacking import Stack, stack
 from sgc.kinds.stepping import Exists, Zeros
 from sgc.language.constants import Constant as Constant
-from sgc.language.constants import check_name, check_order, check_precision, fix
+from sgc.language.constants import check_name, check_order, check_precision, fix, fix_without_event
 from sgc.language.options import with_options
 from sgc.language.outline import Density, FeatureOutline, InputOutline, Outline, Stepped, Variable
 from sgc.language.spec import Feature, Generative, Node, Recognition, Spec
@@ -279,7 +279,7 @@ class Resolver:
         cond = given if given is not None else Generative()
         place = (role,) if given is not None else ()
         wanted = self.free_parameters(name, role)
-        constants = {key: self.constant(name, role, key, family, event) for key in cond.parameters}
+        constants = {key: self.constant(name, role, key, event) for key in cond.parameters}
         total = self.total(name)
         if total and total != OWN_SUM:
             constants[TOTAL] = Constant(total, False)
@@ -308,13 +308,15 @@ class Resolver:
         taken = tuple(c.value for c in constants.values() if isinstance(c.value, str) and c.value not in parents)
         return Density(name, role, parents, (*parents, *taken), entries, trunk, laid, heads, constants, count)
 
-    def constant(self, name: str, role: Role, key: str, family: Family, event: Shape) -> Constant:
-        """Resolve a parameter that the spec fixes."""
-        given = self.conditional(name, role)
+    def constant(self, name: str, role: Role, key: str, event: Shape | None) -> Constant:
+        """Resolve a parameter that the spec fixes; without an event, or what it is taken from, as far as one can."""
+        given, family = self.conditional(name, role), self.family(name)
         assert given is not None
         place = (role, "parameters", key)
         check_name(place, family, key, list(given.parameters))
         value = given.parameters[key]
+        if event is None:
+            return fix_without_event(place, name, family, key, value)
         if not isinstance(value, str):
             constant = fix(place, name, family, key, value, event)
             check_precision(place, family, key, constant, 64 if self.spec.train.precision == "64-true" else 32)

@@ -26,10 +26,20 @@ NAME = r"^[A-Za-z][A-Za-z0-9_-]*$"
 Size = Annotated[int, Field(ge=1, le=10_000_000)]
 
 
-class LearnedConstant(Piece):
-    """A parameter that is the same for every row and learned from `start`."""
+def _start_tag(value: Any) -> str:  # Any: whatever YAML can say
+    return "numbers" if isinstance(value, list | tuple) else "number"
 
-    start: Annotated[float, Field()]
+
+if TYPE_CHECKING:
+    Start = float | tuple[Any, ...]  # Any: numbers nested as deep as the event
+else:
+    Start = tagged({"number": float, "numbers": Many[Any]}, "number", _start_tag)
+
+
+class LearnedConstant(Piece):
+    """A parameter that is the same for every row and learned from `start`: a number, or one for each element."""
+
+    start: Start
     learn: bool = True
 
 

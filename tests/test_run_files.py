@@ -428,8 +428,10 @@ def test_a_run_folder_of_before_refuses_other_data_as_ever(before: Path) -> None
 # ---- optimisers
 
 
-@pytest.mark.parametrize("name", ["Adam", "AdamW", "NAdam", "RAdam", "Adamax", "SGD", "RMSprop"])
-@pytest.mark.parametrize("precision", ["32-true", "64-true"])
+OPTIMISERS = ["Adam", "AdamW", "NAdam", "RAdam", "Adamax", "SGD", "RMSprop"]
+
+
+@pytest.mark.parametrize(("name", "precision"), [*((name, "32-true") for name in OPTIMISERS), ("Adam", "64-true")])
 def test_every_optimiser_goes_on_to_the_same(name: str, precision: str, tmp_path: Path) -> None:
     momentum = {"momentum": 0.5} if name in ("SGD", "RMSprop") else {}
     spec = small(train__optimizer={"name": name, "lr": 0.001, **momentum}, train__precision=precision, train__epochs=2)

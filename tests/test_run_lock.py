@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -149,6 +150,26 @@ def test_a_lock_goes_with_the_folders_that_were_made_for_it(tmp_path: Path) -> N
     with locked(tmp_path / "a" / "b"):
         (tmp_path / "a" / "mine").write_text("")
     assert list(all_files(tmp_path)) == ["a/mine"]
+
+
+def test_a_lock_that_went_between_its_opening_and_its_taking_holds_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever had it may end in that moment, and a third make it anew: what is held must be what stands there."""
+    flock, calls = fcntl.flock, [0]
+
+    def late(file: int, operation: int) -> None:
+        calls[0] += 1
+        if calls[0] == 1:
+            (tmp_path / NAME).unlink()
+        flock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with locked(tmp_path):
+        assert json.loads((tmp_path / NAME).read_text())["process"] == os.getpid()
+        with pytest.raises(UsageError, match=f"process {os.getpid()} on "), locked(tmp_path):
+            pass
+    assert calls == [3]
 
 
 def test_a_thread_of_the_same_process_is_another(tmp_path: Path) -> None:

@@ -22,7 +22,6 @@ from sgc.kinds.sources import DataSection
 from sgc.language.unrolled import Unrolled
 
 NAME = r"^[A-Za-z][A-Za-z0-9_-]*$"
-
 Size = Annotated[int, Field(ge=1, le=10_000_000)]
 
 

@@ -37,6 +37,7 @@ FILES = (
     "columns.json",
     "metrics.jsonl",
     "labels.npz",
+    "rows.npz",
     "training.pt",
     "best.safetensors",
     "last.safetensors",
@@ -250,6 +251,7 @@ def _change_lines(path: Path, draw: random.Random) -> str:
 
 
 def _strange_array(array: np.ndarray, draw: random.Random) -> tuple[np.ndarray, str]:
+    array = array if array.dtype.kind in "iu" and array.ndim else np.arange(3)  # of digests, which are text
     made: dict[str, Callable[[], np.ndarray]] = {
         "scalar": lambda: np.array(3),
         "floats": lambda: array.astype(float) + 0.5,

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from pathlib import Path as FilePath
+from stat import S_IFBLK, S_IFCHR, S_IFIFO, S_IFMT, S_IFSOCK
 from unicodedata import east_asian_width
 
 Path = tuple[str | int, ...]
@@ -191,6 +193,22 @@ class DataError(Exception):
         self.message, self.file, self.row = message, file, row
         where = [part for part in (file, None if row is None else f"row {row}") if part]
         super().__init__(": ".join([*where, message]))
+
+
+def special_file(path: FilePath) -> str:
+    """Say what a path leads to that never ends or waits to be written, and is not opened; an empty string else."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):  # whoever opens it says why
+        return ""
+    kinds = {S_IFIFO: "a named pipe", S_IFSOCK: "a socket", S_IFCHR: "a device", S_IFBLK: "a device"}
+    return kinds.get(S_IFMT(mode), "")
+
+
+def check_regular(path: FilePath) -> None:
+    """Check that a file of data is none of those that are not opened. Raises: DataError."""
+    if kind := special_file(path):
+        raise DataError(f"is {kind}, wanted a regular file", file=str(path))
 
 
 def check_text(name: str) -> None:

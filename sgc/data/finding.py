@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-from sgc.errors import DataError, suggest
+from sgc.errors import DataError, check_regular, suggest
 
 
 def find_file(names: Sequence[str], root: str, beside: Path, *, folders: bool = False) -> Path:
@@ -31,6 +31,7 @@ def look_for(names: Sequence[str], root: str, beside: Path, *, folders: bool = F
     """Find a file as `find_file` does; None where none is there."""
     for folder in _folders(root, beside):
         for name in names:
+            check_regular(folder / name)
             if (folder / name).is_file() or (folders and (folder / name).is_dir()):
                 return folder / name
     return None

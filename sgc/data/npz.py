@@ -28,13 +28,16 @@ def read_npz(path: Path, columns: Collection[str], *, optional: Collection[str] 
         DataError: no npz archive, a damaged one, no such array, or an array of Python objects.
     """
     try:
+        with open(path, "rb") as file:
+            single = file.read(len(np.lib.format.MAGIC_PREFIX)) == np.lib.format.MAGIC_PREFIX
+        if single:  # it is not loaded to be refused
+            raise DataError("found a single array (.npy), wanted an npz archive of named arrays", file=str(path))
         archive = np.load(path, allow_pickle=False)
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror or error}", file=str(path)) from error
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError("not an npz archive, or one that is cut short", file=str(path)) from error
-    if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise DataError("found a single array (.npy), wanted an npz archive of named arrays", file=str(path))
+    assert isinstance(archive, np.lib.npyio.NpzFile)
     with archive:
         known_columns(columns, archive.files, file=str(path))
         present = [*columns, *(name for name in optional if name in archive.files and name not in columns)]
@@ -68,11 +71,13 @@ def _read(archive: np.lib.npyio.NpzFile, name: str, path: Path) -> SourceColumn:
 def _map(archive: np.lib.npyio.NpzFile, name: str, path: Path) -> Array | None:
     """Map a large array where it stands in the archive; None where it is small, compressed or of a strange form.
 
+    Raises: DataError, before anything is allocated, where the array is not as large as its header says.
+
     It is read once for its checksum, a piece at a time.
     """
     members = archive.zip.infolist() if archive.zip is not None else []
     member = next((each for each in members if each.filename == f"{name}.npy"), None)
-    if member is None or member.compress_type != zipfile.ZIP_STORED:
+    if member is None:
         return None
     assert archive.zip is not None
     with archive.zip.open(member) as file:
@@ -83,8 +88,14 @@ def _map(archive: np.lib.npyio.NpzFile, name: str, path: Path) -> Array | None:
         shape, fortran, dtype = headers[version](file)
         head = file.tell()
         size = math.prod(shape) * dtype.itemsize
-        if dtype.hasobject or not dtype.isnative or not is_large(shape, dtype) or head + size != member.file_size:
-            return None  # numpy reads it, or says what is wrong
+        if dtype.hasobject:
+            return None  # numpy says what is wrong
+        if head + size != member.file_size:
+            claim = f"the header says {' x '.join(map(str, shape))} of {dtype}, {size:,} bytes"
+            message = f"column '{name}': {claim}; found {member.file_size - head:,}: cut short or damaged"
+            raise DataError(message, file=str(path))
+        if member.compress_type != zipfile.ZIP_STORED or not dtype.isnative or not is_large(shape, dtype):
+            return None  # numpy reads it
         while file.read(_CHUNK):
             pass
     with open(path, "rb") as raw:  # the header that stands before the data is not as long as the one in the list

@@ -14,7 +14,7 @@ import numpy as np
 
 from sgc.data.columns import Array, SourceColumn
 from sgc.data.finding import known_columns
-from sgc.errors import DataError, check_text
+from sgc.errors import DataError, check_regular, check_text
 from sgc.kinds.image_transforms import Resize
 
 if TYPE_CHECKING:
@@ -170,6 +170,7 @@ def opened(path: Path, row: int) -> Iterator[Image]:
         from PIL import Image, UnidentifiedImageError
     except ImportError as error:
         raise DataError("pictures need Pillow: pip install 'sgc[images]'") from error
+    check_regular(path)
     Image.init()  # a Pillow may be made without some of its formats
     try:
         with warnings.catch_warnings():

@@ -22,7 +22,7 @@ from sgc.data.npz import read_npz
 from sgc.data.steps import check_known_counts, mark_absent
 from sgc.data.tables import index_column, read_table
 from sgc.data.variables import Variable
-from sgc.errors import DataError
+from sgc.errors import DataError, check_regular
 from sgc.kinds.file_sources import TABLES, Images, Table
 from sgc.kinds.source import FileSource
 from sgc.kinds.sources import DataSection
@@ -66,6 +66,7 @@ def read_rows(
     Raises:
         DataError: as `open_dataset`; or a file of none of these formats, or evidence without a column.
     """
+    check_regular(path)
     wanted = node_columns(data, variables)
     partial = [node for node in wanted if variables[node].supervision == "partial"]
     taken = [node for node in partial if evidence is None or node in evidence]

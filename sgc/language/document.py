@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from sgc.errors import Fault, Path, SpecError
+from sgc.errors import Fault, Path, SpecError, special_file
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 60
@@ -129,6 +129,8 @@ class Document:
 def read(file: str | FilePath) -> Document:
     """Read a YAML file. Raises: SpecError, with everything that is wrong with the text."""
     path, name = FilePath(file), str(file)
+    if kind := special_file(path):
+        raise SpecError([Fault((), f"is {kind}, expected a YAML file", file=name)])
     try:
         with path.open("rb") as stream:
             raw = stream.read(MAX_BYTES + 1)

@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from sgc.errors import UsageError, check_text
+from sgc.errors import UsageError, check_regular, check_text
 from sgc.showing.composing import quoted
 from sgc.showing.looking import matlab_arrays, npz_arrays
 from sgc.showing.starting_arrays import arrays_spec, gallery_spec
@@ -33,6 +33,7 @@ def starting_spec(name: str, data: Path | None = None, *, beside: Path | None = 
         raise UsageError(f"'{data}': no such file, wanted {KINDS}")
     file = str(data) if data.is_absolute() else Path(os.path.relpath(data, beside or Path())).as_posix()
     check_text(file)
+    check_regular(data)
     if data.is_dir():
         return gallery_spec(name, data, file)
     if data.name.endswith((".csv", ".csv.gz", ".parquet")):

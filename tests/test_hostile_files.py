@@ -1,0 +1,112 @@
+"""Files that never end, or claim more than they hold: refused by name, before they are opened, read or allocated."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import struct
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sgc.data import tables
+from sgc.data.finding import find_file
+from sgc.data.idx import read_idx
+from sgc.data.npz import read_npz
+from sgc.data.pictures import Wanted, read_pictures
+from sgc.errors import DataError, SpecError
+from sgc.language.loading import load
+from sgc.showing.starting import starting_spec
+
+
+@pytest.fixture
+def pipe(tmp_path: Path) -> Path:
+    """A named pipe: whoever opens it to read waits for a writer, for ever."""
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("there are no named pipes here")
+    path = tmp_path / "rows.png"
+    os.mkfifo(path)
+    return path
+
+
+def test_a_named_pipe_is_refused_before_it_is_opened(pipe: Path) -> None:
+    told = f"{pipe}: is a named pipe, wanted a regular file"
+    with pytest.raises(DataError) as caught:
+        find_file([pipe.name], "", pipe.parent)
+    assert str(caught.value) == told
+    for call in (lambda: starting_spec("m", pipe), lambda: read_pictures(pipe.parent, ["image"], Wanted(False))):
+        with pytest.raises(DataError, match=r"rows\.png: is a named pipe, wanted a regular file"):
+            call()
+
+
+def test_a_pipe_or_device_is_no_spec_and_no_part_of_one(pipe: Path) -> None:
+    with pytest.raises(SpecError) as caught:
+        load(str(pipe))
+    assert str(caught.value) == f"{pipe}: is a named pipe, expected a YAML file"
+    host = {"version": 1, "name": "m", "use": {"part": {"spec": str(pipe)}}, "nodes": {}}
+    with pytest.raises(SpecError, match=r"'.*rows\.png': is a named pipe, expected a YAML file"):
+        load(host)
+    with pytest.raises(SpecError, match="/dev/zero: is a device, expected a YAML file"):
+        load("/dev/zero")
+
+
+def header(rows: int) -> bytes:
+    """Write the header of a .npy file of so many rows of three numbers."""
+    text = f"{{'descr': '<f8', 'fortran_order': False, 'shape': ({rows}, 3), }}".encode()
+    text += b" " * (-(len(text) + 11) % 64) + b"\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text
+
+
+@pytest.mark.parametrize("packing", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_an_archive_is_told_what_it_claims(packing: int, tmp_path: Path) -> None:
+    path = tmp_path / "rows.npz"
+    with zipfile.ZipFile(path, "w", packing) as file:
+        file.writestr("x.npy", header(10**12) + b"\0" * 48)
+    with pytest.raises(DataError) as caught:
+        read_npz(path, ["x"])
+    claim = "the header says 1000000000000 x 3 of float64, 24,000,000,000,000 bytes; found 48"
+    assert str(caught.value) == f"{path}: column 'x': {claim}: cut short or damaged"
+
+
+def test_a_single_array_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "rows.npz"
+    path.write_bytes(header(10**12))
+    with pytest.raises(DataError) as caught:
+        read_npz(path, ["x"])
+    assert str(caught.value) == f"{path}: found a single array (.npy), wanted an npz archive of named arrays"
+
+
+def test_an_idx_file_is_told_what_it_claims(tmp_path: Path) -> None:
+    path = tmp_path / "rows"
+    path.write_bytes(bytes([0, 0, 8, 3]) + struct.pack(">3I", 10**9, 1000, 1) + b"\0" * 48)
+    with pytest.raises(DataError) as caught:
+        read_idx(path)
+    assert str(caught.value) == (
+        f"{path}: wrong length: the header says 1000000000 × 1000 × 1, 1000000000000 bytes of data; found only 48"
+    )
+
+
+def test_a_line_that_would_fill_the_memory_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "rows.csv.gz"
+    with gzip.open(path, "wb") as file:
+        file.write(b"x\n" + b"7" * 3_000_000)
+    read: list[int] = []
+
+    class Counting(io.TextIOWrapper):
+        def readline(self, size: int = -1, /) -> str:  # type: ignore[override]
+            line = super().readline(size)
+            read.append(len(line))
+            return line
+
+    monkeypatch.setattr(io, "TextIOWrapper", Counting)
+    monkeypatch.setattr(tables, "LONGEST", 1 << 16)
+    with pytest.raises(DataError) as caught:
+        tables.read_table(path, ["x"])
+    assert str(caught.value) == f"{path}: a line of 65,536 letters or more, which is not read: not a csv file"
+    assert read == [2, 1 << 16]  # no more of it was held
+    rows = tmp_path / "good.csv"
+    np.savetxt(rows, np.arange(6).reshape(3, 2), delimiter=",", header="a,b", comments="", fmt="%d")
+    assert tables.read_table(rows, ["b"])["b"].values.tolist() == ["1", "3", "5"]

@@ -66,7 +66,11 @@ def test_an_archive_is_told_what_it_claims(packing: int, tmp_path: Path) -> None
     with zipfile.ZipFile(path, "w", packing) as file:
         file.writestr("x.npy", header(10**12) + b"\0" * 48)
     with pytest.raises(DataError) as caught:
+        starting_spec("m", path)
+    started = str(caught.value)
+    with pytest.raises(DataError) as caught:
         read_npz(path, ["x"])
+    assert str(caught.value) == started
     claim = "the header says 1000000000000 x 3 of float64, 24,000,000,000,000 bytes; found 48"
     assert str(caught.value) == f"{path}: column 'x': {claim}: cut short or damaged"
 

@@ -46,7 +46,7 @@ def read_npz(path: Path, columns: Collection[str], *, optional: Collection[str] 
 
 def _read(archive: np.lib.npyio.NpzFile, name: str, path: Path) -> SourceColumn:
     try:
-        values = _map(archive, name, path)
+        values = map_member(archive, name, path)
         if values is None:
             values = archive[name]
     except ValueError as error:
@@ -68,7 +68,7 @@ def _read(archive: np.lib.npyio.NpzFile, name: str, path: Path) -> SourceColumn:
     return SourceColumn(name, values, str(path))
 
 
-def _map(archive: np.lib.npyio.NpzFile, name: str, path: Path) -> Array | None:
+def map_member(archive: np.lib.npyio.NpzFile, name: str, path: Path) -> Array | None:
     """Map a large array where it stands in the archive; None where it is small, compressed or of a strange form.
 
     Raises: DataError, before anything is allocated, where the array is not as large as its header says.

@@ -41,6 +41,8 @@ def npz_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], list[str]]:
     """Read the arrays that have rows; name those that hold Python objects, which are never loaded."""
     import numpy as np
 
+    from sgc.data.npz import map_member
+
     arrays: dict[str, NDArray[Any]] = {}
     skipped: list[str] = []
     try:
@@ -50,7 +52,8 @@ def npz_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], list[str]]:
         with archive:
             for key in archive.files:
                 try:
-                    array = archive[key]
+                    mapped = map_member(archive, key, path)
+                    array = archive[key] if mapped is None else mapped
                 except ValueError:
                     skipped.append(f"{key} (Python objects, which are never loaded)")
                     continue

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import signal
@@ -18,7 +17,7 @@ from data_files import opened, section
 from small_runs import At, Raw, finished_files, rich, small
 
 import sgc
-from sgc.data import DataSet, Variable, encoder, large, read_rows
+from sgc.data import Variable, encoder, large, read_rows
 from sgc.data.columns import Array, Origin, SourceColumn
 from sgc.data.encoder import fit_encoder, fit_in_chunks, read_cells
 from sgc.data.large import EncodedColumn, LargeCells
@@ -27,6 +26,7 @@ from sgc.errors import DataError
 from sgc.kinds.transforms import Fitted, Flatten, Standardize, Transform
 from sgc.language.resolver import outline
 from sgc.running import measure
+from sgc.running.claiming import digest_of_before
 from sgc.running.evaluation import evaluate_run
 from sgc.running.predicting import predict_run
 from sgc.running.training import Interrupted, train
@@ -36,18 +36,6 @@ from sgc.runtime.data import open_data
 from sgc.runtime.streams import TensorRows
 
 NAN = float("nan")
-
-
-def digest(dataset: DataSet) -> str:
-    """Sum up the training values and the rows of every split, whether they are held or not."""
-    found = hashlib.blake2b(digest_size=16)
-    for part in (dataset.train, dataset.validation, dataset.test):
-        found.update(np.ascontiguousarray(part.rows).data)
-    for name in sorted(dataset.train.values):
-        values = dataset.train.values[name]
-        for chunk in values.chunks() if isinstance(values, EncodedColumn) else [values]:
-            found.update(np.ascontiguousarray(chunk).data)
-    return found.hexdigest()
 
 
 @pytest.fixture(autouse=True)
@@ -131,7 +119,7 @@ def test_any_rows_are_those_of_the_whole(kind: str, hold: Callable[[bool], None]
         hold(held)
         sets.append(open_data(made, tmp_path))
     assert [type(sets[1].train.values[n]) for n in "xyw"] == [EncodedColumn, np.ndarray, EncodedColumn]
-    assert digest(sets[0]) == digest(sets[1])
+    assert digest_of_before(sets[0]) == digest_of_before(sets[1])
     assert sets[0].encoders == sets[1].encoders
     draw = np.random.default_rng(0)
     for part in ("train", "validation", "test"):
@@ -205,7 +193,7 @@ def test_a_node_without_a_column_takes_no_memory(hold: Callable[[bool], None]) -
     whole = opened(None, *variables, arrays=arrays)
     hold(False)
     left = opened(None, *variables, arrays=arrays)
-    assert digest(left) == digest(whole)
+    assert digest_of_before(left) == digest_of_before(whole)
     for name in "wk":
         column = left.train.values[name]
         assert isinstance(column, EncodedColumn)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +121,26 @@ def test_bounds_of_single_elements() -> None:
     for given in (values, values.numpy()):
         assert outside(support, given).tolist() == [False, True, True, False]
     assert support.legal((2,)) == [0.5, 15.0]
+
+
+def test_intervals_meet_and_join_by_their_ends_whichever_comes_first() -> None:
+    """Held to membership of single numbers: [0, 1] joined with (0, 2] had no 0 in it, turned around it had."""
+    numbers = (-1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)
+    intervals = [
+        replace(SUPPORTS["interval"], low=low, high=high, open_low=open_low, open_high=open_high)
+        for low, high in ((-1.0, 0.0), (-1.0, 1.0), (-1.0, 2.0), (0.0, 1.0), (0.0, 2.0), (1.0, 2.0))
+        for open_low, open_high in itertools.product((False, True), repeat=2)
+    ]
+
+    def members(support: Support) -> list[bool]:
+        return [not list(support.faults(np.array([number]))) for number in numbers]
+
+    for (one, inside), (other, also) in itertools.product([(each, members(each)) for each in intervals], repeat=2):
+        both, either = [a and b for a, b in zip(inside, also, strict=True)], [*map(max, inside, also)]
+        assert one.contains(other) == (both == also), (one, other)
+        if any(both):
+            assert members(one.met(other)) == both, (one, other)
+            assert members(one.joined(other)) == either, (one, other)
 
 
 def test_ranges_in_words() -> None:

@@ -82,10 +82,7 @@ class Support:
             self.whole and not other.whole
         ):
             return False
-        (low, high), (least, largest) = self._ends(), other._ends()
-        above = least > low or (least == low and (other.open_low or not self.open_low))
-        below = largest < high or (largest == high and (other.open_high or not self.open_high))
-        return above and below
+        return other._from() >= self._from() and other._to() >= self._to()
 
     def with_zero(self) -> Support:
         """Give the smallest interval that has the elements of this and 0."""
@@ -102,13 +99,10 @@ class Support:
         """Give the set of what is in both; a composition where one is, and whole numbers where one is whole."""
         if self.contains(other) or other.contains(self):
             return other if self.contains(other) else self
-        (low, high), (least, largest) = self._ends(), other._ends()
-        lower = self if (low, self.open_low) > (least, other.open_low) else other  # of two alike the open one
-        upper = self if (-high, self.open_high) > (-largest, other.open_high) else other
-        low, high = max(low, least), min(high, largest)
+        start, end = max(self._from(), other._from()), max(self._to(), other._to())
         if self.whole or other.whole:
-            return SUPPORTS["integer_interval"].within(_first(low, lower.open_low), -_first(-high, upper.open_high))
-        return replace(SUPPORTS["interval"], low=low, high=high, open_low=lower.open_low, open_high=upper.open_high)
+            return SUPPORTS["integer_interval"].within(_first(*start), -_first(*end))
+        return _spanned(start, end)
 
     @property
     def element(self) -> Support:
@@ -119,15 +113,7 @@ class Support:
         """Give the smallest interval that has the elements of both."""
         if self.contains(other) or other.contains(self):
             return (self if self.contains(other) else other).element
-        (low, high), (least, largest) = self._ends(), other._ends()
-        lower, upper = (self if low < least else other), (self if high > largest else other)
-        return replace(
-            SUPPORTS["interval"],
-            low=min(low, least),
-            high=max(high, largest),
-            open_low=lower.open_low,
-            open_high=upper.open_high,
-        )
+        return _spanned(min(self._from(), other._from()), min(self._to(), other._to()))
 
     # ---- checks
 
@@ -151,6 +137,14 @@ class Support:
 
     def _ends(self) -> tuple[float, float]:
         return min(_flat(self.low)), max(_flat(self.high))
+
+    def _from(self) -> tuple[float, bool]:
+        """Give where it begins and whether that is left out: what begins later, or leaves out more, is larger."""
+        return self._ends()[0], self.open_low
+
+    def _to(self) -> tuple[float, bool]:
+        """Give minus where it ends and whether that is left out, so that what ends sooner is larger."""
+        return -self._ends()[1], self.open_high
 
     def faults(self, values: Any) -> Iterator[Fault]:  # Any: an array of numpy's or a tensor of torch's, alike here
         """Tell what lies outside: single elements first, then the sums of vectors. NaN, a missing value, does not.
@@ -222,6 +216,11 @@ class Support:
         """Make the support that gave this. Raises: KeyError for a word that there is not."""
         own = {key: _tuples(plain[key]) for key in ("low", "high", "total") if plain.get(key) is not None}
         return replace(SUPPORTS[plain["word"]], **own)
+
+
+def _spanned(start: tuple[float, bool], end: tuple[float, bool]) -> Support:
+    """Give the interval of these ends, as `_from` and `_to` give them."""
+    return replace(SUPPORTS["interval"], low=start[0], high=-end[0], open_low=start[1], open_high=end[1])
 
 
 def _between(low: float, high: float) -> float:

@@ -198,7 +198,8 @@ def test_train_says_its_result_on_standard_output_alone(place: Path, tmp_path: P
         refused("train", spec, "-o", tmp_path / "run")
         == f"{tmp_path / 'run'}: holds a finished run; --force starts over"
     )
-    assert "differs at train.epochs" in refused("train", spec, "-o", tmp_path / "run", "--resume")
+    other = refused("train", spec, "-o", tmp_path / "run", "--resume", "--set", "train.seed=7")
+    assert "differs at train.epochs, train.seed" in other
     assert finished_files(tmp_path / "run") == before
     again = call("train", spec, "-o", tmp_path / "run", "--resume", "--set", "train.epochs=1")
     assert again.status == 0

@@ -15,6 +15,7 @@ from sgc.data.large import EncodedColumn
 from sgc.errors import UsageError, option
 from sgc.language.loading import load
 from sgc.language.spec import Spec
+from sgc.running.extension import only_the_end
 from sgc.running.folder import RunFolder
 from sgc.running.lock import locked
 from sgc.running.records import TrainingState
@@ -45,7 +46,8 @@ def claim(folder: RunFolder, spec: Spec, *, resume: bool, force: bool, left: boo
     before = load(folder.spec_path, trust=True).plain() if folder.spec_path.exists() else spec.plain()
     if before != spec.plain():
         keys = difference(before, spec.plain())
-        raise UsageError(f"{folder.path}: holds a run of another spec, which differs at {', '.join(keys[:3])}")
+        if not only_the_end(keys):
+            raise UsageError(f"{folder.path}: holds a run of another spec, which differs at {', '.join(keys[:3])}")
     if folder.state_path.exists():
         return folder.state()
     if finished:

@@ -206,6 +206,12 @@ class RunFolder:
         self.write_info({**self._json(self.info_path, INFO), "finished": True})
 
     @_writes
+    def reopen(self, spec: Spec) -> None:
+        """Note that a run goes on to another end."""
+        write_whole(self.spec_path, spec_yaml(spec).encode())
+        self.write_info({**self._json(self.info_path, INFO), "finished": False})
+
+    @_writes
     def write_data(self, dataset: DataSet) -> None:
         """Keep what transforms learned, which labels were kept, and what the data are known by."""
         columns = {name: encoder.state() for name, encoder in dataset.encoders.items()}

@@ -31,6 +31,7 @@ from sgc.randomness import Generators, drawing_from
 from sgc.running.claiming import claim, same_data, same_threads
 from sgc.running.collapse import Alarms, collapsed
 from sgc.running.engine import make_fabric, make_optimizer, move_optimizer, repeatable, skips_steps, stopping
+from sgc.running.extension import extended
 from sgc.running.folder import RunFolder, open_run
 from sgc.running.gradients import blame_gradient, clip, gradient_norm, is_finite
 from sgc.running.lock import locked
@@ -81,10 +82,10 @@ def train(
     """Train a model and keep the run in a folder.
 
     spec: loaded, or what `sgc.load` takes. data: arrays by node, or a data frame, in place of the spec's own. output:
-    the run folder, `runs/NAME` if None. resume: go on where the run in the folder stopped. force: start over in a
-    folder that holds a run. beside: where files that the spec names are looked for, the spec's own folder if None.
-    debug: validate the arguments of every distribution. trust: as for `sgc.load`; a spec that is loaded already keeps
-    what was said then.
+    the run folder, `runs/NAME` if None. resume: go on where the run in the folder stopped, or to another end, where the
+    spec differs in that alone (train.epochs, train.stop). force: start over in a folder that holds a run. beside: where
+    files that the spec names are looked for, the spec's own folder if None. debug: validate the arguments of every
+    distribution. trust: as for `sgc.load`; a spec that is loaded already keeps what was said then.
 
     Raises: SpecError, DataError, UsageError, RunError (a term that is not finite), Interrupted (stopped, with its
     checkpoint).
@@ -101,13 +102,16 @@ def _train(
     folder: RunFolder, spec: Spec, data: Any, place: Path, state: TrainingState | None, watcher: Watcher, *, debug: bool
 ) -> Run:  # Any: as above
     """Train in a folder that is locked, from a state on or anew."""
+    changes: list[str] = []
     if state is not None and folder.spec_path.exists():
-        # the same, but its nodes may stand in another order, and weights go by order
-        spec = load(folder.spec_path, trust=spec.trusted).stands_in(spec.folder, trusted=spec.trusted)
+        # the same but for its end; its nodes may stand in another order, and weights go by order
+        before, place_of_spec, trusted = load(folder.spec_path, trust=spec.trusted), spec.folder, spec.trusted
+        spec, changes = extended(folder.path, before, spec, state)
+        spec = spec.stands_in(place_of_spec, trusted=trusted)
     made = outline(spec)
     dataset = open_data(made, place, data)
     trainer = Trainer(made, dataset, folder, watcher, debug=debug)
-    for note in dataset.notes:
+    for note in [*changes, *dataset.notes]:
         watcher.note(note)
     if state is None:
         take_all_weights(trainer.model, place)
@@ -130,6 +134,8 @@ def _train(
         same_threads(folder, trainer.fabric.device)
         trainer.restore(state)
         folder.trim_metrics(trainer.epoch)
+        if changes:
+            folder.reopen(spec)
     trainer.train()
     return Run(folder.path, trainer.best_model(), trainer.epoch, folder.metrics())
 

@@ -709,11 +709,12 @@ def test_every_bound_trains_on_mixed_patterns_and_takes_a_dry_step(bound: str, d
 
 def test_the_loss_falls_and_labels_are_learned(tmp_path: Path) -> None:
     arrays = small_arrays(rows=300, labels=60)
-    spec = small(train={"epochs": 15, "batch_size": 30, "optimizer": {"lr": 0.02}}, objective={"alpha": 5})
+    spec = small(train={"epochs": 40, "batch_size": 30, "optimizer": {"lr": 0.02}}, objective={"alpha": 5})
     found = run(spec, tmp_path / "run", arrays)
     assert found.metrics[-1]["loss"] < found.metrics[0]["loss"] - 1
     fresh = small_arrays(rows=200, labels=200, seed=1)
-    guess = found.model.infer({"x": fresh["x"]}, samples=20)["y"].mean.argmax(-1).numpy()
+    draw = torch.Generator().manual_seed(0)
+    guess = found.model.infer({"x": fresh["x"]}, samples=20, generator=draw)["y"].mean.argmax(-1).numpy()
     assert (guess != fresh["y"]).mean() < 0.15  # the clusters overlap by about 4%
 
 

@@ -1,6 +1,6 @@
 """Data files of every format, changed and broken, through `check --data`, `train` and `predict`.
 
-By hand: `python tests/fuzz/data_files.py SEED COUNT`.
+By hand: `python tests/fuzz/data_sources.py SEED COUNT`.
 """
 
 from __future__ import annotations

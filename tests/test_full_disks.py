@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from small_runs import StopsAfterAnEpoch, all_files, changed, finished_files, in_child, shell, small, small_arrays
+from small_runs import At, StopsAfterAnEpoch, all_files, changed, finished_files, in_child, shell, small, small_arrays
 
 import sgc
 from sgc.errors import RunError
 from sgc.running.folder import write_whole
 from sgc.runtime.model import Model
 
-SPEC = small(train__epochs=2)
+SPEC = small(train__epochs=2, nodes__y__categories=4)  # of which the last has no row: a note, before any write
 FULL = Path("/dev/full")  # whatever is written there meets a full disk
 FILES = ["run.json", "labels.npz", "last.safetensors", "training.pt"]
 pytestmark = pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full, as Linux has it")
@@ -25,7 +25,6 @@ pytestmark = pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full, as L
 
 def fill(folder: Path, name: str) -> None:
     """Make the next write of a file meet a full disk: it goes through its part."""
-    folder.mkdir(exist_ok=True)
     part = folder / f"{name}.part"
     part.symlink_to(FULL)
 
@@ -46,9 +45,13 @@ def test_a_full_disk_names_the_file_before_there_is_a_checkpoint(
     name: str, tmp_path: Path, whole: dict[str, bytes]
 ) -> None:
     folder = tmp_path / "run"
-    fill(folder, name)
+
+    class Fills(At):
+        def note(self, text: str) -> None:
+            fill(folder, name)
+
     with pytest.raises(RunError) as told:
-        sgc.train(SPEC, data=small_arrays(), output=folder)
+        sgc.train(SPEC, data=small_arrays(), output=folder, watcher=Fills(0))
     assert str(told.value) == f"{folder / name}: No space left on device; there is no checkpoint yet"
     assert not list(folder.glob("*.part"))  # it would take room from what comes next
     sgc.train(SPEC, data=small_arrays(), output=folder, resume=True)
@@ -102,6 +105,17 @@ def test_whatever_the_disk_says_is_said_of_a_file(code: int, tmp_path: Path, mon
     words = f"{os.strerror(code)}; the last checkpoint is whole, resume=True goes on from it"
     assert str(told.value) == f"{folder / 'metrics.jsonl'}: {words}"
     assert all_files(folder) == before
+
+
+def test_a_lock_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*words: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "pwrite", refuse)
+    with pytest.raises(RunError) as told:
+        sgc.train(SPEC, data=small_arrays(), output=tmp_path / "run")
+    lock = tmp_path / "run" / "train.lock"
+    assert str(told.value) == f"{lock}: No space left on device; nothing of the run is touched"
 
 
 def test_other_files_are_named_too(tmp_path: Path) -> None:

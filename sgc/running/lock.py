@@ -55,7 +55,10 @@ def locked(folder: Path) -> Iterator[bool]:
     try:
         path = folder / NAME
         left = path.exists()
-        held = _take(path)
+        try:
+            held = _take(path)
+        except OSError as problem:
+            raise RunError(f"{path}: {problem.strerror}; nothing of the run is touched") from None
         try:
             yield left
         finally:

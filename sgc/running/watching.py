@@ -24,7 +24,7 @@ class Silent:
 
     def note(self, text: str) -> None:
         """Warn of it."""
-        warnings.warn(text, stacklevel=3)  # of the line that called `train`
+        warnings.warn(text, stacklevel=4)  # of the line that called `train`
 
     def begin(self, epochs: int, steps: int, done: int) -> None:
         """Take note of what there is to do."""

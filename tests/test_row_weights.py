@@ -385,6 +385,7 @@ def test_the_validation_bound_is_the_mean_by_weight(tmp_path: Path) -> None:
     for weights in np.eye(len(rows)):
         held_out.weights = weights  # of one row alone
         each.append(validate(model, held_out, 0).bound)
+    assert np.std(each) > 0.1
     held_out.weights = rows.weights
     assert validate(model, held_out, 0).bound == pytest.approx(np.average(each, weights=found["w"][rows.rows]))
 

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sgc.data.tables import where_no_text
 from sgc.errors import DataError
 from sgc.showing.composing import FEW, LABELS, ROWS, Label, Observed, compose, file_text, folded, listed_values, quoted
 from sgc.showing.looking import parquet_columns
@@ -156,6 +155,8 @@ def _read_table(path: Path) -> tuple[list[_Cells], str, list[str], int, bool]:
             header = [cell.strip() for cell in next(reader, [])]
             lines = [row for row in itertools.islice(reader, ROWS + 1) if row]
     except UnicodeDecodeError:
+        from sgc.data.tables import where_no_text  # which wants numpy
+
         raise DataError(f"not a text file in UTF-8: {where_no_text(path)}", file=str(path)) from None
     except csv.Error as problem:
         raise DataError(f"not a csv file: {problem}", file=str(path)) from None

@@ -95,6 +95,17 @@ def test_a_column_named_class_is_the_label_wherever_it_stands(tmp_path: Path) ->
     assert data["nodes"]["y"]["values"] == [0, 1, 2]
 
 
+def test_a_column_of_few_values_that_some_rows_lack_is_the_label(tmp_path: Path) -> None:
+    """Labels that are known for some rows are what such a model is for; a full column behind them is none."""
+    lines = "\n".join(f"{i / 7},{'uvw'[i % 3] if i % 4 == 0 else ''},{i / 3},{'ab'[i % 2]}" for i in range(60))
+    data, text = started(write(tmp_path, "a.csv", f"a,kind,b,side\n{lines}\n"))
+    assert data["data"]["columns"]["y"]["column"] == "kind"
+    assert data["nodes"]["y"]["values"] == ["u", "v", "w"]
+    assert data["nodes"]["side"]["values"] == ["a", "b"]
+    assert "a guess: the last column of few values, some of them missing" in text
+    assert "no label: 45 of those" in text
+
+
 def test_wide_tables_and_odd_names_survive(tmp_path: Path) -> None:
     names = [f"a column: {i} # [x]" for i in range(60)] + ['say ""hi""', "true", "été"]
     header = ",".join(f'"{name}"' for name in names)

@@ -18,6 +18,7 @@ from sgc.errors import DataError
 from sgc.showing.composing import FEW, LABELS, ROWS, Label, Observed, compose, file_text, folded, listed_values, quoted
 from sgc.showing.looking import parquet_columns
 
+LAST = "the last column that can be one"
 NODES = 6  # columns of categories that become nodes of their own
 MISSING = ("", "NA", "N/A", "na", "NaN", "nan", "NULL", "null", "None", "?")
 
@@ -71,8 +72,9 @@ def table_spec(name: str, path: Path, file: str) -> str:
     label, chosen = None, None
     if len(useful) > 1:
         named = [column for column in useful if column.name.lower() in LABELS]
-        chosen = named[-1] if named else useful[-1]
-        why = "by its name" if named else "the last column that can be one"
+        partly = [column for column in useful if column.few and column.empty]
+        chosen = (named or partly or useful)[-1]
+        why = "by its name" if named else "the last column of few values, some of them missing" if partly else LAST
         values = tuple(map(_category, chosen.distinct)) if chosen.few else None
         label = Label(chosen.name, values, chosen.empty, why)
     rest = [column for column in useful if column is not chosen]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import signal
@@ -31,7 +32,7 @@ NPZ: Raw = {  # a data section for the small arrays
 
 
 def changed(spec: Raw, **changes: Any) -> Raw:  # Any: plain data
-    """Copy a spec with values set: `changed(spec, train__epochs=2)`; None takes a key out."""
+    """Copy a spec with copies of values set: `changed(spec, train__epochs=2)`; None takes a key out."""
     made: Raw = json.loads(json.dumps(spec))
     for path, value in changes.items():
         *above, last = path.split("__")
@@ -41,7 +42,7 @@ def changed(spec: Raw, **changes: Any) -> Raw:  # Any: plain data
         if value is None:
             here.pop(last, None)
         else:
-            here[last] = value
+            here[last] = copy.deepcopy(value)
     return made
 
 

@@ -6,12 +6,15 @@ import random
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from oracle import random_spec
 from small_runs import Raw, changed, small, small_arrays
 
 import sgc
-from sgc.language.loading import load
+from sgc.errors import SpecError
+from sgc.language.document import parse
+from sgc.language.loading import load, validate
 from sgc.language.resolver import outline
 from sgc.running.folder import RunFolder
 from sgc.running.training import train
@@ -138,3 +141,19 @@ def test_inspect_shows_the_parents_and_that_they_were_derived() -> None:
     assert text.replace(line, "") == inspect_text(by_hand)
     assert inspect_json(derived)["recognition_parents"] == "derived from p (auto, Webb et al. 2018)"
     assert inspect_json(by_hand)["recognition_parents"] == "as written"
+
+
+def test_a_faithful_q_that_is_larger_than_a_spec_may_be_is_refused_in_words() -> None:
+    """1000 causes of one observation all depend on each other given it: 500,500 parents, whatever the order."""
+    causes = [f"z{i}" for i in range(1000)]
+    lines = ["version: 1", "recognition: {parents: auto, network: {mlp: [3]}}", "nodes:"]
+    lines += [f"  {name}: {{distribution: Normal, supervision: none}}" for name in causes]
+    lines += ["  x:", "    distribution: Normal", "    supervision: full"]
+    lines += [f"    generative: {{parents: [{', '.join(causes)}], network: {{mlp: [3]}}}}"]
+    with pytest.raises(SpecError) as caught:
+        validate(parse("\n".join(lines)))
+    assert [str(fault) for fault in caught.value.faults] == [
+        "spec:2:14: recognition: a faithful q has more than 50000 parents in all, more than a spec may write out\n"
+        "    2 | recognition: {parents: auto, network: {mlp: [3]}}\n"
+        "      |              ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ give each node its recognition parents"
+    ]

@@ -16,11 +16,13 @@ comes late in that order, q proposes without it, and the importance weight makes
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import itertools
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import networkx as nx
 
+from sgc.derivation.elimination import Boundaries, Elimination, MoralGraph, Relations
 from sgc.derivation.graph import Graphs
 
 SOURCE = "Webb et al. 2018"
@@ -51,97 +53,68 @@ def dependence(graphs: Graphs) -> nx.DiGraph[str]:
     return graph
 
 
-def invert(graphs: Graphs) -> dict[str, tuple[str, ...]]:
+def invert(graphs: Graphs, most: int) -> dict[str, tuple[str, ...]]:
     """Derive the parents of each node that q proposes, in the order of proposal: variables and inputs, evidence first.
 
     A node is proposed where `recognition` is not None, whatever it holds. Of the forward and the reverse inverse the
     one with fewer edges is taken, the forward one of equals; ties are broken by name, never by the order of the file.
+
+    Raises: LargeInverse, where both have more than `most` edges.
     """
-    graph = dependence(graphs)
+    graph = Relations(dependence(graphs))
     proposed = [name for name, node in graphs.nodes.items() if node.recognition is not None]
     evidence = sorted(set(graphs.nodes).difference(proposed)) + sorted(graphs.inputs)
-
-    def inverse(order: list[str]) -> dict[str, tuple[str, ...]]:
-        known = list(evidence)
-        found: dict[str, tuple[str, ...]] = {}
-        for name in reversed(order):
-            needed = boundary(graph, name, known)
-            found[name] = tuple(each for each in known if each in needed)
-            known.append(name)
-        return found
-
-    stages = [{n for n in proposed if graphs.nodes[n].supervision == status} for status in ("none", "partial")]
-    ways = [inverse(_elimination(graph, stages, forward=forward)) for forward in (True, False)]
-    return min(ways, key=lambda parents: sum(map(len, parents.values())))
+    stages = [[n for n in proposed if graphs.nodes[n].supervision == status] for status in ("none", "partial")]
+    ways = [_Inverse(graph, evidence, stages, forward=forward) for forward in (True, False)]
+    while True:  # both side by side, so that the larger one, which may be very large, is not followed to its end
+        way = min(ways, key=lambda each: each.least)
+        if way.least > most:
+            raise LargeInverse
+        if not way.eliminate():
+            return way.parents(evidence)
 
 
-def _elimination(graph: nx.DiGraph[str], stages: Iterable[Collection[str]], *, forward: bool) -> list[str]:
-    """Order the latents as NaMI eliminates them, one stage after the other."""
-    moral = nx.moral_graph(graph)
-    evidence = set(graph) - set().union(*stages)
-    order: list[str] = []
-    for stage in stages:
-        left = set(stage)
-        while left:
-            upstream = graph.pred if forward else graph.succ
-            ready = sorted(name for name in left if not left & set(upstream[name]))
-            name = _least_filling(moral, ready, evidence)
-            around = set(moral[name])
-            moral.remove_node(name)
-            moral.add_edges_from([(a, b) for a in around - evidence for b in around.difference(moral[a], [a])])
-            left.remove(name)
-            order.append(name)
-    return order
+class LargeInverse(Exception):
+    """A faithful inverse has more edges than wanted."""
 
 
-def _least_filling(moral: nx.Graph[str], ready: Iterable[str], evidence: Collection[str]) -> str:
-    """Choose the first whose elimination adds the fewest edges; those within the evidence cost nothing."""
-    best, fewest = "", -1
-    for name in ready:
-        around = set(moral[name])
-        latent = around.difference(evidence)
-        missing = [around.difference(moral[each], [each]) for each in latent]
-        filled = sum(len(others) + len(others.difference(latent)) for others in missing)  # each edge twice
-        if fewest < 0 or filled < fewest:
-            best, fewest = name, filled
-        if fewest == 0:
-            break
-    return best
+class _Inverse:
+    """One of the two inverses, as far as it was followed."""
 
+    def __init__(self, graph: Relations, evidence: list[str], stages: Iterable[list[str]], *, forward: bool) -> None:
+        self.graph = graph
+        known, every = graph.bits(evidence), graph.bits(graph.names)
+        elimination = Elimination(graph, MoralGraph(graph, known, every))
+        self.order = itertools.chain.from_iterable(elimination.order(stage, forward=forward) for stage in stages)
+        self.left = Boundaries(graph)
+        self.boundaries: dict[str, int] = {}
+        self.edges = 0
+        self.sure = MoralGraph(graph, known, graph.above(evidence))
 
-def boundary(graph: nx.DiGraph[str], name: str, known: Collection[str]) -> frozenset[str]:
-    """Return the Markov boundary of a variable in the known ones: the fewest that make it independent of the others.
+    def eliminate(self) -> bool:
+        """Go on by one variable; tell whether there was one."""
+        variable = next(self.order, None)
+        if variable is not None:
+            boundary = self.boundaries[self.graph.names[variable]] = self.left.eliminate(variable)
+            self.edges += boundary.bit_count()
+            self.sure.eliminate(variable, self.sure.fresh(variable))
+        return variable is not None
 
-    They are the first known ones on the ways from it through the moral graph of the known, itself and their ancestors.
-    There is one such set, since d-separation is a compositional graphoid (Pearl 1988).
-    """
-    known = set(known)
-    relevant = _above(graph, [name, *known])
-    found: set[str] = set()
-    seen, front, wed = {name}, [name], set[str]()
-    while front:
-        here = front.pop()
-        near = set(graph.pred[here])
-        for child in graph.succ[here]:
-            if child in relevant and child not in wed:
-                wed.add(child)
-                near |= {child, *graph.pred[child]}
-        found |= near & known
-        fresh = near - known - seen
-        seen |= fresh
-        front += fresh
-    return frozenset(found)
+    @property
+    def least(self) -> int:
+        """The edges that it has at least, and at its end all that it has.
 
+        What has evidence below it is never barren: of its moral graph every edge that still stands becomes one of q.
+        """
+        return self.edges + self.sure.edges
 
-def _above(graph: nx.DiGraph[str], names: Iterable[str]) -> set[str]:
-    """Return names and all their ancestors."""
-    found = set(names)
-    front = list(found)
-    while front:
-        fresh = set(graph.pred[front.pop()]) - found
-        found |= fresh
-        front += fresh
-    return found
+    def parents(self, evidence: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """Give the parents of each variable, in the order of proposal."""
+        place = {name: i for i, name in enumerate([*evidence, *reversed(self.boundaries)])}
+        return {
+            name: tuple(sorted(self.graph.named(self.boundaries[name]), key=place.__getitem__))
+            for name in reversed(self.boundaries)
+        }
 
 
 # ---- what a written q leaves out
@@ -154,17 +127,18 @@ def left_out(graphs: Graphs) -> list[LeftOut]:
     In p that holds iff pa(v) holds the Markov boundary of v among them, so what is missing of it mends q, and no less
     does in this order of proposal: q's own, nodes with labels first where it leaves a choice, then ties by name.
     """
-    graph = dependence(graphs)
+    graph = Relations(dependence(graphs))
+    boundaries = Boundaries(graph)
     place = {name: i for i, name in enumerate([*graphs.nodes, *graphs.inputs])}
-    proposed = [name for name in _proposals(graphs) if graphs.nodes[name].recognition is not None]
-    known = set(place).difference(proposed)
     found: list[LeftOut] = []
-    for name in proposed:
+    for name in reversed(_proposals(graphs)):
+        if graphs.nodes[name].recognition is None:
+            continue
         reads = graphs.sources(graphs.parents(name, "recognition"))
-        missing = boundary(graph, name, known) - reads
+        missing = boundaries.eliminate(graph.place[name]) & ~graph.bits(reads)
         if missing:
-            found.append(LeftOut(name, *(tuple(sorted(each, key=place.__getitem__)) for each in (reads, missing))))
-        known.add(name)
+            lacking = graph.named(missing)
+            found.append(LeftOut(name, *(tuple(sorted(each, key=place.__getitem__)) for each in (reads, lacking))))
     return sorted(found, key=lambda each: place[each.node])
 
 
@@ -202,3 +176,14 @@ def active_trail(graph: nx.DiGraph[str], start: str, end: str, given: Collection
                 came[step] = here
                 front.append(step)
     return ()
+
+
+def _above(graph: nx.DiGraph[str], names: Iterable[str]) -> set[str]:
+    """Return names and all their ancestors."""
+    found = set(names)
+    front = list(found)
+    while front:
+        fresh = set(graph.pred[front.pop()]) - found
+        found |= fresh
+        front += fresh
+    return found

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sgc.derivation.graph import GraphNode, Graphs, find_cycles
-from sgc.derivation.inversion import invert
+from sgc.derivation.inversion import LargeInverse, invert
 from sgc.distributions.row_totals import TOTAL
 from sgc.errors import Path
 from sgc.language.check_names import Names
+from sgc.language.document import MAX_NODES
 from sgc.language.findings import Findings
 from sgc.language.spec import DerivedRecognition, DistributionChoice, Feature, Generative, Node, Recognition, Spec
 
@@ -33,8 +34,16 @@ def derive_recognition(spec: Spec, findings: Findings, names: Names) -> Spec:
         return spec
     proposed = [name for name in names.nodes("partial", "none") if name not in names.dropped]
     default = spec.recognition.network if isinstance(spec.recognition, DerivedRecognition) else None
+    try:
+        inverse = invert(_graphs(spec, proposed), most=MAX_NODES)
+    except LargeInverse:
+        message = f"a faithful q has more than {MAX_NODES} parents in all, more than a spec may write out"
+        findings.add(KEY, message, "give each node its recognition parents")
+        for name in proposed:
+            findings.breaks(("nodes", name, "recognition"))
+        return spec
     found: dict[str, Recognition] = {}
-    for name, parents in invert(_graphs(spec, proposed)).items():
+    for name, parents in inverse.items():
         own = spec.nodes[name].recognition or Recognition()
         network = own.network
         if network is None and parents:  # a default for whoever has parents

@@ -33,7 +33,7 @@ CELLS: tuple[Any, ...] = (
     *("\x1b[31mred", '"', "a,b", "=1+1", "é" * 50, "9" * 400, "1e-320", "TRUE", "None", "\ufeff1", "-0", "１"),
 )
 ARRAYS: tuple[Callable[[np.ndarray], Any], ...] = (
-    lambda a: a.astype(complex),
+    lambda a: a.astype(complex) if a.dtype.kind != "U" else a,
     lambda a: a.astype(object),
     lambda a: a.astype("U8"),
     lambda a: a.astype("S4"),

@@ -28,6 +28,17 @@ def whole_number(name: str, value: object, *, error: type[Exception] = ValueErro
     return number
 
 
+def truth(name: str, value: object, *, error: type[Exception] = ValueError) -> bool:
+    """Take True or False; of a word such as 'no' Python would make a yes.
+
+    Raises:
+        ValueError, or another error where it is said: it is neither.
+    """
+    if isinstance(value, bool):
+        return value
+    raise error(f"{name} is {_shown(value)}, wanted True or False")
+
+
 def one_of(name: str, value: object, allowed: Sequence[str], *, error: type[Exception] = ValueError) -> str:
     """Take one of some words.
 
@@ -56,7 +67,7 @@ def names_in(name: str, value: object) -> tuple[str, ...]:
 
 def path_of(name: str, value: object) -> Path:
     """Take a path. Raises: UsageError where it is none."""
-    if isinstance(value, str | os.PathLike) and isinstance(os.fspath(value), str):
+    if isinstance(value, str | os.PathLike) and isinstance(os.fspath(value), str) and "\0" not in os.fspath(value):
         return Path(value)
     raise UsageError(f"{name} is {_shown(value)}, wanted a path")
 

@@ -285,8 +285,6 @@ def train(
     trust: Trust = False,
 ) -> None:
     """Train a model; the run folder keeps its weights, metrics, labels and versions."""
-    if resume and force:
-        raise UsageError("--resume beside --force: go on, or start over")
     loaded = _load(spec, sets, trust)
     beside = Path(spec).resolve().parent
     _warn(_outline(loaded))

@@ -74,6 +74,13 @@ REFUSED: list[tuple[Callable[[Model], Any], str]] = [
      "role is 'generative' or 'recognition', got 'Recognition'"),
     (lambda m: m.conditional(None, "recognition", BATCH),  # type: ignore[arg-type]
      "node holds None, wanted names of nodes"),
+    (lambda m: m.objective(BATCH, exact="no"),  # type: ignore[arg-type]
+     "exact is 'no', wanted True or False"),
+    (lambda m: m.objective({"x": X.to("meta")}), "'x' is a tensor on the device 'meta', which has no values"),
+    (lambda m: m.objective(BATCH, weights=torch.ones(2, device="meta")),
+     "'weights' is a tensor on the device 'meta', which has no values"),
+    (lambda m: m.objective({"x": np.full((2, 3), np.longdouble("1e4000"))}),
+     "'x': found inf in row 0 at [0], wanted a number (Normal)"),
     (lambda m: setattr(m, "epoch", NAN), "epoch is nan, wanted a finite number"),
 ]  # fmt: skip
 
@@ -93,6 +100,16 @@ def test_whole_numbers_of_any_type_count(model: Model) -> None:
     assert len(model.generate(np.uint8(4))["x"]) == 4
 
 
+@pytest.mark.parametrize("kind", [">f8", ">f4", ">i2", "g", "f2", "u2", "u8", "?"])
+def test_numbers_of_any_type_and_byte_order_are_numbers(kind: str, model: Model) -> None:
+    numbers = np.arange(6).reshape(2, 3) % 2
+
+    def bound(x: Any) -> torch.Tensor:
+        return model.objective({"x": x}, generator=torch.Generator().manual_seed(0)).bound
+
+    assert torch.equal(bound(numbers.astype(kind)), bound(torch.as_tensor(numbers, dtype=torch.float32)))
+
+
 RUNS: list[tuple[Callable[[Path], Any], type[Exception], str]] = [
     (lambda run: sgc.evaluate(run, samples=0, data=small_arrays()), UsageError, "samples is 0, wanted at least 1"),
     (lambda run: sgc.evaluate(run, samples=2.0, data=small_arrays()), UsageError,
@@ -105,6 +122,20 @@ RUNS: list[tuple[Callable[[Path], Any], type[Exception], str]] = [
     (lambda run: sgc.train(small(), small_arrays(), output=3), UsageError, "output is 3, wanted a path"),
     (lambda run: sgc.train(small(), {1: X.numpy()}, output=run.parent / "new"), DataError,
      "found the key 1 of the type 'int', wanted the name of a node"),
+    (lambda run: sgc.train(small(), small_arrays(), output="a\0"), UsageError, "output is 'a\\x00', wanted a path"),
+    (lambda run: sgc.train(small(), small_arrays(), output=run, force="no"),  # type: ignore[arg-type]
+     UsageError, "force is 'no', wanted True or False"),
+    (lambda run: sgc.train(small(), small_arrays(), output=run, resume=True, force=True), UsageError,
+     "resume=True beside force=True: go on, or start over"),
+    (lambda run: sgc.evaluate(run, classifier="no"),  # type: ignore[arg-type]
+     UsageError, "classifier is 'no', wanted True or False"),
+    *((lambda run, door=door: door(run), UsageError, "trust is 'no', wanted True or False") for door in (
+        lambda run: sgc.load(small(), trust="no"),  # type: ignore[arg-type]
+        lambda run: sgc.compile(sgc.load(small()), trust="no"),  # type: ignore[arg-type]
+        lambda run: sgc.train(sgc.load(small()), small_arrays(), output=run, trust="no"),  # type: ignore[arg-type]
+        lambda run: sgc.evaluate(run, trust="no"),  # type: ignore[arg-type]
+        lambda run: sgc.open(run, trust="no"),  # type: ignore[arg-type]
+    )),
     (lambda run: sgc.load({1: 2}), SpecError,
      "spec: missing key 'version'\nspec: missing key 'nodes'\nspec: expected a string as key, got integer 1"),
 ]  # fmt: skip

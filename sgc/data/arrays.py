@@ -85,6 +85,10 @@ def _with_nulls(name: str, values: Any) -> tuple[Array, Mask | None]:  # any: as
             return _of_objects(values), None
         raise DataError(f"'{name}' cannot be read as an array: {error}") from error
     array = array.astype(object) if array.dtype.kind == "T" else array
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:  # torch has no wider numbers
+        with np.errstate(over="ignore"):  # what is too large is found as infinite
+            array = array.astype(np.float64)
+    array = array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
     return array, np.ma.getmaskarray(values) if masked else None
 
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from sgc.arguments import path_of, words_in
-from sgc.errors import Path, SpecError
+from sgc.arguments import path_of, truth, words_in
+from sgc.errors import Path, SpecError, UsageError
 from sgc.language.check import check
 from sgc.language.check_own_code import check_own_code
 from sgc.language.composing import UNROLLED, Composition, Parts, compose
@@ -46,6 +46,7 @@ def load(
 
     Raises: SpecError, which holds the list of faults; UsageError where `path` is none.
     """
+    truth("trust", trust, error=UsageError)
     document = from_mapping(path) if isinstance(path, Mapping) else read(path_of("path", path))
     override(document, words_in("overrides", overrides))
     spec = validate(document, trust=trust)

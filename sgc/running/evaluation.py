@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sgc.arguments import path_of, whole_number
+from sgc.arguments import path_of, truth, whole_number
 from sgc.data.dataset import DataSet
 from sgc.data.fingerprint import trained_on
 from sgc.errors import UsageError, option
@@ -109,6 +109,8 @@ def evaluate_run(
     """
     if split not in SPLITS:
         raise UsageError(f"unknown split '{split}': {' or '.join(SPLITS)}")
+    for name, said in (("classifier", classifier), ("trust", trust)):
+        truth(name, said, error=UsageError)
     if samples is not None:
         samples = whole_number("samples", samples, error=UsageError)
     folder = RunFolder(path_of("path", path))

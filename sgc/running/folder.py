@@ -29,7 +29,7 @@ import torch
 from safetensors.torch import save as save_tensors
 
 import sgc
-from sgc.arguments import path_of
+from sgc.arguments import path_of, truth
 from sgc.data.dataset import DataSet
 from sgc.data.encoder import Encoder
 from sgc.data.fingerprint import Fingerprint
@@ -369,6 +369,7 @@ def open_run(path: str | Path, checkpoint: str = "best", *, trust: bool = False)
         model = Model(outline(spec), dtype=torch.float32)  # as training made it
     if spec.train.precision == "64-true":
         model = model.double()
+    truth("trust", trust, error=UsageError)
     fit_weights(model, weights)
     model.read_encoders = functools.partial(folder.encoders, model.outline)
     return model.eval()

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sgc.arguments import path_of
+from sgc.arguments import path_of, truth
 from sgc.data.dataset import DataSet
 from sgc.errors import RunError, UsageError, option
 from sgc.kinds.schedules import value_at
@@ -92,6 +92,10 @@ def train(
     """
     spec = spec if isinstance(spec, Spec) else load(spec, trust=trust)
     place = path_of("beside", beside).resolve() if beside is not None else spec.folder
+    for name, said in (("resume", resume), ("force", force), ("debug", debug), ("trust", trust)):
+        truth(name, said, error=UsageError)
+    if resume and force:
+        raise UsageError(f"{option('resume', '-')} beside {option('force', '-')}: go on, or start over")
     folder = RunFolder(path_of("output", output) if output is not None else Path("runs") / spec.name)
     with locked(folder.path) as left:
         state = claim(folder, spec, resume=resume, force=force, left=left)

@@ -76,6 +76,8 @@ def row_weights(given: Any, size: int, like: Tensor) -> Tensor:  # Any: a tensor
 
 def check_real(name: str, value: Tensor) -> None:
     """Check that a tensor is a dense one of numbers. Raises: ValueError."""
+    if value.is_meta:
+        raise ValueError(f"'{name}' is a tensor on the device 'meta', which has no values")
     if value.layout != torch.strided or value.is_nested or value.is_quantized:
         raise ValueError(f"'{name}' is a sparse, nested or quantised tensor, wanted a dense one")
     if value.is_complex():

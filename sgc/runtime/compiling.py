@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sgc.arguments import truth
 from sgc.errors import UsageError
 from sgc.language.loading import load
 from sgc.language.resolver import outline
@@ -33,6 +34,7 @@ def compile_spec(spec: Spec | str | Path | Mapping[str, Any], *, trust: bool = F
 
     Raises: SpecError; UsageError where own code cannot be used, or a part's weights do not fit.
     """
+    truth("trust", trust, error=UsageError)
     model = Model(outline(spec if isinstance(spec, Spec) else load(spec, trust=trust)))
     for part in with_weights(model.spec.unrolled.parts):
         if part.weights is not None and not part.weights.exists():

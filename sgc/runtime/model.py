@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from sgc.arguments import names_in, one_of, whole_number
+from sgc.arguments import names_in, one_of, truth, whole_number
 from sgc.data.arrays import is_frame
 from sgc.data.encoder import Encoder
 from sgc.derivation.derive import derive
@@ -218,6 +218,7 @@ class Model(nn.Module):
         Raises: ValueError or KeyError for a batch that does not fit the model.
         """
         samples = None if samples is None else whole_number("samples", samples)
+        truth("exact", exact)
         parts, size = prepare(self.outline, self._by_node(batch), self.like)
         given = None if weights is None else row_weights(weights, size, self.like)
         with drawing_from(generator, self.like.device):

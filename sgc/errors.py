@@ -211,6 +211,12 @@ def check_regular(path: FilePath) -> None:
         raise DataError(f"is {kind}, wanted a regular file", file=str(path))
 
 
+def check_run_file(path: FilePath) -> None:
+    """Check that a file of a run is none of those that are not opened. Raises: UsageError."""
+    if kind := special_file(path):
+        raise UsageError(f"{path}: is {kind}, wanted a file of a run")
+
+
 def check_text(name: str) -> None:
     """Check that the name of a file is text, as everything is that a spec, a column or a record of a run holds.
 

@@ -7,18 +7,24 @@ import io
 import os
 import struct
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from small_runs import small
 
-from sgc.data import tables
+from sgc.data import tables, text_lines
 from sgc.data.finding import find_file
 from sgc.data.idx import read_idx
 from sgc.data.npz import read_npz
 from sgc.data.pictures import Wanted, read_pictures
-from sgc.errors import DataError, SpecError
+from sgc.errors import DataError, SpecError, UsageError
 from sgc.language.loading import load
+from sgc.language.resolver import outline
+from sgc.running.folder import RunFolder
+from sgc.runtime.model import Model
+from sgc.runtime.weights import fit_weights
 from sgc.showing.starting import starting_spec
 
 
@@ -106,11 +112,49 @@ def test_a_line_that_would_fill_the_memory_is_not_read(tmp_path: Path, monkeypat
             return line
 
     monkeypatch.setattr(io, "TextIOWrapper", Counting)
-    monkeypatch.setattr(tables, "LONGEST", 1 << 16)
-    with pytest.raises(DataError) as caught:
-        tables.read_table(path, ["x"])
-    assert str(caught.value) == f"{path}: a line of 65,536 letters or more, which is not read: not a csv file"
-    assert read == [2, 1 << 16]  # no more of it was held
+    monkeypatch.setattr(text_lines, "LONGEST", 1 << 16)
+    for door in (lambda: tables.read_table(path, ["x"]), lambda: starting_spec("m", path)):
+        read.clear()
+        with pytest.raises(DataError) as caught:
+            door()
+        assert str(caught.value) == f"{path}: a line of 65,536 letters or more, which is not read: not a csv file"
+        assert read == [2, 1 << 16]  # no more of it was held
     rows = tmp_path / "good.csv"
     np.savetxt(rows, np.arange(6).reshape(3, 2), delimiter=",", header="a,b", comments="", fmt="%d")
     assert tables.read_table(rows, ["b"])["b"].values.tolist() == ["1", "3", "5"]
+
+
+@pytest.mark.parametrize("name", ["run.json", "columns.json", "labels.npz", "rows.npz", "metrics.jsonl", "training.pt"])
+def test_a_pipe_among_the_files_of_a_run_is_refused_before_it_is_opened(name: str, pipe: Path) -> None:
+    folder = RunFolder(pipe.parent / "run")
+    folder.path.mkdir()
+    pipe.rename(folder.path / name)
+    (folder.path / "run.json").touch()
+    doors: dict[str, Callable[[], object]] = {
+        "run.json": folder.record,
+        "columns.json": folder.encoders,
+        "labels.npz": folder.labelled_rows,
+        "rows.npz": folder.fingerprint,
+        "metrics.jsonl": folder.metrics,
+        "training.pt": folder.state,
+    }
+    with pytest.raises(UsageError) as caught:
+        doors[name]()
+    assert str(caught.value) == f"{folder.path / name}: is a named pipe, wanted a file of a run"
+
+
+def test_a_pipe_in_the_place_of_weights_is_refused_before_it_is_opened(pipe: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        fit_weights(Model(outline(load(small()))), pipe)
+    assert str(caught.value) == f"{pipe}: is a named pipe, wanted a file of a run"
+
+
+def test_links_that_lead_to_themselves_are_no_files(tmp_path: Path) -> None:
+    loop = tmp_path / "loop.yaml"
+    loop.symlink_to(loop)
+    host = {"version": 1, "name": "m", "use": {"part": {"spec": str(loop)}}, "nodes": {}}
+    for spec in (str(loop), host):
+        with pytest.raises(SpecError, match="Too many levels of symbolic links"):
+            load(spec)
+    with pytest.raises(UsageError, match="no such file, wanted"):
+        starting_spec("m", loop)

@@ -17,9 +17,8 @@ from sgc.data.columns import SourceColumn
 from sgc.data.empty_cells import MARKS, Mark
 from sgc.data.finding import known_columns
 from sgc.data.idx import open_binary
+from sgc.data.text_lines import text_lines
 from sgc.errors import DataError
-
-LONGEST = 1 << 26  # letters of a line: a million numbers take a quarter of it
 
 
 def read_table(
@@ -54,7 +53,7 @@ def _rows(path: Path, separator: str) -> Iterator[Iterator[list[str]]]:
     """Open a csv file row by row, and say of whatever goes wrong what it is. Raises: DataError."""
     try:
         with open_binary(path) as binary, io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as text:
-            yield csv.reader(_lines(text, path), delimiter=separator, strict=True)
+            yield csv.reader(text_lines(text, path), delimiter=separator, strict=True)
     except UnicodeDecodeError as error:
         raise DataError(f"not a text file in UTF-8: {where_no_text(path)}", file=str(path)) from error
     except csv.Error as error:
@@ -82,14 +81,6 @@ def where_no_text(path: Path) -> str:
 
 
 CHUNK = 1 << 20  # bytes
-
-
-def _lines(text: io.TextIOWrapper, path: Path) -> Iterator[str]:
-    """Give the lines of a file; a few kilobytes of gzip may hold one that fills the memory. Raises: DataError."""
-    while line := text.readline(LONGEST):
-        if len(line) == LONGEST:
-            raise DataError(f"a line of {LONGEST:,} letters or more, which is not read: not a csv file", file=str(path))
-        yield line
 
 
 UNNAMED = ("", "Unnamed: 0")  # how pandas heads an index, and what it makes of that heading when it reads it

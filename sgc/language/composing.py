@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from os.path import realpath  # `resolve` fails at links that lead to themselves
 from pathlib import Path as FilePath
 from re import fullmatch
 
@@ -99,7 +100,7 @@ def compose(
     written: the document's data without what is wrong in itself. within: the files that this one is a part of.
     """
     root = Scope(document, (), "")
-    composing = _Composing(Composition(root), findings, parts, (*within, FilePath(document.file).resolve()))
+    composing = _Composing(Composition(root), findings, parts, (*within, FilePath(realpath(document.file))))
     composing.level(root, written, OF_SPEC)
     return composing.made
 
@@ -282,7 +283,7 @@ class _Composing:
         file = found_beside(scope.document, str(weights) if given is None else given)
         if given is None:
             file = file / "spec.yaml"
-        if file.resolve() in self.within:
+        if FilePath(realpath(file)) in self.within:
             self.add(scope, (*place, key), f"'{file}' would be a part of itself")
             return None
         try:

@@ -35,7 +35,7 @@ from sgc.data.encoder import Encoder
 from sgc.data.fingerprint import Fingerprint
 from sgc.data.outputs import data_files
 from sgc.data.record import VERSION, read_record
-from sgc.errors import RunError, UsageError, option, printable, writing
+from sgc.errors import RunError, UsageError, check_run_file, option, printable, writing
 from sgc.language.loading import load
 from sgc.language.outline import Outline
 from sgc.language.resolver import outline
@@ -203,6 +203,7 @@ class RunFolder:
 
     def finish(self) -> None:
         """Note that the run is done."""
+        check_run_file(path)
         self.write_info({**self._json(self.info_path, INFO), "finished": True})
 
     @_writes
@@ -267,6 +268,7 @@ class RunFolder:
                 rows = {name: found[name] for name in found.files}
         except Exception as problem:  # numpy and zipfile raise many kinds for a file that is not their own
             raise UsageError(f"{self._told(path, what)} ({problem_words(problem)})") from None
+        check_run_file(path)
         return {"rows": rows} | ({"version": int(comment[1])} if len(comment) == 2 and comment[1].isdecimal() else {})
 
     # metrics
@@ -281,6 +283,7 @@ class RunFolder:
 
     @_writes
     def trim_metrics(self, epoch: int) -> None:
+        check_run_file(self.metrics_path)
         """Drop the lines of epochs that a resumed run will do again, and those that `metrics` leaves out."""
         if self.metrics_path.exists():
             kept = [line for line in self.metrics() if line["epoch"] <= epoch]
@@ -317,6 +320,7 @@ class RunFolder:
 
     # weights
 
+        check_run_file(self.metrics_path)
     @_writes
     def write_weights(self, checkpoint: str, model: Model, info: Mapping[str, float]) -> None:
         """Write a model's tensors with what they need beside them; one entry, since safetensors shuffles several."""
@@ -342,6 +346,7 @@ class RunFolder:
                 found = torch.load(self.state_path, map_location="cpu", weights_only=True, mmap=True)
         except Exception as problem:  # torch raises many kinds for a file that is not its own
             raise UsageError(f"{self.state_path}: not a training state of sgc ({type(problem).__name__})") from None
+        check_run_file(self.state_path)
         if not isinstance(found, dict):
             raise UsageError(f"{self.state_path}: not a training state of sgc (found a {type(found).__name__})")
         return read_record(TrainingState, found, f"{self.state_path}: does not fit the spec")

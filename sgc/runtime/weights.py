@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from sgc.data.record import Versioned, read_record
-from sgc.errors import UsageError, printable
+from sgc.errors import UsageError, check_run_file, printable
 from sgc.runtime.model import Model
 
 
@@ -64,6 +64,7 @@ def fit_part(model: Model, path: Path) -> None:
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read the tensors of a file, and what stands beside them. Raises: UsageError."""
+    check_run_file(path)
     try:
         with open(path, "rb") as opened, safe_open(_name(path, opened.fileno()), framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sgc.data.text_lines import text_lines
 from sgc.errors import DataError
 from sgc.showing.composing import FEW, LABELS, ROWS, Label, Observed, compose, file_text, folded, listed_values, quoted
 from sgc.showing.looking import parquet_columns
@@ -151,9 +152,10 @@ def _read_table(path: Path) -> tuple[list[_Cells], str, list[str], int, bool]:
     try:
         opener = gzip.open if path.name.endswith(".gz") else open
         with opener(path, "rb") as binary, io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as text:
-            first = text.readline()
+            read = text_lines(text, path)
+            first = next(read, "")
             separator = max(",;\t", key=first.count)  # the first of them where none is there
-            reader = csv.reader(itertools.chain([first], text), delimiter=separator, strict=True)
+            reader = csv.reader(itertools.chain([first], read), delimiter=separator, strict=True)
             header = [cell.strip() for cell in next(reader, [])]
             lines = [row for row in itertools.islice(reader, ROWS + 1) if row]
     except UnicodeDecodeError:

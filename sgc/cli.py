@@ -220,17 +220,18 @@ def inspect(
     """Show the model: its nodes, p and q, and the objective derived for each pattern of labels."""
     if pattern is not None and not expand:
         raise UsageError("--pattern chooses what --expand shows: give both")
+    loaded = _load(spec, sets, trust)
     if output is not None:
-        from sgc.data.outputs import check_no_input
+        from sgc.data.outputs import check_place, spec_inputs
 
-        check_no_input(output, {Path(spec): "the spec"})
+        check_place(output, spec_inputs(loaded, Path(spec), Path(spec).resolve().parent))
+    outline = _outline(loaded)
     if expand:
-        _expand(_outline(_load(spec, sets, trust)), output, pattern, as_json)
+        _expand(outline, output, pattern, as_json)
         return
     from sgc.showing.plain_report import inspect_json
     from sgc.showing.report import inspect_text
 
-    outline = _outline(_load(spec, sets, trust))
     if output is not None:
         from sgc.showing.drawing import draw
 
@@ -550,13 +551,13 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
 ) -> None:
     """Write a commented starting spec."""
+    from sgc.data.outputs import Inputs, check_place
     from sgc.showing.starting import starting_spec
 
     path = Path(name if name.endswith((".yaml", ".yml")) else f"{name}.yaml")
     if path.exists() and not force:
         raise UsageError(f"{path}: exists already; --force overwrites it")
-    if not path.resolve().parent.is_dir():
-        raise UsageError(f"{path}: the folder {path.parent} does not exist")
+    check_place(path, Inputs({} if data is None else {data: "the data to start from"}))
     text = starting_spec(path.stem, data, beside=path.parent)
     with writing(path):
         path.write_text(text, encoding="utf-8")

@@ -1,52 +1,83 @@
-"""Files that are written: an ending that can be, a folder that is there, and nobody's input."""
+"""Files that are written: an ending that can be, a folder that is there, and nothing that is read."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 
 from sgc.data.finding import look_for
-from sgc.errors import UsageError
-from sgc.kinds.source import FileSource
+from sgc.errors import UsageError, special_file
 from sgc.kinds.sources import DataSection
+from sgc.language.spec import Spec
 
 
-def check_output(path: Path, endings: tuple[str, ...], inputs: Mapping[Path, str] = MappingProxyType({})) -> None:
-    """Refuse a file that cannot be written, or that would overwrite an input.
+@dataclass(frozen=True)
+class Inputs:
+    """What is read, and is not to be overwritten: files, each in words, and those of a data section.
 
-    inputs: what each file or folder that is read is, in words. Raises: UsageError.
+    whose: what the data are, in words. beside: the folder where files of the section are looked for.
     """
+
+    files: Mapping[Path, str] = field(default_factory=dict)
+    data: DataSection | None = None
+    beside: Path = Path()
+    whose: str = "data of the spec"
+
+    def at(self, path: Path) -> str:
+        """Say which of them stands at a path, by whatever name and link; an empty string where none does."""
+        if not path.exists():
+            return ""
+        found = next((what for file, what in self.files.items() if _same(path, file)), "")
+        if found or self.data is None:
+            return found
+        names = [rule.rows for rule in self.data.labels.values() if rule.rows]
+        files = [look_for((name,), "", self.beside) for name in names]
+        read = [*(file for file in files if file is not None), *self.data.inputs(self.beside)]
+        return self.whose if any(_same(path, file) for file in read) else ""
+
+
+def spec_inputs(spec: Spec, path: Path | None, beside: Path) -> Inputs:
+    """Name what a spec reads: its file, those of its parts and of their weights, and its data.
+
+    path: the file it was read from, if it is not to be written either. beside: where its data are looked for.
+    """
+    files = {} if path is None else {path: "the spec"}
+    for part in spec.unrolled.parts:
+        if part.file is not None:
+            files.setdefault(part.file, f"the part '{part.name}' of the spec")
+        for run in () if part.weights is None else (part.weights, beside / part.weights):
+            files |= dict.fromkeys(_files_in(run), f"the run that the part '{part.name}' starts from")
+    return Inputs(files, spec.data, beside)
+
+
+def _files_in(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def check_output(path: Path, endings: tuple[str, ...], inputs: Inputs = Inputs()) -> None:
+    """Refuse a file that cannot be written, or that would overwrite an input. Raises: UsageError."""
     if path.suffix not in endings:
         raise UsageError(f"{path}: cannot write '{path.suffix or 'a file without an ending'}': {', '.join(endings)}")
-    if not path.resolve().parent.is_dir():
+    check_place(path, inputs)
+
+
+def check_place(path: Path, inputs: Inputs) -> None:
+    """Refuse a place where no file can be written, or that holds an input, by whatever name. Raises: UsageError."""
+    if not Path(os.path.realpath(path)).parent.is_dir():  # `resolve` fails at links that lead to themselves
         raise UsageError(f"{path}: the folder {path.parent} does not exist")
     if path.is_dir():
         raise UsageError(f"{path}: is a folder, wanted a file to write")
-    check_no_input(path, inputs)
-
-
-def check_no_input(path: Path, inputs: Mapping[Path, str]) -> None:
-    """Refuse to overwrite an input, by whatever name; inputs: as for `check_output`. Raises: UsageError."""
-    for found, what in inputs.items():
-        if _same(path, found):
-            raise UsageError(f"{path}: holds {what}, which would be overwritten: write another file")
-
-
-def data_files(data: DataSection | None, beside: Path) -> dict[Path, str]:
-    """Name the files of a data section that are there, and what each is; what an own source reads is not known."""
-    if data is None:
-        return {}
-    names = [("", rule.rows) for rule in data.labels.values()]
-    if isinstance(data, FileSource):
-        parts = [data.file] if data.files is None else [data.files.train, data.files.test]
-        names += [(data.root, each) for each in parts]
-    found = [look_for((name,), root, beside) for root, name in names if name]
-    return {path: "data that the run was trained on" for path in found if path is not None}
+    if kind := special_file(path):
+        raise UsageError(f"{path}: is {kind}, wanted a file to write")
+    if what := inputs.at(path):
+        raise UsageError(f"{path}: holds {what}, which would be overwritten: write another file")
 
 
 def _same(path: Path, other: Path) -> bool:
-    """Tell whether two paths are one file, by whatever names and links."""
-    if path.exists() and other.exists():
+    """Tell whether a file that is there is also another."""
+    try:
         return path.samefile(other)
-    return path.resolve() == other.resolve()
+    except (OSError, ValueError):  # the other is not there
+        return False

@@ -46,7 +46,7 @@ def read_pictures(
     Raises:
         DataError: no pictures, pictures both in the folder and in folders of it, no such column; or see `_load`.
     """
-    paths = _listed(place) if place.is_dir() else [place.name]
+    paths = listed(place) if place.is_dir() else [place.name]
     folder = place if place.is_dir() else place.parent
     inside = [path for path in paths if "/" in path]
     if not paths:
@@ -69,7 +69,7 @@ def read_pictures(
     return found
 
 
-def _listed(folder: Path) -> list[str]:
+def listed(folder: Path) -> list[str]:
     """List the pictures in a folder and below, as paths relative to it with '/', sorted."""
     found: list[str] = []
     for above, folders, files in os.walk(folder):

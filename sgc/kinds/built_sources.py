@@ -32,16 +32,21 @@ class MultiMnist(Source):
     def _exclude(cls, value: object) -> object:
         return refuse_second_test(value)
 
+    def inputs(self, beside: Path) -> list[Path]:
+        from sgc.data.finding import look_for
+
+        found = [look_for((name,), self.root, beside) for name in self.files]
+        return [path for path in found if path is not None]
+
     def read(self, beside: Path, columns: Collection[str], training: Collection[str] = ()) -> Opened:
         from sgc.data.columns import Opened
         from sgc.data.finding import look_for
         from sgc.data.npz import read_npz
         from sgc.errors import DataError
 
-        found = [look_for((name,), self.root, beside) for name in self.files]
-        paths = [path for path in found if path is not None]
-        if len(paths) < len(found):
-            absent = self.files[found.index(None)]
+        paths = self.inputs(beside)
+        if len(paths) < len(self.files):
+            absent = next(name for name in self.files if look_for((name,), self.root, beside) is None)
             message = f"no such file: 'sgc data multi-mnist' writes it into $SGC_DATA/{self.root}, or -o FOLDER"
             raise DataError(message, file=str(Path(self.root, absent)))
         return Opened(*(read_npz(path, columns) for path in paths))

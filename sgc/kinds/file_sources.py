@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias, final
 
@@ -116,6 +117,21 @@ class Images(TableSource):
 
         return path.is_dir() or path.name.lower().endswith((*self.endings, *ENDINGS))
 
+    def inputs(self, beside: Path) -> list[Path]:
+        from sgc.data.pictures import listed
+        from sgc.data.tables import read_table
+        from sgc.errors import DataError
+
+        found = super().inputs(beside)
+        for path in list(found):
+            if path.is_dir():
+                found += [path / name for name in listed(path)]
+            elif self._is_table(path):
+                with suppress(DataError):  # whoever reads the table says what is wrong with it
+                    cells = read_table(path, [self.path], separator=self.separator)[self.path]
+                    found += [path.parent / str(text) for text in cells.values]
+        return found
+
     def names_files_in(self, path: Path) -> str:
         """Name the column that says which file a picture is, of new pictures."""
         from sgc.data.pictures import PATH
@@ -170,6 +186,13 @@ class Idx(Source):
     def _exclude(cls, value: object) -> object:
         files = value.get("files", {"test": {}}) if isinstance(value, dict) else None
         return refuse_second_test(value) if isinstance(files, dict) and files.get("test") is not None else value
+
+    def inputs(self, beside: Path) -> list[Path]:
+        from sgc.data.finding import look_for
+
+        names = [name for part in (self.files.train, self.files.test) for name in (part or {}).values()]
+        found = [look_for((name, name + ".gz"), self.root, beside) for name in names]
+        return [path for path in found if path is not None]
 
     def read(self, beside: Path, columns: Collection[str], training: Collection[str] = ()) -> Opened:
         from sgc.data.columns import Opened, SourceColumn

@@ -87,6 +87,10 @@ class Source(Section, ABC):
             DataError: a file is missing, cut short or not of its format, or has no such column.
         """
 
+    def inputs(self, beside: Path) -> list[Path]:
+        """List the files of a user's that `read` reads, as far as they are there."""
+        return []
+
     def standing_in(self, folder: Path, *, trusted: bool) -> Self:
         """Give the source of a spec that stands in this folder, whose own code may be imported where it is trusted."""
         return self
@@ -134,6 +138,13 @@ class FileSource(Source):
         Raises:
             DataError: the file is cut short or not of its format, or has no such column.
         """
+
+    def inputs(self, beside: Path) -> list[Path]:
+        from sgc.data.finding import look_for
+
+        names = [self.file or ""] if self.files is None else [self.files.train, self.files.test]
+        found = [look_for((name,), self.root, beside, folders=self.root_alone) for name in names if name is not None]
+        return [path for path in found if path is not None]
 
     def takes(self, path: Path) -> bool:
         """Tell whether a new file is one of this source's, to be read as those of the spec are."""

@@ -28,6 +28,7 @@ class PartOf:
     names: Mapping[str, str]
     bound: Mapping[str, str]
     own: Mapping[str, Any]  # Any: plain data; the part's own spec
+    file: Path | None = field(default=None, compare=False)  # that it was read from
 
 
 @dataclass(frozen=True)

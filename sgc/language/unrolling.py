@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Sequence
+from pathlib import Path as FilePath
 from typing import Any
 
 from sgc.derivation.graph import find_cycles
@@ -93,7 +94,9 @@ class _Unrolling:
         names += [name for name in self.made.steps["features"] if name.startswith(prefix)]  # what carries are made of
         own = {name[len(prefix) :]: name for name in names}
         bound = {name: template.name for name, template in part.bound.items()}
-        return PartOf(part.name, path_text(part.place), part.weights, part.freeze, own, bound, part.spec.plain())
+        where, plain = path_text(part.place), part.spec.plain()
+        file = None if part.scope.document.file == part.host.file else FilePath(part.scope.document.file)
+        return PartOf(part.name, where, part.weights, part.freeze, own, bound, plain, file)
 
     # names
 

@@ -33,7 +33,7 @@ from sgc.arguments import path_of, truth
 from sgc.data.dataset import DataSet
 from sgc.data.encoder import Encoder
 from sgc.data.fingerprint import Fingerprint
-from sgc.data.outputs import data_files
+from sgc.data.outputs import Inputs
 from sgc.data.record import VERSION, read_record
 from sgc.errors import RunError, UsageError, check_run_file, option, printable, writing
 from sgc.language.loading import load
@@ -119,9 +119,16 @@ class RunFolder:
         own += [self.columns_path, self.labels_path, self.rows_path, self.spec_path, self.info_path]
         return dict.fromkeys(own, "a file of the run")
 
-    def inputs(self, spec: Spec) -> dict[Path, str]:
+    def inputs(self, spec: Spec) -> Inputs:
         """Name the files that what is made of a run must not overwrite: its own, and the data of its spec."""
-        return self.files | data_files(spec.data, Path(self.record().beside))
+        beside = Path(self.record().beside)
+        return Inputs(self.files, spec.data, beside, whose="data that the run was trained on")
+
+    def check_inputs(self, inputs: Inputs) -> None:
+        """See that nothing that is read stands where a run, and the classifier beside it, write. Raises: UsageError."""
+        for path in (*self.files, *RunFolder(self.path / "classifier").files):
+            if what := inputs.at(path):
+                raise UsageError(f"{path}: holds {what}, which would be overwritten: take another folder for the run")
 
     def weights_path(self, checkpoint: str) -> Path:
         return self.path / f"{checkpoint}.safetensors"
@@ -196,6 +203,7 @@ class RunFolder:
         return read_record(RunRecord, self._json(self.info_path, INFO), f"{self.info_path}: {INFO}")
 
     def _json(self, path: Path, told: str) -> Plain:
+        check_run_file(path)
         try:
             return json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as problem:
@@ -203,7 +211,6 @@ class RunFolder:
 
     def finish(self) -> None:
         """Note that the run is done."""
-        check_run_file(path)
         self.write_info({**self._json(self.info_path, INFO), "finished": True})
 
     @_writes
@@ -261,6 +268,7 @@ class RunFolder:
 
     def _arrays(self, path: Path, what: str) -> dict[str, Plain]:
         """Read arrays, and the version that stands beside them, as a record holds them. Raises: UsageError."""
+        check_run_file(path)
         try:
             with zipfile.ZipFile(path) as archive:
                 comment = archive.comment.decode("utf-8", "replace").split()
@@ -268,7 +276,6 @@ class RunFolder:
                 rows = {name: found[name] for name in found.files}
         except Exception as problem:  # numpy and zipfile raise many kinds for a file that is not their own
             raise UsageError(f"{self._told(path, what)} ({problem_words(problem)})") from None
-        check_run_file(path)
         return {"rows": rows} | ({"version": int(comment[1])} if len(comment) == 2 and comment[1].isdecimal() else {})
 
     # metrics
@@ -276,6 +283,7 @@ class RunFolder:
     @_writes
     def append_metrics(self, line: Mapping[str, Plain]) -> None:
         """Add the line of an epoch."""
+        check_run_file(self.metrics_path)
         with writing(self.metrics_path), self.metrics_path.open("a", encoding="utf-8") as file:
             file.write(json_text({"version": VERSION, **line}) + "\n")
             file.flush()
@@ -283,7 +291,6 @@ class RunFolder:
 
     @_writes
     def trim_metrics(self, epoch: int) -> None:
-        check_run_file(self.metrics_path)
         """Drop the lines of epochs that a resumed run will do again, and those that `metrics` leaves out."""
         if self.metrics_path.exists():
             kept = [line for line in self.metrics() if line["epoch"] <= epoch]
@@ -313,6 +320,7 @@ class RunFolder:
     def _metrics_lines(self) -> list[bytes]:
         if not self.metrics_path.exists():
             return []
+        check_run_file(self.metrics_path)
         try:
             return self.metrics_path.read_bytes().split(b"\n")[:-1]
         except OSError as problem:
@@ -320,7 +328,6 @@ class RunFolder:
 
     # weights
 
-        check_run_file(self.metrics_path)
     @_writes
     def write_weights(self, checkpoint: str, model: Model, info: Mapping[str, float]) -> None:
         """Write a model's tensors with what they need beside them; one entry, since safetensors shuffles several."""
@@ -339,6 +346,7 @@ class RunFolder:
 
     def state(self) -> TrainingState:
         """Read the training state; nothing in it can run code. Raises: UsageError."""
+        check_run_file(self.state_path)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # torch warns of a file that is not its own before it refuses it
@@ -346,7 +354,6 @@ class RunFolder:
                 found = torch.load(self.state_path, map_location="cpu", weights_only=True, mmap=True)
         except Exception as problem:  # torch raises many kinds for a file that is not its own
             raise UsageError(f"{self.state_path}: not a training state of sgc ({type(problem).__name__})") from None
-        check_run_file(self.state_path)
         if not isinstance(found, dict):
             raise UsageError(f"{self.state_path}: not a training state of sgc (found a {type(found).__name__})")
         return read_record(TrainingState, found, f"{self.state_path}: does not fit the spec")
@@ -362,6 +369,7 @@ def open_run(path: str | Path, checkpoint: str = "best", *, trust: bool = False)
     own code cannot be used.
     """
     folder = RunFolder(path_of("path", path))
+    truth("trust", trust, error=UsageError)
     if checkpoint not in ("best", "last"):
         raise UsageError(f"unknown checkpoint '{checkpoint}': best or last")
     spec = folder.spec(trust=trust)
@@ -374,7 +382,6 @@ def open_run(path: str | Path, checkpoint: str = "best", *, trust: bool = False)
         model = Model(outline(spec), dtype=torch.float32)  # as training made it
     if spec.train.precision == "64-true":
         model = model.double()
-    truth("trust", trust, error=UsageError)
     fit_weights(model, weights)
     model.read_encoders = functools.partial(folder.encoders, model.outline)
     return model.eval()

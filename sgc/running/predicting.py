@@ -13,7 +13,7 @@ import torch
 from sgc.arguments import whole_number
 from sgc.data.columns import MISSING, Array
 from sgc.data.encoder import Encoder
-from sgc.data.outputs import check_output
+from sgc.data.outputs import Inputs, check_output
 from sgc.data.prediction import NewRows, read_rows
 from sgc.derivation.existence import counts_of
 from sgc.errors import RunError, UsageError, option, suggest
@@ -84,7 +84,7 @@ def predict_run(
     which answer is better by validation; and which are left out and why. Raises: SpecError, UsageError, DataError;
     RunError where no row has finite scores. Any: what JSON can say.
     """
-    check_output(output, ENDINGS, {data: "the rows to predict"})
+    check_output(output, ENDINGS, Inputs({data: "the rows to predict"}))
     folder = RunFolder(run)
     model = open_run(run, checkpoint, trust=trust)
     check_output(output, ENDINGS, folder.inputs(model.spec))

@@ -7,6 +7,7 @@ exactly the result of one that was not.
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from sgc.arguments import path_of, truth
 from sgc.data.dataset import DataSet
+from sgc.data.outputs import spec_inputs
 from sgc.errors import RunError, UsageError, option
 from sgc.kinds.schedules import value_at
 from sgc.language.check_weights import by_node
@@ -90,15 +92,17 @@ def train(
     Raises: SpecError, DataError, UsageError, RunError (a term that is not finite), Interrupted (stopped, with its
     checkpoint).
     """
-    spec = spec if isinstance(spec, Spec) else load(spec, trust=trust)
-    place = path_of("beside", beside).resolve() if beside is not None else spec.folder
     for name, said in (("resume", resume), ("force", force), ("debug", debug), ("trust", trust)):
         truth(name, said, error=UsageError)
     if resume and force:
         raise UsageError(f"{option('resume', '-')} beside {option('force', '-')}: go on, or start over")
+    spec = spec if isinstance(spec, Spec) else load(spec, trust=trust)
+    place = Path(os.path.realpath(path_of("beside", beside))) if beside is not None else spec.folder
     folder = RunFolder(path_of("output", output) if output is not None else Path("runs") / spec.name)
     with locked(folder.path) as left:
         state = claim(folder, spec, resume=resume, force=force, left=left)
+        if state is None:
+            folder.check_inputs(spec_inputs(spec, None, place))
         return _train(folder, spec, data, place, state, watcher or Silent(), debug=debug)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,15 +19,30 @@ from sgc.running.folder import write_whole
 from sgc.runtime.model import Model
 
 SPEC = small(train__epochs=2, nodes__y__categories=4)  # of which the last has no row: a note, before any write
-FULL = Path("/dev/full")  # whatever is written there meets a full disk
 FILES = ["run.json", "labels.npz", "last.safetensors", "training.pt"]
-pytestmark = pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full, as Linux has it")
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/fd").exists(), reason="needs the names of open files, as Linux has them"
+)
 
 
-def fill(folder: Path, name: str) -> None:
-    """Make the next write of a file meet a full disk: it goes through its part."""
-    part = folder / f"{name}.part"
-    part.symlink_to(FULL)
+Fill = Callable[[Path], None]
+
+
+@pytest.fixture
+def fill(monkeypatch: pytest.MonkeyPatch) -> Fill:
+    """Make the next write of a file meet a full disk, where the system is asked to put it there."""
+    full: set[str] = set()
+    put = os.fsync
+
+    def refuse(file: int) -> None:
+        path = os.readlink(f"/proc/self/fd/{file}").removesuffix(".part")
+        if path in full:
+            full.remove(path)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        put(file)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    return lambda path: full.add(str(path.resolve()))
 
 
 @pytest.fixture(scope="module")
@@ -42,13 +58,13 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_full_disk_names_the_file_before_there_is_a_checkpoint(
-    name: str, tmp_path: Path, whole: dict[str, bytes]
+    name: str, tmp_path: Path, whole: dict[str, bytes], fill: Fill
 ) -> None:
     folder = tmp_path / "run"
 
     class Fills(At):
         def note(self, text: str) -> None:
-            fill(folder, name)
+            fill(folder / name)
 
     with pytest.raises(RunError) as told:
         sgc.train(SPEC, data=small_arrays(), output=folder, watcher=Fills(0))
@@ -59,12 +75,14 @@ def test_a_full_disk_names_the_file_before_there_is_a_checkpoint(
 
 
 @pytest.mark.parametrize("name", ["best.safetensors", "training.pt", "run.json"])
-def test_a_full_disk_leaves_the_last_checkpoint_whole(name: str, tmp_path: Path, whole: dict[str, bytes]) -> None:
+def test_a_full_disk_leaves_the_last_checkpoint_whole(
+    name: str, tmp_path: Path, whole: dict[str, bytes], fill: Fill
+) -> None:
     folder = tmp_path / "run"
     with pytest.raises(InterruptedError):
         sgc.train(SPEC, data=small_arrays(), output=folder, watcher=StopsAfterAnEpoch())
     kept = (folder / "training.pt").read_bytes()
-    fill(folder, name)
+    fill(folder / name)
     with pytest.raises(RunError) as told:
         sgc.train(SPEC, data=small_arrays(), output=folder, resume=True)
     words = "No space left on device; the last checkpoint is whole, resume=True goes on from it"
@@ -75,17 +93,11 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(name: str, tmp_path: Path,
     assert finished_files(folder) == whole
 
 
-def test_a_full_disk_under_the_log_names_it(tmp_path: Path) -> None:
+def test_a_full_disk_under_the_log_names_it(tmp_path: Path, fill: Fill) -> None:
     folder = tmp_path / "run"
-    folder.mkdir()
-
-    class Fills(StopsAfterAnEpoch):
-        def step(self, epoch: int, step: int, steps: int, bound: float) -> None:
-            if not (folder / "metrics.jsonl").exists():
-                (folder / "metrics.jsonl").symlink_to(FULL)
-
+    fill(folder / "metrics.jsonl")
     with pytest.raises(RunError) as told:
-        sgc.train(SPEC, data=small_arrays(), output=folder, watcher=Fills())
+        sgc.train(SPEC, data=small_arrays(), output=folder)
     assert str(told.value) == f"{folder / 'metrics.jsonl'}: No space left on device; there is no checkpoint yet"
 
 
@@ -118,24 +130,27 @@ def test_a_lock_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pyt
     assert str(told.value) == f"{lock}: No space left on device; nothing of the run is touched"
 
 
-def test_other_files_are_named_too(tmp_path: Path) -> None:
-    (tmp_path / "found.csv.part").symlink_to(FULL)
+def test_other_files_are_named_too(tmp_path: Path, fill: Fill, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*words: object, **more: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    fill(tmp_path / "found.csv")
     with pytest.raises(OSError, match="No space left on device") as told:
         write_whole(tmp_path / "found.csv", b"1")
     assert told.value.filename == str(tmp_path / "found.csv")
-    (tmp_path / "m.yaml").symlink_to(FULL)
-    status = in_child(lambda: shell(["init", str(tmp_path / "m.yaml"), "--force"]), tmp_path / "told")
+    monkeypatch.setattr(Path, "write_text", refuse)
+    status = in_child(lambda: shell(["init", str(tmp_path / "m.yaml")]), tmp_path / "told")
     assert (status, (tmp_path / "told").read_text()) == (1, f"error: {tmp_path / 'm.yaml'}: No space left on device\n")
 
 
-def test_the_shell_says_it_with_status_1(tmp_path: Path) -> None:
+def test_the_shell_says_it_with_status_1(tmp_path: Path, fill: Fill) -> None:
     arrays = small_arrays()
     spec = changed(SPEC, data={"source": "npz", "file": "rows.npz", "columns": {n: {"column": n} for n in arrays}})
     np.savez(tmp_path / "rows.npz", **arrays)
     (tmp_path / "spec.yaml").write_text(yaml.safe_dump(spec))
     with pytest.raises(InterruptedError):
         sgc.train(tmp_path / "spec.yaml", output=tmp_path / "run", watcher=StopsAfterAnEpoch())
-    fill(tmp_path / "run", "training.pt")
+    fill(tmp_path / "run" / "training.pt")
     words = ["train", str(tmp_path / "spec.yaml"), "-o", str(tmp_path / "run"), "--resume"]
     status = in_child(lambda: shell(words), tmp_path / "told")
     text = f"{tmp_path / 'run' / 'training.pt'}: No space left on device; the last checkpoint is whole"

@@ -17,6 +17,7 @@ from small_runs import small
 from sgc.data import tables, text_lines
 from sgc.data.finding import find_file
 from sgc.data.idx import read_idx
+from sgc.data.labelling import read_ids
 from sgc.data.npz import read_npz
 from sgc.data.pictures import Wanted, read_pictures
 from sgc.errors import DataError, SpecError, UsageError
@@ -79,6 +80,97 @@ def test_an_archive_is_told_what_it_claims(packing: int, tmp_path: Path) -> None
     assert str(caught.value) == started
     claim = "the header says 1000000000000 x 3 of float64, 24,000,000,000,000 bytes; found 48"
     assert str(caught.value) == f"{path}: column 'x': {claim}: cut short or damaged"
+
+
+def listed(path: Path, members: dict[str, bytes], claims: dict[str, int], packing: int = zipfile.ZIP_STORED) -> None:
+    """Write an archive whose list, too, says of members how many bytes they have."""
+    with zipfile.ZipFile(path, "w", packing, allowZip64=True) as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+        for name, size in claims.items():
+            file.getinfo(name).file_size = size
+
+
+NOTHING = "the header says 1000000000000 x 0 of float64, which holds no values"
+CLAIM = "the header says 1000000000000 x 3 of float64, 24,000,000,000,000 bytes; found 48: cut short or damaged"
+
+
+@pytest.mark.parametrize("packing", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+@pytest.mark.parametrize("version", [1, 3])
+def test_an_archive_whose_list_claims_what_its_headers_claim_is_not_believed(
+    packing: int, version: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "rows.npz"
+    head = header(10**12)
+    if version == 3:
+        head = b"\x93NUMPY\x03\x00" + struct.pack("<I", len(head) - 10) + head[10:]
+    listed(path, {"x.npy": head + b"\0" * 48}, {"x.npy": len(head) + 24 * 10**12}, packing)
+    told = (
+        CLAIM
+        if version == 1
+        else "found an array of numpy's format 3.0, wanted 1.0 or 2.0, which numbers and text have"
+    )
+    for read in (lambda: read_npz(path, ["x"]), lambda: starting_spec("m", path)):
+        with pytest.raises(DataError) as caught:
+            read()
+        assert str(caught.value) == f"{path}: column 'x': {told}"
+
+
+def test_rows_that_hold_nothing_are_no_rows(tmp_path: Path) -> None:
+    path = tmp_path / "rows.npz"
+    listed(path, {"x.npy": header(10**12).replace(b", 3)", b", 0)")}, {})
+    with pytest.raises(DataError) as caught:
+        read_npz(path, ["x"])
+    assert str(caught.value) == f"{path}: column 'x': {NOTHING}"
+
+
+def test_of_two_members_of_a_name_the_array_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "rows.npz"
+    listed(path, {"x.npy": header(2) + np.arange(6.0).tobytes(), "x": b"words"}, {})
+    assert read_npz(path, ["x"])["x"].values.tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+@pytest.mark.parametrize("packing", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize("seed", range(40))
+def test_an_archive_with_changed_bytes_is_read_or_refused_by_name(packing: int, seed: int, tmp_path: Path) -> None:
+    path = tmp_path / "rows.npz"
+    with zipfile.ZipFile(path, "w", packing) as file:
+        file.writestr("x.npy", header(20) + np.arange(60.0).tobytes())
+    content, generator = bytearray(path.read_bytes()), np.random.default_rng(seed)
+    for place in generator.integers(0, len(content), 3):
+        content[place] = generator.integers(256)
+    path.write_bytes(content)
+    told = ""
+    try:
+        assert len(read_npz(path, ["x"])["x"].values) == 20
+    except DataError as problem:
+        told = str(problem)
+    assert not told or told.startswith(f"{path}: ")
+
+
+def test_a_list_of_row_ids_is_held_to_its_bytes(tmp_path: Path) -> None:
+    path, rows = tmp_path / "ids.npy", np.arange(4)
+    np.save(tmp_path / "objects.npy", np.array([1, None]), allow_pickle=True)
+    np.savez(tmp_path / "archive", rows=rows)
+    short = "the header says {} x 3 of float64, {:,} bytes; found 32: cut short or damaged"
+    strange = (
+        "its header cannot be read: the magic string is not correct; expected b'\\x93NUMPY', got b'PK\\x03\\x04-\\x00'"
+    )
+    for content, told in {
+        header(10**12) + rows.tobytes(): short.format(10**12, 24 * 10**12),
+        header(10**30) + rows.tobytes(): short.format(10**30, 24 * 10**30),
+        (tmp_path / "objects.npy").read_bytes(): (
+            "found Python objects, which are never loaded, since loading one can run code"
+        ),
+        (tmp_path / "archive.npz").read_bytes(): strange,
+        b"": "its header cannot be read: EOF: reading magic string, expected 8 bytes got 0",
+    }.items():
+        path.write_bytes(content)
+        with pytest.raises(DataError) as caught:
+            read_ids(path)
+        assert str(caught.value) == f"{path}: not a .npy array of integers: {told}"
+    np.save(path, rows)
+    assert read_ids(path).tolist() == [0, 1, 2, 3]
 
 
 def test_a_single_array_is_refused_before_it_is_read(tmp_path: Path) -> None:

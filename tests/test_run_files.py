@@ -19,7 +19,8 @@ from safetensors.torch import load_file, save_file
 from small_runs import At, finished_files, in_child, rich, small, small_arrays, write_rich
 
 import sgc
-from sgc.errors import UsageError
+from sgc.errors import RunError, UsageError
+from sgc.running.folder import RunFolder
 from sgc.running.training import Interrupted, train
 from sgc.runtime.model import Model
 
@@ -441,3 +442,42 @@ def test_every_optimiser_goes_on_to_the_same(name: str, precision: str, tmp_path
         train(sgc.load(spec), arrays, output=tmp_path / "parts", watcher=At(4, signal.SIGINT))
     train(sgc.load(spec), arrays, output=tmp_path / "parts", resume=True)
     assert finished_files(tmp_path / "parts") == finished_files(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("name", ["best.safetensors", "last.safetensors", "training.pt", "run.json", "metrics.jsonl"])
+def test_links_in_a_folder_of_a_stranger_lead_no_write_elsewhere(name: str, stopped: Path, runs: Path) -> None:
+    own = stopped.parent / "own"
+    own.write_text("mine")
+    for link in (stopped / name, stopped / f"{name}.part"):
+        if link.exists() and name in ("training.pt", "run.json"):
+            continue  # it is read before it is written
+        link.unlink(missing_ok=True)
+        link.symlink_to(own)
+    resume(stopped, runs)
+    assert own.read_text() == "mine"
+    (stopped / "metrics.jsonl").unlink()
+    (stopped / "metrics.jsonl").symlink_to(stopped.parent / "new")
+    with pytest.raises(RunError, match=r"metrics\.jsonl: Too many levels of symbolic links"):
+        RunFolder(stopped).append_metrics({"epoch": 1})
+    assert not (stopped.parent / "new").exists()
+
+
+def test_a_packed_array_of_a_run_and_a_version_of_any_length_are_refused(stopped: Path, runs: Path) -> None:
+    path = stopped / "rows.npz"
+    rows = dict(np.load(path))
+    np.savez_compressed(path, **rows)
+    told = f"^{re.escape(str(path))}: cannot be read as what the data of the run are known by "
+    with pytest.raises(UsageError, match=told + r"\(key 'rows/train': is packed, as no run writes it\)$"):
+        resume(stopped, runs)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.comment = b"sgc " + b"9" * 5000
+    newer = r"\(found version 999999999, written by a newer sgc, and this one reads up to 1\)$"
+    with pytest.raises(UsageError, match=told + newer):
+        resume(stopped, runs)
+
+
+def test_a_run_that_lost_its_spec_does_not_go_on(stopped: Path, runs: Path) -> None:
+    (stopped / "spec.yaml").unlink()
+    told = f"^{re.escape(str(stopped))}: holds a run without its spec.yaml; force=True starts over$"
+    with pytest.raises(UsageError, match=told):
+        resume(stopped, runs)

@@ -11,6 +11,7 @@ import numpy as np
 from sgc.data.columns import Array, Rows, show
 from sgc.data.draws import priorities, stream
 from sgc.data.finding import find_file
+from sgc.data.npy import read_header, read_values
 from sgc.data.splitting import Division
 from sgc.data.variables import Variable
 from sgc.errors import DataError
@@ -132,13 +133,7 @@ def _draw_by_category(
 def _listed_rows(name: str, node: str, division: Division, beside: Path) -> Rows:
     """Read row ids, one a line, or an array of them (.npy)."""
     path = find_file((name,), "", beside)
-    try:
-        if path.suffix == ".npy":
-            ids = np.load(path, allow_pickle=False)
-        else:
-            ids = np.array([_row_id(line, number, path) for number, line in _lines(path)], dtype=np.int64)
-    except (OSError, ValueError, EOFError, MemoryError) as error:
-        raise DataError("not a list of row ids: wanted one a line, or a .npy array of integers", str(path)) from error
+    ids = read_ids(path) if path.suffix == ".npy" else _written(path)
     if ids.ndim != 1 or ids.dtype.kind not in "iu":
         raise DataError(f"found an array of {ids.dtype} {list(ids.shape)}, wanted a list of integers", str(path))
     if len(ids) and int(ids.max()) > LARGEST_ID:
@@ -150,6 +145,26 @@ def _listed_rows(name: str, node: str, division: Division, beside: Path) -> Rows
         why = "stands in the validation or test part" if strange[0] in held else "is not among the rows of the data"
         raise DataError(f"labels of node '{node}': row {strange[0]} {why}", file=str(path))
     return np.unique(rows)
+
+
+def read_ids(path: Path) -> Array:
+    """Read an array of row ids (.npy), of whatever type and shape. Raises: DataError."""
+    try:
+        with open(path, "rb") as file:
+            header = read_header(file)
+            header.check(path.stat().st_size - header.length)
+            return read_values(file, header)
+    except (OSError, ValueError) as error:
+        words = (error.strerror or error) if isinstance(error, OSError) else error
+        raise DataError(f"not a .npy array of integers: {words}", file=str(path)) from error
+
+
+def _written(path: Path) -> Rows:
+    try:
+        lines = _lines(path)
+    except (OSError, ValueError) as error:
+        raise DataError("not a list of row ids: wanted one a line, or a .npy array of integers", str(path)) from error
+    return np.array([_row_id(line, number, path) for number, line in lines], dtype=np.int64)
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:

@@ -49,6 +49,9 @@ def claim(folder: RunFolder, spec: Spec, *, resume: bool, force: bool, left: boo
         if not only_the_end(keys):
             raise UsageError(f"{folder.path}: holds a run of another spec, which differs at {', '.join(keys[:3])}")
     if folder.state_path.exists():
+        if not folder.spec_path.exists():
+            anew = option("force", "-")
+            raise UsageError(f"{folder.path}: holds a run without its spec.yaml; {anew} starts over")
         return folder.state()
     if finished:
         anew = option("force", "-")

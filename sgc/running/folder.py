@@ -33,6 +33,7 @@ from sgc.arguments import path_of, truth
 from sgc.data.dataset import DataSet
 from sgc.data.encoder import Encoder
 from sgc.data.fingerprint import Fingerprint
+from sgc.data.npz import members_of, read_member
 from sgc.data.outputs import Inputs
 from sgc.data.record import VERSION, read_record
 from sgc.errors import RunError, UsageError, check_run_file, option, printable, writing
@@ -41,7 +42,7 @@ from sgc.language.outline import Outline
 from sgc.language.resolver import outline
 from sgc.language.spec import Spec
 from sgc.randomness import Generators, drawing_from
-from sgc.running.formats import PART
+from sgc.running.formats import PART, open_own
 from sgc.running.formats import json_text as json_text  # of the folder's readers too
 from sgc.running.formats import npz_bytes as npz_bytes
 from sgc.running.formats import spec_yaml as spec_yaml
@@ -56,6 +57,7 @@ Plain = Any  # what JSON can say
 
 INFO = "cannot be read as the record of a run"
 COLUMNS = "cannot be read as what transforms learned"
+DIGITS = 9  # of a version that are read: as many are of a newer one in any case
 
 
 P = ParamSpec("P")
@@ -268,15 +270,20 @@ class RunFolder:
 
     def _arrays(self, path: Path, what: str) -> dict[str, Plain]:
         """Read arrays, and the version that stands beside them, as a record holds them. Raises: UsageError."""
+        told = self._told(path, what)
         check_run_file(path)
         try:
             with zipfile.ZipFile(path) as archive:
                 comment = archive.comment.decode("utf-8", "replace").split()
-            with np.load(path, allow_pickle=False) as found:
-                rows = {name: found[name] for name in found.files}
-        except Exception as problem:  # numpy and zipfile raise many kinds for a file that is not their own
-            raise UsageError(f"{self._told(path, what)} ({problem_words(problem)})") from None
-        return {"rows": rows} | ({"version": int(comment[1])} if len(comment) == 2 and comment[1].isdecimal() else {})
+                rows = {}
+                for name, member in members_of(archive).items():
+                    if member.compress_type != zipfile.ZIP_STORED:  # a run packs none: it cannot grow in memory
+                        raise ValueError(f"key '{printable(name)}': is packed, as no run writes it")
+                    rows[name] = read_member(archive, member, path)
+        except Exception as problem:  # zipfile raises many kinds for a file that is not its own
+            raise UsageError(f"{told} ({problem_words(problem)})") from None
+        known = len(comment) == 2 and comment[1].isdecimal()
+        return {"rows": rows} | ({"version": int(comment[1][:DIGITS])} if known else {})
 
     # metrics
 
@@ -284,7 +291,7 @@ class RunFolder:
     def append_metrics(self, line: Mapping[str, Plain]) -> None:
         """Add the line of an epoch."""
         check_run_file(self.metrics_path)
-        with writing(self.metrics_path), self.metrics_path.open("a", encoding="utf-8") as file:
+        with writing(self.metrics_path), open(self.metrics_path, "a", encoding="utf-8", opener=open_own) as file:
             file.write(json_text({"version": VERSION, **line}) + "\n")
             file.flush()
             os.fsync(file.fileno())

@@ -29,7 +29,8 @@ def write_whole(path: Path, content: bytes) -> None:
     part = path.with_name(path.name + PART)
     with writing(path):
         try:
-            with part.open("wb") as file:
+            part.unlink(missing_ok=True)  # what a kill left there; a link that somebody laid is not followed
+            with part.open("xb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
@@ -38,6 +39,11 @@ def write_whole(path: Path, content: bytes) -> None:
             with suppress(OSError):
                 part.unlink()  # on a full disk it takes room from whatever comes next
             raise
+
+
+def open_own(path: str, flags: int) -> int:
+    """Open a file to write to as `open` does, but for a link, which may lead to a file that is of no run."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 def npz_bytes(arrays: Mapping[str, np.ndarray], comment: str = "") -> bytes:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,30 +37,24 @@ class Gallery:
 
 def npz_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], list[str]]:
     """Read the arrays that have rows; name those that hold Python objects, which are never loaded."""
-    import numpy as np
-
-    from sgc.data.npz import map_member
+    from sgc.data.npy import PythonObjects
+    from sgc.data.npz import members_of, opened, read_member
 
     arrays: dict[str, NDArray[Any]] = {}
     skipped: list[str] = []
-    try:
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise DataError("found a single array, wanted an npz archive of named arrays", file=str(path))
-        with archive:
-            for key in archive.files:
-                try:
-                    mapped = map_member(archive, key, path)
-                    array = archive[key] if mapped is None else mapped
-                except ValueError:
-                    skipped.append(f"{key} (Python objects, which are never loaded)")
-                    continue
-                if array.ndim:
-                    arrays[key] = array
-                else:
-                    skipped.append(f"{key} (a single value)")
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
-        raise DataError("not an npz archive, or one that is cut short", file=str(path)) from None
+    with opened(path) as archive:
+        for key, member in members_of(archive).items():
+            try:
+                array = read_member(archive, member, path)
+            except PythonObjects:
+                skipped.append(f"{key} (Python objects, which are never loaded)")
+                continue
+            except ValueError as problem:
+                raise DataError(f"column '{key}': {problem}", file=str(path)) from problem
+            if array.ndim:
+                arrays[key] = array
+            else:
+                skipped.append(f"{key} (a single value)")
     if not arrays:
         raise DataError("the archive holds no arrays with rows", file=str(path))
     return arrays, skipped

@@ -44,16 +44,33 @@ def read_table(
         from sgc.data.parquet import read_parquet
 
         return read_parquet(path, columns, missing_values=missing_values, optional=optional, also=also)
-    with _rows(path, separator) as reader:
+    with open_rows(path, separator) as reader:
         return _read(reader, path, columns, missing_values, optional, also)
 
 
 @contextlib.contextmanager
-def _rows(path: Path, separator: str) -> Iterator[Iterator[list[str]]]:
-    """Open a csv file row by row, and say of whatever goes wrong what it is. Raises: DataError."""
+def open_rows(path: Path, separator: str) -> Iterator[Iterator[list[str]]]:
+    """Open a csv file row by row, the header first. Raises: DataError, of whatever goes wrong as it is read."""
+    with _open_lines(path) as lines:
+        yield csv.reader(lines, delimiter=separator, strict=True)
+
+
+def likely_separator(path: Path) -> str:
+    """Guess what stands between the cells of a csv file: of comma, semicolon and tab, what its header has most of.
+
+    Raises: DataError.
+    """
+    with _open_lines(path) as lines:
+        header = next(lines, "")
+    return max(",;\t", key=header.count)  # the first of them where none is there
+
+
+@contextlib.contextmanager
+def _open_lines(path: Path) -> Iterator[Iterator[str]]:
+    """Open a text file line by line, and say of whatever goes wrong what it is. Raises: DataError."""
     try:
         with open_binary(path) as binary, io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as text:
-            yield csv.reader(text_lines(text, path), delimiter=separator, strict=True)
+            yield text_lines(text, path)
     except UnicodeDecodeError as error:
         raise DataError(f"not a text file in UTF-8: {where_no_text(path)}", file=str(path)) from error
     except csv.Error as error:
@@ -95,7 +112,7 @@ def index_column(path: Path, separator: str = ",") -> str | None:
         from sgc.data.parquet import parquet_index
 
         return parquet_index(path)
-    with _rows(path, separator) as reader:
+    with open_rows(path, separator) as reader:
         header = [name.strip() for name in next(reader, [])]
     return header[0] if len(header) > 1 and header[0] in UNNAMED and header.count(header[0]) == 1 else None
 

@@ -23,34 +23,43 @@ class Label:
     values: tuple[str, ...] | None  # as the spec writes them
     empty: int  # rows without it
     why: str
+    counts: bool = False  # whole numbers from 0 up
 
 
 @dataclass(frozen=True)
 class Observed:
-    """An observed node: its name, its entry under `columns`, its lines under `nodes`, and whether cells are empty."""
+    """An observed node: its name, its entry under `columns`, its lines under `nodes`, and whether cells are empty.
+
+    offered: it stands in comments, for whoever wants it.
+    """
 
     node: str
     column: str
     lines: tuple[str, ...]
-    comment: str = ""
+    comments: tuple[str, ...] = ()
     holes: bool = False
+    offered: bool = False
 
 
 def compose(
     name: str, head: Sequence[str], source: Sequence[str], observed: Sequence[Observed], label: Label | None
 ) -> str:
     """Put a spec together: what is observed, the label y where there is one, and a latent z."""
-    seen = ", ".join(each.node for each in observed)
+    seen = ", ".join(each.node for each in observed if not each.offered)
     above = "[y, z]" if label else "[z]"
     lines = [*(f"# {line}".rstrip() for line in head), "version: 1", f"name: {quoted(name)}", "", "data:"]
     lines += [f"  {line}" for line in source]
     lines.append("  columns:")
     for each in observed:
-        lines += [f"    # {each.comment}"] if each.comment else []
-        lines.append(f"    {each.node}: {each.column}")
+        lines += [f"    # {comment}" for comment in each.comments]
+        lines.append(f"    {'# ' if each.offered else ''}{each.node}: {each.column}")
     if label is not None:
         standard = ", transforms: [standardize]" if label.values is None else ""
         lines.append(f"    y: {{column: {quoted(label.column)}{standard}}}    # a guess: {label.why}")
+        if label.counts:
+            taken = "a measurement" if label.values is None else "categories"
+            mend = "`distribution: Poisson` for y" + (" and no `transforms`" if label.values is None else "")
+            lines.append(f"    # whole numbers from 0 up, taken for {taken}; for counts take {mend}")
     lines.append("  split: {test: 0.2, validation: 0.1, seed: 0}")
     if label is not None and not label.empty:
         lines.append("  labels:")
@@ -61,16 +70,14 @@ def compose(
         lines.append(f"  # rows whose cell is empty have no label: {label.empty} of those that were looked at")
     lines += ["", "nodes:"]
     for each in observed:
-        lines.append(f"  {each.node}:")
-        lines += [f"    {line}" for line in each.lines]
+        written = [f"{each.node}:", *(f"  {line}" for line in each.lines)]
         if each.holes:
-            lines.append("    supervision: partial")
-            lines.append(
-                "    missing: drop    # an empty cell has no term; networks read a zero and a flag in its place"
-            )
+            dropped = "an empty cell has no term; networks read a zero and a flag in its place"
+            written += ["  supervision: partial", f"  missing: drop    # {dropped}"]
         else:
-            lines.append("    supervision: full    # observed in every row")
-        lines.append(f"    generative: {{parents: {above}, network: {{mlp: [64, 64]}}}}")
+            written.append("  supervision: full    # observed in every row")
+        written.append(f"  generative: {{parents: {above}, network: {{mlp: [64, 64]}}}}")
+        lines += [f"  {'# ' if each.offered else ''}{line}" for line in written]
     if label is not None and label.values is not None:
         lines += ["  y:", "    distribution: Categorical", *listed_values(label.values)]
         lines.append("    supervision: partial    # observed in some rows")

@@ -183,15 +183,6 @@ def test_a_gzip_file_that_is_cut_short_is_told(tmp_path: Path) -> None:
         starting_spec("a", file)
 
 
-def test_a_line_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
-    file = tmp_path / "a.csv.gz"
-    with gzip.open(file, "wb", compresslevel=1) as packed:
-        for _ in range(70):
-            packed.write(b"0" * (1 << 20))
-    with pytest.raises(DataError, match="a line of 67,108,864 letters or more, which is not read"):
-        starting_spec("a", file)
-
-
 def test_a_column_of_few_values_that_some_rows_lack_is_the_label(tmp_path: Path) -> None:
     """Labels that are known for some rows are what such a model is for; a full column behind them is none."""
     lines = "\n".join(f"{i / 7},{'uvw'[i % 3] if i % 4 == 0 else ''},{i / 3},{'ab'[i % 2]}" for i in range(60))

@@ -290,7 +290,7 @@ def _change_arrays(path: Path, draw: random.Random) -> str:
             members = {each: archive.read(each) for each in archive.namelist()}
         with zipfile.ZipFile(path, "w") as archive:
             for each, content in members.items():
-                count = f"({len(arrays[each.removesuffix('.npy')])},)"
+                count = f"({np.atleast_1d(arrays[each.removesuffix('.npy')]).shape[0]},)"
                 archive.writestr(each, content.replace(count.encode(), b"(9999999999999,)"))
     return kind
 
@@ -302,7 +302,7 @@ def _strange_tensor(tensor: torch.Tensor, draw: random.Random) -> tuple[Any, str
             "stride 0": lambda: torch.zeros(1).expand(tensor.shape) if tensor.dim() else torch.zeros(1).expand(4),
             "huge stride 0": lambda: torch.zeros(1).expand(10**9, 10**3),
             "empty": lambda: torch.zeros(0),
-            "turned": lambda: torch.zeros(tensor.shape[::-1]).permute(*reversed(range(tensor.dim()))),
+            "turned": lambda: torch.zeros(tensor.shape[::-1]).permute(tuple(reversed(range(tensor.dim())))),
             "double": lambda: tensor.double(),
             "half": lambda: tensor.half(),
             "integers": lambda: tensor.long(),

@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 
 from sgc.derivation import inversion
+from sgc.derivation.dependence import Dependence
 from sgc.derivation.graph import GraphNode, Graphs
-from sgc.derivation.inversion import LargeInverse, LeftOut, active_trail, dependence, left_out
+from sgc.derivation.inversion import LargeInverse, left_out
 
 Parents = Mapping[str, frozenset[str]]
 Statement = tuple[str, str, frozenset[str]]
@@ -449,15 +450,15 @@ def test_each_claim_that_is_told_is_q_s_and_not_p_s_and_its_trail_is_open() -> N
     rng = random.Random(6)
     for _ in range(500):
         graphs = random_graphs(rng, 6)
-        p, drawn = Trails(generative(graphs)), dependence(graphs)
+        p, drawn = Trails(generative(graphs)), Dependence(graphs)
         for each in left_out(graphs):
             q = recognition(graphs, written(graphs))
             for parent in each.parents:
-                given = each.given(parent)
+                given = drawn.named(each.given(parent))
                 assert not p.separated(each.node, parent, given)
                 # of the parents that it lacks together, q makes the node independent of any given the others
                 assert Trails(q).separated(each.node, parent, given), graphs
-                trail = active_trail(drawn, each.node, parent, given)
+                trail = drawn.active_trail(each.node, parent, each.given(parent))
                 assert (trail[0], trail[-1]) == (each.node, parent)
                 blocks, met = p.judged(list(trail))
                 assert not blocks & p.mask(given)
@@ -475,7 +476,9 @@ def test_a_derived_q_leaves_nothing_out() -> None:
 
 def test_a_mended_label_reads_no_latent_where_it_need_not() -> None:
     graphs = graphs_of(x="full | a y", a="none : x", y="partial : x")
-    assert left_out(graphs) == [LeftOut("a", ("x",), ("y",))]
+    assert [(each.node, each.sets.named(each.reads), each.parents) for each in left_out(graphs)] == [
+        ("a", ["x"], ("y",))
+    ]
 
 
 def chain(count: int) -> Graphs:

@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from sgc.derivation.existence import Existence, Steps
 from sgc.derivation.graph import Graphs
+from sgc.derivation.name_sets import members
 from sgc.derivation.plan import SAMPLES, Charge, Factor, ObjectiveWords, Plan, Proposal, Term, Weight
 
 RELAXED = ("gumbel_softmax", "straight_through")
@@ -233,13 +235,13 @@ class _Derivation:
 
     def charge(self, name: str, weights: Sequence[Weight], terms: Sequence[Term]) -> Charge:
         """Work out what a draw can influence: through proposals, their masses, and factors of the weight."""
-        below = self.graphs.below(name, self.clamped)
-        reached = {name, *(n for n in below if n not in self.clamped)}
-        labels = tuple(w.factor.node for w in weights if w.varies and w.factor.node in below)
+        below, place = self.below[name], self.graphs.sets.place
+        reached = (below & ~self.graphs.sets.bits(self.clamped)) | 1 << place[name]
+        labels = tuple(w.factor.node for w in weights if w.varies and below >> place[w.factor.node] & 1)
         bound = self.words.bound
         weighed = bool(labels) and (bound != "elbo" or self.words.weights == "normalized")
         all_of_it = bound == "iwae" or weighed  # ŵ couples every term to the draw
-        found = [t for t in terms if all_of_it or reached & self.graphs.variables(t.reads)]
+        found = [t for t in terms if all_of_it or reached & self.graphs.source_bits(t.reads)]
         coupled = bound in ("iwae", "supervised") or (bound == "elbo" and weighed)
         baseline = self.graphs.nodes[name].baseline
         return Charge(name, tuple((t.node, t.role) for t in found), labels, coupled, baseline)
@@ -265,19 +267,27 @@ class _Derivation:
             return "its family has no closed form"
         if name in self.existence.evidence:
             return "labels of its steps restrict it"
-        below = self.graphs.below(name, self.clamped)
-        labelled = [n for n in self.observed if n in below]
+        labelled = self.first_below(name, self.observed)
         if labelled:
-            return f"the label of {labelled[0]} depends on it in q"
-        told = [n for n in self.order if n in below and n in self.existence.evidence]
+            return f"the label of {labelled} depends on it in q"
+        told = self.first_below(name, self.existence.evidence)
         if told:
-            return f"what labels tell of {told[0]} depends on it in q"
-        counting = [n for n in self.existence.counts(name) if n in below]
+            return f"what labels tell of {told} depends on it in q"
+        counting = self.first_below(name, self.existence.counts(name))
         if counting:
-            return f"whether it exists hangs on {counting[0]}, which is drawn after it"
-        prior = self.graphs.variables(self.graphs.parents(name, "generative"))
-        looped = [n for n in self.order if n in prior & below]
-        return f"its prior reads {looped[0]}, which is drawn after it" if looped else ""
+            return f"whether it exists hangs on {counting}, which is drawn after it"
+        looped = self.first_below(name, self.graphs.parents(name, "generative"))
+        return f"its prior reads {looped}, which is drawn after it" if looped else ""
+
+    def first_below(self, name: str, others: Iterable[str]) -> str:
+        """Name the first of others in q, features seen through, that depends on a node; empty where none does."""
+        found = self.below[name] & self.graphs.source_bits(others)
+        return next((n for n in self.order if found >> self.graphs.sets.place[n] & 1), "") if found else ""
+
+    @cached_property
+    def below(self) -> Mapping[str, int]:
+        """What depends on a node in q, as bits."""
+        return self.graphs.below_bits(self.clamped)
 
     def warnings(self, plan: Plan) -> list[str]:
         found: list[str] = []
@@ -333,7 +343,7 @@ def _elimination(spans: Sequence[frozenset[str]], sizes: Mapping[str, int], samp
     meets = {i: 1 << i for i in range(len(sizes))}
     for span in set(spans):
         mask = sum(bit[name] for name in span if name in bit)
-        for i in _places(mask):
+        for i in members(mask):
             if i in meets:
                 meets[i] |= mask
     elements = {i: _product(size, mask) for i, mask in meets.items()}
@@ -347,28 +357,20 @@ def _elimination(spans: Sequence[frozenset[str]], sizes: Mapping[str, int], samp
         unions.append(union)
         order.append(names[best])
         counts.append(elements.pop(best))
-        for i in _places(union & ~(1 << best)):
+        for i in members(union & ~(1 << best)):
             if i in meets:
                 more = union & ~meets[i]
                 meets[i] = (meets[i] | more) & ~(1 << best)
                 elements[i] = elements[i] * (_product(size, more) if more else 1) // size[best]
-    found = {union: frozenset(names[i] for i in _places(union)) for union in unions}
+    found = {union: frozenset(names[i] for i in members(union)) for union in unions}
     widest = max(zip(counts, unions, strict=True), default=(1, 0), key=lambda pair: pair[0])[1]
     counts += [samples] if sampled else []
     every = tuple(found[union] for union in unions)
     return _Swept(tuple(order), max([1, *counts]), found.get(widest, frozenset()), sum(counts), every)
 
 
-def _places(mask: int) -> Iterator[int]:
-    """List the bits that are set, from the lowest."""
-    while mask:
-        low = mask & -mask
-        yield low.bit_length() - 1
-        mask ^= low
-
-
 def _product(size: Sequence[int], mask: int) -> int:
-    return math.prod(size[i] for i in _places(mask))
+    return math.prod(size[i] for i in members(mask))
 
 
 def _share_axes(meeting: Iterable[frozenset[str]], nodes: Sequence[str]) -> dict[str, int]:

@@ -1,61 +1,12 @@
-"""Eliminating variables of a directed graph, one after the other: what each costs, and its Markov boundary in the rest.
-
-Sets of variables are integers, a bit for each: where all variables are neighbours, a thousand of them have half a
-million edges, and an operation on a set of bits is as fast as one on a few.
-"""
+"""Eliminating variables of p, one after the other: what each costs, and its Markov boundary in the rest."""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-import networkx as nx
-
-
-class Relations:
-    """A directed graph in sets of bits: the lowest bit is the variable that is first by name."""
-
-    def __init__(self, graph: nx.DiGraph[str]) -> None:
-        self.names = sorted(graph)
-        self.place = {name: i for i, name in enumerate(self.names)}
-        self.parents = [self.bits(graph.pred[name]) for name in self.names]
-        self.children = [[self.place[child] for child in graph.succ[name]] for name in self.names]
-
-    def bits(self, names: Iterable[str]) -> int:
-        """Return the set of some names."""
-        found = 0
-        for name in names:
-            found |= 1 << self.place[name]
-        return found
-
-    def named(self, variables: int) -> list[str]:
-        """Name the variables of a set, in the order of names."""
-        return [self.names[i] for i in members(variables)]
-
-    def family(self, variable: int) -> int:
-        """Return a variable and its parents."""
-        return self.parents[variable] | 1 << variable
-
-    def above(self, names: Iterable[str]) -> int:
-        """Return variables and all their ancestors."""
-        found, front = 0, self.bits(names)
-        while front:
-            here = next(members(front))
-            found |= 1 << here
-            front = (front | self.parents[here]) & ~found
-        return found
-
-
-def members(variables: int) -> Iterator[int]:
-    """List the places of a set of bits, lowest first.
-
-    >>> list(members(0b1101))
-    [0, 2, 3]
-    """
-    while variables:
-        lowest = variables & -variables
-        yield lowest.bit_length() - 1
-        variables ^= lowest
+from sgc.derivation.dependence import Dependence
+from sgc.derivation.name_sets import members
 
 
 class Boundaries:
@@ -65,11 +16,11 @@ class Boundaries:
     There is one such set, since d-separation is a compositional graphoid (Pearl 1988).
     """
 
-    def __init__(self, graph: Relations) -> None:
+    def __init__(self, graph: Dependence) -> None:
         self.graph = graph
         self.left = (1 << len(graph.names)) - 1
         self.barren = 0  # eliminated, and so is all below: it says nothing of what is left
-        self.fertile = [len(children) for children in graph.children]  # children that are not barren
+        self.fertile = [children.bit_count() for children in graph.children]  # children that are not barren
         self.region: dict[int, int] = {}  # of an eliminated variable that is not barren, the first of its region
         self.regions: dict[int, tuple[int, int]] = {}  # by its first: what hangs together, and what it touches
 
@@ -77,16 +28,19 @@ class Boundaries:
         """Take out a variable; return its boundary in what is left then."""
         self.left &= ~(1 << variable)
         around = self._around(variable)
-        self._join(variable, around, {self.region[other] for other in members(around & ~self.left)})
+        self._join(variable, around)
         boundary = self.regions[self.region[variable]][1] & self.left
         self._bury(variable)
         return boundary
 
-    def _join(self, variable: int, around: int, firsts: Collection[int]) -> None:
+    def _join(self, variable: int, around: int) -> None:
         """Make one region of a variable and those that it touches; what has a new name is in the smaller ones."""
         inside, touched, named = 1 << variable, around, variable
-        for first in firsts:
+        gone = around & ~self.left
+        while gone:
+            first = self.region[next(members(gone))]
             region, beyond = self.regions.pop(first)
+            gone &= ~region
             smaller = min(inside, region, key=int.bit_count)
             inside, touched, named = inside | region, touched | beyond, named if smaller == region else first
             self._name(smaller, named)
@@ -99,11 +53,12 @@ class Boundaries:
 
     def _around(self, variable: int) -> int:
         """Return the neighbours of a variable in the moral graph of all that is not barren."""
-        graph = self.graph
-        around = graph.parents[variable]
-        for child in graph.children[variable]:
-            if not self.barren >> child & 1:
-                around |= graph.family(child)
+        children = self.graph.children[variable]
+        around = self.graph.parents[variable]
+        if not children & self.barren:
+            return around | self.graph.spouses[variable]
+        for child in members(children & ~self.barren):
+            around |= self.graph.family(child)
         return around & ~(1 << variable)
 
     def _bury(self, variable: int) -> None:
@@ -143,7 +98,7 @@ class MoralGraph:
     those within the evidence. within: variables and all their ancestors.
     """
 
-    def __init__(self, graph: Relations, evidence: int, within: int) -> None:
+    def __init__(self, graph: Dependence, evidence: int, within: int) -> None:
         self.latent = within & ~evidence
         self.joined = [0] * len(graph.names)
         for variable in members(within):
@@ -177,7 +132,7 @@ class Elimination:
     Costs are kept up to date by what a step changes, and only those of variables that are ready.
     """
 
-    def __init__(self, graph: Relations, moral: MoralGraph) -> None:
+    def __init__(self, graph: Dependence, moral: MoralGraph) -> None:
         self.graph, self.moral = graph, moral
         self.ready = 0
         self.clique = 0  # what the last one joined
@@ -186,24 +141,19 @@ class Elimination:
 
     def order(self, stage: Sequence[str], *, forward: bool) -> Iterator[int]:
         """Eliminate variables, each once those of them above it (forward) or below it are; ties go by name."""
-        graph, left = self.graph, self.graph.bits(stage)
-        below = graph.children if forward else [list(members(each)) for each in graph.parents]
-        waits = dict.fromkeys(members(left), 0)
-        for variable in waits:
-            for each in below[variable]:
-                if each in waits:
-                    waits[each] += 1
+        every, left = self.graph, self.graph.bits(stage)
+        above, below = (every.parents, every.children) if forward else (every.children, every.parents)
+        waits = {variable: (above[variable] & left).bit_count() for variable in members(left)}
         for variable, others in waits.items():
             if not others:
                 self._offer(variable)
         for _ in waits:
             variable = self._cheapest()
             self._eliminate(variable)
-            for each in below[variable]:
-                if each in waits:
-                    waits[each] -= 1
-                    if not waits[each]:
-                        self._offer(each)
+            for each in members(below[variable] & left):
+                waits[each] -= 1
+                if not waits[each]:
+                    self._offer(each)
             yield variable
 
     def _cheapest(self) -> int:
@@ -214,7 +164,7 @@ class Elimination:
 
     def _offer(self, variable: int) -> None:
         """Let a variable be eliminated from now on."""
-        cliques = [self.graph.family(each) for each in (variable, *self.graph.children[variable])]
+        cliques = [self.graph.family(each) for each in (variable, *members(self.graph.children[variable]))]
         cliques += [self.clique] if self.clique >> variable & 1 else []
         self.ready |= 1 << variable
         self._price(variable, self._missing(variable, max(cliques, key=int.bit_count)))

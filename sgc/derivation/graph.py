@@ -5,12 +5,16 @@ A feature is a deterministic node of both graphs and is seen through; an input i
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
 import networkx as nx
+
+from sgc.derivation.name_sets import NameSets
 
 Supervision = Literal["full", "partial", "none"]
 Role = Literal["generative", "recognition"]
@@ -44,7 +48,7 @@ class _Facts:
 
     digraph: nx.DiGraph[str]
     order: tuple[str, ...]
-    children: Mapping[str, frozenset[str]]
+    readers: Mapping[str, tuple[str, ...]]  # variables and features, by what they read
 
 
 @dataclass(frozen=True)
@@ -64,18 +68,25 @@ class Graphs:
         node = self.nodes[name]
         return node.generative if role == "generative" else (node.recognition or ())
 
+    @cached_property
+    def sets(self) -> NameSets:
+        """The variables and inputs, whose sets are bits."""
+        return NameSets((*self.nodes, *self.inputs))
+
+    def source_bits(self, names: Iterable[str]) -> int:
+        """See through features: the random variables and inputs that a list of parents reads, as bits."""
+        found = 0
+        for name in names:
+            found |= self._behind[name] if name in self.features else 1 << self.sets.place[name]
+        return found
+
+    @cached_property
+    def _behind(self) -> Mapping[str, int]:
+        return see_through(self.features, self.sets)
+
     def sources(self, names: Iterable[str]) -> frozenset[str]:
         """See through features: the random variables and inputs that a list of parents reads."""
-        found: set[str] = set()
-        front, seen = list(names), set()
-        while front:
-            name = front.pop()
-            if name not in self.features:
-                found.add(name)
-            elif name not in seen:
-                seen.add(name)
-                front += self.features[name]
-        return frozenset(found)
+        return frozenset(self.sets.named(self.source_bits(names)))
 
     def variables(self, names: Iterable[str]) -> frozenset[str]:
         """See through features: the random variables that a list of parents reads."""
@@ -92,9 +103,21 @@ class Graphs:
         """
         return self._facts[role].order
 
+    def readers(self, role: Role) -> Mapping[str, tuple[str, ...]]:
+        """Return the variables and features that have a name among their parents, by that name."""
+        return self._facts[role].readers
+
     def children(self, name: str, role: Role) -> frozenset[str]:
         """Return the variables that read a variable, features seen through."""
-        return self._facts[role].children.get(name, frozenset())
+        readers = self._facts[role].readers
+        front, found = [name], {name}
+        while front:
+            here = front.pop()
+            if here == name or here in self.features:
+                fresh = set(readers.get(here, ())) - found
+                found |= fresh
+                front += fresh
+        return frozenset(each for each in found if each in self.nodes and each != name)
 
     @cached_property
     def _facts(self) -> dict[Role, _Facts]:  # asked for every row pattern and every step
@@ -104,29 +127,33 @@ class Graphs:
     def _find_facts(self, role: Role) -> _Facts:
         graph: nx.DiGraph[str] = nx.DiGraph()
         graph.add_nodes_from([*self.inputs, *self.features, *self.nodes])
-        children: dict[str, set[str]] = {}
+        readers: dict[str, list[str]] = {}
         for name in [*self.features, *self.nodes]:
-            graph.add_edges_from((parent, name) for parent in self.parents(name, role))
-        for name in self.nodes:
-            if role == "generative":
+            parents = self.parents(name, role)
+            graph.add_edges_from((parent, name) for parent in parents)
+            for parent in parents:
+                readers.setdefault(parent, []).append(name)
+            if role == "generative" and name in self.nodes:
                 graph.add_edges_from((count, name) for count in self.nodes[name].counts)
-            for parent in self.variables(self.parents(name, role)):
-                children.setdefault(parent, set()).add(name)
         found = nx.lexicographical_topological_sort(graph)
         order = tuple(name for name in found if name not in self.inputs)
-        return _Facts(graph, order, {name: frozenset(below - {name}) for name, below in children.items()})
+        return _Facts(graph, order, {name: tuple(each) for name, each in readers.items()})
 
     def below(self, name: str, clamped: frozenset[str]) -> frozenset[str]:
         """Return the recognition descendants of a variable, not passing beyond a clamped one."""
-        found: set[str] = set()
-        front = [name]
-        while front:
-            for child in self.children(front.pop(), "recognition"):
-                if child not in found:
-                    found.add(child)
-                    if child not in clamped:
-                        front.append(child)
-        return frozenset(found)
+        return frozenset(self.sets.named(self.below_bits(clamped)[name]))
+
+    def below_bits(self, clamped: frozenset[str]) -> Mapping[str, int]:
+        """Return the recognition descendants of each variable and feature as bits, not passing beyond a clamped one."""
+        facts, place = self._facts["recognition"], self.sets.place
+        found: dict[str, int] = {}
+        for name in reversed(facts.order):
+            below = 0
+            for child in facts.readers.get(name, ()):
+                below |= found[child] if child not in clamped else 0
+                below |= 1 << place[child] if child in place else 0
+            found[name] = below
+        return found
 
     def ancestors(self, names: Iterable[str], role: Role) -> frozenset[str]:
         """Return everything above some names in one graph, themselves included; in p a count is above its steps."""
@@ -140,6 +167,15 @@ class Graphs:
                 if role == "generative" and name in self.nodes:
                     front += self.nodes[name].counts
         return frozenset(found)
+
+    def ancestor_bits(self, role: Role) -> Mapping[str, int]:
+        """Return the variables and inputs above each name in one graph as bits, itself included where it is one."""
+        found = {name: 1 << self.sets.place[name] for name in self.inputs}
+        for name in self.order(role):
+            found[name] = 1 << self.sets.place[name] if name in self.nodes else 0
+            for parent in self.digraph(role).pred[name]:
+                found[name] |= found[parent]
+        return found
 
     def layers(self) -> list[list[str]]:
         """Return all names in generations of the generative graph, for drawing: roots first."""
@@ -159,6 +195,23 @@ class Graphs:
     def dropped(self) -> tuple[str, ...]:
         """The variables whose terms are left out where they are absent, as in the file."""
         return tuple(name for name, node in self.nodes.items() if node.dropped)
+
+
+def see_through(features: Mapping[str, Iterable[str]], sets: NameSets) -> Mapping[str, int]:
+    """Return what of some names each feature is made of, as bits; parents first, however long a chain of them is."""
+    found: dict[str, int] = {}
+    for name in features:
+        front = [name]
+        while front:
+            here = front[-1]
+            waiting = [] if here in found else [each for each in features[here] if each in features]
+            waiting = [each for each in waiting if each not in found]
+            if waiting:
+                front += waiting
+            elif front.pop() not in found:
+                bits = (found[each] if each in features else 1 << sets.place[each] for each in features[here])
+                found[here] = functools.reduce(operator.or_, bits, 0)
+    return found
 
 
 def find_cycles(edges: Iterable[tuple[str, str]]) -> list[list[str]]:

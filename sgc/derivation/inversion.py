@@ -17,13 +17,15 @@ comes late in that order, q proposes without it, and the importance weight makes
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 import networkx as nx
 
-from sgc.derivation.elimination import Boundaries, Elimination, MoralGraph, Relations
+from sgc.derivation.dependence import Dependence
+from sgc.derivation.elimination import Boundaries, Elimination, MoralGraph
 from sgc.derivation.graph import Graphs
+from sgc.derivation.name_sets import NameSets
 
 SOURCE = "Webb et al. 2018"
 
@@ -33,24 +35,18 @@ class LeftOut:
     """The parents that a conditional of q needs and does not read: q makes its node independent of them, p does not."""
 
     node: str
-    reads: tuple[str, ...]
-    parents: tuple[str, ...]
+    reads: int  # a set of `sets`
+    lacks: int
+    sets: NameSets = field(repr=False, compare=False)
 
-    def given(self, parent: str) -> tuple[str, ...]:
-        """Name what q makes the node and one of these parents independent by: all that it should read but that one."""
-        return (*self.reads, *(other for other in self.parents if other != parent))
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """Name what it lacks, as in the file."""
+        return tuple(self.sets.named(self.lacks))
 
-
-def dependence(graphs: Graphs) -> nx.DiGraph[str]:
-    """Draw p over its variables and inputs alone, features seen through.
-
-    No edge from a count to its steps: given that a step exists its value does not hang on it.
-    """
-    graph: nx.DiGraph[str] = nx.DiGraph()
-    graph.add_nodes_from([*graphs.nodes, *graphs.inputs])
-    for name in graphs.nodes:
-        graph.add_edges_from((each, name) for each in graphs.sources(graphs.parents(name, "generative")))
-    return graph
+    def given(self, parent: str) -> int:
+        """Give what q makes the node and one of these parents independent by: all that it should read but that one."""
+        return (self.reads | self.lacks) & ~self.sets.bits([parent])
 
 
 def invert(graphs: Graphs, most: int) -> dict[str, tuple[str, ...]]:
@@ -61,7 +57,7 @@ def invert(graphs: Graphs, most: int) -> dict[str, tuple[str, ...]]:
 
     Raises: LargeInverse, where both have more than `most` edges.
     """
-    graph = Relations(dependence(graphs))
+    graph = Dependence(graphs, by_name=True)
     proposed = [name for name, node in graphs.nodes.items() if node.recognition is not None]
     evidence = sorted(set(graphs.nodes).difference(proposed)) + sorted(graphs.inputs)
     stages = [[n for n in proposed if graphs.nodes[n].supervision == status] for status in ("none", "partial")]
@@ -81,7 +77,7 @@ class LargeInverse(Exception):
 class _Inverse:
     """One of the two inverses, as far as it was followed."""
 
-    def __init__(self, graph: Relations, evidence: list[str], stages: Iterable[list[str]], *, forward: bool) -> None:
+    def __init__(self, graph: Dependence, evidence: list[str], stages: Iterable[list[str]], *, forward: bool) -> None:
         self.graph = graph
         known, every = graph.bits(evidence), graph.bits(graph.names)
         elimination = Elimination(graph, MoralGraph(graph, known, every))
@@ -89,7 +85,7 @@ class _Inverse:
         self.left = Boundaries(graph)
         self.boundaries: dict[str, int] = {}
         self.edges = 0
-        self.sure = MoralGraph(graph, known, graph.above(evidence))
+        self.sure = MoralGraph(graph, known, graph.above(known))
 
     def eliminate(self) -> bool:
         """Go on by one variable; tell whether there was one."""
@@ -127,19 +123,16 @@ def left_out(graphs: Graphs) -> list[LeftOut]:
     In p that holds iff pa(v) holds the Markov boundary of v among them, so what is missing of it mends q, and no less
     does in this order of proposal: q's own, nodes with labels first where it leaves a choice, then ties by name.
     """
-    graph = Relations(dependence(graphs))
+    graph = Dependence(graphs)
     boundaries = Boundaries(graph)
-    place = {name: i for i, name in enumerate([*graphs.nodes, *graphs.inputs])}
     found: list[LeftOut] = []
     for name in reversed(_proposals(graphs)):
-        if graphs.nodes[name].recognition is None:
-            continue
-        reads = graphs.sources(graphs.parents(name, "recognition"))
-        missing = boundaries.eliminate(graph.place[name]) & ~graph.bits(reads)
-        if missing:
-            lacking = graph.named(missing)
-            found.append(LeftOut(name, *(tuple(sorted(each, key=place.__getitem__)) for each in (reads, lacking))))
-    return sorted(found, key=lambda each: place[each.node])
+        if graphs.nodes[name].recognition is not None:
+            reads = graphs.source_bits(graphs.parents(name, "recognition"))
+            lacks = boundaries.eliminate(graph.place[name]) & ~reads
+            if lacks:
+                found.append(LeftOut(name, reads, lacks, graph))
+    return sorted(found, key=lambda each: graph.place[each.node])
 
 
 def _proposals(graphs: Graphs) -> list[str]:
@@ -149,41 +142,3 @@ def _proposals(graphs: Graphs) -> list[str]:
         graphs.digraph("recognition"), key=lambda name: (last.get(name, False), name)
     )
     return [name for name in order if name in graphs.nodes]
-
-
-def active_trail(graph: nx.DiGraph[str], start: str, end: str, given: Collection[str]) -> tuple[str, ...]:
-    """Return a shortest trail that d-connects two variables given others, or an empty one where they are separated.
-
-    A node on it is passed along an arrow, or against, where it is not given, and met head to head where it, or
-    something below it, is (Pearl 1988).
-    """
-    given, opened = set(given), _above(graph, given)
-    came: dict[tuple[str, bool], tuple[str, bool] | None] = {(start, False): None}
-    front = [(start, False)]  # the node, and whether it was reached along an arrow, from a parent
-    for here in front:
-        name, down = here
-        if name == end:
-            steps = [here]
-            while (before := came[steps[-1]]) is not None:
-                steps.append(before)
-            return tuple(step for step, _ in reversed(steps))
-        upwards = name in opened if down else name not in given
-        onwards = [(parent, False) for parent in sorted(graph.pred[name])] if upwards else []
-        if name not in given:
-            onwards += [(child, True) for child in sorted(graph.succ[name])]
-        for step in onwards:
-            if step not in came:
-                came[step] = here
-                front.append(step)
-    return ()
-
-
-def _above(graph: nx.DiGraph[str], names: Iterable[str]) -> set[str]:
-    """Return names and all their ancestors."""
-    found = set(names)
-    front = list(found)
-    while front:
-        fresh = set(graph.pred[front.pop()]) - found
-        found |= fresh
-        front += fresh
-    return found

@@ -14,7 +14,9 @@ numbers.
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -48,10 +50,11 @@ class Merging:
         full = frozenset(name for name, node in nodes.items() if node.supervision == "full")
         proposed = {name for name in nodes if nodes[name].recognition is not None}
         drawn = {name for name in proposed if nodes[name].estimator != "enumerate"}
-        reading = frozenset().union(*(self.graphs.below(name, full) for name in drawn))
+        below, sets = self.graphs.below_bits(full), self.graphs.sets
+        reading = set(sets.named(functools.reduce(operator.or_, (below[name] for name in drawn), 0)))
         enumerated = [name for name in self.graphs.partial if name in proposed - drawn - reading]
         told = drawn | reading  # counts of which a label must not tell: with some draw it would tell otherwise
-        found = [name for name in enumerated if not self.graphs.below(name, full) & drawn]
+        found = [name for name in enumerated if not below[name] & sets.bits(drawn)]
         return frozenset(name for name in found if not told.intersection(nodes[name].counts))
 
     def worth(self, observed: frozenset[str], either: frozenset[str], patterns: int, rows: int) -> bool:

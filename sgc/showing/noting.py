@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
-import networkx as nx
-
-from sgc.derivation.inversion import LeftOut, active_trail, dependence, left_out
+from sgc.derivation.dependence import Dependence
+from sgc.derivation.inversion import LeftOut, left_out
+from sgc.errors import LISTED
 from sgc.language.outline import Outline
 from sgc.showing.plates import Plated, plated
 from sgc.showing.ranges import where
+from sgc.showing.step_sets import StepSets
 
 Words = Callable[[str], str]  # what a node is called
-EXPLAINED = 3  # of so many missing parents each is explained, of more the first; all are named
+EXPLAINED = 3  # of so many missing parents each is explained, of more the first
 
 
 def notes(outline: Outline) -> list[str]:
@@ -24,60 +26,104 @@ def notes(outline: Outline) -> list[str]:
     """
     if outline.objective.bound == "supervised":
         return []
-    graph, view = dependence(outline.graphs), plated(outline)
+    graph, view = Dependence(outline.graphs), plated(outline)
+    steps = StepSets(view.names, graph)
     found: dict[str, dict[tuple[str, ...], list[LeftOut]]] = {}  # by name in the file and what it lacks there
     for missing in left_out(outline.graphs):
-        lacking = tuple(dict.fromkeys(map(_words(view, missing), missing.parents)))
-        found.setdefault(view.names.of(missing.node), {}).setdefault(lacking, []).append(missing)
-    return [line for name, each in found.items() for line in _at_steps(view, graph, name, list(each.values()))]
+        name = view.names.of(missing.node)
+        lacking = tuple(steps.placed(missing.node, missing.lacks)) if view.names.plates(name) else ()
+        found.setdefault(name, {}).setdefault(lacking, []).append(missing)
+    writing = _Notes(view, graph, steps)
+    return [line for name, kinds in found.items() for line in writing.at_steps(name, list(kinds.values()))]
 
 
-def _at_steps(view: Plated, graph: nx.DiGraph[str], name: str, kinds: Sequence[Sequence[LeftOut]]) -> Iterator[str]:
-    """Write the notes on a node, with their steps where different ones lack different things."""
-    plates, index = view.names.plates(name), view.names.index
-    common = sorted(kinds, key=len, reverse=True)
-    for each in common[:EXPLAINED]:
-        reads = dict.fromkeys(_words(view, missing)(flat) for missing in each for flat in missing.reads)
-        given = f"given {_and(reads)}, " if reads else ""
-        at = f"at {where(plates, (index(missing.node) for missing in each))}: " if len(kinds) > 1 else ""
-        yield f"{at}{given}{_note(view, graph, each[0])}"
-    more = [index(missing.node) for each in common[EXPLAINED:] for missing in each]
-    if more:
-        yield f"at {where(plates, more)}: q({name}) leaves out still others"
+@dataclass(frozen=True)
+class _Notes:
+    """Writes what q leaves out: in a model with each repeat once, by the dependences of p."""
 
+    view: Plated
+    graph: Dependence
+    steps: StepSets
 
-def _words(view: Plated, missing: LeftOut) -> Words:
-    """Give the words for what stands around the node that lacks something."""
-    return lambda flat: view.names.placed(missing.node, flat)
+    def at_steps(self, name: str, kinds: Sequence[Sequence[LeftOut]]) -> Iterator[str]:
+        """Write the notes on a node, with their steps where different ones lack different things."""
+        plates, index = self.view.names.plates(name), self.view.names.index
+        common = sorted(kinds, key=len, reverse=True)
+        for each in common[:EXPLAINED]:
+            reads: dict[str, int] = {}
+            for missing in each:
+                reads |= self.steps.placed(missing.node, missing.reads)
+            given = f"given {_and(reads)}, " if reads else ""
+            at = f"at {where(plates, (index(missing.node) for missing in each))}: " if len(kinds) > 1 else ""
+            yield f"{at}{given}{self.note(each[0])}"
+        more = [index(missing.node) for each in common[EXPLAINED:] for missing in each]
+        if more:
+            yield f"at {where(plates, more)}: q({name}) leaves out still others"
 
+    def note(self, missing: LeftOut) -> str:
+        """Say what q makes independent, why p does not, and what would mend it."""
+        placed = self.steps.placed(missing.node, missing.lacks)
+        words = {next(iter(self.graph.named(steps & -steps))): word for word, steps in placed.items()}  # of the first
+        node, lacking, parents = self.view.names.of(missing.node), list(words.values()), list(words)
+        counts = self.view.names.unrolled.exists
+        counted = [p for p in parents if any(missing.node == count for count, _ in counts.get(p, ()))]
+        others = [words[each] for each in parents if each not in counted]
+        mends = [self.read_count(missing, counted)] if counted else []
+        mends += [_mend(node, others)] if others else []
+        mend = ", and ".join(mends)
+        if len(parents) == 1:
+            return f"q makes {lacking[0]} and {node} independent, but {self.why(missing, parents, alone=True)}: {mend}"
+        few = len(parents) <= EXPLAINED
+        why = ("" if few else "for one, ") + self.why(missing, parents if few else parents[:1], alone=False)
+        return f"q makes {node} independent of {_and(lacking)}, but {why}: {mend}"
 
-def _note(view: Plated, graph: nx.DiGraph[str], missing: LeftOut) -> str:
-    words = _words(view, missing)
-    node = words(missing.node)
-    first = {words(each): each for each in reversed(missing.parents)}
-    parents = [first[word] for word in dict.fromkeys(map(words, missing.parents))]  # of several steps the first
-    lacking = [words(each) for each in parents]
-    counts = view.names.unrolled.exists
-    counted = [p for p in parents if any(missing.node == count for count, _ in counts.get(p, ()))]
-    mends = [_read_count(view, missing, counted)] if counted else []
-    mends += (
-        [_mend(node, [words(each) for each in parents if each not in counted])] if len(counted) < len(parents) else []
-    )
-    mend = ", and ".join(mends)
-    if len(parents) == 1:
-        return f"q makes {lacking[0]} and {node} independent, but {_why(graph, missing, parents, words)}: {mend}"
-    few = len(parents) <= EXPLAINED
-    why = ("" if few else "for one, ") + _why(graph, missing, parents if few else parents[:1], words)
-    return f"q makes {node} independent of {_and(lacking)}, but {why}: {mend}"
+    def read_count(self, missing: LeftOut, counted: Sequence[str]) -> str:
+        """Say what mends a count that lacks what it counts: that is there by the count and has to be read after it."""
+        words = self.words(missing)
+        able = [f"q({words(each)})" for each in counted if each in self.view.flat.recognition]
+        if able:
+            return f"let {_and(able)} read {words(missing.node)}"
+        return f"q({words(missing.node)}) cannot read what is there by its count"
 
+    def words(self, missing: LeftOut) -> Words:
+        """Give the words for what stands around the node that lacks something."""
+        return lambda flat: self.view.names.placed(missing.node, flat)
 
-def _read_count(view: Plated, missing: LeftOut, counted: Sequence[str]) -> str:
-    """Say what mends a count that lacks what it counts: that is there by the count and has to be read after it."""
-    words = _words(view, missing)
-    able = [f"q({words(each)})" for each in counted if each in view.flat.recognition]
-    if able:
-        return f"let {_and(able)} read {words(missing.node)}"
-    return f"q({words(missing.node)}) cannot read what is there by its count"
+    def why(self, missing: LeftOut, parents: Sequence[str], *, alone: bool) -> str:
+        """Say what joins a node and parents that it lacks, by the shortest trail to each through p.
+
+        alone: it lacks nothing else.
+        """
+        words, graph = self.words(missing), self.graph
+        both = {missing.node, *parents} if alone else None
+        facts: dict[tuple[str, str], list[str]] = {}  # what depends, and through what, on which
+        others: list[str] = []
+        for parent in parents:
+            trail = graph.active_trail(missing.node, parent, missing.given(parent))
+            down = [graph.reads(b, a) for a, b in itertools.pairwise(trail)]
+            inner = trail[1:-1]
+            if all(down) or not any(down):
+                first, last = (missing.node, parent) if all(down) else (parent, missing.node)
+                through = f" through {_and(map(words, inner if all(down) else inner[::-1]))}" if inner else ""
+                facts.setdefault((last, through), []).append(first)
+            elif len(inner) == 1 and down[0]:
+                met = graph.nearest_below(inner[0], missing.given(parent))
+                facts.setdefault((met, ""), []).extend((missing.node, parent))
+            elif len(inner) == 1:
+                pair = "both" if both else f"{words(missing.node)} and {words(parent)}"
+                others.append(f"{pair} depend on {words(inner[0])}")
+            else:
+                steps = [
+                    f"{'->' if along else '<-'} {words(name)}" for along, name in zip(down, trail[1:], strict=True)
+                ]
+                if len(steps) > LISTED:
+                    steps[LISTED // 2 : -LISTED // 2] = ["..."]
+                others.append(f"p joins them: {words(missing.node)} {' '.join(steps)}")
+        said = [
+            f"{words(what)} depends on {'both' if set(on) == both else _and(dict.fromkeys(map(words, on)))}{through}"
+            for (what, through), on in facts.items()
+        ]
+        return ", and ".join([*said, *others])
 
 
 def _mend(node: str, lacking: Sequence[str]) -> str:
@@ -91,41 +137,10 @@ def _mend(node: str, lacking: Sequence[str]) -> str:
     return ", and ".join(mends)
 
 
-def _why(graph: nx.DiGraph[str], missing: LeftOut, parents: Sequence[str], words: Words) -> str:
-    """Say what joins a node and parents that it lacks, by the shortest trail to each through p."""
-    both = {missing.node, *parents} if len(set(map(words, missing.parents))) == 1 else None
-    facts: dict[tuple[str, str], list[str]] = {}  # what depends, and through what, on which
-    others: list[str] = []
-    for parent in parents:
-        trail = active_trail(graph, missing.node, parent, missing.given(parent))
-        down = [graph.has_edge(a, b) for a, b in itertools.pairwise(trail)]
-        inner = trail[1:-1]
-        if all(down) or not any(down):
-            first, last = (missing.node, parent) if all(down) else (parent, missing.node)
-            through = f" through {_and(map(words, inner if all(down) else inner[::-1]))}" if inner else ""
-            facts.setdefault((last, through), []).append(first)
-        elif len(inner) == 1 and down[0]:
-            met = _first_below(graph, inner[0], missing.given(parent))
-            facts.setdefault((met, ""), []).extend((missing.node, parent))
-        elif len(inner) == 1:
-            pair = "both" if both else f"{words(missing.node)} and {words(parent)}"
-            others.append(f"{pair} depend on {words(inner[0])}")
-        else:
-            steps = [f"{'->' if along else '<-'} {words(name)}" for along, name in zip(down, trail[1:], strict=True)]
-            others.append(f"p joins them: {words(missing.node)} {' '.join(steps)}")
-    said = [
-        f"{words(what)} depends on {'both' if set(on) == both else _and(dict.fromkeys(map(words, on)))}{through}"
-        for (what, through), on in facts.items()
-    ]
-    return ", and ".join([*said, *others])
-
-
-def _first_below(graph: nx.DiGraph[str], name: str, given: Iterable[str]) -> str:
-    """Name what is given of what lies below a variable, itself first, then the nearest."""
-    known = set(given)
-    return name if name in known else next(below for _, below in nx.bfs_edges(graph, name) if below in known)
-
-
 def _and(names: Iterable[str]) -> str:
-    *first, last = names
+    """List names, of very many the first and how many more there are."""
+    listed = list(names)
+    if len(listed) > LISTED + 1:
+        listed[LISTED:] = [f"{len(listed) - LISTED} others"]
+    *first, last = listed
     return f"{', '.join(first)} and {last}" if first else last

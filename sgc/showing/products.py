@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+
 from sgc.derivation.graph import Graphs, Role
 from sgc.derivation.plan import Factor, symbol
 from sgc.language.outline import Outline
@@ -47,11 +49,17 @@ def _factor_order(graphs: Graphs, role: Role) -> list[str]:
     if role == "recognition":
         return [name for name in graphs.order(role) if name in graphs.nodes]
     children = {name: graphs.children(name, role) for name in graphs.nodes}
-    left, found = list(graphs.nodes), []
-    while left:
-        name = next(n for n in left if not children[n] & set(left))
-        left.remove(name)
+    place = {name: i for i, name in enumerate(graphs.nodes)}
+    waiting = {name: len(below) for name, below in children.items()}
+    ready = [(place[name], name) for name, count in waiting.items() if not count]
+    found: list[str] = []
+    while ready:
+        _, name = heapq.heappop(ready)
         found.append(name)
+        for parent in graphs.variables(graphs.parents(name, role)):
+            waiting[parent] -= 1
+            if not waiting[parent]:
+                heapq.heappush(ready, (place[parent], parent))
     return found
 
 

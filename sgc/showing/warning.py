@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Iterable, Iterator
 
 from sgc.derivation.cost import LARGEST, OPERATIONS, advise, count_text, too_large
@@ -121,19 +123,20 @@ def _blind(view: Plated) -> Iterator[str]:
     An input of numbers may be different in every row, as one that mirrors what is observed.
     """
     outline = view.flat
+    above, sets = outline.graphs.ancestor_bits("recognition"), outline.graphs.sets
     read = {
-        name: outline.graphs.ancestors(density.reads, "recognition") - set(outline.features)
+        name: functools.reduce(operator.or_, (above[each] for each in density.reads), 0)
         for name, density in outline.recognition.items()
     }
     for name, at in _at(view, [each for each in read if not read[each]]):
         yield f"q({name}){at} reads no node: it proposes the same for every row"
-    kinds = {name for name, each in outline.inputs.items() if each.categories is not None}
-    by_inputs: dict[tuple[str, ...], list[str]] = {}
+    kinds = sets.bits(name for name, each in outline.inputs.items() if each.categories is not None)
+    by_inputs: dict[int, list[str]] = {}
     for each, sources in read.items():
-        if sources and sources <= kinds:
-            by_inputs.setdefault(tuple(name for name in outline.inputs if name in sources), []).append(each)
+        if sources and not sources & ~kinds:
+            by_inputs.setdefault(sources, []).append(each)
     for inputs, nodes in by_inputs.items():
-        listed = " and ".join(f"'{name}'" for name in inputs)
+        listed = " and ".join(f"'{name}'" for name in sets.named(inputs))
         for name, at in _at(view, nodes):
             yield f"q({name}){at} reads no node but {listed}: it proposes the same for all rows that agree in it"
 

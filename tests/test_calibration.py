@@ -17,6 +17,8 @@ from sgc.data.dataset import Rows
 from sgc.language.resolver import outline
 from sgc.running.calibration import calibrate
 from sgc.running.measure import evaluate
+from sgc.runtime.batch import prepare
+from sgc.runtime.posterior import Posterior
 from sgc.runtime.streams import TensorRows
 
 
@@ -78,11 +80,11 @@ def test_a_label_held_impossible_costs_without_end() -> None:
     json.dumps(found.plain(), allow_nan=False)
 
 
-def measured(y: np.ndarray, **changes: Any) -> tuple[Any, torch.Tensor]:
-    """Evaluate a small model on 40 rows; what q says of y in each."""
+def measured(y: np.ndarray, scale: float = 1.0, **changes: Any) -> tuple[Any, torch.Tensor]:
+    """Evaluate a small model on 40 rows, x of this scale; what q says of y in each."""
     spec = changed(small(), **changes)
     model = sgc.compile(sgc.load(spec)).eval()
-    x = np.random.default_rng(0).normal(size=(40, 3))
+    x = scale * np.random.default_rng(0).normal(size=(40, 3))
     table = TensorRows(Rows({"x": x, "y": y}, np.arange(40)), outline(sgc.load(spec)), torch.zeros(()))
     return evaluate(model, table, 5, 0, {}), model.conditional("y", "recognition", {"x": x}).mean.detach().double()
 
@@ -96,6 +98,53 @@ def test_an_evaluation_holds_it_against_the_labels_that_are_there() -> None:
         assert errors["y"].calibration is not None
     made = found.from_q["y"].calibration
     assert (made.error, made.log_loss, made.brier) == pytest.approx(wanted, rel=1e-5)
+
+
+GRAPHS: dict[str, dict[str, Any]] = {
+    "q(z | x, y)": {},
+    "q(y | x, z)": {"nodes__y__recognition__parents": ["x", "z"], "nodes__z__recognition__parents": ["x"]},
+    "drawn": {"nodes__y__recognition__estimator": "score_function"},
+}
+
+
+def log_shares(dtype: torch.dtype, scale: float, weighted: bool, **changes: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """Give the logs of the probabilities of 20 labels, summed as logs, and those of the probabilities themselves."""
+    torch.manual_seed(0)
+    model = sgc.compile(sgc.load(small(**changes))).to(dtype).eval()
+    draw = np.random.default_rng(0)
+    x, label = torch.tensor(scale * draw.normal(size=(20, 3)), dtype=dtype), torch.tensor(draw.integers(0, 3, 20))
+    parts, _ = prepare(model.outline, {"x": x}, model.like)
+    with torch.no_grad():
+        (sums,) = model.sums(parts, exact=True, bound="iwae", samples=4)
+        posterior = Posterior(sums, model.outline)
+        found = posterior.log_share("y", label, weighted=weighted)
+        assert found is not None
+        return found, posterior.mean("y", weighted=weighted).gather(1, label.unsqueeze(1)).squeeze(1).log()
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("name", GRAPHS)
+def test_the_log_of_a_label_is_that_of_its_probability_and_does_not_underflow(name: str, weighted: bool) -> None:
+    found, wanted = log_shares(torch.float64, 1.0, weighted, **GRAPHS[name])
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
+    far, gone = log_shares(torch.float32, 300.0, weighted, **GRAPHS[name])
+    assert bool(far.isfinite().all())
+    assert bool(gone.isinf().any())  # probabilities below the smallest float
+    known = gone > -60
+    torch.testing.assert_close(far[known], gone[known], rtol=1e-5, atol=1e-5)
+    if not weighted and name != "q(y | x, z)":  # q(y | x) alone, in float64
+        torch.testing.assert_close(
+            far.double(), log_shares(torch.float64, 300.0, False, **GRAPHS[name])[1], rtol=1e-4, atol=1e-4
+        )
+
+
+def test_what_an_evaluation_says_of_far_labels_is_finite() -> None:
+    y = np.random.default_rng(1).integers(0, 3, 40)
+    found, _ = measured(y, scale=300.0)
+    for errors in (found.from_q, found.from_posterior):
+        assert errors["y"].calibration is not None
+        assert errors["y"].calibration.impossible == 0
+        assert errors["y"].calibration.log_loss > 10
 
 
 def test_a_bernoulli_label_is_one_of_two_and_a_grey_one_is_none() -> None:

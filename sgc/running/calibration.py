@@ -79,17 +79,20 @@ class Calibrating:
         self.log_loss = self.brier = 0.0
         self.impossible = 0
 
-    def add(self, probabilities: Tensor, labels: Tensor) -> Tensor:
-        """Take in probabilities [N, K] and their labels [N], integers from 0 to K - 1; give −log p(label), [N]."""
+    def add(self, probabilities: Tensor, labels: Tensor, log_of_label: Tensor | None = None) -> Tensor:
+        """Take in probabilities [N, K] and their labels [N], integers from 0 to K - 1; give −log p(label), [N].
+
+        log_of_label: log p(label), [N], where it is known better than from the probabilities, which underflow.
+        """
         probabilities = probabilities.double()
         top, guess = probabilities.max(-1)
         place = torch.bucketize(top, self.edges[1:-1])  # the left edge is the bin's before
         for sums, each in zip(self.sums, (torch.ones_like(top), top, (guess == labels).double()), strict=True):
             sums += torch.bincount(place, each, minlength=BINS)
         of_label = probabilities.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
-        losses = -of_label.log()
+        losses = -(of_label.log() if log_of_label is None else log_of_label.double().clamp(max=0))
         self.log_loss += float(losses.sum())
-        self.impossible += int((of_label == 0).sum())
+        self.impossible += int(losses.isinf().sum())
         self.brier += float(((probabilities**2).sum(-1) - 2 * of_label + 1).sum())
         return losses
 

@@ -87,9 +87,19 @@ class Score:
         said = mean_of(posterior, self.name, weighted=weighted)
         if weighted and self.counts:  # of a step that no weighed particle has, q says something all the same
             said = torch.where(said.isnan(), mean_of(posterior, self.name, weighted=False), said)
-        self.add(index, said, torch.stack(right).all(0) if right else None)
+        self.add(
+            index, said, torch.stack(right).all(0) if right else None, self._log_shares(index, posterior, weighted)
+        )
         if not weighted:
             self.add_intervals(index, posterior)
+
+    def _log_shares(self, index: np.ndarray, posterior: Posterior, weighted: bool) -> Tensor | None:
+        """Give the log of the probability of the label of each row, [n] nats, where it is known without rounding."""
+        labelled = self.present[index]
+        if self.stepped or self.variable.categories is None or not labelled.any():
+            return None
+        label = self.rows.take(self.name, index).reshape(len(index), -1)[:, 0].clamp(min=0)
+        return posterior.log_share(self.name, label.to(self.rows.like.device), weighted=weighted)
 
     def _right(self, index: np.ndarray, count: str, mean: Tensor) -> Tensor:
         """Tell in which rows a count is labelled and predicted right: [n]."""
@@ -97,10 +107,13 @@ class Score:
         guess = guess.round() if self.counts[count].categories is None else guess.argmax(-1)
         return guess.reshape(len(index)) == truth.reshape(len(index))  # what is missing, -1 or NaN, is no guess
 
-    def add(self, index: np.ndarray, predicted: Tensor, right: Tensor | None = None) -> None:
+    def add(
+        self, index: np.ndarray, predicted: Tensor, right: Tensor | None = None, log_shares: Tensor | None = None
+    ) -> None:
         """Take in the predictions [n, *event] of the rows at these places; [n, *steps, *event] of a node of a repeat.
 
-        right: whether the row's counts are predicted as they are labelled, [n].
+        right: whether the row's counts are predicted as they are labelled, [n]. log_shares: the logs of the labels'
+        probabilities, [n], where they are known better than from the probabilities, which underflow.
         """
         labelled = self.present[index]
         if not labelled.any():
@@ -118,7 +131,7 @@ class Score:
         if given is not None:
             self.given_count.append(given)
         if self.discrete:
-            self._count(guess, truth, finite)
+            self._count(guess, truth, finite, None if log_shares is None else log_shares.cpu()[torch.from_numpy(rows)])
         elif self.name in self.rows.encoders:
             encoder, both = self.rows.encoders[self.name].of_step(), (guess.numpy(), truth.numpy())
             if self.kind == "angle":
@@ -133,7 +146,7 @@ class Score:
         event = value.shape[1 + len(self.rows.outline.stepped[self.name].steps) :] if self.stepped else value.shape[1:]
         return value.reshape(len(value), len(self.nodes), *event)
 
-    def _count(self, guess: Tensor, truth: Tensor, finite: Tensor) -> None:
+    def _count(self, guess: Tensor, truth: Tensor, finite: Tensor, logs: Tensor | None) -> None:
         """Calibrate and count all elements of a node together; not where a value between 0 and 1 is no label."""
         categories = self.variable.categories
         if self.calibrating is None:
@@ -144,7 +157,11 @@ class Score:
         said, labels = guess[finite], truth[finite].long().reshape(-1)
         said = torch.stack([1 - said, said], -1) if categories is None else said
         said = said.reshape(len(labels), said.shape[-1])
-        losses = self.calibrating.add(said, labels).reshape(int(finite.sum()), -1).mean(1)
+        losses = (
+            self.calibrating.add(said, labels, None if logs is None else logs[finite])
+            .reshape(int(finite.sum()), -1)
+            .mean(1)
+        )
         whole = losses.new_full((len(finite),), torch.nan)
         whole[finite] = losses
         self.log_losses.append(whole)

@@ -172,6 +172,27 @@ class Posterior:
         below = below.reshape((1,) * (self._rank(node) - below.dim()) + tuple(below.shape))
         return self.average(node, below, weighted=False).masked_fill(missing, torch.nan)
 
+    def log_share(self, node: str, category: Tensor, *, weighted: bool) -> Tensor | None:
+        """Give the log of the probability of a category, as `mean` averages it: [B] nats; −∞ where no particle has it.
+
+        It is log Σ m w [node = category] − log Σ m w, whose terms do not underflow as a probability does.
+
+        category: [B], integers. None where a node has several elements, or need not exist, or is not proposed.
+        """
+        variable, plan = self.outline.variables[node], self.group.plan
+        if node not in plan.proposed or node in plan.exists or len(variable.event) != 1 or variable.categories is None:
+            return None
+        chosen = self.layout.clamp(torch.nn.functional.one_hot(category, variable.categories).to(self.group.like))
+        proposal = plan.proposed[node]
+        if weighted or node in self.by_value:
+            dims, log = proposal.dims, (self.group.values[node] * chosen).sum(-1).log()
+        else:
+            dims, log = proposal.factor.dims - {node}, variable.family.log_prob(self.group.proposals[node], chosen)
+        log = log.reshape((1,) * (self.layout.rank - log.dim()) + tuple(log.shape))
+        factor = Pair(log=Score(log, dims & self.layout.axes.keys()))
+        whole = self.swept if weighted else self.swept_by_q
+        return self.sweep([*self.factors(weighted=weighted), factor]).log - whole.log
+
     def average(self, node: str, value: Tensor, *, weighted: bool, weights: Tensor | None = None) -> Tensor:
         """Average what every particle says of a node, [*enumerated, S, B, *event], over all of them: [B, *event].
 

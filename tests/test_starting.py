@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import datetime
 import gzip
 import re
@@ -348,3 +349,29 @@ def test_a_folder_of_pictures_gives_a_model_of_pictures(tmp_path: Path, other: b
     assert data["data"].get("size") == ([32, 32] if other else None)
     assert data["nodes"]["x"]["shape"] == ([3, 32, 32] if other else [1, 5, 7])
     assert data["nodes"]["y"]["values"] == ["cat", "no"]
+
+
+HOSTILE = (
+    *("a\nversion: 2", "b\x1b[31m", "c\x9bd", "e\u2028f: g", "h\x85i", "j\u202ek"),
+    *("x\ufeffl", "m\x7f", "n # o", "p: {q", "😀"),
+)
+
+
+@pytest.mark.parametrize("odd", HOSTILE)
+def test_no_name_or_value_of_a_file_says_anything_in_the_spec(odd: str, tmp_path: Path) -> None:
+    """As a column that is kept, one that is left out in a comment, and a value; of a csv and of arrays."""
+    path = tmp_path / "rows.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([odd, f"{odd} text", "label"])
+        writer.writerows([i * 0.75 % 7, f"{odd}{i}", odd if i % 2 else "other"] for i in range(40))
+    numbers = tmp_path / "rows.npz"
+    np.savez(numbers, **{odd.replace(":", ""): np.ones((9, 2)), "label": np.arange(9) % 2})  # type: ignore[arg-type]
+    for file_ in (path, numbers):
+        data, text = started(file_)
+        assert all(line.isprintable() for line in text.split("\n"))
+        assert list(data) == list(started(numbers)[0])
+    data, _ = started(path)
+    assert data["data"]["columns"]["y"]["column"] == "label"
+    assert sorted(data["nodes"]["y"]["values"]) == sorted([odd, "other"])
+    assert data["data"]["columns"]["x"]["column"] in (odd, [odd])

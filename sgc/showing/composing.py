@@ -7,6 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sgc.errors import printable
+
 ROWS = 10_000  # rows of a table that are looked at
 FEW = 20  # up to so many different values are categories
 LABELS = ("label", "labels", "class", "target", "y", "outcome", "diagnosis", "category", "species")
@@ -47,11 +49,11 @@ def compose(
     """Put a spec together: what is observed, the label y where there is one, and a latent z."""
     seen = ", ".join(each.node for each in observed if not each.offered)
     above = "[y, z]" if label else "[z]"
-    lines = [*(f"# {line}".rstrip() for line in head), "version: 1", f"name: {quoted(name)}", "", "data:"]
+    lines = [*(f"# {printable(line)}".rstrip() for line in head), "version: 1", f"name: {quoted(name)}", "", "data:"]
     lines += [f"  {line}" for line in source]
     lines.append("  columns:")
     for each in observed:
-        lines += [f"    # {comment}" for comment in each.comments]
+        lines += [f"    # {printable(comment)}" for comment in each.comments]
         lines.append(f"    {'# ' if each.offered else ''}{each.node}: {each.column}")
     if label is not None:
         standard = ", transforms: [standardize]" if label.values is None else ""
@@ -121,8 +123,13 @@ def folded(head: str, words: Sequence[str], tail: str = "]") -> list[str]:
 
 def quoted(text: str) -> str:
     """Write a string as YAML: plain where no parser takes it for something else."""
-    return text if PLAIN.match(text) and text.lower() not in WORDS else json.dumps(text, ensure_ascii=False)
+    return text if PLAIN.match(text) and text.lower() not in WORDS else _escaped(text)
+
+
+def _escaped(text: str) -> str:
+    """Write a string in quotes, with what is no letter escaped: YAML refuses some of it, and ends lines at others."""
+    return printable(json.dumps(text, ensure_ascii=False))
 
 
 def file_text(path: str) -> str:
-    return path if re.fullmatch(r"[A-Za-z0-9_./-]*[./][A-Za-z_-]+", path) else json.dumps(path, ensure_ascii=False)
+    return path if re.fullmatch(r"[A-Za-z0-9_./-]*[./][A-Za-z_-]+", path) else _escaped(path)

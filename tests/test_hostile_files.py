@@ -24,6 +24,7 @@ from sgc.errors import DataError, SpecError, UsageError
 from sgc.language.loading import load
 from sgc.language.resolver import outline
 from sgc.running.folder import RunFolder
+from sgc.running.lock import NAME, locked
 from sgc.runtime.model import Model
 from sgc.runtime.weights import fit_weights
 from sgc.showing.starting import starting_spec
@@ -239,6 +240,14 @@ def test_a_pipe_in_the_place_of_weights_is_refused_before_it_is_opened(pipe: Pat
     with pytest.raises(UsageError) as caught:
         fit_weights(Model(outline(load(small()))), pipe)
     assert str(caught.value) == f"{pipe}: is a named pipe, wanted a file of a run"
+
+
+def test_a_pipe_in_the_place_of_a_lock_is_refused_before_it_is_opened(pipe: Path) -> None:
+    lock = pipe.rename(pipe.parent / NAME)
+    with pytest.raises(UsageError) as caught, locked(pipe.parent):
+        raise AssertionError("it was taken")
+    assert str(caught.value) == f"{lock}: is a named pipe, wanted a file of a run"
+    assert lock.is_fifo()
 
 
 def test_links_that_lead_to_themselves_are_no_files(tmp_path: Path) -> None:

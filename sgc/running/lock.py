@@ -18,7 +18,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from sgc.data.record import Some, Versioned
-from sgc.errors import RunError, UsageError, printable
+from sgc.errors import RunError, UsageError, check_run_file, printable
 
 try:
     import fcntl
@@ -98,6 +98,7 @@ def _take(path: Path) -> int:
 
 
 def _open(path: Path) -> int:
+    check_run_file(path)
     try:
         return os.open(
             path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0), 0o644

@@ -22,7 +22,7 @@ from sgc.derivation.existence import Steps
 from sgc.language.outline import Outline
 from sgc.language.resolver import outline
 from sgc.proving.bruteforce import Particles
-from sgc.runtime.existence import values_of
+from sgc.runtime.counts import values_of
 from sgc.runtime.model import Model
 
 Exists = Mapping[str, Steps]

@@ -10,8 +10,8 @@ from oracle import compiled
 from small_runs import small
 
 from sgc.runtime.batch import prepare
-from sgc.runtime.execute import Group
 from sgc.runtime.finiteness import explain_rows, sums_without_failures
+from sgc.runtime.group import Group
 from sgc.runtime.model import Model
 from sgc.runtime.posterior import Posterior
 from sgc.runtime.sums import Sums

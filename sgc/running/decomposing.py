@@ -15,7 +15,7 @@ from sgc.running.choosing import Chosen, HeldOut, category_word
 from sgc.running.panels import Panel, shades, stretched
 from sgc.running.turning import made, settled, weighed
 from sgc.running.windows import Window, read, windows_on
-from sgc.runtime.existence import counted
+from sgc.runtime.counts import counted
 from sgc.runtime.model import Model
 from sgc.runtime.steps import filled, join
 

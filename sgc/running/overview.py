@@ -15,7 +15,7 @@ from sgc.running.choosing import WIDE, HeldOut, category_word, share_word, sprea
 from sgc.running.decomposing import decompositions
 from sgc.running.panels import Panel, shades
 from sgc.running.turning import inferred, made, settled, weighed
-from sgc.runtime.existence import values_of
+from sgc.runtime.counts import values_of
 from sgc.runtime.finiteness import rows_words
 from sgc.runtime.model import Model
 from sgc.runtime.steps import filled, join, nodes_of, split, steps_of

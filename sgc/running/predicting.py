@@ -23,8 +23,8 @@ from sgc.running.folder import RunFolder, open_run, write_whole
 from sgc.running.measure import chunk_rows
 from sgc.running.prediction_table import PredictionTable, own_ids, unused
 from sgc.running.turning import settled
+from sgc.runtime.counts import counted
 from sgc.runtime.data import data_variables
-from sgc.runtime.existence import counted
 from sgc.runtime.finiteness import rows_words
 from sgc.runtime.inference import FEW, Answer, few_words
 from sgc.runtime.model import Model

@@ -12,7 +12,7 @@ from sgc.kinds.affine import Affine, image_place, window
 from sgc.kinds.layer import Shape
 from sgc.language.outline import FeatureOutline, Outline
 from sgc.running.panels import picture_shape
-from sgc.runtime.existence import above, counted
+from sgc.runtime.counts import above, counted
 from sgc.runtime.model import Model
 from sgc.runtime.single import lay_values
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
@@ -16,85 +16,17 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from sgc.derivation.plan import Plan
 from sgc.distributions.families import Family
 from sgc.distributions.points import Point
 from sgc.kinds.estimators import Estimator, GumbelSoftmax, StraightThrough
 from sgc.kinds.schedules import value_at
 from sgc.language.outline import Outline, Variable
 from sgc.randomness import draws
-from sgc.runtime import existence
-from sgc.runtime.batch import there
-from sgc.runtime.layout import Layout, Score
+from sgc.runtime import counts, existence
+from sgc.runtime.group import Group
+from sgc.runtime.layout import Score
 from sgc.runtime.modules import AnyDensity, AnyFeature, FeatureModule, naming, read_by
 from sgc.runtime.probabilities import log_score
-
-Key = tuple[str, str]  # node and role
-
-
-@dataclass(eq=False)
-class Group:
-    """Rows of one pattern: their plan, their particles, and the score of every factor once they are run."""
-
-    plan: Plan
-    layout: Layout
-    given: Mapping[str, Tensor]  # observed nodes and inputs, [B, *event]
-    like: Tensor  # of the type and on the device that is computed in
-    labelled: Mapping[str, Tensor] = field(default_factory=dict)  # [B]: whether a row carries a node of plan.either
-    values: dict[str, Tensor] = field(default_factory=dict)  # [*enumerated, S, B, *event]
-    points: dict[str, Point] = field(default_factory=dict)  # draws, as densities read them
-    looks: dict[str, Tensor] = field(default_factory=dict)  # what networks read
-    present: dict[str, Tensor] = field(default_factory=dict)  # which elements are there, of nodes that drop the others
-    dropped: dict[str, Distribution] = field(default_factory=dict)  # p of these nodes, once they are scored
-    masses: list[Score] = field(default_factory=list)  # log q of enumerated nodes
-    scores: dict[Key, Score] = field(default_factory=dict)  # of every term, with its sign
-    weights: dict[str, Score] = field(default_factory=dict)  # log q of labelled nodes
-    draws: dict[str, Score] = field(default_factory=dict)  # log q of the draws that are charged for
-    proposals: dict[str, Distribution] = field(default_factory=dict)  # q of every node that has one
-    parameters: dict[Key, Mapping[str, Tensor]] | None = None  # of each conditional, by p or q, where they are kept
-    exist: dict[str, Tensor] = field(default_factory=dict)  # [B]: rows whose labelled counts reach a step
-    allowed: dict[str, Tensor] = field(default_factory=dict)  # [B, K]: the values that labels leave to a count
-
-    def put(self, name: str, value: Tensor, outline: Outline) -> None:
-        """Take in the value of a node, a feature or an input, and what networks read of it; NaN is what is missing."""
-        variable = outline.variables.get(name)
-        self.values[name] = value
-        if variable is not None and variable.dropped:
-            self.present[name] = there(variable, value)
-            self.looks[name] = variable.family.look_flagged(value, self.present[name], variable.event)
-        else:
-            self.looks[name] = value if variable is None else variable.family.look(value)
-
-    def put_draw(self, name: str, drawn: Point, outline: Outline) -> None:
-        """Take in a draw: its value is what networks read, and it is scored where it was drawn."""
-        self.points[name] = drawn
-        self.put(name, drawn.value, outline)
-
-    def settle_steps(self, outline: Outline) -> None:
-        """Put aside what is given of steps that do not exist, and take in what labels of steps tell of counts."""
-        self.exist = existence.rows_exist(self, outline)
-        for name, rows in self.exist.items():
-            if name in self.present:
-                there = rows.reshape(-1, *(1,) * (self.present[name].dim() - self.layout.rank))
-                self.present[name] = self.present[name] & there
-                variable = outline.variables[name]
-                self.looks[name] = variable.family.look_flagged(self.values[name], self.present[name], variable.event)
-            elif name in self.plan.clamped:
-                there = rows.reshape(-1, *(1,) * (self.looks[name].dim() - self.layout.rank))
-                self.looks[name] = torch.where(there, self.looks[name], 0.0)
-        self.allowed = existence.allowed_counts(self, outline)
-
-    def scorable(self, name: str, variable: Variable, conditional: Distribution) -> Tensor:
-        """Give the value of a node, in rows where it is that of no step another that has a finite score."""
-        value = self.values[name]
-        if name not in self.exist or name not in self.plan.clamped:
-            return value
-        there = self.exist[name].reshape(-1, *(1,) * len(variable.event))
-        return torch.where(there, value, variable.family.inside(conditional, value))
-
-    def score(self, log: Tensor, name: str, role: str) -> Score:
-        """Lay out the score of a node: what the plan says it varies over, at most."""
-        return self.layout.score(log, self.plan.dims(name, role))
 
 
 class Conditional(NamedTuple):
@@ -165,7 +97,7 @@ class _Walk:
         for group in groups:
             for name, value in group.given.items():
                 group.put(name, group.layout.clamp(value), machine.outline)
-            group.settle_steps(machine.outline)
+            existence.resolve_steps(group, machine.outline)
 
     def features(self, names: Sequence[str]) -> None:
         """Compute features that share their network: the steps of one in a single pass."""
@@ -284,8 +216,8 @@ class _Walk:
         mass, taken, weight = log.tensor, log.tensor, torch.zeros_like(log.tensor)
         nodes = log.nodes
         if name in group.allowed:
-            allowed = existence.on_axis(group.allowed[name], layout, name)
-            mass, weight = existence.restrict(log.tensor, allowed, axis)
+            allowed = counts.on_axis(group.allowed[name], layout, name)
+            mass, weight = counts.restrict(log.tensor, allowed, axis)
             taken = torch.where(allowed, mass, 0.0)
         if there is None:
             nodes = nodes - {name}
@@ -299,7 +231,7 @@ class _Walk:
     def draw_allowed(self, group: Group, variable: Variable, q: Distribution, leading: tuple[int, ...]) -> None:
         """Draw a count among the values that its steps' labels leave to it, whose probability goes into the weight."""
         name = variable.name
-        law, support, whole = existence.law_of(variable, q, group.allowed[name], self.rank)
+        law, support, whole = counts.truncated(variable, q, group.allowed[name], self.rank)
         place = draw(law, leading).value
         group.put(name, support[place], self.machine.outline)
         inside = law.expand(leading).log_prob(place)

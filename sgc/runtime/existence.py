@@ -6,39 +6,28 @@ count denies is put aside first, and neither its score nor what networks read of
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
-from torch.distributions import Categorical, Distribution
 
-from sgc.kinds.counting import count_values
-from sgc.language.outline import Outline, Variable
-from sgc.runtime.layout import Layout, Score
-
-if TYPE_CHECKING:
-    from sgc.runtime.execute import Group
-
-# the log of no probability: finite, since sums over other nodes' values meet it alone, and far below any score
-IMPOSSIBLE = -1e30
+from sgc.language.outline import Outline
+from sgc.runtime.counts import above, counted, values_of
+from sgc.runtime.group import Group
+from sgc.runtime.layout import Score
 
 
-def values_of(variable: Variable) -> tuple[int, ...]:
-    """Give the integers that a count may be, in the order of its support."""
-    return count_values(variable.family, variable.event, variable.values)
-
-
-def counted(variable: Variable, value: Tensor) -> Tensor:
-    """Read a count's value as a number: [*leading, *event] -> [*leading]."""
-    if variable.categories is None:
-        return value
-    numbers = torch.tensor(values_of(variable), dtype=value.dtype, device=value.device)
-    return (value * numbers).sum(-1)
-
-
-def above(number: Tensor, step: int) -> Tensor:
-    """Tell where a count reaches a step, counted from 0; nowhere where it is NaN."""
-    return number > step + 0.5
+def resolve_steps(group: Group, outline: Outline) -> None:
+    """Put aside what is given of steps that do not exist, and take in what labels of steps tell of counts."""
+    group.exist = rows_exist(group, outline)
+    for name, rows in group.exist.items():
+        if name in group.present:
+            there = rows.reshape(-1, *(1,) * (group.present[name].dim() - group.layout.rank))
+            group.present[name] = group.present[name] & there
+            variable = outline.variables[name]
+            group.looks[name] = variable.family.look_flagged(group.values[name], group.present[name], variable.event)
+        elif name in group.plan.clamped:
+            there = rows.reshape(-1, *(1,) * (group.looks[name].dim() - group.layout.rank))
+            group.looks[name] = torch.where(there, group.looks[name], 0.0)
+    group.allowed = allowed_counts(group, outline)
 
 
 def rows_exist(group: Group, outline: Outline) -> dict[str, Tensor]:
@@ -109,33 +98,3 @@ def _carried(group: Group, name: str) -> Tensor | None:
     else:
         return None
     return there & group.exist[name] if name in group.exist else there
-
-
-def restrict(log: Tensor, allowed: Tensor, axis: int) -> tuple[Tensor, Tensor]:
-    """Hold log q over a whole support to its allowed values: log q(k | allowed), and log q(allowed) of size 1 there.
-
-    log, allowed: shapes that broadcast. What is not allowed is left at IMPOSSIBLE.
-    """
-    whole = torch.where(allowed, log, -torch.inf).logsumexp(axis, keepdim=True)
-    return torch.where(allowed, log - whole, IMPOSSIBLE), whole
-
-
-def on_axis(allowed: Tensor, layout: Layout, node: str) -> Tensor:
-    """Lay allowed values out over their node's dimension and the rows: [B, K] -> [1, .., K, .., 1, B]."""
-    shape = [1] * layout.rank
-    shape[layout.axes[node]], shape[-1] = allowed.shape[1], allowed.shape[0]
-    return allowed.T.reshape(shape)
-
-
-def law_of(variable: Variable, q: Distribution, allowed: Tensor, rank: int) -> tuple[Categorical, Tensor, Tensor]:
-    """Hold a drawn count to its allowed values, [B, K].
-
-    Returns: the law over places in its support, batch shape [*leading]; the support, [K, *event]; and log q(allowed),
-    [*leading].
-    """
-    like = variable.family.mean(q)
-    support = variable.family.enumerate(variable.event, like.dtype, like.device)
-    spread = support.reshape(len(support), *(1,) * rank, *variable.event)
-    log = variable.family.log_prob(q, spread)  # [K, *leading]
-    inside, whole = restrict(log, allowed.T.reshape(len(support), *(1,) * (rank - 1), -1), 0)
-    return Categorical(logits=inside.movedim(0, -1), validate_args=False), support, whole.squeeze(0)

@@ -17,9 +17,9 @@ from sgc.language.outline import Outline, Variable
 from sgc.runtime import steps
 from sgc.runtime.batch import check_totals, row_values
 from sgc.runtime.cells import check_known, check_names, held_tensor_of, names_of
-from sgc.runtime.execute import Group
-from sgc.runtime.existence import above, counted
+from sgc.runtime.counts import above, counted
 from sgc.runtime.finiteness import is_about_rows, rows_words
+from sgc.runtime.group import Group
 from sgc.runtime.layout import Layout
 from sgc.runtime.modules import naming, read_by
 

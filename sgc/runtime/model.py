@@ -35,9 +35,10 @@ from sgc.runtime.batch import PatternRows, prepare
 from sgc.runtime.building import build, frozen_modules, registered, try_own
 from sgc.runtime.cells import encode, row_weights
 from sgc.runtime.exact import exact_estimators
-from sgc.runtime.execute import Group, run
+from sgc.runtime.execute import run
 from sgc.runtime.finiteness import rows_words
 from sgc.runtime.generate import Generated
+from sgc.runtime.group import Group
 from sgc.runtime.inference import ANSWERS, Answer, Inference, infer, warn
 from sgc.runtime.layout import Layout
 from sgc.runtime.modes import evaluating

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sgc.derivation.existence import counts_of, read_where_there
 from sgc.language.outline import Outline
-from sgc.runtime.existence import counted, values_of
+from sgc.runtime.counts import counted, values_of
 
 
 def numbers(outline: Outline, values: Mapping[str, Tensor]) -> dict[str, np.ndarray]:

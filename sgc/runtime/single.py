@@ -13,7 +13,7 @@ from sgc.language.outline import Variable
 from sgc.runtime import steps
 from sgc.runtime.batch import check_totals, row_values, there
 from sgc.runtime.cells import tensors_of
-from sgc.runtime.execute import Group
+from sgc.runtime.group import Group
 from sgc.runtime.layout import Layout
 from sgc.runtime.modules import AnyDensity, read_by
 

@@ -18,7 +18,7 @@ from sgc.derivation.plan import Plan
 from sgc.errors import LISTED
 from sgc.kinds.layer import shape_text
 from sgc.language.outline import InputOutline, Outline, Variable
-from sgc.runtime.existence import counted
+from sgc.runtime.counts import counted
 
 
 def nodes_of(outline: Outline, name: str) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sgc.runtime.batch import patterns_of
-from sgc.runtime.execute import Group, Key
+from sgc.runtime.group import Group, Key
 from sgc.runtime.layout import Eliminated, Pair, Score, eliminate
 from sgc.runtime.score_function import RunningMeans, surrogate
 

@@ -1,0 +1,69 @@
+"""Rows of one observation pattern: their plan, their particles, and the scores that a run of the plan leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from sgc.derivation.plan import Plan
+from sgc.distributions.points import Point
+from sgc.language.outline import Outline, Variable
+from sgc.runtime.batch import there
+from sgc.runtime.layout import Layout, Score
+
+Key = tuple[str, str]  # node and role
+
+
+@dataclass(eq=False)
+class Group:
+    """Rows of one pattern: their plan, their particles, and the score of every factor once they are run."""
+
+    plan: Plan
+    layout: Layout
+    given: Mapping[str, Tensor]  # observed nodes and inputs, [B, *event]
+    like: Tensor  # of the type and on the device that is computed in
+    labelled: Mapping[str, Tensor] = field(default_factory=dict)  # [B]: whether a row carries a node of plan.either
+    values: dict[str, Tensor] = field(default_factory=dict)  # [*enumerated, S, B, *event]
+    points: dict[str, Point] = field(default_factory=dict)  # draws, as densities read them
+    looks: dict[str, Tensor] = field(default_factory=dict)  # what networks read
+    present: dict[str, Tensor] = field(default_factory=dict)  # which elements are there, of nodes that drop the others
+    dropped: dict[str, Distribution] = field(default_factory=dict)  # p of these nodes, once they are scored
+    masses: list[Score] = field(default_factory=list)  # log q of enumerated nodes
+    scores: dict[Key, Score] = field(default_factory=dict)  # of every term, with its sign
+    weights: dict[str, Score] = field(default_factory=dict)  # log q of labelled nodes
+    draws: dict[str, Score] = field(default_factory=dict)  # log q of the draws that are charged for
+    proposals: dict[str, Distribution] = field(default_factory=dict)  # q of every node that has one
+    parameters: dict[Key, Mapping[str, Tensor]] | None = None  # of each conditional, by p or q, where they are kept
+    exist: dict[str, Tensor] = field(default_factory=dict)  # [B]: rows whose labelled counts reach a step
+    allowed: dict[str, Tensor] = field(default_factory=dict)  # [B, K]: the values that labels leave to a count
+
+    def put(self, name: str, value: Tensor, outline: Outline) -> None:
+        """Take in the value of a node, a feature or an input, and what networks read of it; NaN is what is missing."""
+        variable = outline.variables.get(name)
+        self.values[name] = value
+        if variable is not None and variable.dropped:
+            self.present[name] = there(variable, value)
+            self.looks[name] = variable.family.look_flagged(value, self.present[name], variable.event)
+        else:
+            self.looks[name] = value if variable is None else variable.family.look(value)
+
+    def put_draw(self, name: str, drawn: Point, outline: Outline) -> None:
+        """Take in a draw: its value is what networks read, and it is scored where it was drawn."""
+        self.points[name] = drawn
+        self.put(name, drawn.value, outline)
+
+    def scorable(self, name: str, variable: Variable, conditional: Distribution) -> Tensor:
+        """Give the value of a node, in rows where it is that of no step another that has a finite score."""
+        value = self.values[name]
+        if name not in self.exist or name not in self.plan.clamped:
+            return value
+        there = self.exist[name].reshape(-1, *(1,) * len(variable.event))
+        return torch.where(there, value, variable.family.inside(conditional, value))
+
+    def score(self, log: Tensor, name: str, role: str) -> Score:
+        """Lay out the score of a node: what the plan says it varies over, at most."""
+        return self.layout.score(log, self.plan.dims(name, role))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sgc.errors import DataError, Fault, RunError, SpecError, UsageError
+from sgc.version import __version__
 
 if TYPE_CHECKING:
     from sgc.language.loading import load
@@ -13,8 +14,19 @@ if TYPE_CHECKING:
     from sgc.running.training import train
     from sgc.runtime.compiling import compile_spec as compile
 
-__version__ = "0.1.0"
-__all__ = ["DataError", "Fault", "RunError", "SpecError", "UsageError", "compile", "evaluate", "load", "open", "train"]
+__all__ = [
+    "DataError",
+    "Fault",
+    "RunError",
+    "SpecError",
+    "UsageError",
+    "__version__",
+    "compile",
+    "evaluate",
+    "load",
+    "open",
+    "train",
+]
 
 _WHERE = {
     "load": ("sgc.language.loading", "load"),

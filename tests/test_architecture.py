@@ -7,13 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import networkx as nx
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent / "sgc"
 
 # from the bottom up; a module may import from its own floor's earlier entries and from below
 FLOORS = [
-    ["errors", "arguments"],
+    ["errors", "arguments", "version"],
     ["randomness"],
     ["distributions"],
     ["kinds"],
@@ -93,6 +94,40 @@ def test_nothing_below_the_line_imports_torch_at_module_level(path: Path) -> Non
         return
     found = [name for name in imports(ast.parse(path.read_text()), everywhere=False) if name.split(".")[0] == "torch"]
     assert found == []
+
+
+def import_graph(sources: dict[str, str]) -> nx.DiGraph[str]:
+    """Draw an arrow from each module to what it imports: in functions and for types alone, too."""
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    for module, source in sources.items():
+        for node in ast.walk(ast.parse(source)):
+            names: list[str] = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                whole = [f"{node.module}.{alias.name}" for alias in node.names]
+                names = [name if name in sources else str(node.module) for name in whole]
+            graph.add_edges_from((module, name) for name in names if name in sources and name != module)
+    return graph
+
+
+def cycles(sources: dict[str, str]) -> list[list[str]]:
+    """List the groups of modules that import each other, directly or not (Tarjan 1972)."""
+    return [sorted(group) for group in nx.strongly_connected_components(import_graph(sources)) if len(group) > 1]
+
+
+def test_no_modules_import_each_other() -> None:
+    dotted = {path: ".".join(path.relative_to(ROOT.parent).with_suffix("").parts) for path in FILES}
+    sources = {dotted[path].removesuffix(".__init__"): path.read_text() for path in FILES}
+    assert cycles(sources) == []
+
+
+def test_the_guard_of_cycles_can_fail() -> None:
+    lower = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from sgc.b import B\n"
+    upper = "def late():\n    import sgc.a\n"
+    assert cycles({"sgc.a": lower, "sgc.b": upper}) == [["sgc.a", "sgc.b"]]
+    assert cycles({"sgc.a": "from sgc import b\n", "sgc.b": "import sgc.a\n"}) == [["sgc.a", "sgc.b"]]
+    assert cycles({"sgc.a": "", "sgc.b": upper}) == []
 
 
 def test_the_guard_can_fail() -> None:

@@ -99,7 +99,7 @@ class Diagnostician:
         own = elbo
         if self.bound != "elbo":
             (own,) = self.model.sums([part], exact=True, samples=self.samples)
-        return Labelled(Scored(elbo, elbo.bound()), own)
+        return Labelled(Scored(elbo, elbo.value()), own)
 
     def _add(self, elbo: Sums, effective: Tensor) -> None:
         self.terms.add(elbo, effective)

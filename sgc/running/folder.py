@@ -28,7 +28,6 @@ import numpy as np
 import torch
 from safetensors.torch import save as save_tensors
 
-import sgc
 from sgc.arguments import path_of, truth
 from sgc.data.dataset import DataSet
 from sgc.data.encoder import Encoder
@@ -52,6 +51,7 @@ from sgc.running.records import ColumnsRecord, EpochRecord, LabelsRecord, RowsRe
 from sgc.runtime.data import encoders_of
 from sgc.runtime.model import Model
 from sgc.runtime.weights import fit_weights, own_state, problem_words
+from sgc.version import __version__
 
 Plain = Any  # what JSON can say
 
@@ -158,7 +158,7 @@ class RunFolder:
         """Write what is known before the first step; older files of a run go, what `--resume` would read first."""
         self.path.mkdir(parents=True, exist_ok=True)
         self.state_path.unlink(missing_ok=True)
-        versions = {"sgc": sgc.__version__, "torch": torch.__version__, "numpy": np.__version__}
+        versions = {"sgc": __version__, "torch": torch.__version__, "numpy": np.__version__}
         versions["python"] = platform.python_version()
         plain = {"versions": versions, "platform": platform.platform(), **facts, "finished": False}
         self.write_info({"version": VERSION, **plain})

@@ -70,7 +70,7 @@ def validate(model: Model, rows: TensorRows, seed: int) -> Validation:
         for index in rows.chunks(chunk_rows(model, model.spec.objective.samples)):
             part = rows.part(index, frozenset())
             (sums,) = model.sums([part], exact=True, bound="elbo" if supervised else None)
-            bounds.append(sums.bound())
+            bounds.append(sums.value())
             if not supervised and not bool(torch.isfinite(bounds[-1]).all()):
                 raise RunError(blame([sums]))
             posterior = Posterior(sums, model.outline)
@@ -186,7 +186,7 @@ def evaluate(
         (bound,) = model.sums([part], exact=True, bound="elbo", samples=1)
         (sums,) = model.sums([part], exact=True, bound="iwae", samples=samples)
         posterior = Posterior(sums, model.outline)
-        return Hidden(Scored(bound, bound.bound()), Scored(sums, posterior.log_evidence), posterior)
+        return Hidden(Scored(bound, bound.value()), Scored(sums, posterior.log_evidence), posterior)
 
     with drawing_from(Generators(seed_for(seed, VALIDATION, 1))):
         for chunk in rows.chunks(chunk_rows(model, samples)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -22,9 +22,7 @@ from sgc.runtime.finiteness import is_about_rows, rows_words
 from sgc.runtime.group import Group
 from sgc.runtime.layout import Layout
 from sgc.runtime.modules import naming, read_by
-
-if TYPE_CHECKING:
-    from sgc.runtime.model import Model
+from sgc.runtime.plan_runner import PlanRunner
 
 Drawn: TypeAlias = tuple[dict[str, Tensor], dict[int, str]]  # values by node, and why rows are not finite
 
@@ -66,7 +64,7 @@ class Generated:
 
 
 def generate(
-    model: Model, count: int, given: Mapping[str, Any], means: Collection[str]
+    model: PlanRunner, count: int, given: Mapping[str, Any], means: Collection[str]
 ) -> Generated:  # Any: as for held_value
     """Sample `count` rows; see Model.generate. A row that cannot be drawn breaks no other.
 
@@ -124,7 +122,7 @@ def _missing(like: Tensor, count: int) -> Tensor:
     return like.new_full((count, *like.shape[1:]), torch.nan if like.is_floating_point() else -1)
 
 
-def _ancestral(model: Model, held: Mapping[str, Tensor], count: int, centered: Collection[str]) -> Drawn:
+def _ancestral(model: PlanRunner, held: Mapping[str, Tensor], count: int, centered: Collection[str]) -> Drawn:
     """Sample rows, each node after its parents; those that are not finite are told by the first node that is not."""
     outline = model.outline
     layout = Layout({}, 1, count)
@@ -235,7 +233,7 @@ def _check_there(name: str, missing: Tensor) -> None:
         raise ValueError(f"'{name}' is held at a missing value in row {int(missing.nonzero()[0])}")
 
 
-def _category(name: str, model: Model, value: Tensor, means: Collection[str], absent: Tensor | None) -> Tensor:
+def _category(name: str, model: PlanRunner, value: Tensor, means: Collection[str], absent: Tensor | None) -> Tensor:
     """Give categories as integers; of a step where it is absent, [B], −1 and else NaN, as data write it."""
     variable = model.outline.variables.get(name)
     count = variable.categories if variable is not None else model.outline.inputs[name].categories

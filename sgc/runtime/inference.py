@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor
@@ -16,11 +16,9 @@ from sgc.runtime.batch import PatternRows, prepare
 from sgc.runtime.finiteness import explain_rows, rows_words, sums_without_failures
 from sgc.runtime.outcome import merge
 from sgc.runtime.outer import joined
+from sgc.runtime.plan_runner import PlanRunner
 from sgc.runtime.posterior import NodePosterior, Posterior
 from sgc.runtime.sums import Sums
-
-if TYPE_CHECKING:
-    from sgc.runtime.model import Model
 
 Answer: TypeAlias = Literal["posterior", "q"]
 ANSWERS: tuple[Answer, ...] = get_args(Answer)
@@ -66,7 +64,9 @@ def few_words(effective: Tensor, samples: int) -> str:
     )
 
 
-def infer(model: Model, batch: Mapping[str, Any], samples: int, from_: Answer) -> Inference:  # Any: as for objective
+def infer(
+    model: PlanRunner, batch: Mapping[str, Any], samples: int, from_: Answer
+) -> Inference:  # Any: as for objective
     """Infer the nodes that are not observed; see `Model.infer`. A row without finite scores breaks no other.
 
     Raises: ValueError or KeyError for a batch that does not fit the model.
@@ -113,7 +113,7 @@ def _of_part(part: PatternRows, sums: Sums, posterior: Posterior, weighted: bool
     return {name: posterior.of_steps(name, each) for name, each in found.items()}
 
 
-def _hidden(model: Model, parts: list[PatternRows]) -> list[str]:
+def _hidden(model: PlanRunner, parts: list[PatternRows]) -> list[str]:
     """Name the nodes that some row lacks, all steps of those that it lacks a step of."""
     outline = model.outline
     plans = [model.plan(part.observed, exact=True, bound="iwae", either=part.labelled) for part in parts]

@@ -7,54 +7,22 @@ value and the gradient of log q(v) is multiplied by what the draw can influence 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from sgc.derivation.plan import SAMPLES, Charge
 from sgc.runtime.layout import Eliminated, Layout, Pair, Score, eliminate, join, sum_enumerated
-
-if TYPE_CHECKING:
-    from sgc.runtime.sums import Sums
+from sgc.runtime.sums import Sums
 
 
-@dataclass
-class RunningMeans:
-    """The running means that are taken off what draws are charged with, by node, pattern and part of the bound."""
-
-    means: dict[str, float] = field(default_factory=dict)
-    learning: bool = True
-
-    def take(self, key: str, charged: Tensor, decay: float) -> float:
-        """Give the mean of the steps before this one, 0 at the first, and move it on by what is charged now."""
-        before = self.means.get(key)
-        if self.learning:
-            now = float(charged.mean())
-            if math.isfinite(now):
-                self.means[key] = now if before is None else decay * before + (1 - decay) * now
-        return 0.0 if before is None else before
-
-    @contextmanager
-    def still(self, held: bool = True) -> Iterator[None]:
-        """Hold the means where they are."""
-        before = self.learning
-        self.learning = before and not held
-        try:
-            yield
-        finally:
-            self.learning = before
-
-    def state(self) -> dict[str, Any]:  # Any: numbers
-        """Give the means as plain data."""
-        return dict(self.means)
-
-    def restore(self, state: dict[str, Any]) -> None:  # Any: numbers
-        """Go on from a saved state."""
-        self.means = {str(key): float(value) for key, value in state.items()}
+def surrogate_bound(sums: Sums, kl_weight: float = 1.0) -> Tensor:
+    """Sum the bound of each row, [B] nats, its α term included, γ not; its gradient is the estimators'."""
+    found = sums.value(kl_weight)
+    missing = surrogate(sums, kl_weight) if sums.plan.charges and torch.is_grad_enabled() else None
+    return found if missing is None else found + missing
 
 
 def surrogate(sums: Sums, kl_weight: float) -> Tensor | None:

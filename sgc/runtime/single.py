@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,12 +16,10 @@ from sgc.runtime.cells import tensors_of
 from sgc.runtime.group import Group
 from sgc.runtime.layout import Layout
 from sgc.runtime.modules import AnyDensity, read_by
-
-if TYPE_CHECKING:
-    from sgc.runtime.model import Model
+from sgc.runtime.plan_runner import PlanRunner
 
 
-def conditional(model: Model, module: AnyDensity, values: Mapping[str, Any]) -> Distribution:  # Any: as a batch's
+def conditional(model: PlanRunner, module: AnyDensity, values: Mapping[str, Any]) -> Distribution:  # Any: as a batch's
     """Give a conditional at given parents: batch shape [B].
 
     Raises: KeyError, ValueError, or ParameterError for a parameter that is not finite.
@@ -43,7 +41,7 @@ def conditional(model: Model, module: AnyDensity, values: Mapping[str, Any]) -> 
     return module.distribution(by_rows, validate=model.validate_args, finite=True)
 
 
-def log_prob(model: Model, module: AnyDensity, values: Mapping[str, Any]) -> Tensor:  # Any: as a batch's
+def log_prob(model: PlanRunner, module: AnyDensity, values: Mapping[str, Any]) -> Tensor:  # Any: as a batch's
     """Score the node's own value at given parents: [B] nats. Raises: KeyError or ValueError."""
     variable = module.variable
     values = tensors_of(model.outline, values)
@@ -57,7 +55,7 @@ def log_prob(model: Model, module: AnyDensity, values: Mapping[str, Any]) -> Ten
     return variable.family.log_prob(distribution, value)
 
 
-def lay_values(model: Model, values: Mapping[str, Any], wanted: Collection[str]) -> Group:  # Any: as a batch's
+def lay_values(model: PlanRunner, values: Mapping[str, Any], wanted: Collection[str]) -> Group:  # Any: as a batch's
     """Lay given values out, and compute the features that are wanted. Raises: KeyError or ValueError.
 
     A node that drops what is missing may be left out: then all of it is missing.
@@ -88,7 +86,7 @@ def lay_values(model: Model, values: Mapping[str, Any], wanted: Collection[str])
     return group
 
 
-def _feature(model: Model, group: Group, name: str) -> None:
+def _feature(model: PlanRunner, group: Group, name: str) -> None:
     if name in group.values:
         return
     if name not in model.outline.features:

@@ -14,7 +14,7 @@ from torch import Tensor
 from sgc.runtime.batch import patterns_of
 from sgc.runtime.group import Group, Key
 from sgc.runtime.layout import Eliminated, Pair, Score, eliminate
-from sgc.runtime.score_function import RunningMeans, surrogate
+from sgc.runtime.running_means import RunningMeans
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,8 @@ class Sums:
             return [Pair(log=log) for log in self.group.weights.values()]
         return [Pair(log=log) for log in self.varying.values()] if self.normalised else []
 
-    def bound(self, kl_weight: float = 1.0) -> Tensor:
-        """Sum the bound of each row, [B] nats, its α term included, γ not; its gradient is the estimators'."""
-        found = self.value(kl_weight)
-        missing = surrogate(self, kl_weight) if self.plan.charges and torch.is_grad_enabled() else None
-        return found if missing is None else found + missing
-
-    def value(self, kl_weight: float) -> Tensor:
+    def value(self, kl_weight: float = 1.0) -> Tensor:
+        """Sum the bound of each row, [B] nats, its α term included, γ not; charged draws bring no gradient."""
         kind = self.words.bound
         if kind == "supervised":
             return self.eliminate(self.weight_pairs).log

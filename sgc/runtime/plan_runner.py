@@ -1,0 +1,177 @@
+"""The networks of a spec, built, and its plans derived once and run on rows: what every use of a model stands on."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from numbers import Real
+from typing import Self, cast
+
+import torch
+from torch import Tensor, nn
+
+from sgc.arguments import names_in, one_of, whole_number
+from sgc.derivation.derive import derive
+from sgc.derivation.existence import counts_of
+from sgc.derivation.plan import ObjectiveWords, Plan
+from sgc.kinds.estimators import ScoreFunction
+from sgc.kinds.moving import Moving
+from sgc.kinds.objectives import BOUNDS, Bound, OverRate
+from sgc.kinds.schedules import value_at
+from sgc.language.outline import Outline
+from sgc.language.spec import Spec
+from sgc.randomness import built_in, default_type, draws
+from sgc.runtime import steps
+from sgc.runtime.batch import PatternRows
+from sgc.runtime.building import build, frozen_modules, registered, try_own
+from sgc.runtime.exact import exact_estimators
+from sgc.runtime.execute import run
+from sgc.runtime.group import Group
+from sgc.runtime.layout import Layout
+from sgc.runtime.running_means import RunningMeans
+from sgc.runtime.sums import Settings, Sums
+
+PLANS_KEPT = 100_000  # nodes in all plans that are kept, those that were asked for last: n labels have 2ⁿ patterns
+
+
+class PlanRunner(nn.Module):
+    """The networks of a spec and its plans. `sums` runs these on rows; `Model` is what users hold."""
+
+    validate_args = False  # whether torch checks the arguments of every distribution: slow, for tests and --debug
+
+    def __init__(self, made: Outline, *, dtype: torch.dtype | None = None) -> None:
+        """Build the networks, in torch's default type if no other is said."""
+        super().__init__()
+        try_own(made)
+        self.outline = made
+        self.spec: Spec = made.spec
+        self.gamma: float | None = None  # what training made of a rate, once the data are known: only told
+        self.rate: float | None = None  # ρ, likewise, for α over the rate
+        with built_in(dtype or default_type()), draws():
+            self.machine = build(made)
+        self.features = registered(made, self.machine.features)
+        self.generative = registered(made, self.machine.generative)
+        self.recognition = registered(made, self.machine.recognition)
+        self.running_means = RunningMeans()  # the baselines of score_function nodes
+        self._plans: OrderedDict[tuple[frozenset[str], frozenset[str], bool, ObjectiveWords], Plan] = OrderedDict()
+        self.exact_graphs = made.graphs.with_estimators(exact_estimators(made))
+        self._moving = [module for module in self.modules() if isinstance(module, Moving)]
+        sections = {"generative": self.generative, "recognition": self.recognition, "features": self.features}
+        self.frozen = frozen_modules(made.spec.unrolled.parts, sections)
+        for module in self.frozen:
+            module.requires_grad_(False)
+        self.train()
+        self.epoch = 0.0
+
+    @property
+    def epoch(self) -> float:
+        """Where schedules stand: training moves it, and a trained model stands where its weights were written."""
+        return self._epoch
+
+    @epoch.setter
+    def epoch(self, epoch: float) -> None:
+        place: object = epoch
+        if not isinstance(place, Real) or not math.isfinite(place):
+            raise ValueError(f"epoch is {place!r}, wanted a finite number")
+        self._epoch: float = float(place)
+        for module in self._moving:
+            module.stand_at(self._epoch)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode of all modules but those of frozen parts, which stay as in evaluation."""
+        super().train(mode)
+        for module in self.frozen:
+            module.eval()
+        return self
+
+    @property
+    def like(self) -> Tensor:
+        """A tensor of the type and on the device that the model computes with."""
+        for parameter in self.parameters():
+            return parameter.detach()
+        return torch.zeros(())
+
+    def plan(
+        self,
+        observed: Collection[str] = (),
+        *,
+        exact: bool = False,
+        bound: str | None = None,
+        samples: int | None = None,
+        either: Collection[str] = (),
+    ) -> Plan:
+        """Derive (once) the plan of rows that carry the labels of `observed`; print it, or take its `latex()`.
+
+        A node of a repeat by its one name is labelled in all its steps.
+
+        exact: with relaxed and averaged nodes enumerated or drawn instead. bound, samples: others than the spec's.
+        either: nodes whose label some of the rows carry, see `sgc.derivation.merging`.
+
+        Raises: ValueError where `observed` names a node that is not partially supervised.
+        """
+        wanted = self._every_step(names_in("observed", observed))
+        either = self._every_step(names_in("either", either))
+        words = self.outline.words
+        if bound is not None and one_of("bound", bound, BOUNDS) != words.bound:
+            words = ObjectiveWords(cast(Bound, bound), words.samples, alpha_by_node=words.alpha_by_node)
+        if samples is not None:
+            words = replace(words, samples=whole_number("samples", samples))
+        index = (wanted, either, exact, words)
+        if index not in self._plans:
+            self._plans[index] = derive(self.exact_graphs if exact else self.outline.graphs, wanted, words, either)
+            if len(self._plans) * len(self.outline.variables) > PLANS_KEPT:
+                self._plans.popitem(last=False)
+        self._plans.move_to_end(index)
+        return self._plans[index]
+
+    def _every_step(self, names: Collection[str]) -> frozenset[str]:
+        """Give the nodes that names of users stand for."""
+        return frozenset(node for name in names for node in steps.nodes_of(self.outline, name))
+
+    def settings(self) -> Settings:
+        """Read the numbers of the objective where the schedules stand."""
+        objective = self.spec.objective
+        alpha: dict[str, float] = {}
+        graphs = self.outline.graphs
+        for name in dict.fromkeys([*graphs.partial, *counts_of(graphs)]):  # labels of steps tell of their counts
+            given = objective.alpha_of(self.outline.outer_name.get(name, name))
+            if isinstance(given, OverRate):
+                known = self.rate if objective.supervision_rate is None else objective.supervision_rate
+                rate = value_at(known or 1.0, self.epoch)  # 1: nothing is known of the data
+                alpha[name] = value_at(given.over_rate, self.epoch) / rate
+            else:
+                alpha[name] = value_at(given, self.epoch)
+        chosen = {name: variable.estimator for name, variable in self.outline.variables.items()}
+        decay = {n: value_at(each.decay, self.epoch) for n, each in chosen.items() if isinstance(each, ScoreFunction)}
+        return Settings(alpha, value_at(objective.kl_weight, self.epoch), decay)
+
+    def group(self, part: PatternRows, plan: Plan, samples: int, depth: int = 0) -> Group:
+        """Lay rows of one pattern out for a plan. depth: leading dimensions that all groups of a call have."""
+        layout = Layout(plan.axes, samples, part.size, depth)
+        return Group(plan, layout, part.values, self.like, part.labelled)
+
+    def sums(
+        self,
+        parts: Sequence[PatternRows],
+        *,
+        samples: int | None = None,
+        exact: bool = False,
+        bound: str | None = None,
+        kept: bool = False,
+    ) -> list[Sums]:
+        """Run the plans of parts of a batch in step and give the sums over their particles.
+
+        kept: groups keep the parameters of their conditionals.
+        """
+        count = self.spec.objective.samples if samples is None else samples
+        plans = [self.plan(part.observed, exact=exact, bound=bound, either=part.labelled) for part in parts]
+        depth = max((1 + axis for plan in plans for axis in plan.axes.values()), default=0)
+        groups = [self.group(part, plan, count, depth) for part, plan in zip(parts, plans, strict=True)]
+        for group in groups if kept else ():
+            group.parameters = {}
+        run(self.machine, groups, epoch=self.epoch, validate=self.validate_args)
+        settings = self.settings()
+        self.running_means.learning = self.training
+        return [Sums(group, settings, self.running_means) for group in groups]

@@ -222,7 +222,8 @@ def inspect(
         raise UsageError("--pattern chooses what --expand shows: give both")
     loaded = _load(spec, sets, trust)
     if output is not None:
-        from sgc.data.outputs import check_place, spec_inputs
+        from sgc.data.outputs import check_place
+        from sgc.language.inputs_of_spec import spec_inputs
 
         check_place(output, spec_inputs(loaded, Path(spec), Path(spec).resolve().parent))
     outline = _outline(loaded)

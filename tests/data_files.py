@@ -12,9 +12,10 @@ import numpy as np
 import yaml
 from pydantic import TypeAdapter
 
-from sgc.data import DataSet, Variable, open_dataset
+from sgc.data.dataset import DataSet, open_dataset
+from sgc.data.sources.section import DataSection
+from sgc.data.variables import Variable
 from sgc.distributions.supports import SUPPORTS
-from sgc.kinds.sources import DataSection
 
 REAL_DATA = Path(os.environ.get("SGC_DATA") or Path(__file__).parents[2] / "shared" / "data")
 

@@ -19,8 +19,8 @@ FLOORS = [
     ["distributions"],
     ["kinds"],
     ["derivation"],
-    ["language"],
     ["data"],
+    ["language"],
     ["showing"],
     # ---- torch above this line
     ["runtime"],
@@ -59,11 +59,11 @@ def imports(tree: ast.AST, *, everywhere: bool) -> list[str]:
 
 
 def upward(source: str, module: str) -> list[str]:
-    """Name the imports of a module that point up."""
+    """Name the imports of a module that point up, those in functions and for types alone counted too."""
     here = floor_of(module)
     assert here is not None, f"{module}: say on which floor it stands"
     wrong = []
-    for name in imports(ast.parse(source), everywhere=False):
+    for name in imports(ast.parse(source), everywhere=True):
         parts = name.split(".")
         if parts[0] == "sgc" and len(parts) > 1:
             there = floor_of(parts[1])
@@ -132,6 +132,7 @@ def test_the_guard_of_cycles_can_fail() -> None:
 
 def test_the_guard_can_fail() -> None:
     assert upward("from sgc.running.training import train\n", "derivation") == ["sgc.running.training"]
+    assert upward("def late():\n    from sgc.runtime import model\n", "data") == ["sgc.runtime"]
     assert imports(ast.parse("import torch\n"), everywhere=False) == ["torch"]
 
 

@@ -14,7 +14,8 @@ from data_files import opened, write_mnist
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sgc.data import DataSet, Rows, Variable
+from sgc.data.dataset import DataSet, Rows
+from sgc.data.variables import Variable
 from sgc.errors import DataError
 
 LABELS = np.random.default_rng(8).integers(0, 4, 200)

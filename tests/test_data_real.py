@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from data_files import CLASS, REAL_DATA, opened
 
-from sgc.data import Variable
+from sgc.data.variables import Variable
 from sgc.distributions.supports import SUPPORTS
 
 pytestmark = pytest.mark.real

@@ -10,9 +10,10 @@ from data_files import opened
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sgc.data import DataSet, Variable
 from sgc.data.columns import SourceColumn
+from sgc.data.dataset import DataSet
 from sgc.data.splitting import Division, apportion, divide_rows
+from sgc.data.variables import Variable
 from sgc.errors import DataError
 from sgc.kinds.labels import Split
 

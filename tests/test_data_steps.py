@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from data_files import opened
 
-from sgc.data import EncodedColumn, Encoder, Variable, encoder, large
-from sgc.data.variables import Existence
+from sgc.data import encoder, large
+from sgc.data.encoder import Encoder
+from sgc.data.large import EncodedColumn
+from sgc.data.variables import Existence, Variable
 from sgc.distributions.supports import SUPPORTS
 from sgc.errors import DataError
 

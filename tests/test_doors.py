@@ -17,7 +17,7 @@ import pytest
 import torch
 
 import sgc
-from sgc.data import read_rows
+from sgc.data.prediction import read_rows
 from sgc.errors import DataError
 from sgc.language.resolver import outline
 from sgc.runtime.data import data_variables, open_data

@@ -17,10 +17,12 @@ from data_files import opened, section
 from small_runs import At, Raw, finished_files, rich, small
 
 import sgc
-from sgc.data import Variable, encoder, large, read_rows
+from sgc.data import encoder, large
 from sgc.data.columns import Array, Origin, SourceColumn
 from sgc.data.encoder import fit_encoder, fit_in_chunks, read_cells
 from sgc.data.large import EncodedColumn, LargeCells
+from sgc.data.prediction import read_rows
+from sgc.data.variables import Variable
 from sgc.distributions.supports import SUPPORTS
 from sgc.errors import DataError
 from sgc.kinds.transforms import Fitted, Flatten, Standardize, Transform

@@ -17,7 +17,7 @@ from small_runs import Raw, changed
 
 import sgc
 from sgc import cli
-from sgc.data import open_dataset
+from sgc.data.dataset import open_dataset
 from sgc.errors import DataError
 from sgc.kinds.image_transforms import Resize
 from sgc.language.loading import load

@@ -12,8 +12,9 @@ from data_files import opened
 from sklearn.datasets import load_digits
 from test_cli import call, refused
 
-from sgc.data import Variable, multi_mnist
+from sgc.data import multi_mnist
 from sgc.data.multi_mnist import OVERLAP, build, columns, write, write_parts
+from sgc.data.variables import Variable
 from sgc.distributions.supports import SUPPORTS
 from sgc.errors import DataError
 from sgc.kinds.affine import Affine

@@ -16,7 +16,9 @@ from data_files import opened, section
 from test_cli import call
 from test_sources import save
 
-from sgc.data import Rows, Variable, read_rows
+from sgc.data.dataset import Rows
+from sgc.data.prediction import read_rows
+from sgc.data.variables import Variable
 from sgc.distributions.supports import SUPPORTS
 from sgc.errors import DataError
 

@@ -11,11 +11,11 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from sgc.data.sources.section import SOURCES
 from sgc.distributions.families import FAMILIES
 from sgc.errors import SpecError
 from sgc.kinds.estimators import ESTIMATORS
 from sgc.kinds.layers import ACTIVATIONS, LAYERS
-from sgc.kinds.sources import SOURCES
 from sgc.kinds.transforms import TRANSFORMS
 from sgc.language.document import parse
 from sgc.language.loading import load

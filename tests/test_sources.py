@@ -19,8 +19,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from sgc.data.columns import SourceColumn
+from sgc.data.sources.section import SOURCES
 from sgc.errors import DataError
-from sgc.kinds.sources import SOURCES
 
 DRAW = np.random.default_rng(7)
 PARTS = {"train": 6, "test": 3}

@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 
 import sgc
 from sgc.cli import app
-from sgc.data import read_rows
+from sgc.data.prediction import read_rows
 from sgc.distributions.families import FAMILIES
 from sgc.distributions.supports import SUPPORTS
 from sgc.errors import DataError, SpecError

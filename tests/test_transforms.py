@@ -16,7 +16,8 @@ from data_files import opened
 from test_cli import call
 
 import sgc
-from sgc.data import Encoder, Variable
+from sgc.data.encoder import Encoder
+from sgc.data.variables import Variable
 from sgc.distributions.supports import SUPPORTS
 from sgc.errors import DataError
 from sgc.kinds.transforms import TRANSFORMS

@@ -18,13 +18,13 @@ from sgc.data.label_notes import label_notes
 from sgc.data.labelling import choose_labels
 from sgc.data.large import EncodedColumn, LargeCells, absent, read_or_note
 from sgc.data.row_weights import WEIGHT, check_some, read_weights
+from sgc.data.sources.section import DataSection
 from sgc.data.splitting import divide_rows
 from sgc.data.steps import check_known_counts, mark_absent
 from sgc.data.trials import check_totals
 from sgc.data.variables import Variable
 from sgc.errors import DataError
 from sgc.kinds.labels import LabelRule, Split
-from sgc.kinds.sources import DataSection
 from sgc.kinds.transforms import AnyTransform
 
 

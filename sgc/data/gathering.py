@@ -11,10 +11,10 @@ from sgc.data.arrays import array_columns, frame_columns, is_frame
 from sgc.data.columns import Opened, SourceColumn
 from sgc.data.empty_cells import MARKS, Mark
 from sgc.data.finding import known_columns
+from sgc.data.sources.files import TableSource
+from sgc.data.sources.section import DataSection
 from sgc.data.variables import Variable
 from sgc.errors import DataError, suggest
-from sgc.kinds.file_sources import TableSource
-from sgc.kinds.sources import DataSection
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from sgc.data.columns import Array
+from sgc.data.sources.fetched import Mnist
+from sgc.data.sources.section import Digits
 from sgc.errors import UsageError, option
-from sgc.kinds.fetched_sources import Mnist
-from sgc.kinds.sources import Digits
 
 MOST = 3  # digits on a canvas
 SIDE = 64  # of a canvas, in pixels

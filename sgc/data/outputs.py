@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sgc.data.finding import look_for
+from sgc.data.sources.section import DataSection
 from sgc.errors import UsageError, special_file
-from sgc.kinds.sources import DataSection
-from sgc.language.spec import Spec
 
 
 @dataclass(frozen=True)
@@ -36,24 +35,6 @@ class Inputs:
         files = [look_for((name,), "", self.beside) for name in names]
         read = [*(file for file in files if file is not None), *self.data.inputs(self.beside)]
         return self.whose if any(_same(path, file) for file in read) else ""
-
-
-def spec_inputs(spec: Spec, path: Path | None, beside: Path) -> Inputs:
-    """Name what a spec reads: its file, those of its parts and of their weights, and its data.
-
-    path: the file it was read from, if it is not to be written either. beside: where its data are looked for.
-    """
-    files = {} if path is None else {path: "the spec"}
-    for part in spec.unrolled.parts:
-        if part.file is not None:
-            files.setdefault(part.file, f"the part '{part.name}' of the spec")
-        for run in () if part.weights is None else (part.weights, beside / part.weights):
-            files |= dict.fromkeys(_files_in(run), f"the run that the part '{part.name}' starts from")
-    return Inputs(files, spec.data, beside)
-
-
-def _files_in(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
 def check_output(path: Path, endings: tuple[str, ...], inputs: Inputs = Inputs()) -> None:

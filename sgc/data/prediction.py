@@ -19,13 +19,13 @@ from sgc.data.gathering import Part, assemble, node_columns
 from sgc.data.idx import read_idx
 from sgc.data.mat import read_mat
 from sgc.data.npz import read_npz
+from sgc.data.sources.files import TABLES, Images, Table
+from sgc.data.sources.section import DataSection
+from sgc.data.sources.source import FileSource
 from sgc.data.steps import check_known_counts, mark_absent
 from sgc.data.tables import index_column, read_table
 from sgc.data.variables import Variable
 from sgc.errors import DataError, check_regular
-from sgc.kinds.file_sources import TABLES, Images, Table
-from sgc.kinds.source import FileSource
-from sgc.kinds.sources import DataSection
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from sgc.errors import Path, UsageError, path_text, printable
 from sgc.kinds.base import Piece
-from sgc.language.document import describe
-from sgc.language.grammar import LIMITS, SIZES, TYPES
+from sgc.kinds.value_words import LIMITS, SIZES, TYPES, describe
 
 VERSION = 1  # of all files of a run; those of before there were versions have none
 

@@ -209,7 +209,8 @@ def see_through(features: Mapping[str, Iterable[str]], sets: NameSets) -> Mappin
             if waiting:
                 front += waiting
             elif front.pop() not in found:
-                bits = (found[each] if each in features else 1 << sets.place[each] for each in features[here])
+                known = (each for each in features[here] if each in features or each in sets.place)  # others are faults
+                bits = (found[each] if each in features else 1 << sets.place[each] for each in known)
                 found[here] = functools.reduce(operator.or_, bits, 0)
     return found
 

@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from sgc.errors import Fault, Path, SpecError, special_file
+from sgc.kinds.value_words import describe
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 60
@@ -189,29 +190,6 @@ def from_mapping(data: Mapping[Any, Any], file: str = "spec") -> Document:
     document = Document(file, [])
     document.data = _take(data, (), document)
     return document
-
-
-def describe(value: Plain) -> str:
-    """Name a value by its type as users know it: integer, number, string, boolean, list, mapping, empty.
-
-    >>> describe("abc"), describe(3), describe(None)
-    ("string 'abc'", 'integer 3', 'empty')
-    """
-    if value is None:
-        return "empty"
-    if isinstance(value, bool):
-        return f"boolean {str(value).lower()}"
-    if isinstance(value, int):
-        return f"integer {_short(str(value))}"
-    if isinstance(value, float):
-        return f"number {value}"
-    if isinstance(value, str):
-        return f"string '{_short(value)}'"
-    return "a list" if isinstance(value, list | tuple) else "a mapping"
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 40 else text[:37] + "..."
 
 
 class _TooLarge(Exception):

@@ -10,31 +10,11 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from sgc.errors import Path, nearest, suggest
-from sgc.language.document import Plain, describe
+from sgc.kinds.value_words import LIMITS, SIZES, TYPES, describe
+from sgc.language.document import Plain
 from sgc.language.findings import Findings
 from sgc.language.spec import Spec
 
-TYPES = {
-    "int_type": "an integer",
-    "int_from_float": "an integer",
-    "float_type": "a number",
-    "finite_number": "a finite number",
-    "string_type": "a string",
-    "bool_type": "a boolean",
-    "list_type": "a list",
-    "tuple_type": "a list",
-    "dict_type": "a mapping",
-    "mapping_type": "a mapping",
-    "model_type": "a mapping",
-    "model_attributes_type": "a mapping",
-}
-LIMITS = {
-    "greater_than": ("gt", "greater than"),
-    "greater_than_equal": ("ge", "at least"),
-    "less_than": ("lt", "less than"),
-    "less_than_equal": ("le", "at most"),
-}
-SIZES = {"too_short": ("min_length", "at least"), "too_long": ("max_length", "at most")}
 TEXTS = {"string_too_short": ("min_length", "at least"), "string_too_long": ("max_length", "at most")}
 OPTIONS = ("activation", "norm", "dropout", "args", "output")  # what may stand beside the key that names a kind
 _TAG = re.compile(r"^<(.*)>$")

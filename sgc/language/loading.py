@@ -15,10 +15,11 @@ from pydantic import ValidationError
 
 from sgc.arguments import path_of, truth, words_in
 from sgc.errors import Path, SpecError, UsageError
+from sgc.kinds.value_words import describe
 from sgc.language.check import check
 from sgc.language.check_own_code import check_own_code
 from sgc.language.composing import UNROLLED, Composition, Parts, compose
-from sgc.language.document import Document, Plain, describe, from_mapping, read
+from sgc.language.document import Document, Plain, from_mapping, read
 from sgc.language.findings import Findings
 from sgc.language.grammar import report
 from sgc.language.overriding import override

@@ -10,7 +10,7 @@ from sgc.distributions.families import Family
 from sgc.distributions.row_totals import OWN_SUM, TOTAL
 from sgc.distributions.table import Option
 from sgc.errors import OutlineFault, suggest
-from sgc.language.document import describe
+from sgc.kinds.value_words import describe
 
 
 def with_options(place: tuple[str, str], family: Family, options: Any) -> Family:  # Any: as written

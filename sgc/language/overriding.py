@@ -9,7 +9,8 @@ import re
 from collections.abc import Sequence
 
 from sgc.errors import Fault, Path, SpecError, nearest, option, path_text, suggest
-from sgc.language.document import Document, Plain, describe, parse
+from sgc.kinds.value_words import describe
+from sgc.language.document import Document, Plain, parse
 
 _ASSIGNMENT = re.compile(r"^\s*([A-Za-z_][^=]*?)\s*=(.*)$", re.DOTALL)
 _STEP = re.compile(r"\.|\[|\]\.?")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 from pydantic_core import PydanticCustomError
 
+from sgc.data.sources.section import DataSection
 from sgc.kinds.base import EMPTY, Many, Maybe, Piece, tagged
 from sgc.kinds.categories import Categories
 from sgc.kinds.estimators import EstimatorChoice
@@ -18,7 +19,6 @@ from sgc.kinds.objectives import Objective
 from sgc.kinds.own_code import OwnPiece
 from sgc.kinds.own_family import OwnFamily
 from sgc.kinds.schedules import Schedule, is_schedule, number, scheduled
-from sgc.kinds.sources import DataSection
 from sgc.language.unrolled import Unrolled
 
 NAME = r"^[A-Za-z][A-Za-z0-9_-]*$"

@@ -21,10 +21,10 @@ from torch import Tensor
 
 from sgc.arguments import path_of, truth
 from sgc.data.dataset import DataSet
-from sgc.data.outputs import spec_inputs
 from sgc.errors import RunError, UsageError, option
 from sgc.kinds.schedules import value_at
 from sgc.language.check_weights import by_node
+from sgc.language.inputs_of_spec import spec_inputs
 from sgc.language.loading import load
 from sgc.language.outline import Outline
 from sgc.language.resolver import outline

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self, final
 
 from pydantic import PrivateAttr
 
+from sgc.data.sources.source import Source
 from sgc.kinds.own_code import OwnCode, OwnPiece
-from sgc.kinds.source import Source
 
 if TYPE_CHECKING:
     from sgc.data.columns import Opened

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, final
 
 from pydantic import model_validator
 
-from sgc.kinds.source import Source, refuse_second_test
+from sgc.data.sources.source import Source, refuse_second_test
 
 if TYPE_CHECKING:
     from sgc.data.columns import Opened

@@ -10,11 +10,11 @@ from pydantic import AfterValidator, ConfigDict, Discriminator, Tag
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
-from sgc.kinds.built_sources import MultiMnist
-from sgc.kinds.fetched_sources import FashionMnist, Mnist, Svhn
-from sgc.kinds.file_sources import Idx, Images, Mat, Npz, Table
-from sgc.kinds.own_source import OwnSource
-from sgc.kinds.source import Section, Source
+from sgc.data.sources.built import MultiMnist
+from sgc.data.sources.fetched import FashionMnist, Mnist, Svhn
+from sgc.data.sources.files import Idx, Images, Mat, Npz, Table
+from sgc.data.sources.own import OwnSource
+from sgc.data.sources.source import Section, Source
 
 if TYPE_CHECKING:
     from sgc.data.columns import Opened

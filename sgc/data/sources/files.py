@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias, final
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
+from sgc.data.sources.source import FileSource, Source, refuse_second_test
 from sgc.kinds.base import Many, Maybe, Piece
-from sgc.kinds.source import FileSource, Source, refuse_second_test
 
 if TYPE_CHECKING:
     from sgc.data.columns import Opened, SourceColumn

@@ -21,7 +21,7 @@ import typer
 from sgc import __version__
 from sgc.arguments import LARGEST
 from sgc.errors import DataError, RunError, SpecError, UsageError, in_shell, is_about_memory, writing
-from sgc.showing.standard_streams import standard_streams, styled, visible, visible_json
+from sgc.showing.standard_streams import say, standard_streams, styled, visible, visible_json
 
 if TYPE_CHECKING:
     from sgc.language.outline import Outline
@@ -70,28 +70,28 @@ def plainly(command: Callable[P, R]) -> Callable[P, R]:
             _print_faults(problem)
             raise typer.Exit(2) from None
         except (DataError, UsageError) as problem:
-            _say(f"error: {problem}")
+            say(f"error: {problem}")
             raise typer.Exit(2) from None
         except RunError as problem:
-            _say(f"error: {problem}")
+            say(f"error: {problem}")
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
-            _say("interrupted")
+            say("interrupted")
             raise typer.Exit(130) from None
         except BrokenPipeError:  # whoever read our output has had enough
             raise typer.Exit(0) from None
         except OSError as problem:
             where = f"{problem.filename}: " if problem.filename else ""
-            _say(f"error: {where}{problem.strerror or problem}")
+            say(f"error: {where}{problem.strerror or problem}")
             raise typer.Exit(1) from None
         except (Exception, SystemExit) as problem:
             if is_about_memory(problem):
-                _say("error: not enough memory: take fewer samples, smaller batches or smaller networks")
+                say("error: not enough memory: take fewer samples, smaller batches or smaller networks")
                 raise typer.Exit(1) from None
             told = _own_failure(problem)
             if not told:
                 raise
-            _say(f"error: {told}")
+            say(f"error: {told}")
             raise typer.Exit(1) from None
 
     return run
@@ -99,7 +99,7 @@ def plainly(command: Callable[P, R]) -> Callable[P, R]:
 
 def _warn_plainly(message: Warning | str, *rest: object) -> None:
     """Tell a warning without the line of code that it came from."""
-    _say(f"warning: {message}")
+    say(f"warning: {message}")
 
 
 def _own_failure(problem: BaseException) -> str:
@@ -109,10 +109,6 @@ def _own_failure(problem: BaseException) -> str:
     from sgc.kinds.own_code import failure
 
     return failure(problem)
-
-
-def _say(text: str) -> None:
-    print(visible(text), file=sys.stderr)
 
 
 def _print_json(text: str) -> None:
@@ -152,9 +148,9 @@ def _warn(outline: Outline) -> None:
     from sgc.showing.warning import warnings as warnings_of
 
     for warning in warnings_of(outline):
-        _say(f"warning: {warning}")
+        say(f"warning: {warning}")
     for note in notes(outline):
-        _say(f"note: {note}")
+        say(f"note: {note}")
 
 
 def _version(asked: bool) -> None:
@@ -193,7 +189,7 @@ def check(
             raise UsageError(f"{spec}: has no data section to check")
         found = open_data(outline, Path(spec).resolve().parent)
         for note in found.notes:
-            _say(f"note: {note}")
+            say(f"note: {note}")
         sizes = ", ".join(f"{len(getattr(found, part))} {part}" for part in ("train", "validation", "test"))
         labels = "".join(f", {len(rows)} labelled {name}" for name, rows in found.labelled_rows.items())
         text += f"; rows: {sizes}{labels}"
@@ -313,7 +309,7 @@ def train(
                 loaded, output=output, resume=resume, force=force, beside=beside, watcher=watcher, debug=debug
             )
     except Interrupted as stop:
-        _say(str(stop))
+        say(str(stop))
         raise typer.Exit(130) from None
     best = max((line for line in run.metrics if line.get("best")), key=lambda line: line["epoch"], default=None)
     summary: dict[str, Any] = {"run": str(run.folder), "epochs": run.epochs, "best": best}
@@ -370,7 +366,7 @@ def evaluate(
                 trust=trust,
             )
     except Interrupted as stop:
-        _say(str(stop))
+        say(str(stop))
         raise typer.Exit(130) from None
     if as_json:
         _print_json(json_text(report.plain()))
@@ -379,7 +375,7 @@ def evaluate(
 
         print(evaluation_text(report))
     for warning in told:
-        _say(f"error: {warning}")
+        say(f"error: {warning}")
     if not report.whole:
         raise typer.Exit(1)
 
@@ -435,7 +431,7 @@ def predict(
     )
     notes, failed = found.pop("notes", []), found.pop("failed", "")
     for note in notes:
-        _say(f"warning: {note}")
+        say(f"warning: {note}")
     print(json.dumps(found) if as_json else prediction_text(found))
     if failed:
         raise RunError(failed)
@@ -485,10 +481,10 @@ def sample(
         trust=trust,
     )
     if "left_out" in found:
-        _say(f"note: {found['left_out']}")
+        say(f"note: {found['left_out']}")
     print(json.dumps(found) if as_json else found["file"])
     for failure in found.get("failures", ()):
-        _say(f"error: {failure}")
+        say(f"error: {failure}")
     if "failures" in found:
         raise typer.Exit(1)
 
@@ -614,5 +610,5 @@ def main() -> None:
         except BrokenPipeError:
             sys.exit(0)
         except OSError as problem:  # of what is printed outside a command, such as its help
-            _say(f"error: {problem.filename}: {problem.strerror}")
+            say(f"error: {problem.filename}: {problem.strerror}")
             sys.exit(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import yaml
 from small_runs import changed, in_child, shell, small, small_arrays
 
 import sgc
-from sgc.showing.terminal import TrainingLines
+from sgc.running import measure
+from sgc.showing.terminal import RowLines, TrainingLines
 
 
 def spec_on_file(folder: Path, **changes: Any) -> Path:
@@ -73,3 +75,29 @@ def test_lines_are_no_more_than_one_in_ten_seconds(capsys: pytest.CaptureFixture
     assert said[-1] == "m: epoch 100/100  bound unlabelled -2.00"
     assert said.count("warning: w") == 1
     assert 25 <= len(said) <= 35  # 300 seconds
+
+
+def test_rows_are_told_no_more_than_once_in_ten_seconds_and_not_when_all_are_done(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    now = [0.0]
+    lines = RowLines("evaluating", clock=lambda: now[0])
+    for done in range(100, 1001, 100):
+        now[0] += 4.0
+        lines.tell(done, 1000)
+    assert capsys.readouterr().err.splitlines() == [
+        "evaluating: 300 of 1000 rows  28 s left",
+        "evaluating: 600 of 1000 rows  16 s left",
+        "evaluating: 900 of 1000 rows  4 s left",
+    ]
+
+
+def test_a_long_evaluation_tells_a_pipe_how_many_rows_are_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = spec_on_file(tmp_path)
+    sgc.train(path, output=tmp_path / "run")
+    monkeypatch.setattr(RowLines.__init__, "__defaults__", (0.0, time.monotonic))
+    monkeypatch.setattr(measure, "chunk_rows", lambda *words: 4)
+    words = ["evaluate", str(tmp_path / "run"), "--split", "validation"]
+    assert in_child(lambda: shell(words), tmp_path / "told") == 0
+    told = [line for line in (tmp_path / "told").read_text().splitlines() if "evaluating" in line]
+    assert [line.split("  ")[0] for line in told] == ["evaluating: 4 of 10 rows", "evaluating: 8 of 10 rows"]

@@ -307,3 +307,26 @@ def test_names_that_a_spec_or_a_column_cannot_hold_are_refused(
     assert told[2].endswith(b"od\\xffd/rows.csv: its name is not text in UTF-8: rename it\n")
     told = run(monkeypatch, "init", bytes_folder.parent / "new", "--data", pictures)
     assert (told[0], told[2]) == (2, b"error: b/\\xff.png: its name is not text in UTF-8: rename it\n")
+
+
+def test_a_message_stays_on_its_line_whatever_names_and_cells_it_tells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = small(train__epochs=1)
+    columns = {"x": {"column": ["a", "b", "c\nd"]}, "y": {"column": "y"}}
+    head = 'a,b,"c\nd",y'
+    hint = "is it a mark for an empty cell (missing_values)?"
+    number = f"row 1: node 'x', column 'c\\nd': found '2\\n3', wanted a number; {hint} (line 4 of the file)"
+    width = "row 1: found 5 cells, wanted 4, as in the header (line 4 of the file)"
+    for name, header, cell, told in (
+        ("r.csv", "a,b,c,y", "1", "r.csv: no column named 'c\\nd'; allowed: a, b, c, y"),
+        ("r\ns.csv", head, "1", ""),
+        ("r\ns.csv", head, '"2\n3"', f"r\\ns.csv: {number}"),
+        ("r\x1bs.csv", head, "1,2", f"r\\x1bs.csv: {width}"),
+    ):
+        (tmp_path / name).write_text(f"{header}\n1,2,3,0\n1,2,{cell},1\n")
+        spec["data"] = {"source": "table", "file": name, "columns": columns}
+        (tmp_path / "m.yaml").write_text(yaml.safe_dump(spec))
+        status, _, said = run(monkeypatch, "check", tmp_path / "m.yaml", "--data")
+        lines = [line for line in said.decode().splitlines() if not line.startswith("note: ")]
+        assert (status, lines) == ((2, [f"error: {tmp_path}/{told}"]) if told else (0, []))

@@ -134,11 +134,12 @@ def _read(
     at = [header.index(name) for name in wanted]
     cells: list[list[str]] = [[] for _ in wanted]
     lines: list[int] = []
+    end: int = reader.line_num  # type: ignore[attr-defined]  # csv's reader has no public type
     for row in reader:
+        line, end = end + 1, reader.line_num  # type: ignore[attr-defined]  # a cell may have line breaks
         if not row and len(header) > 1:
             continue
         row = row or [""]
-        line: int = reader.line_num  # type: ignore[attr-defined]  # csv's reader has no public type
         if len(row) != len(header):
             raise DataError(
                 f"found {len(row)} cells, wanted {len(header)}, as in the header (line {line} of the file)",

@@ -30,6 +30,11 @@ def visible(text: str) -> str:
     return re.sub(r"[^\n\t -~]", lambda found: printable(found[0]), text)
 
 
+def say(text: str) -> None:
+    """Write a message on one line of standard error: a name in it that has line breaks shows them as their escapes."""
+    print(printable(text), file=sys.stderr, flush=True)
+
+
 def visible_json(text: str, encoding: str | None) -> str:
     """Escape, as JSON does, what an encoding lacks or a terminal would obey; the value stays the same.
 

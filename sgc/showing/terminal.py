@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
-from sgc.showing.standard_streams import styled, visible
+from sgc.errors import printable
+from sgc.showing.standard_streams import say, styled
 
 
 class TrainingProgress:
@@ -27,7 +28,7 @@ class TrainingProgress:
 
     def note(self, text: str) -> None:
         """Say it above the bar."""
-        self.progress.console.print(visible(f"note: {text}"), markup=False, highlight=False, soft_wrap=True)
+        self.progress.console.print(printable(f"note: {text}"), markup=False, highlight=False, soft_wrap=True)
 
     def begin(self, epochs: int, steps: int, done: int) -> None:
         """Show the bar; a resumed run starts where it stands."""
@@ -48,7 +49,10 @@ class TrainingProgress:
         """Note what validation found, and say above the bar what is to be warned of."""
         self.validation = validation_words(line)
         for warning in line.get("warnings", ()):
-            self.progress.console.print(visible(f"warning: {warning}"), markup=False, highlight=False, soft_wrap=True)
+            self.progress.console.print(printable(f"warning: {warning}"), markup=False, highlight=False, soft_wrap=True)
+
+
+EVERY = 10.0  # s between two lines
 
 
 class TrainingLines:
@@ -57,7 +61,7 @@ class TrainingLines:
     There is no more than one in so many seconds, but for the first epoch and the last; warnings stand between them.
     """
 
-    def __init__(self, title: str, every: float = 10.0, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, title: str, every: float = EVERY, clock: Callable[[], float] = time.monotonic) -> None:
         self.title, self.every, self.clock = title, every, clock
         self.epochs, self.steps, self.began, self.done = 0, 0, 0.0, 0
         self.written = 0.0
@@ -65,7 +69,7 @@ class TrainingLines:
 
     def note(self, text: str) -> None:
         """Say it."""
-        _say(f"note: {text}")
+        say(f"note: {text}")
 
     def begin(self, epochs: int, steps: int, done: int) -> None:
         """Take note of what there is to do."""
@@ -80,7 +84,7 @@ class TrainingLines:
     def epoch(self, line: Mapping[str, Any]) -> None:  # Any: a line of metrics.jsonl
         """Say what came of an epoch, and what is to be warned of."""
         for warning in line.get("warnings", ()):
-            _say(f"warning: {warning}")
+            say(f"warning: {warning}")
         epoch = int(line["epoch"])
         if self.first or epoch == self.epochs or self.clock() - self.written >= self.every:
             self.first = False
@@ -91,7 +95,23 @@ class TrainingLines:
         self.written = self.clock()
         spent, left = self.written - self.began, self.epochs * self.steps - done
         rest = spent * left / max(1, done - self.done)
-        _say(f"{self.title}: epoch {epoch}/{self.epochs}  {text}" + (f"  {duration(rest)} left" if left else ""))
+        say(f"{self.title}: epoch {epoch}/{self.epochs}  {text}" + (f"  {duration(rest)} left" if left else ""))
+
+
+class RowLines:
+    """Lines for a file or a pipe: how many rows are done, no more than one in so many seconds."""
+
+    def __init__(self, title: str, every: float = EVERY, clock: Callable[[], float] = time.monotonic) -> None:
+        self.title, self.every, self.clock = title, every, clock
+        self.began = self.written = clock()
+
+    def tell(self, done: int, total: int) -> None:
+        """Say how many rows are done and how long the rest may take; not that all are, which the result says."""
+        now = self.clock()
+        if done < total and now - self.written >= self.every:
+            self.written = now
+            rest = (now - self.began) * (total - done) / max(1, done)
+            say(f"{self.title}: {done} of {total} rows  {duration(rest)} left")
 
 
 def duration(seconds: float) -> str:
@@ -115,10 +135,6 @@ def validation_words(line: Mapping[str, Any]) -> str:  # Any: a line of metrics.
     return "".join(f"  {part}" for part in parts)
 
 
-def _say(text: str) -> None:
-    print(visible(text), file=sys.stderr, flush=True)
-
-
 @contextmanager
 def training_progress(title: str) -> Iterator[TrainingProgress | TrainingLines]:
     """Show the progress of a training while inside, by lines where standard error is no terminal."""
@@ -140,9 +156,9 @@ def training_progress(title: str) -> Iterator[TrainingProgress | TrainingLines]:
 
 @contextmanager
 def rows_progress(title: str) -> Iterator[Callable[[int, int], None]]:
-    """Show how many rows are done; nothing where standard error is no terminal."""
+    """Show how many rows are done, by lines where standard error is no terminal."""
     if not sys.stderr.isatty():
-        yield lambda done, total: None
+        yield RowLines(title).tell
         return
 
     def tell(done: int, total: int) -> None:

@@ -352,6 +352,7 @@ def test_weights_that_are_no_column_of_numbers_are_refused(tmp_path: Path) -> No
     cases = [
         (np.full(6, np.inf), "row 0: train.weight: column 'w': found inf"),
         (np.zeros(6), "train.weight: column 'w': every training row has the weight 0: wanted some above it"),
+        (np.full(6, 1e308), "train.weight: column 'w': the weights of the training rows add up to more than a number"),
         (np.ones((6, 2)), "train.weight: column 'w': found rows of the shape [2], wanted one number a row"),
         (np.ones(5), "column 'w': found 5 rows, wanted 6, as in column 'x'"),
     ]
@@ -426,3 +427,33 @@ def test_the_schema_knows_what_the_loader_takes() -> None:
         assert yaml.safe_load(yaml.safe_dump(sgc.load(spec).plain()))["train"]["category_weights"] == given
         assert sgc.load(sgc.load(spec).plain()) == sgc.load(spec)
     assert not check.is_valid(small(train__category_weights="equal"))
+
+
+@pytest.mark.parametrize("scale", [1e-60, 1e-300, 1e38, 1e300])
+def test_weights_of_any_size_choose_the_same_epoch(scale: float, tmp_path: Path) -> None:
+    found, spec = columns(), small(train__weight="w", data={**NPZ, "labels": {}})
+    found["w"] = np.where(np.arange(60) % 3, 1.0, 2.0)
+    bounds = []
+    for name, weights in (("one", found["w"]), ("scaled", scale * found["w"])):
+        run = sgc.train(spec, data={**found, "w": weights}, output=tmp_path / name)
+        bounds.append([line["validation_bound"] for line in run.metrics])
+    assert np.allclose(*bounds, rtol=1e-5, atol=0)
+
+
+def test_weights_that_leave_nothing_to_count_are_refused(tmp_path: Path) -> None:
+    found, spec = columns(), small(train__weight="w", data={**NPZ, "labels": {}})
+    rows = open_data(outline(sgc.load(spec)), tmp_path, found)
+    held = np.isin(np.arange(60), rows.validation.rows)
+    labelled = np.isin(np.arange(60), rows.labelled_rows["y"])
+    by_category = {"y": [0, 0, 0]}
+    of_labels = "every row with a label has the weight 0, by train.weight or train.category_weights: "
+    for weights, told in (
+        (~held, "train.weight: column 'w': every validation row has the weight 0: wanted some above it"),
+        (~labelled, of_labels + "leave such labels out (data.labels), or give some of them a weight"),
+    ):
+        with pytest.raises((DataError, UsageError)) as caught:
+            sgc.train(spec, data={**found, "w": weights.astype(float)}, output=tmp_path / "run")
+        assert str(caught.value) == told
+    with pytest.raises(SpecError) as problem:
+        sgc.load(small(train__category_weights=by_category))
+    assert problem.value.faults[0].message == "every weight is 0: no row with a label of 'y' would count"

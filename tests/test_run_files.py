@@ -357,8 +357,21 @@ def test_options_of_the_optimiser_come_from_the_spec_alone(option: Raw, stopped:
         ("sums.terms.rows", {}, "key 'sums.terms': 'rows', 'terms' and 'effective' are not of the same patterns"),
         ("alarms", {"collapsed z": "x"}, "key 'alarms.collapsed z': expected an integer, got string 'x'"),
         ("running_means", {"y": float("nan")}, "key 'running_means.y': expected a finite number, got number nan"),
+        ("best_bound", float("inf"), "key 'best_bound': expected a number that a bound can have, got number inf"),
+        ("best_bound", float("nan"), "key 'best_bound': found nan, wanted a number, as there are validation rows"),
+        (
+            "optimizer.state.0.exp_avg_sq",
+            "negative",
+            "key 'optimizer.state[0].exp_avg_sq': has numbers below 0, which no sum of squares has",
+        ),
+        ("optimizer.state.word", {}, "key 'optimizer.state.word': expected an integer, got string 'word'"),
         ("best_epoch", 99, "key 'best_epoch': found 99 in epoch 3"),
         ("more", {1, 2}, "key 'more': unknown"),
+        (
+            "version",
+            10**400,
+            "found version an integer of 1329 bits, written by a newer sgc",
+        ),
         ("version", 2, "found version 2, written by a newer sgc, and this one reads up to 1"),
     ],
 )
@@ -369,7 +382,7 @@ def test_a_fault_in_the_training_state_names_the_key(
     *above, last = [int(part) if part.isdecimal() else part for part in path.split(".")]
     for part in above:
         here = here[part]
-    here[last] = value
+    here[last] = -here[last] if value == "negative" else value
     torch.save(state, stopped / "training.pt")
     with pytest.raises(UsageError) as problem:
         resume(stopped, runs)

@@ -146,7 +146,8 @@ def open_dataset(
         column = train.others[weight]
         weights["train"] = read_weights(column, division.train)
         weights["validation"] = read_weights(column, division.validation)
-        check_some(weights["train"], column)
+        check_some(weights["train"], column, "training")
+        check_some(weights["validation"], column, "validation")
         known = known.beside(WEIGHT, column)
     validation = encode_rows(train, variables, encoders, division.validation)
     test_rows = division.test if test is None else np.arange(test.size, dtype=np.int64)

@@ -32,7 +32,8 @@ class Versioned(Record):
     def _of_this_version(cls, value: Any, inner: ValidatorFunctionWrapHandler) -> Any:  # Any: whatever a file can say
         version = value.get("version") if isinstance(value, dict) else None
         if isinstance(version, int) and version > VERSION:
-            text = f"found version {version}, written by a newer sgc, and this one reads up to {VERSION}"
+            number = version if version < 2**63 else found_text(version)
+            text = f"found version {number}, written by a newer sgc, and this one reads up to {VERSION}"
             raise PydanticCustomError("newer", "{text}", {"text": text})
         if isinstance(value, dict) and "version" not in value:
             value = {**cls.of_before(value), "version": VERSION}
@@ -75,7 +76,9 @@ def fault_text(problem: ValidationError) -> str:
     """Say in one line what is wrong with a record: its first fault, and how many more there are."""
     errors = problem.errors(include_url=False)
     first = errors[0]
-    place = tuple(part for part in first["loc"] if not (isinstance(part, str) and part[:1] in "<{" and part != ""))
+    place = tuple(
+        part for part in first["loc"] if not (isinstance(part, str) and part and (part[0] in "<{" or part == "[key]"))
+    )
     more = f", and {len(errors) - 1} more" if len(errors) > 1 else ""
     return f"{key_text(place)}{_words(first)}{more}"
 

@@ -29,10 +29,14 @@ def read_weights(column: SourceColumn, rows: Rows) -> Array:
     return found
 
 
-def check_some(weights: Array, column: SourceColumn) -> None:
-    """See that not every training row weighs nothing. Raises: DataError."""
-    if not weights.any():
-        raise DataError(
-            f"{WEIGHT}: column '{column.name}': every training row has the weight 0: wanted some above it",
-            column.file or None,
-        )
+def check_some(weights: Array, column: SourceColumn, part: str) -> None:
+    """See that the rows of a part, `training` or `validation`, weigh something together. Raises: DataError."""
+    told = f"{WEIGHT}: column '{column.name}'"
+    if len(weights) and not weights.any():
+        message = f"{told}: every {part} row has the weight 0: wanted some above it"
+        raise DataError(message, column.file or None)
+    with np.errstate(over="ignore"):
+        total = weights.sum()
+    if not np.isfinite(total):
+        message = f"{told}: the weights of the {part} rows add up to more than a number holds"
+        raise DataError(message, column.file or None)

@@ -33,7 +33,7 @@ def category_nodes(spec: Spec) -> list[str]:
 
 
 def check_category_weights(spec: Spec, findings: Findings, names: Names) -> None:
-    """Find weights of what has no categories to weigh by, and lists that are not as long as these are many."""
+    """Find weights of what has no categories to weigh by, and lists of another length or of nothing but 0."""
     given, able = findings.at(*PATH), category_nodes(spec)
     if given is None or findings.hurt(*PATH) or not names.statuses_whole:
         return
@@ -50,3 +50,5 @@ def check_category_weights(spec: Spec, findings: Findings, names: Names) -> None
         elif not isinstance(each, str) and len(each) != spec.nodes[name].category_count:
             count = spec.nodes[name].category_count
             findings.add((*PATH, name), f"{len(each)} weights, and '{name}' has {count} categories")
+        elif not isinstance(each, str) and not any(each):
+            findings.add((*PATH, name), f"every weight is 0: no row with a label of '{name}' would count")

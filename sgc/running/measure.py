@@ -84,7 +84,8 @@ def validate(model: Model, rows: TensorRows, seed: int) -> Validation:
     if rows.weights is None:
         mean = whole.mean()
     else:
-        weights = torch.from_numpy(rows.weights).to(whole)
+        # only their ratios count: what is far from 1 would leave the precision of the model
+        weights = torch.from_numpy(rows.weights / rows.weights.max()).to(whole)
         mean = (weights * whole).sum() / weights.sum()
     return Validation(float(mean), errors, active)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BeforeValidator, ConfigDict, Field, InstanceOf, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, InstanceOf, model_validator
 from pydantic_core import PydanticCustomError
 from torch import Tensor
 
@@ -182,6 +183,12 @@ class EpochSums(Record):
     terms: Maybe[TermSums] = None  # not in a run of an older sgc
 
 
+def _is_a_best(bound: float) -> float:
+    if bound == math.inf:
+        raise PydanticCustomError("best", "expected a number that a bound can have, got number inf")
+    return bound
+
+
 class TrainingState(Versioned):
     """The weights, the optimiser and the place of a run that is to go on.
 
@@ -193,7 +200,7 @@ class TrainingState(Versioned):
     precision: PrecisionState = PrecisionState()
     epoch: Count
     step: Count
-    best_bound: Annotated[float, Field(allow_inf_nan=True)]
+    best_bound: Annotated[float, Field(allow_inf_nan=True), AfterValidator(_is_a_best)]
     best_epoch: Count
     sums: EpochSums
     alarms: dict[str, Count] = {}  # noqa: RUF012 - a frozen pydantic default

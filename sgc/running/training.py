@@ -377,7 +377,10 @@ class Trainer:
         """Go on from a saved state. Raises: UsageError where it does not fit the model."""
         try:
             tensors, fabric = own_state(self.model), self.fabric.strategy.precision
-            restore(state, tensors, self.optimizer, self.settings.optimizer, fabric, self.streams.steps)
+            chooses = bool(self.held_out.count) and not self.supervised
+            restore(
+                state, tensors, self.optimizer, self.settings.optimizer, fabric, self.streams.steps, chooses=chooses
+            )
         except StateFault as fault:
             raise UsageError(f"{self.folder.state_path}: does not fit the spec ({fault})") from None
         self.epoch, self.step, self.seconds = state.epoch, state.step, state.seconds

@@ -6,6 +6,7 @@ layout of the one it stands for, and is copied; the options of the optimiser and
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,8 @@ from sgc.language.spec import Optimizer
 from sgc.running.engine import make_optimizer
 from sgc.running.records import OptimizerState, PrecisionState, TrainingState
 from sgc.runtime.weights import tensor_fault
+
+SQUARES = {"exp_avg_sq", "max_exp_avg_sq", "square_avg", "acc_delta", "sum", "exp_inf"}  # by torch's names
 
 
 class StateFault(ValueError):
@@ -86,6 +89,9 @@ def _kept(
             raise StateFault((*key, name), "missing")
     for name in there:
         raise StateFault((*key, name), f"{given.name} keeps no such thing")
+    for name in SQUARES & made.keys():
+        if bool((made[name] < 0).any()):
+            raise StateFault((*key, name), "has numbers below 0, which no sum of squares has")
     count = made.get("step")
     if count is not None and not (1 <= float(count) <= steps and float(count).is_integer()):
         raise StateFault((*key, "step"), f"found {float(count):g}, of a run that has taken {steps}")
@@ -137,15 +143,20 @@ def restore(
     given: Optimizer,
     precision: Any,  # Any: Fabric's own
     steps: int,
+    *,
+    chooses: bool,
 ) -> None:
     """Put a saved state into the tensors of a model, its optimiser and its precision, all made from the spec.
 
-    steps: of an epoch. Raises: StateFault, which names the key.
+    steps: of an epoch. chooses: the best epoch by its validation bound. Raises: StateFault, which names the key.
     """
     restore_tensors(model, state.model)
     restore_optimizer(optimizer, state.optimizer, given, state.step)
     precision.load_state_dict(precision_state(precision.state_dict(), state.precision))
     if not 0 <= state.step - state.epoch * steps < steps:
         raise StateFault(("step",), f"{state.step} steps are not in epoch {state.epoch + 1}")
+    if state.best_epoch and chooses == math.isnan(state.best_bound):
+        wanted = "a number, as there are validation rows" if chooses else "NaN, as nothing is chosen by a bound"
+        raise StateFault(("best_bound",), f"found {state.best_bound:g}, wanted {wanted}")
     if state.best_epoch > state.epoch:
         raise StateFault(("best_epoch",), f"found {state.best_epoch} in epoch {state.epoch + 1}")

@@ -294,7 +294,13 @@ class Streams:
         with_label = rows.labels.any(1)
         in_bare = np.ones(rows.count, dtype=bool) if also_unlabelled else ~with_label
         if weights is not None:  # rows that weigh nothing are left out
+            some = bool(with_label.any())
             in_bare, with_label = in_bare & (weights.bare > 0), with_label & (weights.labelled > 0)
+            if some and not with_label.any():
+                raise ValueError(
+                    "every row with a label has the weight 0, by train.weight or train.category_weights: leave such "
+                    "labels out (data.labels), or give some of them a weight"
+                )
         unlabelled, labelled = np.flatnonzero(in_bare), np.flatnonzero(with_label)
         if supervised:  # labelled rows alone count, whatever weight the spec gives them
             gamma, rate = 1.0, None

@@ -20,7 +20,7 @@ import typer
 
 from sgc import __version__
 from sgc.arguments import LARGEST
-from sgc.errors import DataError, RunError, SpecError, UsageError, in_shell, is_about_memory, writing
+from sgc.errors import DataError, RunError, SpecError, UsageError, in_shell, is_about_memory
 from sgc.showing.standard_streams import say, standard_streams, styled, visible, visible_json
 
 if TYPE_CHECKING:
@@ -548,7 +548,7 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
 ) -> None:
     """Write a commented starting spec."""
-    from sgc.data.outputs import Inputs, check_place
+    from sgc.data.outputs import Inputs, check_place, write_output
     from sgc.showing.starting import starting_spec
 
     path = Path(name if name.endswith((".yaml", ".yml")) else f"{name}.yaml")
@@ -556,8 +556,7 @@ def init(
         raise UsageError(f"{path}: exists already; --force overwrites it")
     check_place(path, Inputs({} if data is None else {data: "the data to start from"}))
     text = starting_spec(path.stem, data, beside=path.parent)
-    with writing(path):
-        path.write_text(text, encoding="utf-8")
+    write_output(path, text.encode())
     print(path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
@@ -168,3 +169,39 @@ def test_a_place_that_takes_no_file_is_refused(
     path = tmp_path / name
     make(path)
     assert refused("inspect", trained / "part.yaml", "-o", path) == f"{path}: {told.format(path.parent)}"
+
+
+OUTPUTS = (
+    ("init", "new.yaml", "--force"),
+    *(("inspect", "part.yaml", "-o", f"new.{ending}") for ending in ("svg", "pdf", "dot", "html")),
+    ("inspect", "part.yaml", "--expand", "-o", "new.png"),
+    *(("predict", "run", "none.npz", "-o", f"new.{ending}") for ending in ("csv", "npz", "json")),
+    ("sample", "run", "-o", "new.npz"),
+)
+
+
+@pytest.mark.parametrize("full", [True, False])
+@pytest.mark.parametrize("words", OUTPUTS, ids=" ".join)
+def test_an_older_file_is_kept_or_replaced_whole_and_no_other_touched(
+    words: tuple[str, ...], full: bool, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = copied(trained, tmp_path / "here")
+    monkeypatch.chdir(folder)
+    name = next(word for word in words if word.startswith("new."))
+    (folder / "elsewhere").write_text("of before")
+    (folder / name).symlink_to("elsewhere")
+    (folder / f"{name}.part").write_text("somebody's own")
+    before = all_files(folder)
+
+    def refuse(file: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    if full:
+        monkeypatch.setattr(os, "fsync", refuse)
+        assert refused(*words, status=1) == f"{name}: No space left on device"
+        assert all_files(folder) == before
+    else:
+        assert call(*words).status == 0
+        after = all_files(folder)
+        assert {path for path in after if after[path] != before.get(path)} == {name, "elsewhere"}
+        assert (folder / name).is_symlink()

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sgc.data.finding import look_for
 from sgc.data.sources.section import DataSection
-from sgc.errors import UsageError, special_file
+from sgc.errors import UsageError, special_file, writing
+
+PART = ".part"  # of the name of a file that is not yet whole
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,27 @@ def check_place(path: Path, inputs: Inputs) -> None:
         raise UsageError(f"{path}: is {kind}, wanted a file to write")
     if what := inputs.at(path):
         raise UsageError(f"{path}: holds {what}, which would be overwritten: write another file")
+
+
+def write_output(path: Path, content: bytes) -> None:
+    """Write a file of a user's: it is as before or complete, and no other file is touched; links are followed."""
+    target = Path(os.path.realpath(path))
+    write_beside(path, target.with_name(f".{secrets.token_hex(8)}{PART}"), target, content)
+
+
+def write_beside(path: Path, part: Path, target: Path, content: bytes) -> None:
+    """Write a new file, and put it in the place of another once it is whole. path: as a fault of the disk names it."""
+    with writing(path):
+        try:
+            with part.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, target)
+        except OSError:
+            with suppress(OSError):
+                part.unlink()  # on a full disk it takes room from whatever comes next
+            raise
 
 
 def _same(path: Path, other: Path) -> bool:

@@ -33,7 +33,7 @@ from sgc.data.dataset import DataSet
 from sgc.data.encoder import Encoder
 from sgc.data.fingerprint import Fingerprint
 from sgc.data.npz import members_of, read_member
-from sgc.data.outputs import Inputs
+from sgc.data.outputs import PART, Inputs
 from sgc.data.record import VERSION, read_record
 from sgc.errors import RunError, UsageError, check_run_file, option, printable, writing
 from sgc.language.loading import load
@@ -41,9 +41,9 @@ from sgc.language.outline import Outline
 from sgc.language.resolver import outline
 from sgc.language.spec import Spec
 from sgc.randomness import Generators, drawing_from
-from sgc.running.formats import PART, open_own
 from sgc.running.formats import json_text as json_text  # of the folder's readers too
 from sgc.running.formats import npz_bytes as npz_bytes
+from sgc.running.formats import open_own
 from sgc.running.formats import spec_yaml as spec_yaml
 from sgc.running.formats import write_whole as write_whole
 from sgc.running.lock import NAME as LOCK

@@ -9,36 +9,25 @@ import os
 import re
 import zipfile
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
 
+from sgc.data.outputs import PART, write_beside
 from sgc.errors import writing
 from sgc.language.spec import Spec
 
 Plain = Any  # what JSON can say
 
-PART = ".part"  # of the name of a file that is not yet whole
-
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is either as before or complete."""
+    """Write a file of a run so that it is either as before or complete; a link in its place is not followed."""
     part = path.with_name(path.name + PART)
     with writing(path):
-        try:
-            part.unlink(missing_ok=True)  # what a kill left there; a link that somebody laid is not followed
-            with part.open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, path)
-        except OSError:
-            with suppress(OSError):
-                part.unlink()  # on a full disk it takes room from whatever comes next
-            raise
+        part.unlink(missing_ok=True)  # what a kill left there; a link that somebody laid is not followed
+    write_beside(path, part, path, content)
 
 
 def open_own(path: str, flags: int) -> int:

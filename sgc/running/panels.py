@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from sgc.data.outputs import write_output
 from sgc.language.outline import Variable
 from sgc.running.boxes import Box, draw_boxes
-from sgc.running.folder import write_whole
 from sgc.showing.matplotlib_defaults import own_defaults
 
 CELL = 0.62  # inches that a picture is wide
@@ -133,7 +133,7 @@ def _draw(panels: Sequence[Panel], output: Path, title: str) -> None:
             axes.text(x, 1 + 0.05 / each.high, word, ha="center", va="baseline", linespacing=1, **words)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
-    write_whole(output, buffer.getvalue())
+    write_output(output, buffer.getvalue())
 
 
 class _Laid:

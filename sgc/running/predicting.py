@@ -13,13 +13,13 @@ import torch
 from sgc.arguments import whole_number
 from sgc.data.columns import MISSING, Array
 from sgc.data.encoder import Encoder
-from sgc.data.outputs import Inputs, check_output
+from sgc.data.outputs import Inputs, check_output, write_output
 from sgc.data.prediction import NewRows, read_rows
 from sgc.derivation.existence import counts_of
 from sgc.errors import RunError, UsageError, option, suggest
 from sgc.randomness import Generators, drawing_from
 from sgc.running.advice import advise
-from sgc.running.folder import RunFolder, open_run, write_whole
+from sgc.running.folder import RunFolder, open_run
 from sgc.running.measure import chunk_rows
 from sgc.running.prediction_table import PredictionTable, own_ids, unused
 from sgc.running.turning import settled
@@ -106,7 +106,7 @@ def predict_run(
     names = {name: each for name in nodes if (each := _categories(model, name, encoders))}
     kept = {name: value[predicted.kept] for name, value in labels.items()}
     whole = PredictionTable(kept, predicted.columns, names, model.outline)
-    write_whole(output, whole.bytes(output.suffix))
+    write_output(output, whole.bytes(output.suffix))
     told: dict[str, Any] = {
         "file": str(output),
         "rows": int(predicted.kept.sum()),

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sgc.data.outputs import check_output
+from sgc.data.outputs import check_output, write_output
 from sgc.errors import UsageError, option, suggest
 from sgc.randomness import Generators, drawing_from
 from sgc.running.choosing import HeldOut
 from sgc.running.evaluation import run_data
-from sgc.running.folder import RunFolder, npz_bytes, open_run, write_whole
+from sgc.running.folder import RunFolder, npz_bytes, open_run
 from sgc.running.overview import Overview, generated
 from sgc.running.panels import draw_panels, whole_picture
 from sgc.running.prediction_table import cell_text
@@ -132,7 +132,7 @@ def _known(model: Model, given: Mapping[str, Any]) -> dict[str, Any]:  # Any: va
 
 
 def _write_numbers(output: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:  # Any: what JSON can say
-    write_whole(output, npz_bytes(arrays))
+    write_output(output, npz_bytes(arrays))
     return {"file": str(output), "arrays": {name: list(value.shape) for name, value in arrays.items()}}
 
 

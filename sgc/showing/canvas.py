@@ -31,8 +31,10 @@ LETTER = 0.53 * SMALL / 72  # the width of a letter of the small text
 def save(path: Path, dot: Callable[[], str], page: Callable[[], str], figure: Callable[[], Figure]) -> None:
     """Write a picture into a file, in the format that its ending names: .svg, .png, .pdf, .dot or .html.
 
-    Raises: UsageError for another ending, where matplotlib is missing, or where the file cannot be written.
+    Raises: UsageError for another ending, or where matplotlib is missing; OSError where the file cannot be written.
     """
+    from sgc.data.outputs import write_output  # whose package wants numpy
+
     ending = path.suffix.lower()
     if ending not in ENDINGS:
         raise UsageError(f"'{path.name}': a picture ends in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}")
@@ -42,10 +44,7 @@ def save(path: Path, dot: Callable[[], str], page: Callable[[], str], figure: Ca
         content = page().encode()
     else:
         content = rendered(figure, ending[1:])
-    try:
-        path.write_bytes(content)
-    except OSError as problem:
-        raise UsageError(f"'{path}' cannot be written: {problem.strerror or problem}") from None
+    write_output(path, content)
 
 
 def rendered(figure: Callable[[], Figure], form: str) -> bytes:

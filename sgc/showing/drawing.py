@@ -48,7 +48,7 @@ SHADES: dict[Supervision, str] = {"full": "observed", "partial": "partially obse
 def draw(outline: Outline, path: Path) -> None:
     """Draw both graphs into a file, in the format that its ending names: .svg, .png, .pdf, .dot or .html.
 
-    Raises: UsageError for another ending, where matplotlib is missing, or where the file cannot be written.
+    Raises: UsageError for another ending, or where matplotlib is missing; OSError where the file cannot be written.
     """
     save(path, lambda: dot_text(outline), lambda: page_text(outline), lambda: _figure(outline))
 

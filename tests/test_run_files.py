@@ -144,6 +144,7 @@ RECORDS: list[tuple[str, str, Any, str]] = [
         "cannot be read as what transforms learned "
         "(key 'columns.x': key 'inner_shape': [5, 5] does not fit the node's shape [1, 4, 4])",
     ),
+    ("columns.json", "columns.x", ..., "does not fit the spec (key 'columns.x': missing)"),
     ("columns.json", "columns", ..., "cannot be read as what transforms learned (key 'columns': missing)"),
 ]
 

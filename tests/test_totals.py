@@ -26,8 +26,9 @@ from sgc.cli import app
 from sgc.data.prediction import read_rows
 from sgc.distributions.families import FAMILIES
 from sgc.distributions.supports import SUPPORTS
-from sgc.errors import DataError, SpecError
+from sgc.errors import DataError, SpecError, UsageError
 from sgc.language.resolver import outline
+from sgc.running.sampling import sample_run
 from sgc.runtime.data import data_variables, open_data
 from sgc.runtime.model import Model
 from sgc.showing.schema import json_schema
@@ -522,6 +523,19 @@ def test_the_own_sum_cannot_be_drawn() -> None:
     torch.testing.assert_close(p.mean.sum(-1), torch.tensor([3.0], dtype=torch.float64))
     with pytest.raises(KeyError, match="the value of 'w' is missing: its total_count is its own sum"):
         model.conditional("w", "generative", {"z": torch.zeros(1)})
+
+
+def test_a_sample_of_an_own_sum_says_what_to_give(tmp_path: Path) -> None:
+    spec = edited(of_own_sum)
+    spec["train"] = {"epochs": 1, "batch_size": 2}
+    rows = {name: BATCH[name].numpy() for name in ("trials", "k", "w")}
+    run = sgc.train(spec, data=rows, output=tmp_path / "run")
+    with pytest.raises(UsageError) as caught:
+        sample_run(run.folder, tmp_path / "w.png", given={"trials": 3})
+    numbers = (
+        "no observed node is a picture: write numbers with -o FILE.npz, and give 'w' with --given: its total is its"
+    )
+    assert str(caught.value) == f"{numbers} own sum"
 
 
 def test_editors_know_names_of_totals() -> None:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from sgc.data.outputs import check_output, write_output
+from sgc.distributions.row_totals import OWN_SUM
 from sgc.errors import UsageError, option, suggest
 from sgc.randomness import Generators, drawing_from
 from sgc.running.choosing import HeldOut
@@ -142,7 +143,9 @@ def _shown_node(model: Model, ending: str) -> str:
     observed = [name for name, each in variables.items() if each.supervision != "none" and each.categories is None]
     shown = [name for name in observed if whole_picture(variables[name].event, steps_of(model.outline, name))]
     if not shown and ending == ".png":
-        raise UsageError("no observed node is a picture: write numbers with -o FILE.npz")
+        own = [name for name, each in model.outline.variables.items() if each.total == OWN_SUM]
+        known = f", and give '{own[0]}' with --given: its total is its own sum" if own else ""
+        raise UsageError(f"no observed node is a picture: write numbers with -o FILE.npz{known}")
     shown = shown or observed
     if not shown:
         raise UsageError("every observed node is a category: there are no numbers to be shown")

@@ -58,7 +58,7 @@ def _existence(outline: Outline, stepped: Stepped) -> tuple[tuple[Existence, ...
 def encoders_of(outline: Outline, encoders: Mapping[str, Encoder]) -> dict[str, Encoder]:
     """Give the encoders of a run to the nodes of its spec, which says what they are of once more.
 
-    Raises: ValueError, which names the key of the first that is of another node, has other transforms or another seed.
+    Raises: ValueError, which names the key of the first that is missing, or of another node, transform or seed.
     """
     variables, data, made = data_variables(outline), outline.spec.data, {}
     for name, encoder in encoders.items():
@@ -75,6 +75,9 @@ def encoders_of(outline: Outline, encoders: Mapping[str, Encoder]) -> dict[str, 
         if encoder.seed != outline.spec.train.seed:
             raise ValueError(f"{key_text((*key, 'seed'))}found {encoder.seed}, wanted {outline.spec.train.seed}")
         made[name] = replace(encoder, variable=wanted)
+    for name, variable in variables.items():
+        if variable.supervision in ("full", "input") and name not in made:
+            raise ValueError(f"{key_text(('columns', name))}missing")
     return made
 
 

@@ -68,17 +68,18 @@ def test_a_table_gives_its_columns(tmp_path: Path) -> None:
     data, text = started(write(tmp_path, "heart.csv", HEART))
     assert data["data"]["source"] == "table"
     assert data["data"]["missing_values"] == ["", "?", "NA"]
-    assert data["data"]["columns"]["x"] == {"column": ["rest bp", "no"], "transforms": ["standardize"]}
+    assert data["data"]["columns"]["x"] == {"column": ["rest bp"], "transforms": ["standardize"]}
     assert data["data"]["columns"]["counts"] == {"column": ["age", "chol"]}
+    assert data["data"]["columns"]["flags"] == {"column": ["no"]}
     assert data["data"]["columns"]["sex"] == {"column": "sex"}
     assert data["data"]["columns"]["y"] == {"column": "disease"}
-    assert data["nodes"]["x"]["shape"] == data["nodes"]["counts"]["shape"] == [2]
+    assert [data["nodes"][node]["shape"] for node in ("x", "counts", "flags")] == [[1], [2], [1]]
     assert data["nodes"]["x"]["supervision"] == "partial"  # 'rest bp' and 'chol' have empty cells
     assert data["nodes"]["x"]["missing"] == "drop"
     assert data["nodes"]["sex"]["values"] == ["f", "m"]
     assert data["nodes"]["sex"]["supervision"] == "full"
     assert data["nodes"]["y"]["values"] == ["healthy", "ill"]
-    assert data["nodes"]["y"]["recognition"]["parents"] == ["x", "counts", "sex"]
+    assert data["nodes"]["y"]["recognition"]["parents"] == ["x", "counts", "flags", "sex"]
     assert "labels" not in data["data"]
     assert "# Left out: patient id (it only tells rows apart)." in text
     assert "no label: 2 of those" in text
@@ -114,7 +115,10 @@ def test_whole_numbers_become_counts_that_train(family: str, mean: int, tmp_path
     assert data["data"]["columns"]["counts"] == {"column": ["g1", "g2", "g3", "g4", "g5"]}
     assert data["nodes"]["counts"]["distribution"] == family
     assert data["data"]["columns"]["y"]["column"] == "kind"
-    assert "# whole numbers from 0 up, taken for counts; a column of measurements (an age, a price)" in text
+    assert (
+        "# whole numbers from 0 up, taken for counts; what is measured, as an age or a price, belongs in a vector x"
+        in text
+    )
     assert ("# of few values: g1, g2, g3 and 2 more;" in text) == (mean == 2)
     (tmp_path / "start.yaml").write_text(text)
     run = sgc.train(sgc.load(tmp_path / "start.yaml", overrides=["train.epochs=1"]), output=tmp_path / "run")
@@ -131,26 +135,35 @@ def test_a_poisson_is_seldom_taken_for_more() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cells", "counts"),
+    ("cells", "node"),
     [
-        (range(30), True),
-        ([1, 2, 3, 4, 5] * 20, False),  # an answer from 1 to 5
-        ([0, 1] * 40, False),  # a mark
-        ([0, 1, 2, 3, 4, 5, 6, 7] * 10, True),
-        ([0, 1, 2, 3] * 20, False),  # codes, beside a measurement
-        ([f"{i}.0" for i in range(30)], False),  # written as measurements
-        ([*(f"{i}.0" for i in range(30)), ""], True),  # as other tools write whole numbers beside an empty cell
-        ([i - 5 for i in range(30)], False),
-        ([10**10 + i for i in range(30)], False),
+        (range(30), "counts"),
+        ([1, 2, 3, 4, 5] * 20, "seen"),  # an answer from 1 to 5
+        ([*range(1, 13)] * 8, "seen"),  # a month
+        ([0, 1] * 40, "flags"),
+        (["True", "False"] * 40, "flags"),
+        ([0, 1, 2, 3, 4, 5, 6, 7] * 10, "counts"),
+        ([0, 1, 2, 3] * 20, "seen"),  # codes, each as often
+        ([0] * 50 + [1] * 20 + [2] * 8 + [3] * 2, "counts"),  # of something rare
+        ([12, 15, 17, 18, 20, 22, 23, 25, 30] * 10, "counts"),
+        ([20, 21, 22, 24, 25, 26, 27] * 10, "x"),  # which vary less than counts
+        ([3, 6, 7] * 20, "seen"),
+        (["1.0", "2.0", "3.0"] * 20, "seen"),  # codes as tools write them that hold floats
+        ([-1, 1] * 40, "seen"),
+        ([f"{i}.0" for i in range(30)], "x"),  # written as measurements
+        ([*(f"{i}.0" for i in range(30)), ""], "counts"),  # as other tools write whole numbers beside an empty cell
+        ([i - 5 for i in range(30)], "x"),
+        ([1950 + i for i in range(70)], "x"),  # of such large numbers counts vary more
+        ([int(10**5 * 1.2**i) for i in range(30)], "x"),  # too large for a network to start near
     ],
 )
-def test_only_what_may_count_is_taken_for_counts(cells: list[object], counts: bool, tmp_path: Path) -> None:
+def test_a_column_goes_where_its_numbers_belong(cells: list[object], node: str, tmp_path: Path) -> None:
     shuffled = np.random.default_rng(0).permutation(np.array([str(cell) for cell in cells]))
     lines = "\n".join(f"{cell},{i / 7},{'ab'[i % 2]}" for i, cell in enumerate(shuffled))
-    data, _ = started(write(tmp_path, "a.csv", f"seen,size,kind\n{lines}\n"))
-    assert ("counts" in data["nodes"]) == counts
-    node = "counts" if counts else "x"
-    assert "seen" in data["data"]["columns"][node]["column"]
+    data, _ = opens(write(tmp_path, "a.csv", f"seen,size,kind\n{lines}\n"))
+    assert {"counts", "seen", "flags"} & set(data["nodes"]) == {node} - {"x"}
+    column = data["data"]["columns"][node]["column"]
+    assert column == "seen" if node == "seen" else "seen" in column
 
 
 def test_text_of_more_values_is_offered_in_comments(tmp_path: Path) -> None:
@@ -159,9 +172,11 @@ def test_text_of_more_values_is_offered_in_comments(tmp_path: Path) -> None:
     file = write(tmp_path, "a.csv", f"size,city,note,kind\n{lines}\n")
     data, text = started(file)
     assert list(data["nodes"]) == ["x", "y", "z"]
-    offered = "# Left out: city (categories, offered below in comments: take '# ' away, in both places, to model them)."
+    offered = (
+        "# Left out: city (categories, more than 20, offered below in comments: take '# ' away, in both places, to"
+    )
     assert offered in text
-    assert "# Left out: note (text with many different values)." in text
+    assert "# Left out: note (it only tells rows apart)." in text
     body = text[text.index("  columns:") :]
     taken = parse(text.replace(body, re.sub(r"(?m)^( +)# (?=city|  )", r"\1", body))).data
     assert taken["data"]["columns"]["city"] == {"column": "city"}
@@ -174,7 +189,10 @@ def test_what_only_tells_rows_apart_is_left_out_whatever_its_name(tmp_path: Path
     data, text = started(write(tmp_path, "a.csv", f"respondent,size,paid,kind\n{lines}\n"))
     assert data["data"]["columns"]["x"]["column"] == ["size"]
     assert "# Left out: respondent (it only tells rows apart)." in text
-    assert "# Left out: paid (numbers with a decimal comma, which are not read: write them with a point)." in text
+    assert (
+        "# Left out: paid (numbers written with a comma, which are not read: write 1234.5 for 1.234,5 or 1,234.5)."
+        in text
+    )
 
 
 def test_a_gzip_file_that_is_cut_short_is_told(tmp_path: Path) -> None:
@@ -253,7 +271,7 @@ def test_the_file_is_found_from_where_the_spec_stands(tmp_path: Path, monkeypatc
 FAULTS = {
     "empty.csv": ("", "the file is empty, wanted a header line and rows"),
     "header.csv": ("a,b\n", "found a header and no rows"),
-    "uneven.csv": ("a,b\n1,2\n3\n", "row 1: found 1 cells, wanted 2, as in the header"),
+    "uneven.csv": ("a,b\n1,2\n3\n", "row 1: found 1 cells, wanted 2, as in the header (line 3 of the file)"),
     "twice.csv": ("a,a\n1,2\n", "two columns named 'a'"),
     "numbers.csv": ("1,2\n3,4\n", "the first line holds numbers, wanted a header with the columns' names"),
     "same.csv": ("a,b\n1,x\n1,x\n", "no column of numbers or of few categories to model"),
@@ -286,7 +304,7 @@ def test_wrong_calls_are_told(tmp_path: Path) -> None:
         starting_spec("a", tmp_path)
     with pytest.raises(UsageError) as caught:
         starting_spec("a", write(tmp_path, "a.xlsx", ""))
-    kinds = "a file that ends in .csv, .csv.gz, .parquet, .npz or .mat, or a folder of pictures"
+    kinds = "a file that ends in .csv, .tsv (or .gz), .parquet, .npz or .mat, or a folder of pictures"
     assert str(caught.value) == f"'{tmp_path / 'a.xlsx'}': wanted {kinds}"
 
 
@@ -316,7 +334,8 @@ def test_a_parquet_file_gives_its_columns(tmp_path: Path) -> None:
     data, text = opens(tmp_path / "trial.parquet")
     assert data["data"]["source"] == "table"
     assert "missing_values" not in data["data"]
-    assert data["data"]["columns"]["x"]["column"] == ["dose", "grade"]
+    assert data["data"]["columns"]["x"]["column"] == ["dose"]
+    assert data["nodes"]["grade"]["values"] == [0, 1, 2]
     assert data["nodes"]["x"]["missing"] == "drop"
     assert data["nodes"]["site"]["values"] == ["north", "south"]
     assert data["data"]["columns"]["y"] == {"column": "ill"}

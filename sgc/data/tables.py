@@ -7,6 +7,7 @@ import contextlib
 import csv
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -58,11 +59,30 @@ def open_rows(path: Path, separator: str) -> Iterator[Iterator[list[str]]]:
 def likely_separator(path: Path) -> str:
     """Guess what stands between the cells of a csv file: of comma, semicolon and tab, what its header has most of.
 
-    Raises: DataError.
+    What stands in quotes is no separator. Raises: DataError.
     """
     with _open_lines(path) as lines:
-        header = next(lines, "")
+        header = re.sub(r'"[^"]*"', "", next(lines, ""))
     return max(",;\t", key=header.count)  # the first of them where none is there
+
+
+def rows_below(reader: Iterator[list[str]], header: Sequence[str], path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Give the rows below a header, each with the line where it begins, all of as many cells.
+
+    An empty line is no row, but an empty cell where there is one column. Raises: DataError.
+    """
+    count = 0
+    end: int = reader.line_num  # type: ignore[attr-defined]  # csv's reader has no public type
+    for row in reader:
+        line, end = end + 1, reader.line_num  # type: ignore[attr-defined]  # a cell may have line breaks
+        if not row and len(header) > 1:
+            continue
+        cells = row or [""]
+        if len(cells) != len(header):
+            message = f"found {len(cells)} cells, wanted {len(header)}, as in the header (line {line} of the file)"
+            raise DataError(message, file=str(path), row=count)
+        yield line, cells
+        count += 1
 
 
 @contextlib.contextmanager
@@ -134,18 +154,7 @@ def _read(
     at = [header.index(name) for name in wanted]
     cells: list[list[str]] = [[] for _ in wanted]
     lines: list[int] = []
-    end: int = reader.line_num  # type: ignore[attr-defined]  # csv's reader has no public type
-    for row in reader:
-        line, end = end + 1, reader.line_num  # type: ignore[attr-defined]  # a cell may have line breaks
-        if not row and len(header) > 1:
-            continue
-        row = row or [""]
-        if len(row) != len(header):
-            raise DataError(
-                f"found {len(row)} cells, wanted {len(header)}, as in the header (line {line} of the file)",
-                file=str(path),
-                row=len(lines),
-            )
+    for line, row in rows_below(reader, header, path):
         lines.append(line)
         for column, index in zip(cells, at, strict=True):
             column.append(row[index].strip())

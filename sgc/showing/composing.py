@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,7 +13,7 @@ from sgc.errors import printable
 
 ROWS = 10_000  # rows of a table that are looked at
 FEW = 20  # up to so many different values are categories
-LABELS = ("label", "labels", "class", "target", "y", "outcome", "diagnosis", "category", "species")
+LABELS = ("label", "labels", "class", "target", "y", "outcome", "diagnosis", "category", "species", "cluster")
 PLAIN = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 WORDS = ("null", "true", "false", "yes", "no", "on", "off", "y", "n")  # quoted, though only some parsers trip over all
 WIDTH = 100
@@ -26,6 +28,7 @@ class Label:
     empty: int  # rows without it
     why: str
     counts: bool = False  # whole numbers from 0 up
+    comments: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -44,20 +47,36 @@ class Observed:
 
 
 def compose(
-    name: str, head: Sequence[str], source: Sequence[str], observed: Sequence[Observed], label: Label | None
+    name: str,
+    head: Sequence[str],
+    source: Sequence[str],
+    observed: Sequence[Observed],
+    label: Label | None,
+    *,
+    counts: bool = False,
 ) -> str:
-    """Put a spec together: what is observed, the label y where there is one, and a latent z."""
-    seen = ", ".join(each.node for each in observed if not each.offered)
+    """Put a spec together: what is observed, the label y where there is one, and a latent z.
+
+    counts: some are observed, which may be far above where networks start.
+    """
+    seen = [each.node for each in observed if not each.offered]
     above = "[y, z]" if label else "[z]"
-    lines = [*(f"# {printable(line)}".rstrip() for line in head), "version: 1", f"name: {quoted(name)}", "", "data:"]
+    lines = [
+        *itertools.chain.from_iterable(comment(line) for line in head),
+        "version: 1",
+        f"name: {quoted(name)}",
+        "",
+        "data:",
+    ]
     lines += [f"  {line}" for line in source]
     lines.append("  columns:")
     for each in observed:
-        lines += [f"    # {printable(comment)}" for comment in each.comments]
+        lines += itertools.chain.from_iterable(comment(line, "    ") for line in each.comments)
         lines.append(f"    {'# ' if each.offered else ''}{each.node}: {each.column}")
     if label is not None:
         standard = ", transforms: [standardize]" if label.values is None else ""
         lines.append(f"    y: {{column: {quoted(label.column)}{standard}}}    # a guess: {label.why}")
+        lines += itertools.chain.from_iterable(comment(line, "    ") for line in label.comments)
         if label.counts:
             taken = "a measurement" if label.values is None else "categories"
             mend = "`distribution: Poisson` for y" + (" and no `transforms`" if label.values is None else "")
@@ -83,13 +102,12 @@ def compose(
     if label is not None and label.values is not None:
         lines += ["  y:", "    distribution: Categorical", *listed_values(label.values)]
         lines.append("    supervision: partial    # observed in some rows")
-        lines.append(f"    recognition: {{parents: [{seen}], network: {{mlp: [64, 64]}}, estimator: enumerate}}")
+        lines += _proposal(seen, ", estimator: enumerate")
     elif label is not None:
         lines += ["  y:", "    distribution: Normal", "    supervision: partial    # observed in some rows"]
-        lines.append(f"    recognition: {{parents: [{seen}], network: {{mlp: [64, 64]}}}}")
+        lines += _proposal(seen)
     lines += ["  z:", "    distribution: Normal", "    shape: [4]", "    supervision: none    # never observed"]
-    after = f"[{seen}, y]" if label else f"[{seen}]"
-    lines.append(f"    recognition: {{parents: {after}, network: {{mlp: [64, 64]}}}}")
+    lines += _proposal([*seen, "y"] if label else seen)
     lines += ["", "objective:", "  bound: elbo", f"  samples: {1 if label and label.values else 4}"]
     if label is not None:
         lines.append("  alpha: 10    # the weight of log q(label) in a labelled row")
@@ -98,11 +116,25 @@ def compose(
         "train:",
         "  epochs: 100",
         "  batch_size: 64",
-        "  optimizer: {name: Adam, lr: 0.001}",
+        "  optimizer: {name: Adam, lr: 0.005}    # counts may be far above where networks start"
+        if counts
+        else "  optimizer: {name: Adam, lr: 0.001}",
         "  seed: 0",
         "",
     ]
     return "\n".join(lines)
+
+
+def _proposal(parents: Sequence[str], more: str = "") -> list[str]:
+    return folded("    recognition: {parents: [", parents, f"], network: {{mlp: [64, 64]}}{more}}}")
+
+
+def comment(text: str, indent: str = "") -> list[str]:
+    """Write a comment, folded where it is long."""
+    return textwrap.wrap(
+        printable(text), WIDTH + 10, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}#   ",
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
 
 
 def listed_values(values: Sequence[str]) -> list[str]:

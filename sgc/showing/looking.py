@@ -102,14 +102,14 @@ def parquet_columns(path: Path, limit: int) -> tuple[list[Typed], int, bool]:
 
 
 def _text(cell: str | bool | int | float) -> str:
-    """Write a cell as a csv file would have it, and truth as 0 or 1.
+    """Write a cell as a csv file would have it, with a point where it is no integer, and truth as 0 or 1.
 
-    >>> _text(True), _text(3.0), _text(0.25), _text("a")
-    ('1', '3', '0.25', 'a')
+    >>> _text(True), _text(3), _text(3.0), _text("a")
+    ('1', '3', '3.0', 'a')
     """
     if isinstance(cell, str):
         return cell
-    return str(int(cell)) if cell == cell // 1 and abs(cell) < 2**53 else repr(cell)
+    return repr(cell) if isinstance(cell, float) else str(int(cell))
 
 
 def gallery(folder: Path, limit: int) -> Gallery:

@@ -12,14 +12,15 @@ from sgc.showing.looking import matlab_arrays, npz_arrays
 from sgc.showing.starting_arrays import arrays_spec, gallery_spec
 from sgc.showing.starting_tables import table_spec
 
-KINDS = "a file that ends in .csv, .csv.gz, .parquet, .npz or .mat, or a folder of pictures"
+KINDS = "a file that ends in .csv, .tsv (or .gz), .parquet, .npz or .mat, or a folder of pictures"
 
 
 def starting_spec(name: str, data: Path | None = None, *, beside: Path | None = None) -> str:
     """Write a commented spec to start from, valid as it stands.
 
-    name: the model's. data: a .csv, .csv.gz, .parquet, .npz or .mat file, or a folder of pictures; None: scikit-learn's
-    digits. beside: the folder that the spec will stand in, from which its data are found; None: the current one.
+    name: the model's. data: a table (.csv or .tsv, gzipped or not, or .parquet), a .npz or .mat file, or a folder of
+    pictures; None: scikit-learn's digits. beside: the folder that the spec will stand in, from which its data are
+    found; None: the current one.
 
     Raises:
         UsageError: a name that is none, or a file that is missing or of another kind.
@@ -36,7 +37,7 @@ def starting_spec(name: str, data: Path | None = None, *, beside: Path | None = 
     check_regular(data)
     if data.is_dir():
         return gallery_spec(name, data, file)
-    if data.name.endswith((".csv", ".csv.gz", ".parquet")):
+    if data.name.endswith((".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")):
         return table_spec(name, data, file)
     if data.name.endswith(".npz"):
         return arrays_spec(name, data, file, "npz", *npz_arrays(data))

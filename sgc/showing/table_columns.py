@@ -6,8 +6,10 @@ import itertools
 import math
 import re
 import statistics
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 from functools import cached_property
 from pathlib import Path
 
@@ -16,9 +18,24 @@ from sgc.showing.composing import FEW, ROWS
 from sgc.showing.looking import parquet_columns
 
 MISSING = ("", "NA", "N/A", "na", "NaN", "nan", "NULL", "null", "None", "?")
-LARGEST_COUNT = 2**31  # above are numbers that name something
+LETTERS = 1 << 22  # of rows that are looked at: they may be long
+LARGEST_COUNT = 10**6  # a network starts far from larger ones, and of those no single one tells
+CODES = 5  # so many different whole numbers, or fewer, may be codes
+SCALE = 12  # and so many from 1 up, without a gap, a scale or months
 OFFERED = 200  # different values of a column of text that is still offered as categories
-DEVIATIONS = 4  # of the index of dispersion, above which counts vary more than a Poisson's
+DEVIATIONS = 4  # of a normal, above which the dispersion of numbers is no chance
+PAIRS = 20  # that are expected in the same row of a Poisson's counts, where these are enough to judge by
+
+
+class Kind(Enum):
+    """What a column is modelled as."""
+
+    NUMBER = "number"
+    COUNT = "count"
+    FLAG = "flag"  # 0 or 1
+    CATEGORIES = "categories"
+    OFFERED = "offered"  # categories, of more values than a guess takes
+    UNUSED = "unused"
 
 
 @dataclass(frozen=True)
@@ -31,83 +48,186 @@ class TableColumn:
     why: str = ""
 
     @cached_property
+    def often(self) -> Counter[str]:
+        return Counter(self.cells)
+
+    @cached_property
     def distinct(self) -> list[str]:
-        found = set(self.cells)
-        return sorted(found, key=float) if self.numbers else sorted(found)
+        """List what stands in the cells in order, each number once, as 3 where other tools write 3.0."""
+        if not self.numbers:
+            return sorted(self.often)
+        return [_whole(cell) for _, cell in sorted({float(cell): cell for cell in self.often}.items())]
 
     @cached_property
     def numbers(self) -> bool:
-        return bool(self.cells) and all(map(is_number, self.cells))
+        """Tell whether the cells are numbers; with zeros in front, as of 01234, they name something."""
+        return bool(self.cells) and not self.coded and all(map(is_number, self.often))
+
+    @cached_property
+    def coded(self) -> bool:
+        return any(re.fullmatch(r"0[0-9]+", cell) for cell in self.often)
 
     @cached_property
     def whole(self) -> bool:
-        return self.numbers and all(float(cell).is_integer() for cell in set(self.cells))
+        return self.numbers and all(float(cell).is_integer() for cell in self.often)
 
     @cached_property
-    def counts(self) -> bool:
-        """Tell whether the numbers may count something: whole, none below 0, and of more than two values.
+    def from_zero(self) -> bool:
+        return self.whole and float(self.distinct[0]) == 0
 
-        They are written as whole numbers; where some are missing, other tools write 3.0 for a 3.
+    @cached_property
+    def countable(self) -> bool:
+        """Tell whether the numbers are written as counts are: whole, from 0 up, and none too large.
+
+        Where some are missing, other tools write 3.0 for a 3.
         """
-        written = self.empty > 0 or not any("." in cell for cell in self.cells)
-        span = written and self.whole and len(self.distinct) > 2
-        return span and float(self.distinct[0]) >= 0 and float(self.distinct[-1]) < LARGEST_COUNT
+        written = self.empty > 0 or not any("." in cell for cell in self.often)
+        return written and self.whole and float(self.distinct[0]) >= 0 and float(self.distinct[-1]) <= LARGEST_COUNT
 
     @cached_property
-    def overdispersed(self) -> bool:
-        """Tell whether numbers vary more than those of a Poisson, by more than chance.
+    def dispersion(self) -> float:
+        """Tell by how many deviations of a normal the numbers vary more than a Poisson's, or less; 0 of too few.
 
-        Under a Poisson (n - 1) s² / mean is nearly χ² of n - 1 degrees (Fisher 1950): mean n - 1, variance 2 (n - 1).
+        Under a Poisson (n - 1) s² / mean is nearly χ² of n - 1 degrees (Fisher 1950), and the cube root of a χ² over
+        its degrees ν is nearly normal, of mean 1 - 2/(9ν) and variance 2/(9ν) (Wilson and Hilferty 1931). What n rows
+        count, T in all, tells by its pairs in one row: T²/2n of them are expected.
         """
         values = [float(cell) for cell in self.cells]
-        degrees, mean = len(values) - 1, statistics.fmean(values)
-        if degrees < 1 or mean <= 0:
-            return False
-        index = degrees * statistics.variance(values, mean) / mean
-        return index > degrees + DEVIATIONS * math.sqrt(2 * degrees)
+        degrees, total = len(values) - 1, math.fsum(values)
+        if degrees < 1 or total**2 < 2 * PAIRS * len(values):
+            return 0.0
+        mean = total / len(values)
+        part = 2 / (9 * degrees)
+        return (math.cbrt(statistics.variance(values, mean) / mean) - (1 - part)) / math.sqrt(part)
+
+    @property
+    def overdispersed(self) -> bool:
+        """Tell whether numbers vary more than those of a Poisson, by more than chance."""
+        return self.dispersion > DEVIATIONS
 
     @cached_property
     def few(self) -> bool:
-        count = len(set(self.cells))
+        count = len(self.often)
         return 2 <= count <= min(FEW, max(2, len(self.cells) // 2)) and (self.whole or not self.numbers)
 
     @cached_property
-    def decimal_comma(self) -> bool:
-        numbers = bool(self.cells) and all(re.fullmatch(r"[+-]?[0-9]+(,[0-9]+)?", cell) for cell in self.cells)
-        return numbers and not self.numbers
+    def kind(self) -> Kind:
+        """Guess what the column is, by itself."""
+        if self.left_out():
+            return Kind.UNUSED
+        if self.flag:
+            return Kind.FLAG
+        if not self.numbers:
+            return Kind.CATEGORIES if self.few else Kind.OFFERED
+        if self.few and self._codes:
+            return Kind.CATEGORIES
+        return Kind.COUNT if self.countable and not self.measured else Kind.NUMBER
+
+    @property
+    def flag(self) -> bool:
+        """Tell whether the column says only yes or no, as 0 and 1 or as false and true."""
+        return self.distinct == ["0", "1"] or set(self.distinct) in TRUTHS
+
+    @property
+    def _codes(self) -> bool:
+        """Tell whether few whole numbers are codes: not many, or a scale from 1 up.
+
+        Of counts from 0 up, where they are as few as codes, the larger are seen less often.
+        """
+        values = [int(float(value)) for value in self.distinct]
+        if self.countable and len(values) > 2 and values == list(range(len(values))):
+            seen = Counter(int(float(cell)) for cell in self.cells)
+            falls = all(seen[value] >= seen[value + 1] for value in values) and seen[0] >= 2 * seen[values[-1]]
+            if falls:
+                return False
+        return len(values) <= CODES or (len(values) <= SCALE and values == list(range(1, len(values) + 1)))
+
+    @property
+    def measured(self) -> bool:
+        """Tell whether numbers that may be counts vary too little for any: years, say."""
+        return self.dispersion < -DEVIATIONS and float(self.distinct[0]) > 0
 
     @cached_property
-    def offered(self) -> bool:
-        """Tell whether the column is text that may well be categories, though of more values than a guess takes."""
-        text = not (self.why or self.numbers or self.decimal_comma or self.few)
-        return text and 2 <= len(self.distinct) <= min(OFFERED, len(self.cells) // 2)
+    def commas(self) -> bool:
+        """Tell whether the cells are numbers with decimal commas, or with commas between thousands."""
+        written = all(re.fullmatch(r"[+-]?[0-9]+([.,][0-9]+)*", cell) for cell in self.often)
+        return written and not self.coded and any("," in cell for cell in self.often)
 
     @cached_property
     def identifies(self) -> bool:
         """Tell whether the column only tells rows apart: by its name or as the next number each."""
-        if len(set(self.cells)) < len(self.cells) or any("." in cell for cell in self.cells):
+        if len(self.often) < len(self.cells) or any("." in cell for cell in self.cells):
             return False
-        named = re.fullmatch(r"(.*[_ ])?(id|index|idx|nr|no|number|row)|unnamed.*|", self.name.lower())
+        named = self._named("id|index|idx|nr|no|number|row") or re.fullmatch("unnamed.*|", self.name.lower())
         return bool(named) or self._consecutive
+
+    def _named(self, words: str) -> bool:
+        last = re.fullmatch(rf"(.*[_ ])?({words})", self.name.lower())
+        return bool(last) or bool(re.fullmatch(".*[a-z](Id|ID)", self.name))
 
     @property
     def _consecutive(self) -> bool:
-        long = self.whole and not self.empty and len(self.cells) > FEW
-        return long and all(float(b) - float(a) == 1 for a, b in itertools.pairwise(self.cells))
+        if not self.numbers or self.empty or len(self.cells) <= FEW:
+            return False
+        if not all(re.fullmatch(r"-?[0-9]+", cell) for cell in self.cells):
+            return False
+        return all(int(after) - int(before) == 1 for before, after in itertools.pairwise(self.cells))
 
     def left_out(self) -> str:
         """Say why the column cannot be modelled; an empty string where it can."""
         if self.why:
             return self.why
-        if len(set(self.cells)) < 2:
+        if len(self.often) < 2:
             return "a single value"
         if self.identifies:
             return "it only tells rows apart"
-        if self.decimal_comma:
-            return "numbers with a decimal comma, which are not read: write them with a point"
-        if self.numbers or self.few:
-            return ""
-        return "text with many different values"
+        if self._named("id") and not self.few and (self.whole or not self.numbers):
+            return "it names groups of rows: `group` under `split` keeps those of one on one side"
+        if self.commas:
+            return "numbers written with a comma, which are not read: write 1234.5 for 1.234,5 or 1,234.5"
+        if any(re.fullmatch(r"[+-]?[0-9]{16,}", value) for value in (self.distinct[0], self.distinct[-1])):
+            return "numbers of more digits than are kept apart"
+        return "" if self.numbers or self.few else self._too_many()
+
+    def _too_many(self) -> str:
+        """Say why text of many values cannot be categories; an empty string where it can."""
+        if all(DATE.match(cell) for cell in self.often):
+            return "dates or times: write what they mean here, as an age or a month, as numbers"
+        odd = [value for value in self.distinct if not is_number(value)]
+        if len(odd) <= ODD and len(odd) < len(self.often) / 2 and not self.coded:
+            shown = ", ".join(f"'{value}'" for value in odd)
+            return f"numbers, but for {shown}: name what stands for an empty cell under `missing_values`"
+        if len(self.often) == len(self.cells):
+            return "it only tells rows apart"
+        if len(self.often) > min(OFFERED, len(self.cells) // 2):
+            return "text with many different values"
+        return ""
+
+
+def kinds(columns: Sequence[TableColumn]) -> list[Kind]:
+    """Guess what columns are, each beside the others.
+
+    Whole numbers from 0 up of so few values that they may be codes are what most like them are, where these are many
+    or all that there is: of a table of genes, those that are seldom seen; of one of grey values, the picture's edge.
+    """
+    found = [column.kind for column in columns]
+    wide = [kind for kind, column in zip(found, columns, strict=True) if column.from_zero and kind is not Kind.UNUSED]
+    small = sum(kind in (Kind.FLAG, Kind.CATEGORIES) for kind in wide)
+    alone = all(column.countable for kind, column in zip(found, columns, strict=True) if kind is not Kind.UNUSED)
+    least = SEVERAL if alone else MANY
+    most = next((kind for kind in (Kind.COUNT, Kind.NUMBER) if wide.count(kind) >= max(least, 2 * small + 1)), None)
+
+    def settle(kind: Kind, column: TableColumn) -> Kind:
+        little = kind in (Kind.FLAG, Kind.CATEGORIES) and column.from_zero
+        return most if most and little and (most is Kind.NUMBER or column.countable) else kind
+
+    return list(map(settle, found, columns))
+
+
+MANY, SEVERAL = 10, 3  # columns alike that say what the others are, the fewer where there is nothing else
+ODD = 5  # different words among numbers that may stand for empty cells
+DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}|\d{1,2}:\d{2}")
+TRUTHS = ({"False", "True"}, {"false", "true"}, {"FALSE", "TRUE"})
 
 
 @dataclass(frozen=True)
@@ -119,6 +239,15 @@ class TableHead:
     whole: bool  # these are all
     separator: str = ","
     marks: Sequence[str] = ()  # what stands in empty cells
+
+
+def _whole(cell: str) -> str:
+    """Write a whole number as one.
+
+    >>> _whole("3.0"), _whole("0.5")
+    ('3', '0.5')
+    """
+    return re.sub(r"\.0*$", "", cell) if re.fullmatch(r"-?[0-9]+\.0*", cell) else cell
 
 
 def is_number(cell: str) -> bool:
@@ -143,29 +272,31 @@ def _read_parquet(path: Path) -> TableHead:
 
 
 def _read_csv(path: Path) -> TableHead:
-    from sgc.data.tables import likely_separator, open_rows  # which want numpy
+    from sgc.data.tables import likely_separator, open_rows, rows_below  # which want numpy
 
     separator = likely_separator(path)
     with open_rows(path, separator) as reader:
         header = [cell.strip() for cell in next(reader, [])]
-        lines = [row for row in itertools.islice(reader, ROWS + 1) if row]
-    if not any(header):
-        raise DataError("the file is empty, wanted a header line and rows", file=str(path))
+        if not any(header):
+            raise DataError("the file is empty, wanted a header line and rows", file=str(path))
+        lines: list[list[str]] = []
+        letters, whole = 0, True
+        for _, row in rows_below(reader, header, path):
+            if len(lines) == ROWS or letters > LETTERS:
+                whole = False
+                break
+            lines.append([cell.strip() for cell in row])
+            letters += len(row) + sum(map(len, row))
     if not lines:
         raise DataError("found a header and no rows", file=str(path))
-    for i, row in enumerate(lines):
-        if len(row) != len(header):
-            raise DataError(f"found {len(row)} cells, wanted {len(header)}, as in the header", file=str(path), row=i)
     twice = next((cell for i, cell in enumerate(header) if cell in header[:i]), None)
     if twice is not None:
         raise DataError(f"two columns named '{twice}'", file=str(path))
     if all(map(is_number, header)):
         raise DataError("the first line holds numbers, wanted a header with the columns' names", file=str(path))
-    whole, lines = len(lines) <= ROWS, lines[:ROWS]
     columns, marks = [], set()
     for name, cells in zip(header, zip(*lines, strict=True), strict=True):
-        stripped = [cell.strip() for cell in cells]
-        marks |= {cell for cell in stripped if cell in MISSING}
-        there = tuple(cell for cell in stripped if cell not in MISSING)
-        columns.append(TableColumn(name, there, len(stripped) - len(there)))
+        marks |= {cell for cell in cells if cell in MISSING}
+        there = tuple(cell for cell in cells if cell not in MISSING)
+        columns.append(TableColumn(name, there, len(cells) - len(there)))
     return TableHead(columns, len(lines), whole, separator, sorted(marks))

@@ -96,8 +96,8 @@ FAULTS = (
     Fault(
         "the charge leaves out what lies below the draw",
         "sgc/derivation/derive.py",
-        "reached = {name, *(n for n in below if n not in self.clamped)}",
-        "reached = {name}",
+        "reached = (below & ~self.graphs.sets.bits(self.clamped)) | 1 << place[name]",
+        "reached = 1 << place[name]",
     ),
     Fault(
         "alpha counts twice",
@@ -114,8 +114,8 @@ FAULTS = (
     Fault(
         "a KL in closed form though a label depends on the node",
         "sgc/derivation/derive.py",
-        "labelled = [n for n in self.observed if n in below]",
-        "labelled: list[str] = []",
+        "labelled = self.first_below(name, self.observed)",
+        'labelled = ""',
     ),
     Fault(
         "the masses of an enumerated node are left out",
@@ -132,8 +132,8 @@ FAULTS = (
     Fault(
         "a label tells nothing of the count of its step",
         "sgc/runtime/execute.py",
-        "mass, weight = existence.restrict(log.tensor, allowed, axis)",
-        "mass, weight = existence.restrict(log.tensor, torch.ones_like(allowed), axis)",
+        "mass, weight = counts.restrict(log.tensor, allowed, axis)",
+        "mass, weight = counts.restrict(log.tensor, torch.ones_like(allowed), axis)",
     ),
     Fault(
         "a q without parents shares one draw",

@@ -357,7 +357,7 @@ def test_more_labels_than_bits_in_an_integer_are_told_apart() -> None:
 
 
 def test_plans_of_many_patterns_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sgc.runtime.model.PLANS_KEPT", 48)  # of 6 nodes
+    monkeypatch.setattr("sgc.runtime.plan_runner.PLANS_KEPT", 48)  # of 6 nodes
     model = sgc.compile(sgc.load(wide(5, 2)))
     for size in range(6):
         for observed in itertools.combinations("abcde", size):

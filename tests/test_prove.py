@@ -37,9 +37,8 @@ from sgc.proving.plain import partial, support
 from sgc.proving.prove import prove
 from sgc.proving.twin import moments, twin
 from sgc.proving.wording import proof_text
-from sgc.runtime import execute
+from sgc.runtime import execute, plan_runner, score_function
 from sgc.runtime import model as models
-from sgc.runtime import sums as sums_of_particles
 from sgc.runtime.batch import PatternRows, prepare
 from sgc.runtime.layout import Pair
 from sgc.runtime.model import Model
@@ -255,7 +254,7 @@ def forgotten_prior(patch: pytest.MonkeyPatch) -> None:
         for group in groups:
             group.scores.pop(("y", "generative"))
 
-    patch.setattr(models, "run", run)
+    patch.setattr(plan_runner, "run", run)
 
 
 def others_labels(patch: pytest.MonkeyPatch) -> None:
@@ -273,7 +272,7 @@ def closed_form_everywhere(patch: pytest.MonkeyPatch) -> None:
 
 
 def no_score(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(sums_of_particles, "surrogate", lambda sums, kl_weight: None)
+    patch.setattr(score_function, "surrogate", lambda sums, kl_weight: None)
 
 
 def own_share_alone(patch: pytest.MonkeyPatch) -> None:
@@ -282,15 +281,15 @@ def own_share_alone(patch: pytest.MonkeyPatch) -> None:
 
 
 def broken(patch: pytest.MonkeyPatch) -> None:
-    def bound(self: Sums, kl_weight: float = 1.0) -> Tensor:
+    def value(self: Sums, kl_weight: float = 1.0) -> Tensor:
         raise AssertionError("a dimension without its masses")
 
-    patch.setattr(Sums, "bound", bound)
+    patch.setattr(Sums, "value", value)
 
 
 def not_a_number(patch: pytest.MonkeyPatch) -> None:
     right = Sums.value
-    patch.setattr(Sums, "value", lambda self, kl_weight: right(self, kl_weight) * math.nan)
+    patch.setattr(Sums, "value", lambda self, kl_weight=1.0: right(self, kl_weight) * math.nan)
 
 
 EXACT = [doubled_alpha, forgotten_weights, detached_weights, forgotten_prior, others_labels, broken, not_a_number]

@@ -532,9 +532,7 @@ def test_a_sample_of_an_own_sum_says_what_to_give(tmp_path: Path) -> None:
     run = sgc.train(spec, data=rows, output=tmp_path / "run")
     with pytest.raises(UsageError) as caught:
         sample_run(run.folder, tmp_path / "w.png", given={"trials": 3})
-    numbers = (
-        "no observed node is a picture: write numbers with -o FILE.npz, and give 'w' with --given: its total is its"
-    )
+    numbers = "no observed node is a picture: write numbers with -o FILE.npz, and give 'w': its total is its"
     assert str(caught.value) == f"{numbers} own sum"
 
 

@@ -144,7 +144,7 @@ def _shown_node(model: Model, ending: str) -> str:
     shown = [name for name in observed if whole_picture(variables[name].event, steps_of(model.outline, name))]
     if not shown and ending == ".png":
         own = [name for name, each in model.outline.variables.items() if each.total == OWN_SUM]
-        known = f", and give '{own[0]}' with --given: its total is its own sum" if own else ""
+        known = f", and give '{own[0]}': its total is its own sum" if own else ""
         raise UsageError(f"no observed node is a picture: write numbers with -o FILE.npz{known}")
     shown = shown or observed
     if not shown:

@@ -157,3 +157,16 @@ def test_a_faithful_q_that_is_larger_than_a_spec_may_be_is_refused_in_words() ->
         "    2 | recognition: {parents: auto, network: {mlp: [3]}}\n"
         "      |              ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ give each node its recognition parents"
     ]
+
+
+def test_nothing_is_derived_where_what_p_reads_is_wrong() -> None:
+    """A feature or an input that cannot be read leaves p unknown: its own fault is told, and no other."""
+    wrong = {"h": {"parents": ["w"], "network": {"layers": [4]}}}
+    made = left_open(small())
+    made["nodes"]["w"] = {"distribution": "Normal", "supervision": "full"}
+    for section, body in (("features", wrong), ("inputs", {"h": {"categories": "many"}})):
+        spec = {**made, section: body, "nodes": {**made["nodes"]}}
+        spec["nodes"]["x"] = {**spec["nodes"]["x"], "generative": {"parents": ["y", "z", "h"], "network": MLP}}
+        with pytest.raises(SpecError) as caught:
+            load(spec)
+        assert {fault.path[:2] for fault in caught.value.faults} == {(section, "h")}

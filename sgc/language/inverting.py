@@ -56,12 +56,13 @@ def derive_recognition(spec: Spec, findings: Findings, names: Names) -> Spec:
 
 
 def _is_known(spec: Spec, findings: Findings, names: Names) -> bool:
-    """Tell whether all nodes, their statuses and what they read in p are right; a network of nothing is not."""
+    """Tell whether all names, the statuses of nodes and what they read in p are right; a network of nothing is not."""
     reads: list[Path] = [("features", name, "parents") for name in spec.features]
     reads += [("nodes", name, "generative", key) for name in spec.nodes for key in ("parents", "parameters")]
     empty = any(p.network is not None and not p.parents for p in (n.generative for n in spec.nodes.values()) if p)
     whole = names.whole and names.statuses_whole and all(names.section.values()) and not empty
-    return whole and set(spec.nodes) == set(names.status) and not any(findings.hurt(*path) for path in reads)
+    read = set(names.section) == {*spec.nodes, *spec.features, *spec.inputs} and set(spec.nodes) == set(names.status)
+    return whole and read and not any(findings.hurt(*path) for path in reads)
 
 
 def _graphs(spec: Spec, proposed: list[str]) -> Graphs:

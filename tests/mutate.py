@@ -96,8 +96,8 @@ FAULTS = (
     Fault(
         "the charge leaves out what lies below the draw",
         "sgc/derivation/derive.py",
-        "reached = (below & ~self.graphs.sets.bits(self.clamped)) | 1 << place[name]",
-        "reached = 1 << place[name]",
+        "found[name] |= found[reader] if reader not in self.clamped else 0",
+        "found[name] |= 0",
     ),
     Fault(
         "alpha counts twice",
@@ -114,7 +114,7 @@ FAULTS = (
     Fault(
         "a KL in closed form though a label depends on the node",
         "sgc/derivation/derive.py",
-        "labelled = self.first_below(name, self.observed)",
+        "labelled = self.first_below(name, self.observed_bits)",
         'labelled = ""',
     ),
     Fault(

@@ -276,8 +276,8 @@ def no_score(patch: pytest.MonkeyPatch) -> None:
 
 
 def own_share_alone(patch: pytest.MonkeyPatch) -> None:
-    right = _Derivation.charge
-    patch.setattr(_Derivation, "charge", lambda self, *rest: replace(right(self, *rest), coupled=False))
+    right = _Derivation.charges
+    patch.setattr(_Derivation, "charges", lambda self, *rest: [replace(c, coupled=False) for c in right(self, *rest)])
 
 
 def broken(patch: pytest.MonkeyPatch) -> None:

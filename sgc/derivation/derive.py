@@ -13,16 +13,16 @@ Where a node is a step of a repeat, its scores in p, r and w are masked by its c
 
 from __future__ import annotations
 
+import functools
 import itertools
-import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import operator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
 from sgc.derivation.existence import Existence, Steps
 from sgc.derivation.graph import Graphs
-from sgc.derivation.name_sets import members
 from sgc.derivation.plan import SAMPLES, Charge, Factor, ObjectiveWords, Plan, Proposal, Term, Weight
+from sgc.derivation.summation import share_axes, sweep
 
 RELAXED = ("gumbel_softmax", "straight_through")
 
@@ -72,6 +72,7 @@ class _Derivation:
             self.latent = tuple(n for n in self.latent if n in read)
         self.order = tuple(order)
         self._dims: dict[str, frozenset[str]] = {}
+        self._same: dict[frozenset[str], frozenset[str]] = {}  # where everything is enumerated they are very large
         self._carriers: dict[str, frozenset[str]] = {}
         self._biased: dict[str, bool] = {}
         for name in graphs.order("recognition"):  # parents first: a long chain must not become a deep recursion
@@ -95,7 +96,8 @@ class _Derivation:
         return above if estimator == "mean" else above | {SAMPLES}
 
     def union(self, names: Iterable[str]) -> frozenset[str]:
-        return frozenset().union(*(self.dims(name) for name in names))
+        found = frozenset().union(*(self.dims(name) for name in names))
+        return self._same.setdefault(found, found)
 
     def carriers(self, names: Iterable[str]) -> frozenset[str]:
         """Return the random proposals that a list of parents carries; features and means are seen through."""
@@ -156,7 +158,7 @@ class _Derivation:
         sizes = {p.node: p.support for p in proposals if p.estimator == "enumerate"}
         spans = [p.factor.dims for p in proposals if p.estimator == "enumerate"]
         spans += [w.factor.dims for w in weights if w.varies] + [t.dims for t in terms]
-        swept = _elimination(spans, sizes, self.words.samples)
+        swept = sweep(spans, sizes, self.words.samples)
         wanted = {n for n in self.order if n in self.weighing or n in self.latent}
         needed = self.graphs.ancestors(wanted, "recognition")
         if joint:
@@ -174,7 +176,7 @@ class _Derivation:
             weights=weights,
             joint=joint,
             terms=terms,
-            charges=tuple(self.charge(p.node, weights, terms) for p in proposals if p.estimator == "score_function"),
+            charges=tuple(self.charges(weights, terms)),
             order=self.order,
             enumerated=tuple(sizes),
             elimination=swept.order,
@@ -183,7 +185,7 @@ class _Derivation:
             operations=swept.operations,
             words=self.words,
             warnings=(),
-            axes=_share_axes(meeting, tuple(sizes)),
+            axes=share_axes(meeting, tuple(sizes)),
             needed=needed,
             either=self.either,
             exists={n: steps for n in scored if (steps := self.masks(n))},
@@ -193,8 +195,12 @@ class _Derivation:
 
     def masks(self, name: str) -> Steps:
         """Give what masks the scores of a node, as far as this plan has it: `supervised` leaves counts out."""
-        known = self.clamped.union(self.latent)
-        return tuple((count, i) for count, i in self.existence.masks(name) if count in known)
+        return tuple((count, i) for count, i in self.existence.masks(name) if count in self.known)
+
+    @cached_property
+    def known(self) -> frozenset[str]:
+        """What is clamped or proposed."""
+        return self.clamped.union(self.latent)
 
     def weight(self, name: str) -> Weight:
         factor = self.recognition(name, asked=name not in self.clamped | self.either)
@@ -233,18 +239,35 @@ class _Derivation:
             tag = "enumerated" if dims else "exact"
         return Term(name, role, dims, tag, why, tuple(reads))
 
-    def charge(self, name: str, weights: Sequence[Weight], terms: Sequence[Term]) -> Charge:
-        """Work out what a draw can influence: through proposals, their masses, and factors of the weight."""
-        below, place = self.below[name], self.graphs.sets.place
-        reached = (below & ~self.graphs.sets.bits(self.clamped)) | 1 << place[name]
-        labels = tuple(w.factor.node for w in weights if w.varies and below >> place[w.factor.node] & 1)
-        bound = self.words.bound
-        weighed = bool(labels) and (bound != "elbo" or self.words.weights == "normalized")
-        all_of_it = bound == "iwae" or weighed  # ŵ couples every term to the draw
-        found = [t for t in terms if all_of_it or reached & self.graphs.source_bits(t.reads)]
-        coupled = bound in ("iwae", "supervised") or (bound == "elbo" and weighed)
-        baseline = self.graphs.nodes[name].baseline
-        return Charge(name, tuple((t.node, t.role) for t in found), labels, coupled, baseline)
+    def charges(self, weights: Sequence[Weight], terms: Sequence[Term]) -> Iterator[Charge]:
+        """Work out what each draw can influence: through proposals, their masses, and factors of the weight."""
+        drawn = [n for n in self.latent if self.graphs.nodes[n].estimator == "score_function"]
+        every = tuple((t.node, t.role) for t in terms)
+        weighing = tuple(w.factor.node for w in weights)
+        bound, influenced = self.words.bound, self.influenced(terms) if drawn else {}
+        varying = {w.factor.node: 1 << i for i, w in enumerate(weights) if w.varies}
+        vary = self.graphs.sets.bits(varying)
+        for name in drawn:
+            below = self.graphs.sets.named(self.below[name] & vary)
+            varied = functools.reduce(operator.or_, (varying[each] for each in below), 0)
+            weighed = bool(varied) and (bound != "elbo" or self.words.weights == "normalized")
+            all_of_it = bound == "iwae" or weighed  # ŵ couples every term to the draw
+            charged = (1 << len(every)) - 1 if all_of_it else influenced[name]
+            coupled = bound in ("iwae", "supervised") or (bound == "elbo" and weighed)
+            yield Charge(name, charged, every, varied, weighing, coupled, self.graphs.nodes[name].baseline)
+
+    def influenced(self, terms: Sequence[Term]) -> Mapping[str, int]:
+        """Name the terms that read a value, or something that is drawn below it in q, as bits."""
+        found: dict[str, int] = dict.fromkeys(self.graphs.order("recognition"), 0)
+        for i, term in enumerate(terms):
+            for name in term.reads:
+                if name in found:
+                    found[name] |= 1 << i
+        readers = self.graphs.readers("recognition")
+        for name in reversed(found):
+            for reader in readers.get(name, ()):
+                found[name] |= found[reader] if reader not in self.clamped else 0
+        return found
 
     def weights_tag(self, weights: Sequence[Weight]) -> str:
         """Tell what weighing by varying weights makes of a term."""
@@ -267,21 +290,31 @@ class _Derivation:
             return "its family has no closed form"
         if name in self.existence.evidence:
             return "labels of its steps restrict it"
-        labelled = self.first_below(name, self.observed)
+        labelled = self.first_below(name, self.observed_bits)
         if labelled:
             return f"the label of {labelled} depends on it in q"
-        told = self.first_below(name, self.existence.evidence)
+        told = self.first_below(name, self.evidence_bits)
         if told:
             return f"what labels tell of {told} depends on it in q"
-        counting = self.first_below(name, self.existence.counts(name))
+        counting = self.first_below(name, self.graphs.sets.bits(self.existence.counts(name)))
         if counting:
             return f"whether it exists hangs on {counting}, which is drawn after it"
-        looped = self.first_below(name, self.graphs.parents(name, "generative"))
+        looped = self.first_below(name, self.graphs.source_bits(self.graphs.parents(name, "generative")))
         return f"its prior reads {looped}, which is drawn after it" if looped else ""
 
-    def first_below(self, name: str, others: Iterable[str]) -> str:
-        """Name the first of others in q, features seen through, that depends on a node; empty where none does."""
-        found = self.below[name] & self.graphs.source_bits(others)
+    @cached_property
+    def observed_bits(self) -> int:
+        """The nodes that are labelled."""
+        return self.graphs.sets.bits(self.observed)
+
+    @cached_property
+    def evidence_bits(self) -> int:
+        """The counts that labels of steps tell of."""
+        return self.graphs.sets.bits(self.existence.evidence)
+
+    def first_below(self, name: str, others: int) -> str:
+        """Name the first of others in q that depends on a node; empty where none does."""
+        found = self.below[name] & others
         return next((n for n in self.order if found >> self.graphs.sets.place[n] & 1), "") if found else ""
 
     @cached_property
@@ -319,75 +352,3 @@ class _Derivation:
         if fed and not self.clamped:
             return [f"{rows}: no node is observed, so they teach p nothing and their bound is at most 0"]
         return []
-
-
-@dataclass(frozen=True)
-class _Swept:
-    """The order in which enumerated dimensions are summed out, and what it costs for a row."""
-
-    order: tuple[str, ...]
-    largest: int  # elements of the largest intermediate
-    widest: frozenset[str]  # its dimensions
-    operations: int  # elements touched in all
-    unions: tuple[frozenset[str], ...]  # the dimensions of every intermediate
-
-
-def _elimination(spans: Sequence[frozenset[str]], sizes: Mapping[str, int], samples: int) -> _Swept:
-    """Choose the order in which enumerated dimensions are summed out: the smallest intermediate first.
-
-    Sets of dimensions are bits of numbers here: where everything meets there are as many as pairs of nodes.
-    """
-    names = [*sizes, SAMPLES]
-    size = [*sizes.values(), samples]
-    bit = {name: 1 << i for i, name in enumerate(names)}
-    meets = {i: 1 << i for i in range(len(sizes))}
-    for span in set(spans):
-        mask = sum(bit[name] for name in span if name in bit)
-        for i in members(mask):
-            if i in meets:
-                meets[i] |= mask
-    elements = {i: _product(size, mask) for i, mask in meets.items()}
-    sampled = any(SAMPLES in span for span in spans)
-    order: list[str] = []
-    unions: list[int] = []
-    counts: list[int] = []
-    while elements:
-        best = min(elements, key=elements.__getitem__)
-        union = meets.pop(best)
-        unions.append(union)
-        order.append(names[best])
-        counts.append(elements.pop(best))
-        for i in members(union & ~(1 << best)):
-            if i in meets:
-                more = union & ~meets[i]
-                meets[i] = (meets[i] | more) & ~(1 << best)
-                elements[i] = elements[i] * (_product(size, more) if more else 1) // size[best]
-    found = {union: frozenset(names[i] for i in members(union)) for union in unions}
-    widest = max(zip(counts, unions, strict=True), default=(1, 0), key=lambda pair: pair[0])[1]
-    counts += [samples] if sampled else []
-    every = tuple(found[union] for union in unions)
-    return _Swept(tuple(order), max([1, *counts]), found.get(widest, frozenset()), sum(counts), every)
-
-
-def _product(size: Sequence[int], mask: int) -> int:
-    return math.prod(size[i] for i in members(mask))
-
-
-def _share_axes(meeting: Iterable[frozenset[str]], nodes: Sequence[str]) -> dict[str, int]:
-    """Give every enumerated node a leading dimension; two that stand in one tensor never get the same.
-
-    A chain then has two of them, whatever its length: torch's tensors have at most 64. Greedy, in the order of q.
-    """
-    others: dict[str, set[str]] = {name: set() for name in nodes}
-    spans: dict[str, list[frozenset[str]]] = {name: [] for name in nodes}
-    for span in sorted(set(meeting), key=len, reverse=True):
-        own = [name for name in span if name in others]
-        if own and not any(span <= wider for wider in spans[own[0]]):
-            for name in own:
-                others[name] |= span
-                spans[name].append(span)
-    axes: dict[str, int] = {}
-    for name in nodes:
-        taken = {axes[other] for other in others[name] if other in axes}
-        axes[name] = next(i for i in itertools.count() if i not in taken)
-    return axes

@@ -12,6 +12,7 @@ from functools import cached_property
 
 from sgc.derivation.existence import Steps, masked_text
 from sgc.derivation.graph import Role
+from sgc.derivation.name_sets import members
 from sgc.kinds.objectives import EQUATIONS, Bound
 
 SAMPLES = "S"  # the dimension of samples, beside the enumerated ones, which bear their nodes' names
@@ -116,10 +117,22 @@ class Charge:
     """
 
     node: str
-    terms: tuple[tuple[str, str], ...]  # node and role
-    labels: tuple[str, ...]  # the labelled nodes whose factor varies with it
+    charged: int  # of all terms of the plan, as bits
+    every: tuple[tuple[str, str], ...] = field(repr=False)  # node and role
+    varied: int  # of all weights of the plan, those that vary with it, as bits
+    weighing: tuple[str, ...] = field(repr=False)  # their nodes
     coupled: bool
     baseline: str
+
+    @property
+    def terms(self) -> tuple[tuple[str, str], ...]:
+        """The node and role of each term that is charged."""
+        return tuple(self.every[i] for i in members(self.charged))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labelled nodes whose factor varies with the draw."""
+        return tuple(self.weighing[i] for i in members(self.varied))
 
 
 def symbol(name: str) -> str:
@@ -259,7 +272,7 @@ class Plan:
 
     def charges_whole(self, charge: Charge) -> bool:
         """Tell whether the draws of a node are charged with the whole bound."""
-        coupled = charge.coupled and len(charge.terms) == len(self.terms)
+        coupled = charge.coupled and charge.charged.bit_count() == len(self.terms)
         return coupled or self.words.bound in ("iwae", "supervised")
 
     def charge_text(self, charge: Charge) -> str:
@@ -267,8 +280,8 @@ class Plan:
         factor = self.proposal(charge.node).factor
         if self.charges_whole(charge):
             return f"{factor}: the whole bound"
-        texts = [self.term_text(term) for term in self.terms if (term.node, term.role) in charge.terms]
-        labels = [self.label_text(w) for w in self.weights if w.factor.node in charge.labels]
+        texts = [self.term_text(self.terms[i]) for i in members(charge.charged)]
+        labels = [self.label_text(self.weights[i]) for i in members(charge.varied)]
         return f"{factor}: {', '.join([*texts, *labels]) or 'nothing'}"
 
     def cost_text(self) -> str:

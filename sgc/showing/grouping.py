@@ -63,18 +63,29 @@ def grouped(view: Plated, plan: Plan) -> Grouped:
         return replace(each, factor=own, carriers=tuple(carriers))
 
     def charge(each: Charge) -> Charge:
-        terms = dict.fromkeys((mark.get(node, node), role) for node, role in each.terms)
-        labels = dict.fromkeys(label.get(node, node) for node in each.labels)
-        return replace(each, node=mark.get(each.node, each.node), terms=tuple(terms), labels=tuple(labels))
+        charged = {(mark.get(node, node), role) for node, role in each.terms}
+        varied = {label.get(node, node) for node in each.labels}
+        return replace(
+            each,
+            node=mark.get(each.node, each.node),
+            charged=sum(1 << i for i, term in enumerate(every) if term in charged),
+            every=every,
+            varied=sum(1 << i for i, node in enumerate(weighing) if node in varied),
+            weighing=weighing,
+        )
 
+    weights = tuple(weight(w) for w in plan.weights if w.factor.node not in label or w.factor.node in labelled)
+    terms = tuple(_term(view, plan, t, of.get(t.node), mark) for t in plan.terms if stands(t.node))
+    every = tuple((term.node, term.role) for term in terms)
+    weighing = tuple(each.factor.node for each in weights)
     rewritten = replace(
         plan,
         observed=tuple(listed(view, plan.observed)),
         clamped=tuple(listed(view, plan.clamped)),
         proposals=tuple(replace(p, factor=factor(p.factor)) for p in plan.proposals if stands(p.node)),
-        weights=tuple(weight(w) for w in plan.weights if w.factor.node not in label or w.factor.node in labelled),
+        weights=weights,
         joint=tuple(factor(f) for f in plan.joint if stands(f.node)),
-        terms=tuple(_term(view, plan, t, of.get(t.node), mark) for t in plan.terms if stands(t.node)),
+        terms=terms,
         charges=tuple(charge(c) for c in plan.charges if stands(c.node)),
         enumerated=(),
         elimination=(),

@@ -27,7 +27,7 @@ def notes(outline: Outline) -> list[str]:
     if outline.objective.bound == "supervised":
         return []
     graph, view = Dependence(outline.graphs), plated(outline)
-    steps = StepSets(view.names, graph)
+    steps = StepSets(view.names, graph.names)
     found: dict[str, dict[tuple[str, ...], list[LeftOut]]] = {}  # by name in the file and what it lacks there
     for missing in left_out(outline.graphs):
         name = view.names.of(missing.node)

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from sgc.derivation.derive import derive
-from sgc.derivation.plan import Charge, Factor, Plan
+from sgc.derivation.plan import Factor, Plan
 from sgc.language.scopes import Plate
 from sgc.showing.grouping import Group, Grouped, grouped, listed, parents_text
 from sgc.showing.plates import Plated
 from sgc.showing.ranges import Around, Index, around, boxes, nested, range_words, sign, whole
+from sgc.showing.step_sets import StepSets
 
 MARK = re.compile(r"‹(\d+)›")  # behind a name, in the plan of groups: which group it is
 TEXT = re.compile(r"(KL\(|log |\|\| )?([pq]\([^()‹| ]*)‹(\d+)›")
@@ -159,36 +160,56 @@ class PlatedPlan:
 
     def charges(self) -> list[str]:
         """Say what the draws of each group are charged with."""
-        found = []
+        found: list[str] = []
+        if not self.plan.charges:
+            return found
+        steps = StepSets(self.view.names, [term.node for term in self.flat.terms])
+        weighing = StepSets(self.view.names, [weight.factor.node for weight in self.flat.weights])
+        mark, label = self.made.mark, self.made.label
+        terms = _places((mark.get(term.node, term.node), term.role) for term in self.flat.terms)
+        labels = _places(label.get(w.factor.node, w.factor.node) for w in self.flat.weights)
         for charge in self.plan.charges:
             group = self.groups[int(MARK.findall(charge.node)[0])] if MARK.search(charge.node) else None
-            own = [each for each in self.flat.charges if each.node in (group.flat if group else (charge.node,))]
+            nodes = frozenset(group.flat if group else (charge.node,))
+            own = [each for each in self.flat.charges if each.node in nodes]
             factor = self.words(str(self.plan.proposal(charge.node).factor))
             if all(self.flat.charges_whole(each) for each in own):
                 found.append(f"{factor}: the whole bound")
                 continue
-            texts = [self._charged(own, term.node, term.role, self.plan.term_text(term)) for term in self.plan.terms]
+            texts: list[str] = []
+            for term in self.plan.terms:
+                charged = [(each.node, each.charged & terms[term.node, term.role]) for each in own]
+                texts.append(self._charged(charged, steps, self.plan.term_text(term)))
             for weight in self.plan.weights:
-                texts.append(self._charged(own, weight.factor.node, "", self.plan.label_text(weight)))
+                charged = [(each.node, each.varied & labels[weight.factor.node]) for each in own]
+                texts.append(self._charged(charged, weighing, self.plan.label_text(weight)))
             found.append(f"{factor}: {', '.join(filter(None, texts)) or 'nothing'}")
         return found
 
-    def _charged(self, charges: Iterable[Charge], node: str, role: str, text: str) -> str:
-        """Write a term that some draws are charged with, and of which steps; empty where none is."""
+    def _charged(self, draws: Iterable[tuple[str, int]], steps: StepSets, text: str) -> str:
+        """Write a term that some draws are charged with, and of which steps; empty where none is.
+
+        draws: what is drawn, and the places of the terms that it is charged with, among those of `steps`.
+        """
         names = self.view.names
         sides: set[int] = set()
         shared = False
-        for charge in charges:
-            labels = [(label, "") for label in charge.labels]
-            for flat, theirs in (*charge.terms, *labels):
-                marks = self.made.mark if theirs else self.made.label
-                if (marks.get(flat, flat), theirs) == (node, role):
-                    distance = names.distance(charge.node, flat)
-                    sides.add((distance > 0) - (distance < 0))
-                    shared |= bool(set(names.plates(names.of(charge.node))) & set(names.plates(names.of(flat))))
+        for node, bits in draws:
+            for word in steps.placed(node, bits):
+                when, _, name = word.rpartition(" ")
+                sides.add({"earlier": -1, "": 0, "later": 1}[when])
+                shared |= bool(set(names.plates(names.of(node))) & set(names.plates(name)))
         if not sides:
             return ""
         return f"{self.bare(text)}{SIDES.get(tuple(sorted(sides)), ' of all steps')}" if shared else self.words(text)
+
+
+def _places(keys: Iterable[Hashable]) -> dict[Hashable, int]:
+    """Give the places of each key in a list, as bits."""
+    found: dict[Hashable, int] = {}
+    for i, key in enumerate(keys):
+        found[key] = found.get(key, 0) | 1 << i
+    return found
 
 
 class _Label:

@@ -2,49 +2,54 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Mapping
+import operator
+from collections.abc import Iterable, Mapping, Sequence
 
-from sgc.derivation.name_sets import NameSets, members
+from sgc.derivation.name_sets import members
 from sgc.showing.plates import Names
 from sgc.showing.ranges import Index
 
 
 class StepSets:
-    """Sets of nodes and inputs, parted by the names of the file."""
+    """Sets of what is of steps, by place in a list of their names, parted by the names of the file."""
 
-    def __init__(self, names: Names, sets: NameSets) -> None:
-        self.names, self.sets = names, sets
-        self._steps: dict[str, list[str]] = {}
-        for flat in sets.names:
-            self._steps.setdefault(names.of(flat), []).append(flat)
-        self._once = sets.bits(name for name in sets.names if not names.plates(names.of(name)))
-        self._whole = {name: sets.bits(steps) for name, steps in self._steps.items()}
+    def __init__(self, names: Names, flat: Sequence[str]) -> None:
+        self.names, self.flat = names, flat
+        self._places: dict[str, list[int]] = {}
+        for i, each in enumerate(flat):
+            self._places.setdefault(names.of(each), []).append(i)
+        once = [name for name in self._places if not names.plates(name)]
+        self._once = _bits(i for name in once for i in self._places[name])
+        self._whole = {name: _bits(places) for name, places in self._places.items()}
         self._parted: dict[tuple[str, int], Mapping[Index, tuple[int, int]]] = {}
 
     def placed(self, reader: str, bits: int) -> dict[str, int]:
         """Part a set by what it is to whoever stands at a step, in the words of `Names.placed`, as first met."""
-        found = [(i, self.sets.names[i], 1 << i) for i in members(bits & self._once)]
+        found: dict[str, int] = {}
+        for i in members(bits & self._once):
+            found[self.flat[i]] = found.get(self.flat[i], 0) | 1 << i
         bits &= ~self._once
         ours = self.names.plates(self.names.of(reader))
         while bits:
-            name = self.names.of(self.sets.names[next(members(bits))])
+            name = self.names.of(self.flat[next(members(bits))])
             pairs = zip(ours, self.names.plates(name), strict=False)
             common = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
             earlier, same = self._around(name, common)[self.names.index(reader)[:common]]
             here = bits & self._whole[name]
             bits &= ~here
             ways = (("earlier ", here & earlier), ("", here & same), ("later ", here & ~earlier & ~same))
-            found += [(next(members(steps)), f"{when}{name}", steps) for when, steps in ways if steps]
-        return {word: steps for _, word, steps in sorted(found)}
+            found |= {f"{when}{name}": steps for when, steps in ways if steps}
+        return dict(sorted(found.items(), key=lambda item: item[1] & -item[1]))
 
     def _around(self, name: str, common: int) -> Mapping[Index, tuple[int, int]]:
         """Give, for each step of the outer repeats, the steps of a name that are earlier, and those of the same."""
         if (name, common) not in self._parted:
             own: dict[Index, int] = {}
-            for flat in self._steps[name]:
-                index = self.names.index(flat)[:common]
-                own[index] = own.get(index, 0) | self.sets.bits([flat])
+            for i in self._places[name]:
+                index = self.names.index(self.flat[i])[:common]
+                own[index] = own.get(index, 0) | 1 << i
             found: dict[Index, tuple[int, int]] = {}
             earlier = 0
             for index in sorted(own):
@@ -52,3 +57,7 @@ class StepSets:
                 earlier |= own[index]
             self._parted[name, common] = found
         return self._parted[name, common]
+
+
+def _bits(places: Iterable[int]) -> int:
+    return functools.reduce(operator.or_, (1 << i for i in places), 0)

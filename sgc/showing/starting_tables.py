@@ -13,16 +13,10 @@ from sgc.showing.composing import FEW, LABELS, Label, Observed, compose, file_te
 from sgc.showing.table_columns import LARGEST_COUNT, OFFERED, Kind, TableColumn, kinds, read_head
 
 LAST = "the last column that can be one"
-CLASSES = (
-    "label",
-    "labels",
-    "class",
-    "diagnosis",
-    "category",
-    "species",
-    "cluster",
-)  # of LABELS, those that no number is called
+# of LABELS, those that no number is called
+CLASSES = ("label", "labels", "class", "diagnosis", "category", "species", "cluster")
 NODES = 12  # of columns of categories; more are offered
+NAMED = 20  # columns of those that are left out; more are counted
 ALIKE = 3  # columns of the same categories that become one vector
 PARTLY = 0.1  # of the cells are empty in a column whose labels only some rows have; fewer are holes
 
@@ -91,9 +85,8 @@ def _label(column: TableColumn, columns: Sequence[TableColumn], kind_of: Mapping
     if not named:
         kinds_of_labels = (Kind.CATEGORIES, Kind.FLAG)
         others = [each for each in columns if kind_of[each.name] in kinds_of_labels and each is not column]
-        comments += [f"it could also be {_shown(others)}: then take that name here, and its values below"] * bool(
-            others
-        )
+        if others:
+            comments.append(f"it could also be {_shown(others)}: then take that name here, and its values below")
     if values and "-1" in values:
         comments.append("-1 is taken for a category; where it means that there is no label, strike it from `values`")
     counts = column.countable and kind_of[column.name] is Kind.COUNT
@@ -226,9 +219,6 @@ def _left_out(unused: Sequence[TableColumn], offered: Sequence[TableColumn]) -> 
 
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
-
-
-NAMED = 20
 
 
 def _category(value: str) -> str:

@@ -24,6 +24,10 @@ CODES = 5  # so many different whole numbers, or fewer, may be codes
 SCALE = 12  # and so many from 1 up, without a gap, a scale or months
 OFFERED = 200  # different values of a column of text that is still offered as categories
 DEVIATIONS = 4  # of a normal, above which the dispersion of numbers is no chance
+MANY, SEVERAL = 10, 3  # columns alike that say what the others are, the fewer where there is nothing else
+ODD = 5  # different words among numbers that may stand for empty cells
+DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}|\d{1,2}:\d{2}")
+TRUTHS = ({"False", "True"}, {"false", "true"}, {"FALSE", "TRUE"})
 PAIRS = 20  # that are expected in the same row of a Poisson's counts, where these are enough to judge by
 
 
@@ -217,17 +221,11 @@ def kinds(columns: Sequence[TableColumn]) -> list[Kind]:
     least = SEVERAL if alone else MANY
     most = next((kind for kind in (Kind.COUNT, Kind.NUMBER) if wide.count(kind) >= max(least, 2 * small + 1)), None)
 
-    def settle(kind: Kind, column: TableColumn) -> Kind:
+    def beside_others(kind: Kind, column: TableColumn) -> Kind:
         little = kind in (Kind.FLAG, Kind.CATEGORIES) and column.from_zero
         return most if most and little and (most is Kind.NUMBER or column.countable) else kind
 
-    return list(map(settle, found, columns))
-
-
-MANY, SEVERAL = 10, 3  # columns alike that say what the others are, the fewer where there is nothing else
-ODD = 5  # different words among numbers that may stand for empty cells
-DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}|\d{1,2}:\d{2}")
-TRUTHS = ({"False", "True"}, {"false", "true"}, {"FALSE", "TRUE"})
+    return list(map(beside_others, found, columns))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Work and memory of `check` and `inspect` grow about as fast as the spec: each kind of large spec, and twice as much.
 
 Work is lines run in this package, memory the peak of what Python holds: both are the same on every machine and in every
-run. Twice the size may take 3 times as much; what grows with the square takes 4.
+run. Twice the size may take 2.5 times as much; what grows with the square comes near 4 once its part is the largest.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def mean_field(count: int) -> Raw:
 
 FAMILIES: dict[str, tuple[Callable[[int], Raw], int]] = {
     "steps": (steps, 60),
-    "steps that are drawn by score": (lambda n: steps(n, estimator="score_function"), 60),
+    "steps that are drawn by score": (lambda n: steps(n, estimator="score_function"), 100),
     "labels chained in q": (labels, 20),
     "leaves, q derived": (leaves, 60),
     "a hub of latents, q derived": (hub, 40),
@@ -142,15 +142,15 @@ def test_twice_the_spec_takes_about_twice_the_work(family: str) -> None:
     make, size = FAMILIES[family]
     looked_at(make(2))  # what is loaded once
     small, large = (lines_run(lambda n=n: looked_at(make(n))) for n in (size, 2 * size))  # type: ignore[misc]
-    assert large < 3 * small
+    assert large < 2.5 * small
 
 
 @pytest.mark.parametrize("family", ["steps that are drawn by score", "leaves, q derived", "a q that leaves out much"])
 def test_twice_the_spec_takes_about_twice_the_memory(family: str) -> None:
     make, size = FAMILIES[family]
     looked_at(make(2))
-    small, large = (peak(lambda n=n: looked_at(make(n))) for n in (size, 2 * size))  # type: ignore[misc]
-    assert large < 3 * small
+    small, large = (peak(lambda n=n: looked_at(make(n))) for n in (2 * size, 4 * size))  # type: ignore[misc]
+    assert large < 2.7 * small  # 2.8 where each draw held the names of all that it can influence
 
 
 def test_parts_in_parts_do_not_double_the_work_with_each_level() -> None:

@@ -49,6 +49,13 @@ def steps(count: int, **q: Any) -> Raw:
     return spec(repeat={"t": {"count": count, "carry": carry, "nodes": {"z": z, "x": x}}}, objective={"samples": 2})
 
 
+def enumerated_steps(count: int) -> Raw:
+    """The same with steps that are enumerated: all of them meet, in more dimensions than a tensor has."""
+    made = steps(count, estimator="enumerate")
+    made["repeat"]["t"]["nodes"]["z"] |= {"distribution": "Categorical", "categories": 3}
+    return made
+
+
 def nested(depth: int) -> Raw:
     made = spec(nodes={"z": normal("none", (), ("x",)), "x": normal("full", ("z",))})
     for _ in range(depth):
@@ -95,6 +102,7 @@ def mean_field(count: int) -> Raw:
 FAMILIES: dict[str, tuple[Callable[[int], Raw], int]] = {
     "steps": (steps, 60),
     "steps that are drawn by score": (lambda n: steps(n, estimator="score_function"), 100),
+    "steps that are enumerated": (enumerated_steps, 100),
     "labels chained in q": (labels, 20),
     "leaves, q derived": (leaves, 60),
     "a hub of latents, q derived": (hub, 40),
@@ -145,7 +153,10 @@ def test_twice_the_spec_takes_about_twice_the_work(family: str) -> None:
     assert large < 2.5 * small
 
 
-@pytest.mark.parametrize("family", ["steps that are drawn by score", "leaves, q derived", "a q that leaves out much"])
+@pytest.mark.parametrize(
+    "family",
+    ["steps that are drawn by score", "steps that are enumerated", "leaves, q derived", "a q that leaves out much"],
+)
 def test_twice_the_spec_takes_about_twice_the_memory(family: str) -> None:
     make, size = FAMILIES[family]
     looked_at(make(2))

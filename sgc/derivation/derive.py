@@ -21,6 +21,7 @@ from functools import cached_property
 
 from sgc.derivation.existence import Existence, Steps
 from sgc.derivation.graph import Graphs
+from sgc.derivation.name_sets import NameSet, NameSets
 from sgc.derivation.plan import SAMPLES, Charge, Factor, ObjectiveWords, Plan, Proposal, Term, Weight
 from sgc.derivation.summation import share_axes, sweep
 
@@ -71,46 +72,49 @@ class _Derivation:
             read = graphs.ancestors(self.weighing, "recognition")
             self.latent = tuple(n for n in self.latent if n in read)
         self.order = tuple(order)
-        self._dims: dict[str, frozenset[str]] = {}
-        self._same: dict[frozenset[str], frozenset[str]] = {}  # where everything is enumerated they are very large
-        self._carriers: dict[str, frozenset[str]] = {}
+        self.dimensions = NameSets([*self.order, SAMPLES])
+        self._dims: dict[str, int] = {}  # as bits: where everything is enumerated they are very large
+        self._carriers: dict[str, int] = {}  # as bits, as well
         self._biased: dict[str, bool] = {}
         for name in graphs.order("recognition"):  # parents first: a long chain must not become a deep recursion
             self.dims(name), self.carried(name), self.is_biased(name)
 
-    def dims(self, name: str) -> frozenset[str]:
-        """Name the dimensions that a value varies over: enumerated nodes, and the samples."""
+    def dims(self, name: str) -> int:
+        """Give the dimensions that a value varies over: enumerated nodes, and the samples."""
         if name not in self._dims:
             self._dims[name] = self.find_dims(name)
         return self._dims[name]
 
-    def find_dims(self, name: str) -> frozenset[str]:
+    def find_dims(self, name: str) -> int:
         if name in self.graphs.inputs or name in self.clamped:
-            return frozenset()
+            return 0
         if name in self.graphs.features:
             return self.union(self.graphs.features[name])
         estimator = self.graphs.nodes[name].estimator
         if estimator == "enumerate":
-            return frozenset({name})
+            return self.dimensions.bits([name])
         above = self.union(self.graphs.parents(name, "recognition"))
-        return above if estimator == "mean" else above | {SAMPLES}
+        return above if estimator == "mean" else above | self.dimensions.bits([SAMPLES])
 
-    def union(self, names: Iterable[str]) -> frozenset[str]:
-        found = frozenset().union(*(self.dims(name) for name in names))
-        return self._same.setdefault(found, found)
+    def union(self, names: Iterable[str]) -> int:
+        return functools.reduce(operator.or_, map(self.dims, names), 0)
 
-    def carriers(self, names: Iterable[str]) -> frozenset[str]:
-        """Return the random proposals that a list of parents carries; features and means are seen through."""
-        return frozenset().union(*(self.carried(name) for name in names))
+    def named(self, dims: int) -> NameSet:
+        return self.dimensions.of(dims)
 
-    def carried(self, name: str) -> frozenset[str]:
+    def carriers(self, names: Iterable[str]) -> int:
+        """Give the random proposals that a list of parents carries; features and means are seen through."""
+        return functools.reduce(operator.or_, map(self.carried, names), 0)
+
+    def carried(self, name: str) -> int:
         if name not in self._carriers:
-            found: frozenset[str] = frozenset()
+            found = 0
             if name in self.graphs.features:
                 found = self.carriers(self.graphs.features[name])
             elif name in self.graphs.nodes and name not in self.clamped:
                 averaged = self.graphs.nodes[name].estimator == "mean"
-                found = self.carriers(self.graphs.parents(name, "recognition")) if averaged else frozenset({name})
+                above = self.graphs.parents(name, "recognition")
+                found = self.carriers(above) if averaged else self.dimensions.bits([name])
             self._carriers[name] = found
         return self._carriers[name]
 
@@ -131,7 +135,9 @@ class _Derivation:
 
     def generative(self, name: str) -> Factor:
         parents = self.graphs.parents(name, "generative")
-        return Factor(name, "generative", parents, self.union([name, *parents, *self.existence.counts(name)]))
+        return Factor(
+            name, "generative", parents, self.named(self.union([name, *parents, *self.existence.counts(name)]))
+        )
 
     def recognition(self, name: str, *, asked: bool = False) -> Factor:
         """Give q of a node, or where `asked` the probability that a count is above the last step that is labelled."""
@@ -139,12 +145,13 @@ class _Derivation:
         above, last = "", self.existence.evidence.get(name, -1)
         if name not in self.either and last != -1:
             above = "i*" if last is None else str(last)
-        return Factor(name, "recognition", parents, self.union(parents if asked else [name, *parents]), above, asked)
+        dims = self.named(self.union(parents if asked else [name, *parents]))
+        return Factor(name, "recognition", parents, dims, above, asked)
 
     def plan(self) -> Plan:
         proposals = tuple(
-            Proposal(self.recognition(n), self.graphs.nodes[n].estimator, self.graphs.nodes[n].support, self.dims(n))
-            for n in self.latent
+            Proposal(self.recognition(n), node.estimator, node.support, self.named(self.dims(n)))
+            for n, node in ((n, self.graphs.nodes[n]) for n in self.latent)
         )
         weights = tuple(self.weight(n) for n in self.weighing)
         scored = [n for n in self.graphs.nodes if n in self.clamped or n in self.latent]
@@ -156,18 +163,18 @@ class _Derivation:
             tag = self.weights_tag(weights) if varying else ""
             terms = tuple(term for n in scored for term in self.terms(n, tag))
         sizes = {p.node: p.support for p in proposals if p.estimator == "enumerate"}
-        spans = [p.factor.dims for p in proposals if p.estimator == "enumerate"]
-        spans += [w.factor.dims for w in weights if w.varies] + [t.dims for t in terms]
-        swept = sweep(spans, sizes, self.words.samples)
+        spans = [p.factor.dims.bits for p in proposals if p.estimator == "enumerate"]
+        spans += [w.factor.dims.bits for w in weights if w.varies] + [t.dims.bits for t in terms]
+        swept = sweep(self.dimensions, spans, sizes, self.words.samples)
         wanted = {n for n in self.order if n in self.weighing or n in self.latent}
         needed = self.graphs.ancestors(wanted, "recognition")
         if joint:
             needed |= self.graphs.ancestors([f.node for f in joint], "generative")
         meeting = [
             *swept.unions,
-            *(f.dims for f in (*joint, *(p.factor for p in proposals))),
-            *(p.dims for p in proposals),
-            *(p.factor.dims | self.union(self.existence.counts(p.node)) for p in proposals),
+            *(f.dims.bits for f in (*joint, *(p.factor for p in proposals))),
+            *(p.dims.bits for p in proposals),
+            *(p.factor.dims.bits | self.union(self.existence.counts(p.node)) for p in proposals),
         ]
         plan = Plan(
             observed=self.observed,
@@ -185,7 +192,7 @@ class _Derivation:
             operations=swept.operations,
             words=self.words,
             warnings=(),
-            axes=share_axes(meeting, tuple(sizes)),
+            axes=share_axes(self.dimensions, meeting, tuple(sizes)),
             needed=needed,
             either=self.either,
             exists={n: steps for n in scored if (steps := self.masks(n))},
@@ -204,8 +211,8 @@ class _Derivation:
 
     def weight(self, name: str) -> Weight:
         factor = self.recognition(name, asked=name not in self.clamped | self.either)
-        carriers = self.carriers(factor.parents) | ({name} & self.either)
-        return Weight(factor, tuple(n for n in self.order if n in carriers), self.biased(factor.parents))
+        carriers = self.carriers(factor.parents) | self.dimensions.bits({name} & self.either)
+        return Weight(factor, tuple(self.dimensions.named(carriers)), self.biased(factor.parents))
 
     def terms(self, name: str, weighed: str) -> list[Term]:
         factor = self.generative(name)
@@ -216,7 +223,7 @@ class _Derivation:
         proposal = self.recognition(name)
         estimator = self.graphs.nodes[name].estimator
         counts = self.existence.counts(name)
-        both = self.union([*factor.parents, *proposal.parents, *counts])
+        both = self.named(self.union([*factor.parents, *proposal.parents, *counts]))
         readers = [name, *factor.parents, *proposal.parents, *counts]
         if estimator == "mean":
             return [self.term(name, "kl", both, readers, "the mean is scored by its expectations under q", weighed)]
@@ -224,11 +231,11 @@ class _Derivation:
         if not refusal and estimator != "enumerate":
             return [self.term(name, "kl", both, readers[1:], "closed form", weighed)]
         first = self.term(name, "generative", factor.dims, [name, *factor.parents, *counts], refusal, weighed)
-        dims = proposal.dims | self.union(counts)
+        dims = self.named(proposal.dims.bits | self.union(counts))
         second = self.term(name, "recognition", dims, [name, *proposal.parents, *counts], refusal, weighed)
         return [first, second]
 
-    def term(self, name: str, role: str, dims: frozenset[str], reads: Sequence[str], why: str, weighed: str) -> Term:
+    def term(self, name: str, role: str, dims: NameSet, reads: Sequence[str], why: str, weighed: str) -> Term:
         # normalised weights average what has no dimension to itself; those of the density bound do not
         by = weighed if dims or self.words.bound == "density" else ""
         if self.biased(reads) or by == "biased":
@@ -327,7 +334,7 @@ class _Derivation:
         rows = plan.rows_text()
         words = self.words
         normalised = words.bound == "elbo" and words.weights == "normalized"
-        enumerated = any(d != SAMPLES for w in plan.weights for d in w.factor.dims)
+        enumerated = any(w.factor.dims - {SAMPLES} for w in plan.weights)
         for weight in plan.weights:
             if weight.varies and normalised and words.samples == 1 and not enumerated:
                 through = " and ".join(weight.carriers)

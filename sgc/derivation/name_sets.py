@@ -7,6 +7,8 @@ and two of these are joined at once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from functools import cached_property
 
 
 class NameSets:
@@ -23,9 +25,63 @@ class NameSets:
             found |= 1 << self.place[name]
         return found
 
+    def of(self, bits: int) -> NameSet:
+        """Return a set of bits as a set of names."""
+        return NameSet(self, bits)
+
     def named(self, bits: int) -> list[str]:
         """Name what is in a set, in order."""
         return [self.names[i] for i in members(bits)]
+
+
+class NameSet(AbstractSet[str]):
+    """A set of names that is held as bits; its names are made when somebody asks for them.
+
+    It equals any set of the same names; two of one `NameSets` are joined and compared as bits.
+    """
+
+    def __init__(self, universe: NameSets, bits: int) -> None:
+        self.universe, self.bits = universe, bits
+
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
+        return tuple(self.universe.named(self.bits))
+
+    def __contains__(self, name: object) -> bool:
+        place = self.universe.place.get(name)  # type: ignore[call-overload]  # any object may be asked for
+        return place is not None and bool(self.bits >> place & 1)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return self.bits.bit_count()
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, NameSet) and other.universe is self.universe:
+            return self.bits == other.bits
+        return super().__eq__(other)
+
+    def __hash__(self) -> int:
+        return self._hash  # as a frozenset's, which it may equal
+
+    @cached_property
+    def _hash(self) -> int:  # type: ignore[override]  # of the names, worked out once
+        return hash(frozenset(self._names))
+
+    def __and__(self, other: AbstractSet[object]) -> frozenset[str]:
+        return frozenset(name for name in self._names if name in other)
+
+    def __or__(self, other: AbstractSet[str]) -> frozenset[str]:  # type: ignore[override]  # of names alone
+        return frozenset(self._names) | frozenset(other)
+
+    def __sub__(self, other: AbstractSet[object]) -> frozenset[str]:
+        return frozenset(name for name in self._names if name not in other)
+
+    __ror__ = __or__
+
+
+NOTHING = NameSet(NameSets(()), 0)
 
 
 def members(bits: int) -> Iterator[int]:

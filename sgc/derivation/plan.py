@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from sgc.derivation.existence import Steps, masked_text
 from sgc.derivation.graph import Role
-from sgc.derivation.name_sets import members
+from sgc.derivation.name_sets import NOTHING, NameSet, members
 from sgc.kinds.objectives import EQUATIONS, Bound
 
 SAMPLES = "S"  # the dimension of samples, beside the enumerated ones, which bear their nodes' names
@@ -42,7 +43,7 @@ class Factor:
     node: str
     role: Role
     parents: tuple[str, ...]
-    dims: frozenset[str]
+    dims: NameSet = NOTHING
     above: str = ""
     asked: bool = False
 
@@ -67,7 +68,7 @@ class Proposal:
     factor: Factor
     estimator: str
     support: int
-    dims: frozenset[str]
+    dims: NameSet
 
     @property
     def node(self) -> str:
@@ -102,7 +103,7 @@ class Term:
 
     node: str
     role: str
-    dims: frozenset[str]
+    dims: NameSet
     tag: str
     why: str
     reads: tuple[str, ...] = ()  # the names whose values it depends on
@@ -202,7 +203,7 @@ class Plan:
         """The terms by node and role."""
         return frozenset((t.node, t.role) for t in self.terms)
 
-    def dims(self, node: str, role: str) -> frozenset[str]:
+    def dims(self, node: str, role: str) -> AbstractSet[str]:
         """Name the dimensions that the score of a node may vary over; role as of a term."""
         if role == "generative":
             return self.scored[node].dims

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sgc.derivation.name_sets import members
+from sgc.derivation.name_sets import NameSets, members
 from sgc.derivation.plan import SAMPLES
 
 
@@ -17,40 +16,38 @@ class Swept:
 
     order: tuple[str, ...]
     largest: int  # elements of the largest intermediate
-    widest: frozenset[str]  # its dimensions
+    widest: tuple[str, ...]  # its dimensions
     operations: int  # elements touched in all
-    unions: tuple[frozenset[str], ...]  # the dimensions of every intermediate that no other one holds
+    unions: tuple[int, ...]  # the dimensions of every intermediate that no other one holds
 
 
-def sweep(spans: Sequence[frozenset[str]], sizes: Mapping[str, int], samples: int) -> Swept:
+def sweep(dimensions: NameSets, spans: Iterable[int], sizes: Mapping[str, int], samples: int) -> Swept:
     """Choose the order in which enumerated dimensions are summed out: the smallest intermediate first.
 
-    Sets of dimensions are bits of numbers here: where everything meets there are as many as pairs of nodes. Once all
-    that is left meets, each intermediate is the one before without the dimension that is gone.
+    spans: sets of dimensions as bits. Once all that is left meets, each intermediate is the one before without the
+    dimension that is gone.
     """
-    names = [*sizes, SAMPLES]
-    size = [*sizes.values(), samples]
-    bit = {name: 1 << i for i, name in enumerate(names)}
-    meets = {i: 1 << i for i in range(len(sizes))}
-    for span in set(spans):
-        mask = sum(bit[name] for name in span if name in bit)
-        for i in members(mask):
-            if i in meets:
-                meets[i] |= mask
+    names = dimensions.names
+    sample = dimensions.place[SAMPLES]
+    size = {dimensions.place[name]: count for name, count in sizes.items()} | {sample: samples}
+    enumerated = dimensions.bits(sizes)
+    kept = enumerated | 1 << sample
+    every = {span & kept for span in spans}
+    meets = _meetings(every, enumerated)
     product = {mask: _product(size, mask) for mask in set(meets.values())}  # where all meets, there is one
     elements = {i: product[mask] for i, mask in meets.items()}
-    sampled = any(SAMPLES in span for span in spans)
+    sampled = any(span >> sample & 1 for span in every)
     order: list[str] = []
     unions: list[int] = []
     counts: list[int] = []
-    left = (1 << len(sizes)) - 1
+    left = enumerated
     while elements:
         best = min(elements, key=elements.__getitem__)
         union = meets.pop(best)
         unions.append(union)
         order.append(names[best])
         counts.append(elements.pop(best))
-        if union == (left | bit[SAMPLES] if sampled else left):
+        if union == (left | 1 << sample if sampled else left):
             for i in elements:  # each is as large as the others, and smaller than this one: in the order of q
                 counts.append(counts[-1] // size[best])
                 order.append(names[i])
@@ -62,32 +59,46 @@ def sweep(spans: Sequence[frozenset[str]], sizes: Mapping[str, int], samples: in
                 more = union & ~meets[i]
                 meets[i] = (meets[i] | more) & ~(1 << best)
                 elements[i] = elements[i] * (_product(size, more) if more else 1) // size[best]
-    found = {union: frozenset(names[i] for i in members(union)) for union in unions}
     widest = max(zip(counts, unions, strict=False), default=(1, 0), key=lambda pair: pair[0])[1]
     counts += [samples] if sampled else []
-    every = tuple(found[union] for union in unions)
-    return Swept(tuple(order), max([1, *counts]), found.get(widest, frozenset()), sum(counts), every)
+    return Swept(tuple(order), max([1, *counts]), tuple(dimensions.named(widest)), sum(counts), tuple(unions))
 
 
-def _product(size: Sequence[int], mask: int) -> int:
+def _product(size: Mapping[int, int], mask: int) -> int:
     return math.prod(size[i] for i in members(mask))
 
 
-def share_axes(meeting: Iterable[frozenset[str]], nodes: Sequence[str]) -> dict[str, int]:
+def _meetings(spans: Iterable[int], enumerated: int) -> dict[int, int]:
+    """Give what each enumerated dimension meets, as bits.
+
+    The widest spans come first: what lies within one that its lowest dimension has been in adds nothing.
+    """
+    meets = {i: 1 << i for i in members(enumerated)}
+    seen: dict[int, list[int]] = {}
+    for span in sorted(set(spans), key=int.bit_count, reverse=True):
+        own = span & enumerated
+        lowest = (own & -own).bit_length() - 1
+        if not own or any(not span & ~wider for wider in seen.get(lowest, ())):
+            continue
+        for i in members(own):
+            meets[i] |= span
+            seen.setdefault(i, []).append(span)
+    return meets
+
+
+def share_axes(dimensions: NameSets, meeting: Iterable[int], nodes: Sequence[str]) -> dict[str, int]:
     """Give every enumerated node a leading dimension; two that stand in one tensor never get the same.
 
     A chain then has two of them, whatever its length: torch's tensors have at most 64. Greedy, in the order of q.
     """
-    others: dict[str, set[str]] = {name: set() for name in nodes}
-    spans: dict[str, list[frozenset[str]]] = {name: [] for name in nodes}
-    for span in sorted(set(meeting), key=len, reverse=True):
-        own = [name for name in span if name in others]
-        if own and not any(span <= wider for wider in spans[own[0]]):
-            for name in own:
-                others[name] |= span
-                spans[name].append(span)
+    others = _meetings(meeting, dimensions.bits(nodes))
     axes: dict[str, int] = {}
+    sharing: list[int] = []  # the nodes of each axis
     for name in nodes:
-        taken = {axes[other] for other in others[name] if other in axes}
-        axes[name] = next(i for i in itertools.count() if i not in taken)
+        place = dimensions.place[name]
+        axis = next((axis for axis, those in enumerate(sharing) if not those & others[place]), len(sharing))
+        axes[name] = axis
+        if axis == len(sharing):
+            sharing.append(0)
+        sharing[axis] |= 1 << place
     return axes

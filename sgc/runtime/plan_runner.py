@@ -26,6 +26,7 @@ from sgc.randomness import built_in, default_type, draws
 from sgc.runtime import steps
 from sgc.runtime.batch import PatternRows
 from sgc.runtime.building import build, frozen_modules, registered, try_own
+from sgc.runtime.capacity import check_capacity
 from sgc.runtime.exact import exact_estimators
 from sgc.runtime.execute import run
 from sgc.runtime.group import Group
@@ -168,6 +169,8 @@ class PlanRunner(nn.Module):
         count = self.spec.objective.samples if samples is None else samples
         plans = [self.plan(part.observed, exact=exact, bound=bound, either=part.labelled) for part in parts]
         depth = max((1 + axis for plan in plans for axis in plan.axes.values()), default=0)
+        for part, plan in zip(parts, plans, strict=True):
+            check_capacity(self.outline, plan, depth, part.size, self.like)
         groups = [self.group(part, plan, count, depth) for part, plan in zip(parts, plans, strict=True)]
         for group in groups if kept else ():
             group.parameters = {}

@@ -9,6 +9,7 @@ categories come as probabilities.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -185,11 +186,13 @@ class Posterior:
         chosen = self.layout.clamp(torch.nn.functional.one_hot(category, variable.categories).to(self.group.like))
         proposal = plan.proposed[node]
         if weighted or node in self.by_value:
-            dims, log = proposal.dims, (self.group.values[node] * chosen).sum(-1).log()
+            dims: AbstractSet[str] = proposal.dims
+            log = (self.group.values[node] * chosen).sum(-1).log()
         else:
-            dims, log = proposal.factor.dims - {node}, variable.family.log_prob(self.group.proposals[node], chosen)
+            dims = proposal.factor.dims - {node}
+            log = variable.family.log_prob(self.group.proposals[node], chosen)
         log = log.reshape((1,) * (self.layout.rank - log.dim()) + tuple(log.shape))
-        factor = Pair(log=Score(log, dims & self.layout.axes.keys()))
+        factor = Pair(log=Score(log, frozenset(dims & self.layout.axes.keys())))
         whole = self.swept if weighted else self.swept_by_q
         return self.sweep([*self.factors(weighted=weighted), factor]).log - whole.log
 
@@ -251,7 +254,7 @@ class Posterior:
     @cached_property
     def by_posterior(self) -> dict[str, Tensor]:
         """The weights of the particles by p/r, over the dimensions of each proposed or dropped node's value."""
-        wanted = {n: p.dims | self.counted(n) for n, p in self.group.plan.proposed.items()}
+        wanted: dict[str, AbstractSet[str]] = {n: p.dims | self.counted(n) for n, p in self.group.plan.proposed.items()}
         return self.marginals(self.factors(weighted=True), wanted | self._of_dropped)
 
     @cached_property
@@ -261,16 +264,16 @@ class Posterior:
         return self.marginals(self.factors(weighted=False), wanted)
 
     @property
-    def _of_dropped(self) -> dict[str, frozenset[str]]:
+    def _of_dropped(self) -> dict[str, AbstractSet[str]]:
         """The dimensions that p of the nodes that drop what is missing varies over."""
         return {name: self.group.plan.scored[name].dims for name in self.group.dropped}
 
     @cached_property
     def by_proposal(self) -> dict[str, Tensor]:
         """The weights of the particles by r and q of the labels, over the dimensions of each proposed node's q."""
-        wanted: dict[str, frozenset[str]] = {}
+        wanted: dict[str, AbstractSet[str]] = {}
         for name, proposal in self.group.plan.proposed.items():
-            dims = proposal.dims if name in self.by_value else proposal.factor.dims - {name}
+            dims: AbstractSet[str] = proposal.dims if name in self.by_value else proposal.factor.dims - {name}
             wanted[name] = dims | self.counted(name)
         return self.marginals(self.factors(weighted=False), wanted | self._of_dropped)
 

@@ -31,7 +31,7 @@ def product(outline: Outline, role: Role, *, latex: bool = False) -> str:
         order |= dict.fromkeys(each for each in (*counts, name) if each in densities)
 
     def write(name: str) -> str:
-        factor = Factor(name, role, densities[name].reads, frozenset())
+        factor = Factor(name, role, densities[name].reads)
         return factor.latex() if latex else str(factor)
 
     return f"{head} = {nested([*order], lambda name: whole(names.plates(name)), write, latex=latex)}"

@@ -270,7 +270,7 @@ def test_draws_lie_inside_the_support_and_are_seen(family: Family, size: float, 
     assert list(family.support.faults(value.detach())) == []
     assert family.log_prob(family.distribution(given, (3,) * family.event_dim), drawn).isfinite().all()
     if family.pathwise and family.heads:
-        total = value.tanh().sum() + sum(log.clamp(-1e6, 1e6).sum() for log in drawn.logs)
+        total = value.tanh().sum() + sum(log.clamp(-1e6, 1e6).sum() for log in drawn.exact)
         for gradient in torch.autograd.grad(total, list(given.values()), allow_unused=True):
             assert gradient is None or not gradient.isnan().any()
 
@@ -337,7 +337,7 @@ def test_a_parameter_that_is_no_number_gives_no_draw(
     parameters = {head: torch.tensor(bad, dtype=dtype) for head in family.heads}
     monkeypatch.setattr(Distribution, "_validate_args", False)  # some classes check what they are made of, asked or not
     drawn = family.draw(family.distribution(parameters, (3,) * family.event_dim), (5,))
-    assert all(each.isnan().all() for each in (drawn.value, *drawn.logs))
+    assert all(each.isnan().all() for each in (drawn.value, *drawn.exact))
 
 
 @FLOATS

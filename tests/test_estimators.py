@@ -96,7 +96,7 @@ def test_the_concrete_density_is_torch_s_and_integrates_to_one(
     logits = torch.randn(5, *event)
     q = family.distribution({"logits": logits}, event)
     drawn = family.relaxed(q, temperature, (5,))
-    heat, ours, (log,) = torch.tensor(temperature), family.concrete_log_prob(q, drawn, temperature), drawn.logs
+    heat, ours, (log,) = torch.tensor(temperature), family.concrete_log_prob(q, drawn, temperature), drawn.exact
     if categories:
         whole: Any = torch.distributions.RelaxedOneHotCategorical(heat, logits=logits)
         assert_same(ours, whole.base_dist.log_prob(log), 1e-7)
@@ -210,7 +210,7 @@ def test_the_concrete_density_scores_both_graphs_where_the_node_is_proposed() ->
     q = model.conditional("y", "recognition", {"x": batch["x"]})
     p = model.conditional("y", "generative", {"x": batch["x"]})
     torch.manual_seed(5)
-    (log,) = FAMILIES["Categorical"].relaxed(q, 0.7, (1,)).logs
+    (log,) = FAMILIES["Categorical"].relaxed(q, 0.7, (1,)).exact
     heat = torch.tensor(0.7)
     kinds = [torch.distributions.RelaxedOneHotCategorical(heat, logits=d.logits).base_dist for d in (p, q)]  # type: ignore[attr-defined]
     assert_same(out.terms["y"]["generative"], kinds[0].log_prob(log))

@@ -324,7 +324,8 @@ class Family:
         Categorical and Bernoulli are linear in the value, Σ_k y_k log π_k, so that relaxed and grey values have a
         score; one they give no probability scores about the type's minimum, so that 0 · log 0 is 0.
 
-        value: [*leading, *event], a draw as it was drawn; distribution: [*leading]; they broadcast -> [*leading].
+        value: [*leading, *event], or a draw, whose density may be that of its log, see `Point`; distribution:
+        [*leading]; they broadcast -> [*leading].
         present: booleans [*leading, *element shape]; what stands at other elements is never looked at. A vector
         family's element is the whole vector.
         """
@@ -333,8 +334,8 @@ class Family:
         score = densities.scoring_of(self.name).log_prob
         if isinstance(value, Point):
             assert present is None, "draws are whole"
-            logs = () if self.relaxable else value.logs  # those of a relaxed draw are `concrete_log_prob`'s
-            return score(distribution, value.value, *logs)
+            exact = () if self.relaxable else value.exact  # that of a relaxed draw is `concrete_log_prob`'s
+            return score(distribution, value.value, *exact)
         if present is None:
             return score(distribution, value)
         element = densities.element_of(distribution)
@@ -430,7 +431,7 @@ class Family:
         that it leaves every bound. Source: Maddison et al. 2017, Appendices B and C.3.
         """
         assert self.relaxable, self.name
-        logits, (log,) = densities.element_of(distribution).logits, relaxed.logs
+        logits, (log,) = densities.element_of(distribution).logits, relaxed.exact
         score = relaxation.score_one_hot if self.support.kind == "categories" else relaxation.score_bit
         elements = score(logits, log, temperature)
         dims = len(distribution.event_shape) - self.event_dim

@@ -23,6 +23,15 @@ def log_to_one(x: Tensor) -> Tensor:
     return torch.where(x == 1, -torch.inf, (-torch.where(x == 1, 0.0, x)).log1p())
 
 
+def log_one_plus_square(x: Tensor) -> Tensor:
+    """Give log(1 + x²), 2 log |x| where x² is no float any more."""
+    import torch
+
+    near = x.clamp(-1e100, 1e100) if x.dtype == torch.float64 else x.clamp(-1e18, 1e18)
+    far = x.abs() > near.abs()
+    return torch.where(far, 2 * torch.where(far, x, 1.0).abs().log(), (near * near).log1p())
+
+
 def log_one_less_exp(x: Tensor) -> Tensor:
     """Give log(1 − e^x), x negative. Source: Mächler 2012, Eq. 7."""
     import torch
@@ -31,14 +40,15 @@ def log_one_less_exp(x: Tensor) -> Tensor:
     return torch.where(x > -math.log(2), (-near.expm1()).log(), (-far.exp()).log1p())
 
 
-def log_one_less_exp_by_log(log_y: Tensor) -> Tensor:
-    """Give log(1 − e^{−y}) by log y, y > 0: log y where y itself is below the smallest float."""
+def log_one_less_exp_by_log(log_y: Tensor) -> tuple[Tensor, Tensor]:
+    """Give log(1 − e^{−y}) by log y, y > 0, and what it is beyond log y: log((1 − e^{−y}) / y), near 0 where y is."""
     import torch
 
     y = log_y.clamp(max=100).exp()  # beyond, e^{−y} is 0
     tiny = y < 1e-2
-    series = log_y - y / 2 + y * y / 24 - y**4 / 2880
-    return torch.where(tiny, series, log_one_less_exp(-torch.where(tiny, 1.0, y)))
+    series = -y / 2 + y * y / 24 - y**4 / 2880
+    far = log_one_less_exp(-torch.where(tiny, 1.0, y))
+    return torch.where(tiny, log_y + series, far), torch.where(tiny, series, far - log_y)
 
 
 def log_minus_log_one_less_exp(y: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
-"""Draws of families whose values crowd at an edge of their support, or that torch draws wrongly there.
+"""Draws of families whose values crowd at an edge of their support, lie far out, or that torch draws wrongly there.
 
-They are made on the log scale, so that a draw below the smallest float, or nearer to 1 than floats are, keeps its
-place: see `points.Point`. Where a parameter is not finite the draw is none. torch is imported inside the functions.
+They are made in float64 and mostly on the log scale, so that a draw below the smallest float, nearer to 1 than floats
+are, or too near to a location for them, keeps its place: see `points.Point`. Where a parameter is not finite the draw
+is none. torch is imported inside the functions.
 """
 
 from __future__ import annotations
@@ -12,16 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 from sgc.distributions.densities import counts
 from sgc.distributions.densities.members import Member
-from sgc.distributions.log_scale import log_minus_log_one_less_exp, log_one_less_exp_by_log
+from sgc.distributions.log_scale import log_minus_log_one_less_exp
 from sgc.distributions.points import Point
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 MOST_COUNTED = 1e15  # a Poisson rate above it is drawn as a normal: torch's integers end at 9e18
 
-# Any: the distribution of one element, expanded to the shape of the draw; torch's parameters are plain attributes
-Sampler = Callable[[Any], Point]
+# of one element, expanded to the shape of the draw; the value's type is made that of the member afterwards
+Sampler = Callable[[Member], Point]
 
 
 def _exponential(like: Tensor) -> Tensor:
@@ -29,6 +31,20 @@ def _exponential(like: Tensor) -> Tensor:
     import torch
 
     return torch.empty_like(like, memory_format=torch.contiguous_format).exponential_()
+
+
+def _normal_noise(like: Tensor) -> Tensor:
+    import torch
+
+    return torch.empty_like(like, memory_format=torch.contiguous_format).normal_()
+
+
+def _over(positive: Tensor, divisor: Tensor) -> Tensor:
+    """Give a ratio of positive numbers by their logs, so that neither it nor its gradient leaves the floats."""
+    import torch
+
+    highest = math.log(torch.finfo(divisor.dtype).max) - 10
+    return (positive.log() - divisor.log()).clamp(max=highest).exp()
 
 
 def _log_gamma(concentration: Tensor) -> Tensor:
@@ -40,71 +56,78 @@ def _log_gamma(concentration: Tensor) -> Tensor:
 
     small = concentration < 1
     log = torch._standard_gamma(torch.where(small, concentration + 1, concentration)).log()
-    return torch.where(small, log - _exponential(concentration) / torch.where(small, concentration, 1.0), log)
+    return torch.where(small, log - _over(_exponential(concentration), torch.where(small, concentration, 1.0)), log)
 
 
-def _positive(log: Tensor) -> Point:
-    """Give a positive value by its log; the value itself stays inside the floats."""
+def _exp(log: Tensor, kind: torch.finfo | None = None) -> Tensor:
+    """Give the exponential of a log, inside the floats of a kind; of its own if None."""
     import torch
 
-    kind = torch.finfo(log.dtype)
+    kind = torch.finfo(log.dtype) if kind is None else kind
     # clamped before `exp`: an infinite value would have the gradient 0 · ∞
-    return Point(log.clamp(math.log(kind.tiny), math.log(kind.max) - 1e-3).exp(), (log,))
+    return log.clamp(math.log(kind.tiny), math.log(kind.max) - 1e-3).exp()
 
 
-def _between(logit: Tensor) -> Point:
+def _positive(member: Member, log: Tensor) -> Point:
+    """Give a positive value by its log; the value itself stays inside the floats."""
+    return Point(_exp(log, member.floats), (log,))
+
+
+def _between(member: Member, logit: Tensor) -> Point:
     """Give a value of the unit interval by its logit."""
     from torch.nn.functional import logsigmoid
 
-    return Point(_inside_unit(logit.sigmoid()), (logsigmoid(logit), logsigmoid(-logit)))
+    return Point(_inside_unit(member, logit.sigmoid()), (logsigmoid(logit), logsigmoid(-logit)))
 
 
-def _inside_unit(value: Tensor) -> Tensor:
-    import torch
-
-    kind = torch.finfo(value.dtype)
+def _inside_unit(member: Member, value: Tensor) -> Tensor:
+    kind = member.floats
     return value.clamp(kind.tiny, 1 - kind.eps / 2)
 
 
-def _gamma(element: Any) -> Point:
-    return _positive(_log_gamma(element.concentration) - element.rate.log())
+def _apart(member: Member, offset: Tensor, *more: Tensor) -> Point:
+    """Give a value by where its member is located and how far it lies from there."""
+    highest = member.floats.max
+    return Point((member.loc + offset).clamp(-highest, highest), (member.loc, offset, *more))
 
 
-def _inverse_gamma(element: Any) -> Point:
-    return _positive(element.rate.log() - _log_gamma(element.concentration))
+def _gamma(member: Member) -> Point:
+    return _positive(member, _log_gamma(member.concentration) - member.rate.log())
 
 
-def _fisher_snedecor(element: Any) -> Point:
+def _inverse_gamma(member: Member) -> Point:
+    return _positive(member, member.rate.log() - _log_gamma(member.concentration))
+
+
+def _fisher_snedecor(member: Member) -> Point:
     """Draw a ratio of two Chi2, each over its degrees of freedom."""
-    one, other = element.df1 / 2, element.df2 / 2
-    return _positive(_log_gamma(one) - one.log() - _log_gamma(other) + other.log())
+    one, other = member.df1 / 2, member.df2 / 2
+    return _positive(member, _log_gamma(one) - one.log() - _log_gamma(other) + other.log())
 
 
-def _beta(element: Any) -> Point:
-    return _between(_log_gamma(element.concentration1) - _log_gamma(element.concentration0))
+def _beta(member: Member) -> Point:
+    return _between(member, _log_gamma(member.concentration1) - _log_gamma(member.concentration0))
 
 
-def _dirichlet(element: Any) -> Point:
-    import torch
-
-    log = _log_gamma(element.concentration).log_softmax(-1)
-    return Point(log.clamp(min=math.log(torch.finfo(log.dtype).tiny)).exp(), (log,))
+def _dirichlet(member: Member) -> Point:
+    log = _log_gamma(member.concentration).log_softmax(-1)
+    return Point(_exp(log, member.floats), (log,))
 
 
-def _kumaraswamy(element: Any) -> Point:
+def _kumaraswamy(member: Member) -> Point:
     """Draw by 1 − v^a = e^{−E/b}, E a standard exponential."""
-    a, b = element.concentration1, element.concentration0
-    far = _exponential(a) / b
+    a, b = member.concentration1, member.concentration0
+    far = _over(_exponential(a), b)
     log_minus_log = log_minus_log_one_less_exp(far) - a.log()  # log(−log v)
-    log = -log_minus_log.exp()
-    return Point(_inside_unit(log.exp()), (log, log_one_less_exp_by_log(log_minus_log)))
+    log = -_exp(log_minus_log)
+    return Point(_inside_unit(member, log.exp()), (log, log_minus_log))
 
 
-def _continuous_bernoulli(element: Any) -> Point:
+def _continuous_bernoulli(member: Member) -> Point:
     """Draw how far from its likelier end a value lies, −log(1 + u (e^{−|l|} − 1)) / |l|; near l = 0 by a series."""
     import torch
 
-    logits = element.logits
+    logits = member.logits
     uniform = (1 - torch.rand_like(logits)).clamp(max=1 - torch.finfo(logits.dtype).eps / 2)
     flat = logits.abs() < 1e-4
     slope = torch.where(flat, 1.0, -logits.abs())
@@ -116,54 +139,75 @@ def _continuous_bernoulli(element: Any) -> Point:
     return Point(torch.where(up, 1 - apart, apart), (torch.where(up, log_rest, log), torch.where(up, log, log_rest)))
 
 
-def _weibull(element: Any) -> Point:
-    return _positive(element.scale.log() + _exponential(element.scale).log() / element.concentration)
+def _weibull(member: Member) -> Point:
+    """Draw v = scale · E^{1/k}."""
+    log = _exponential(member.scale).log()
+    return _positive(member, member.scale.log() + log.sign() * _over(log.abs(), member.concentration))
 
 
-def _log_normal(element: Any) -> Point:
-    import torch
-
-    normal = element.base_dist
-    return _positive(normal.loc + normal.scale * torch.randn_like(normal.loc))
+def _log_normal(member: Member) -> Point:
+    return _positive(member, member.loc + member.scale * _normal_noise(member.loc))
 
 
-def _pareto(element: Any) -> Point:
+def _pareto(member: Member) -> Point:
     """Draw v = scale · e^{E/α}."""
+    log = _over(_exponential(member.alpha), member.alpha)
+    return Point(_exp(log + member.scale.log(), member.floats).maximum(member.scale), (log,))
+
+
+def _normal(member: Member) -> Point:
+    """Draw as torch does, in the type of the parameters: the one of these families that is scored in it too."""
+    own: Any = member.own  # Any: torch's parameters are plain attributes
+    loc, scale = own.loc, own.scale
+    offset = _normal_noise(loc) * scale
+    return Point(loc + offset, (loc, offset))
+
+
+def _multivariate_normal(member: Member) -> Point:
+    return _apart(member, (member.scale_tril @ _normal_noise(member.loc).unsqueeze(-1)).squeeze(-1))
+
+
+def _laplace(member: Member) -> Point:
+    """Draw an exponential to either side."""
     import torch
 
-    log = _exponential(element.alpha) / element.alpha
-    highest = math.log(torch.finfo(log.dtype).max) - 1e-3
-    return Point((log + element.scale.log()).clamp(max=highest).exp().maximum(element.scale), (log,))
+    side = torch.where(torch.rand_like(member.loc) < 0.5, -1.0, 1.0)
+    return _apart(member, member.scale * (side * _exponential(member.loc)))
 
 
-def _student_t(element: Any) -> Point:
+def _cauchy(member: Member) -> Point:
+    import torch
+
+    noise = torch.empty_like(member.loc, memory_format=torch.contiguous_format).cauchy_()
+    return _apart(member, member.scale * noise)
+
+
+def _student_t(member: Member) -> Point:
     """Draw loc + scale · N / √(chi² / df)."""
-    import torch
-
-    half = element.df / 2
-    normal = torch.randn_like(element.loc, memory_format=torch.contiguous_format)
-    log = normal.abs().log() + element.scale.log() + (half.log() - _log_gamma(half)) / 2
-    return Point(element.loc + normal.sign() * _positive(log).value, (log,))
+    half = member.df / 2
+    normal = _normal_noise(member.loc)
+    log = normal.abs().log() + member.scale.log() + (half.log() - _log_gamma(half)) / 2
+    return _apart(member, normal.sign() * _exp(log), log)
 
 
-def _gumbel(element: Any) -> Point:
+def _gumbel(member: Member) -> Point:
     """Draw loc − scale · log E; torch's uniforms have an atom at the smallest float, of one draw in ten millions."""
-    return Point(element.loc - element.scale * _exponential(element.loc).log())
+    return _apart(member, -member.scale * _exponential(member.loc).log())
 
 
-def _geometric(element: Any) -> Point:
+def _geometric(member: Member) -> Point:
     """Draw ⌊E / −log(1 − p)⌋; torch's uniforms have an atom as above, and its logits of probs end at the epsilon."""
-    member = Member(element)
     log_rest = counts.log_odds(member)[1]
-    return Point(member.narrow((_exponential(log_rest) / -log_rest).floor()))
+    return Point((_exponential(log_rest) / -log_rest).floor())
 
 
-def _poisson(element: Any) -> Point:
-    return Point(_counts(element.rate))
+def _poisson(member: Member) -> Point:
+    return Point(_counts(member.rate))
 
 
-def _negative_binomial(element: Any) -> Point:
-    return Point(_counts(_positive(_log_gamma(element.total_count) + element.logits).value))
+def _negative_binomial(member: Member) -> Point:
+    log = _log_gamma(member.total_count) + member.logits
+    return Point(_counts(_exp(log, member.floats)))
 
 
 def _counts(rate: Tensor) -> Tensor:
@@ -177,6 +221,10 @@ def _counts(rate: Tensor) -> Tensor:
 
 
 SAMPLERS: Mapping[str, Sampler] = {
+    "Normal": _normal,
+    "MultivariateNormal": _multivariate_normal,
+    "Laplace": _laplace,
+    "Cauchy": _cauchy,
     "Gamma": _gamma,
     "Chi2": _gamma,
     "InverseGamma": _inverse_gamma,
@@ -196,14 +244,16 @@ SAMPLERS: Mapping[str, Sampler] = {
 }
 
 
-def draw(family: str, element: Any) -> Point:
+def draw(family: str, element: Any) -> Point:  # Any: torch's parameters are plain attributes
     """Draw from a family of `SAMPLERS`; no number where a parameter is not finite."""
     import torch
 
-    point = SAMPLERS[family](element)
+    member = Member(element)
+    point = SAMPLERS[family](member)
     named = [name for name in element.arg_constraints if name in vars(element)] or list(element.arg_constraints)
-    given = torch.stack([getattr(element, name).isfinite() for name in named]).all(0)
-    if element.event_shape:
-        given = given.all(-1, keepdim=True)
-    value, *logs = (torch.where(given, each, math.nan) for each in (point.value, *point.logs))
-    return Point(value, tuple(logs))
+    rank = len(element.batch_shape)
+    finite = [getattr(element, name).isfinite() for name in named]
+    given = torch.stack([each.flatten(rank).all(-1) if each.dim() > rank else each for each in finite]).all(0)
+    given = given.reshape(*given.shape, *(1,) * len(element.event_shape))
+    value, *exact = (torch.where(given, each, math.nan) for each in (point.value, *point.exact))
+    return Point(member.narrow(value), tuple(exact))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.distributions import Distribution
 
-# (member, value) -> a number for each element; (member, value, *logs) for a draw that its value does not say, see Point
+# (member, value) -> a number for each element; (member, value, *exact) for a draw that its value does not say: `Point`
 Formula = Callable[..., "Tensor"]
 Divergence = Callable[[Member, Member], "Tensor"]  # (q's member, p's member) -> a number for each element
 
@@ -35,7 +35,7 @@ def _as_they_are(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
 class Scoring:
     """How members of a family are made, scored, compared and averaged.
 
-    `log_prob`: (distribution, value, *logs), see `Point` -> the sum over the event. `kl`: the same of KL(q‖p), None
+    `log_prob`: (distribution, value, *exact), see `Point` -> the sum over the event. `kl`: the same of KL(q‖p), None
     where there is no closed form. `mean`: of a distribution, None where the class's own is right. `prepare`: the
     parameters that the class is given, from those of the spec. All broadcast over leading dimensions.
     """
@@ -75,12 +75,12 @@ def _exact(
 ) -> Scoring:
     """Score by formulas for one element, computed and summed in float64."""
 
-    def log_prob(distribution: Distribution, value: Tensor, *logs: Tensor) -> Tensor:
+    def log_prob(distribution: Distribution, value: Tensor, *exact: Tensor) -> Tensor:
         element = element_of(distribution)
         if element._validate_args:
             element._validate_sample(value)
         member = Member(element)
-        terms = formula(member, widen(value), *(widen(log) for log in logs))
+        terms = formula(member, widen(value), *map(widen, exact))
         return member.narrow(_sum_elements(terms, distribution))
 
     def divergence(q: Distribution, p: Distribution) -> Tensor:
@@ -120,11 +120,12 @@ def _uniform_kl(q: Distribution, p: Distribution) -> Tensor:
     return divergence
 
 
-def _normal_log_prob(distribution: Distribution, value: Tensor) -> Tensor:
+def _normal_log_prob(distribution: Distribution, value: Tensor, *exact: Tensor) -> Tensor:
     import torch
 
     normal = element_of(distribution)
-    z = (value - normal.loc) / normal.scale
+    gap = reals.from_location(normal.loc, value, *exact) if exact else value - normal.loc
+    z = gap / normal.scale
     summed = _sum_event(torch.addcmul(normal.scale.log(), z, z, value=0.5), distribution)
     return -(0.5 * math.log(2 * math.pi) * distribution.event_shape.numel()) - summed
 

@@ -36,8 +36,15 @@ class Member:
         """Say whether the distribution was made of a parameter, or asked for it before."""
         return vars(self.own).get(name) is not None
 
-    def narrow(self, result: Tensor) -> Tensor:
-        """Give a result the type that torch gives to what is computed of the parameters."""
+    @property
+    def floats(self) -> torch.finfo:
+        """What numbers there are of the type that results have, see `narrow`."""
         import torch
 
-        return result.to(functools.reduce(torch.promote_types, self.types))
+        return torch.finfo(functools.reduce(torch.promote_types, self.types))
+
+    def narrow(self, result: Tensor) -> Tensor:
+        """Give a result the type that torch gives to what is computed of the parameters that were read."""
+        import torch
+
+        return result.to(functools.reduce(torch.promote_types, self.types)) if self.types else result

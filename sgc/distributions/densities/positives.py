@@ -1,7 +1,8 @@
 """Log-densities and divergences on the positive half-line.
 
 Formulas take a member's parameters and values of one type that broadcast, and give one number for each element, in
-nats. log_x: that of a draw, which its value may have been too small or too large to say.
+nats. log_x: that of a draw, which its value may have been too small or too large to say; the density is then that of
+the log, see `Point`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from sgc.distributions.densities.log_gamma import (
     log_beta_kernel,
     log_gamma_kernel,
 )
+from sgc.distributions.log_scale import log_one_plus_square
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,9 +27,11 @@ if TYPE_CHECKING:
 
 def log_normal(member: Member, value: Tensor, log_x: Tensor | None = None) -> Tensor:
     """Normal's of log x, less log x."""
-    log_x = value.log() if log_x is None else log_x
+    if log_x is None:
+        log_x = value.log()
+        return log_normal(member, value, log_x) - log_x
     z = (log_x - member.loc) / member.scale
-    return -0.5 * (z * z + LOG_2PI) - member.scale.log() - log_x
+    return -0.5 * (z * z + LOG_2PI) - member.scale.log()
 
 
 def half_normal(member: Member, value: Tensor) -> Tensor:
@@ -45,7 +49,7 @@ def half_normal_kl(q: Member, p: Member) -> Tensor:
 def half_cauchy(member: Member, value: Tensor) -> Tensor:
     """log(2/π) − log γ − log(1 + (x/γ)²)."""
     z = value / member.scale
-    return _from(0, value, math.log(2 / math.pi) - (z * z).log1p() - member.scale.log())
+    return _from(0, value, math.log(2 / math.pi) - log_one_plus_square(z) - member.scale.log())
 
 
 def half_cauchy_kl(q: Member, p: Member) -> Tensor:
@@ -84,31 +88,36 @@ def chi2_kl(q: Member, p: Member) -> Tensor:
 
 def inverse_gamma(member: Member, value: Tensor, log_x: Tensor | None = None) -> Tensor:
     """α log β − log Γ(α) − (α + 1) log x − β/x."""
-    scaled = member.rate / value if log_x is None else None
-    log_x = value.log() if log_x is None else log_x
-    return log_gamma_kernel(member.concentration, member.rate.log() - log_x, scaled) - log_x
+    if log_x is not None:
+        return log_gamma_kernel(member.concentration, member.rate.log() - log_x)
+    log_x = value.log()
+    return log_gamma_kernel(member.concentration, member.rate.log() - log_x, member.rate / value) - log_x
 
 
 def weibull(member: Member, value: Tensor, log_x: Tensor | None = None) -> Tensor:
     """log k − log x + w − e^w, w = k (log x − log λ)."""
-    log_x = value.log() if log_x is None else log_x
+    if log_x is None:
+        log_x = value.log()
+        return weibull(member, value, log_x) - log_x
     w = member.concentration * (log_x - member.scale.log())
-    return member.concentration.log() - log_x + w - w.exp()
+    return member.concentration.log() + w - w.exp()
 
 
 def fisher_snedecor(member: Member, value: Tensor, log_x: Tensor | None = None) -> Tensor:
     """Beta(d₁/2, d₂/2)'s of p, where logit p = log(d₁x/d₂), less log x."""
     from torch.nn.functional import logsigmoid
 
-    log_x = value.log() if log_x is None else log_x
+    if log_x is None:
+        log_x = value.log()
+        return fisher_snedecor(member, value, log_x) - log_x
     logit = member.df1.log() - member.df2.log() + log_x
-    return log_beta_kernel(member.df1 / 2, member.df2 / 2, logsigmoid(logit), logsigmoid(-logit)) - log_x
+    return log_beta_kernel(member.df1 / 2, member.df2 / 2, logsigmoid(logit), logsigmoid(-logit))
 
 
 def pareto(member: Member, value: Tensor, log_ratio: Tensor | None = None) -> Tensor:
-    """log α − log x − α log(x/s), and −∞ below the scale s. log_ratio: log(x/s) of a draw."""
+    """log α − log x − α log(x/s), and −∞ below the scale s. log_ratio: log(x/s) of a draw, whose density is given."""
     if log_ratio is not None:
-        return member.alpha.log() - member.scale.log() - (member.alpha + 1) * log_ratio
+        return member.alpha.log() - member.alpha * log_ratio
     log_x = value.log()
     return _from(member.scale, value, member.alpha.log() - log_x - member.alpha * (log_x - member.scale.log()))
 
@@ -125,9 +134,10 @@ def _from(lowest: Tensor | float, value: Tensor, log_density: Tensor) -> Tensor:
 
 
 def _gamma(concentration: Tensor, rate: Tensor, value: Tensor, log_x: Tensor | None) -> Tensor:
-    scaled = rate * value if log_x is None else None
-    log_x = value.log() if log_x is None else log_x
-    return log_gamma_kernel(concentration, rate.log() + log_x, scaled) - log_x
+    if log_x is not None:
+        return log_gamma_kernel(concentration, rate.log() + log_x)
+    log_x = value.log()
+    return log_gamma_kernel(concentration, rate.log() + log_x, rate * value) - log_x
 
 
 def _gamma_kl(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Log-densities and divergences on the real line, in space and on the circle.
 
 Formulas take a member's parameters and values of one type that broadcast, and give one number for each element, in
-nats.
+nats. start, offset: a draw in two parts, whose sum may be rounded to the first; see `Point`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import math
 from typing import TYPE_CHECKING
 
 from sgc.distributions.densities.log_gamma import LOG_2PI, log_peak
+from sgc.distributions.log_scale import log_one_plus_square
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,12 +26,21 @@ def normal_kl(q: Member, p: Member) -> Tensor:
     return 0.5 * (ratio * ratio + gap * gap - 1) - ratio.log()
 
 
-def multivariate_normal(member: Member, value: Tensor) -> Tensor:
+def from_location(loc: Tensor, value: Tensor, start: Tensor | None, offset: Tensor | None) -> Tensor:
+    """Give how far a value lies from a location; of a draw in two parts with all digits."""
+    return value - loc if start is None or offset is None else (start - loc) + offset
+
+
+def multivariate_normal(
+    member: Member, value: Tensor, start: Tensor | None = None, offset: Tensor | None = None
+) -> Tensor:
     """−½ |L⁻¹ (x − μ)|² − Σ log L_ii − n/2 log 2π: [*batch, n] -> [*batch]."""
     import torch
 
-    made = torch.distributions.MultivariateNormal(member.loc, scale_tril=member.scale_tril, validate_args=False)
-    score: Tensor = made.log_prob(value)
+    gap = from_location(member.loc, value, start, offset)
+    zero = torch.zeros_like(member.loc)
+    made = torch.distributions.MultivariateNormal(zero, scale_tril=member.scale_tril, validate_args=False)
+    score: Tensor = made.log_prob(gap)
     return score
 
 
@@ -43,9 +53,10 @@ def multivariate_normal_kl(q: Member, p: Member) -> Tensor:
     return divergence
 
 
-def laplace(member: Member, value: Tensor) -> Tensor:
+def laplace(member: Member, value: Tensor, start: Tensor | None = None, offset: Tensor | None = None) -> Tensor:
     """−log 2b − |x − μ| / b."""
-    return -((value - member.loc).abs() / member.scale) - member.scale.log() - math.log(2)
+    gap = from_location(member.loc, value, start, offset)
+    return -(gap.abs() / member.scale) - member.scale.log() - math.log(2)
 
 
 def laplace_kl(q: Member, p: Member) -> Tensor:
@@ -54,9 +65,9 @@ def laplace_kl(q: Member, p: Member) -> Tensor:
     return gap / p.scale - ratio.log() + ratio * (-gap / q.scale).exp() - 1
 
 
-def gumbel(member: Member, value: Tensor) -> Tensor:
+def gumbel(member: Member, value: Tensor, start: Tensor | None = None, offset: Tensor | None = None) -> Tensor:
     """−z − e^{−z} − log β, z = (x − μ)/β."""
-    z = (value - member.loc) / member.scale
+    z = from_location(member.loc, value, start, offset) / member.scale
     return -z - (-z).exp() - member.scale.log()
 
 
@@ -66,10 +77,10 @@ def gumbel_kl(q: Member, p: Member) -> Tensor:
     return EULER * (ratio - 1) - ratio.log() - 1 + gap + ((1 + ratio).lgamma() - gap).exp()
 
 
-def cauchy(member: Member, value: Tensor) -> Tensor:
+def cauchy(member: Member, value: Tensor, start: Tensor | None = None, offset: Tensor | None = None) -> Tensor:
     """−log πγ − log(1 + z²), z = (x − μ)/γ."""
-    z = (value - member.loc) / member.scale
-    return -(z * z).log1p() - member.scale.log() - math.log(math.pi)
+    z = from_location(member.loc, value, start, offset) / member.scale
+    return -log_one_plus_square(z) - member.scale.log() - math.log(math.pi)
 
 
 def cauchy_kl(q: Member, p: Member) -> Tensor:
@@ -79,28 +90,37 @@ def cauchy_kl(q: Member, p: Member) -> Tensor:
     return ((apart + gap) / 4).log1p()
 
 
-HUGE = 40.0  # the log of a size beside which a location is nothing
+BESIDE = 20.0  # what is so near to the largest float, by its log, is so large that a location is nothing beside it
 
 
-def student_t(member: Member, value: Tensor, log_size: Tensor | None = None) -> Tensor:
+def student_t(
+    member: Member,
+    value: Tensor,
+    start: Tensor | None = None,
+    offset: Tensor | None = None,
+    log_offset: Tensor | None = None,
+) -> Tensor:
     """log Γ(a + ½) − log Γ(a) − ½ log 2πa − log σ − (a + ½) log(1 + z²/2a), where 2a are the degrees of freedom.
 
-    log_size: log |x| of a draw, which its value may have been too large to say.
+    log_offset: the log of the size of a draw's offset, which may have been too large to say. The density of a draw is
+    that of sign(o) log(1 + |o|), o the offset.
     """
     import torch
     from torch.nn.functional import softplus
 
     a = member.df / 2
-    if log_size is None:
-        z = (value - member.loc) / member.scale
-        spread = (z * z / (2 * a)).log1p()
+    gap = from_location(member.loc, value, start, offset)
+    more: Tensor | float = 0.0
+    if log_offset is None:
+        spread = log_one_plus_square(gap / (member.scale * (2 * a).sqrt()))
     else:
-        huge = log_size > HUGE
-        z = torch.where(huge, 0.0, value - member.loc) / member.scale
-        far = torch.where(huge, log_size, HUGE) - member.scale.log()
-        spread = torch.where(huge, softplus(2 * far - (2 * a).log()), (z * z / (2 * a)).log1p())
+        huge = log_offset > math.log(torch.finfo(gap.dtype).max) - BESIDE
+        far = torch.where(huge, log_offset, 0.0) - member.scale.log()
+        near = log_one_plus_square(torch.where(huge, 0.0, gap) / (member.scale * (2 * a).sqrt()))
+        spread = torch.where(huge, softplus(2 * far - (2 * a).log()), near)
+        more = softplus(log_offset)
     ratio = (a - 1) * (0.5 / a).log1p() + 0.5 * ((a + 0.5).log() - a.log()) + log_peak(a) - log_peak(a + 0.5)
-    return ratio - 0.5 * (1 + LOG_2PI) - member.scale.log() - (a + 0.5) * spread
+    return ratio - 0.5 * (1 + LOG_2PI) - member.scale.log() - (a + 0.5) * spread + more
 
 
 def von_mises(member: Member, value: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """Log-densities and divergences on an interval and on the simplex.
 
 Formulas take a member's parameters and values of one type that broadcast, and give one number for each element, in
-nats. log_x, log_rest: those of a draw x and of 1 − x, which its value may have been too near to 0 or 1 to say.
+nats. log_x, log_rest: those of a draw x and of 1 − x, which its value may have been too near to 0 or 1 to say; where
+values crowd there the density is that of the log-odds, on the simplex of the logs, see `Point`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sgc.distributions.densities.counts import log_odds
 from sgc.distributions.densities.log_gamma import deviance, gamma_shape_kl, log_beta_kernel, log_peak
-from sgc.distributions.log_scale import log_minus_log_one_less_exp, log_one_less_exp, log_one_less_exp_by_log
+from sgc.distributions.log_scale import log_one_less_exp, log_one_less_exp_by_log
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,7 +25,7 @@ def beta(member: Member, value: Tensor, log_x: Tensor | None = None, log_rest: T
     if log_x is None or log_rest is None:
         log_x, log_rest = value.log(), (-value).log1p()
         return log_beta_kernel(a, b, log_x, log_rest, value, 1 - value) - log_x - log_rest
-    return log_beta_kernel(a, b, log_x, log_rest) - log_x - log_rest
+    return log_beta_kernel(a, b, log_x, log_rest)
 
 
 def beta_kl(q: Member, p: Member) -> Tensor:
@@ -41,8 +42,8 @@ def dirichlet(member: Member, value: Tensor, log_x: Tensor | None = None) -> Ten
     means = total * value if log_x is None else None
     # the deviances take the means for a sum of `total`; float32 has rounded shares, and a draw is meant to sum to 1
     rounding = total.squeeze(-1) * (value.sum(-1) - 1) if log_x is None else 0.0
-    log_x = value.log() if log_x is None else log_x
-    terms = a.log() + log_peak(a) - deviance(a, total.log() + log_x, means) - log_x
+    rest, log_x = (value.log(), value.log()) if log_x is None else (0.0, log_x)
+    terms = a.log() + log_peak(a) - deviance(a, total.log() + log_x, means) - rest
     total = total.squeeze(-1)
     return terms.sum(-1) + rounding - total.log() - log_peak(total)
 
@@ -58,20 +59,20 @@ def _dirichlet_kl(a: Tensor, c: Tensor) -> Tensor:
     return elements.sum(-1) - gamma_shape_kl(total_a, total_c).squeeze(-1)
 
 
-def kumaraswamy(member: Member, value: Tensor, log_x: Tensor | None = None, log_rest: Tensor | None = None) -> Tensor:
-    """log ab + (a − 1) log x + (b − 1) log(1 − x^a)."""
-    import torch
+def kumaraswamy(
+    member: Member, value: Tensor, log_x: Tensor | None = None, log_minus_log: Tensor | None = None
+) -> Tensor:
+    """log ab + (a − 1) log x + (b − 1) log(1 − x^a).
 
+    log_minus_log: log(−log x) of a draw, whose density is given: log b + a log x + b log(1 − x^a) − log((1 − x^a) / y),
+    where y = −a log x.
+    """
     a, b = member.concentration1, member.concentration0
-    if log_x is None or log_rest is None:
+    if log_x is None or log_minus_log is None:
         log_x = value.log()
-        log_power_rest = log_one_less_exp(a * log_x)
-    else:
-        near = log_x > -1  # where log x itself may have become 0
-        by_rest = log_minus_log_one_less_exp(-torch.where(near, log_rest, -1.0))
-        log_minus_log = torch.where(near, by_rest, (-torch.where(near, -1.0, log_x)).log())
-        log_power_rest = log_one_less_exp_by_log(a.log() + log_minus_log)
-    return a.log() + b.log() + (a - 1) * log_x + (b - 1) * log_power_rest
+        return a.log() + b.log() + (a - 1) * log_x + (b - 1) * log_one_less_exp(a * log_x)
+    log_rest, beyond = log_one_less_exp_by_log(a.log() + log_minus_log)
+    return b.log() + a * log_x + b * log_rest - beyond
 
 
 def kumaraswamy_mean(member: Member) -> Tensor:

@@ -39,7 +39,7 @@ def double_precision() -> Iterator[None]:
     torch.set_default_dtype(before)
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def seeded_draws() -> None:
-    """Start torch's generator from the same place in every test; for `usefixtures`."""
+    """Start torch's generator from the same place in every test, so that none passes or fails by luck."""
     torch.manual_seed(0)

@@ -18,6 +18,7 @@ FLOORS = [
     ["randomness"],
     ["distributions"],
     ["kinds"],
+    ["objectives"],
     ["derivation"],
     ["data"],
     ["language"],
@@ -27,7 +28,7 @@ FLOORS = [
     ["running", "proving"],
     ["cli", "__main__", "__init__"],
 ]
-TORCH_FROM = 8
+TORCH_FROM = 9
 TORCH_FREE = [
     "runtime/data.py",
     "runtime/__init__.py",

@@ -120,7 +120,7 @@ def test_each_proposal_factor_and_term_of_a_plan_stands_in_its_graph_once(
         for factor in plan.joint:
             assert scores.count(str(factor)) == 1
         for proposal in plan.proposals:  # the mass of an enumerated draw, or the score of another; never in neither
-            assert scores.count(str(proposal.factor)) == (0 if plan.words.bound == "supervised" else 1)
+            assert scores.count(str(proposal.factor)) == (1 if plan.words.bound.generative else 0)
         for step in steps:
             own = {{"p": "generative", "q": "recognition"}[letter] for letter in re.findall(r"([pq])\(", step.text)}
             assert set(step.owners) == own
@@ -210,7 +210,7 @@ def test_a_draw_is_charged_with_what_it_can_influence(all_graphs: list[tuple[Gra
                 continue
             below = nx.descendants(made, draw)
             if scores == {BOUND}:
-                assert graph.plan.words.bound in ("iwae", "supervised") or WEIGHT in below
+                assert graph.plan.words.bound.name in ("iwae", "supervised") or WEIGHT in below
                 seen["whole"] += 1
                 continue
             costs = {name for name in below if graph.step[name].kind in ("score", "label")}
@@ -227,9 +227,9 @@ def test_the_weight_stands_where_terms_are_weighed(all_graphs: list[tuple[Graphs
         if WEIGHT in graph.step:
             varying = {f"label of {w.factor.node}" for w in plan.weights if w.varies}
             every = {f"label of {w.factor.node}" for w in plan.weights}
-            assert set(graph.step[WEIGHT].reads) == (varying if plan.words.bound == "elbo" else every)
+            assert set(graph.step[WEIGHT].reads) == (varying if plan.words.bound.name == "elbo" else every)
         for step in graph.steps:
-            if step.kind == "label" and plan.words.bound == "elbo":
+            if step.kind == "label" and plan.words.bound.name == "elbo":
                 assert f"+ {step.scale} " in bound
 
 

@@ -10,21 +10,29 @@ import json
 import math
 import random
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from mutate import FAULTS, ROOT, Fault
+from mutations import (
+    closed_form_everywhere,
+    detached_weights,
+    doubled_alpha,
+    forgotten_prior,
+    forgotten_weights,
+    hardened_score,
+    no_score,
+    others_labels,
+    own_share_alone,
+)
 from oracle import Raw, all_rows, compiled, random_alpha, random_spec, with_objective
 from torch import Tensor
 from typer.testing import CliRunner
 
 from sgc.cli import app
-from sgc.derivation.derive import _Derivation
-from sgc.distributions.points import Point
 from sgc.errors import RunError
 from sgc.language.loading import load
 from sgc.language.resolver import outline
@@ -37,12 +45,8 @@ from sgc.proving.plain import partial, support
 from sgc.proving.prove import prove
 from sgc.proving.twin import moments, twin
 from sgc.proving.wording import proof_text
-from sgc.runtime import execute, plan_runner, score_function
-from sgc.runtime import model as models
-from sgc.runtime.batch import PatternRows, prepare
-from sgc.runtime.layout import Pair
 from sgc.runtime.model import Model
-from sgc.runtime.sums import Settings, Sums
+from sgc.runtime.sums import Sums
 
 SPECS = sorted((Path(__file__).resolve().parent.parent / "specs").glob("*.yaml"))
 
@@ -225,61 +229,6 @@ def test_many_patterns_are_thinned_and_too_many_nodes_refused() -> None:
 # ---- what is caught
 
 
-def doubled_alpha(patch: pytest.MonkeyPatch) -> None:
-    right: Callable[[Model], Settings] = Model.settings
-
-    def settings(self: Model) -> Settings:
-        found = right(self)
-        return replace(found, alpha={name: 2 * value for name, value in found.alpha.items()})
-
-    patch.setattr(Model, "settings", settings)
-
-
-def forgotten_weights(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Sums, "weight_pairs", property(lambda self: []))
-
-
-def detached_weights(patch: pytest.MonkeyPatch) -> None:
-    right: Any = Sums.weight_pairs  # Any: a property
-
-    def pairs(self: Sums) -> list[Pair]:
-        return [Pair(log=replace(pair.log, tensor=pair.log.tensor.detach())) for pair in right.fget(self)]
-
-    patch.setattr(Sums, "weight_pairs", property(pairs))
-
-
-def forgotten_prior(patch: pytest.MonkeyPatch) -> None:
-    def run(machine: Any, groups: Any, **words: Any) -> None:  # Any: passed on
-        execute.run(machine, groups, **words)
-        for group in groups:
-            group.scores.pop(("y", "generative"))
-
-    patch.setattr(plan_runner, "run", run)
-
-
-def others_labels(patch: pytest.MonkeyPatch) -> None:
-    def wrong(made: Any, batch: Mapping[str, Any], like: Tensor) -> tuple[list[PatternRows], int]:  # Any: passed on
-        parts, size = prepare(made, batch, like)
-        return [
-            replace(each, values={n: v.roll(1, 0) if n == "y" else v for n, v in each.values.items()}) for each in parts
-        ], size
-
-    patch.setattr(models, "prepare", wrong)
-
-
-def closed_form_everywhere(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(_Derivation, "refuse_kl", lambda self, name: "")
-
-
-def no_score(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(score_function, "surrogate", lambda sums, kl_weight: None)
-
-
-def own_share_alone(patch: pytest.MonkeyPatch) -> None:
-    right = _Derivation.charges
-    patch.setattr(_Derivation, "charges", lambda self, *rest: [replace(c, coupled=False) for c in right(self, *rest)])
-
-
 def broken(patch: pytest.MonkeyPatch) -> None:
     def value(self: Sums, kl_weight: float = 1.0) -> Tensor:
         raise AssertionError("a dimension without its masses")
@@ -320,14 +269,7 @@ def test_a_relaxed_draw_scored_at_its_largest_entry_is_caught(monkeypatch: pytes
     """Where nothing is in closed form the score of q is then flat: cold, most of the gradient is missing."""
     spec = load(with_objective(with_y("gumbel_softmax"), bound="iwae", samples=2))
     assert prove(spec).cooled[0].passed
-    right = execute._Walk.log_prob
-
-    def hardened(self: Any, group: Any, variable: Any, conditional: Any) -> Tensor:  # Any: passed on
-        if variable.name == "y" and "y" in group.plan.proposed:
-            group.points["y"] = Point(variable.family.harden(group.values["y"]))
-        return right(self, group, variable, conditional)
-
-    monkeypatch.setattr(execute._Walk, "log_prob", hardened)
+    hardened_score(monkeypatch)
     found = prove(spec)
     assert not found.passed
     assert not found.cooled[0].passed
@@ -408,14 +350,3 @@ def test_the_limit_is_that_of_student() -> None:
     """P(|T| > 2.704) = 0.01 at 40 degrees of freedom, by the tables."""
     assert t_limit(0.01, 40) == pytest.approx(2.704, abs=1e-3)
     assert t_tail(t_limit(1e-9, 40), 40) == pytest.approx(1e-9, rel=1e-4)
-
-
-# ---- `make mutate`
-
-
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f.name)
-def test_the_text_of_every_fault_of_make_mutate_is_there_once(fault: Fault) -> None:
-    source = (ROOT / fault.file).read_text(encoding="utf-8")
-    assert fault.applied(source) != source
-    with pytest.raises(ValueError, match="0 times, wanted 1"):
-        fault.applied(source.replace(fault.old, ""))

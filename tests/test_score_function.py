@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from mutations import own_share_alone
 from oracle import (
     Joint,
     Particles,
@@ -337,9 +338,9 @@ def test_charging_only_its_own_share_under_normalised_weights_would_be_wrong(mon
     bounds, chance = expected(model, draws, Words.of(spec))
     right = gradients(model, (bounds * chance).sum())
     batch = forced(model, draws, monkeypatch)
-    charge = model.plan({"y"}).charges[0]
-    assert charge.coupled
-    object.__setattr__(charge, "coupled", False)
+    plan = model.plan({"y"})
+    assert plan.charges_whole(plan.charges[0])
+    own_share_alone(monkeypatch)
     wrong = gradients(model, (model.objective(batch).bound * chance.detach()).sum())
     name = next(n for n in right if n.startswith("recognition.v_"))
     assert float((wrong[name] - right[name]).norm() / right[name].norm()) > 0.01

@@ -12,8 +12,9 @@ from functools import cached_property
 from typing import Literal
 
 from sgc.derivation.graph import Graphs, Role
-from sgc.derivation.plan import Charge, Plan, Proposal, Weight
+from sgc.derivation.plan import Charge, Plan, PlanWriter, Proposal, Weight
 from sgc.kinds.estimators import ESTIMATORS
+from sgc.objectives.expressions import Scale
 
 Kind = Literal["clamped", "input", "feature", "draw", "score", "label", "weight", "bound"]
 WEIGHT, BOUND = "the weight", "the bound"  # their ids: no node has a space in its name
@@ -140,8 +141,9 @@ def _scores(plan: Plan) -> Iterator[Step]:
 
 
 def _label(plan: Plan, weight: Weight) -> Step:
-    node, bound = weight.factor.node, plan.words.bound
-    scale = {"density": "-", "supervised": ""}.get(bound, plan.label_scale(weight))
+    node = weight.factor.node
+    found = plan.expression.scale_of(node)
+    scale = "-" if found == Scale(-1.0) else PlanWriter(plan).scale(found, plan.words)
     reads = _once(weight.factor.parents if weight.factor.asked else (node, *weight.factor.parents))
     text, tag = plan.label_text(weight), plan.label_tag(weight)
     return Step(_id("label", node), "label", text, reads, scale, ("recognition",), tag, weight.why)
@@ -149,12 +151,11 @@ def _label(plan: Plan, weight: Weight) -> Step:
 
 def _weights(plan: Plan, labels: list[Step]) -> list[Step]:
     """Make the step of what every term is multiplied by, where there is one."""
-    if plan.words.bound == "density":
-        chosen, text = labels, "w"
-    elif plan.normalised:
-        chosen, text = [step for step, w in zip(labels, plan.weights, strict=True) if w.varies], "w/Z"
-    else:
+    weight, normalised = plan.expression.weights, plan.expression.normalised
+    if plan.expression.couples:
         return []
+    chosen = [step for step, w in zip(labels, plan.weights, strict=True) if w.factor.node in weight.labels]
+    text = f"{weight.symbol}/Z" if normalised else weight.symbol
     tags = [step.tag for step in chosen]
     tag = next((tag for tag in ("biased", "sampled", "enumerated", "exact") if tag in tags), "")
     return [Step(WEIGHT, "weight", text, tuple(step.id for step in chosen), tag=tag)] if chosen else []

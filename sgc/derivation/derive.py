@@ -17,13 +17,16 @@ import functools
 import itertools
 import operator
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 from sgc.derivation.existence import Existence, Steps
 from sgc.derivation.graph import Graphs
 from sgc.derivation.name_sets import NameSet, NameSets
-from sgc.derivation.plan import SAMPLES, Charge, Factor, ObjectiveWords, Plan, Proposal, Term, Weight
+from sgc.derivation.plan import SAMPLES, Charge, Factor, Plan, Proposal, Term, Weight, ingredients
 from sgc.derivation.summation import share_axes, sweep
+from sgc.objectives.bound import Ingredients, ObjectiveWords
+from sgc.objectives.expressions import Expression, Score
 
 RELAXED = ("gumbel_softmax", "straight_through")
 
@@ -68,7 +71,7 @@ class _Derivation:
         self.existence = Existence(graphs, self.clamped, either)
         self.weighing = tuple(n for n in order if n in observed | either | self.existence.evidence.keys())
         self.latent = tuple(n for n in order if n not in self.clamped)
-        if words.bound == "supervised":  # what no label reads sums out to one
+        if not words.bound.generative:  # what no label reads sums out to one
             read = graphs.ancestors(self.weighing, "recognition")
             self.latent = tuple(n for n in self.latent if n in read)
         self.order = tuple(order)
@@ -155,14 +158,14 @@ class _Derivation:
         )
         weights = tuple(self.weight(n) for n in self.weighing)
         scored = [n for n in self.graphs.nodes if n in self.clamped or n in self.latent]
-        joint = () if self.words.bound == "supervised" else tuple(self.generative(n) for n in scored)
-        terms: tuple[Term, ...] = ()
-        if self.words.bound != "supervised":
-            weighing = self.words.bound != "elbo" or self.words.weights == "normalized"
-            varying = weighing and any(w.varies for w in weights)
-            tag = self.weights_tag(weights) if varying else ""
-            terms = tuple(term for n in scored for term in self.terms(n, tag))
+        modelled = scored if self.words.bound.generative else []
+        joint = tuple(self.generative(n) for n in modelled)
+        untagged = [term for n in modelled for term in self.terms(n)]
         sizes = {p.node: p.support for p in proposals if p.estimator == "enumerate"}
+        every = bool(proposals) and len(sizes) == len(proposals)
+        given = ingredients(((t.node, t.role) for t in untagged), weights, enumerated=every)
+        expression = self.words.bound.expression(given, self.words)
+        terms = self.tagged(untagged, weights, expression)
         spans = [p.factor.dims.bits for p in proposals if p.estimator == "enumerate"]
         spans += [w.factor.dims.bits for w in weights if w.varies] + [t.dims.bits for t in terms]
         swept = sweep(self.dimensions, spans, sizes, self.words.samples)
@@ -183,7 +186,7 @@ class _Derivation:
             weights=weights,
             joint=joint,
             terms=terms,
-            charges=tuple(self.charges(weights, terms)),
+            charges=tuple(self.charges(weights, terms, expression)),
             order=self.order,
             enumerated=tuple(sizes),
             elimination=swept.order,
@@ -198,7 +201,7 @@ class _Derivation:
             exists={n: steps for n in scored if (steps := self.masks(n))},
             evidence=frozenset(self.existence.evidence.keys() & set(self.latent)),
         )
-        return plan.with_warnings(self.warnings(plan))
+        return plan.with_warnings(self.warnings(plan, given))
 
     def masks(self, name: str) -> Steps:
         """Give what masks the scores of a node, as far as this plan has it: `supervised` leaves counts out."""
@@ -214,54 +217,66 @@ class _Derivation:
         carriers = self.carriers(factor.parents) | self.dimensions.bits({name} & self.either)
         return Weight(factor, tuple(self.dimensions.named(carriers)), self.biased(factor.parents))
 
-    def terms(self, name: str, weighed: str) -> list[Term]:
+    def terms(self, name: str) -> list[Term]:
         factor = self.generative(name)
         if name in self.clamped:
             why = "where present" if self.graphs.nodes[name].dropped else ""
             reads = [name, *factor.parents, *self.existence.counts(name)]
-            return [self.term(name, "generative", factor.dims, reads, why, weighed)]
+            return [self.term(name, "generative", factor.dims, reads, why)]
         proposal = self.recognition(name)
         estimator = self.graphs.nodes[name].estimator
         counts = self.existence.counts(name)
         both = self.named(self.union([*factor.parents, *proposal.parents, *counts]))
         readers = [name, *factor.parents, *proposal.parents, *counts]
         if estimator == "mean":
-            return [self.term(name, "kl", both, readers, "the mean is scored by its expectations under q", weighed)]
+            return [self.term(name, "kl", both, readers, "the mean is scored by its expectations under q")]
         refusal = self.refuse_kl(name) if estimator != "enumerate" else ""
         if not refusal and estimator != "enumerate":
-            return [self.term(name, "kl", both, readers[1:], "closed form", weighed)]
-        first = self.term(name, "generative", factor.dims, [name, *factor.parents, *counts], refusal, weighed)
+            return [self.term(name, "kl", both, readers[1:], "closed form")]
+        first = self.term(name, "generative", factor.dims, [name, *factor.parents, *counts], refusal)
         dims = self.named(proposal.dims.bits | self.union(counts))
-        second = self.term(name, "recognition", dims, [name, *proposal.parents, *counts], refusal, weighed)
+        second = self.term(name, "recognition", dims, [name, *proposal.parents, *counts], refusal)
         return [first, second]
 
-    def term(self, name: str, role: str, dims: NameSet, reads: Sequence[str], why: str, weighed: str) -> Term:
-        # normalised weights average what has no dimension to itself; those of the density bound do not
-        by = weighed if dims or self.words.bound == "density" else ""
-        if self.biased(reads) or by == "biased":
-            tag = "biased"
-        elif SAMPLES in dims or by == "sampled":
-            tag = "sampled"
-        else:
-            tag = "enumerated" if dims else "exact"
-        return Term(name, role, dims, tag, why, tuple(reads))
+    def term(self, name: str, role: str, dims: NameSet, reads: Sequence[str], why: str) -> Term:
+        return Term(name, role, dims, "", why, tuple(reads))
 
-    def charges(self, weights: Sequence[Weight], terms: Sequence[Term]) -> Iterator[Charge]:
+    def tagged(self, terms: Sequence[Term], weights: Sequence[Weight], expression: Expression) -> tuple[Term, ...]:
+        """Say how each term is computed: by what it varies over, and what it is weighed by."""
+        biased = {(t.node, t.role): self.biased(t.reads) for t in terms}
+        dims = {(t.node, t.role): t.dims for t in terms}
+        for weight in weights:
+            dims[weight.factor.node, "label"], biased[weight.factor.node, "label"] = weight.factor.dims, weight.biased
+        weighing = [(log.node, log.role if isinstance(log, Score) else "label") for log in expression.weights.logs]
+        varying = any(dims[key] for key in weighing) if expression.weights.varies else False
+        weighed = _tag(any(biased[k] for k in weighing), any(SAMPLES in dims[k] for k in weighing), True)
+
+        def tag(term: Term) -> str:
+            # normalised weights average what has no dimension to itself; others do not
+            by = weighed if varying and (term.dims or not expression.normalised) else ""
+            return _tag(
+                biased[term.node, term.role] or by == "biased",
+                SAMPLES in term.dims or by == "sampled",
+                bool(term.dims),
+            )
+
+        return tuple(replace(term, tag=tag(term)) for term in terms)
+
+    def charges(self, weights: Sequence[Weight], terms: Sequence[Term], expression: Expression) -> Iterator[Charge]:
         """Work out what each draw can influence: through proposals, their masses, and factors of the weight."""
         drawn = [n for n in self.latent if self.graphs.nodes[n].estimator == "score_function"]
         every = tuple((t.node, t.role) for t in terms)
         weighing = tuple(w.factor.node for w in weights)
-        bound, influenced = self.words.bound, self.influenced(terms) if drawn else {}
+        influenced = self.influenced(terms) if drawn else {}
         varying = {w.factor.node: 1 << i for i, w in enumerate(weights) if w.varies}
         vary = self.graphs.sets.bits(varying)
         for name in drawn:
             below = self.graphs.sets.named(self.below[name] & vary)
             varied = functools.reduce(operator.or_, (varying[each] for each in below), 0)
-            weighed = bool(varied) and (bound != "elbo" or self.words.weights == "normalized")
-            all_of_it = bound == "iwae" or weighed  # ŵ couples every term to the draw
+            weighed = not expression.weights.labels.isdisjoint(below)
+            all_of_it = expression.couples or weighed  # ŵ couples every term to the draw
             charged = (1 << len(every)) - 1 if all_of_it else influenced[name]
-            coupled = bound in ("iwae", "supervised") or (bound == "elbo" and weighed)
-            yield Charge(name, charged, every, varied, weighing, coupled, self.graphs.nodes[name].baseline)
+            yield Charge(name, charged, every, varied, weighing, self.graphs.nodes[name].baseline)
 
     def influenced(self, terms: Sequence[Term]) -> Mapping[str, int]:
         """Name the terms that read a value, or something that is drawn below it in q, as bits."""
@@ -276,16 +291,10 @@ class _Derivation:
                 found[name] |= found[reader] if reader not in self.clamped else 0
         return found
 
-    def weights_tag(self, weights: Sequence[Weight]) -> str:
-        """Tell what weighing by varying weights makes of a term."""
-        if any(weight.biased for weight in weights):
-            return "biased"
-        return "sampled" if any(SAMPLES in weight.factor.dims for weight in weights) else "enumerated"
-
     def refuse_kl(self, name: str) -> str:
         """Say why log p(v) − log q(v) does not become a closed-form KL divergence; empty where it does."""
-        if self.words.bound == "iwae":
-            return "iwae takes no closed form"
+        if self.words.bound.closed_kl_refusal:
+            return self.words.bound.closed_kl_refusal
         if self.words.kl == "sampled":
             return "kl: sampled"
         node = self.graphs.nodes[name]
@@ -329,29 +338,10 @@ class _Derivation:
         """What depends on a node in q, as bits."""
         return self.graphs.below_bits(self.clamped)
 
-    def warnings(self, plan: Plan) -> list[str]:
-        found: list[str] = []
+    def warnings(self, plan: Plan, given: Ingredients) -> list[str]:
         rows = plan.rows_text()
-        words = self.words
-        normalised = words.bound == "elbo" and words.weights == "normalized"
-        enumerated = any(w.factor.dims - {SAMPLES} for w in plan.weights)
-        for weight in plan.weights:
-            if weight.varies and normalised and words.samples == 1 and not enumerated:
-                through = " and ".join(weight.carriers)
-                found.append(
-                    f"{rows}: the weight {weight.factor} varies with {through}, but with 1 sample the normalised "
-                    "weights are all 1 and do nothing: set objective.samples above 1"
-                )
-        if words.bound == "iwae" and plan.proposals and all(p.estimator == "enumerate" for p in plan.proposals):
-            unless = " but through alpha" if plan.weights else ""
-            found.append(
-                f"{rows}: every proposed node is enumerated, so iwae does not contain q{unless}: it stays untrained"
-            )
-        if words.bound == "density" and plan.weights:
-            found.append(f"{rows}: the density bound can train {plan.weights[0].factor} away from the label")
-        if words.bound != "supervised" and not plan.observed:
-            found += self.nothing_below_inputs(rows)
-        return found
+        found = [f"{rows}: {warning}" for warning in self.words.bound.warnings(given, self.words)]
+        return [*found, *(self.nothing_below_inputs(rows) if plan.joint and not plan.observed else ())]
 
     def nothing_below_inputs(self, rows: str) -> list[str]:
         """Warn of rows that teach p nothing: inputs above latents that have no observed node below them."""
@@ -359,3 +349,9 @@ class _Derivation:
         if fed and not self.clamped:
             return [f"{rows}: no node is observed, so they teach p nothing and their bound is at most 0"]
         return []
+
+
+def _tag(biased: bool, sampled: bool, enumerated: bool) -> str:
+    if biased:
+        return "biased"
+    return "sampled" if sampled else "enumerated" if enumerated else "exact"

@@ -6,30 +6,19 @@ Plain data. It is printed as text or LaTeX by `inspect`, and executed, with noth
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from sgc.derivation.existence import Steps, masked_text
+from sgc.derivation.formula import Writer, bound_lines, symbol
 from sgc.derivation.graph import Role
 from sgc.derivation.name_sets import NOTHING, NameSet, members
-from sgc.kinds.objectives import EQUATIONS, Bound
+from sgc.objectives.bound import Ingredients, ObjectiveWords
+from sgc.objectives.expressions import Expression, LabelScore, Score
 
 SAMPLES = "S"  # the dimension of samples, beside the enumerated ones, which bear their nodes' names
-
-
-@dataclass(frozen=True)
-class ObjectiveWords:
-    """The words of the objective that shape a plan; numbers such as α stay with the model."""
-
-    bound: Bound = "elbo"
-    samples: int = 1
-    weights: str = "normalized"
-    label_term: str = "mean_log"
-    kl: str = "auto"
-    gradient: str = "total"
-    alpha_by_node: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,8 +102,8 @@ class Term:
 class Charge:
     """What a draw of a `score_function` node is charged with: what it can influence (Schulman et al. 2015).
 
-    Not coupled: its particles' own share of `terms` and of the labels' α terms. Coupled: the samples meet in Z or
-    under a logarithm, so a sample is charged the whole bound, or the bound with it less the bound without.
+    Its particles' own share of `terms` and of the labels' α terms; where the samples meet in Z or under a logarithm
+    a sample is charged the whole bound, or the bound with it less the bound without.
     """
 
     node: str
@@ -122,7 +111,6 @@ class Charge:
     every: tuple[tuple[str, str], ...] = field(repr=False)  # node and role
     varied: int  # of all weights of the plan, those that vary with it, as bits
     weighing: tuple[str, ...] = field(repr=False)  # their nodes
-    coupled: bool
     baseline: str
 
     @property
@@ -136,10 +124,15 @@ class Charge:
         return tuple(self.weighing[i] for i in members(self.varied))
 
 
-def symbol(name: str) -> str:
-    """Write a node's name for LaTeX: a letter stays one, a word stands upright."""
-    safe = name.replace("_", r"\_")
-    return safe if len(name) == 1 else rf"\mathrm{{{safe}}}"
+def ingredients(roles: Iterable[tuple[str, str]], weights: Iterable[Weight], *, enumerated: bool) -> Ingredients:
+    """Give what a bound is made of.
+
+    roles: of each term, its node and role. enumerated: whether something is proposed and all of it is enumerated.
+    """
+    labels = (
+        LabelScore(w.factor.node, w.carriers, any(d != SAMPLES for d in w.factor.dims), str(w.factor)) for w in weights
+    )
+    return Ingredients(tuple(Score(*role) for role in roles), tuple(labels), enumerated)
 
 
 @dataclass(frozen=True)
@@ -175,10 +168,17 @@ class Plan:
         """Whether a factor of the weight varies over the particles."""
         return any(weight.varies for weight in self.weights)
 
+    @cached_property
+    def expression(self) -> Expression:
+        """The bound as an expression over the factors of this plan."""
+        every = bool(self.proposals) and len(self.enumerated) == len(self.proposals)
+        given = ingredients(((t.node, t.role) for t in self.terms), self.weights, enumerated=every)
+        return self.words.bound.expression(given, self.words)
+
     @property
     def normalised(self) -> bool:
         """Whether factors of the weight that vary are divided by their mean."""
-        return self.words.bound == "elbo" and self.words.weights == "normalized"
+        return self.words.bound.normalises(self.words)
 
     def proposal(self, node: str) -> Proposal:
         return self.proposed[node]
@@ -273,8 +273,9 @@ class Plan:
 
     def charges_whole(self, charge: Charge) -> bool:
         """Tell whether the draws of a node are charged with the whole bound."""
-        coupled = charge.coupled and charge.charged.bit_count() == len(self.terms)
-        return coupled or self.words.bound in ("iwae", "supervised")
+        bound = self.expression
+        moved = bound.normalised and not bound.weights.labels.isdisjoint(charge.labels)
+        return bound.couples or (moved and charge.charged.bit_count() == len(self.terms))
 
     def charge_text(self, charge: Charge) -> str:
         """Say what the draws of a node are charged with."""
@@ -316,126 +317,51 @@ class Plan:
             return "sampled"
         return "enumerated" if weight.factor.dims else "exact"
 
-    def label_scale(self, weight: Weight, *, latex: bool = False) -> str:
-        """Write what the term of a label is multiplied by under `elbo` and `iwae`: α, or 1 + α beside w/Z."""
-        alpha = self._alpha(weight.factor.node, latex=latex)
-        return f"(1 + {alpha})" if weight.varies and self.normalised else alpha
-
     def term_text(self, term: Term) -> str:
         """Write one term as it stands inside the expectation."""
-        if term.role == "kl":
-            return f"-KL({self._factor(term.node, 'recognition')} || {self._factor(term.node, 'generative')})"
-        sign = "-" if term.role == "recognition" else ""
-        return f"{sign}log {self._factor(term.node, term.role)}"
+        return self.score_text(Score(term.node, term.role))
+
+    def score_text(self, score: Score, *, latex: bool = False) -> str:
+        """Write one term as text or LaTeX."""
+        sign = "-" if score.role == "recognition" else ""
+        if score.role != "kl":
+            factor = self._factor(score.node, score.role)
+            return rf"{sign}\log {factor.latex()}" if latex else f"{sign}log {factor}"
+        q, p = (self._factor(score.node, role) for role in ("recognition", "generative"))
+        return rf"-\mathrm{{KL}}\left({q.latex()} \,\|\, {p.latex()}\right)" if latex else f"-KL({q} || {p})"
 
     def _factor(self, node: str, role: str) -> Factor:
         if role == "recognition":
             return self.proposal(node).factor
         return self.scored[node]
 
-    def _inside(self, *, latex: bool) -> str:
-        """Write log p(c, l) − log r as a sum."""
-        text = ""
-        for term in self.terms:
-            if latex:
-                text += _signed(self._term_latex(term), text)
-            else:
-                text += _signed(self.term_text(term), text)
-        return text or "0"
-
-    def _term_latex(self, term: Term) -> str:
-        if term.role == "kl":
-            q, p = self._factor(term.node, "recognition"), self._factor(term.node, "generative")
-            return rf"-\mathrm{{KL}}\left({q.latex()} \,\|\, {p.latex()}\right)"
-        sign = "-" if term.role == "recognition" else ""
-        return rf"{sign}\log {self._factor(term.node, term.role).latex()}"
-
-    def _alpha(self, node: str, *, latex: bool) -> str:
-        letter = r"\alpha" if latex else "α"
-        if not self.words.alpha_by_node:
-            return letter
-        return rf"{letter}_{{{symbol(node)}}}" if latex else f"{letter}_{node}"
-
     def bound_text(self) -> list[str]:
         """Write the bound that these rows add, a line for each part."""
-        return self._bound(latex=False)
+        return self.bound_lines(PlanWriter(self))
 
     def latex(self) -> str:
         """Write the bound in LaTeX, with the proposal and the weight that it uses."""
         r = r" \, ".join(p.factor.latex() for p in self.proposals) or "1"
         w = r" \, ".join(weight.factor.latex() for weight in self.weights) or "1"
-        lines = [rf"r &= {r}", rf"w &= {w}", *(rf"{line}" for line in self._bound(latex=True))]
+        lines = [rf"r &= {r}", rf"w &= {w}", *self.bound_lines(PlanWriter(self, latex=True))]
         return "\\begin{aligned}\n" + " \\\\\n".join(lines) + "\n\\end{aligned}"
 
-    def _bound(self, *, latex: bool) -> list[str]:
-        bound, words = self.words.bound, self.words
-        equals = r"\mathcal{L} &= " if latex else "L = "
-        more = r"&\quad " if latex else "    "
-        log = r"\log " if latex else "log "
-        inner = self._inside(latex=latex)
-        names = [(weight.factor.latex() if latex else str(weight.factor), weight) for weight in self.weights]
-        mean = self._mean(latex=latex)
-
-        def expect(text: str) -> str:
-            if not self.proposals:
-                return text
-            return rf"{mean}\left[ {text} \right]" if latex else f"{mean}[ {text} ]"
-
-        alphas = [self._alpha(weight.factor.node, latex=latex) for _, weight in names]
-        together = f"{alphas[0]} " if alphas else ""
-        source = "" if latex else f"    ({EQUATIONS[bound]})"
-        if bound == "supervised":
-            if not self.weights:
-                return [f"{equals}0"]
-            return [f"{equals}{log}{expect('w')}{source}" if self.varies else f"{equals}{log}w{source}"]
-        if bound == "iwae":
-            first = f"{equals}{log}{expect('p / r')}{source}"
-            if not self.weights:
-                return [first]
-            if words.alpha_by_node and len(names) > 1:
-                return [first, *self._telescope(names, expect, more, log, latex=latex)]
-            return [first, f"{more}+ {together}{log}{expect('w')}"]
-        if bound == "density":
-            joined = f"w ({inner} - {log}w)" if self.weights else inner
-            return [f"{equals}{expect(joined)}{source}"]
-        constant = [(text, w) for text, w in names if not w.varies]
-        varying = [(text, w) for text, w in names if w.varies]
-        lines: list[str] = []
-        normalised = varying and self.normalised
-        if normalised:
-            ratio = r"\frac{w}{Z}" if latex else "(w/Z)"
-            minus = "".join(f" - {log}{text}" for text, _ in varying)
-            lines.append(f"{equals}{expect(f'{ratio} ({inner}{minus})')}{source}")
-            lines.append(f"{more}with Z = {expect('w')}" if not latex else rf"{more}Z = {expect('w')}")
-        else:
-            lines.append(f"{equals}{expect(inner)}{source}")
-        for text, weight in constant:
-            lines.append(f"{more}+ {self._alpha(weight.factor.node, latex=latex)} {log}{text}")
-        for text, weight in varying:
-            scale = self.label_scale(weight, latex=latex)
-            part = f"{log}{expect(text)}" if words.label_term == "log_mean" else expect(f"{log}{text}")
-            lines.append(f"{more}+ {scale} {part}")
-        if len(varying) > 1 and words.label_term == "log_mean":
-            lines = lines[: -len(varying)] + self._telescope(varying, expect, more, log, latex=latex)
-        return lines
-
-    def _telescope(
-        self, names: Sequence[tuple[str, Weight]], expect: object, more: str, log: str, *, latex: bool
-    ) -> list[str]:
-        assert callable(expect)
-        lines, product = [], ""
-        for text, weight in names:
-            before, product = product, f"{product} {text}".strip()
-            less = f" - {log}{expect(before)}" if before else ""
-            scale = self.label_scale(weight, latex=latex)
-            lines.append(f"{more}+ {scale} ({log}{expect(product)}{less})")
-        return lines
-
-    def _mean(self, *, latex: bool) -> str:
-        return r"\mathbb{E}_{r}" if latex else "E_r"
+    def bound_lines(self, writer: Writer) -> list[str]:
+        """Write the bound as a writer writes its factors."""
+        return bound_lines(self.expression, self.words, writer, proposed=bool(self.proposals))
 
 
-def _signed(text: str, before: str) -> str:
-    if not before:
-        return text
-    return f" - {text[1:]}" if text.startswith("-") else f" + {text}"
+class PlanWriter(Writer):
+    """Writes each factor of a plan by itself."""
+
+    def __init__(self, plan: Plan, *, latex: bool = False) -> None:
+        self.plan, self.latex = plan, latex
+
+    def score(self, score: Score) -> str:
+        """Write a term as it stands inside the expectation."""
+        return self.plan.score_text(score, latex=self.latex)
+
+    def label(self, label: LabelScore) -> str:
+        """Write the factor of a label."""
+        factor = self.plan.weighed[label.node].factor
+        return factor.latex() if self.latex else str(factor)

@@ -19,6 +19,8 @@ from sgc.language.inverting import derive_recognition
 from sgc.language.resolver import Resolver, outline
 from sgc.language.spec import Spec
 from sgc.language.unrolled import Unrolled
+from sgc.objectives.bounds import ELBO
+from sgc.objectives.objective import Objective
 
 ADAMS = ("Adam", "AdamW", "NAdam", "RAdam", "Adamax")
 
@@ -75,19 +77,17 @@ def check_objective(spec: Spec, findings: Findings, names: Names) -> None:
             findings.add(("objective", "alpha", name), message, findings.suggest(name, lambda: partial), at="key")
     if findings.hurt("objective", "bound"):
         return
-    bound = objective.bound
-    forbidden = []
-    if bound == "density" and objective.alpha is not None:
-        forbidden.append(("alpha", "the density bound has no alpha"))
-    if bound in ("iwae", "density") and objective.kl_weight != 1.0:
-        forbidden.append(("kl_weight", f"the {bound} bound has no kl_weight"))
-    for key, usual in (("weights", "normalized"), ("label_term", "mean_log")):
-        if bound != "elbo" and getattr(objective, key) != usual:
-            forbidden.append((key, f"it changes the elbo bound, and the bound is {bound}"))
+    bound = objective.maximised
+    usual = Objective()
+    changed = [key for key in bound.refused if getattr(objective, key) != getattr(usual, key)]
+    forbidden = [(key, bound.refused[key]) for key in changed]
+    for key in sorted(ELBO.own_words - bound.own_words, reverse=True):
+        if getattr(objective, key) != getattr(usual, key):
+            forbidden.append((key, f"it changes the {ELBO.name} bound, and the bound is {bound.name}"))
     for key, why in forbidden:
         findings.add(("objective", key), f"forbidden: {why}", at="key")
-    if bound == "supervised" and names.statuses_whole and not partial:
-        message = "the supervised bound needs a partially supervised node, and there is none"
+    if not bound.generative and names.statuses_whole and not partial:
+        message = f"the {bound.name} bound needs a partially supervised node, and there is none"
         message += " with labels" if names.nodes("partial") else ""
         findings.add(("objective", "bound"), message)
 
@@ -97,8 +97,9 @@ def check_gradient(spec: Spec, findings: Findings) -> None:
     objective = spec.objective
     if objective.gradient != "stl" or findings.hurt("objective"):
         return
-    if objective.bound != "elbo":
-        message = f"'stl' leaves out a score whose mean is 0 in the elbo bound, not in {objective.bound}"
+    if not objective.maximised.without_score:
+        bound = objective.maximised.name
+        message = f"'stl' leaves out a score whose mean is 0 in the {ELBO.name} bound, not in {bound}"
         findings.add(("objective", "gradient"), message, "allowed: total")
     elif objective.weights == "normalized" and not findings.faults:
         made = outline(spec)

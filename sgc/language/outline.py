@@ -12,16 +12,16 @@ from typing import Any
 
 from sgc.derivation.graph import Graphs, Role, Supervision
 from sgc.derivation.merging import Merging
-from sgc.derivation.plan import ObjectiveWords
 from sgc.distributions.families import Family
 from sgc.distributions.supports import SUPPORTS, Support
 from sgc.kinds.estimators import Estimator
 from sgc.kinds.layer import Shape
 from sgc.kinds.networks import Entry, OwnNetwork
-from sgc.kinds.objectives import Objective
 from sgc.kinds.stacking import Stack
 from sgc.language.constants import Constant as Constant
 from sgc.language.spec import Spec
+from sgc.objectives.bound import ObjectiveWords
+from sgc.objectives.objective import Objective
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class Outline:
         """The words of the objective that shape a plan."""
         given = self.objective
         return ObjectiveWords(
-            bound=given.bound,
+            bound=given.maximised,
             samples=given.samples,
             weights=given.weights,
             label_term=given.label_term,

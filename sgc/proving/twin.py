@@ -14,9 +14,9 @@ from typing import Any
 
 from sgc.kinds.base import Piece
 from sgc.kinds.estimators import Estimator, Pathwise, ScoreFunction
-from sgc.kinds.objectives import Objective, OverRate
 from sgc.kinds.schedules import Schedule, value_at
 from sgc.language.outline import Outline
+from sgc.objectives.objective import Objective, OverRate
 from sgc.proving import written
 from sgc.proving.plain import Raw
 from sgc.proving.written import CATEGORIES, FEATURE, NETWORK, WIDTH

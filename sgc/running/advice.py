@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from sgc.errors import DataError, RunError, SpecError, UsageError, option
+from sgc.objectives.bounds import IWAE
 from sgc.randomness import Generators, drawing_from
 from sgc.running.evaluation import held_out, run_data
 from sgc.running.folder import RunFolder, open_run
@@ -110,7 +111,7 @@ def compare(model: Model, rows: TensorRows, samples: int, given: Collection[str]
         for start in range(0, len(index), size):
             here = index[start : start + size]
             done, _ = sums_without_failures(
-                lambda some: model.sums(some, samples=samples, exact=True, bound="iwae"), [rows.part(here, observed)]
+                lambda some: model.sums(some, samples=samples, exact=True, bound=IWAE), [rows.part(here, observed)]
             )
             for part, sums in done:
                 posterior, places = Posterior(sums, model.outline), here[part.places]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sgc.derivation.plan import Factor, Plan
+from sgc.objectives.bounds import ELBO
 from sgc.randomness import Generators, drawing_from
 from sgc.running.collapse import active_units, collapsed, unit_nodes
 from sgc.running.passes import Scored, finite_passes
@@ -66,7 +67,7 @@ class Diagnostician:
 
     def __init__(self, model: Model, samples: int, seed: int) -> None:
         self.model, self.samples, self.seed = model, samples, seed
-        self.bound = model.spec.objective.bound
+        self.bound = model.spec.objective.maximised
         self.terms = TermMeans(model.outline)
         self.means: dict[str, list[Tensor]] = {name: [] for name in unit_nodes(model)}
         self.words: dict[tuple[str, str], str] = {}
@@ -77,7 +78,7 @@ class Diagnostician:
     def hidden(self, elbo: Sums, posterior: Posterior, iwae: Sums) -> None:
         """Take in rows without their labels: the ELBO at one sample, and the particles of log p(x)."""
         weights = effective_samples(iwae)
-        if self.bound != "iwae":  # without labels no other bound weighs its samples
+        if not self.model.plan((), exact=True).expression.weights.logs:  # its samples all weigh the same
             weights = torch.full_like(weights, self.samples)
         self._add(elbo, weights)
         for name, found in self.means.items():
@@ -95,9 +96,9 @@ class Diagnostician:
                     self._add(found.elbo.sums, effective_samples(found.own))
 
     def _with_labels(self, part: PatternRows) -> Labelled:
-        (elbo,) = self.model.sums([part], exact=True, bound="elbo", samples=self.samples)
+        (elbo,) = self.model.sums([part], exact=True, bound=ELBO, samples=self.samples)
         own = elbo
-        if self.bound != "elbo":
+        if self.bound != ELBO:
             (own,) = self.model.sums([part], exact=True, samples=self.samples)
         return Labelled(Scored(elbo, elbo.value()), own)
 

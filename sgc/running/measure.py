@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sgc.errors import RunError
+from sgc.objectives.bounds import ELBO, IWAE
 from sgc.randomness import Generators, drawing_from
 from sgc.running.collapse import active_units, unit_nodes
 from sgc.running.diagnosis import Diagnosis, Diagnostician
@@ -61,7 +62,7 @@ def validate(model: Model, rows: TensorRows, seed: int) -> Validation:
 
     Raises: RunError, which names the node, where the bound is not finite.
     """
-    supervised = model.spec.objective.bound == "supervised"
+    supervised = not model.spec.objective.maximised.generative
     bounds: list[Tensor] = []
     metrics = model.spec.evaluate.metrics
     scores = {name: Score(model, name, rows, metrics.get(name, "")) for name in rows.labelled_names}
@@ -69,7 +70,7 @@ def validate(model: Model, rows: TensorRows, seed: int) -> Validation:
     with drawing_from(Generators(seed_for(seed, VALIDATION))):
         for index in rows.chunks(chunk_rows(model, model.spec.objective.samples)):
             part = rows.part(index, frozenset())
-            (sums,) = model.sums([part], exact=True, bound="elbo" if supervised else None)
+            (sums,) = model.sums([part], exact=True, bound=ELBO if supervised else None)
             bounds.append(sums.value())
             if not supervised and not bool(torch.isfinite(bounds[-1]).all()):
                 raise RunError(blame([sums]))
@@ -175,17 +176,17 @@ def evaluate(
     elbo: list[Tensor] = []
     evidence: list[Tensor] = []
     effective: list[Tensor] = []
-    alone = model.spec.objective.bound == "supervised"
+    alone = not model.spec.objective.maximised.generative
     inside = Diagnostician(model, samples, seed)
     broken: dict[int, str] = {}
     count = 0
 
     def hidden(part: PatternRows) -> Hidden | Classified:
         if alone:
-            (sums,) = model.sums([part], exact=True, bound="elbo", samples=samples)
+            (sums,) = model.sums([part], exact=True, bound=ELBO, samples=samples)
             return Classified(Posterior(sums, model.outline))
-        (bound,) = model.sums([part], exact=True, bound="elbo", samples=1)
-        (sums,) = model.sums([part], exact=True, bound="iwae", samples=samples)
+        (bound,) = model.sums([part], exact=True, bound=ELBO, samples=1)
+        (sums,) = model.sums([part], exact=True, bound=IWAE, samples=samples)
         posterior = Posterior(sums, model.outline)
         return Hidden(Scored(bound, bound.value()), Scored(sums, posterior.log_evidence), posterior)
 
@@ -230,7 +231,7 @@ def chunk_rows(model: Model, samples: int) -> int:
 
     Of a node that is filled in where it is missing, every particle holds a whole event.
     """
-    plan = model.plan((), exact=True, bound="elbo", samples=1)
+    plan = model.plan((), exact=True, bound=ELBO, samples=1)
     filled = max((math.prod(model.outline.variables[name].event) for name in model.outline.graphs.dropped), default=1)
     numbers = max(numbers_a_row(model.outline, plan), plan.largest * filled)
     return max(1, min(ROWS, 60_000 // (samples * plan.largest), NUMBERS // (samples * numbers)))

@@ -167,7 +167,7 @@ class Trainer:
         self.held_out = TensorRows(dataset.validation, made, like, dataset.encoders).drawn_once(self.settings.seed)
         self.streams = self._streams()
         self._stand_at(0.0)
-        self.supervised = objective.bound == "supervised"
+        self.supervised = not objective.maximised.generative
         if self.settings.stop is not None and (self.supervised or not self.held_out.count):
             lack = "the supervised bound has none without labels" if self.supervised else "there are no validation rows"
             raise UsageError(f"train.stop waits for a better validation bound, but {lack}")
@@ -194,7 +194,7 @@ class Trainer:
                 rate=objective.supervision_rate,
                 seed=settings.seed,
                 also_unlabelled=settings.labelled_also_unlabelled,
-                supervised=objective.bound == "supervised",
+                supervised=not objective.maximised.generative,
                 weights=self._row_weights(),
             )
         except ValueError as problem:

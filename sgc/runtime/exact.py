@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 
 from sgc.derivation.derive import derive
-from sgc.derivation.plan import SAMPLES, ObjectiveWords, Plan
+from sgc.derivation.plan import SAMPLES, Plan
 from sgc.kinds.estimators import ENUMERABLE_BY_DEFAULT, Enumerate, ScoreFunction
 from sgc.language.outline import Outline
+from sgc.objectives.bound import ObjectiveWords
+from sgc.objectives.bounds import ELBO
 
 LARGEST_EXACT = 100_000  # numbers a row of the largest tensor, up to which evaluation enumerates drawn nodes
 
@@ -31,7 +33,7 @@ def exact_estimators(made: Outline) -> dict[str, str]:
         else:
             chosen[name] = "draw"
     if drawn:
-        plan = derive(made.graphs.with_estimators(chosen), (), ObjectiveWords())
+        plan = derive(made.graphs.with_estimators(chosen), (), ObjectiveWords(ELBO))
         chosen |= dict.fromkeys(drawn, "draw") if numbers_a_row(made, plan) > LARGEST_EXACT else {}
     return chosen
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sgc.errors import RunError
+from sgc.objectives.bounds import IWAE
 from sgc.runtime import steps
 from sgc.runtime.batch import PatternRows, prepare
 from sgc.runtime.finiteness import explain_rows, rows_words, sums_without_failures
@@ -73,9 +74,7 @@ def infer(
     """
     parts, size = prepare(model.outline, batch, model.like)
     weighted = from_ == "posterior"
-    done, broken = sums_without_failures(
-        lambda some: model.sums(some, samples=samples, exact=True, bound="iwae"), parts
-    )
+    done, broken = sums_without_failures(lambda some: model.sums(some, samples=samples, exact=True, bound=IWAE), parts)
     found: dict[str, list[tuple[PatternRows, NodePosterior]]] = {}
     effective: list[tuple[PatternRows, Tensor]] = []
     for part, sums in done:
@@ -116,7 +115,7 @@ def _of_part(part: PatternRows, sums: Sums, posterior: Posterior, weighted: bool
 def _hidden(model: PlanRunner, parts: list[PatternRows]) -> list[str]:
     """Name the nodes that some row lacks, all steps of those that it lacks a step of."""
     outline = model.outline
-    plans = [model.plan(part.observed, exact=True, bound="iwae", either=part.labelled) for part in parts]
+    plans = [model.plan(part.observed, exact=True, bound=IWAE, either=part.labelled) for part in parts]
     hidden = {name for plan in plans for name in plan.proposed}
     hidden |= {n for n in outline.graphs.dropped if any(bool(part.values[n].isnan().any()) for part in parts)}
     wanted = steps.outer_names(outline, [name for name in outline.variables if name in hidden])

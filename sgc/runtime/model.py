@@ -28,7 +28,7 @@ from sgc.runtime.inference import ANSWERS, Answer, Inference, infer, warn
 from sgc.runtime.modes import evaluating
 from sgc.runtime.modules import AnyDensity
 from sgc.runtime.outcome import Outcome, merge
-from sgc.runtime.plan_runner import PlanRunner
+from sgc.runtime.plan_runner import PlanRunner, bound_named
 from sgc.runtime.posterior import NodePosterior
 from sgc.runtime.score_function import surrogate_bound
 from sgc.runtime.sums import Sums
@@ -73,7 +73,7 @@ class Model(PlanRunner):
         parts, size = prepare(self.outline, self._by_node(batch), self.like)
         given = None if weights is None else row_weights(weights, size, self.like)
         with drawing_from(generator, self.like.device):
-            sums = self.sums(parts, samples=samples, exact=exact, bound=bound)
+            sums = self.sums(parts, samples=samples, exact=exact, bound=bound_named(self.outline.words.bound, bound))
         settings = self.settings()
         with self.running_means.still(settings.kl_weight != 1.0):  # only what is minimised moves them
             each = [(part, surrogate_bound(s)) for part, s in zip(parts, sums, strict=True)]

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from numbers import Real
-from typing import Self, cast
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -15,13 +15,15 @@ from torch import Tensor, nn
 from sgc.arguments import names_in, one_of, whole_number
 from sgc.derivation.derive import derive
 from sgc.derivation.existence import counts_of
-from sgc.derivation.plan import ObjectiveWords, Plan
+from sgc.derivation.plan import Plan
 from sgc.kinds.estimators import ScoreFunction
 from sgc.kinds.moving import Moving
-from sgc.kinds.objectives import BOUNDS, Bound, OverRate
 from sgc.kinds.schedules import value_at
 from sgc.language.outline import Outline
 from sgc.language.spec import Spec
+from sgc.objectives.bound import Bound, ObjectiveWords
+from sgc.objectives.bounds import BOUNDS
+from sgc.objectives.objective import OverRate
 from sgc.randomness import built_in, default_type, draws
 from sgc.runtime import steps
 from sgc.runtime.batch import PatternRows
@@ -99,7 +101,7 @@ class PlanRunner(nn.Module):
         observed: Collection[str] = (),
         *,
         exact: bool = False,
-        bound: str | None = None,
+        bound: str | Bound | None = None,
         samples: int | None = None,
         either: Collection[str] = (),
     ) -> Plan:
@@ -115,8 +117,9 @@ class PlanRunner(nn.Module):
         wanted = self._every_step(names_in("observed", observed))
         either = self._every_step(names_in("either", either))
         words = self.outline.words
-        if bound is not None and one_of("bound", bound, BOUNDS) != words.bound:
-            words = ObjectiveWords(cast(Bound, bound), words.samples, alpha_by_node=words.alpha_by_node)
+        wanted_bound = bound if isinstance(bound, Bound) else bound_named(words.bound, bound)
+        if wanted_bound != words.bound:
+            words = ObjectiveWords(wanted_bound, words.samples, alpha_by_node=words.alpha_by_node)
         if samples is not None:
             words = replace(words, samples=whole_number("samples", samples))
         index = (wanted, either, exact, words)
@@ -159,7 +162,7 @@ class PlanRunner(nn.Module):
         *,
         samples: int | None = None,
         exact: bool = False,
-        bound: str | None = None,
+        bound: Bound | None = None,
         kept: bool = False,
     ) -> list[Sums]:
         """Run the plans of parts of a batch in step and give the sums over their particles.
@@ -178,3 +181,9 @@ class PlanRunner(nn.Module):
         settings = self.settings()
         self.running_means.learning = self.training
         return [Sums(group, settings, self.running_means) for group in groups]
+
+
+def bound_named(own: Bound, name: str | None) -> Bound:
+    """Give the bound that a user names: one of the known ones, or a spec's own. Raises: ValueError."""
+    known = {**BOUNDS, own.name: own}
+    return own if name is None else known[one_of("bound", name, tuple(known))]

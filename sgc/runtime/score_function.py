@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from sgc.derivation.plan import SAMPLES, Charge
+from sgc.objectives.expressions import LabelScore, Log
 from sgc.runtime.layout import Eliminated, Layout, Pair, Score, eliminate, join, sum_enumerated
-from sgc.runtime.sums import Sums
+from sgc.runtime.sums import Sums, WeighedLogMean, WeighedMean
 
 
 def surrogate_bound(sums: Sums, kl_weight: float = 1.0) -> Tensor:
@@ -43,82 +44,58 @@ class _Charging:
 
     def __init__(self, sums: Sums, charge: Charge, kl_weight: float) -> None:
         self.sums, self.charge, self.kl_weight = sums, charge, kl_weight
-        self.group, self.words = sums.group, sums.words
+        self.group = sums.group
+        self.terms, self.labels = frozenset(charge.terms), frozenset(charge.labels)
         self.layout: Layout = sums.group.layout
         self.leaves_out = charge.baseline == "leave_one_out" and self.layout.samples > 1
 
     def signal(self) -> Tensor:
         """Add up what each part of the bound charges."""
-        kind, labels = self.words.bound, self.charge.labels
-        if kind == "density":
-            return self.density()
-        if kind in ("supervised", "iwae"):
-            total = self.coupled_log_mean("bound", self.sums.weight_pairs)
-            more = kind == "iwae" and labels
-            return total + self.telescoped(list(self.group.weights), self.sums.alpha) if more else total
-        total = (
-            self.coupled_mean() if self.charge.coupled else self.local("bound", self.terms(), self.sums.weight_pairs)
-        )
-        return total + self.labels() if labels else total
+        total = self.group.like.new_zeros(())
+        for mean in self.sums.means:
+            total = total + self.mean(mean)
+        for each in self.sums.log_means:
+            if any(map(self.charges, each.product.logs)):
+                total = total + each.scale * self.log_mean(each)
+        return total
+
+    def charges(self, log: Log) -> bool:
+        """Tell whether the draw can influence a log."""
+        if isinstance(log, LabelScore):
+            return log.node in self.labels
+        return (log.node, log.role) in self.terms
 
     # the parts of the bound
 
-    def terms(self) -> list[Pair]:
-        """The values of f that are charged."""
-        scores, scaled = self.group.scores, self.sums.scaled
-        return [Pair(value=scaled(key, scores[key], self.kl_weight)) for key in self.charge.terms if key in scores]
-
-    def labels(self) -> Tensor:
-        """The α terms of the labels whose factor varies with the draw."""
-        extra = 1.0 if self.sums.normalised else 0.0
-
-        def scale(name: str) -> float:
-            return extra + self.sums.alpha(name)
-
-        if self.words.label_term == "log_mean":
-            return self.telescoped(list(self.sums.varying), scale)
-        values = [Pair(value=self.group.weights[name] * scale(name)) for name in self.charge.labels]
-        return self.local("label", values, [])
-
-    def local(self, part: str, values: Sequence[Pair], weights: Sequence[Pair]) -> Tensor:
-        """ŵ (F − baseline), where the draw moves no weight: F the terms of the particles that hold it."""
+    def mean(self, mean: WeighedMean) -> Tensor:
+        """Charge a mean: its values that the draw can influence, all of them where it moves their weights."""
+        moved = any(map(self.charges, mean.weight.logs))
+        values = [
+            self.sums.value_of(number, log, self.kl_weight) for number, log in mean.values if moved or self.charges(log)
+        ]
         if not values:
             return self.group.like.new_zeros(())
-        held = self.held([*weights, *values])
-        return held.charged - held.share * self.baseline(part, held)
+        pairs = [*self.sums.factors(mean.weight), *values]
+        if not mean.normalised:
+            return self.unnormalised(mean.name, pairs, moved=moved)
+        if moved:
+            log, value = self.inside(pairs)  # Z holds the samples together
+            return self.less(mean.name, log, value, lambda _, average: average)
+        held = self.held(pairs)
+        return held.charged - held.share * self.baseline(mean.name, held)
 
-    def density(self) -> Tensor:
-        """Σ m w f over the particles that hold the draw, all of f where it moves w."""
-        weights = self.sums.weight_pairs
-        if not self.charge.labels:
-            held = self.held([*weights, *self.terms()]).unnormalised()
-            return held.charged - held.share * self.baseline("bound", held)
-        minus_log_w = [Pair(value=-log) for log in self.group.weights.values()]
-        held = self.held([*weights, *self.terms(), *minus_log_w]).unnormalised()
+    def unnormalised(self, name: str, pairs: Sequence[Pair], *, moved: bool) -> Tensor:
+        """Charge Σ m w f over the particles that hold the draw, all of f where it moves w."""
+        held = self.held(pairs).unnormalised()
+        if not moved:
+            return held.charged - held.share * self.baseline(name, held)
         alike = torch.full_like(held.share, 1 / self.layout.samples)
-        return held.charged - alike * self.baseline("bound", Held(held.log, alike, held.charged))
+        return held.charged - alike * self.baseline(name, Held(held.log, alike, held.charged))
 
-    def coupled_mean(self) -> Tensor:
-        """Σ ŵ f less Σ ŵ f without the sample: Z holds the samples together."""
-        minus_log_w = [Pair(value=-log) for log in self.sums.varying.values()]
-        log, value = self.inside([*self.sums.weight_pairs, *self.terms(), *minus_log_w])
-        return self.less("bound", log, value, lambda _, mean: mean)
-
-    def coupled_log_mean(self, part: str, weights: Sequence[Pair]) -> Tensor:
-        """log (1/S) Σ a less the same without the sample."""
-        log, value = self.inside(weights)
-        return self.less(part, log, value, lambda total, _: total)
-
-    def telescoped(self, names: Sequence[str], scale: Callable[[str], float]) -> Tensor:
-        """Σ scale_v [log E ∏_{u<=v} w_u − log E ∏_{u<v} w_u], less the same without the sample."""
-        total = self.group.like.new_zeros(())
-        for i, name in enumerate(names):
-            further = scale(names[i + 1]) if i + 1 < len(names) else 0.0
-            if scale(name) == further:  # equal scales telescope
-                continue
-            logs = [Pair(log=self.group.weights[n]) for n in names[: i + 1]]
-            total = total + (scale(name) - further) * self.coupled_log_mean(f"label {name}", logs)
-        return total
+    def log_mean(self, each: WeighedLogMean) -> Tensor:
+        """Charge log (1/S) Σ a less the same without the sample."""
+        log, value = self.inside(self.sums.factors(each.product))
+        return self.less(each.name, log, value, lambda total, _: total)
 
     # sums over particles
 

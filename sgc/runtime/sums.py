@@ -5,16 +5,22 @@ Nothing is decided here: the plan says what is summed, and the scores are there 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from sgc.objectives.expressions import Constant, LabelScore, Log, LogMean, Mean, Product, Scale
+from sgc.objectives.expressions import Score as ScoreOf
 from sgc.runtime.batch import patterns_of
 from sgc.runtime.group import Group, Key
 from sgc.runtime.layout import Eliminated, Pair, Score, eliminate
 from sgc.runtime.running_means import RunningMeans
+
+P = TypeVar("P", Mean, LogMean, Constant)
 
 
 @dataclass(frozen=True)
@@ -26,47 +32,58 @@ class Settings:
     decay: Mapping[str, float] = field(default_factory=dict)  # of each node's running mean
 
 
+@dataclass(frozen=True)
+class WeighedMean:
+    """A mean of scaled logs under one product of weights, ready to be summed: scales are numbers."""
+
+    weight: Product
+    normalised: bool
+    name: str
+    values: Sequence[tuple[float, Log]]
+
+
+@dataclass(frozen=True)
+class WeighedLogMean:
+    """The log of the mean of a product, times a number."""
+
+    scale: float
+    product: Product
+    name: str
+
+
 class Sums:
     """The sums over the particles of one group that make its bound (Siddharth et al. 2017, Eqs. 8 and 9)."""
 
     def __init__(self, group: Group, settings: Settings, running_means: RunningMeans) -> None:
         self.group, self.settings, self.running_means = group, settings, running_means
-        self.plan, self.words = group.plan, group.plan.words
+        self.plan, self.expression = group.plan, group.plan.expression
         self.masses = [Pair(log=mass) for mass in group.masses]
-        varying = [w.factor.node for w in self.plan.weights if w.varies]
-        self.varying = {name: group.weights[name] for name in varying}
-        self.normalised = bool(varying) and self.words.bound == "elbo" and self.words.weights == "normalized"
         self.latent = {p.node for p in self.plan.proposals}
         self.last_bound = group.like.new_zeros(group.layout.rows)  # as it went into the loss; for the run's log
 
     def eliminate(self, pairs: Sequence[Pair]) -> Eliminated:
         return eliminate([*self.masses, *pairs], self.plan.elimination, self.group.layout, self.group.like)
 
-    @property
-    def weight_pairs(self) -> list[Pair]:
-        """The factors that particles are weighed by beside their masses."""
-        if self.words.bound == "iwae":
-            return [Pair(log=score) for score in self.group.scores.values()]
-        if self.words.bound in ("density", "supervised"):
-            return [Pair(log=log) for log in self.group.weights.values()]
-        return [Pair(log=log) for log in self.varying.values()] if self.normalised else []
+    # what the expression is made of, in tensors and numbers
 
-    def value(self, kl_weight: float = 1.0) -> Tensor:
-        """Sum the bound of each row, [B] nats, its α term included, γ not; charged draws bring no gradient."""
-        kind = self.words.bound
-        if kind == "supervised":
-            return self.eliminate(self.weight_pairs).log
-        if kind == "iwae":
-            return self.eliminate(self.weight_pairs).log + self.log_mean(list(self.group.weights), self.alpha)
-        terms = [Pair(value=self.scaled(key, score, kl_weight)) for key, score in self.group.scores.items()]
-        if kind == "density":
-            less = [Pair(value=-log) for log in self.group.weights.values()]
-            found = self.eliminate([*self.weight_pairs, *terms, *less])
-            return found.log.exp() * found.value
-        less = [Pair(value=-log) for log in self.varying.values()] if self.normalised else []
-        return self.eliminate([*self.weight_pairs, *terms, *less]).value + self.label_term()
+    def score(self, log: Log) -> Score:
+        """Give the log of a factor over the particles, with its sign."""
+        return self.group.weights[log.node] if isinstance(log, LabelScore) else self.group.scores[log.node, log.role]
 
-    def scaled(self, key: Key, score: Score, kl_weight: float) -> Score:
+    def factors(self, product: Product) -> list[Pair]:
+        """Give the logs of a product as weights of particles."""
+        power = product.power
+        return [Pair(log=self.score(log) if power == 1 else self.score(log) * power) for log in product.logs]
+
+    def value_of(self, number: float, log: Log, kl_weight: float = 1.0) -> Pair:
+        """Give a scaled log as a value to be averaged."""
+        score = self.score(log)
+        if isinstance(log, ScoreOf):
+            score = self.weighed((log.node, log.role), score, kl_weight)
+        return Pair(value=score if number == 1 else score * number)
+
+    def weighed(self, key: Key, score: Score, kl_weight: float) -> Score:
+        """Weigh the terms of proposed nodes."""
         if kl_weight == 1.0 or key[0] not in self.latent:
             return score
         labelled = self.group.labelled.get(key[0])
@@ -75,8 +92,65 @@ class Sums:
         one = score.tensor.new_ones(())
         return score * torch.where(labelled, one, kl_weight * one)
 
-    def alpha(self, name: str) -> float:
-        return self.settings.alpha[name]
+    def scale(self, scale: Scale) -> float:
+        """Give a scale as a number, α where it stands now."""
+        return scale.constant + (self.settings.alpha[scale.alpha] if scale.alpha else 0.0)
+
+    @property
+    def weight_pairs(self) -> list[Pair]:
+        """The factors that particles are weighed by beside their masses."""
+        return self.factors(self.expression.weights)
+
+    @cached_property
+    def means(self) -> list[WeighedMean]:
+        """The means of the bound; those under one product of weights are one."""
+        found: dict[tuple[Product, bool, str], list[tuple[float, Log]]] = {}
+        for part, scale in self._scaled(Mean):
+            values = found.setdefault((part.weight, part.normalised, part.name), [])
+            values += [(scale * value.sign, log) for value in part.values for log in value.logs]
+        return [WeighedMean(*key, values) for key, values in found.items()]
+
+    @cached_property
+    def log_means(self) -> list[WeighedLogMean]:
+        """The logs of means; of ratios those with equal scales telescope."""
+        scales: dict[Product, float] = {}
+        names: dict[Product, str] = {}
+        for part, scale in self._scaled(LogMean):
+            names[part.whole] = part.name
+            scales[part.whole] = scales.get(part.whole, 0.0) + scale
+            if part.before.logs:
+                before = Product(part.before.logs, power=part.before.power)
+                scales[before] = scales.get(before, 0.0) - scale
+        return [WeighedLogMean(scale, product, names[product]) for product, scale in scales.items() if scale != 0]
+
+    def _scaled(self, kind: type[P]) -> Iterator[tuple[P, float]]:
+        for each in self.expression.parts:
+            if isinstance(each.part, kind):
+                yield each.part, self.scale(each.scale)
+
+    # the bound
+
+    def value(self, kl_weight: float = 1.0) -> Tensor:
+        """Sum the bound of each row, [B] nats, its α term included, γ not; charged draws bring no gradient."""
+        total = self.group.like.new_zeros(self.group.layout.rows)
+        for mean in self.means:
+            total = total + self.mean(mean, kl_weight)
+        for each in self.log_means:
+            total = total + each.scale * self.log_mean(each.product)
+        for part, scale in self._scaled(Constant):
+            for log in part.product.logs:
+                total = total + scale * self.row(self.score(log))
+        return total
+
+    def mean(self, mean: WeighedMean, kl_weight: float = 1.0) -> Tensor:
+        """Average the values of a mean under its weights, [B]."""
+        values = [self.value_of(number, log, kl_weight) for number, log in mean.values]
+        found = self.eliminate([*self.factors(mean.weight), *values])
+        return found.value if mean.normalised else found.log.exp() * found.value
+
+    def log_mean(self, product: Product) -> Tensor:
+        """Give the log of the mean of a product, [B]."""
+        return self.eliminate(self.factors(product)).log
 
     def patterns(self) -> list[tuple[str, Tensor | None]]:
         """List the patterns of the rows, as labels with commas between, and their places; None: all rows."""
@@ -95,36 +169,11 @@ class Sums:
     def decay(self, name: str) -> float:
         return self.settings.decay[name]
 
-    def label_term(self) -> Tensor:
-        """Sum α log w of constant factors, and (1 + α) E log w or its log-mean of varying ones."""
-        total = self.group.like.new_zeros(self.group.layout.rows)
-        for name, log in self.group.weights.items():
-            if name not in self.varying:
-                total = total + self.alpha(name) * self.row(log)
-        if not self.varying:
-            return total
-        extra = 1.0 if self.normalised else 0.0
-        if self.words.label_term == "log_mean":
-            return total + self.log_mean(list(self.varying), lambda name: extra + self.alpha(name))
-        pairs = [Pair(value=(extra + self.alpha(name)) * log) for name, log in self.varying.items()]
-        return total + self.eliminate(pairs).value
-
-    def log_mean(self, names: Sequence[str], scale: Callable[[str], float]) -> Tensor:
-        """Sum scale_v [log Σ m ∏_{u<=v} w_u − log Σ m ∏_{u<v} w_u] in the order of the plan."""
-        total = self.group.like.new_zeros(self.group.layout.rows)
-        before: Tensor | None = None
-        for i, name in enumerate(names):
-            alike = i + 1 < len(names) and scale(names[i + 1]) == scale(name)
-            if alike:  # equal scales telescope
-                continue
-            here = self.eliminate([Pair(log=self.group.weights[n]) for n in names[: i + 1]]).log
-            total = total + scale(name) * (here if before is None else here - before)
-            before = here
-        return total
-
     def row(self, score: Score) -> Tensor:
         """Flatten a score that varies over rows alone: [1, ..., B] -> [B]."""
         return score.tensor.reshape(-1).expand(self.group.layout.rows)
+
+    # its terms
 
     def terms(self) -> dict[str, dict[str, Tensor]]:
         """Sum each term on its own, by node and role, under the weights of the bound; for elbo they add up to it.
@@ -133,36 +182,37 @@ class Sums:
         """
         found: dict[str, dict[str, Tensor]] = {}
         weights = self.weight_pairs
-        scale = self.eliminate(weights).log.exp() if self.words.bound == "density" else 1.0
+        scale = 1.0 if self.expression.normalised else self.eliminate(weights).log.exp()
         for (name, role), score in self.group.scores.items():
             mean = self.eliminate([*weights, Pair(value=score)]).value
             found.setdefault(name, {})[role] = mean * scale
-        order = list(self.group.weights)
-        for i, name in enumerate(order):
-            found.setdefault(name, {})["label"] = self.label(name, order[:i], weights, scale)
+        labels: dict[str, Tensor] = {}
+        for log, part in self._label_parts():
+            labels[log.node] = labels[log.node] + part if log.node in labels else part
+        for name in self.group.weights:
+            found.setdefault(name, {})["label"] = labels.get(name, self.group.like.new_zeros(self.group.layout.rows))
         return found
 
-    def label(self, name: str, before: Sequence[str], weights: Sequence[Pair], scale: Tensor | float) -> Tensor:
-        log, kind = self.group.weights[name], self.words.bound
-        if kind == "supervised":
-            return self.log_ratio(before, name)
-        if kind == "density":
-            return -self.eliminate([*weights, Pair(value=log)]).value * scale
-        if kind == "iwae":
-            return self.alpha(name) * self.log_ratio(before, name)
-        if name not in self.varying:
-            return self.alpha(name) * self.row(log)
-        extra = 1.0 if self.normalised else 0.0
-        less = self.eliminate([*weights, Pair(value=log)]).value if self.normalised else 0.0
-        varying_before = [n for n in before if n in self.varying]
-        if self.words.label_term == "log_mean":
-            return (extra + self.alpha(name)) * self.log_ratio(varying_before, name) - less
-        return (extra + self.alpha(name)) * self.eliminate([Pair(value=log)]).value - less
-
-    def log_ratio(self, before: Sequence[str], name: str) -> Tensor:
-        logs = [Pair(log=self.group.weights[n]) for n in before]
-        here = self.eliminate([*logs, Pair(log=self.group.weights[name])]).log
-        return here - self.eliminate(logs).log if logs else here
+    def _label_parts(self) -> Iterator[tuple[LabelScore, Tensor]]:
+        """Take apart what each label adds to the bound: log E ∏ w_v as the ratios that it telescopes into."""
+        for mean in self.means:
+            for number, log in mean.values:
+                if isinstance(log, LabelScore):
+                    yield log, self.mean(replace(mean, values=[(number, log)]))
+        for part, scale in self._scaled(Constant):
+            for log in part.product.logs:
+                assert isinstance(log, LabelScore)
+                yield log, scale * self.row(self.score(log))
+        logs: dict[tuple[Log, ...], Tensor] = {(): self.group.like.new_zeros(())}
+        for ratio, scale in self._scaled(LogMean):
+            before = ratio.before.logs
+            for log in ratio.product.logs:
+                if isinstance(log, LabelScore):
+                    for prefix in (before, (*before, log)):
+                        if prefix not in logs:
+                            logs[prefix] = self.log_mean(Product(prefix, power=ratio.product.power))
+                    yield log, scale * (logs[(*before, log)] - logs[before])
+                    before = (*before, log)
 
     def effective_sample_size(self) -> Tensor:
         """Give (Σ m w)² S / Σ m w², [B]: from 1 to S, for the weights of the bound."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from sgc.derivation.derive import derive
 from sgc.derivation.plan import Factor, Plan
 from sgc.language.scopes import Plate
+from sgc.objectives.expressions import LogMean
 from sgc.showing.grouping import Group, Grouped, grouped, listed, parents_text
 from sgc.showing.plates import Plated
 from sgc.showing.ranges import Around, Index, around, boxes, nested, range_words, sign, whole
@@ -88,10 +89,9 @@ class PlatedPlan:
     @property
     def _interlaced(self) -> bool:
         """Whether logarithms of growing products, an α of its own for each name, stand in no order of names."""
-        words, of = self.flat.words, self.view.names.of
-        grow = words.bound == "iwae" or (words.bound == "elbo" and words.label_term == "log_mean")
-        names = [of(w.factor.node) for w in self.flat.weights if w.varies or words.bound == "iwae"]
-        return grow and words.alpha_by_node and len([*itertools.groupby(names)]) > len(set(names))
+        growing = [each.part for each in self.flat.expression.parts if isinstance(each.part, LogMean)]
+        names = [self.view.names.of(node) for part in growing if part.before.logs for node in part.product.labels]
+        return self.flat.words.alpha_by_node and len([*itertools.groupby(names)]) > len(set(names))
 
     def words(self, text: str, *, latex: bool = False) -> str:
         """Write products and sums over steps in place of the groups in a text."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
-from sgc.derivation.plan import symbol
+from sgc.derivation.formula import symbol
 from sgc.language.scopes import Plate
 
 Index = tuple[int, ...]  # a step of each repeat around a name, from 0

@@ -12,13 +12,13 @@ from sgc.kinds.image_layers import Conv2d
 from sgc.kinds.joining import Joining
 from sgc.kinds.layer import shape_text
 from sgc.kinds.networks import Convolutions, OwnNetwork, Window
-from sgc.kinds.objectives import EQUATIONS, OverRate
 from sgc.kinds.own_layer import OwnLayer
 from sgc.kinds.recurrent import Gru
 from sgc.kinds.schedules import Schedule
 from sgc.kinds.stacking import Stack
 from sgc.kinds.stepping import GruCell
 from sgc.language.outline import Constant, Outline, Variable
+from sgc.objectives.objective import OverRate
 
 DERIVED = f"derived from p (auto, {SOURCE})"
 
@@ -149,9 +149,10 @@ def estimator_words(estimator: Piece | None) -> str:
 def objective_rows(outline: Outline) -> list[tuple[str, str]]:
     """Say what is maximised, with what weights: pairs of a word and its meaning."""
     given, labelled = outline.objective, bool(outline.graphs.partial)
-    rows = [("bound", f"{given.bound}: {EQUATIONS[given.bound]}")]
+    bound = given.maximised
+    rows = [("bound", f"{bound.name}: {bound.source}")]
     rows.append(("samples", f"{given.samples} for each row"))
-    if given.bound == "elbo" and labelled:
+    if bound.own_words and labelled:
         meaning = {
             "normalized": "importance weights divided by their mean, w/Z",
             "none": "no importance weights: q is taken for the posterior",
@@ -167,7 +168,7 @@ def objective_rows(outline: Outline) -> list[tuple[str, str]]:
     if not labelled:
         return [*rows, ("loss", "-Σ bound / B over a batch of B rows")]
     rate, gamma = given.supervision_rate, number_words(1.0 if given.gamma is None else given.gamma)
-    if given.bound in ("elbo", "iwae"):
+    if bound.has_alpha:
         times = "times γ in the loss" if rate is not None else f"times γ = {gamma} in the loss"
         rows.append(
             ("alpha", f"{_alpha_words(outline)}: what log q(label) weighs in the bound of a labelled row, {times}")

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from sgc.kinds.base import Maybe, Piece, tagged
 from sgc.kinds.schedules import Number, is_schedule, number
+from sgc.objectives.bound import Bound
+from sgc.objectives.bounds import BOUNDS
 
-Bound = Literal["elbo", "iwae", "density", "supervised"]
-BOUNDS: tuple[Bound, ...] = get_args(Bound)
-
-EQUATIONS: dict[str, str] = {
-    "elbo": "Eq. (8), Siddharth et al. 2017",
-    "iwae": "Eq. (9), Siddharth et al. 2017; Burda et al. 2016",
-    "density": "Eq. (4), Siddharth et al. under review at ICLR 2017",
-    "supervised": "the classifier alone, log q(y | x)",
-}
+BoundName = Literal["elbo", "iwae", "density", "supervised"]
 
 
 class OverRate(Piece):
@@ -49,7 +43,7 @@ else:
 class Objective(Piece):
     """What is maximised: the bound, how many samples, and the weights of its parts."""
 
-    bound: Bound = "elbo"
+    bound: BoundName = "elbo"
     samples: Annotated[int, Field(ge=1, le=100_000)] = 1
     alpha: Maybe[Alpha] = None  # 1 where it is absent; per labelled row
     gamma: Maybe[number(ge=0)] = None  # type: ignore[valid-type]  # 1 where both are absent
@@ -72,6 +66,11 @@ class Objective(Piece):
                     "excludes", f"'{later}' beside '{other}': the rate becomes gamma, give one of them", {"key": later}
                 )
         return value
+
+    @property
+    def maximised(self) -> Bound:
+        """The bound."""
+        return BOUNDS[self.bound]
 
     def alpha_of(self, node: str) -> Number | OverRate:
         """Return the α of a node's label, as written; 1 where nothing is."""

@@ -1,0 +1,147 @@
+"""The expression of a bound as text and as LaTeX.
+
+How a factor is written is left to a writer: that of a plan writes each by itself, one of a model with repeats puts the
+sum or product over their steps before it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+
+from sgc.objectives.bound import ObjectiveWords
+from sgc.objectives.expressions import (
+    Constant,
+    Expression,
+    LabelScore,
+    LogMean,
+    Mean,
+    Part,
+    Product,
+    Scale,
+    Score,
+    Value,
+)
+
+
+class Writer(ABC):
+    """Writes the pieces of a formula, as text or as LaTeX."""
+
+    latex: bool
+
+    @abstractmethod
+    def score(self, score: Score) -> str:
+        """Write a term as it stands inside the expectation: `log p(x | z)`, `-KL(q(z | x) || p(z))`."""
+
+    @abstractmethod
+    def label(self, label: LabelScore) -> str:
+        """Write the factor of a label: `q(y | x)`."""
+
+    @property
+    def log(self) -> str:
+        return r"\log " if self.latex else "log "
+
+    def log_label(self, label: LabelScore) -> str:
+        """Write the log of a label's factor."""
+        return f"{self.log}{self.label(label)}"
+
+    def mean(self, text: str) -> str:
+        """Write an expectation under the proposal."""
+        return rf"\mathbb{{E}}_{{r}}\left[ {text} \right]" if self.latex else f"E_r[ {text} ]"
+
+    def alpha(self, node: str, words: ObjectiveWords) -> str:
+        """Write the weight of a label."""
+        letter = r"\alpha" if self.latex else "α"
+        if not words.alpha_by_node:
+            return letter
+        return rf"{letter}_{{{symbol(node)}}}" if self.latex else f"{letter}_{node}"
+
+    def scale(self, scale: Scale, words: ObjectiveWords) -> str:
+        """Write what a part is multiplied by; nothing for 1."""
+        if not scale.alpha:
+            return "" if scale.constant == 1 else f"{scale.constant:g}"
+        alpha = self.alpha(scale.alpha, words)
+        return f"({scale.constant:g} + {alpha})" if scale.constant else alpha
+
+    def product(self, product: Product) -> str:
+        """Write a product by its symbol, else by its factors."""
+        text = product.symbol or " ".join(self.label(log) for log in product.logs if isinstance(log, LabelScore))
+        if product.power == 1:
+            return text
+        return f"({text})^{{{product.power:g}}}" if self.latex else f"({text})^{product.power:g}"
+
+    def value(self, value: Value) -> str:
+        """Write one addend of a mean, with its sign."""
+        if isinstance(value.log, Score):
+            text = self.score(value.log)
+        elif isinstance(value.log, Product):
+            text = f"{self.log}{self.product(value.log)}"
+        else:
+            text = self.log_label(value.log)
+        if value.sign > 0:
+            return text
+        return text[1:] if text.startswith("-") else f"-{text}"
+
+    def sum(self, values: Iterable[Value]) -> str:
+        """Write a sum with its signs; 0 where nothing is added."""
+        text = ""
+        for value in values:
+            each = self.value(value)
+            if not text:
+                text = each
+            else:
+                text += f" - {each[1:]}" if each.startswith("-") else f" + {each}"
+        return text or "0"
+
+
+def bound_lines(expression: Expression, words: ObjectiveWords, writer: Writer, *, proposed: bool) -> list[str]:
+    """Write a bound, a line for each part. proposed: whether anything is, so that there is an expectation."""
+    return list(_Lines(words, writer, proposed).of(expression))
+
+
+class _Lines:
+    def __init__(self, words: ObjectiveWords, writer: Writer, proposed: bool) -> None:
+        self.words, self.writer, self.proposed = words, writer, proposed
+
+    def of(self, expression: Expression) -> Iterator[str]:
+        latex = self.writer.latex
+        equals, more = (r"\mathcal{L} &= ", r"&\quad ") if latex else ("L = ", "    ")
+        if not expression.parts:
+            yield f"{equals}0"
+            return
+        first, *others = expression.parts
+        source = "" if latex else f"    ({self.words.bound.source})"
+        yield f"{equals}{self.scaled(first.scale, self.part(first.part))}{source}"
+        weight = expression.weights
+        if isinstance(first.part, Mean) and first.part.normalised and weight.logs:
+            total = self.expect(self.writer.product(weight))
+            yield f"{more}Z = {total}" if latex else f"{more}with Z = {total}"
+        for each in others:
+            yield f"{more}+ {self.scaled(each.scale, self.part(each.part))}"
+
+    def scaled(self, scale: Scale, text: str) -> str:
+        return f"{self.writer.scale(scale, self.words)} {text}".lstrip()
+
+    def part(self, part: Part) -> str:
+        writer, log = self.writer, self.writer.log
+        if isinstance(part, Constant):
+            return f"{log}{writer.product(part.product)}"
+        if isinstance(part, LogMean):
+            text = f"{log}{self.expect(writer.product(part.whole))}"
+            if not part.before.logs:
+                return text
+            return f"({text} - {log}{self.expect(writer.product(part.before))})"
+        inner, weight = writer.sum(part.values), part.weight
+        if not weight.logs:
+            return self.expect(inner)
+        ratio = (r"\frac{w}{Z}" if writer.latex else "(w/Z)") if part.normalised else writer.product(weight)
+        return self.expect(f"{ratio} ({inner})")
+
+    def expect(self, text: str) -> str:
+        return self.writer.mean(text) if self.proposed else text
+
+
+def symbol(name: str) -> str:
+    """Write a node's name for LaTeX: a letter stays one, a word stands upright."""
+    safe = name.replace("_", r"\_")
+    return safe if len(name) == 1 else rf"\mathrm{{{safe}}}"

@@ -1,0 +1,25 @@
+"""The classifier alone: what q gives a row's labels."""
+
+from __future__ import annotations
+
+from typing import ClassVar, final
+
+from sgc.objectives.bound import Bound, Ingredients, ObjectiveWords
+from sgc.objectives.expressions import Constant, Expression, LogMean, Product, Scaled
+
+
+@final
+class Supervised(Bound):
+    """log E_r[ w ]: p is not trained, and latents that no label reads are left out."""
+
+    name: ClassVar[str] = "supervised"
+    source: ClassVar[str] = "the classifier alone, log q(y | x)"
+    has_alpha: ClassVar[bool] = False
+    generative: ClassVar[bool] = False
+
+    def expression(self, given: Ingredients, words: ObjectiveWords) -> Expression:
+        """Write the bound of one row, in nats."""
+        whole = Product(given.labels, "w")
+        if not given.varying:
+            return Expression((Scaled(Constant(whole)),) if given.labels else ())
+        return Expression((Scaled(LogMean(whole)),))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Sequence
 from numbers import Integral
 from pathlib import Path
+from typing import Any
 
 from sgc.errors import UsageError, suggest
 
@@ -58,7 +59,7 @@ def names_in(name: str, value: object) -> tuple[str, ...]:
     """Take names, or one. Raises: ValueError where it is something else."""
     if isinstance(value, str):
         return (value,)
-    found = tuple(value) if isinstance(value, Iterable) else (value,)
+    found = _held(value)
     for each in found:
         if not isinstance(each, str):
             raise ValueError(f"{name} holds {_shown(each)}, wanted names of nodes")
@@ -77,11 +78,25 @@ def words_in(name: str, value: object) -> list[str]:
     if isinstance(value, str):
         return [value]
     found: list[str] = []
-    for each in value if isinstance(value, Collection) else [value]:
+    for each in _held(value):
         if not isinstance(each, str):
             raise UsageError(f"{name} holds {_shown(each)}, wanted texts")
         found.append(each)
     return found
+
+
+def call_of(name: str, value: object) -> None:
+    """Check that something can be called, or is None. Raises: UsageError."""
+    if value is not None and not callable(value):
+        raise UsageError(f"{name} is {_shown(value)}, wanted a function")
+
+
+def _held(value: object) -> tuple[Any, ...]:  # Any: what a caller passed
+    """Give what a collection holds, or a thing that is none, such as an array of no dimension, by itself."""
+    try:
+        return tuple(value)  # type: ignore[arg-type]
+    except TypeError:
+        return (value,)
 
 
 def _shown(value: object) -> str:

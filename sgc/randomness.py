@@ -38,6 +38,7 @@ Source: TypeAlias = "torch.Generator | Generators"
 
 _source: ContextVar[Source | None] = ContextVar("source", default=None)
 _type: ContextVar[torch.dtype | None] = ContextVar("type", default=None)
+_number_type: ContextVar[torch.dtype | None] = ContextVar("number_type", default=None)
 
 
 @contextmanager
@@ -80,14 +81,18 @@ def draws() -> AbstractContextManager[Any]:  # Any: nobody takes what it gives
 
 
 @contextmanager
-def built_in(dtype: torch.dtype) -> Iterator[None]:
-    """Give new tensors this floating-point type in the block, where nothing else is said of theirs."""
-    token = _type.set(dtype)
+def built_in(dtype: torch.dtype, numbers: torch.dtype | None = None) -> Iterator[None]:
+    """Give new tensors this floating-point type in the block, where nothing else is said of theirs.
+
+    numbers: the type of those that hold a number of the spec, which nothing draws; the same if None.
+    """
+    tokens = _type.set(dtype), _number_type.set(numbers)
     try:
         with _building()():
             yield
     finally:
-        _type.reset(token)
+        _type.reset(tokens[0])
+        _number_type.reset(tokens[1])
 
 
 def default_type() -> torch.dtype:
@@ -95,6 +100,11 @@ def default_type() -> torch.dtype:
     import torch
 
     return _type.get() or torch.get_default_dtype()
+
+
+def number_type() -> torch.dtype:
+    """Give the floating-point type of new tensors that hold a number of the spec."""
+    return _number_type.get() or default_type()
 
 
 @cache
@@ -108,9 +118,10 @@ def _drawing() -> type[AbstractContextManager[Any]]:
     class Drawing(TorchDispatchMode):
         def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             kwargs = dict(kwargs or {})
-            if draws_numbers not in function.tags:
+            device = None if draws_numbers not in function.tags else _device(args, kwargs)
+            if device is None or device.type == "meta":  # where nothing has values
                 return function(*args, **kwargs)
-            generator = generator_on(_device(args, kwargs))
+            generator = generator_on(device)
             packet = function.overloadpacket
             if packet in (aten.rand_like, aten.randn_like):
                 empty = torch.empty_like(*args, **kwargs)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import builtins
 import errno
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +17,7 @@ import yaml
 from small_runs import At, StopsAfterAnEpoch, all_files, changed, finished_files, in_child, shell, small, small_arrays
 
 import sgc
-from sgc.errors import RunError
+from sgc.errors import RunError, UsageError
 from sgc.running.folder import write_whole
 from sgc.runtime.model import Model
 
@@ -54,6 +57,51 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
         patch.setattr(Model, "validate_args", True)  # as in every test
         sgc.train(SPEC, data=small_arrays(), output=folder)
     return finished_files(folder)
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.ENOSPC])
+@pytest.mark.parametrize("how", [{"resume": True}, {"force": True}])
+def test_a_run_that_may_not_be_written_is_left_as_it_is(
+    how: dict[str, bool], number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sgc.train(SPEC, data=small_arrays(), output=tmp_path)
+    before, put = all_files(tmp_path), os.open
+
+    def refuse(path: object, flags: int, *rest: int, **more: int) -> int:
+        if str(path).startswith(str(tmp_path)) and flags & os.O_CREAT:
+            raise OSError(number, os.strerror(number), str(path))
+        return put(path, flags, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(RunError) as told:
+        sgc.train(SPEC, data=small_arrays(), output=tmp_path, **how)  # type: ignore[arg-type]
+    assert str(told.value) == f"{tmp_path / 'train.lock'}: {os.strerror(number)}; nothing of the run is touched"
+    assert all_files(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["best.safetensors", "training.pt"])
+def test_a_file_that_may_not_be_read_is_not_said_to_be_another(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sgc.train(SPEC, data=small_arrays(), output=tmp_path)
+    put = builtins.open
+
+    def refuse(path: Any, *rest: Any, **more: Any) -> Any:  # Any: as of open
+        if str(path) == str(tmp_path / name):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return put(path, *rest, **more)
+
+    monkeypatch.setattr(builtins, "open", refuse)
+    longer = small(train__epochs=3, nodes__y__categories=4)
+    reads: dict[str, Callable[[], object]] = {
+        "best.safetensors": lambda: sgc.open(tmp_path),
+        "training.pt": lambda: sgc.train(longer, small_arrays(), output=tmp_path, resume=True),
+    }
+    with pytest.raises(UsageError) as told:
+        reads[name]()
+    assert re.fullmatch(
+        rf"{re.escape(str(tmp_path / name))}: cannot be read \(.*Permission denied.*\)", str(told.value)
+    )
 
 
 @pytest.mark.parametrize("name", FILES)

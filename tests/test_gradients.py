@@ -179,7 +179,7 @@ def test_clipping_is_that_of_torch() -> None:
 
 TOLD = re.compile(
     r"step \d+ \(epoch \d+\)(, (validation|gradient))?: "
-    r"(node '\w+'|[pq]\(\w+[^)]*\)): [^\n]*; the last checkpoint is untouched"
+    r"((node '\w+'|[pq]\(\w+[^)]*\)): |\w+ takes no step with )[^\n]*; the last checkpoint is untouched"
 )
 FIXED = ("OneHotCategorical", "Uniform")  # Categorical by another name; one that no network can give its ends
 LATENT = sorted(name for name in FAMILIES if name not in FIXED)
@@ -226,6 +226,27 @@ def test_other_steps_that_are_too_long(
     spec = latent(family)
     spec["train"]["optimizer"] = optimizer
     ends_in_words(spec, small_arrays(), tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", ["Adam", "AdamW", "NAdam", "RAdam", "Adamax", "SGD", "RMSprop"])
+@pytest.mark.parametrize("number", ["lr", "weight_decay", "eps"])
+@pytest.mark.parametrize("precision", ["32-true", "64-true"])
+def test_numbers_of_any_optimiser_that_no_weight_holds(
+    precision: str, number: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Model, "validate_args", False)
+    if (name, number) != ("SGD", "eps"):
+        spec = small(train={"epochs": 1, "precision": precision, "optimizer": {"name": name, number: 1e300}})
+        ends_in_words(spec, small_arrays(), tmp_path / "run")
+
+
+def test_a_step_that_torch_refuses_names_its_numbers(tmp_path: Path) -> None:
+    with pytest.raises(RunError) as told:
+        sgc.train(small(train__optimizer={"name": "RMSprop", "lr": 1e300}), small_arrays(), output=tmp_path / "run")
+    assert str(told.value) == (
+        "step 1 (epoch 1): RMSprop takes no step with lr 1e+300, weight_decay 0.0: "
+        "the type of a weight holds no such number; the last checkpoint is untouched"
+    )
 
 
 @pytest.mark.parametrize("precision", ["32-true", "64-true"])

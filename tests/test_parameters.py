@@ -16,7 +16,7 @@ from small_runs import small
 
 import sgc
 from sgc.distributions.families import FAMILIES, Family
-from sgc.errors import DataError, ParameterError, RunError, SpecError
+from sgc.errors import DataError, ParameterError, RunError, SpecError, UsageError
 from sgc.runtime.model import Model
 from sgc.runtime.probabilities import log_score
 
@@ -163,6 +163,19 @@ def test_data_that_are_too_large_are_told_with_their_row(
     assert not [each for each in recwarn if issubclass(each.category, RuntimeWarning)]
 
 
+def test_standardize_refuses_differences_that_it_cannot_square(tmp_path: Path) -> None:
+    """1e-200 became ±∞ in every row, 1e-161 was divided by a deviation of one digit."""
+    column = {"column": "x", "transforms": ["standardize"]}
+    spec = small(data={"source": "npz", "file": "x.npz", "columns": {"x": column, "y": {"column": "y"}}})
+    x = np.random.default_rng(0).normal(size=(20, 3))
+    for size in (1e-161, 1e-200):
+        with pytest.raises(DataError) as told:
+            sgc.train(spec, data={"x": x * size, "y": np.zeros(20, dtype=int)}, output=tmp_path / "run")
+        assert str(told.value) == (
+            "node 'x': the numbers differ by so little that 'standardize' cannot square it: put {divide: …} before it"
+        )
+
+
 # ---- numbers of a spec
 
 
@@ -196,6 +209,42 @@ def test_numbers_that_the_precision_does_not_hold_are_refused(
     with pytest.raises(SpecError) as caught:
         sgc.load({"version": 1, "nodes": {"x": node}, "train": {"precision": precision}})
     assert str(caught.value) == f"spec: nodes.x.generative.parameters.{message}"
+
+
+@pytest.mark.parametrize(
+    ("precision", "start", "rtol"),
+    [("64-true", 1e-12, 1e-3), ("64-true", 1e-7, 1e-8), ("64-true", 1e-6, 1e-9), ("64-true", 0.3, 1e-15),
+     ("64-true", 1e60, 1e-15), ("32-true", 1e-6, 1e-5), ("32-true", 0.3, 1e-6), ("32-true", 1e30, 1e-6)],
+)  # fmt: skip
+def test_a_run_starts_at_what_its_spec_says_in_its_own_precision(
+    precision: str, start: float, rtol: float, tmp_path: Path
+) -> None:
+    """In 64 bits a start was rounded to 32 first: 1e-6 became 8.8e-7, 1e-7 and 1e60 a traceback."""
+    spec = {"version": 1, "name": "start", "nodes": {
+        "x": {"distribution": "Normal", "supervision": "full",
+              "generative": {"parameters": {"loc": 0, "scale": learned(start)}}},
+        "v": {"distribution": "Normal", "supervision": "full",
+              "generative": {"parameters": {"loc": 0, "scale": start}}}},
+        "train": {"precision": precision, "epochs": 1, "optimizer": {"name": "SGD", "lr": 1e-200}}}  # fmt: skip
+    arrays = {name: np.ones(4) * min(start, 1.0) for name in "xv"}
+    model = sgc.train(spec, data=arrays, output=tmp_path / "run").model
+    for each in (model, sgc.open(tmp_path / "run")):
+        for name, reach in (("x", rtol), ("v", 1e-15 if precision == "64-true" else 1e-7)):
+            scale = each.conditional(name, "generative", {"x": torch.zeros(1)}).stddev.detach()
+            assert scale.dtype == (torch.float64 if precision == "64-true" else torch.float32)
+            np.testing.assert_allclose(float(scale), start, rtol=reach)
+
+
+@pytest.mark.parametrize(("start", "learn"), [(1e50, True), (1e50, False), (1e-50, False), (1e-12, True)])
+def test_a_model_that_is_compiled_in_too_few_bits_is_refused(start: float, learn: bool) -> None:
+    scale = learned(start) if learn else start
+    node = {"distribution": "Normal", "supervision": "full", "generative": {"parameters": {"loc": 0, "scale": scale}}}
+    with pytest.raises(UsageError) as caught:
+        sgc.compile({"version": 1, "nodes": {"x": node}, "train": {"precision": "64-true"}})
+    assert str(caught.value) == (
+        f"node 'x': 'scale' is {start:g}, which float32 cannot hold or learn from: a run computes in the type of its "
+        "train.precision, sgc.compile in torch's default type"
+    )
 
 
 @pytest.mark.parametrize("precision", ["32-true", "64-true"])

@@ -81,6 +81,21 @@ REFUSED: list[tuple[Callable[[Model], Any], str]] = [
      "'weights' is a tensor on the device 'meta', which has no values"),
     (lambda m: m.objective({"x": np.full((2, 3), np.longdouble("1e4000"))}),
      "'x': found inf in row 0 at [0], wanted a number (Normal)"),
+    (lambda m: m.plan({"y"}, exact="no"),  # type: ignore[arg-type]
+     "exact is 'no', wanted True or False"),
+    (lambda m: m.plan(torch.tensor(1)), "observed holds tensor(1), wanted names of nodes"),
+    (lambda m: m.generate(2, means=np.array(1)), "means holds array(1), wanted names of nodes"),
+    (lambda m: m.generate(2, given={"y": 10**20}), f"'y' has no category '{10**20}'; it has 0 to 2"),
+    (lambda m: m.objective({"x": X, "y": torch.tensor([0, 1, 1e30], dtype=torch.float64)}),
+     "'y' has the category 1e+30, wanted integers from 0 to 2"),
+    (lambda m: m.objective({"x": np.array([[1, 1, 1], [1, -1e300, 1]])}),
+     "'x': found -1e+300 in row 1 at [1], wanted a number that 32 bits hold, up to 3.4e+38"),
+    (lambda m: m.generate(2, given={"z": 1e300}),
+     "'z': found 1e+300 in row 0 at [0], wanted a number that 32 bits hold, up to 3.4e+38"),
+    *((lambda m, kind=kind: sgc.compile(small()).to(kind).objective(BATCH),
+       f"the model's weights are of the type {str(kind).removeprefix('torch.')}, wanted float32 or float64")
+      for kind in (torch.float16, torch.bfloat16)),
+    (lambda m: sgc.compile(small()).to("meta").infer(BATCH), "the model is on the device 'meta', which has no values"),
     (lambda m: setattr(m, "epoch", NAN), "epoch is nan, wanted a finite number"),
 ]  # fmt: skip
 
@@ -127,6 +142,12 @@ RUNS: list[tuple[Callable[[Path], Any], type[Exception], str]] = [
      UsageError, "force is 'no', wanted True or False"),
     (lambda run: sgc.train(small(), small_arrays(), output=run, resume=True, force=True), UsageError,
      "resume=True beside force=True: go on, or start over"),
+    (lambda run: sgc.train(small(), small_arrays(), output=run.parent / "new", watcher=3),  # type: ignore[arg-type]
+     UsageError, "watcher is of the type 'int', wanted one with the methods note, begin, step, epoch"),
+    (lambda run: sgc.evaluate(run, watch=3),  # type: ignore[arg-type]
+     UsageError, "watch is 3, wanted a function"),
+    (lambda run: sgc.load(small(), overrides=np.array(3)),  # type: ignore[arg-type]
+     UsageError, "overrides holds array(3), wanted texts"),
     (lambda run: sgc.evaluate(run, classifier="no"),  # type: ignore[arg-type]
      UsageError, "classifier is 'no', wanted True or False"),
     *((lambda run, door=door: door(run), UsageError, "trust is 'no', wanted True or False") for door in (

@@ -330,3 +330,31 @@ def test_a_message_stays_on_its_line_whatever_names_and_cells_it_tells(
         status, _, said = run(monkeypatch, "check", tmp_path / "m.yaml", "--data")
         lines = [line for line in said.decode().splitlines() if not line.startswith("note: ")]
         assert (status, lines) == ((2, [f"error: {tmp_path}/{told}"]) if told else (0, []))
+
+
+def test_a_stream_object_that_is_closed_takes_everything(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    for name in ("stdout", "stderr"):
+        stream = io.StringIO()
+        stream.close()
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, name, stream)
+            patch.setattr(sys, "argv", ["sgc", "check", "small.yaml"])
+            patch.setenv("MPLBACKEND", "agg")
+            with pytest.raises(SystemExit) as end:
+                cli.main()
+        assert not end.value.code
+
+
+@pytest.mark.parametrize("backend", ["svg", "nonsense"])
+def test_the_backend_of_whoever_draws_stays_theirs(backend: str, place: Path) -> None:
+    code = (
+        "from pathlib import Path; from sgc.language.loading import load; from sgc.language.resolver import outline\n"
+        "from sgc.showing.drawing import draw; draw(outline(load('small.yaml')), Path('mine.svg'))\n"
+        "import matplotlib; print(matplotlib.rcParams._get('backend'))"
+    )
+    where = {"PYTHONPATH": str(PACKAGE.parent), "MPLBACKEND": backend}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=place, env={**os.environ, **where}, capture_output=True, text=True, check=True
+    )
+    assert (done.stdout.strip() == "svg") == (backend == "svg")

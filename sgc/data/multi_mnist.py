@@ -169,12 +169,13 @@ def write_parts(folder: Path, digits: str, rows: tuple[int, int], seed: int, *, 
         if path.exists():
             raise UsageError(f"{path}: exists already; {option('force', '-')} overwrites it")
     parts = _mnist(folder) if digits == "mnist" else _sklearn_digits(folder)
+    path = folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for number, (part, path) in enumerate(paths.items()):
             write(path, *parts[part], rows=rows[number], seed=2 * seed + number)
     except OSError as error:
-        raise UsageError(f"{folder}: cannot be written: {error.strerror or error}") from error
+        raise UsageError(f"{path}: cannot be written: {error.strerror or error}") from error
     return paths
 
 

@@ -151,6 +151,9 @@ class Moments(Learned):
         return self
 
 
+LEAST_DEVIATION = 1e-150  # the square of a smaller one loses digits, down to 0
+
+
 @final
 class Standardize(Named, Learner):
     """`standardize`: subtract each element's mean and divide by its deviation, both of the training rows.
@@ -182,6 +185,10 @@ class Standardize(Named, Learner):
         if not np.isfinite(deviation[count > 0]).all():
             raise ValueError(
                 "the numbers are so large that 'standardize' cannot square them: put {divide: …} before it"
+            )
+        if bool(((deviation < LEAST_DEVIATION) & (low != high)).any()):
+            raise ValueError(
+                "the numbers differ by so little that 'standardize' cannot square it: put {divide: …} before it"
             )
         return {"mean": mean.tolist(), "deviation": np.where(low == high, 1.0, deviation).tolist()}
 

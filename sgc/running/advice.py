@@ -23,6 +23,7 @@ from sgc.running.scoring import Score
 from sgc.runtime.finiteness import sums_without_failures
 from sgc.runtime.inference import Answer
 from sgc.runtime.model import Model
+from sgc.runtime.modes import as_a_run
 from sgc.runtime.posterior import Posterior
 from sgc.runtime.steps import nodes_of
 from sgc.runtime.streams import VALIDATION, TensorRows, seed_for
@@ -89,8 +90,9 @@ def advise(folder: RunFolder, model: Model, samples: int, given: Collection[str]
     given: by outer name, evidence in both answers. Where the run's data cannot be opened, the advice says why.
     """
     try:
-        rows = held_out(model, run_data(folder, model), "validation")
-        return compare(model, rows, samples, given)
+        with as_a_run():
+            rows = held_out(model, run_data(folder, model), "validation")
+            return compare(model, rows, samples, given)
     except (DataError, RunError, SpecError, UsageError) as problem:
         return Advice(reason=str(problem))
 

@@ -56,6 +56,18 @@ def make_optimizer(given: Optimizer, parameters: list[torch.nn.Parameter]) -> to
     return made
 
 
+def take_step(step: Callable[[], object], given: Optimizer, epoch: float) -> str:
+    """Take a step; say so where torch takes none with the optimiser's numbers, else an empty string."""
+    try:
+        step()
+    except RuntimeError as problem:
+        if "without overflow" not in str(problem):
+            raise
+        told = ", ".join(f"{key} {number}" for key, number in numbers_at(given, epoch).items())
+        return f"{given.name} takes no step with {told}: the type of a weight holds no such number"
+    return ""
+
+
 def make_fabric(device: str, precision: Any) -> Any:  # Any: the class, and its words, are imported here alone
     """Make what drives device and precision. Raises: UsageError where the device is not to be had."""
     import logging

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sgc.arguments import path_of, truth, whole_number
+from sgc.arguments import call_of, path_of, truth, whole_number
 from sgc.data.dataset import DataSet
 from sgc.data.fingerprint import trained_on
 from sgc.errors import UsageError, option
@@ -18,10 +18,11 @@ from sgc.running.claiming import same_data
 from sgc.running.folder import RunFolder, open_run
 from sgc.running.measure import Evaluation, evaluate
 from sgc.running.training import train
-from sgc.running.watching import Silent, Watcher
+from sgc.running.watching import Silent, Watcher, check_watcher
 from sgc.runtime.data import open_data
 from sgc.runtime.finiteness import rows_words
 from sgc.runtime.model import Model
+from sgc.runtime.modes import as_a_run
 from sgc.runtime.streams import TensorRows
 
 SPLITS = ("test", "validation")
@@ -111,9 +112,31 @@ def evaluate_run(
         raise UsageError(f"unknown split '{split}': {' or '.join(SPLITS)}")
     for name, said in (("classifier", classifier), ("trust", trust)):
         truth(name, said, error=UsageError)
+    check_watcher(watcher)
+    call_of("watch", watch)
+    call_of("warn", warn)
     if samples is not None:
         samples = whole_number("samples", samples, error=UsageError)
     folder = RunFolder(path_of("path", path))
+    with as_a_run():
+        report = _report(folder, checkpoint, split, samples, classifier, data, watcher or Silent(), watch, trust)
+    for warning in report.warnings():
+        (warn or partial(warnings.warn, stacklevel=3))(warning)
+    return report
+
+
+def _report(
+    folder: RunFolder,
+    checkpoint: str,
+    split: str,
+    samples: int | None,
+    classifier: bool,
+    data: Any,  # Any: as above
+    watcher: Watcher,
+    watch: Callable[[int, int], None] | None,
+    trust: bool,
+) -> Report:
+    """Measure a run, see `evaluate_run`."""
     model = open_run(folder.path, checkpoint, trust=trust)
     dataset = run_data(folder, model, data)
     rows = held_out(model, dataset, split)
@@ -126,13 +149,10 @@ def evaluate_run(
     if classifier and model.spec.data is None:
         raise UsageError(f"{folder.path}: holds no training rows for a classifier: train one with bound: supervised")
     if classifier:
-        alone = _classifier(folder, model, split, count, data, watcher or Silent())
+        alone = _classifier(folder, model, split, count, data, watcher)
     before = folder.fingerprint() if model.spec.data is None else None
     again = 0 if before is None else trained_on(before, dataset.fingerprint.rows["train"])
-    report = Report(str(folder.path), checkpoint, split, found, labels, alone, again)
-    for warning in report.warnings():
-        (warn or partial(warnings.warn, stacklevel=3))(warning)
-    return report
+    return Report(str(folder.path), checkpoint, split, found, labels, alone, again)
 
 
 def held_out(model: Model, dataset: DataSet, split: str) -> TensorRows:

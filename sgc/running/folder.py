@@ -48,8 +48,10 @@ from sgc.running.formats import spec_yaml as spec_yaml
 from sgc.running.formats import write_whole as write_whole
 from sgc.running.lock import NAME as LOCK
 from sgc.running.records import ColumnsRecord, EpochRecord, LabelsRecord, RowsRecord, RunRecord, TrainingState
+from sgc.runtime.compiling import model_of_run
 from sgc.runtime.data import encoders_of
 from sgc.runtime.model import Model
+from sgc.runtime.modes import as_a_run
 from sgc.runtime.weights import fit_weights, own_state, problem_words
 from sgc.version import __version__
 
@@ -359,6 +361,8 @@ class RunFolder:
                 warnings.simplefilter("ignore")  # torch warns of a file that is not its own before it refuses it
                 # mapped, a tensor cannot claim more bytes than the file has, whatever the version of torch
                 found = torch.load(self.state_path, map_location="cpu", weights_only=True, mmap=True)
+        except PermissionError as problem:
+            raise UsageError(f"{self.state_path}: cannot be read ({problem_words(problem)})") from None
         except Exception as problem:  # torch raises many kinds for a file that is not its own
             raise UsageError(f"{self.state_path}: not a training state of sgc ({type(problem).__name__})") from None
         if not isinstance(found, dict):
@@ -385,10 +389,8 @@ def open_run(path: str | Path, checkpoint: str = "best", *, trust: bool = False)
         last = checkpoint == "best" and folder.weights_path("last").exists()
         other = f"; {option('checkpoint', 'last')} is there" if last else ""
         raise UsageError(f"{weights}: no such file, the run has not finished an epoch{other}")
-    with drawing_from(Generators(0)):  # in the place of which the weights come
-        model = Model(outline(spec), dtype=torch.float32)  # as training made it
-    if spec.train.precision == "64-true":
-        model = model.double()
+    with as_a_run(), drawing_from(Generators(0)):  # in the place of which the weights come
+        model = model_of_run(outline(spec))
     fit_weights(model, weights)
     model.read_encoders = functools.partial(folder.encoders, model.outline)
     return model.eval()

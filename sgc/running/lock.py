@@ -104,6 +104,8 @@ def _open(path: Path) -> int:
             path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0), 0o644
         )
     except OSError as problem:
+        if problem.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT):
+            raise  # the disk refuses, whatever stands there
         raise UsageError(f"{path}: cannot be made to hold the folder ({problem.strerror})") from None
 
 

@@ -32,7 +32,7 @@ from sgc.language.spec import Spec
 from sgc.randomness import Generators, drawing_from
 from sgc.running.claiming import claim, same_data, same_threads
 from sgc.running.collapse import Alarms, collapsed
-from sgc.running.engine import make_fabric, make_optimizer, move_optimizer, repeatable, skips_steps, stopping
+from sgc.running.engine import make_fabric, make_optimizer, move_optimizer, repeatable, skips_steps, stopping, take_step
 from sgc.running.extension import extended
 from sgc.running.folder import RunFolder, open_run
 from sgc.running.gradients import blame_gradient, clip, gradient_norm, is_finite
@@ -42,11 +42,12 @@ from sgc.running.probing import due, probe
 from sgc.running.records import TrainingState
 from sgc.running.totals import EpochTotals
 from sgc.running.training_state import StateFault, optimizer_state, restore
-from sgc.running.watching import Silent, Watcher
+from sgc.running.watching import Silent, Watcher, check_watcher
 from sgc.runtime.batch import PatternRows
-from sgc.runtime.compiling import take_all_weights
+from sgc.runtime.compiling import model_of_run, take_all_weights
 from sgc.runtime.data import open_data
 from sgc.runtime.model import Model
+from sgc.runtime.modes import as_a_run
 from sgc.runtime.row_weights import RowWeights, row_weights
 from sgc.runtime.streams import NOISE, Rates, Streams, TensorRows, batch_sizes, seed_for
 from sgc.runtime.sums import Sums
@@ -96,14 +97,15 @@ def train(
         truth(name, said, error=UsageError)
     if resume and force:
         raise UsageError(f"{option('resume', '-')} beside {option('force', '-')}: go on, or start over")
+    check_watcher(watcher)
     spec = spec if isinstance(spec, Spec) else load(spec, trust=trust)
     place = Path(os.path.realpath(path_of("beside", beside))) if beside is not None else spec.folder
     folder = RunFolder(path_of("output", output) if output is not None else Path("runs") / spec.name)
-    with locked(folder.path) as left:
+    with locked(folder.path) as left, as_a_run():
         state = claim(folder, spec, resume=resume, force=force, left=left)
         if state is None:
             folder.check_inputs(spec_inputs(spec, None, place))
-        return _train(folder, spec, data, place, state, watcher or Silent(), debug=debug)
+        return _train(folder, spec, data, place, state, Silent() if watcher is None else watcher, debug=debug)
 
 
 def _train(
@@ -156,11 +158,8 @@ class Trainer:
         self.settings = made.spec.train
         self.fabric = make_fabric(self.settings.device, self.settings.precision)
         with drawing_from(Generators(seed_for(self.settings.seed, 0))):
-            self.model = Model(made, dtype=torch.float32)
+            self.model = model_of_run(made).to(self.fabric.device)
         self.model.validate_args = debug or Model.validate_args
-        if self.settings.precision == "64-true":
-            self.model = self.model.double()
-        self.model = self.model.to(self.fabric.device)
         objective = self.spec.objective
         like = self.model.like
         self.rows = TensorRows(dataset.train, made, like)
@@ -295,7 +294,8 @@ class Trainer:
                 raise RunError(f"{where}: {self._blamed(parts, weights, noise)}; {UNTOUCHED}")
         elif limit is not None:
             clip(self.parameters, norm, value_at(limit, self.model.epoch))
-        self.stepper.step()
+        if refused := take_step(self.stepper.step, self.settings.optimizer, self.model.epoch):
+            raise RunError(f"{where}: {refused}; {UNTOUCHED}")
         return sums, value
 
     def _blamed(self, parts: list[PatternRows], weights: Sequence[float | Tensor], noise: int | None) -> str:

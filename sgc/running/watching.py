@@ -6,6 +6,8 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from sgc.errors import UsageError
+
 
 class Watcher(Protocol):
     """What is told of a training while it runs."""
@@ -17,6 +19,14 @@ class Watcher(Protocol):
     def step(self, epoch: int, step: int, steps: int, bound: float) -> None: ...
 
     def epoch(self, line: Mapping[str, Any]) -> None: ...  # Any: a line of metrics.jsonl
+
+
+def check_watcher(watcher: object) -> None:
+    """Check that something can be told how a training goes, or is None. Raises: UsageError."""
+    wanted = ("note", "begin", "step", "epoch")
+    if watcher is not None and not all(callable(getattr(watcher, name, None)) for name in wanted):
+        kind = type(watcher).__name__
+        raise UsageError(f"watcher is of the type '{kind}', wanted one with the methods {', '.join(wanted)}")
 
 
 class Silent:

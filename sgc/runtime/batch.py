@@ -192,10 +192,25 @@ def row_values(name: str, owner: Variable | InputOutline, value: Tensor, like: T
             return _categories(name, value.reshape(len(value), *event[:-1]), count, like)
     if value.dim() == 0 or not same_but_ones(tuple(value.shape[1:]), event):
         raise ValueError(wrong_shape(name, tuple(value.shape), owner))
-    value = value.reshape(len(value), *event).to(like.device, like.dtype)
+    value = _in_type(name, value.reshape(len(value), *event), like)
     missing = torch.isnan(value.flatten(1)).any(1) if value.dim() > 1 else torch.isnan(value)
     check_support(name, owner, value)
     return value, missing
+
+
+def _in_type(name: str, value: Tensor, like: Tensor) -> Tensor:
+    """Give values in the type and on the device of a model. Raises: ValueError for one beyond its numbers."""
+    found = value.to(like.device, like.dtype)
+    if value.dtype == torch.float64 and like.dtype == torch.float32:
+        lost = torch.isinf(found) & torch.isfinite(value.to(like.device))
+        if bool(lost.any()):
+            place = [int(i) for i in lost.nonzero()[0]]
+            at = f" at {place[1:]}" if place[1:] else ""
+            raise ValueError(
+                f"'{name}': found {float(value[tuple(place)]):g} in row {place[0]}{at}, wanted a number that 32 bits "
+                f"hold, up to {torch.finfo(like.dtype).max:.2g}"
+            )
+    return found
 
 
 def there(variable: Variable, value: Tensor) -> Tensor:
@@ -206,7 +221,7 @@ def there(variable: Variable, value: Tensor) -> Tensor:
 
 def _categories(name: str, value: Tensor, count: int, like: Tensor) -> tuple[Tensor, Tensor]:
     if value.is_floating_point():
-        broken = (value != value.round()) & ~torch.isnan(value)
+        broken = ((value != value.round()) | (value.abs() > 2**31)) & ~torch.isnan(value)  # no cast holds more
         if bool(broken.any()):
             found = float(value[broken][0])
             raise ValueError(f"'{name}' has the category {found:g}, wanted integers from 0 to {count - 1}")

@@ -56,8 +56,7 @@ def row_weights(given: Any, size: int, like: Tensor) -> Tensor:  # Any: a tensor
     """Take a weight for each row, [B]. Raises: ValueError for another shape, or what is no finite number."""
     found: Tensor
     if isinstance(given, Tensor):
-        check_real("weights", given)
-        found = given
+        found = real("weights", given)
     else:
         try:
             column = array_column("weights", given)
@@ -74,14 +73,15 @@ def row_weights(given: Any, size: int, like: Tensor) -> Tensor:  # Any: a tensor
     return found
 
 
-def check_real(name: str, value: Tensor) -> None:
-    """Check that a tensor is a dense one of numbers. Raises: ValueError."""
+def real(name: str, value: Tensor) -> Tensor:
+    """Take a dense tensor of numbers, one that gradients may be kept of where they are wanted. Raises: ValueError."""
     if value.is_meta:
         raise ValueError(f"'{name}' is a tensor on the device 'meta', which has no values")
     if value.layout != torch.strided or value.is_nested or value.is_quantized:
         raise ValueError(f"'{name}' is a sparse, nested or quantised tensor, wanted a dense one")
     if value.is_complex():
         raise ValueError(f"'{name}' has values of the type {str(value.dtype).removeprefix('torch.')}, wanted numbers")
+    return value.clone() if value.is_inference() and not torch.is_inference_mode_enabled() else value
 
 
 def check_names(outline: Outline, given: object) -> None:
@@ -196,7 +196,7 @@ def _read(
 
 def _marked(name: str, value: Tensor, owner: Owner, marks: tuple[Mark, ...]) -> Tensor:
     """Take a tensor of numbers; what is a mark of the data, and no place of a category, is missing."""
-    check_real(name, value)
+    value = real(name, value)
     for mark in _numbers(marks):
         if owner.categories is not None and mark in range(owner.categories):
             continue

@@ -14,6 +14,7 @@ from torch import Tensor
 from sgc.arguments import truth
 from sgc.errors import UsageError
 from sgc.language.loading import load
+from sgc.language.outline import Outline
 from sgc.language.resolver import outline
 from sgc.language.spec import Spec
 from sgc.language.unrolled import PartOf
@@ -32,7 +33,8 @@ def compile_spec(spec: Spec | str | Path | Mapping[str, Any], *, trust: bool = F
     drawn, with a warning, where that run is not there. trust: as for `sgc.load`; a spec that is loaded already keeps
     what was said then.
 
-    Raises: SpecError; UsageError where own code cannot be used, or a part's weights do not fit.
+    Raises: SpecError; UsageError where own code cannot be used, a part's weights do not fit, or torch's default type
+    does not hold a number of the spec.
     """
     truth("trust", trust, error=UsageError)
     model = Model(outline(spec if isinstance(spec, Spec) else load(spec, trust=trust)))
@@ -42,6 +44,12 @@ def compile_spec(spec: Spec | str | Path | Mapping[str, Any], *, trust: bool = F
         else:
             take_weights(model, part)
     return model
+
+
+def model_of_run(made: Outline) -> Model:
+    """Build the model of a run: its weights are drawn in 32 bits, its spec's numbers are of the run's precision."""
+    precise = torch.float64 if made.spec.train.precision == "64-true" else torch.float32
+    return Model(made, dtype=torch.float32, numbers=precise).to(precise)
 
 
 def take_all_weights(model: Model, beside: Path) -> None:
@@ -75,7 +83,7 @@ def take_weights(model: Model, part: PartOf) -> None:
         return
     trusted = model.spec.trusted
     with drawing_from(Generators(0)):  # in the place of which the weights come
-        own = Model(outline(load(part.own, trust=trusted).stands_in(model.spec.folder, trusted=trusted)))
+        own = model_of_run(outline(load(part.own, trust=trusted).stands_in(model.spec.folder, trusted=trusted)))
     own = own.to(model.like.dtype)
     try:
         fit_part(own, weights_file(part.weights))

@@ -177,7 +177,7 @@ def _over(rows: Tensor, value: Tensor) -> Tensor:
 def _value(outline: Outline, name: str, given: Any) -> Tensor:  # Any: as above
     """Read a held value as data are read, whatever its shape. Raises: ValueError."""
     owner, names = steps.owner_of(outline, name), names_of(outline, name)
-    whole = isinstance(given, Integral) and not isinstance(given, bool)
+    whole = isinstance(given, Integral) and not isinstance(given, bool) and abs(int(given)) < 2**63
     if owner.categories is not None and whole and not any(isinstance(each, int) for each in names or ()):
         return torch.tensor(int(given))  # no name is one, so that it is a place
     try:

@@ -25,7 +25,7 @@ from sgc.runtime.cells import encode, row_weights
 from sgc.runtime.finiteness import rows_words
 from sgc.runtime.generate import Generated
 from sgc.runtime.inference import ANSWERS, Answer, Inference, infer, warn
-from sgc.runtime.modes import evaluating
+from sgc.runtime.modes import evaluating, on_the_cpu, outside_inference_mode
 from sgc.runtime.modules import AnyDensity
 from sgc.runtime.outcome import Outcome, merge
 from sgc.runtime.plan_runner import PlanRunner, bound_named
@@ -37,9 +37,12 @@ from sgc.runtime.sums import Sums
 class Model(PlanRunner):
     """A compiled spec. `objective` trains it; `conditional`, `log_prob`, `infer` and `generate` use it."""
 
-    def __init__(self, made: Outline, *, dtype: torch.dtype | None = None) -> None:
-        """Build the networks, in torch's default type if no other is said."""
-        super().__init__(made, dtype=dtype)
+    def __init__(self, made: Outline, *, dtype: torch.dtype | None = None, numbers: torch.dtype | None = None) -> None:
+        """Build the networks, in torch's default type if no other is said, and the spec's own numbers, see `built_in`.
+
+        Raises: UsageError, as `PlanRunner`.
+        """
+        super().__init__(made, dtype=dtype, numbers=numbers)
         self.adviser: Callable[[Model, int], str] | None = None  # of a run: see `advice`
         self._advised: dict[int, str] = {}
         self.read_encoders: Callable[[], Mapping[str, Encoder]] | None = None  # of the run whose model this is
@@ -70,6 +73,18 @@ class Model(PlanRunner):
         """
         samples = None if samples is None else whole_number("samples", samples)
         truth("exact", exact)
+        with on_the_cpu():
+            return self._objective(batch, weights, samples, generator, exact, bound)
+
+    def _objective(
+        self,
+        batch: Mapping[str, Any],  # Any: as for objective
+        weights: Tensor | None,
+        samples: int | None,
+        generator: torch.Generator | None,
+        exact: bool,
+        bound: str | None,
+    ) -> Outcome:
         parts, size = prepare(self.outline, self._by_node(batch), self.like)
         given = None if weights is None else row_weights(weights, size, self.like)
         with drawing_from(generator, self.like.device):
@@ -146,7 +161,8 @@ class Model(PlanRunner):
         Features are computed from the values. Raises: KeyError or ValueError for what is unknown or missing.
         """
         module = self._density(node, role)
-        return single.conditional(self, module, self._by_node(values))
+        with on_the_cpu():
+            return single.conditional(self, module, self._by_node(values))
 
     def log_prob(self, node: str, role: Role, values: Mapping[str, Any]) -> Tensor:  # Any: as for objective
         """Score the node's own value under one of its conditionals: [B] nats, differentiable.
@@ -154,7 +170,8 @@ class Model(PlanRunner):
         values: the node's value and its parents'. Raises: KeyError or ValueError for what is unknown or missing.
         """
         module = self._density(node, role)
-        return single.log_prob(self, module, self._by_node(values))
+        with on_the_cpu():
+            return single.log_prob(self, module, self._by_node(values))
 
     # what is not observed, and new rows
 
@@ -193,7 +210,7 @@ class Model(PlanRunner):
         """Infer as `infer` does, and tell effective samples and rows without finite scores instead of warning."""
         samples = whole_number("samples", samples)
         one_of("from_", from_, ANSWERS)
-        with evaluating(self):
+        with on_the_cpu(), outside_inference_mode(), evaluating(self):
             return infer(self, self._by_node(batch), samples, from_)
 
     def advice(self, samples: int) -> str:
@@ -235,7 +252,7 @@ class Model(PlanRunner):
     ) -> Generated:  # Any: as for generate
         """Sample rows as `generate` does, and tell those that are not finite instead of warning."""
         count = whole_number("count", count)
-        with evaluating(self):
+        with on_the_cpu(), outside_inference_mode(), evaluating(self):
             return ancestral.generate(self, count, {} if given is None else given, names_in("means", means))
 
     def _density(self, node: str, role: Role) -> AnyDensity:

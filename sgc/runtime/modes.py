@@ -1,10 +1,11 @@
-"""The mode that a model is run in: as in evaluation, whatever mode it is in."""
+"""The modes of a model and of torch around it: a call computes as it says, whatever mode the code around it has set."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
+import torch
 from torch import nn
 
 
@@ -18,3 +19,39 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in before:
             module.training = training
+
+
+@contextmanager
+def outside_inference_mode() -> Iterator[None]:
+    """Make tensors that gradients may be taken of later; whether any are kept in the block stays as it is."""
+    if not torch.is_inference_mode_enabled():
+        yield
+        return
+    with torch.inference_mode(False), torch.set_grad_enabled(False):
+        yield
+
+
+@contextmanager
+def on_the_cpu() -> Iterator[None]:
+    """Make new tensors on the CPU where nothing else is said, whatever torch's default device is."""
+    if torch.get_default_device().type == "cpu":
+        yield
+        return
+    with torch.device("cpu"):
+        yield
+
+
+@contextmanager
+def as_a_run() -> Iterator[None]:
+    """Compute as a run does, of which its spec alone decides: with gradients, without autocast, on the CPU by default.
+
+    What the code around has set (`no_grad`, `inference_mode`, `autocast`, a default device) rests, in this thread.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(on_the_cpu())
+        stack.enter_context(outside_inference_mode())
+        stack.enter_context(torch.enable_grad())
+        for kind in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        yield

@@ -25,7 +25,7 @@ from sgc.kinds.moving import Moving
 from sgc.kinds.schedules import Schedule
 from sgc.kinds.stacking import Stack
 from sgc.language.outline import Constant, Density, FeatureOutline, Variable
-from sgc.randomness import default_type, draws
+from sgc.randomness import draws, number_type
 
 Group = Sequence[Tensor]  # the values of a network's parents for one group of rows, each [*leading, *shape]
 
@@ -252,7 +252,7 @@ class DensityModule(nn.Module, Moving):
             else:
                 self.heads = nn.Linear(math.prod(outline.stack.output), width)
         self.constants = nn.ParameterDict()
-        self.constants_type = default_type()  # what they are rounded to, whatever comes later
+        self.constants_type = number_type()  # what they are rounded to, whatever comes later
         for name, constant in outline.constants.items():
             self._constant(name, constant)
 
@@ -261,12 +261,27 @@ class DensityModule(nn.Module, Moving):
             return
         family, event = self.variable.family, self.variable.event
         start = constant.value.start if isinstance(constant.value, Schedule) else constant.value
-        value = torch.tensor(start, dtype=self.constants_type)
+        exact = torch.tensor(start, dtype=torch.float64, device="cpu")  # where its values can be looked at
+        value = exact.to(self.constants_type)
+        if not bool(value.isfinite().all()) or bool(((value == 0) & (exact != 0)).any()):
+            raise self._not_held(name, start)
         if not constant.learn:
-            self.register_buffer(f"fixed_{name}", value, persistent=False)
+            self.register_buffer(f"fixed_{name}", value.to(torch.get_default_device()), persistent=False)
             return
         whole = family.fill(name, value, event).clone()
-        self.constants[name] = nn.Parameter(family.unconstrain(name, whole))
+        try:
+            raw = family.unconstrain(name, whole)
+        except ValueError:
+            raise self._not_held(name, start) from None
+        self.constants[name] = nn.Parameter(raw.to(torch.get_default_device()))
+
+    def _not_held(self, name: str, start: object) -> UsageError:
+        number = f"is {start:g}, which" if isinstance(start, float) else "has a number that"
+        kind = str(self.constants_type).removeprefix("torch.")
+        return UsageError(
+            f"node '{self.variable.name}': '{name}' {number} {kind} cannot hold or learn from: a run computes in the "
+            f"type of its train.precision, sgc.compile in torch's default type"
+        )
 
     @property
     def owner(self) -> DensityModule:

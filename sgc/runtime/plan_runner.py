@@ -12,7 +12,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from sgc.arguments import names_in, one_of, whole_number
+from sgc.arguments import names_in, one_of, truth, whole_number
 from sgc.derivation.derive import derive
 from sgc.derivation.existence import counts_of
 from sgc.derivation.plan import Plan
@@ -33,9 +33,11 @@ from sgc.runtime.exact import exact_estimators
 from sgc.runtime.execute import run
 from sgc.runtime.group import Group
 from sgc.runtime.layout import Layout
+from sgc.runtime.modes import outside_inference_mode
 from sgc.runtime.running_means import RunningMeans
 from sgc.runtime.sums import Settings, Sums
 
+COMPUTED_IN = (torch.float32, torch.float64)  # densities need it; autocast runs networks in half of it
 PLANS_KEPT = 100_000  # nodes in all plans that are kept, those that were asked for last: n labels have 2ⁿ patterns
 
 
@@ -44,15 +46,18 @@ class PlanRunner(nn.Module):
 
     validate_args = False  # whether torch checks the arguments of every distribution: slow, for tests and --debug
 
-    def __init__(self, made: Outline, *, dtype: torch.dtype | None = None) -> None:
-        """Build the networks, in torch's default type if no other is said."""
+    def __init__(self, made: Outline, *, dtype: torch.dtype | None = None, numbers: torch.dtype | None = None) -> None:
+        """Build the networks, in torch's default type if no other is said, and the spec's own numbers, see `built_in`.
+
+        Raises: UsageError for a number that its type cannot hold, or for own code that cannot be used.
+        """
         super().__init__()
         try_own(made)
         self.outline = made
         self.spec: Spec = made.spec
         self.gamma: float | None = None  # what training made of a rate, once the data are known: only told
         self.rate: float | None = None  # ρ, likewise, for α over the rate
-        with built_in(dtype or default_type()), draws():
+        with outside_inference_mode(), built_in(dtype or default_type(), numbers), draws():
             self.machine = build(made)
         self.features = registered(made, self.machine.features)
         self.generative = registered(made, self.machine.generative)
@@ -91,10 +96,15 @@ class PlanRunner(nn.Module):
 
     @property
     def like(self) -> Tensor:
-        """A tensor of the type and on the device that the model computes with."""
-        for parameter in self.parameters():
-            return parameter.detach()
-        return torch.zeros(())
+        """A tensor of the type and on the device that the model computes with. Raises: ValueError where it cannot."""
+        found = next((parameter.detach() for parameter in self.parameters()), None)
+        like = torch.zeros((), device="cpu") if found is None else found
+        if like.is_meta:
+            raise ValueError("the model is on the device 'meta', which has no values")
+        if like.dtype not in COMPUTED_IN:
+            name = str(like.dtype).removeprefix("torch.")
+            raise ValueError(f"the model's weights are of the type {name}, wanted float32 or float64")
+        return like
 
     def plan(
         self,
@@ -116,6 +126,7 @@ class PlanRunner(nn.Module):
         """
         wanted = self._every_step(names_in("observed", observed))
         either = self._every_step(names_in("either", either))
+        truth("exact", exact)
         words = self.outline.words
         wanted_bound = bound if isinstance(bound, Bound) else bound_named(words.bound, bound)
         if wanted_bound != words.bound:

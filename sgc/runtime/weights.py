@@ -69,6 +69,8 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         with open(path, "rb") as opened, safe_open(_name(path, opened.fileno()), framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
             return tensors, file.metadata() or {}
+    except PermissionError as problem:
+        raise UsageError(f"{path}: cannot be read ({problem_words(problem)})") from None
     except (SafetensorError, OSError, ValueError, KeyError, AttributeError, TypeError, RuntimeError) as problem:
         raise UsageError(f"{path}: not a weights file ({problem_words(problem)})") from None
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from sgc.errors import UsageError
@@ -17,6 +18,7 @@ def own_defaults(settings: Any = ()) -> Iterator[None]:  # Any: matplotlib's own
     Raises:
         UsageError: matplotlib is not installed, or cannot be imported with the user's settings.
     """
+    first = "matplotlib" not in sys.modules
     backend = os.environ.pop("MPLBACKEND", None)  # one that it does not know ends its import; none is used here
     try:
         import matplotlib
@@ -27,6 +29,9 @@ def own_defaults(settings: Any = ()) -> Iterator[None]:  # Any: matplotlib's own
     finally:
         if backend is not None:
             os.environ["MPLBACKEND"] = backend
+    if first and backend is not None:
+        with suppress(ValueError):  # one that it does not know
+            matplotlib.rcParams["backend"] = backend
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(settings)

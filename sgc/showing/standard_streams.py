@@ -111,7 +111,7 @@ def standard_streams() -> Iterator[None]:
     for descriptor in range(3):
         _open_closed(descriptor)
     before = sys.stdout, sys.stderr
-    out, err = before[0] or _nowhere(), before[1] or _nowhere()
+    out, err = (_nowhere() if stream is None or stream.closed else stream for stream in before)
     for stream in (out, err):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors=SPELLED)

@@ -69,7 +69,7 @@ def check_objective(spec: Spec, findings: Findings, names: Names) -> None:
     objective, partial = spec.objective, names.labelled
     weights = findings.keys("objective", "alpha")
     for name in weights if not {"from", "over_rate"} & set(weights) else ():
-        if name not in partial and names.statuses_whole:
+        if name not in partial and names.decided(name):
             known = names.section.get(name) == "nodes"
             message = f"'{name}' is not partially supervised" if known else f"no node named '{name}'"
             if name in names.nodes("partial"):
@@ -95,7 +95,7 @@ def check_objective(spec: Spec, findings: Findings, names: Names) -> None:
 def check_gradient(spec: Spec, findings: Findings) -> None:
     """Find a gradient without the score of q where that score has a mean: beside weights that vary, or under a log."""
     objective = spec.objective
-    if objective.gradient != "stl" or findings.hurt("objective"):
+    if objective.gradient != "stl" or any(findings.hurt("objective", key) for key in ("bound", "gradient")):
         return
     if not objective.maximised.without_score:
         bound = objective.maximised.name
@@ -129,6 +129,6 @@ def check_metrics(findings: Findings, names: Names) -> None:
     """Find metrics of what is no node."""
     nodes = dict.fromkeys(name for name, section in names.section.items() if section in ("nodes", ""))
     for name in findings.keys("evaluate", "metrics"):
-        if name not in nodes and names.whole:
+        if name not in nodes and names.surely(name):
             path = ("evaluate", "metrics", name)
             findings.add(path, f"no node named '{name}'", findings.suggest(name, lambda: nodes), at="key")

@@ -27,7 +27,7 @@ def _check_columns(findings: Findings, names: Names, optional: Collection[str]) 
     for name in columns:
         path, section = ("data", "columns", name), names.section.get(name)
         if section is None:
-            if names.whole and names.statuses_whole:
+            if names.surely(name):
                 findings.add(path, f"no node or input named '{name}'", findings.suggest(name, lambda: free), at="key")
                 meant = findings.nearest(name, lambda: free) or name
                 findings.breaks(("data", "columns", meant))
@@ -70,7 +70,7 @@ def _check_labels(findings: Findings, names: Names) -> None:
     for name in labels:
         path, status = ("data", "labels", name), names.status.get(name)
         if names.section.get(name) not in ("nodes", ""):
-            if names.whole and names.statuses_whole:
+            if names.surely(name):
                 hint = findings.suggest(name, lambda: set(partial) - set(labels))
                 findings.add(path, f"no node named '{name}'", hint, at="key")
         elif status in ("full", "none"):
@@ -85,7 +85,7 @@ def _check_same_rows(findings: Findings, names: Names, name: str) -> None:
     if not isinstance(other, str):
         return
     if other not in partial:
-        if names.section.get(other) != "" and names.whole and names.statuses_whole:
+        if names.decided(other):
             hint = findings.suggest(other, lambda: set(partial) - {name})
             findings.add(path, f"no partially supervised node named '{other}'", hint)
         return

@@ -46,8 +46,8 @@ def check_graphs(findings: Findings, names: Names, unrolled: Unrolled) -> None:
         elif names.section[edge.parent] and names.section[edge.child]:
             edges.append(edge)
         seen.add((edge.parent, edge.place[:-1]))
-    if names.whole:
-        for edge in unknown:
+    for edge in unknown:
+        if names.surely(edge.parent):
             message = f"no node, feature or input named '{edge.parent}'"
             findings.add(edge.place, message, findings.suggest(edge.parent, partial(_valid, edge, edges, names)))
     _check_networks(findings)

@@ -12,6 +12,7 @@ from typing import get_args
 from sgc.derivation.graph import Supervision
 from sgc.errors import Path
 from sgc.language.findings import Findings
+from sgc.language.scopes import hides
 from sgc.language.spec import NAME
 from sgc.language.unrolled import Unrolled
 
@@ -25,7 +26,8 @@ class Names:
     section: dict[str, str]
     status: dict[str, str]
     dropped: frozenset[str]  # nodes that say so of what is missing
-    whole: bool  # nothing in the sections is unreadable: what has no section is unknown indeed
+    whole: bool  # nothing in the sections is unreadable
+    unread: frozenset[str]  # of what is unreadable, the names; an empty one: any name may be
     statuses_whole: bool  # nor has a node lost its status
 
     def nodes(self, *statuses: str) -> list[str]:
@@ -45,6 +47,15 @@ class Names:
                         status[name] = status.pop(each)
         dropped = frozenset(unrolled.template.get(name, name) for name in self.dropped)
         return replace(self, section=section, status=status, dropped=dropped)
+
+    def surely(self, word: str) -> bool:
+        """Tell whether what has no section is unknown indeed, and no name of what is unreadable."""
+        return not hides(self.unread, word)
+
+    def decided(self, name: str) -> bool:
+        """Tell whether it is known what a name is: a node with its status, something else, or nothing."""
+        section = self.section.get(name)
+        return name in self.status or section in ("inputs", "features") or (section is None and self.surely(name))
 
     @property
     def labelled(self) -> list[str]:
@@ -70,11 +81,14 @@ def check_names(findings: Findings, unrolled: Unrolled) -> Names:
             sections[name] = "" if name in sections else section
     found = {name: findings.at("nodes", name, "supervision") for name in written["nodes"]}
     status = {name: each for name, each in found.items() if each in get_args(Supervision) and sections[name] == "nodes"}
-    lost = [path for path in findings.document.unread if path[0] in SECTIONS and len(path) <= 2]
-    whole = not lost and not any(findings.lost(section) for section in SECTIONS)
+    lost = [path for path in findings.document.unread if path[0] in (*SECTIONS, "use") and len(path) <= 2]
+    named = [path for path in lost if path[0] == "use" or (len(path) == 2 and findings.document.has(path))]
+    nameless = len(named) < len(lost) or any(findings.lost(section) for section in SECTIONS)
+    unread = {str(path[1]) for path in named} | ({""} if nameless else set())
     dropped = frozenset(name for name in written["nodes"] if findings.at("nodes", name, "missing") == "drop")
-    unknown = findings.lost("nodes") or any(path[0] == "nodes" for path in lost)
-    return Names(sections, status, dropped, whole, not unknown and len(status) == len(written["nodes"]))
+    unknown = findings.lost("nodes") or any(path[0] in ("nodes", "use") for path in lost)
+    statuses_whole = not unknown and len(status) == len(written["nodes"])
+    return Names(sections, status, dropped, not unread, frozenset(unread), statuses_whole)
 
 
 def check_categories(findings: Findings) -> None:

@@ -13,14 +13,15 @@ from sgc.kinds.own_code import is_import_path, wants_trust
 from sgc.language.document import Plain
 from sgc.language.findings import Findings
 
+# where `python: module:Class` may stand in a spec, and in a repeat: a family, and a network or an entry of one
 _NETWORKS = (
     ("networks", "*"),
     ("features", "*", "network"),
+    ("carry", "*", "network"),
     ("nodes", "*", "generative", "network"),
     ("nodes", "*", "recognition", "network"),
     ("recognition", "network"),
 )
-# where `python: module:Class` may stand: a source, a family, and a network or an entry of one
 PLACES: tuple[tuple[str, ...], ...] = (
     ("data",),
     ("nodes", "*", "distribution"),
@@ -32,12 +33,20 @@ PLACES: tuple[tuple[str, ...], ...] = (
 def check_own_code(findings: Findings, *, trust: bool) -> None:
     """Find own code that is not trusted."""
     document = findings.document
-    for place in () if trust else PLACES:
-        for path, here in _matching(document.data, place):
+    levels = [] if trust else [((), document.data), *_repeats(document.data)]
+    for level, data in levels:
+        for path, here in (found for place in PLACES for found in _matching(data, place, level)):
             named = here.get("python") if isinstance(here, dict) else None
             if is_import_path(named):  # what is none has a fault of its own
                 # it breaks nothing: what is declared beside it holds
                 findings.faults.append(document.fault((*path, "python"), *wants_trust(named)))
+
+
+def _repeats(here: Plain, path: Path = ()) -> Iterator[tuple[Path, Plain]]:
+    """List the repeats of a level, and those in them, with what stands there."""
+    for inner, found in _matching(here, ("repeat", "*"), path):
+        yield inner, found
+        yield from _repeats(found, inner)
 
 
 def _matching(here: Plain, form: tuple[str, ...], path: Path = ()) -> Iterator[tuple[Path, Plain]]:

@@ -46,7 +46,7 @@ def _check_own_sum(findings: Findings, names: Names, name: str, path: Path, *, v
 
 def _check_input(findings: Findings, names: Names, name: str, path: Path, word: str) -> None:
     if word not in names.section:
-        if names.whole:
+        if names.surely(word):
             hint = findings.suggest(word, lambda: [each for each in names.section if names.section[each] == "inputs"])
             findings.add(path, f"no input named '{word}'", hint)
         else:

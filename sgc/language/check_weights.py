@@ -8,8 +8,10 @@ from sgc.errors import suggest
 from sgc.language.check_names import Names
 from sgc.language.findings import Findings
 from sgc.language.spec import Spec
+from sgc.language.written_nodes import EVENT
 
 PATH = ("train", "category_weights")
+DECIDING = (*EVENT, "supervision")  # the keys of a node that say whether it has one category a row
 
 
 def by_node(spec: Spec) -> dict[str, str | Sequence[float]]:
@@ -35,13 +37,16 @@ def category_nodes(spec: Spec) -> list[str]:
 def check_category_weights(spec: Spec, findings: Findings, names: Names) -> None:
     """Find weights of what has no categories to weigh by, and lists of another length or of nothing but 0."""
     given, able = findings.at(*PATH), category_nodes(spec)
-    if given is None or findings.hurt(*PATH) or not names.statuses_whole:
+    if given is None or findings.hurt(*PATH):
         return
+    unknown = {name for name in findings.keys("nodes") for key in DECIDING if findings.hurt("nodes", name, key)}
     if isinstance(given, str):
-        if not able:
+        if not able and names.statuses_whole and not unknown:
             findings.add(PATH, f"'{given}' weighs rows by their label, and no node is labelled with one category a row")
         return
     for name, each in (spec.train.category_weights or {}).items():  # type: ignore[union-attr]
+        if name in unknown or not names.decided(name):
+            continue  # nobody can tell what it is
         if name not in able:
             message = f"no node named '{name}'"
             if names.section.get(name) == "nodes":

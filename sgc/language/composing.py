@@ -130,11 +130,13 @@ class _Composing:
             return
         self.inside(scope, written)
         broken = [path[-1] for path in self.findings.broken if own and path and path[:-1] == scope.place]
-        missing = any(key in MODEL or (scope.place and key != "count") for key in broken)
+        keyless = [path for path in scope.document.unread if own and path[:-2] == scope.place and path[-2] in sections]
+        if any(key in MODEL or (scope.place and key != "count") for key in broken):
+            scope.unread.add("")
+        scope.unread |= {*refused} | {"" for path in keyless if not scope.document.has(path)}
         for section in UNROLLED:
             names = given.get(section)
-            missing |= isinstance(names, dict) and not set(names) <= set(scope.children)
-        scope.whole = not missing and not refused
+            scope.unread |= set(names) - set(scope.children) if isinstance(names, dict) else set()
 
     def has_room(self, scope: Scope) -> bool:
         """Count the names of a level at all their steps; where that is too much it is left empty, and told once."""
@@ -148,7 +150,7 @@ class _Composing:
             else:
                 self.findings.add(self.using, TOO_MANY, at="key")
         scope.names.clear()
-        scope.whole = False
+        scope.unread.add("")
         return False
 
     def inside(self, scope: Scope, written: Mapping[str, Plain]) -> None:
@@ -239,6 +241,8 @@ class _Composing:
         except SpecError as problem:
             inside = isinstance(written.get("spec"), dict)
             self.findings.faults += elsewhere(problem.faults, (*place, "spec") if inside else place, inside=inside)
+            for own, word in (written.get("bind") or {}).items():
+                self.host(scope, (*place, "bind", own), word)
             self.findings.breaks(place)
             return
         inner = Scope(document, (), f"{scope.prefix}{name}.", scope.plates, scope, closed=True)
@@ -303,16 +307,9 @@ class _Composing:
                 scope, place, f"{what} of the part '{part.name}'", self.findings.suggest(own, lambda: nodes), at="key"
             )
             return
-        reference = scope.find(word)
-        if reference is None or reference.previous:
-            self.add(
-                scope,
-                place,
-                f"no node, feature or input named '{word}'",
-                self.findings.suggest(word, lambda: scope.names),
-            )
+        host = self.host(scope, place, word)
+        if host is None:
             return
-        host = reference.template
         if template.kind == "input":
             if host.plates != scope.plates[: len(host.plates)]:
                 self.add(scope, place, f"'{word}' stands for all its steps: an input is bound to one value")
@@ -330,13 +327,25 @@ class _Composing:
             message = f"forbidden: the part '{part.name}' gives p({word})"
             self.add(scope, (*host.place, "generative"), message, at="key")
         got, wanted = event(host.written), event(template.written, beside)
-        differ = [key for key in EVENT if got[key] != wanted[key]]
+        unknown = host.scope.document is self.findings.document and any(
+            self.findings.hurt(*host.place, key) for key in EVENT
+        )
+        differ = [] if unknown else [key for key in EVENT if got[key] != wanted[key]]
         if differ:
             here, there = got[differ[0]], wanted[differ[0]]
             self.add(scope, place, f"'{word}' has the {differ[0]} {here}, and '{own}' of the part has {there}")
         inner.bound[own] = part.bound[own] = host
         inner.handed[own] = self.made.given[host.name] = template
         del inner.names[own]
+
+    def host(self, scope: Scope, place: Path, word: str) -> Template | None:
+        """Find what a name of a part is bound to; None, and a fault, where it is nothing."""
+        reference = scope.find(word)
+        if reference is None or reference.previous:
+            hint = self.findings.suggest(word, lambda: scope.names)
+            self.add(scope, place, f"no node, feature or input named '{word}'", hint)
+            return None
+        return reference.template
 
 
 def model_sections(data: Plain, spec: Spec) -> dict[str, Plain]:

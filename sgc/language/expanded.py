@@ -11,6 +11,7 @@ from sgc.language.document import Document
 from sgc.language.findings import Findings
 
 _STEP = re.compile(r"@[\d.]+")
+_QUOTED = re.compile(r"'([^']*)'")
 _LISTED = re.compile(r"^(allowed|nearest|written): (.*)$")
 
 
@@ -28,12 +29,14 @@ class Expanded(Document):
     """Plain data of nodes and features alone; a fault in it is told at what was written.
 
     written: by path, where a piece and all below it come from; what has no entry stands where it stood. emptied: what
-    was taken out for its faults, which are told already.
+    was taken out for its faults, or is not known for those of others, which are told already. called: in words, by flat
+    name, what nobody gave that name.
     """
 
     source: Document = field(default_factory=lambda: Document("spec", []))
     written: dict[Path, Written] = field(default_factory=dict)
     emptied: set[Path] = field(default_factory=set)
+    called: dict[str, str] = field(default_factory=dict)
 
     def origin(self, path: Path) -> Written:
         """Find where a piece was written."""
@@ -46,7 +49,8 @@ class Expanded(Document):
     def fault(self, path: Path, message: str, hint: str = "", *, at: str = "value", about: Path | None = None) -> Fault:
         place = self.origin(path)
         told = None if about is None else self.origin(about).path
-        return place.document.fault(place.path, without_steps(message), plain_hint(hint), at=at, about=told)
+        words = without_steps(_QUOTED.sub(lambda quoted: self.called.get(quoted[1], quoted[0]), message))
+        return place.document.fault(place.path, words, plain_hint(hint), at=at, about=told)
 
     def order(self, path: Path) -> tuple[int, int]:
         place = self.origin(path)

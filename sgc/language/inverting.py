@@ -30,7 +30,7 @@ def derive_recognition(spec: Spec, findings: Findings, names: Names) -> Spec:
     if not has(KEY) or not _is_known(spec, findings, names):
         for name in spec.nodes:
             if not has(("nodes", name, "recognition", "parents")):
-                findings.breaks(("nodes", name, "recognition"))
+                findings.breaks(("nodes", name, "recognition", "parents"))
         return spec
     proposed = [name for name in names.nodes("partial", "none") if name not in names.dropped]
     default = spec.recognition.network if isinstance(spec.recognition, DerivedRecognition) else None
@@ -40,7 +40,7 @@ def derive_recognition(spec: Spec, findings: Findings, names: Names) -> Spec:
         message = f"a faithful q has more than {MAX_NODES} parents in all, more than a spec may write out"
         findings.add(KEY, message, "give each node its recognition parents")
         for name in proposed:
-            findings.breaks(("nodes", name, "recognition"))
+            findings.breaks(("nodes", name, "recognition", "parents"))
         return spec
     found: dict[str, Recognition] = {}
     for name, parents in inverse.items():

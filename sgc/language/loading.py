@@ -100,13 +100,13 @@ def _unrolled(
         message = "forbidden beside 'repeat' and 'use': give each node its recognition parents"
         findings.add(("recognition",), message, at="key")
         del plain["recognition"]
+    check_own_code(findings, trust=trust)
     composition = compose(document, plain, findings, parts, within)
     expanded, unrolled = unroll(document, plain, composition, findings)
     inner = Findings(expanded, findings)
     for path in [*expanded.broken(findings), *(path for path in findings.broken if path[0] not in UNROLLED)]:
         inner.breaks(path)
     made, _ = _fit(expanded.data, inner)
-    check_own_code(inner, trust=trust)
     made = check(made, inner, unrolled)
     return made.once(replace(unrolled, written=_as_written(spec, composition)))
 
@@ -131,7 +131,8 @@ def _fit(written: Plain, findings: Findings) -> tuple[Spec, Plain]:
         try:
             return Spec.model_validate(plain), plain
         except ValidationError as problem:
-            for path in sorted(report(problem, plain, findings), key=len, reverse=True):
+            pieces = dict.fromkeys(report(problem, plain, findings))  # one may have several faults
+            for path in sorted(pieces, key=len, reverse=True):
                 _remove(plain, path)
 
 

@@ -35,6 +35,7 @@ class Made:
     around: dict[str, tuple[Plate, ...]] = field(default_factory=dict)
     exists: dict[str, tuple[tuple[str, int], ...]] = field(default_factory=dict)
     hidden: dict[str, None] = field(default_factory=dict)
+    called: dict[str, str] = field(default_factory=dict)  # in words, by flat name, what nobody gave that name
 
     def feature(self, name: str, flat: str, raw: Plain, plates: Sequence[Plate], *, hidden: bool = True) -> None:
         """Write a feature out. name: what all its steps go by; hidden: nobody wrote it."""
@@ -73,6 +74,7 @@ class Referring:
         self.document, self.data, self.composition, self.findings = document, data, composition, findings
         self.made = made
         self.wrong: set[Path] = set()  # flat paths of what means nothing
+        self.unsized: set[Path] = set()  # flat paths of steps side by side, of which nobody can tell how many
 
     def flat(self, template: Template, index: Index) -> str:
         if template.kind == "input":
@@ -155,7 +157,7 @@ class Referring:
         found = reader.scope.find(word)
         if found is None and reader.scope.document is self.document:
             self.wrong.add(path)
-            if reader.scope.surely:
+            if reader.scope.surely(word):
                 hint = self.findings.suggest(word, lambda: reader.scope.visible(reader.template))
                 self.findings.add(place, f"no node, feature or input named '{word}'", hint)
         return found
@@ -210,7 +212,14 @@ class Referring:
             self.made.written.setdefault(
                 ("features", flat), Written(template.scope.document, template.place, exact=True)
             )
+            if any(self.is_unsized(plate) for plate in beyond):
+                self.unsized.add(("features", flat))
         return flat
+
+    def is_unsized(self, plate: Plate) -> bool:
+        """Tell whether the count of a repeat is wrong, so that its steps side by side have no known shape."""
+        count = self.counted(plate)
+        return count.document is self.document and self.findings.lost(*count.path)
 
     def mask(self, reader: Reader, reference: Reference) -> str:
         """Name what says which of the steps side by side exist; empty where all do."""
@@ -229,6 +238,7 @@ class Referring:
             self.made.features[name] = {"parents": parents, "network": entry}
             self.made.hidden[name] = None
             self.made.written["features", name] = self.counted(plates[at])
+            self.made.called[name] = f"whether each step of '{plates[at].name}' exists"
         return name
 
     def steps(self, template: Template, index: Index, beyond: Sequence[Plate]) -> Iterator[tuple[str, str]]:

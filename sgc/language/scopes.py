@@ -6,19 +6,34 @@ repeat stands for all its steps; inside, for the reader's own step, and `prev.NA
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from re import fullmatch
 from typing import Literal
 
-from sgc.errors import Path
+from sgc.errors import Path, nearest
 from sgc.language.document import Document, Plain
 
 Kind = Literal["input", "feature", "carry", "node"]
 # what a level may have that gives names: a whole spec, and a repeat
 OF_SPEC: dict[str, Kind] = {"inputs": "input", "features": "feature", "nodes": "node"}
 OF_REPEAT: dict[str, Kind] = {"features": "feature", "carry": "carry", "nodes": "node"}
+NAME = r"^[A-Za-z][A-Za-z0-9_-]*$"
 EXISTS = "exists"  # the name, in a repeat whose count is a node, of whether a step exists
 PREVIOUS = "prev"
+
+
+def hides(unread: Collection[str], word: str) -> bool:
+    """Tell whether what cannot be read may hold what a word means: by a name in it, or one like what is no name.
+
+    unread: what stands there; '': any name may.
+
+    >>> hides({"digit", "9a"}, "digit.size"), hides({"9a"}, "a"), hides({"9a"}, "size"), hides({""}, "size")
+    (True, True, False, True)
+    """
+    no_names = [each for each in unread if not fullmatch(NAME, each)]
+    parts = word.removeprefix(f"{PREVIOUS}.").split(".")
+    return "" in unread or any(part in unread or nearest(part, no_names) for part in parts)
 
 
 @dataclass(frozen=True)
@@ -68,7 +83,9 @@ class Scope:
     children: dict[str, Scope] = field(default_factory=dict)
     bound: dict[str, Template] = field(default_factory=dict)  # of a part: its own names that stand for others
     handed: dict[str, Template] = field(default_factory=dict)  # of a part: its own nodes that give p to others
-    whole: bool = True  # False: names are missing, because what gives them cannot be read
+    unread: set[str] = field(
+        default_factory=set
+    )  # names, of repeats and parts too, that cannot be read; '': any may be
 
     @property
     def root(self) -> Scope:
@@ -83,10 +100,9 @@ class Scope:
         """Whether `prev` means something here."""
         return len(self.plates) > len(self.root.plates)
 
-    @property
-    def surely(self) -> bool:
-        """Whether a name that is not found here is in nothing that cannot be read either."""
-        return all(scope.whole for scope in self.root.walk())
+    def surely(self, word: str) -> bool:
+        """Tell whether a name that is not found here stands for nothing that cannot be read either."""
+        return not any(hides(scope.unread, word) for scope in self.root.walk())
 
     def take(
         self, written: Mapping[str, Plain], sections: Mapping[str, Kind], given: Mapping[str, Plain] | None = None

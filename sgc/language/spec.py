@@ -18,10 +18,10 @@ from sgc.kinds.networks import NetworkChoice, SharedNetwork
 from sgc.kinds.own_code import OwnPiece
 from sgc.kinds.own_family import OwnFamily
 from sgc.kinds.schedules import Schedule, is_schedule, number, scheduled
+from sgc.language.scopes import NAME as NAME
 from sgc.language.unrolled import Unrolled
 from sgc.objectives.objective import Objective
 
-NAME = r"^[A-Za-z][A-Za-z0-9_-]*$"
 Size = Annotated[int, Field(ge=1, le=10_000_000)]
 
 

@@ -57,12 +57,17 @@ class _Unrolling:
             if getattr(self.made, key) or key == "nodes":
                 data[key] = getattr(self.made, key)
         expanded = Expanded(
-            self.document.file, self.document.lines, data, source=self.document, written=self.made.written
+            self.document.file,
+            self.document.lines,
+            data,
+            source=self.document,
+            written=self.made.written,
+            called=self.made.called,
         )
-        expanded.emptied |= self.emptied
+        expanded.emptied |= self.emptied | self.refer.unsized
         expanded.unread |= {path for path in self.document.unread if not self._inside(path)} | self.refer.wrong
-        if not self.composition.root.surely:  # names are missing
-            expanded.unread.add(("nodes", ""))
+        for scope in self.composition.root.walk():
+            expanded.unread |= {("use", name) for name in scope.unread}
         return expanded, self._facts()
 
     def _inside(self, path: Path) -> bool:
@@ -183,6 +188,7 @@ class _Unrolling:
         path: Path = ("features", made)
         if made != flat:
             self.made.written[path] = Written(template.scope.document, template.place)
+            self.made.called[made] = f"'{template.name}'"
         raw = self._piece(reader, {k: written[k] for k in ("parents", "network") if k in written}, path, template.place)
         if cell is not None:
             raw = self._cell(template, index, raw, network, cell["gru"], before)
@@ -209,6 +215,7 @@ class _Unrolling:
             )
             entries.pop("direction", None)
             self.made.written["features", flat] = Written(template.scope.document, template.place)
+            self.made.called[flat] = f"'{template.name}'"
             self.made.feature(name, flat, entries, template.plates)
             parents = [flat]
         elif before in parents:

@@ -39,6 +39,9 @@ def event(node: Plain, bound: Mapping[str, Plain] | None = None) -> dict[str, st
     if bound and isinstance(total, str) and total in bound:
         options = {**options, TOTAL: bound[total]}
     found = {key: "none" if node.get(key) in (None, []) else str(node[key]).replace("'", "") for key in EVENT}
+    family = FAMILIES.get(name)
+    if family is not None and family.support.kind != "categories":  # which may have none: told of the node itself
+        found |= {"categories": "none", "values": "none"}
     return found | {"distribution": f"{name} {options}".replace("'", "") if options else name}
 
 

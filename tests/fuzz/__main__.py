@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ATTACKS = ("specs", "settings", "data_sources", "run_folders")
+ATTACKS = ("specs", "repeats", "settings", "data_sources", "run_folders")
 
 
 def main(seed: str = "0", count: str = "2000") -> int:

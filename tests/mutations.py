@@ -14,7 +14,7 @@ from torch import Tensor
 from sgc.derivation.derive import _Derivation
 from sgc.distributions.points import Point
 from sgc.objectives.expressions import LabelScore, Product
-from sgc.runtime import counts, execute, existence, plan_runner, score_function
+from sgc.runtime import charging, counts, execute, existence, plan_runner
 from sgc.runtime import model as models
 from sgc.runtime.batch import PatternRows, prepare
 from sgc.runtime.layout import Layout, Pair
@@ -89,7 +89,7 @@ def others_labels(patch: Patch) -> None:
 
 
 def own_share_alone(patch: Patch) -> None:
-    right = score_function._Charging.mean
+    right = charging._Charging.mean
 
     def alone(self: Any, mean: WeighedMean) -> Tensor:  # Any: a class of the module's own
         if not mean.normalised or not mean.weight.logs:
@@ -99,7 +99,7 @@ def own_share_alone(patch: Patch) -> None:
         held = self.held([*self.sums.factors(mean.weight), *values])
         return held.charged - held.share * self.baseline(mean.name, held)  # type: ignore[no-any-return]
 
-    patch.setattr(score_function._Charging, "mean", alone)
+    patch.setattr(charging._Charging, "mean", alone)
 
 
 def charged_for_itself(patch: Patch) -> None:
@@ -115,7 +115,7 @@ def charged_for_itself(patch: Patch) -> None:
 
 
 def no_score(patch: Patch) -> None:
-    patch.setattr(score_function, "surrogate", lambda sums, kl_weight: None)
+    patch.setattr(charging, "surrogate", lambda sums, kl_weight: None)
 
 
 def doubled_alpha(patch: Patch) -> None:

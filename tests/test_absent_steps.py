@@ -17,8 +17,13 @@ from sgc.data.dataset import Rows
 from sgc.derivation.dependence import Dependence
 from sgc.derivation.existence import Steps, masked_text
 from sgc.distributions.families import FAMILIES
-from sgc.kinds.counting import count_values, refuse_count
-from sgc.kinds.estimators import Enumerate, GumbelSoftmax, Mean, ScoreFunction, StraightThrough
+from sgc.kinds.counting import count_values
+from sgc.objectives.enumerate import Enumerate
+from sgc.objectives.estimators import refuse_count
+from sgc.objectives.gumbel_softmax import GumbelSoftmax
+from sgc.objectives.mean import Mean
+from sgc.objectives.score_function import ScoreFunction
+from sgc.objectives.straight_through import StraightThrough
 from sgc.runtime.model import Model
 from sgc.runtime.streams import TensorRows
 

@@ -15,8 +15,8 @@ from steps import BIT, COUNT, ENUMERATED, KIND, MODELS, WORDS, Exists, Row, Trut
 from torch import Tensor
 
 from sgc.derivation.merging import Merging
-from sgc.distributions.families import Family
 from sgc.distributions.points import Point
+from sgc.objectives.score_function import ScoreFunction
 from sgc.proving.bruteforce import Words
 from sgc.runtime.batch import prepare
 
@@ -150,7 +150,6 @@ def test_drawn_counts_and_steps_have_the_exact_expected_gradient(
         def draw(
             q: torch.distributions.Distribution,
             leading: tuple[int, ...],
-            family: Family | None = None,
             waiting: list[str] = waiting,
             draws: Draws = draws,
         ) -> Point:
@@ -160,6 +159,7 @@ def test_drawn_counts_and_steps_have_the_exact_expected_gradient(
             return Point(places if of_places else made.support[name][places])
 
         monkeypatch.setattr("sgc.runtime.execute.draw", draw)
+        monkeypatch.setattr(ScoreFunction, "draw", lambda self, given, draw=draw: draw(given.q, given.leading))
         out = made.model.objective(batch)
         got, wanted = (out.bound * chance.detach()).sum(), (bound * chance).sum()
         assert_same(got, wanted)

@@ -172,7 +172,7 @@ def test_a_graph_has_no_cycle_and_ends_in_the_bound_alone(all_graphs: list[tuple
 def varies(model_: Graphs, graph: Computation, names: tuple[str, ...]) -> bool:
     """Tell whether values vary between particles: draws do, means and features where what they read does."""
     steps = [graph.step[name] for name in names]
-    through = [s for s in steps if s.kind == "feature" or (s.proposal and s.proposal.estimator == "mean")]
+    through = [s for s in steps if s.kind == "feature" or (s.proposal and s.proposal.estimator.name == "mean")]
     drawn = any(s.kind == "draw" and s not in through for s in steps)
     return drawn or any(varies(model_, graph, s.reads) for s in through)
 
@@ -205,7 +205,7 @@ def test_a_draw_is_charged_with_what_it_can_influence(all_graphs: list[tuple[Gra
         assert len(set(graph.charges)) == len(graph.charges)
         for draw, scores in charged.items():
             step = graph.step[draw]
-            if step.proposal is None or step.proposal.estimator != "score_function":
+            if step.proposal is None or step.proposal.estimator.name != "score_function":
                 assert not scores
                 continue
             below = nx.descendants(made, draw)

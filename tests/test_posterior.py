@@ -17,6 +17,7 @@ from torch import Tensor
 import sgc
 from sgc.data.dataset import Rows
 from sgc.language.resolver import outline
+from sgc.objectives.plain_draw import PlainDraw
 from sgc.running.measure import evaluate
 from sgc.runtime.batch import prepare
 from sgc.runtime.model import Model
@@ -124,7 +125,7 @@ def test_weighted_samples_estimate_the_mean(seed: int) -> None:
 def drawn(model: Model) -> Model:
     """Compile the model again with nothing enumerated: its proposals are draws, and have to be weighed."""
     for name in model.outline.variables:
-        model.exact_graphs = model.exact_graphs.with_estimators({name: "draw"})
+        model.exact_graphs = model.exact_graphs.with_estimators({name: PlainDraw()})
     model._plans.clear()
     return model
 

@@ -14,12 +14,12 @@ from pydantic import ValidationError
 from sgc.data.sources.section import SOURCES
 from sgc.distributions.families import FAMILIES
 from sgc.errors import SpecError
-from sgc.kinds.estimators import ESTIMATORS
 from sgc.kinds.layers import ACTIVATIONS, LAYERS
 from sgc.kinds.transforms import TRANSFORMS
 from sgc.language.document import parse
 from sgc.language.loading import load
 from sgc.language.spec import Spec
+from sgc.objectives.estimators import ESTIMATORS
 from sgc.showing.schema import json_schema
 from sgc.showing.starting import starting_spec
 

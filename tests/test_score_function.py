@@ -44,10 +44,10 @@ import sgc
 from sgc.derivation.merging import Merging
 from sgc.distributions.families import Family
 from sgc.distributions.points import Point
-from sgc.runtime import execute
+from sgc.objectives.score_function import ScoreFunction
 from sgc.runtime.batch import prepare
+from sgc.runtime.charging import leave_one_out
 from sgc.runtime.model import Model
-from sgc.runtime.score_function import leave_one_out
 
 pytestmark = pytest.mark.usefixtures("double_precision", "seeded_draws")
 MOST = 4096  # joint draws of a row
@@ -176,7 +176,7 @@ def forced(model: Model, draws: Draws, monkeypatch: pytest.MonkeyPatch) -> dict[
         assert leading == (*leads, draws.samples, len(table))
         return Point(values[found].reshape(*leading, *values.shape[1:]))
 
-    monkeypatch.setattr(execute, "draw", draw)
+    monkeypatch.setattr(ScoreFunction, "draw", lambda self, given: draw(given.q, given.leading, given.family))
     return batch
 
 
@@ -408,7 +408,7 @@ def test_running_means_are_kept_by_pattern_where_rows_share_a_plan(monkeypatch: 
     model = compiled(spec, 2)
     apart, together = like(model, spec), like(model, spec)
     rows = [all_rows(spec, observed)[0] for observed in patterns(spec)]
-    monkeypatch.setattr(execute, "draw", lambda q, leading, family: Point(torch.eye(2)[0].expand(*leading, 2)))
+    monkeypatch.setattr(ScoreFunction, "draw", lambda self, given: Point(torch.eye(2)[0].expand(*given.leading, 2)))
     for row in rows:
         apart.objective(batch_of(spec, [row]))
     monkeypatch.setattr(Merging, "worth", lambda self, observed, either, patterns, rows: bool(either))
@@ -424,9 +424,9 @@ def test_evaluation_enumerates_drawn_nodes_only_where_that_stays_small() -> None
     x["generative"] = {"parents": ["y"], "network": {"mlp": []}}
     y = {**two(["x"], "score_function"), "categories": 10}
     small = sgc.compile(sgc.load({"version": 1, "nodes": {"x": x, "y": y}}))
-    assert small.plan(exact=True).proposal("y").estimator == "enumerate"
+    assert small.plan(exact=True).proposal("y").estimator.name == "enumerate"
     code: Raw = {"distribution": "Bernoulli", "shape": [4], "supervision": "none"}
     code["recognition"] = {"parents": ["x"], "network": {"mlp": []}, "estimator": "score_function"}
     x = {**x, "generative": {"parents": ["y", "s", "t"], "network": {"mlp": []}}}
     large = sgc.compile(sgc.load({"version": 1, "nodes": {"x": x, "y": y, "s": code, "t": code}}))
-    assert {p.estimator for p in large.plan(exact=True).proposals} == {"draw"}
+    assert {p.estimator.name for p in large.plan(exact=True).proposals} == {"draw"}

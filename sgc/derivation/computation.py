@@ -13,7 +13,6 @@ from typing import Literal
 
 from sgc.derivation.graph import Graphs, Role
 from sgc.derivation.plan import Charge, Plan, PlanWriter, Proposal, Weight
-from sgc.kinds.estimators import ESTIMATORS
 from sgc.objectives.expressions import Scale
 
 Kind = Literal["clamped", "input", "feature", "draw", "score", "label", "weight", "bound"]
@@ -49,8 +48,8 @@ class Step:
         """Say how a draw hands on values: `enumerate, 10 values`."""
         if self.proposal is None:
             return ""
-        support = f", {self.proposal.support} values" if self.proposal.estimator == "enumerate" else ""
-        return self.proposal.estimator + support + (f", baseline {self.baseline}" if self.baseline else "")
+        support = f", {self.proposal.support} values" if self.proposal.estimator.enumerates else ""
+        return self.proposal.estimator.name + support + (f", baseline {self.baseline}" if self.baseline else "")
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,7 @@ def _draw(proposal: Proposal, baseline: str) -> Step:
         f"{factor.node} ~ {factor}",
         _once(factor.parents),
         owners=("recognition",),
-        tag=ESTIMATORS[proposal.estimator].tag,
+        tag=proposal.estimator.tag,
         proposal=proposal,
         baseline=baseline,
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from sgc.derivation.derive import derive
 from sgc.derivation.graph import Graphs
 from sgc.derivation.plan import Plan
+from sgc.objectives.plain_draw import PlainDraw
 
 LARGEST = 1_000_000  # numbers a row: a batch of 100 then takes 400 MB for one tensor in float32
 OPERATIONS = 10_000_000  # numbers touched a row
@@ -47,7 +48,7 @@ def advise(
 
     def without(*names: str) -> Plan:
         nodes = [node for each in [*taken, *names] for node in every.get(each, [each])]
-        return derive(graphs.with_estimators(dict.fromkeys(nodes, "draw")), plan.observed, words)
+        return derive(graphs.with_estimators(dict.fromkeys(nodes, PlainDraw())), plan.observed, words)
 
     while too_large(now):
         candidates = [name for name in dict.fromkeys(name_of.get(n, n) for n in now.widest) if name in able]

@@ -28,8 +28,6 @@ from sgc.derivation.summation import share_axes, sweep
 from sgc.objectives.bound import Ingredients, ObjectiveWords
 from sgc.objectives.expressions import Expression, Score
 
-RELAXED = ("gumbel_softmax", "straight_through")
-
 
 def patterns(graphs: Graphs) -> list[frozenset[str]]:
     """List every observation pattern, the unlabelled one first."""
@@ -94,10 +92,10 @@ class _Derivation:
         if name in self.graphs.features:
             return self.union(self.graphs.features[name])
         estimator = self.graphs.nodes[name].estimator
-        if estimator == "enumerate":
+        if estimator.enumerates:
             return self.dimensions.bits([name])
         above = self.union(self.graphs.parents(name, "recognition"))
-        return above if estimator == "mean" else above | self.dimensions.bits([SAMPLES])
+        return above | self.dimensions.bits([SAMPLES]) if estimator.over_samples else above
 
     def union(self, names: Iterable[str]) -> int:
         return functools.reduce(operator.or_, map(self.dims, names), 0)
@@ -115,7 +113,7 @@ class _Derivation:
             if name in self.graphs.features:
                 found = self.carriers(self.graphs.features[name])
             elif name in self.graphs.nodes and name not in self.clamped:
-                averaged = self.graphs.nodes[name].estimator == "mean"
+                averaged = self.graphs.nodes[name].estimator.averages
                 above = self.graphs.parents(name, "recognition")
                 found = self.carriers(above) if averaged else self.dimensions.bits([name])
             self._carriers[name] = found
@@ -131,7 +129,7 @@ class _Derivation:
             if name in self.graphs.features:
                 found = self.biased(self.graphs.features[name])
             elif name in self.graphs.nodes and name not in self.clamped:
-                own = self.graphs.nodes[name].estimator in (*RELAXED, "mean")
+                own = self.graphs.nodes[name].estimator.tag == "biased"
                 found = own or self.biased(self.graphs.parents(name, "recognition"))
             self._biased[name] = found
         return self._biased[name]
@@ -161,12 +159,12 @@ class _Derivation:
         modelled = scored if self.words.bound.generative else []
         joint = tuple(self.generative(n) for n in modelled)
         untagged = [term for n in modelled for term in self.terms(n)]
-        sizes = {p.node: p.support for p in proposals if p.estimator == "enumerate"}
+        sizes = {p.node: p.support for p in proposals if p.estimator.enumerates}
         every = bool(proposals) and len(sizes) == len(proposals)
         given = ingredients(((t.node, t.role) for t in untagged), weights, enumerated=every)
         expression = self.words.bound.expression(given, self.words)
         terms = self.tagged(untagged, weights, expression)
-        spans = [p.factor.dims.bits for p in proposals if p.estimator == "enumerate"]
+        spans = [p.factor.dims.bits for p in proposals if p.estimator.enumerates]
         spans += [w.factor.dims.bits for w in weights if w.varies] + [t.dims.bits for t in terms]
         swept = sweep(self.dimensions, spans, sizes, self.words.samples)
         wanted = {n for n in self.order if n in self.weighing or n in self.latent}
@@ -228,10 +226,10 @@ class _Derivation:
         counts = self.existence.counts(name)
         both = self.named(self.union([*factor.parents, *proposal.parents, *counts]))
         readers = [name, *factor.parents, *proposal.parents, *counts]
-        if estimator == "mean":
+        if estimator.averages:
             return [self.term(name, "kl", both, readers, "the mean is scored by its expectations under q")]
-        refusal = self.refuse_kl(name) if estimator != "enumerate" else ""
-        if not refusal and estimator != "enumerate":
+        refusal = "" if estimator.enumerates else self.refuse_kl(name)
+        if not refusal and not estimator.enumerates:
             return [self.term(name, "kl", both, readers[1:], "closed form")]
         first = self.term(name, "generative", factor.dims, [name, *factor.parents, *counts], refusal)
         dims = self.named(proposal.dims.bits | self.union(counts))
@@ -264,7 +262,7 @@ class _Derivation:
 
     def charges(self, weights: Sequence[Weight], terms: Sequence[Term], expression: Expression) -> Iterator[Charge]:
         """Work out what each draw can influence: through proposals, their masses, and factors of the weight."""
-        drawn = [n for n in self.latent if self.graphs.nodes[n].estimator == "score_function"]
+        drawn = [n for n in self.latent if self.graphs.nodes[n].estimator.charged]
         every = tuple((t.node, t.role) for t in terms)
         weighing = tuple(w.factor.node for w in weights)
         influenced = self.influenced(terms) if drawn else {}
@@ -276,7 +274,7 @@ class _Derivation:
             weighed = not expression.weights.labels.isdisjoint(below)
             all_of_it = expression.couples or weighed  # ŵ couples every term to the draw
             charged = (1 << len(every)) - 1 if all_of_it else influenced[name]
-            yield Charge(name, charged, every, varied, weighing, self.graphs.nodes[name].baseline)
+            yield Charge(name, charged, every, varied, weighing, self.graphs.nodes[name].estimator.baseline_word)
 
     def influenced(self, terms: Sequence[Term]) -> Mapping[str, int]:
         """Name the terms that read a value, or something that is drawn below it in q, as bits."""
@@ -298,10 +296,10 @@ class _Derivation:
         if self.words.kl == "sampled":
             return "kl: sampled"
         node = self.graphs.nodes[name]
-        if self.words.gradient == "stl" and node.estimator == "pathwise":
+        if self.words.gradient == "stl" and node.estimator.reparameterised:
             return "gradient: stl"
-        if node.concrete and node.estimator == "gumbel_softmax":
-            return "density: concrete"
+        if node.estimator.kl_refusal:
+            return node.estimator.kl_refusal
         if not self.graphs.nodes[name].closed_kl:
             return "its family has no closed form"
         if name in self.existence.evidence:

@@ -15,6 +15,8 @@ from typing import Literal
 import networkx as nx
 
 from sgc.derivation.name_sets import NameSets
+from sgc.objectives.estimator import Estimator
+from sgc.objectives.pathwise import PATHWISE
 
 Supervision = Literal["full", "partial", "none"]
 Role = Literal["generative", "recognition"]
@@ -28,9 +30,7 @@ class GraphNode:
     supervision: Supervision
     generative: tuple[str, ...] = ()  # parents in p
     recognition: tuple[str, ...] | None = None  # parents in q; None: never proposed
-    estimator: str = "pathwise"
-    baseline: str = "none"  # of a score_function
-    concrete: bool = False  # a relaxed draw is scored by its own density
+    estimator: Estimator = PATHWISE
     closed_kl: bool = True
     support: int = 0  # how many values; 0: not finite
     dropped: bool = False  # partial, and scored where it is present: clamped in every row, no label of any
@@ -181,7 +181,7 @@ class Graphs:
         """Return all names in generations of the generative graph, for drawing: roots first."""
         return [sorted(layer) for layer in nx.topological_generations(self.digraph("generative"))]
 
-    def with_estimators(self, estimators: Mapping[str, str]) -> Graphs:
+    def with_estimators(self, estimators: Mapping[str, Estimator]) -> Graphs:
         """Return the same graphs with other estimators at some nodes."""
         nodes = {n: replace(v, estimator=estimators.get(n, v.estimator)) for n, v in self.nodes.items()}
         return replace(self, nodes=nodes)

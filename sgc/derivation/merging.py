@@ -50,7 +50,7 @@ class Merging:
         nodes = self.graphs.nodes
         full = frozenset(name for name, node in nodes.items() if node.supervision == "full")
         proposed = {name for name in nodes if nodes[name].recognition is not None}
-        drawn = {name for name in proposed if nodes[name].estimator != "enumerate"}
+        drawn = {name for name in proposed if not nodes[name].estimator.enumerates}
         below, sets = self.graphs.below_bits(full), self.graphs.sets
         reading = set(sets.named(functools.reduce(operator.or_, (below[name] for name in drawn), 0)))
         enumerated = [name for name in self.graphs.partial if name in proposed - drawn - reading]
@@ -71,7 +71,7 @@ class Merging:
 
     def work(self, plan: Plan) -> float:
         """Estimate what a row of a plan costs, its bookkeeping left out."""
-        size: dict[str, int] = {p.node: p.support for p in plan.proposals if p.estimator == "enumerate"}
+        size: dict[str, int] = {p.node: p.support for p in plan.proposals if p.estimator.enumerates}
         size[SAMPLES] = plan.words.samples
         total = ELEMENT * plan.operations
         for factor in [*plan.joint, *(p.factor for p in plan.proposals), *(w.factor for w in plan.weights)]:

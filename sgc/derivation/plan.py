@@ -16,6 +16,7 @@ from sgc.derivation.formula import Writer, bound_lines, symbol
 from sgc.derivation.graph import Role
 from sgc.derivation.name_sets import NOTHING, NameSet, members
 from sgc.objectives.bound import Ingredients, ObjectiveWords
+from sgc.objectives.estimator import Estimator
 from sgc.objectives.expressions import Expression, LabelScore, Score
 
 SAMPLES = "S"  # the dimension of samples, beside the enumerated ones, which bear their nodes' names
@@ -55,7 +56,7 @@ class Proposal:
     """A node that q proposes, how it hands on values, and over which dimensions these vary."""
 
     factor: Factor
-    estimator: str
+    estimator: Estimator
     support: int
     dims: NameSet
 
@@ -230,7 +231,7 @@ class Plan:
         row("clamped", ", ".join(self.clamped) or "nothing")
         width = max([0, *(len(str(p.factor)) for p in self.proposals), *(len(str(w.factor)) for w in self.weights)])
         for i, proposal in enumerate(self.proposals):
-            values = f", {proposal.support} values" if proposal.estimator == "enumerate" else ""
+            values = f", {proposal.support} values" if proposal.estimator.enumerates else ""
             values += "".join(
                 f", baseline {charge.baseline}" for charge in self.charges if charge.node == proposal.node
             )
@@ -251,10 +252,12 @@ class Plan:
         if self.relaxed:
             verb = "is" if len(self.relaxed) == 1 else "are"
             row("", f"    not a bound: {' and '.join(self.relaxed)} {verb} relaxed or averaged, not drawn")
-        hard = [p.node for p in self.proposals if p.estimator == "straight_through"]
-        if hard:
-            pair = "a hard draw forward, its relaxation backward"
-            row("", f"    its gradient is not a bound's: {' and '.join(hard)}: {pair}")
+        noted: dict[str, list[str]] = {}
+        for p in self.proposals:
+            if p.estimator.gradient_note:
+                noted.setdefault(p.estimator.gradient_note, []).append(p.node)
+        for note, nodes in noted.items():
+            row("", f"    its gradient is not a bound's: {' and '.join(nodes)}: {note}")
         shown = [(self.term_text(t), t.tag, t.why) for t in self.terms]
         shown += [(self.label_text(w), self.label_tag(w), w.why) for w in self.weights]
         wide = max([0, *(len(text) for text, _, _ in shown)])
@@ -269,7 +272,7 @@ class Plan:
     @property
     def relaxed(self) -> tuple[str, ...]:
         """The nodes whose value in the bound is no value that they can take."""
-        return tuple(p.node for p in self.proposals if p.estimator in ("gumbel_softmax", "mean"))
+        return tuple(p.node for p in self.proposals if not p.estimator.attainable)
 
     def charges_whole(self, charge: Charge) -> bool:
         """Tell whether the draws of a node are charged with the whole bound."""
@@ -289,7 +292,7 @@ class Plan:
     def cost_text(self) -> str:
         if not self.enumerated:
             return f"{self.words.samples} particle{'s' if self.words.samples > 1 else ''} a row, nothing enumerated"
-        drawn = [p for p in self.proposals if p.estimator != "enumerate" and p.dims - {SAMPLES}]
+        drawn = [p for p in self.proposals if not p.estimator.enumerates and p.dims - {SAMPLES}]
         size = {p.node: p.support for p in self.proposals}
         below = [f"{p.node} is drawn {math.prod(size[d] for d in p.dims - {SAMPLES})} times a sample" for p in drawn]
         return "; ".join(

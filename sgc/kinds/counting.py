@@ -6,9 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from sgc.distributions.families import Family
-from sgc.kinds.estimators import Estimator
-
-PLUG_INS = ("gumbel_softmax", "straight_through", "mean")  # hand on values, or gradients, of a count that is none
 
 
 def count_values(
@@ -36,15 +33,3 @@ def count_values(
         if value < 0:
             raise ValueError(f"a count is at least 0, and one of its values is {value}")
     return tuple(values)
-
-
-def refuse_count(family: Family, estimator: Estimator | None) -> str:
-    """Say why a count cannot be proposed like this; an empty string where it can, or where it never is (None).
-
-    A relaxed or averaged count is between two numbers of steps, and a step is there or it is not.
-    """
-    if estimator is None or estimator.name not in PLUG_INS:
-        return ""
-    how = {"mean": "averaged", "gumbel_softmax": "relaxed"}.get(estimator.name, "relaxed backward")
-    allowed = "enumerate or score_function" if family.finite else "score_function"
-    return f"a count is never {how} ({estimator.name}): a step is there or it is not; wanted {allowed}"

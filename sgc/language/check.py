@@ -6,7 +6,6 @@ Every fault is found in one go. A piece already known to be wrong gives no secon
 from __future__ import annotations
 
 from sgc.derivation.derive import derive
-from sgc.kinds.counting import refuse_count
 from sgc.language.check_data import check_data
 from sgc.language.check_graphs import check_graphs
 from sgc.language.check_missing import check_missing
@@ -20,6 +19,7 @@ from sgc.language.resolver import Resolver, outline
 from sgc.language.spec import Spec
 from sgc.language.unrolled import Unrolled
 from sgc.objectives.bounds import ELBO
+from sgc.objectives.estimators import refuse_count
 from sgc.objectives.objective import Objective
 
 ADAMS = ("Adam", "AdamW", "NAdam", "RAdam", "Adamax")

@@ -14,13 +14,13 @@ from sgc.derivation.graph import Graphs, Role, Supervision
 from sgc.derivation.merging import Merging
 from sgc.distributions.families import Family
 from sgc.distributions.supports import SUPPORTS, Support
-from sgc.kinds.estimators import Estimator
 from sgc.kinds.layer import Shape
 from sgc.kinds.networks import Entry, OwnNetwork
 from sgc.kinds.stacking import Stack
 from sgc.language.constants import Constant as Constant
 from sgc.language.spec import Spec
 from sgc.objectives.bound import ObjectiveWords
+from sgc.objectives.estimator import Estimator
 from sgc.objectives.objective import Objective
 
 

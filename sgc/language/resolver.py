@@ -12,8 +12,6 @@ from sgc.distributions.families import FAMILIES, Family
 from sgc.distributions.row_totals import OWN_SUM, TOTAL
 from sgc.distributions.supports import Bound
 from sgc.errors import OutlineFault, suggest
-from sgc.kinds import estimators
-from sgc.kinds.estimators import Estimator, GumbelSoftmax, ScoreFunction
 from sgc.kinds.layer import Shape, ShapeFault, shape_text
 from sgc.kinds.networks import Entry, Wanted
 from sgc.kinds.own_code import OwnCode
@@ -27,6 +25,9 @@ from sgc.language.options import with_options
 from sgc.language.outline import Density, FeatureOutline, InputOutline, Outline, Stepped, Variable
 from sgc.language.spec import Feature, Generative, Node, Recognition, Spec
 from sgc.language.value_ranges import ValueRanges
+from sgc.objectives import estimators
+from sgc.objectives.estimator import Estimator
+from sgc.objectives.pathwise import PATHWISE
 
 
 class Resolver:
@@ -139,13 +140,11 @@ class Resolver:
                 raise OutlineFault(("recognition", "estimator"), message, hint)
         else:
             chosen = estimators.default(family, event)
-        if isinstance(chosen, ScoreFunction):
-            chosen = chosen.with_baseline(self.spec.objective.samples)
-            if chosen.baseline == "leave_one_out" and self.spec.objective.samples == 1:
-                place = ("recognition", "estimator", "score_function", "baseline")
-                message = "'leave_one_out' needs another sample to compare with, and objective.samples is 1"
-                raise OutlineFault(place, message, "allowed: running_mean, none")
-        return chosen
+        option, message, hint = chosen.refuse_samples(self.spec.objective.samples)
+        if message:
+            place = ("recognition", "estimator", *((chosen.name, option) if option else ()))
+            raise OutlineFault(place, message, hint)
+        return chosen.at_samples(self.spec.objective.samples)
 
     def input(self, name: str) -> InputOutline:
         """Resolve an input."""
@@ -351,9 +350,7 @@ class Resolver:
                 supervision=variable.supervision,
                 generative=generative[name].reads,
                 recognition=recognition[name].reads if name in recognition else None,
-                estimator=variable.estimator.name if variable.estimator else "pathwise",
-                baseline=_baseline(variable.estimator),
-                concrete=isinstance(variable.estimator, GumbelSoftmax) and variable.estimator.density == "concrete",
+                estimator=variable.estimator or PATHWISE,
                 closed_kl=variable.family.closed_kl,
                 support=variable.family.support_size(variable.event) or 0,
                 dropped=variable.dropped,
@@ -378,10 +375,6 @@ def needs(feature: Feature) -> tuple[str, ...]:
     """Name what has to be resolved before a feature: its parents, and what zeros have the shape of."""
     zeros = feature.network if isinstance(feature.network, Zeros) else None
     return feature.parents if zeros is None or zeros.width is not None else (zeros.of,)
-
-
-def _baseline(estimator: Estimator | None) -> str:
-    return (estimator.baseline or "none") if isinstance(estimator, ScoreFunction) else "none"
 
 
 def _neutral(family: Family, head: str, event: Shape) -> float:

@@ -13,13 +13,13 @@ from pydantic_core import PydanticCustomError
 from sgc.data.sources.section import DataSection
 from sgc.kinds.base import EMPTY, Many, Maybe, Piece, tagged
 from sgc.kinds.categories import Categories
-from sgc.kinds.estimators import EstimatorChoice
 from sgc.kinds.networks import NetworkChoice, SharedNetwork
 from sgc.kinds.own_code import OwnPiece
 from sgc.kinds.own_family import OwnFamily
 from sgc.kinds.schedules import Schedule, is_schedule, number, scheduled
 from sgc.language.scopes import NAME as NAME
 from sgc.language.unrolled import Unrolled
+from sgc.objectives.estimators import EstimatorChoice
 from sgc.objectives.objective import Objective
 
 Size = Annotated[int, Field(ge=1, le=10_000_000)]

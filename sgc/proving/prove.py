@@ -21,11 +21,11 @@ from torch import Tensor
 
 from sgc.derivation.graph import Role
 from sgc.errors import RunError
-from sgc.kinds.estimators import GumbelSoftmax
 from sgc.language.loading import load
 from sgc.language.outline import Outline
 from sgc.language.resolver import outline
 from sgc.language.spec import Spec
+from sgc.objectives.gumbel_softmax import GumbelSoftmax
 from sgc.proving import twin as twins
 from sgc.proving.bruteforce import Factors, Joint, Words
 from sgc.proving.choosing import some, some_patterns, words_of

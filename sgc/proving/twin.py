@@ -13,10 +13,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from sgc.kinds.base import Piece
-from sgc.kinds.estimators import Estimator, Pathwise, ScoreFunction
 from sgc.kinds.schedules import Schedule, value_at
 from sgc.language.outline import Outline
+from sgc.objectives.estimator import Estimator
 from sgc.objectives.objective import Objective, OverRate
+from sgc.objectives.pathwise import Pathwise
+from sgc.objectives.score_function import ScoreFunction
 from sgc.proving import written
 from sgc.proving.plain import Raw
 from sgc.proving.written import CATEGORIES, FEATURE, NETWORK, WIDTH
@@ -33,12 +35,12 @@ def estimators(outline: Outline) -> dict[str, Estimator]:
 
 def drawn(outline: Outline) -> list[str]:
     """Name the nodes that are drawn without bias: what `sampled` proves."""
-    return [name for name, each in estimators(outline).items() if each.name in DRAWN]
+    return [name for name, each in estimators(outline).items() if each.tag == "sampled"]
 
 
 def biased(outline: Outline) -> list[str]:
     """Name the nodes whose estimator has a bias; they are proved as enumerated ones."""
-    return [name for name, each in estimators(outline).items() if each.name not in (*DRAWN, "enumerate")]
+    return [name for name, each in estimators(outline).items() if each.tag == "biased"]
 
 
 def score_functions(outline: Outline) -> dict[str, Any]:  # Any: plain data

@@ -220,7 +220,7 @@ def evaluate(
         from_posterior=known_errors(weighted, clusters),
         bounds=None if alone else Bounds.of(torch.cat(elbo), torch.cat(evidence), torch.cat(effective)),
         diagnosis=None if alone else inside.diagnosis(),
-        exact=all(p.estimator == "enumerate" for p in model.plan((), exact=True).proposals),
+        exact=all(p.estimator.enumerates for p in model.plan((), exact=True).proposals),
         total=rows.count,
         broken=reasons,
     )

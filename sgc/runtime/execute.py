@@ -16,11 +16,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from sgc.distributions.families import Family
 from sgc.distributions.points import Point
-from sgc.kinds.estimators import Estimator, GumbelSoftmax, StraightThrough
-from sgc.kinds.schedules import value_at
 from sgc.language.outline import Outline, Variable
+from sgc.objectives.estimator import Draw
 from sgc.randomness import draws
 from sgc.runtime import counts, existence
 from sgc.runtime.group import Group
@@ -146,7 +144,7 @@ class _Walk:
         name = variable.name
         family, layout = variable.family, group.layout
         estimator = group.plan.proposal(name).estimator
-        if estimator == "enumerate":
+        if estimator.enumerates:
             like = group.like
             support = family.enumerate(variable.event, like.dtype, like.device)
             value = layout.spread(support, name)
@@ -158,29 +156,21 @@ class _Walk:
             group.masses.append(mass)
             group.scores[name, "recognition"] = -mass
             return
-        leading = layout.drawn(q.batch_shape)
+        given = Draw(family, q, layout.drawn(q.batch_shape), self.epoch)
         if name in group.allowed:
-            self.draw_allowed(group, variable, q, leading)
+            self.draw_allowed(group, variable, given)
             return
-        if estimator == "mean":
-            group.put(name, self.lead_value(family.mean(q), len(variable.event)), self.machine.outline)
+        with naming(module.outline):
+            drawn = estimator.draw(given)
+        if estimator.averages:
+            group.put(name, self.lead_value(drawn.value, len(variable.event)), self.machine.outline)
             return
-        if estimator == "gumbel_softmax":
-            drawn = family.relaxed(q, self.temperature(variable.estimator), leading)
-        elif estimator == "straight_through":
-            relaxed = family.relaxed(q, self.temperature(variable.estimator), leading).value
-            drawn = Point(family.harden(relaxed.detach()) + (relaxed - relaxed.detach()))
-        elif estimator == "pathwise":
-            with naming(module.outline):
-                drawn = family.draw(q, leading, pathwise=True)
-        else:
-            with naming(module.outline):
-                drawn = draw(q, leading, family)
         group.put_draw(name, drawn, self.machine.outline)
-        if estimator == "score_function":
+        if estimator.charged:
             group.draws[name] = group.score(log_score(variable, q, drawn), name, "recognition")
+            group.drawn[name] = (given, drawn)
         if (name, "recognition") in group.plan.roles:
-            if estimator == "pathwise" and group.plan.words.gradient == "stl":
+            if estimator.reparameterised and group.plan.words.gradient == "stl":
                 stopped = {key: parameter.detach() for key, parameter in found.parameters.items()}
                 log = log_score(variable, module.distribution(stopped), drawn)
             else:
@@ -189,15 +179,13 @@ class _Walk:
 
     def log_prob(self, group: Group, variable: Variable, conditional: Distribution) -> Tensor:
         """Score a node's value, a relaxed one by its own density where the spec says so."""
-        value, estimator = group.values[variable.name], variable.estimator
-        proposal = group.plan.proposed.get(variable.name)
+        name = variable.name
+        proposal = group.plan.proposed.get(name)
         if proposal is None:
-            return log_score(variable, conditional, group.scorable(variable.name, variable, conditional))
-        relaxed = proposal.estimator == "gumbel_softmax"
-        if relaxed and isinstance(estimator, GumbelSoftmax) and estimator.density == "concrete":
-            drawn = group.points[variable.name]
-            return variable.family.concrete_log_prob(conditional, drawn, self.temperature(estimator))
-        return log_score(variable, conditional, group.points.get(variable.name, value))
+            return log_score(variable, conditional, group.scorable(name, variable, conditional))
+        if proposal.estimator.scores_itself:
+            return proposal.estimator.log_prob(variable.family, conditional, group.points[name], self.epoch)
+        return log_score(variable, conditional, group.points.get(name, group.values[name]))
 
     def propose_either(self, group: Group, name: str, q: Distribution, support: Tensor) -> None:
         """Enumerate a node of which rows may tell something.
@@ -228,14 +216,15 @@ class _Walk:
         group.scores[name, "recognition"] = -Score(taken, log.nodes)
         group.weights[name] = Score(weight, nodes)
 
-    def draw_allowed(self, group: Group, variable: Variable, q: Distribution, leading: tuple[int, ...]) -> None:
+    def draw_allowed(self, group: Group, variable: Variable, given: Draw) -> None:
         """Draw a count among the values that its steps' labels leave to it, whose probability goes into the weight."""
         name = variable.name
-        law, support, whole = counts.truncated(variable, q, group.allowed[name], self.rank)
-        place = draw(law, leading).value
+        law, support, whole = counts.truncated(variable, given.q, group.allowed[name], self.rank)
+        place = draw(law, given.leading).value
         group.put(name, support[place], self.machine.outline)
-        inside = law.expand(leading).log_prob(place)
+        inside = law.expand(given.leading).log_prob(place)
         group.draws[name] = group.score(inside, name, "recognition")
+        group.drawn[name] = (given, Point(support[place]))
         group.scores[name, "recognition"] = -group.draws[name]
         group.weights[name] = group.score(whole, name, "recognition")
 
@@ -249,10 +238,6 @@ class _Walk:
                 if name in group.weights and name in group.exist:  # a label tells that its step is there
                     there = Score(group.layout.clamp(group.exist[name]))
                     group.weights[name] = existence.masked(group.weights[name], there)
-
-    def temperature(self, estimator: Estimator | None) -> float:
-        assert isinstance(estimator, GumbelSoftmax | StraightThrough)
-        return value_at(estimator.temperature, self.epoch)
 
     def score(self, names: Sequence[str]) -> None:
         """Score nodes that share their network under p."""
@@ -277,9 +262,7 @@ class _Walk:
         return value.reshape((1,) * missing + tuple(value.shape))
 
 
-def draw(q: Distribution, leading: tuple[int, ...], family: Family | None = None) -> Point:
-    """Draw without a gradient, [*leading, *event], by the family of a node where q is its own."""
-    if family is not None:
-        return family.draw(q, leading)
+def draw(q: Distribution, leading: tuple[int, ...]) -> Point:
+    """Draw without a gradient from what is no node's family, [*leading, *event]."""
     with draws():
         return Point(q.expand(leading).sample())

@@ -12,6 +12,7 @@ from torch.distributions import Distribution
 from sgc.derivation.plan import Plan
 from sgc.distributions.points import Point
 from sgc.language.outline import Outline, Variable
+from sgc.objectives.estimator import Draw
 from sgc.runtime.batch import there
 from sgc.runtime.layout import Layout, Score
 
@@ -35,6 +36,7 @@ class Group:
     masses: list[Score] = field(default_factory=list)  # log q of enumerated nodes
     scores: dict[Key, Score] = field(default_factory=dict)  # of every term, with its sign
     weights: dict[str, Score] = field(default_factory=dict)  # log q of labelled nodes
+    drawn: dict[str, tuple[Draw, Point]] = field(default_factory=dict)  # of the nodes that are charged for
     draws: dict[str, Score] = field(default_factory=dict)  # log q of the draws that are charged for
     proposals: dict[str, Distribution] = field(default_factory=dict)  # q of every node that has one
     parameters: dict[Key, Mapping[str, Tensor]] | None = None  # of each conditional, by p or q, where they are kept

@@ -22,6 +22,7 @@ from sgc.runtime import generate as ancestral
 from sgc.runtime import single, steps
 from sgc.runtime.batch import PatternRows, prepare
 from sgc.runtime.cells import encode, row_weights
+from sgc.runtime.charging import surrogate_bound
 from sgc.runtime.finiteness import rows_words
 from sgc.runtime.generate import Generated
 from sgc.runtime.inference import ANSWERS, Answer, Inference, infer, warn
@@ -30,7 +31,6 @@ from sgc.runtime.modules import AnyDensity
 from sgc.runtime.outcome import Outcome, merge
 from sgc.runtime.plan_runner import PlanRunner, bound_named
 from sgc.runtime.posterior import NodePosterior
-from sgc.runtime.score_function import surrogate_bound
 from sgc.runtime.sums import Sums
 
 

@@ -16,7 +16,6 @@ from sgc.arguments import names_in, one_of, truth, whole_number
 from sgc.derivation.derive import derive
 from sgc.derivation.existence import counts_of
 from sgc.derivation.plan import Plan
-from sgc.kinds.estimators import ScoreFunction
 from sgc.kinds.moving import Moving
 from sgc.kinds.schedules import value_at
 from sgc.language.outline import Outline
@@ -24,6 +23,7 @@ from sgc.language.spec import Spec
 from sgc.objectives.bound import Bound, ObjectiveWords
 from sgc.objectives.bounds import BOUNDS
 from sgc.objectives.objective import OverRate
+from sgc.objectives.score_function import ScoreFunction
 from sgc.randomness import built_in, default_type, draws
 from sgc.runtime import steps
 from sgc.runtime.batch import PatternRows

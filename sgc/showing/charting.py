@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from sgc.derivation.computation import BOUND, Computation, Kind, Step
 from sgc.errors import UsageError, option
-from sgc.kinds.estimators import ESTIMATORS
 from sgc.showing.canvas import (
     COLORS,
     GUTTER,
@@ -224,7 +223,7 @@ def _draw_shape(axes: Axes, step: Step, at: tuple[float, float], size: tuple[flo
     if step.kind in ("draw", "clamped"):
         face = SHADE if step.kind == "clamped" else "white"
         axes.add_patch(Ellipse(at, width, height, facecolor=face, zorder=3, gid=name, **border))
-        if step.proposal is not None and step.proposal.estimator == "enumerate":
+        if step.proposal is not None and step.proposal.estimator.enumerates:
             inner = width - 2 * DOUBLE, height - 2 * DOUBLE
             axes.add_patch(Ellipse(at, *inner, fill=False, zorder=3.5, **border))
         return
@@ -251,7 +250,7 @@ def _legend_entries(graphs: Sequence[Computation]) -> list[tuple[Step | None, st
 
 def _legend_words(step: Step) -> str:
     if step.proposal is not None:
-        tag = ESTIMATORS[step.proposal.estimator].tag
+        tag = step.proposal.estimator.tag
         made = {"enumerated": "all values of q, enumerated", "biased": "draw or mean of q, biased"}
         return made.get(tag, "draw from q")
     if step.kind in ("score", "label"):
@@ -325,7 +324,7 @@ def _dot_shape(step: Step) -> str:
     if step.kind == "clamped":
         return f'shape=ellipse, style=filled, fillcolor="{SHADE}"'
     if step.proposal is not None:
-        double = ", peripheries=2" if step.proposal.estimator == "enumerate" else ""
+        double = ", peripheries=2" if step.proposal.estimator.enumerates else ""
         return f"shape=ellipse{double}" + (", style=dotted" if step.biased else "")
     if step.kind == "feature":
         return 'shape=box, style="rounded,dashed"'

@@ -135,7 +135,7 @@ def _step_json(graph: Computation, step: Step) -> dict[str, Any]:  # Any: plain 
     if step.why:
         plain["why"] = step.why
     if step.proposal is not None:
-        plain |= {"estimator": step.proposal.estimator, "support": step.proposal.support}
+        plain |= {"estimator": step.proposal.estimator.name, "support": step.proposal.support}
     if step.baseline:
         plain["baseline"] = step.baseline
     return plain

@@ -129,7 +129,7 @@ def _plan_json(written: Plan | PlatedPlan) -> dict[str, Any]:  # Any: plain data
         "observed": list(plan.observed),
         "rows": plan.rows_text(),
         "clamped": list(plan.clamped),
-        "proposed": [{**factor(p.factor), "estimator": p.estimator, "support": p.support} for p in plan.proposals],
+        "proposed": [{**factor(p.factor), "estimator": p.estimator.name, "support": p.support} for p in plan.proposals],
         "weights": [
             {**factor(weight.factor), "varies": weight.varies, "carriers": list(weight.carriers)}
             for weight in plan.weights

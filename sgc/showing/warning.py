@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from sgc.derivation.cost import LARGEST, OPERATIONS, advise, count_text, too_large
 from sgc.derivation.derive import derive
 from sgc.derivation.plan import Plan
-from sgc.kinds.estimators import possible
 from sgc.language.outline import Outline, Variable
+from sgc.objectives.estimators import possible
 from sgc.showing.plated_plan import plan_rows, plan_warnings
 from sgc.showing.plates import Plated, plated
 from sgc.showing.products import roles

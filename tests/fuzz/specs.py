@@ -28,7 +28,7 @@ from typer.testing import CliRunner
 from sgc.cli import app
 from sgc.distributions.families import FAMILIES
 from sgc.errors import LISTED
-from sgc.kinds.estimators import ESTIMATORS
+from sgc.objectives.estimators import ESTIMATORS
 
 Raw = dict[str, Any]
 

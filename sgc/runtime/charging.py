@@ -1,7 +1,7 @@
-"""The score function: what each draw without a gradient is charged with, and the baselines that are taken off.
+"""Charging: what the bound costs each draw that has no gradient of its own, and the baselines that are taken off.
 
-A draw v of sample s enters the objective as (log q(v) − stop(log q(v))) · stop(signal), so that the bound keeps its
-value and the gradient of log q(v) is multiplied by what the draw can influence (Williams 1992; Schulman et al. 2015).
+The costs are those that a draw can influence (Schulman et al. 2015); what gradient an estimator makes of them is its
+own, see `Estimator.surrogate`.
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ def surrogate_bound(sums: Sums, kl_weight: float = 1.0) -> Tensor:
 
 
 def surrogate(sums: Sums, kl_weight: float) -> Tensor | None:
-    """Give what has the value 0 and the score-function gradient of the bound, [B]; None where no draw needs it."""
+    """Give what has the value 0 and the gradient that charged draws add, [B]; None where no draw needs it."""
     total: Tensor | None = None
     for charge in sums.plan.charges:
         log = sums.group.draws[charge.node].tensor  # [*enumerated, S, B]
         if not log.requires_grad:
             continue
-        signal = _Charging(sums, charge, kl_weight).signal().detach()
-        part = ((log - log.detach()) * signal).sum(tuple(range(log.dim() - 1)))
+        given, drawn = sums.group.drawn[charge.node]
+        estimator = sums.plan.proposed[charge.node].estimator
+        part = estimator.surrogate(log, given, drawn, _Charging(sums, charge, kl_weight))
         total = part if total is None else total + part
     return total
 
@@ -59,6 +60,16 @@ class _Charging:
                 total = total + each.scale * self.log_mean(each)
         return total
 
+    def costs(self) -> Tensor:
+        """Give ŵ F of each draw, [*enumerated, S, B]: no baseline is taken off, and no sample weighs another."""
+        total = self.group.like.new_zeros(())
+        for mean in self.sums.means:
+            assert not any(map(self.charges, mean.weight.logs)), "what moves weights is no draw's own cost"
+            values = self.values(mean)
+            if values:
+                total = total + self.held([*self.sums.factors(mean.weight), *values]).charged
+        return total
+
     def charges(self, log: Log) -> bool:
         """Tell whether the draw can influence a log."""
         if isinstance(log, LabelScore):
@@ -70,9 +81,7 @@ class _Charging:
     def mean(self, mean: WeighedMean) -> Tensor:
         """Charge a mean: its values that the draw can influence, all of them where it moves their weights."""
         moved = any(map(self.charges, mean.weight.logs))
-        values = [
-            self.sums.value_of(number, log, self.kl_weight) for number, log in mean.values if moved or self.charges(log)
-        ]
+        values = self.values(mean, every=moved)
         if not values:
             return self.group.like.new_zeros(())
         pairs = [*self.sums.factors(mean.weight), *values]
@@ -83,6 +92,11 @@ class _Charging:
             return self.less(mean.name, log, value, lambda _, average: average)
         held = self.held(pairs)
         return held.charged - held.share * self.baseline(mean.name, held)
+
+    def values(self, mean: WeighedMean, *, every: bool = False) -> list[Pair]:
+        """Give the values of a mean that the draw can influence."""
+        value_of = self.sums.value_of
+        return [value_of(number, log, self.kl_weight) for number, log in mean.values if every or self.charges(log)]
 
     def unnormalised(self, name: str, pairs: Sequence[Pair], *, moved: bool) -> Tensor:
         """Charge Σ m w f over the particles that hold the draw, all of f where it moves w."""

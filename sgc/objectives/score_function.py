@@ -1,0 +1,63 @@
+"""Draws without a gradient of their own, charged with what they can influence (Williams 1992)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from sgc.distributions.families import Family
+from sgc.distributions.points import Point
+from sgc.kinds.base import Maybe
+from sgc.kinds.schedules import Number, number
+from sgc.objectives.estimator import Charging, Draw, Estimator
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    Decay = Number
+else:
+    Decay = number(ge=0, lt=1)
+
+
+class ScoreFunction(Estimator):
+    """A draw without a gradient of its own; ∇ log q times what the draw costs stands in for it (Williams 1992).
+
+    The cost is restricted to what the node can influence (Schulman et al. 2015). `leave_one_out` subtracts the bound
+    of the other samples (Mnih and Rezende 2016), `running_mean` an average over earlier steps, `none` nothing.
+    """
+
+    name: ClassVar[str] = "score_function"
+    tag: ClassVar[str] = "sampled"
+    charged: ClassVar[bool] = True
+
+    baseline: Maybe[Literal["leave_one_out", "running_mean", "none"]] = None  # by the number of samples where absent
+    decay: Decay = 0.9  # of the running mean, for each step
+
+    @staticmethod
+    def refuse(family: Family, event: tuple[int, ...]) -> str:
+        """Say why the family cannot have this estimator: every family can be drawn from."""
+        return ""
+
+    @property
+    def baseline_word(self) -> str:
+        """Which baseline it takes off what its draws are charged with."""
+        return self.baseline or "none"
+
+    def at_samples(self, samples: int) -> ScoreFunction:
+        """Fill in the baseline: the other samples where there are any, else a running mean."""
+        chosen = self.baseline or ("leave_one_out" if samples > 1 else "running_mean")
+        return ScoreFunction(baseline=chosen, decay=self.decay)
+
+    def refuse_samples(self, samples: int) -> tuple[str, str, str]:
+        """Say that one sample has no others."""
+        if self.baseline != "leave_one_out" or samples > 1:
+            return "", "", ""
+        message = "'leave_one_out' needs another sample to compare with, and objective.samples is 1"
+        return "baseline", message, "allowed: running_mean, none"
+
+    def draw(self, given: Draw) -> Point:
+        """Draw without a gradient."""
+        return given.family.draw(given.q, given.leading)
+
+    def surrogate(self, log: Tensor, given: Draw, drawn: Point, charging: Charging) -> Tensor:
+        """Give (log q − stop(log q)) · stop(signal), [B] (Williams 1992; Schulman et al. 2015)."""
+        return ((log - log.detach()) * charging.signal().detach()).sum(tuple(range(log.dim() - 1)))

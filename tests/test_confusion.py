@@ -33,6 +33,10 @@ def drawn(categories: int, rows: int, seed: int, missing: int = 0) -> tuple[np.n
     return labels, np.where(draw.random(rows) < 2 / 3, labels, draw.integers(0, categories, rows))
 
 
+def matched(labels: np.ndarray, guesses: np.ndarray, categories: int) -> Any:
+    return clustering({(): counted(labels, guesses, categories)})
+
+
 def counted(labels: np.ndarray, guesses: np.ndarray, categories: int) -> Confusion:
     return confusion([f"c{i}" for i in range(categories)], torch.tensor(labels), torch.tensor(guesses))
 
@@ -70,12 +74,12 @@ def test_errors_by_category_are_those_of_scikit_learn(categories: int, rows: int
 def test_clusters_are_matched_in_the_best_of_all_ways(seed: int) -> None:
     labels, guesses = drawn(5, 80, seed)
     turned = np.random.default_rng(seed).permutation(5)[guesses]
-    found = clustering(counted(labels, turned, 5))
+    found = matched(labels, turned, 5)
     assert isinstance(found, Clustering)
     every = [(np.array(order)[turned] != labels).mean() for order in itertools.permutations(range(5))]
     assert found.error == pytest.approx(min(every), abs=1e-12)
     assert found.error <= (guesses != labels).mean() + 1e-12  # whatever the categories are called
-    named = dict(found.names)
+    named = {guess: label for _, guess, label in found.names}
     assert np.mean([named[f"c{guess}"] != f"c{label}" for guess, label in zip(turned, labels, strict=True)]) == min(
         every
     )
@@ -84,21 +88,41 @@ def test_clusters_are_matched_in_the_best_of_all_ways(seed: int) -> None:
 
 
 def test_clusters_of_other_sizes_than_the_labels() -> None:
-    same = clustering(counted(np.array([0, 0, 3, 3]), np.array([2, 2, 1, 1]), 4))
+    same = matched(np.array([0, 0, 3, 3]), np.array([2, 2, 1, 1]), 4)
     assert isinstance(same, Clustering)
     assert (same.error, same.nmi, same.ari) == (0, 1, 1)
-    one = clustering(
-        counted(np.array([0, 0, 1, 3]), np.array([2, 2, 2, 2]), 4)
-    )  # all in one: its largest part is right
+    assert same.names == (((), "c1", "c3"), ((), "c2", "c0"))  # nothing stands for a label that no row has
+    one = matched(np.array([0, 0, 1, 3]), np.array([2, 2, 2, 2]), 4)  # all in one: its largest part is right
     assert isinstance(one, Clustering)
     assert (one.error, one.nmi, one.ari) == (0.5, 0, 0)
+    assert one.names == (((), "c2", "c0"),)
 
 
 def test_without_scikit_learn_it_says_what_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "sklearn.metrics", None)
-    assert clustering(counted(np.zeros(3, int), np.zeros(3, int), 2)) == (
+    assert matched(np.zeros(3, int), np.zeros(3, int), 2) == (
         "error up to a permutation, NMI and ARI need scikit-learn: pip install 'sgc[metrics]'"
     )
+
+
+def test_elements_of_a_node_are_matched_each_by_itself(tmp_path: Path) -> None:
+    """Labels are what q says, of one attribute of three turned round: perfect clusters, whatever each is called."""
+    for way in ({"distribution": "Bernoulli", "categories": None}, {}):
+        torch.manual_seed(0)
+        made = {f"nodes__y__{key}": value for key, value in way.items()}
+        model = sgc.compile(sgc.load(small(nodes__y__shape=[3], **made))).eval()
+        x = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
+        said = model.conditional("y", "recognition", {"x": 3 * x}).mean.detach().numpy()
+        y = said.round() if way else said.argmax(-1)
+        y[:, 1] = 1 - y[:, 1] if way else (y[:, 1] + 1) % 3
+        table = TensorRows(Rows({"x": 3 * x, "y": y}, np.arange(60)), model.outline, model.like)
+        found = evaluate(model, table, 5, 0, {}, clusters=["y"]).from_q["y"]
+        assert found.value == pytest.approx(1 / 3)
+        assert isinstance(found.clusters, Clustering)
+        assert (found.clusters.error, found.clusters.nmi, found.clusters.ari) == pytest.approx((0, 1, 1))
+        turned = [each for each in found.clusters.plain()["matched"] if each["predicted"] != each["label"]]
+        assert turned
+        assert {tuple(each["element"]) for each in turned} == {(1,)}
 
 
 # ---- evaluations

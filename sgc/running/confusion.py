@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -72,24 +73,33 @@ class Confusion:
         return {"balanced_error": self.balanced_error, "by_category": by_category, "confusion": counts}
 
 
+Matched: TypeAlias = tuple[tuple[int, ...], CategoryName, CategoryName]  # place of an element, prediction, label
+
+
 @dataclass(frozen=True)
 class Clustering:
     """What predictions are worth as clusters of labels that training never saw, whatever the categories are called.
 
     `error`: the share of labels that are not predicted when every predicted category stands for another, all different,
-    in the best way (the assignment problem: Kuhn 1955); `names`: for which label each does. `nmi`, the mutual
-    information over the mean of both entropies, and `ari`, the adjusted Rand index (Hubert and Arabie 1985), are 1
-    where clusters are the labels; of unrelated ones the second is 0 in the mean.
+    in the best way (the assignment problem: Kuhn 1955); `names`: for which label each does, of those that there are.
+    `nmi`, the mutual information over the mean of both entropies, and `ari`, the adjusted Rand index (Hubert and Arabie
+    1985), are 1 where clusters are the labels; of unrelated ones the second is 0 in the mean.
+
+    Of a node of several elements, what an element calls its categories says nothing of the next one: each is matched by
+    itself, and the numbers are means over them. The steps of a repeat share their networks, and so their names.
     """
 
     error: float
     nmi: float
     ari: float
-    names: tuple[tuple[CategoryName, CategoryName], ...]
+    names: tuple[Matched, ...]
 
     def plain(self) -> dict[str, Any]:  # Any: what JSON can say
         """Give it as plain data."""
-        matched = [{"predicted": guess, "label": label} for guess, label in self.names]
+        matched = [
+            ({"element": list(place)} if place else {}) | {"predicted": guess, "label": label}
+            for place, guess, label in self.names
+        ]
         return {"error": self.error, "nmi": self.nmi, "ari": self.ari, "matched": matched}
 
 
@@ -100,23 +110,35 @@ def confusion(names: Sequence[CategoryName], labels: Tensor, guesses: Tensor) ->
     return Confusion(tuple(names), np.column_stack([pairs, counts]))
 
 
-def clustering(found: Confusion) -> Clustering | str:
-    """Match predictions with labels; without scikit-learn, say that it is wanted."""
+def clustering(elements: Mapping[tuple[int, ...], Confusion]) -> Clustering | str:
+    """Match predictions with labels, by place of the element; without scikit-learn, say that it is wanted."""
     try:
-        from scipy.optimize import linear_sum_assignment
-        from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+        import sklearn.metrics  # noqa: F401 - wanted by `_matched`
     except ImportError:
         return "error up to a permutation, NMI and ARI need scikit-learn: pip install 'sgc[metrics]'"
+    every = [_matched(place, found) for place, found in elements.items()]
+    return Clustering(
+        error=fmean(each.error for each in every),
+        nmi=fmean(each.nmi for each in every),
+        ari=fmean(each.ari for each in every),
+        names=tuple(name for each in every for name in each.names),
+    )
+
+
+def _matched(place: tuple[int, ...], found: Confusion) -> Clustering:
+    """Match the predictions of one element with its labels."""
+    from scipy.optimize import linear_sum_assignment
+    from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
     categories = np.unique(found.pairs[:, :2]).tolist()
     counts = found.matrix(categories)
     labels, guesses = linear_sum_assignment(counts, maximize=True)
     each = [np.repeat(found.pairs[:, i], found.pairs[:, 2]) for i in (0, 1)]
     names = [found.names[category] for category in categories]
-    order = np.argsort(guesses)
+    there = counts.sum(1)[labels].astype(bool) & counts.sum(0)[guesses].astype(bool)
     return Clustering(
         error=1 - float(counts[labels, guesses].sum()) / float(counts.sum()),
         nmi=float(normalized_mutual_info_score(*each)),
         ari=float(adjusted_rand_score(*each)),
-        names=tuple((names[guesses[i]], names[labels[i]]) for i in order),
+        names=tuple((place, names[guesses[i]], names[labels[i]]) for i in np.argsort(guesses) if there[i]),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sgc.kinds.categories import CategoryName
 from sgc.running.calibration import Calibrating, Calibration, coverage
 from sgc.running.confusion import Clustering, Confusion, clustering, confusion
 from sgc.runtime.model import Model
@@ -77,7 +78,7 @@ class Score:
         self.counts = {count: model.outline.variables[count] for count in exists if count in rows.partial}
         self.calibrating: Calibrating | None = Calibrating() if self.discrete else None
         self.log_losses: list[Tensor] = []  # of each distance that has a probability, −log p(label) in nats
-        self.counted: list[Tensor] = []  # labels and predictions, categories [2, n]
+        self.counted: list[Tensor] = []  # labels and predictions, categories [2, n, elements]
         self.broken: dict[int, str] = {}  # rows, by place, that are left out since what is predicted is not finite
         self.below: list[Tensor] = []  # q's probability of less than the label, of numbers
 
@@ -165,7 +166,8 @@ class Score:
         whole = losses.new_full((len(finite),), torch.nan)
         whole[finite] = losses
         self.log_losses.append(whole)
-        self.counted.append(torch.stack([labels, said.argmax(-1)]))
+        both = torch.stack([labels, said.argmax(-1)])
+        self.counted.append(both.reshape(2, -1, math.prod(self.variable.shape)))
 
     def add_intervals(self, index: np.ndarray, posterior: Posterior) -> None:
         """Take in where the labels of these rows lie in q, of a node whose values are numbers."""
@@ -210,6 +212,7 @@ class Score:
         below = torch.cat(self.below) if self.below else torch.zeros(0)
         below = below[~below.isnan()]
         counted = self._confusion()
+        matched = clustering(self._by_element()) if clusters and counted is not None else None
         return Error(
             measure=self.kind,
             value=value,
@@ -219,14 +222,23 @@ class Score:
             calibration=None if self.calibrating is None else self.calibrating.calibration(),
             coverage=coverage(below) if len(below) else None,
             confusion=counted,
-            clusters=clustering(counted) if clusters and counted is not None else None,
+            clusters=matched,
         )
 
     def _confusion(self) -> Confusion | None:
         if self.calibrating is None:
             return None
-        names = self.variable.values or range(self.variable.categories or 2)
-        return confusion(names, *torch.cat(self.counted, 1))
+        return confusion(self._categories, *torch.cat(self.counted, 1).flatten(1))
+
+    def _by_element(self) -> dict[tuple[int, ...], Confusion]:
+        """Count the labels of each element of the node by itself, by its place."""
+        places = [tuple(map(int, place)) for place in np.ndindex(*self.variable.shape)]
+        every = torch.cat(self.counted, 1).unbind(-1)
+        return {place: confusion(self._categories, *both) for place, both in zip(places, every, strict=True)}
+
+    @property
+    def _categories(self) -> Sequence[CategoryName]:
+        return self.variable.values or range(self.variable.categories or 2)
 
 
 def _spread_by_row(each: Tensor, owners: Tensor) -> tuple[int, float]:

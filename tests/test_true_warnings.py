@@ -145,3 +145,152 @@ def test_the_command_asks_for_no_input_that_only_q_reads(tmp_path: Path) -> None
     assert command("sample", tmp_path / "p", "-o", tmp_path / "a.npz", "--count", 3) == wanted
     assert command("sample", tmp_path / "p", "-o", tmp_path / "a.npz", "--given", "site=B") == (0, "")
     assert command("sample", tmp_path / "p", "-o", tmp_path / "a.npz", "--given", "x=0") == (0, "")
+
+
+# ---- what is said of the objective, of weights and of nodes that could be left out
+
+CATEGORIES = {"distribution": "Categorical", "categories": 3}
+
+
+def model_of(objective: Raw, **nodes: tuple[str, str, str, str]) -> Raw:
+    """Write a model in short, a node: its kind (number or category), status, parents in p and in q."""
+    made: Raw = {}
+    for name, (kind, status, p, q) in nodes.items():
+        node = dict(CATEGORIES) if kind == "category" else {"distribution": "Normal", "shape": [2]}
+        for role, reads in (("generative", p.split()), ("recognition", q.split())):
+            if reads:
+                node[role] = {"parents": reads, "network": NETWORK}
+        made[name] = {**node, "supervision": status}
+    return {"version": 1, "nodes": made, "objective": objective}
+
+
+X = ("number", "full", "y z", "")
+GRAPHS = {
+    "constant weights": {"x": X, "y": ("category", "partial", "", "x"), "z": ("number", "none", "", "x y")},
+    "a weight that varies": {"x": X, "y": ("category", "partial", "", "x z"), "z": ("number", "none", "", "x")},
+    "all enumerated": {"x": X, "y": ("category", "partial", "", "x"), "z": ("category", "none", "", "x y")},
+    "no labels": {"x": ("number", "full", "z", ""), "z": ("number", "none", "", "x")},
+}
+WORDS: dict[str, Any] = {"alpha": 5, "gamma": 3, "kl": "sampled", "kl_weight": 0.3, "samples": 7}
+WORDS |= {"weights": "none", "label_term": "log_mean"}
+DRAWN = np.random.default_rng(0).normal(size=(8, 2))
+LABELS = np.array([0, 1, 2, 2, -1, -1, -1, -1])
+
+
+def outcome(made: Raw, rows: slice = slice(None)) -> tuple[torch.Tensor, Model]:
+    """Give the loss with its gradients in a model of these rows."""
+    model = compiled(made).double()
+    batch = {name: each[rows] for name, each in (("x", DRAWN), ("y", LABELS)) if name in made["nodes"]}
+    if made["nodes"].get("y2"):
+        batch["y2"] = batch["y"]
+    loss = model.objective(batch, generator=torch.Generator().manual_seed(1)).loss
+    loss.backward()
+    gradients = [torch.zeros(1) if each.grad is None else each.grad.reshape(-1) for each in model.parameters()]
+    return torch.cat([loss.detach().reshape(1), *gradients]), model
+
+
+@pytest.mark.parametrize("bound", ["elbo", "iwae", "supervised", "density"])
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_words_of_the_objective_that_are_said_to_do_nothing_do_nothing_and_no_others(graph: str, bound: str) -> None:
+    """Loss and every gradient are the same with the word and without it, to the bit."""
+    for word, value in WORDS.items():
+        with_it = model_of({"bound": bound, "samples": 3, word: value}, **GRAPHS[graph])
+        without = model_of({"bound": bound, "samples": 3}, **GRAPHS[graph])
+        try:
+            said = warnings(outline(sgc.load(with_it)))
+        except sgc.SpecError:  # a word or graph that this bound has not
+            continue
+        one, other = outcome(with_it)[0], outcome(without)[0]
+        # without labels γ and α have nothing to weigh; where everything is, more samples are the same ones
+        idle = any(each.startswith(f"objective.{word} does nothing: ") for each in said)
+        assert idle == torch.equal(one, other), (word, said)
+
+
+def test_labels_that_the_rules_take_from_every_row_make_alpha_idle() -> None:
+    made = model_of({"alpha": 5}, **GRAPHS["constant weights"])
+    columns = {name: {"column": name} for name in ("x", "y")}
+    made["data"] = {"source": "npz", "file": "rows.npz", "columns": columns, "labels": {"y": {"count": 0}}}
+    assert warnings(outline(sgc.load(made))) == ["objective.alpha does nothing: data.labels keeps no label"]
+    made["data"]["labels"]["y"]["count"] = 1
+    assert warnings(outline(sgc.load(made))) == []
+
+
+def gradient_of(model: Model, node: str) -> float:
+    found = [each.grad for each in model.machine.recognition[node].parameters() if each.grad is not None]
+    return float(sum(each.abs().sum() for each in found))
+
+
+@pytest.mark.parametrize("samples", [1, 2])
+@pytest.mark.parametrize("second", ["x", "x w", "x z w"])
+@pytest.mark.parametrize("first", ["x", "x z", "x w", "x z w"])
+def test_a_weight_that_is_said_to_do_nothing_has_no_gradient(first: str, second: str, samples: int) -> None:
+    """With α 0 labels are in the bound by their weights alone; w is enumerated, z drawn. One is judged by itself."""
+    made = model_of(
+        {"alpha": 0, "samples": samples},
+        x=("number", "full", "y y2 z w", ""),
+        y=("category", "partial", "", first),
+        y2=("category", "partial", "", second),
+        z=("number", "none", "", "x"),
+        w=("category", "none", "", "x"),
+    )
+    _, model = outcome(made, slice(0, 4))
+    said = "\n".join(warnings(outline(sgc.load(made))))
+    for node, reads in (("y", first), ("y2", second)):
+        constant = reads == "x"
+        idle = f"the weight q({node} | {', '.join(reads.split())}) varies with z, but with 1 sample" in said
+        assert (constant or idle) == (gradient_of(model, node) < 1e-12), node
+
+
+@pytest.mark.parametrize("z", ["number", "category"])
+@pytest.mark.parametrize("alpha", [0, 2])
+def test_rows_that_are_said_not_to_train_q_do_not(z: str, alpha: int) -> None:
+    nodes = {"x": X, "y": ("category", "partial", "", "x"), "z": (z, "none", "", "x y")}
+    made = model_of({"bound": "iwae", "alpha": alpha}, **nodes)
+    start = "every proposed node is enumerated, so iwae does not contain q: "
+    wanted = {
+        "category": [
+            f"rows without labels: {start}they do not train it",
+            f"rows with y labelled: {start}they train it through alpha alone",
+        ],
+        "number": [],
+    }[z]
+    assert warnings(outline(sgc.load(made))) == wanted
+    for rows, alone in ((slice(4, 8), False), (slice(0, 4), True)):
+        _, model = outcome(made, rows)
+        trained = any(gradient_of(model, node) > 1e-12 for node in ("y", "z"))
+        assert trained == (z == "number" or (alone and alpha > 0))
+
+
+@pytest.mark.parametrize("in_p", [True, False])
+@pytest.mark.parametrize("in_q", [True, False])
+@pytest.mark.parametrize("above", ["", "y", "y u"])
+def test_nodes_that_are_said_to_change_nothing_change_no_probability(above: str, in_q: bool, in_p: bool) -> None:
+    """Everything is enumerated, so that iwae is log p(x) itself."""
+    nodes = {
+        "x": ("number", "full", "y w" if in_p else "y", ""),
+        "y": ("category", "none", "", "x w" if in_q else "x"),
+        "w": ("category", "none", above, "x u" if "u" in above else "x"),
+        "u": ("category", "none", "", "x"),
+    }
+    barren = ["w"] if not (in_p or in_q) else []
+    barren += ["u"] if barren or "u" not in above else []
+    said = [
+        each for each in warnings(outline(sgc.load(model_of({"bound": "iwae"}, **nodes)))) if "nothing observed" in each
+    ]
+    words = "nothing observed depends on '{}', and q reads it for nothing else: p is the same without it"
+    assert said == [words.format(name) for name in barren]
+    kept = {name: each for name, each in nodes.items() if name not in barren}
+    both = [compiled(model_of({"bound": "iwae"}, **each)).double() for each in (nodes, kept)]
+    both[1].load_state_dict({k: v for k, v in both[0].state_dict().items() if k in both[1].state_dict()})
+    one, other = (each.objective({"x": DRAWN}).bound for each in both)
+    torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("y", ["x", "z"])
+def test_of_a_classifier_alone_only_what_it_reads_is_spoken_of(y: str) -> None:
+    """q(z) reads nothing: under `supervised` that matters where y reads z."""
+    nodes = {"x": X, "y": ("category", "partial", "", y), "z": ("number", "none", "", "")}
+    made = model_of({"bound": "supervised"}, **nodes)
+    made["nodes"]["z"]["recognition"] = {"parameters": {"loc": 0.0, "scale": 1.0}}
+    blind = ["q(z) reads no node: it proposes the same for every row", "q never reads 'x', though every row has it"]
+    assert warnings(outline(sgc.load(made))) == (blind if y == "z" else [])

@@ -23,13 +23,13 @@ def log_to_one(x: Tensor) -> Tensor:
     return torch.where(x == 1, -torch.inf, (-torch.where(x == 1, 0.0, x)).log1p())
 
 
-def log_one_plus_square(x: Tensor) -> Tensor:
-    """Give log(1 + x²), 2 log |x| where x² is no float any more."""
+def log_one_plus_square(x: Tensor, scale: Tensor) -> Tensor:
+    """Give log(1 + (x/s)²), s positive: 2 log |x/s| where the ratio or its square is no float any more."""
     import torch
 
-    near = x.clamp(-1e100, 1e100) if x.dtype == torch.float64 else x.clamp(-1e18, 1e18)
-    far = x.abs() > near.abs()
-    return torch.where(far, 2 * torch.where(far, x, 1.0).abs().log(), (near * near).log1p())
+    far = x.abs() > scale * math.sqrt(torch.finfo(x.dtype).max) / 16
+    near = torch.where(far, 0.0, x) / scale
+    return torch.where(far, 2 * (torch.where(far, x, 1.0).abs().log() - scale.log()), (near * near).log1p())
 
 
 def log_one_less_exp(x: Tensor) -> Tensor:

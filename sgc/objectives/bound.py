@@ -41,6 +41,7 @@ class Bound(ABC):
     source: ClassVar[str]  # its equation, with authors and year
     has_alpha: ClassVar[bool] = True  # whether labels have a weight of their own
     refused: ClassVar[Mapping[str, str]] = {}  # words of the objective that it does not have, and why
+    idle: ClassVar[Mapping[str, str]] = {}  # words that it takes and that do nothing in it, and why
     own_words: ClassVar[frozenset[str]] = frozenset()  # `weights`, `label_term`: words that change this bound
     generative: ClassVar[bool] = True  # whether p is trained; else latents that no label reads are left out
     closed_kl_refusal: ClassVar[str] = ""  # why no KL divergence is taken in closed form, if none is

@@ -30,5 +30,5 @@ class Density(Bound):
 
     def warnings(self, given: Ingredients, words: ObjectiveWords) -> Iterator[str]:
         """Tell of a bound that rises where q of a label falls."""
-        for label in given.labels[:1]:
+        for label in given.labels:
             yield f"the density bound can train {label.factor} away from the label"

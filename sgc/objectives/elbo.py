@@ -44,9 +44,11 @@ class Elbo(Bound):
 
     def warnings(self, given: Ingredients, words: ObjectiveWords) -> Iterator[str]:
         """Tell of weights that one sample makes 1."""
-        if not self.normalises(words) or words.samples > 1 or any(label.enumerated for label in given.labels):
+        if not self.normalises(words) or words.samples > 1:
             return
         for label in given.varying:
+            if label.enumerated:
+                continue
             through = " and ".join(label.carriers)
             yield (
                 f"the weight {label.factor} varies with {through}, but with 1 sample the normalised "

@@ -16,6 +16,7 @@ class Iwae(Bound):
     name: ClassVar[str] = "iwae"
     source: ClassVar[str] = "Eq. (9), Siddharth et al. 2017; Burda et al. 2016"
     refused: ClassVar[Mapping[str, str]] = {"kl_weight": "the iwae bound has no kl_weight"}
+    idle: ClassVar[Mapping[str, str]] = {"kl": "the iwae bound has no KL"}
     closed_kl_refusal: ClassVar[str] = "iwae takes no closed form"
 
     def expression(self, given: Ingredients, words: ObjectiveWords) -> Expression:
@@ -27,7 +28,7 @@ class Iwae(Bound):
         return Expression((main, *whole[-1:]))
 
     def warnings(self, given: Ingredients, words: ObjectiveWords) -> Iterator[str]:
-        """Tell of a q that nothing trains."""
+        """Tell of rows that do not train q."""
         if given.enumerated:
-            unless = " but through alpha" if given.labels else ""
-            yield f"every proposed node is enumerated, so iwae does not contain q{unless}: it stays untrained"
+            trained = "they train it through alpha alone" if given.labels else "they do not train it"
+            yield f"every proposed node is enumerated, so iwae does not contain q: {trained}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, final
 
 from sgc.objectives.bound import Bound, Ingredients, ObjectiveWords
@@ -15,6 +16,11 @@ class Supervised(Bound):
     name: ClassVar[str] = "supervised"
     source: ClassVar[str] = "the classifier alone, log q(y | x)"
     has_alpha: ClassVar[bool] = False
+    idle: ClassVar[Mapping[str, str]] = {
+        "alpha": "the supervised bound has no alpha",
+        "kl": "the supervised bound has no KL",
+        "kl_weight": "the supervised bound has no KL",
+    }
     generative: ClassVar[bool] = False
 
     def expression(self, given: Ingredients, words: ObjectiveWords) -> Expression:

@@ -73,7 +73,7 @@ class Alarms:
         for node in line.get("collapsed", ()):
             wrong[f"collapsed {node}"] = (
                 f"'{node}' has collapsed: for {LASTING} epochs q({node} | ...) has been within {COLLAPSED} nats of "
-                f"p({node} | ...), so it says nothing of the rows"
+                f"p({node} | ...), so it says no more of a row than that does"
             )
         for pattern, count in line.get("effective_samples", {}).items():
             if samples > 1 and count < DEGENERATE:

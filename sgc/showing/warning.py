@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from sgc.derivation.cost import LARGEST, OPERATIONS, advise, count_text, too_large
 from sgc.derivation.derive import derive
@@ -15,7 +15,7 @@ from sgc.showing.plated_plan import plan_rows, plan_warnings
 from sgc.showing.plates import Plated, plated
 from sgc.showing.products import roles
 from sgc.showing.ranges import where
-from sgc.showing.selecting import SHOWN, searched
+from sgc.showing.selecting import SHOWN, searched, together
 
 DRAWING = ("score_function", "gumbel_softmax")  # the estimators to choose where enumerating costs too much
 
@@ -28,8 +28,15 @@ def warnings(outline: Outline) -> list[str]:
     view = plated(outline)
     rows: dict[str, list[str]] = {}
     worst: Plan | None = None
-    for observed in searched(view.outline, _size(outline)):
+    patterns = searched(view.outline, _size(outline))
+    # of patterns that are left out, as those of some steps of a repeat, nothing is known
+    drawn = varying = len(patterns) < 1 << len(together(view.outline)) or any(
+        name in outline.outer_name for name in outline.graphs.partial
+    )
+    for observed in patterns:
         plan = derive(outline.graphs, view.spread(observed), outline.words)
+        drawn |= any(not each.estimator.enumerates for each in plan.proposals)
+        varying |= any(weight.varies for weight in plan.weights)
         if worst is None or plan.operations > worst.operations:
             worst = plan
         text = plan_rows(view, plan)
@@ -42,7 +49,7 @@ def warnings(outline: Outline) -> list[str]:
         found.append(f"{rows_of[0]}{others}: {message}")
     assert worst is not None  # there is a pattern without labels
     cost = [f"{plan_rows(view, worst)}: {_cost_warning(view, worst)}"] if too_large(worst) else []
-    return [*found, *cost, *_without_effect(view)]
+    return [*found, *cost, *_without_effect(view), *_idle_words(view, drawn=drawn, varying=varying)]
 
 
 def _size(outline: Outline) -> int:
@@ -87,8 +94,10 @@ def _drawn_by(variable: Variable) -> list[str]:
 def _without_effect(view: Plated) -> Iterator[str]:
     """Say what is written and has no effect, what q does not look at, and what is not there yet."""
     outline, names = view.flat, view.names
-    spec, graphs = outline.spec, outline.graphs
+    spec = outline.spec
     used = {role: outline.names_read(role) for role in roles()}
+    asked = _asked(outline)
+    seen = outline.names_read("recognition", without=outline.recognition.keys() - asked)
     read = {names.of(name) for each in used.values() for name in each}
     for name in [*view.outline.features, *outline.inputs]:
         if name not in read:
@@ -99,25 +108,67 @@ def _without_effect(view: Plated) -> Iterator[str]:
     for name in spec.networks:
         if name not in named:
             yield f"the network '{name}' is named by nobody: it does nothing"
-    yield from _blind(view)
+    yield from _blind(view, asked)
+    yield from _barren(view)
     variables = outline.variables.items() if outline.recognition else ()
-    full = [name for name, v in variables if v.supervision == "full" and name not in used["recognition"]]
+    full = [name for name, v in variables if v.supervision == "full" and name not in seen]
     for name, at in _at(view, full):
         yield f"q never reads '{name}'{at}, though every row has it"
-    dropped = [name for name, v in variables if v.dropped and name not in used["recognition"]]
+    dropped = [name for name, v in variables if v.dropped and name not in seen]
     for name, at in _at(view, dropped):
         yield f"q never reads '{name}'{at}, not even in the rows that have it"
     for part in spec.unrolled.parts:
         if part.weights is not None and not part.weights.exists():
             yield f"{part.where}.weights: no run at '{part.weights}' yet, and training wants one"
+
+
+def _idle_words(view: Plated, *, drawn: bool, varying: bool) -> Iterator[str]:
+    """Say which words of the objective have no effect. drawn: whether a node is; varying: whether a weight is."""
+    graphs, given = view.flat.graphs, view.flat.spec.objective
+    reasons: dict[str, str] = {}
+    labels = ("alpha", "gamma", "supervision_rate")
     if not graphs.partial:
-        for key in ("alpha", "gamma", "supervision_rate"):
-            if key in spec.objective.model_fields_set:
-                labels = " with labels" if graphs.dropped else ""
-                yield f"objective.{key} does nothing: no node is partially supervised{labels}"
+        which = " with labels" if graphs.dropped else ""
+        reasons |= dict.fromkeys(labels, f"no node is partially supervised{which}")
+    elif not together(view.outline):
+        reasons |= dict.fromkeys(labels, "data.labels keeps no label")
+    reasons = dict(given.maximised.idle) | reasons
+    if not varying:
+        reasons |= dict.fromkeys(("weights", "label_term"), "the weights of labels are constant")
+    if not drawn:
+        reasons = {"samples": "no node is drawn", "kl": "no node is drawn"} | reasons
+    for key, reason in reasons.items():
+        value = getattr(given, key)
+        usual = None if key in labels else type(given).model_fields[key].default
+        if key in given.model_fields_set and value != usual:
+            yield f"objective.{key} does nothing: {reason}"
 
 
-def _blind(view: Plated) -> Iterator[str]:
+def _asked(outline: Outline) -> set[str]:
+    """Name the nodes whose q the bound has; where p is not trained, those that labels are read through."""
+    if outline.objective.maximised.generative:
+        return set(outline.recognition)
+    labelled = [name for name in outline.recognition if name in outline.graphs.partial]
+    return set(outline.recognition) & outline.graphs.ancestors(labelled, "recognition")
+
+
+def _barren(view: Plated) -> Iterator[str]:
+    """Say which nodes could be left out: nothing observed depends on them, and q reads them for no other node."""
+    outline = view.flat
+    if not outline.objective.maximised.generative:
+        return
+    nodes, graphs = outline.graphs.nodes, outline.graphs
+    needed: frozenset[str] = frozenset(name for name, node in nodes.items() if node.supervision != "none")
+    before: frozenset[str] = frozenset()
+    while needed != before:
+        before = needed
+        for role in roles():
+            needed = needed | graphs.ancestors(needed, role)
+    for name, at in _at(view, [name for name in nodes if name not in needed]):
+        yield f"nothing observed depends on '{name}'{at}, and q reads it for nothing else: p is the same without it"
+
+
+def _blind(view: Plated, asked: Collection[str]) -> Iterator[str]:
     """Say which q are the same in all rows, or in all that agree in the categories of inputs.
 
     An input of numbers may be different in every row, as one that mirrors what is observed.
@@ -127,6 +178,7 @@ def _blind(view: Plated) -> Iterator[str]:
     read = {
         name: functools.reduce(operator.or_, (above[each] for each in density.reads), 0)
         for name, density in outline.recognition.items()
+        if name in asked
     }
     for name, at in _at(view, [each for each in read if not read[each]]):
         yield f"q({name}){at} reads no node: it proposes the same for every row"

@@ -48,8 +48,8 @@ def half_normal_kl(q: Member, p: Member) -> Tensor:
 
 def half_cauchy(member: Member, value: Tensor) -> Tensor:
     """log(2/π) − log γ − log(1 + (x/γ)²)."""
-    z = value / member.scale
-    return _from(0, value, math.log(2 / math.pi) - log_one_plus_square(z) - member.scale.log())
+    log_density = math.log(2 / math.pi) - log_one_plus_square(value, member.scale) - member.scale.log()
+    return _from(0, value, log_density)
 
 
 def half_cauchy_kl(q: Member, p: Member) -> Tensor:

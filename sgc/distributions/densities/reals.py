@@ -79,8 +79,8 @@ def gumbel_kl(q: Member, p: Member) -> Tensor:
 
 def cauchy(member: Member, value: Tensor, start: Tensor | None = None, offset: Tensor | None = None) -> Tensor:
     """−log πγ − log(1 + z²), z = (x − μ)/γ."""
-    z = from_location(member.loc, value, start, offset) / member.scale
-    return -log_one_plus_square(z) - member.scale.log() - math.log(math.pi)
+    gap = from_location(member.loc, value, start, offset)
+    return -log_one_plus_square(gap, member.scale) - member.scale.log() - math.log(math.pi)
 
 
 def cauchy_kl(q: Member, p: Member) -> Tensor:
@@ -88,9 +88,6 @@ def cauchy_kl(q: Member, p: Member) -> Tensor:
     apart = (q.scale - p.scale) / q.scale * ((q.scale - p.scale) / p.scale)
     gap = (q.loc - p.loc) / q.scale * ((q.loc - p.loc) / p.scale)
     return ((apart + gap) / 4).log1p()
-
-
-BESIDE = 20.0  # what is so near to the largest float, by its log, is so large that a location is nothing beside it
 
 
 def student_t(
@@ -103,7 +100,7 @@ def student_t(
     """log Γ(a + ½) − log Γ(a) − ½ log 2πa − log σ − (a + ½) log(1 + z²/2a), where 2a are the degrees of freedom.
 
     log_offset: the log of the size of a draw's offset, which may have been too large to say. The density of a draw is
-    that of sign(o) log(1 + |o|), o the offset.
+    that of sign(o) log(1 + |o|), o the offset; a location is nothing beside one whose square is no float.
     """
     import torch
     from torch.nn.functional import softplus
@@ -112,11 +109,11 @@ def student_t(
     gap = from_location(member.loc, value, start, offset)
     more: Tensor | float = 0.0
     if log_offset is None:
-        spread = log_one_plus_square(gap / (member.scale * (2 * a).sqrt()))
+        spread = log_one_plus_square(gap, member.scale * (2 * a).sqrt())
     else:
-        huge = log_offset > math.log(torch.finfo(gap.dtype).max) - BESIDE
+        huge = log_offset > math.log(torch.finfo(gap.dtype).max) / 2
         far = torch.where(huge, log_offset, 0.0) - member.scale.log()
-        near = log_one_plus_square(torch.where(huge, 0.0, gap) / (member.scale * (2 * a).sqrt()))
+        near = log_one_plus_square(torch.where(huge, 0.0, gap), member.scale * (2 * a).sqrt())
         spread = torch.where(huge, softplus(2 * far - (2 * a).log()), near)
         more = softplus(log_offset)
     ratio = (a - 1) * (0.5 / a).log1p() + 0.5 * ((a + 0.5).log() - a.log()) + log_peak(a) - log_peak(a + 0.5)

@@ -7,8 +7,11 @@ from collections.abc import Iterator
 import pytest
 import torch
 from data_files import REAL_DATA
+from fault_tables import pytest_addoption
 
 from sgc.runtime.model import Model
+
+__all__ = ["pytest_addoption"]  # a hook of pytest, which it looks for here
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

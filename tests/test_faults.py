@@ -1,7 +1,10 @@
 """Faults of specs: each message whole, all of a file's in its order, none twice, none that follows from another.
 
-`faults.txt` is the table. A block begins with `=`; then come the edits of the valid spec below (`<` what is taken out,
-`>` what is put in; `@` another text instead) and flags (`!`), with backslash escapes; the rest is the message, whole.
+The tables stand in `faults/`, see `fault_tables`. A message that is meant to change is written there by
+
+    python -m pytest tests/test_faults.py --update-faults
+
+which lists what it has written; read the difference (`git diff tests/faults`) before it is committed.
 """
 
 from __future__ import annotations
@@ -12,12 +15,17 @@ import random
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import fault_tables
 import pytest
 import yaml
+from fault_tables import Case
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -70,7 +78,8 @@ train:
 evaluate: {samples: 100, metrics: {y: error}}
 """
 PLAIN = yaml.safe_load(VALID)
-TABLE = (Path(__file__).parent / "faults.txt").read_text(encoding="utf-8")
+CASES = fault_tables.read()
+UPDATE = "python -m pytest tests/test_faults.py --update-faults"
 
 
 def check(text: str, flags: tuple[str, ...] = ()) -> list[Fault]:
@@ -89,49 +98,25 @@ def faults_of(plain: Any) -> list[Fault]:
     return check(yaml.safe_dump(plain, sort_keys=False, width=1000))
 
 
-def blocks() -> Iterator[tuple[str, str, tuple[str, ...], str]]:
-    """Read the table: a title, the text, the flags, the message."""
-    for block in re.split(r"\n?^= ", TABLE, flags=re.MULTILINE)[1:]:
-        title, *lines = block.rstrip("\n").split("\n")
-        text, taken, flags = VALID, "", []
-        while lines and lines[0][:2] in ("< ", "> ", "@ ", "! ", ">", "@"):
-            mark, words = lines[0][:1], lines.pop(0)[2:]
-            words = words if mark == "!" else unescaped(words)
-            if mark == "<":
-                taken = words
-                assert taken in text, title
-            elif mark == ">":
-                text = text.replace(taken, words, 1)
-            elif mark == "@":
-                text = words
-            else:
-                flags.append(words)
-        yield title, text, tuple(flags), "\n".join(lines)
-
-
-def unescaped(text: str) -> str:
-    return re.sub(r"\\(x..|.)", lambda m: {"n": "\n", "t": "\t", "r": "\r"}.get(m[1]) or escaped(m[1]), text)
-
-
-def escaped(code: str) -> str:
-    return chr(int(code[1:], 16)) if len(code) == 3 else code
-
-
-CASES = list(blocks())
-
-
 def test_the_spec_that_is_broken_is_valid() -> None:
     assert check(VALID) == []
 
 
-@pytest.mark.parametrize(("text", "flags", "message"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
-def test_a_fault_is_told_whole(text: str, flags: tuple[str, ...], message: str) -> None:
-    assert "\n".join(map(str, check(text, flags))) == message
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.place)
+def test_a_fault_is_told_whole(case: Case, pytestconfig: pytest.Config) -> None:
+    message = "\n".join(map(str, check(case.broken(VALID), case.flags)))
+    place = f"tests/faults/{case.file.name}, '{case.title}'"
+    if message != case.message and pytestconfig.getoption("update_faults"):
+        fault_tables.update(case, message)
+        pytest.skip(f"wrote the new message of {place}")
+    assert message == case.message, (
+        f"{place} has another message. If it is meant to change: {UPDATE}, then read git diff tests/faults"
+    )
 
 
-def test_every_line_of_the_table_is_as_promised() -> None:
-    for _, _, _, message in CASES:
-        for place, source, caret in zip(*[iter(message.split("\n"))] * 3, strict=False):
+def test_every_line_of_the_tables_is_as_promised() -> None:
+    for case in fault_tables.read():  # again, for the test above may have written
+        for place, source, caret in zip(*[iter(case.message.split("\n"))] * 3, strict=False):
             if place.startswith("--set"):
                 continue
             line, column = map(int, re.match(r"spec\.yaml:(\d+):(\d+): ", place).groups())  # type: ignore[union-attr]
@@ -139,6 +124,43 @@ def test_every_line_of_the_table_is_as_promised() -> None:
             assert re.match(r" +\| [ \t]*\^+( .+)?$", caret)
             if len(source) < 400 and source.isascii():
                 assert caret.index("^") == 8 + column - 1
+
+
+def test_the_tables_are_as_they_are_written_and_a_title_names_one_case() -> None:
+    assert max(Counter(case.place for case in CASES).values()) == 1
+    for file, table in groupby(CASES, key=lambda case: case.file):
+        assert fault_tables.written(list(table)) == file.read_text(encoding="utf-8")
+
+
+def test_an_update_puts_every_message_back_that_has_changed(tmp_path: Path) -> None:
+    for file in fault_tables.FOLDER.glob("*.txt"):
+        right = list(fault_tables.cases(file))
+        spoilt = tmp_path / file.name
+        spoilt.write_text(fault_tables.written([replace(case, message="another") for case in right]), encoding="utf-8")
+        for case in right:
+            fault_tables.update(replace(case, file=spoilt), case.message)
+        assert spoilt.read_bytes() == file.read_bytes()
+
+
+def test_a_message_that_has_changed_says_how_it_is_written_anew(tmp_path: Path) -> None:
+    """A copy of this file beside a table with another message fails with the words, and passes after the update."""
+    for name in ("fault_tables.py", Path(__file__).name):
+        (tmp_path / name).write_bytes((Path(__file__).parent / name).read_bytes())
+    table = tmp_path / "faults" / "table.txt"
+    table.parent.mkdir()
+    table.write_text("= a name\n< name: m2\n> nmae: m2\nanother\n", encoding="utf-8")
+
+    def run(*flags: str) -> str:
+        words = [sys.executable, "-m", "pytest", "-p", "fault_tables", "-ra", "-k", "told_whole or as_promised", *flags]
+        return subprocess.run(
+            [*words, Path(__file__).name], capture_output=True, text=True, check=False, cwd=tmp_path
+        ).stdout
+
+    assert f"tests/faults/table.txt, 'a name' has another message. If it is meant to change: {UPDATE}" in run()
+    written = run("--update-faults")
+    assert "wrote the new message of tests/faults/table.txt, 'a name'" in written
+    assert "1 passed, 1 skipped" in written  # the new message is as promised
+    assert "spec.yaml:2:1: nmae: unknown key 'nmae'" in table.read_text(encoding="utf-8")
 
 
 # ---- files

@@ -1,6 +1,6 @@
 """Faults of repeats and parts: whatever is written there is told at what was written, or it is a spec; nothing else.
 
-Messages are pinned whole in faults.txt; here are those of parts in files of their own, and what chance writes.
+Messages are pinned whole in faults/; here are those of parts in files of their own, and what chance writes.
 """
 
 from __future__ import annotations

@@ -435,7 +435,10 @@ REFUSALS: list[tuple[list[str], str]] = [
     (["sample", RUN, "-o", "OUT/s.png", "--given", "y=[1"], "--given y: "),
     (["sample", RUN, "-o", "OUT/s.png", "--given", "y={a: 1, a: 2}"], "--given y: "),
     (["sample", RUN, "-o", "OUT/s.png", "--given", "z=[1, 2, 3]"], "--given: 'z' got shape"),
-    (["sample", RUN, "-o", "OUT/s.png", "--given", "z=1" + 40 * "0"], "--given: 'z': found inf"),
+    (
+        ["sample", RUN, "-o", "OUT/s.png", "--given", "z=1" + 40 * "0"],
+        "--given: 'z': found 1e+40 in row 0 at [0], wanted a number that 32 bits hold",
+    ),
     (["train", SPEC, "-o", SPEC], "is a file, wanted a folder for the run"),
     (["train", SPEC, "-o", RUN], "holds a finished run; --force starts over"),
     (["train", SPEC, "-o", "OUT/run", "--set", "train.device=abacus"], "train.device is 'abacus'"),

@@ -151,7 +151,7 @@ class _Derivation:
 
     def plan(self) -> Plan:
         proposals = tuple(
-            Proposal(self.recognition(n), node.estimator, node.support, self.named(self.dims(n)))
+            Proposal(self.recognition(n), node.estimator, node.support, self.named(self.dims(n)), self.sampled_above(n))
             for n, node in ((n, self.graphs.nodes[n]) for n in self.latent)
         )
         weights = tuple(self.weight(n) for n in self.weighing)
@@ -200,6 +200,10 @@ class _Derivation:
             evidence=frozenset(self.existence.evidence.keys() & set(self.latent)),
         )
         return plan.with_warnings(self.warnings(plan, given))
+
+    def sampled_above(self, name: str) -> bool:
+        """Tell whether what q of a node reads varies over the samples."""
+        return bool(self.union(self.graphs.parents(name, "recognition")) & self.dimensions.bits([SAMPLES]))
 
     def masks(self, name: str) -> Steps:
         """Give what masks the scores of a node, as far as this plan has it: `supervised` leaves counts out."""

@@ -59,6 +59,7 @@ class Proposal:
     estimator: Estimator
     support: int
     dims: NameSet
+    above_samples: bool = False  # whether what q reads varies over the samples
 
     @property
     def node(self) -> str:
@@ -230,11 +231,11 @@ class Plan:
 
         row("clamped", ", ".join(self.clamped) or "nothing")
         width = max([0, *(len(str(p.factor)) for p in self.proposals), *(len(str(w.factor)) for w in self.weights)])
+        baselines = {charge.node: charge.baseline for charge in self.charges}
         for i, proposal in enumerate(self.proposals):
             values = f", {proposal.support} values" if proposal.estimator.enumerates else ""
-            values += "".join(
-                f", baseline {charge.baseline}" for charge in self.charges if charge.node == proposal.node
-            )
+            baseline = baselines.get(proposal.node, "")
+            values += f", baseline {baseline}" if baseline else ""
             row("" if i else "proposed", f"{proposal.factor!s:<{width}}  {proposal.estimator}{values}")
         if not self.proposals:
             row("proposed", "nothing")
@@ -279,6 +280,17 @@ class Plan:
         bound = self.expression
         moved = bound.normalised and not bound.weights.labels.isdisjoint(charge.labels)
         return bound.couples or (moved and charge.charged.bit_count() == len(self.terms))
+
+    def refuse_charging(self, charge: Charge) -> str:
+        """Say why a node's estimator cannot be charged for in this plan; an empty string where it can."""
+        proposal, bound = self.proposal(charge.node), self.expression
+        estimator = proposal.estimator
+        if estimator.one_q and proposal.above_samples:
+            return "needs a q that is the same for all samples, and it reads what is drawn for each"
+        if estimator.own_costs and (bound.couples or not bound.weights.labels.isdisjoint(charge.labels)):
+            how = "under one logarithm" if bound.couples else "in the weights of labels"
+            return f"needs each sample's costs by itself, and {how} the samples meet"
+        return ""
 
     def charge_text(self, charge: Charge) -> str:
         """Say what the draws of a node are charged with."""

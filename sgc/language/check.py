@@ -6,6 +6,7 @@ Every fault is found in one go. A piece already known to be wrong gives no secon
 from __future__ import annotations
 
 from sgc.derivation.derive import derive
+from sgc.errors import UsageError
 from sgc.language.check_data import check_data
 from sgc.language.check_graphs import check_graphs
 from sgc.language.check_missing import check_missing
@@ -18,9 +19,11 @@ from sgc.language.inverting import derive_recognition
 from sgc.language.resolver import Resolver, outline
 from sgc.language.spec import Spec
 from sgc.language.unrolled import Unrolled
+from sgc.objectives.bound import Bound
 from sgc.objectives.bounds import ELBO
 from sgc.objectives.estimators import refuse_count
 from sgc.objectives.objective import Objective
+from sgc.objectives.own import OwnBound
 
 ADAMS = ("Adam", "AdamW", "NAdam", "RAdam", "Adamax")
 
@@ -43,6 +46,7 @@ def check(spec: Spec, findings: Findings, unrolled: Unrolled = Unrolled()) -> Sp
     check_counts(spec, findings)
     outside = names.outside(unrolled)
     check_objective(spec, findings, outside)
+    check_charging(spec, findings)
     check_gradient(spec, findings)
     check_optimizer(spec, findings)
     check_category_weights(spec, findings, outside)
@@ -77,7 +81,7 @@ def check_objective(spec: Spec, findings: Findings, names: Names) -> None:
             findings.add(("objective", "alpha", name), message, findings.suggest(name, lambda: partial), at="key")
     if findings.hurt("objective", "bound"):
         return
-    bound = objective.maximised
+    bound = _bound(spec, findings)
     usual = Objective()
     changed = [key for key in bound.refused if getattr(objective, key) != getattr(usual, key)]
     forbidden = [(key, bound.refused[key]) for key in changed]
@@ -92,14 +96,42 @@ def check_objective(spec: Spec, findings: Findings, names: Names) -> None:
         findings.add(("objective", "bound"), message)
 
 
+def _bound(spec: Spec, findings: Findings) -> Bound:
+    """Give the bound; for own code that cannot be had, which is told, the usual one stands in."""
+    if not spec.trusted and isinstance(spec.objective.bound, OwnBound):
+        return ELBO
+    try:
+        return spec.maximised
+    except UsageError as problem:
+        findings.add(("objective", "bound", "python"), str(problem))
+        return ELBO
+
+
+def check_charging(spec: Spec, findings: Findings) -> None:
+    """Find estimators that need each sample's costs by itself, or one q for all samples, where there are none."""
+    if findings.faults:
+        return
+    made = outline(spec)
+    if not any(node.estimator.own_costs or node.estimator.one_q for node in made.graphs.nodes.values()):
+        return
+    partial = made.graphs.partial
+    for observed in [(), *((name,) for name in partial), partial]:
+        plan = derive(made.graphs, observed, made.words)
+        for charge in plan.charges:
+            refusal = plan.refuse_charging(charge)
+            if refusal:
+                message = f"'{plan.proposal(charge.node).estimator}' {refusal}"
+                findings.add(("nodes", charge.node, "recognition", "estimator"), message, "allowed: score_function")
+
+
 def check_gradient(spec: Spec, findings: Findings) -> None:
     """Find a gradient without the score of q where that score has a mean: beside weights that vary, or under a log."""
     objective = spec.objective
     if objective.gradient != "stl" or any(findings.hurt("objective", key) for key in ("bound", "gradient")):
         return
-    if not objective.maximised.without_score:
-        bound = objective.maximised.name
-        message = f"'stl' leaves out a score whose mean is 0 in the {ELBO.name} bound, not in {bound}"
+    bound = _bound(spec, findings)
+    if not bound.without_score:
+        message = f"'stl' leaves out a score whose mean is 0 in the {ELBO.name} bound, not in {bound.name}"
         findings.add(("objective", "gradient"), message, "allowed: total")
     elif objective.weights == "normalized" and not findings.faults:
         made = outline(spec)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -50,21 +50,30 @@ def load(
     truth("trust", trust, error=UsageError)
     document = from_mapping(path) if isinstance(path, Mapping) else read(path_of("path", path))
     override(document, words_in("overrides", overrides))
-    spec = validate(document, trust=trust)
-    return spec.stands_in(None if isinstance(path, Mapping) else FilePath(path).resolve().parent, trusted=trust)
+    folder = None if isinstance(path, Mapping) else FilePath(path).resolve().parent
+    return validate(document, trust=trust, folder=folder)
 
 
-def validate(document: Document, *, trust: bool = False) -> Spec:
-    """Validate what was read. Raises: SpecError, with all faults in the order of the file."""
+def validate(document: Document, *, trust: bool = False, folder: FilePath | None = None) -> Spec:
+    """Validate what was read; folder: where it stands. Raises: SpecError, with all faults in the order of the file."""
+    origin = Origin(folder, trust)
 
     def check_part(part: Document, within: tuple[FilePath, ...]) -> Spec:
-        return _validated(part, parts, trust=trust, within=within)
+        return _validated(part, parts, origin, within=within)
 
     parts = Parts(check_part)
-    return _validated(document, parts, trust=trust)
+    return _validated(document, parts, origin)
 
 
-def _validated(document: Document, parts: Parts, *, trust: bool, within: tuple[FilePath, ...] = ()) -> Spec:
+@dataclass(frozen=True)
+class Origin:
+    """Where a spec stands, and whether its own code is trusted."""
+
+    folder: FilePath | None
+    trust: bool
+
+
+def _validated(document: Document, parts: Parts, origin: Origin, *, within: tuple[FilePath, ...] = ()) -> Spec:
     """Validate a spec, or a part of one. within: the files that it is a part of. Raises: SpecError."""
     findings = Findings(document)
     if not isinstance(document.data, dict):
@@ -76,10 +85,10 @@ def _validated(document: Document, parts: Parts, *, trust: bool, within: tuple[F
         document.data.setdefault("nodes", {})
     spec, plain = _fit(document.data, findings)
     if unrolls:
-        spec = _unrolled(document, spec, plain, findings, parts, trust=trust, within=within)
+        spec = _unrolled(document, spec, plain, findings, parts, origin, within=within)
     else:
-        check_own_code(findings, trust=trust)
-        spec = check(spec, findings)
+        check_own_code(findings, trust=origin.trust)
+        spec = check(spec.stands_in(origin.folder, trusted=origin.trust), findings)
     if findings.faults:
         raise SpecError(document.sort(findings.faults))
     return spec
@@ -91,8 +100,8 @@ def _unrolled(
     plain: Plain,
     findings: Findings,
     parts: Parts,
+    origin: Origin,
     *,
-    trust: bool,
     within: tuple[FilePath, ...],
 ) -> Spec:
     """Write repeats and parts out, and check what comes of it; its faults are added to the findings."""
@@ -100,14 +109,14 @@ def _unrolled(
         message = "forbidden beside 'repeat' and 'use': give each node its recognition parents"
         findings.add(("recognition",), message, at="key")
         del plain["recognition"]
-    check_own_code(findings, trust=trust)
+    check_own_code(findings, trust=origin.trust)
     composition = compose(document, plain, findings, parts, within)
     expanded, unrolled = unroll(document, plain, composition, findings)
     inner = Findings(expanded, findings)
     for path in [*expanded.broken(findings), *(path for path in findings.broken if path[0] not in UNROLLED)]:
         inner.breaks(path)
     made, _ = _fit(expanded.data, inner)
-    made = check(made, inner, unrolled)
+    made = check(made.stands_in(origin.folder, trusted=origin.trust), inner, unrolled)
     return made.once(replace(unrolled, written=_as_written(spec, composition)))
 
 

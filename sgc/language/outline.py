@@ -131,12 +131,12 @@ class Outline:
     def objective(self) -> Objective:
         return self.spec.objective
 
-    @property
+    @cached_property
     def words(self) -> ObjectiveWords:
         """The words of the objective that shape a plan."""
         given = self.objective
         return ObjectiveWords(
-            bound=given.maximised,
+            bound=self.spec.maximised,
             samples=given.samples,
             weights=given.weights,
             label_term=given.label_term,

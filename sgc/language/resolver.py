@@ -11,7 +11,7 @@ from sgc.distributions.constraints import NEUTRAL
 from sgc.distributions.families import FAMILIES, Family
 from sgc.distributions.row_totals import OWN_SUM, TOTAL
 from sgc.distributions.supports import Bound
-from sgc.errors import OutlineFault, suggest
+from sgc.errors import OutlineFault, UsageError, suggest
 from sgc.kinds.layer import Shape, ShapeFault, shape_text
 from sgc.kinds.networks import Entry, Wanted
 from sgc.kinds.own_code import OwnCode
@@ -27,7 +27,9 @@ from sgc.language.spec import Feature, Generative, Node, Recognition, Spec
 from sgc.language.value_ranges import ValueRanges
 from sgc.objectives import estimators
 from sgc.objectives.estimator import Estimator
+from sgc.objectives.own import OwnEstimator
 from sgc.objectives.pathwise import PATHWISE
+from sgc.objectives.plain_draw import PlainDraw
 
 
 class Resolver:
@@ -130,7 +132,8 @@ class Resolver:
             return None
         family = self.family(name)
         event = self.event(name) if event is None else event
-        chosen: Estimator | None = node.recognition.estimator
+        written: Estimator | OwnEstimator | None = node.recognition.estimator
+        chosen = self.own_estimator(written) if isinstance(written, OwnEstimator) else written
         if chosen is not None:
             refusal = chosen.refuse(family, event)
             if refusal:
@@ -145,6 +148,15 @@ class Resolver:
             place = ("recognition", "estimator", *((chosen.name, option) if option else ()))
             raise OutlineFault(place, message, hint)
         return chosen.at_samples(self.spec.objective.samples)
+
+    def own_estimator(self, written: OwnEstimator) -> Estimator:
+        """Import an estimator of the user's own; without trust, which is told elsewhere, any draw stands in for it."""
+        if not self.spec.trusted:
+            return PlainDraw()
+        try:
+            return written.load(self.own_code(written.python))
+        except UsageError as problem:
+            raise OutlineFault(("recognition", "estimator", "python"), str(problem)) from None
 
     def input(self, name: str) -> InputOutline:
         """Resolve an input."""

@@ -14,13 +14,16 @@ from sgc.data.sources.section import DataSection
 from sgc.kinds.base import EMPTY, Many, Maybe, Piece, tagged
 from sgc.kinds.categories import Categories
 from sgc.kinds.networks import NetworkChoice, SharedNetwork
-from sgc.kinds.own_code import OwnPiece
+from sgc.kinds.own_code import OwnCode, OwnPiece
 from sgc.kinds.own_family import OwnFamily
 from sgc.kinds.schedules import Schedule, is_schedule, number, scheduled
 from sgc.language.scopes import NAME as NAME
 from sgc.language.unrolled import Unrolled
+from sgc.objectives.bound import Bound
+from sgc.objectives.bounds import BOUNDS
 from sgc.objectives.estimators import EstimatorChoice
 from sgc.objectives.objective import Objective
+from sgc.objectives.own import OwnBound
 
 Size = Annotated[int, Field(ge=1, le=10_000_000)]
 
@@ -345,6 +348,14 @@ class Spec(Piece):
         place = None if folder is None else folder.resolve()
         self._origin = replace(self._origin, folder=place, trusted=trusted)
         return self
+
+    @property
+    def maximised(self) -> Bound:
+        """The bound. Raises: UsageError where it is own code that is not trusted, or cannot be imported."""
+        bound = self.objective.bound
+        if isinstance(bound, OwnBound):
+            return bound.load(OwnCode(bound.python, self.folder, self.trusted))
+        return BOUNDS[bound]
 
     def own_code(self) -> list[str]:
         """List the own code that it names anywhere, as module:Class."""

@@ -1,1 +1,43 @@
-"""What is maximised: bounds, each one file, as expressions over the factors of a plan."""
+"""What is maximised and how its gradient is estimated: bounds, estimators, schedules, each kind in one file.
+
+What a bound or an estimator of one's own is made of can be imported from here.
+"""
+
+from sgc.objectives.bound import Bound, Ingredients, ObjectiveWords, alpha_of
+from sgc.objectives.estimator import Charging, Draw, Estimator
+from sgc.objectives.expressions import (
+    ONE,
+    Constant,
+    Expression,
+    LabelScore,
+    LogMean,
+    Mean,
+    Product,
+    Scale,
+    Scaled,
+    Score,
+    Value,
+    telescoped,
+)
+
+__all__ = [
+    "ONE",
+    "Bound",
+    "Charging",
+    "Constant",
+    "Draw",
+    "Estimator",
+    "Expression",
+    "Ingredients",
+    "LabelScore",
+    "LogMean",
+    "Mean",
+    "ObjectiveWords",
+    "Product",
+    "Scale",
+    "Scaled",
+    "Score",
+    "Value",
+    "alpha_of",
+    "telescoped",
+]

@@ -34,7 +34,7 @@ class Ingredients:
 class Bound(ABC):
     """A lower bound of log p, or another objective, of rows of one observation pattern.
 
-    It is a value: two of one class are equal.
+    It is a value: two of one class with the same attributes are equal, and nothing changes them once they are made.
     """
 
     name: ClassVar[str]  # as specs write it
@@ -60,13 +60,14 @@ class Bound(ABC):
         yield from ()
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other)
+        return type(self) is type(other) and vars(self) == vars(other)
 
     def __hash__(self) -> int:
-        return hash(type(self))
+        return hash((type(self), repr(self)))
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}()"
+        options = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        return f"{type(self).__name__}({options})"
 
 
 def alpha_of(label: LabelScore, more: float = 0.0) -> Scale:

@@ -8,12 +8,16 @@ row sum to one. A new estimator is one file with one class derived from `Estimat
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from pydantic import PrivateAttr
 
 from sgc.distributions.families import Family
 from sgc.distributions.points import Point
 from sgc.kinds.base import Named
+from sgc.kinds.schedules import Number, Schedule
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,6 +50,8 @@ class Charging(Protocol):
 class Estimator(Named, ABC):
     """How a proposed node hands on values, and what its gradient is."""
 
+    _written: Any = PrivateAttr(default=None)  # of one of the user's own, what names it; Any: a piece above this file
+
     name: ClassVar[str]  # as specs write it
     tag: ClassVar[str]  # of its draws: `sampled`, `enumerated`, or `biased`, which is handed on to all that reads them
     enumerates: ClassVar[bool] = False  # whether its whole support stands on a dimension of its own
@@ -54,6 +60,8 @@ class Estimator(Named, ABC):
     attainable: ClassVar[bool] = True  # whether its values are ones that the node can take: else there is no bound
     reparameterised: ClassVar[bool] = False  # whether its gradient is that of the value alone, and right
     charged: ClassVar[bool] = False  # whether its gradient comes from what its draws are charged with
+    own_costs: ClassVar[bool] = False  # whether it needs each sample's own costs: samples weigh no others
+    one_q: ClassVar[bool] = False  # whether q has to be the same for all samples
     exact: ClassVar[bool] = False  # whether evaluation keeps it
     gradient_note: ClassVar[str] = ""  # why its gradient is none of a bound, where its value is one
     count_refusal: ClassVar[str] = ""  # what it would make of the count of a repeat, which is a whole number
@@ -70,8 +78,8 @@ class Estimator(Named, ABC):
 
     @property
     def baseline_word(self) -> str:
-        """Which baseline it takes off what its draws are charged with."""
-        return "none"
+        """Which baseline it takes off what its draws are charged with; an empty string where none is to be chosen."""
+        return ""
 
     def at_samples(self, samples: int) -> Estimator:
         """Fill in what the number of samples decides."""
@@ -100,6 +108,18 @@ class Estimator(Named, ABC):
         log: log q of the draws, [*enumerated, S, B], with its gradient.
         """
         raise NotImplementedError
+
+    def plain(self, number: Callable[[Number], Any] = lambda number: number) -> Any:  # Any: plain data
+        """Write it as a spec does. number: what becomes of its numbers and schedules."""
+        if self._written is not None:
+            return self._written.model_dump(mode="json")
+        options = {key: getattr(self, key) for key in type(self).model_fields}
+        given = {
+            key: number(value) if isinstance(value, Schedule) else value
+            for key, value in options.items()
+            if value is not None
+        }
+        return {self.name: given} if given else self.name
 
     def __str__(self) -> str:
         return self.name

@@ -6,10 +6,12 @@ from typing import Any
 
 from sgc.distributions.families import Family
 from sgc.kinds.base import tagged
+from sgc.objectives.disarm import Disarm
 from sgc.objectives.enumerate import Enumerate
 from sgc.objectives.estimator import Estimator
 from sgc.objectives.gumbel_softmax import GumbelSoftmax
 from sgc.objectives.mean import Mean
+from sgc.objectives.own import OwnEstimator
 from sgc.objectives.pathwise import Pathwise
 from sgc.objectives.score_function import ScoreFunction
 from sgc.objectives.straight_through import StraightThrough
@@ -17,7 +19,7 @@ from sgc.objectives.straight_through import StraightThrough
 ENUMERABLE_BY_DEFAULT = 64  # a support up to this size is enumerated unless the spec says otherwise
 
 ESTIMATORS: dict[str, type[Estimator]] = {
-    kind.name: kind for kind in (Pathwise, Enumerate, GumbelSoftmax, StraightThrough, ScoreFunction, Mean)
+    kind.name: kind for kind in (Pathwise, Enumerate, GumbelSoftmax, StraightThrough, ScoreFunction, Disarm, Mean)
 }
 
 
@@ -54,4 +56,10 @@ def _tag(value: Any) -> str | None:  # Any: whatever YAML can say
     return getattr(value, "name", None)
 
 
-EstimatorChoice = tagged(dict(ESTIMATORS), "estimator", _tag, key=True)
+def _origin(value: Any) -> str:  # Any: whatever YAML can say
+    own = isinstance(value, OwnEstimator) or (isinstance(value, dict) and "python" in value)
+    return "own" if own else "named"
+
+
+_NamedEstimator = tagged(dict(ESTIMATORS), "estimator", _tag, key=True)
+EstimatorChoice = tagged({"named": _NamedEstimator, "own": OwnEstimator}, "estimator", _origin)

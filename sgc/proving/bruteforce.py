@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from sgc.proving.own_formula import CLAMPED, LATENT, PROPOSAL, own_bound
 from sgc.proving.plain import Raw, Row, clamped, counts_of, ordered, parents_of, partial, seen_through, support
 
 if TYPE_CHECKING:
     from sgc.derivation.graph import Role
+    from sgc.objectives.bound import Bound
     from sgc.runtime.model import Model
 
 TABLE = 4096  # a conditional that reads more joint values is asked only for those that are met
@@ -29,18 +31,21 @@ class Words:
     """An objective: its bound, the words that change it, and α by node."""
 
     bound: str = "elbo"
+    own: Bound | None = None  # one of the user's own, in place of those that are written out here
     weights: str = "normalized"
     label_term: str = "mean_log"
     kl_weight: float = 1.0
     alpha: Mapping[str, float] = field(default_factory=dict)  # 1 where a node is left out
 
     @staticmethod
-    def of(spec: Raw) -> Words:
-        """Read the words of a spec."""
+    def of(spec: Raw, own: Bound | None = None) -> Words:
+        """Read the words of a spec. own: its bound, where that is one of the user's own."""
         given = dict(spec.get("objective", {}))
         alpha = given.get("alpha", {})
         by_node = alpha if isinstance(alpha, Mapping) else dict.fromkeys(partial(spec), alpha)
         kept = {key: given[key] for key in ("bound", "weights", "label_term", "kl_weight") if key in given}
+        if isinstance(kept.get("bound"), Mapping):
+            return Words(**{**kept, "bound": "own", "own": own}, alpha=by_node)
         return Words(**kept, alpha=by_node)
 
     def alpha_of(self, name: str) -> float:
@@ -77,6 +82,10 @@ class Particles:
         mass = self.log_mass.exp()
         total_w = sum(self.log_w.values(), torch.zeros_like(self.log_mass))
         ratio = self.log_p_clamped + words.kl_weight * (self.log_p_latent - self.log_r)
+        if words.own is not None:
+            latent = {LATENT: words.kl_weight * self.log_p_latent, PROPOSAL: -words.kl_weight * self.log_r}
+            alpha = {name: words.alpha_of(name) for name in self.log_w}
+            return own_bound(words.own, {CLAMPED: self.log_p_clamped, **latent}, self.log_w, self.log_mass, alpha)
         if words.bound == "supervised":
             return (self.log_mass + total_w).logsumexp(-1)
         if words.bound == "density":

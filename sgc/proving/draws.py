@@ -34,7 +34,7 @@ def spreads(spec: Raw, latent: Collection[str], drawn: Collection[str]) -> dict[
 
 def is_linear(spec: Raw, words: Words, observed: Collection[str], latent: Collection[str]) -> bool:
     """Tell whether a bound is a plain mean over particles, so that its expectation is the bound with all summed."""
-    if words.bound == "iwae":
+    if words.bound in ("iwae", "own"):
         return not latent
     varying = any(carriers(spec, name, latent) for name in (*observed, *told_of(spec, observed)))
     if words.bound == "density" or not varying:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sgc.objectives.estimator import Estimator
 from sgc.proving.comparing import Difference
 
 
@@ -93,7 +94,7 @@ class Proof:
     cooled: tuple[Cooled, ...]
     notes: tuple[str, ...]
     seed: int
-    estimators: Mapping[str, str]  # by node, as in the spec
+    estimators: Mapping[str, Estimator]  # by node, as in the spec
 
     @property
     def lines(self) -> tuple[Exact | Sampled | Cooled, ...]:

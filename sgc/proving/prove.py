@@ -21,11 +21,11 @@ from torch import Tensor
 
 from sgc.derivation.graph import Role
 from sgc.errors import RunError
-from sgc.language.loading import load
 from sgc.language.outline import Outline
 from sgc.language.resolver import outline
 from sgc.language.spec import Spec
 from sgc.objectives.gumbel_softmax import GumbelSoftmax
+from sgc.objectives.own import OwnBound
 from sgc.proving import twin as twins
 from sgc.proving.bruteforce import Factors, Joint, Words
 from sgc.proving.choosing import some, some_patterns, words_of
@@ -33,7 +33,7 @@ from sgc.proving.comparing import FALSE_ALARM, Difference, difference, scores, t
 from sgc.proving.draws import LARGEST, Draws, expected, is_linear, tuples
 from sgc.proving.plain import Raw, Row, batch_of, clamped, partial, support
 from sgc.proving.proof import Bias, Cooled, Exact, Proof, Sampled
-from sgc.proving.written import CATEGORIES, WIDTH, flat, readers
+from sgc.proving.written import CATEGORIES, WIDTH, flat, loaded, readers
 from sgc.randomness import drawing_from, draws
 from sgc.runtime.compiling import compile_spec
 from sgc.runtime.model import Model
@@ -96,7 +96,7 @@ class _Prover:
 
     def twin(self, **options: Any) -> Raw:  # Any: as for `twins.twin`
         """Write the twin step by step."""
-        return flat(twins.twin(self.made, **options))
+        return flat(self.made, twins.twin(self.made, **options))
 
     def steps(self, names: Sequence[str]) -> list[str]:
         """Name every step of some nodes of the twin."""
@@ -136,12 +136,17 @@ class _Prover:
         ]
         return every if len(every) <= most else self.random.sample(every, most)
 
+    def words(self, plain: Raw) -> Words:
+        """Read the words of a twin, whose own bound is the spec's."""
+        spec = self.made.spec
+        return Words.of(plain, spec.maximised if isinstance(spec.objective.bound, OwnBound) else None)
+
     def compiled(self, plain: Raw, spread: float) -> Model:
         """Compile a twin; its parameters are drawn by name, so that all twins of a proof have the same.
 
         A network of more than four parents gets smaller weights: saturated, it would change with rare draws alone.
         """
-        model = compile_spec(load(plain.get("written", plain)))
+        model = compile_spec(loaded(self.made, plain.get("written", plain)))
         generator = torch.Generator().manual_seed(self.seed)
         parents = Counter(name.rpartition(".")[0] for name, _ in model.named_parameters() if ".weights." in name)
         with torch.no_grad():
@@ -169,7 +174,7 @@ class _Prover:
             cooled=tuple(cooled for name in twins.biased(made) for cooled in self.cooled(name)),
             notes=tuple(dict.fromkeys(self.notes)),
             seed=self.seed,
-            estimators={name: each.name for name, each in twins.estimators(made).items()},
+            estimators=twins.estimators(made),
         )
 
     def exact_lines(self, epoch: int) -> list[Exact]:
@@ -192,7 +197,7 @@ class _Prover:
     def exact(self, model: Model, factors: Factors, rows: Sequence[Row]) -> tuple[Difference | None, str]:
         """Compare bound, loss and gradient of one batch: the largest difference, or how the objective broke."""
         plain = factors.spec
-        words, mix = Words.of(plain), torch.randn(len(rows))
+        words, mix = self.words(plain), torch.randn(len(rows))
         try:
             out = model.objective(batch_of(plain, rows, self.inputs), weights=mix)
             gradient = gradient_of(model, out.loss)
@@ -305,13 +310,13 @@ class _Prover:
     def latent(self, plain: Raw, observed: Sequence[str]) -> tuple[list[str], bool]:
         """Name what a pattern does not observe, and tell whether its bound is a plain mean over particles."""
         latent = [name for name in plain["nodes"] if name not in clamped(plain) and name not in observed]
-        return latent, is_linear(plain, Words.of(plain), observed, latent)
+        return latent, is_linear(plain, self.words(plain), observed, latent)
 
     def expected(
         self, model: Model, plain: Raw, rows: Sequence[Row], observed: Sequence[str], drawn: Sequence[str]
     ) -> Tensor:
         """Sum the bound of rows of one pattern over every draw, [R]."""
-        joint, words = Joint(Factors(model, plain, self.inputs), rows), Words.of(plain)
+        joint, words = Joint(Factors(model, plain, self.inputs), rows), self.words(plain)
         if self.latent(plain, observed)[1]:
             return joint.bound(words)
         return expected(joint, words, drawn, plain["objective"]["samples"])

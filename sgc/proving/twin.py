@@ -17,13 +17,11 @@ from sgc.kinds.schedules import Schedule, value_at
 from sgc.language.outline import Outline
 from sgc.objectives.estimator import Estimator
 from sgc.objectives.objective import Objective, OverRate
-from sgc.objectives.pathwise import Pathwise
 from sgc.objectives.score_function import ScoreFunction
 from sgc.proving import written
 from sgc.proving.plain import Raw
-from sgc.proving.written import CATEGORIES, FEATURE, NETWORK, WIDTH
+from sgc.proving.written import FEATURE, NETWORK, WIDTH
 
-DRAWN = (Pathwise.name, ScoreFunction.name)  # estimators without bias; pathwise is proved as a score function
 _NOT_PROVED = ("gamma", "supervision_rate", "gradient")  # weights of rows, and variants of one expectation
 
 
@@ -44,21 +42,14 @@ def biased(outline: Outline) -> list[str]:
 
 
 def score_functions(outline: Outline) -> dict[str, Any]:  # Any: plain data
-    """Write the estimators of the drawn nodes as score functions; those that are one keep their options."""
+    """Write how drawn nodes are proved: those that are charged as they are, the others as score functions."""
     own = estimators(outline)
-    return {
-        n: own_words(own[n], 0) if isinstance(own[n], ScoreFunction) else ScoreFunction.name for n in drawn(outline)
-    }
+    return {n: own_words(own[n], 0) if own[n].charged else ScoreFunction.name for n in drawn(outline)}
 
 
 def own_words(estimator: Estimator, epoch: float) -> Any:  # Any: plain data
     """Write an estimator as plain data, its schedules at an epoch."""
-    options = {
-        key: value_at(value, epoch) if isinstance(value, Schedule) else value
-        for key, value in ((key, getattr(estimator, key)) for key in type(estimator).model_fields)
-        if value is not None
-    }
-    return {estimator.name: options} if options else estimator.name
+    return estimator.plain(lambda number: value_at(number, epoch))
 
 
 def moments(pieces: Mapping[str, Any] | Piece) -> list[int]:  # Any: pieces of a spec
@@ -110,7 +101,8 @@ def _sections(outline: Outline, chosen: Mapping[str, Any]) -> Raw:  # Any: plain
     graphs = outline.graphs
     nodes: dict[str, Raw] = {}
     for name, node in graphs.nodes.items():
-        made: Raw = {"distribution": "Categorical", "categories": CATEGORIES, "supervision": node.supervision}
+        made: Raw = written.two_valued(coin=written.needs_coin(outline.variables[name].estimator))
+        made["supervision"] = node.supervision
         made["generative"] = _conditional(node.generative) or {"learn": True}
         if node.dropped:
             made["missing"] = "drop"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sgc.objectives.estimator import Estimator
 from sgc.proving.comparing import FALSE_ALARM, TOLERANCE
 from sgc.proving.proof import WARM, Bias, Cooled, Exact, Proof, Sampled
-from sgc.proving.twin import DRAWN
 
 
 def proof_text(proof: Proof) -> str:
@@ -49,12 +49,12 @@ def _sampled(line: Sampled) -> str:
     return f"FAILED: {line.name} has |z| = {line.score:.3g}, at most {line.limit:.1f} is chance; of {counts}"
 
 
-def _how_proved(estimator: str, proof: Proof) -> str:
-    if estimator == "enumerate":
+def _how_proved(estimator: Estimator, proof: Proof) -> str:
+    if estimator.enumerates:
         return ""
-    if estimator not in DRAWN or not proof.sampled:
+    if estimator.tag == "biased" or not proof.sampled:
         return ", proved as enumerate"
-    drawn = "drawn as score_function" if estimator == "pathwise" else "drawn"
+    drawn = "drawn" if estimator.charged else "drawn as score_function"
     return f", summed where exact, {drawn} where sampled"
 
 

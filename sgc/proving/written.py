@@ -10,10 +10,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from sgc.derivation.graph import Role
+from sgc.distributions.families import FAMILIES
 from sgc.kinds.counting import count_values
-from sgc.language.loading import load
+from sgc.language.document import from_mapping
+from sgc.language.loading import validate
 from sgc.language.outline import Outline
 from sgc.language.resolver import outline as resolve
+from sgc.language.spec import Spec
+from sgc.objectives.estimator import Estimator
 from sgc.proving.plain import Raw
 
 CATEGORIES = 2
@@ -33,14 +37,27 @@ def sections(made: Outline, estimators: Mapping[str, Any]) -> Raw:  # Any: plain
         if made.graphs.inputs:
             found["inputs"] = {name: {"shape": [WIDTH]} for name in made.graphs.inputs}
         proposed = sum(
-            node.recognition is not None for node in resolve(load({"version": 1, **found})).graphs.nodes.values()
+            node.recognition is not None
+            for node in resolve(loaded(made, {"version": 1, **found})).graphs.nodes.values()
         )
         if proposed <= MANY:
             break
     return found
 
 
-def flat(spec: Raw) -> Raw:
+def two_valued(*, coin: bool) -> Raw:
+    """Write a distribution of two values: two categories, or a coin's 0 and 1."""
+    return {"distribution": "Bernoulli"} if coin else {"distribution": "Categorical", "categories": CATEGORIES}
+
+
+def needs_coin(estimator: Estimator | None) -> bool:
+    """Tell whether an estimator is one for coins, and for no categories."""
+    if estimator is None or not estimator.charged or not estimator.refuse(FAMILIES["Categorical"], (CATEGORIES,)):
+        return False
+    return not estimator.refuse(FAMILIES["Bernoulli"], ())
+
+
+def flat(made: Outline, spec: Raw) -> Raw:
     """Write a twin's nodes and features out, step by step, as brute force reads them.
 
     It is what the compiled graphs say, so that the derivation is proved and not the unrolling. Beside the sections of a
@@ -49,14 +66,13 @@ def flat(spec: Raw) -> Raw:
     """
     if "repeat" not in spec and "use" not in spec:
         return spec
-    made = resolve(load(spec))
+    made = resolve(loaded(made, spec))
     names = made.spec.unrolled.template
     nodes: dict[str, Raw] = {}
     for name, node in made.graphs.nodes.items():
         variable = made.variables[name]
         nodes[name] = {
-            "distribution": "Categorical",
-            "categories": CATEGORIES,
+            **two_valued(coin=variable.categories is None),
             "supervision": node.supervision,
             "generative": {"parents": list(node.generative)},
             "exists": node.exists,
@@ -124,7 +140,7 @@ class _Writer:
         return found
 
     def node(self, written: Raw, whole: str, shared: Raw, *, own: bool) -> Raw:
-        made: Raw = {"distribution": "Categorical", "supervision": written["supervision"]} | self.event(whole)
+        made: Raw = {"supervision": written["supervision"]} | self.event(whole)
         if whole not in self.given or not own:
             made["generative"] = self.conditional(written.get("generative"), shared) or {"learn": True}
         if written.get("missing"):
@@ -137,11 +153,11 @@ class _Writer:
     def event(self, whole: str) -> Raw:
         """Give a node two categories; those of a count are numbers, so that steps are absent under the lower one."""
         if whole not in self.counts:
-            return {"categories": CATEGORIES}
+            return two_valued(coin=needs_coin(self.variables[whole].estimator))
         variable = self.variables[whole]
         numbers = count_values(variable.family, variable.event, variable.values)
         low, high = min(1, *numbers), min(FEWER, max(numbers))
-        return {"values": [low if low < high else 0, high]}
+        return {"distribution": "Categorical", "values": [low if low < high else 0, high]}
 
     def conditional(self, written: Raw | None, shared: Raw) -> Raw:
         if not written:
@@ -164,6 +180,11 @@ class _Writer:
         if way is None or any(parent.rpartition(".")[2] in self.dropped for parent in parents):
             return dict(small)
         return [{"combine": "sum" if way == "over" else way}, dict(small)]
+
+
+def loaded(made: Outline, plain: Raw) -> Spec:
+    """Validate a twin, whose own code is found and trusted as that of its spec."""
+    return validate(from_mapping(plain), trust=made.spec.trusted, folder=made.spec.folder)
 
 
 def readers(made: Outline) -> dict[tuple[str, Role], tuple[str, ...]]:

@@ -43,7 +43,7 @@ def unit_nodes(model: Model) -> list[str]:
 
     Of a node of a repeat the units of all steps are one node's.
     """
-    if not model.spec.objective.maximised.generative:
+    if not model.spec.maximised.generative:
         return []
     proposed = [proposal.node for proposal in model.plan((), exact=True).proposals]
     normal = [n for n in proposed if model.outline.variables[n].family.name in ("Normal", "MultivariateNormal")]

@@ -67,7 +67,7 @@ class Diagnostician:
 
     def __init__(self, model: Model, samples: int, seed: int) -> None:
         self.model, self.samples, self.seed = model, samples, seed
-        self.bound = model.spec.objective.maximised
+        self.bound = model.spec.maximised
         self.terms = TermMeans(model.outline)
         self.means: dict[str, list[Tensor]] = {name: [] for name in unit_nodes(model)}
         self.words: dict[tuple[str, str], str] = {}

@@ -62,7 +62,7 @@ def validate(model: Model, rows: TensorRows, seed: int) -> Validation:
 
     Raises: RunError, which names the node, where the bound is not finite.
     """
-    supervised = not model.spec.objective.maximised.generative
+    supervised = not model.spec.maximised.generative
     bounds: list[Tensor] = []
     metrics = model.spec.evaluate.metrics
     scores = {name: Score(model, name, rows, metrics.get(name, "")) for name in rows.labelled_names}
@@ -176,7 +176,7 @@ def evaluate(
     elbo: list[Tensor] = []
     evidence: list[Tensor] = []
     effective: list[Tensor] = []
-    alone = not model.spec.objective.maximised.generative
+    alone = not model.spec.maximised.generative
     inside = Diagnostician(model, samples, seed)
     broken: dict[int, str] = {}
     count = 0

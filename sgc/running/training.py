@@ -160,13 +160,12 @@ class Trainer:
         with drawing_from(Generators(seed_for(self.settings.seed, 0))):
             self.model = model_of_run(made).to(self.fabric.device)
         self.model.validate_args = debug or Model.validate_args
-        objective = self.spec.objective
         like = self.model.like
         self.rows = TensorRows(dataset.train, made, like)
         self.held_out = TensorRows(dataset.validation, made, like, dataset.encoders).drawn_once(self.settings.seed)
         self.streams = self._streams()
         self._stand_at(0.0)
-        self.supervised = not objective.maximised.generative
+        self.supervised = not self.spec.maximised.generative
         if self.settings.stop is not None and (self.supervised or not self.held_out.count):
             lack = "the supervised bound has none without labels" if self.supervised else "there are no validation rows"
             raise UsageError(f"train.stop waits for a better validation bound, but {lack}")
@@ -193,7 +192,7 @@ class Trainer:
                 rate=objective.supervision_rate,
                 seed=settings.seed,
                 also_unlabelled=settings.labelled_also_unlabelled,
-                supervised=not objective.maximised.generative,
+                supervised=not self.spec.maximised.generative,
                 weights=self._row_weights(),
             )
         except ValueError as problem:

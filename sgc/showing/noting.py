@@ -24,7 +24,7 @@ def notes(outline: Outline) -> list[str]:
     None where q alone is trained (`bound: supervised`): it is then no approximation of p's posterior. Of a node of a
     repeat, what holds at several of its steps stands once; what another step is to them is earlier or later.
     """
-    if not outline.objective.maximised.generative:
+    if not outline.spec.maximised.generative:
         return []
     graph, view = Dependence(outline.graphs), plated(outline)
     steps = StepSets(view.names, graph.names)

@@ -132,7 +132,7 @@ def _idle_words(view: Plated, *, drawn: bool, varying: bool) -> Iterator[str]:
         reasons |= dict.fromkeys(labels, f"no node is partially supervised{which}")
     elif not together(view.outline):
         reasons |= dict.fromkeys(labels, "data.labels keeps no label")
-    reasons = dict(given.maximised.idle) | reasons
+    reasons = dict(view.flat.spec.maximised.idle) | reasons
     if not varying:
         reasons |= dict.fromkeys(("weights", "label_term"), "the weights of labels are constant")
     if not drawn:
@@ -146,7 +146,7 @@ def _idle_words(view: Plated, *, drawn: bool, varying: bool) -> Iterator[str]:
 
 def _asked(outline: Outline) -> set[str]:
     """Name the nodes whose q the bound has; where p is not trained, those that labels are read through."""
-    if outline.objective.maximised.generative:
+    if outline.spec.maximised.generative:
         return set(outline.recognition)
     labelled = [name for name in outline.recognition if name in outline.graphs.partial]
     return set(outline.recognition) & outline.graphs.ancestors(labelled, "recognition")
@@ -155,7 +155,7 @@ def _asked(outline: Outline) -> set[str]:
 def _barren(view: Plated) -> Iterator[str]:
     """Say which nodes could be left out: nothing observed depends on them, and q reads them for no other node."""
     outline = view.flat
-    if not outline.objective.maximised.generative:
+    if not outline.spec.maximised.generative:
         return
     nodes, graphs = outline.graphs.nodes, outline.graphs
     needed: frozenset[str] = frozenset(name for name, node in nodes.items() if node.supervision != "none")

@@ -149,7 +149,7 @@ def estimator_words(estimator: Piece | None) -> str:
 def objective_rows(outline: Outline) -> list[tuple[str, str]]:
     """Say what is maximised, with what weights: pairs of a word and its meaning."""
     given, labelled = outline.objective, bool(outline.graphs.partial)
-    bound = given.maximised
+    bound = outline.spec.maximised
     rows = [("bound", f"{bound.name}: {bound.source}")]
     rows.append(("samples", f"{given.samples} for each row"))
     if bound.own_words and labelled:

@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO := demo
 
-.PHONY: setup demo test mutate fuzz lint types format clean
+.PHONY: setup demo test quick fast mutate fuzz lint types format clean
 
 setup: $(STAMP)
 
@@ -33,6 +33,13 @@ demo: setup
 
 test: setup lint types
 	@$(BIN)/python -m pytest
+
+# while you work: lint, types and the fast tests of tests/quick.txt, side by side; under a minute
+quick: setup
+	@$(MAKE) --no-print-directory -j 2 lint types fast
+
+fast: setup
+	@$(BIN)/python -m pytest @tests/quick.txt
 
 # puts known faults into the derivation and tells what catches each; minutes
 mutate: setup

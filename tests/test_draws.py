@@ -43,7 +43,7 @@ def numbers(family: Family, size: float, more: float) -> dict[str, float]:
     """Give a number for each head: what is positive about `size`, and larger by `more` where a draw can tell."""
     found = {}
     for name in family.heads or family.constraints:
-        word = family.constraints[name]
+        word = family.constraints[name].word
         if word in ("positive", "nonnegative", "positive_vector", "lower_cholesky"):
             found[name] = size * (1 + more / math.sqrt(1 + 4 * size))
         elif word in ("real", "real_vector"):

@@ -79,7 +79,7 @@ def test_what_is_allowed_is_finite_under_every_member_and_what_is_not_is_no_valu
     if family.relaxable:  # grey values, which torch does not know
         known = (values >= 0) & (values <= 1)
         known = known.all(-1) & ((values.sum(-1) - 1).abs() < 1e-3) if family.event_dim else known
-    if family.support.kind == "counts":  # torch takes shares, and sums below the total
+    if family.support.word == "multinomial":  # torch takes shares, and sums below the total
         known = ((values >= 0) & (values == values.round())).all(-1) & (values.sum(-1) == 3)
     for i in range(len(values)):
         theirs = bool(known[..., i].all())
@@ -158,6 +158,7 @@ def test_ranges_in_words() -> None:
         "boolean": "an integer from 0 to 1",
         "grey": "a number from 0 to 1",
         "integer_interval": "an integer from 0 up",
+        "levels": "an integer from 0 up",
         "nonnegative_integer": "an integer from 0 up",
         "positive_integer": "an integer from 1 up",
         "one_hot": "a number from 0 to 1",

@@ -42,13 +42,13 @@ SHAPES = [(16,), (4, 4), (4, 2, 2)]
 
 def inside(support: Support, values: torch.Tensor) -> bool:
     """Tell whether numbers lie in the closure of a support: at an open end rounding may bring them."""
-    low, high = support._ends()
+    low, high = support.ends
     return bool((values >= low).all()) and bool((values <= high).all())
 
 
 def numbers(support: Support, *shape: int) -> torch.Tensor:
     """Draw numbers over all of a support, its ends and far ones among them, in double precision."""
-    low, high = support._ends()
+    low, high = support.ends
     u = torch.rand(400, *shape, dtype=torch.float64)
     far = 10 ** (6 * u - 3)
     if high < math.inf and low > -math.inf:
@@ -111,7 +111,7 @@ def test_what_a_window_makes_lies_where_it_says(way: Any) -> None:
     for incoming in INTERVALS:
         image, place = numbers(incoming, 1, 3, 3), torch.randn(400, 3, dtype=torch.float64)
         made = layer.joining_module(shapes)(image, place)
-        (low, high), slack = layer.joined_range(shapes, [incoming, SUPPORTS["real"]])._ends(), 1e-9
+        (low, high), slack = layer.joined_range(shapes, [incoming, SUPPORTS["real"]]).ends, 1e-9
         assert low - slack <= float(made.min())
         assert float(made.max()) <= high + slack
 
@@ -218,7 +218,7 @@ def test_a_feature_that_ends_in_the_set_is_taken_and_runs(family: str, parameter
         name = density.outline.constants[parameter].value
         values = density._value(parameter, density.outline.constants[parameter], {name: _ends(network, far)}, 1)
         family_ = model.outline.variables["x"].family
-        word = family_.constraints[parameter]
+        word = family_.constraints[parameter].word
         assert not any(SUPPORTS.get(word, SUPPORTS["real"]).faults(values)), (word, values)
 
 

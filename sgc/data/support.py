@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sgc.data.columns import Array, Origin, show
-from sgc.distributions.supports import SUPPORTS, Support
+from sgc.distributions.supports import GREY, REAL, Support
 
 _CHUNK = 4096
 
@@ -33,7 +33,7 @@ def check_grey(values: Array, origin: Origin) -> None:
     Raises:
         DataError: names the first row that does not.
     """
-    check_support(values, SUPPORTS["grey"], origin)
+    check_support(values, GREY, origin)
 
 
 def check_finite(values: Array, origin: Origin) -> None:
@@ -42,7 +42,7 @@ def check_finite(values: Array, origin: Origin) -> None:
     Raises:
         DataError: names the first row with one.
     """
-    check_support(values, SUPPORTS["real"], origin)
+    check_support(values, REAL, origin)
 
 
 def check_support(values: Array, support: Support, origin: Origin) -> None:

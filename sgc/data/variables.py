@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from sgc.distributions.supports import SUPPORTS, Support
+from sgc.distributions.supports import REAL, Support
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Variable:
     shape: tuple[int, ...] = ()
     categories: int | None = None
     values: tuple[str | int | float | bool, ...] | None = None
-    support: Support = SUPPORTS["real"]
+    support: Support = REAL
     supervision: Literal["full", "partial", "input"] = "full"
     whole: bool = False
     dropped: bool = False

@@ -1,123 +1,247 @@
-"""The sets that parameters lie in, by word, and the maps from unconstrained numbers into them and back."""
+"""The sets that parameters lie in: their words, what a spec may fix, the maps from unconstrained numbers and back."""
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, final
 
-from sgc.distributions.supports import SUPPORTS, Support
+from sgc.distributions.supports import NONNEGATIVE, NONNEGATIVE_INTEGER, POSITIVE, REAL, SIMPLEX, UNIT_INTERVAL, Support
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-
-WORD_DIMS: Mapping[str, int] = {  # the words a parameter may have, and how many dimensions one parameter value has
-    "real": 0,
-    "positive": 0,
-    "nonnegative": 0,
-    "unit_interval": 0,
-    "half_open_unit_interval": 0,
-    "nonnegative_integer": 0,  # taken from a name alone: no network gives it, and nothing learns it
-    "real_vector": 1,
-    "positive_vector": 1,
-    "simplex": 1,
-    "lower_cholesky": 2,
-    "positive_definite": 2,
-}
-
-NEUTRAL: Mapping[str, float] = {  # where a parameter stands that nothing else is known of; of a simplex, the middle
-    "real": 0.0,
-    "positive": 1.0,
-    "nonnegative": 1.0,
-    "unit_interval": 0.5,
-    "half_open_unit_interval": 0.5,
-    "real_vector": 0.0,
-    "positive_vector": 1.0,
-    "lower_cholesky": 1.0,
-    "positive_definite": 1.0,
-}
+Rows = Sequence[Sequence[float]]
 
 
-_HALF_OPEN = replace(SUPPORTS["unit_interval"], open_high=True)
-SETS: Mapping[str, Support] = {  # where each number of a parameter lies; of matrices no number by itself can say it
-    "real": SUPPORTS["real"],
-    "positive": SUPPORTS["positive"],
-    "nonnegative": SUPPORTS["nonnegative"],
-    "unit_interval": SUPPORTS["unit_interval"],
-    "half_open_unit_interval": _HALF_OPEN,
-    "nonnegative_integer": SUPPORTS["nonnegative_integer"],
-    "real_vector": SUPPORTS["real"],
-    "positive_vector": SUPPORTS["positive"],
-    "simplex": SUPPORTS["simplex"],
-}
+@dataclass(frozen=True)
+class Constraint(ABC):
+    """A set of values of a parameter.
 
-
-def floored(word: str, value: Tensor) -> Tensor:
-    """Keep computed numbers that lie in a set inside it, where rounding has brought them to an end that it has not.
-
-    Of what is positive, to the least normal number of the type; of what is below 1, to the largest below it.
+    word: as in specs and messages. dims: how many dimensions one value has. elements: where each of its numbers lies,
+    of a matrix those on its diagonal. middle: where a parameter stands that nothing else is known of; None: where all
+    shares are alike. layers: those that a network may end with whose numbers lie in it.
     """
-    import torch
 
-    kind = torch.finfo(value.dtype)
-    if word in ("positive", "positive_vector"):
-        return value.clamp(min=kind.tiny)
-    if word == "nonnegative":
-        return value.clamp(min=0)
-    if word in ("unit_interval", "half_open_unit_interval"):
-        return value.clamp(0, 1 if word == "unit_interval" else 1 - kind.eps / 2)
-    return value
+    word: str
+    dims: int
+    elements: Support
+    middle: float | None
+    layers: tuple[str, ...] = ()
+
+    @abstractmethod
+    def constrain(self, raw: Tensor) -> Tensor:
+        """Map unconstrained numbers into the set, off its boundary by the type's epsilon ε: the shape stays.
+
+        Of matrices (*leading, n(n+1)/2) -> (*leading, n, n).
+        """
+
+    @abstractmethod
+    def unconstrain(self, value: Tensor) -> Tensor:
+        """Invert `constrain`; infinite or not a number where a value lies outside what it can give."""
+
+    def neutral(self, event: tuple[int, ...]) -> float:
+        """Give the number that a parameter of an event stands at if nothing else is known of it."""
+        return 1 / event[-1] if self.middle is None else self.middle
+
+    def floored(self, value: Tensor) -> Tensor:
+        """Keep computed numbers that lie in the set inside it, where rounding has brought them to an end that it lacks.
+
+        Of what is positive, to the least normal number of the type; of what is below 1, to the largest below it.
+        """
+        import torch
+
+        low, high = self.elements.ends
+        if isinstance(self, Matrix) or self.elements.total is not None or not self.elements.bounded:
+            return value
+        kind = torch.finfo(value.dtype)
+        most = None if high == math.inf else high - kind.eps / 2 if self.elements.open_high else high
+        return value.clamp(kind.tiny if self.elements.open_low else low, most)
+
+    def refusal(self, number: float) -> str:
+        """Say what a number must be that a spec fixes, of a matrix that multiple of the identity; '' where it is so."""
+        (low, high), lies = self.elements.ends, self.elements
+        if high < math.inf and not low <= number <= high:
+            return f"from {low:g} to {high:g}"
+        if low > -math.inf and not (number > low if lies.open_low else number >= low):
+            return f"greater than {low:g}" if lies.open_low else f"at least {low:g}"
+        return f"less than {high:g}" if lies.open_high and number == high else ""
 
 
-def constrain(word: str, raw: Tensor) -> Tensor:
-    """Map unconstrained numbers into the set a word names, off its boundary by the type's epsilon.
+@final
+@dataclass(frozen=True)
+class Unconstrained(Constraint):
+    """Every number."""
 
-    positive: softplus(x) + ε; unit interval: ε + (1−2ε) σ(x); simplex: (softmax(x) + ε) / (1 + Kε); lower_cholesky:
-    the n(n+1)/2 entries row by row, the diagonal made positive; positive_definite: L Lᵀ of that.
+    def constrain(self, raw: Tensor) -> Tensor:
+        return raw
 
-    raw: (*leading, n(n+1)/2) -> (*leading, n, n) for the two matrix words, otherwise the shape stays.
-    """
+    def unconstrain(self, value: Tensor) -> Tensor:
+        return value
+
+
+@final
+@dataclass(frozen=True)
+class Positive(Constraint):
+    """softplus(x) + ε."""
+
+    def constrain(self, raw: Tensor) -> Tensor:
+        import torch
+        from torch.nn import functional
+
+        return functional.softplus(raw) + torch.finfo(raw.dtype).eps
+
+    def unconstrain(self, value: Tensor) -> Tensor:
+        import torch
+
+        return _inverse_softplus(value - torch.finfo(value.dtype).eps)
+
+
+@final
+@dataclass(frozen=True)
+class Unit(Constraint):
+    """ε + (1 − 2ε) σ(x)."""
+
+    def constrain(self, raw: Tensor) -> Tensor:
+        import torch
+
+        tiny = torch.finfo(raw.dtype).eps
+        return tiny + (1 - 2 * tiny) * torch.sigmoid(raw)
+
+    def unconstrain(self, value: Tensor) -> Tensor:
+        import torch
+
+        tiny = torch.finfo(value.dtype).eps
+        return torch.logit((value - tiny) / (1 - 2 * tiny))
+
+
+@final
+@dataclass(frozen=True)
+class Shares(Constraint):
+    """(softmax(x) + ε) / (1 + Kε)."""
+
+    def constrain(self, raw: Tensor) -> Tensor:
+        import torch
+
+        tiny = torch.finfo(raw.dtype).eps
+        return (torch.softmax(raw, -1) + tiny) / (1 + raw.shape[-1] * tiny)
+
+    def unconstrain(self, value: Tensor) -> Tensor:
+        import torch
+
+        tiny = torch.finfo(value.dtype).eps
+        return (value * (1 + value.shape[-1] * tiny) - tiny).log()
+
+
+@dataclass(frozen=True)
+class Matrix(Constraint):
+    """A set of matrices: what their numbers are, no one of them says by itself."""
+
+    @property
+    @abstractmethod
+    def wanted(self) -> str:
+        """What a matrix must be."""
+
+    @abstractmethod
+    def holds(self, rows: Rows) -> bool:
+        """Tell whether a matrix lies in the set."""
+
+
+@final
+@dataclass(frozen=True)
+class LowerCholesky(Matrix):
+    """The entries row by row, those on the diagonal made positive."""
+
+    @property
+    def wanted(self) -> str:
+        return "lower triangular with a positive diagonal"
+
+    def holds(self, rows: Rows) -> bool:
+        above = itertools.combinations(range(len(rows)), 2)
+        return all(row[i] > 0 for i, row in enumerate(rows)) and all(rows[i][j] == 0 for i, j in above)
+
+    def constrain(self, raw: Tensor) -> Tensor:
+        return _lower(raw)
+
+    def unconstrain(self, value: Tensor) -> Tensor:
+        return _packed(value)
+
+
+@final
+@dataclass(frozen=True)
+class PositiveDefinite(Matrix):
+    """L Lᵀ of a lower triangular matrix with a positive diagonal."""
+
+    @property
+    def wanted(self) -> str:
+        return "symmetric and positive definite"
+
+    def holds(self, rows: Rows) -> bool:
+        pairs = itertools.combinations(range(len(rows)), 2)
+        return all(rows[i][j] == rows[j][i] for i, j in pairs) and all(pivot > 0 for pivot in _pivots(rows))
+
+    def constrain(self, raw: Tensor) -> Tensor:
+        lower = _lower(raw)
+        return lower @ lower.mT
+
+    def unconstrain(self, value: Tensor) -> Tensor:
+        import torch
+
+        return _packed(torch.linalg.cholesky(value))
+
+
+def _lower(raw: Tensor) -> Tensor:
     import torch
     from torch.nn import functional
 
-    tiny = torch.finfo(raw.dtype).eps
-    if word in ("real", "real_vector"):
-        return raw
-    if word in ("positive", "nonnegative", "positive_vector"):
-        return functional.softplus(raw) + tiny
-    if word in ("unit_interval", "half_open_unit_interval"):
-        return tiny + (1 - 2 * tiny) * torch.sigmoid(raw)
-    if word == "simplex":
-        return (torch.softmax(raw, -1) + tiny) / (1 + raw.shape[-1] * tiny)
     size = (math.isqrt(1 + 8 * raw.shape[-1]) - 1) // 2
     row, column = torch.tril_indices(size, size, device=raw.device)
-    packed = torch.where(row == column, functional.softplus(raw) + tiny, raw)
+    packed = torch.where(row == column, functional.softplus(raw) + torch.finfo(raw.dtype).eps, raw)
     lower = raw.new_zeros(*raw.shape[:-1], size, size)
     lower[..., row, column] = packed
-    return lower if word == "lower_cholesky" else lower @ lower.mT
+    return lower
 
 
-def unconstrain(word: str, value: Tensor) -> Tensor:
-    """Invert `constrain`; infinite or not a number where a value lies outside what `constrain` can give."""
+def _packed(lower: Tensor) -> Tensor:
     import torch
 
-    tiny = torch.finfo(value.dtype).eps
-    if word in ("real", "real_vector"):
-        return value
-    if word in ("positive", "nonnegative", "positive_vector"):
-        return _inverse_softplus(value - tiny)
-    if word in ("unit_interval", "half_open_unit_interval"):
-        return torch.logit((value - tiny) / (1 - 2 * tiny))
-    if word == "simplex":
-        return (value * (1 + value.shape[-1] * tiny) - tiny).log()
-    lower = value if word == "lower_cholesky" else torch.linalg.cholesky(value)
-    row, column = torch.tril_indices(value.shape[-1], value.shape[-1], device=value.device)
+    row, column = torch.tril_indices(lower.shape[-1], lower.shape[-1], device=lower.device)
     packed = lower[..., row, column]
     # The unused branch of a `where` may be nan: no gradient runs through start values.
-    return torch.where(row == column, _inverse_softplus(packed - tiny), packed)
+    return torch.where(row == column, _inverse_softplus(packed - torch.finfo(lower.dtype).eps), packed)
 
 
 def _inverse_softplus(positive: Tensor) -> Tensor:
     return positive + (-(-positive).expm1()).log()
+
+
+def _pivots(rows: Rows) -> Iterator[float]:
+    """Give the pivots of Gaussian elimination, up to the first that is not positive."""
+    left = [list(row) for row in rows]
+    for k, row in enumerate(left):
+        yield row[k]
+        if row[k] <= 0:
+            return
+        for below in left[k + 1 :]:
+            factor = below[k] / row[k]
+            below[k:] = [b - factor * a for a, b in zip(row[k:], below[k:], strict=True)]
+
+
+_ABOVE_ZERO = ("Softplus", "Exp")
+_ALL: tuple[Constraint, ...] = (
+    Unconstrained("real", 0, REAL, 0.0),
+    Unconstrained("real_vector", 1, REAL, 0.0),
+    Unconstrained("nonnegative_integer", 0, NONNEGATIVE_INTEGER, 0.0),  # from a name alone: no network, not learned
+    Positive("positive", 0, POSITIVE, 1.0, _ABOVE_ZERO),
+    Positive("nonnegative", 0, NONNEGATIVE, 1.0, _ABOVE_ZERO),
+    Positive("positive_vector", 1, POSITIVE, 1.0, _ABOVE_ZERO),
+    Unit("unit_interval", 0, UNIT_INTERVAL, 0.5, ("Sigmoid",)),
+    Unit("half_open_unit_interval", 0, replace(UNIT_INTERVAL, open_high=True), 0.5, ("Sigmoid",)),
+    Shares("simplex", 1, SIMPLEX, None, ("Softmax",)),
+    LowerCholesky("lower_cholesky", 2, POSITIVE, 1.0),
+    PositiveDefinite("positive_definite", 2, POSITIVE, 1.0),
+)
+CONSTRAINTS: Mapping[str, Constraint] = {constraint.word: constraint for constraint in _ALL}

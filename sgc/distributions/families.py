@@ -9,14 +9,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
-from sgc.distributions import constraints, densities, relaxation, samplers
-from sgc.distributions.discretized_logistic import centred
+from sgc.distributions import densities, samplers
+from sgc.distributions.constraints import CONSTRAINTS, Constraint, Matrix
 from sgc.distributions.enumeration import enumerate_product
 from sgc.distributions.multinomial import counted_multinomial
 from sgc.distributions.points import Point
+from sgc.distributions.relaxation import Relaxation
 from sgc.distributions.row_totals import TOTAL
-from sgc.distributions.supports import SUPPORTS, Bound, Support
-from sgc.distributions.table import LINES, Center, Line, Option, View
+from sgc.distributions.supports import MULTINOMIAL, NONNEGATIVE_INTEGER, SUPPORTS, UNIT_INTERVAL, Bound, Support
+from sgc.distributions.table import LINES, Center, Line, Option
 from sgc.errors import ParameterError, UsageError, is_about_memory
 from sgc.randomness import draws
 
@@ -31,33 +32,40 @@ if TYPE_CHECKING:
 class Family:
     """A family of distributions over events of any shape, independent over elements of `event_dim` dimensions.
 
-    Words of `constraints` are the keys of `constraints.WORD_DIMS`. `support` is that of every member, up to bounds
-    that a spec gives as parameters, see `support_of`.
+    `support` is that of every member, up to bounds that a spec gives as parameters, see `support_of`.
     """
 
     name: str
-    constraints: Mapping[str, str]  # every parameter that a spec may fix
+    constraints: Mapping[str, Constraint]  # every parameter that a spec may fix
     heads: tuple[str, ...]  # those that a network gives; empty: no network and nothing learned
     standard: Mapping[str, float] | None  # a matrix's number is that multiple of the identity
     support: Support
     event_dim: int
     pathwise: bool
-    finite: bool  # `enumerate` and `support_size` work
     closed_kl: bool
-    relaxable: bool
-    integer: bool
-    view: View
     options: Mapping[str, Option]
     torch_class: str
     center: Center
     define: Callable[[], Any] | None = None  # gives the class of members that are not torch's; Any: of torch's
     settings: Mapping[str, float] = field(default_factory=dict)  # options of this member of the table, by with_options
+    relaxation: Relaxation | None = None
+    gaussian: bool = False
     taken: tuple[str, ...] = ()  # parameters that rows give, by `counted`: no network, and no number of a spec
 
     def __hash__(self) -> int:
         return hash((self.name, tuple(sorted(self.settings.items()))))
 
     # ---- facts, without torch
+
+    @property
+    def finite(self) -> bool:
+        """Whether `enumerate` and `support_size` work: not where single numbers only make a value together."""
+        return self.support.finite and self.event_dim == int(self.support.vector)
+
+    @property
+    def relaxable(self) -> bool:
+        """Whether `relaxed`, `harden` and `concrete_log_prob` work."""
+        return self.relaxation is not None
 
     @property
     def parameterisations(self) -> tuple[tuple[str, ...], ...]:
@@ -79,11 +87,10 @@ class Family:
         assert TOTAL in self.options, self.name
         return replace(
             self,
-            constraints={**self.constraints, TOTAL: "nonnegative_integer"},
+            constraints={**self.constraints, TOTAL: CONSTRAINTS["nonnegative_integer"]},
             options={name: option for name, option in self.options.items() if name != TOTAL},
             taken=(TOTAL,),
-            support=SUPPORTS["multinomial" if self.event_dim else "nonnegative_integer"],
-            finite=False,
+            support=MULTINOMIAL if self.event_dim else NONNEGATIVE_INTEGER,
             define=counted_multinomial if self.event_dim else None,
         )
 
@@ -99,9 +106,11 @@ class Family:
                 raise ValueError(f"{name} of {self.name} is {value!r}; wanted {self.options[name].range}")
         settings: Any = {**self.settings, **options}  # Any: `accepts` has seen that these are numbers
         bound = replace(self, settings=settings)
-        for name in self.options:
-            bound.setting(name)
-        return replace(bound, support=bound._bounded())
+        support = self.support
+        for name, option in self.options.items():
+            value = bound.setting(name)
+            support = support if option.bounds is None else option.bounds(support, value)
+        return replace(bound, support=support)
 
     def setting(self, name: str) -> float:
         """Give an option's value. Raises: ValueError if it has no default and was not set."""
@@ -110,29 +119,16 @@ class Family:
             raise ValueError(f"{self.name} needs {name}: {self.options[name].range}")
         return value
 
-    def _bounded(self) -> Support:
-        """Give the support that the options leave."""
-        if "levels" in self.options:
-            return self.support.up_to(self.setting("levels") - 1)
-        if "total_count" in self.options:
-            return self.support.up_to(self.setting("total_count"))
-        return self.support.within(self.setting("scale"), math.inf) if "scale" in self.options else self.support
-
     def support_of(self, fixed: Mapping[str, Bound]) -> Support:
-        """Give the support of members some of whose parameters are fixed: numbers, or one for each element.
-
-        A bound that a network gives, or that is learned, is not known here: no value lies beyond it.
-        """
-        if self.support.word != "interval":
-            return self.support
-        return self.support.within(fixed.get("low", -math.inf), fixed.get("high", math.inf))
+        """Give the support of members some of whose parameters are fixed: numbers, or one for each element."""
+        return self.support.moved(fixed)
 
     def event_shape(self, shape: tuple[int, ...], categories: int | None) -> tuple[int, ...]:
         """Give the event of a node: its shape, and for Categorical the categories behind it.
 
         Raises: ValueError where categories are missing or not wanted, or the shape has too few dimensions.
         """
-        if self.support.kind == "categories":
+        if self.support.categorical:
             if categories is None:
                 raise ValueError(f"{self.name} needs categories, an int ≥ 2")
             return (*shape, categories)
@@ -166,16 +162,13 @@ class Family:
 
         A scalar with its flag is a vector of two.
         """
-        seen = (*event, 2) if self.view == "circular" else event
+        seen = self.support.view.shape(event)
         return (2 * (seen[0] if seen else 1), *seen[1:]) if flagged else seen
 
-    def view_range(self, support: Support, *, flagged: bool = False) -> Support:
+    @staticmethod
+    def view_range(support: Support, *, flagged: bool = False) -> Support:
         """Say where every number lies that `look` makes of values in `support`; `flagged`, that `look_flagged` does."""
-        if self.view in ("circular", "centred"):
-            seen = SUPPORTS["interval"].within(-1.0, 1.0)
-        else:
-            seen = SUPPORTS["nonnegative"] if self.view == "log1p" else support
-        return seen.joined(SUPPORTS["unit_interval"]) if flagged else seen
+        return support.seen.joined(UNIT_INTERVAL) if flagged else support.seen
 
     def element_shape(self, event: tuple[int, ...]) -> tuple[int, ...]:
         """Give the shape of what is missing or there as one: the event's, without the dimensions of a vector family."""
@@ -185,39 +178,31 @@ class Family:
         """Count the values of the whole event; None: infinitely many, or no enumeration."""
         if not self.finite:
             return None
-        size: int = self._elementary_size(event) ** math.prod(event[: len(event) - self.event_dim])
+        size: int = self.support.size(event) ** math.prod(event[: len(event) - self.event_dim])
         return size
 
     def _dims(self, parameter: str) -> int:
-        return constraints.WORD_DIMS[self.constraints[parameter]]
-
-    def _elementary_size(self, event: tuple[int, ...]) -> int:
-        if self.support.kind == "categories":
-            return event[-1]
-        if self.support.kind == "binary":
-            return 2
-        assert self.support.upper is not None, self.name
-        return int(self.support.upper) + 1
+        return self.constraints[parameter].dims
 
     # ---- parameters
 
     def constrain(self, parameter: str, raw: Tensor) -> Tensor:
         """Map a head to its parameter. raw: [*leading, *head shape] -> [*leading, *parameter shape]."""
-        return constraints.constrain(self.constraints[parameter], raw)
+        return self.constraints[parameter].constrain(raw)
 
     def floored(self, parameter: str, value: Tensor) -> Tensor:
-        """Keep a computed parameter that lies in its set inside it, whatever rounding did, see `constraints`."""
-        return constraints.floored(self.constraints[parameter], value)
+        """Keep a computed parameter that lies in its set inside it, whatever rounding did, see `Constraint.floored`."""
+        return self.constraints[parameter].floored(value)
 
     def unconstrain(self, parameter: str, value: Tensor) -> Tensor:
         """Invert `constrain`, for the start of a learned constant; `fill` makes the value's shape.
 
         Raises: ValueError for a value that `constrain` cannot give.
         """
-        word = self.constraints[parameter]
-        raw = constraints.unconstrain(word, value)
+        raw = self.constraints[parameter].unconstrain(value)
         if not raw.isfinite().all():
-            raise ValueError(f"{parameter} of {self.name} cannot start at {value.tolist()}; wanted {word}")
+            wanted = self.constraints[parameter].word
+            raise ValueError(f"{parameter} of {self.name} cannot start at {value.tolist()}; wanted {wanted}")
         return raw
 
     def fill(self, parameter: str, value: Tensor, event: tuple[int, ...]) -> Tensor:
@@ -304,7 +289,8 @@ class Family:
         """Say which parameter leaves its set, with its value and the last of its leading dimensions, that of rows."""
         for name, value in parameters.items():
             whole = self.fill(name, value.detach(), event)
-            wanted = constraints.SETS.get(self.constraints[name])
+            constraint = self.constraints[name]
+            wanted = None if isinstance(constraint, Matrix) else constraint.elements
             faults = [] if wanted is None else [fault.mask for fault in wanted.faults(whole)]
             masks = [~whole.isfinite(), *faults]
             wrong = next((mask for mask in masks if bool(mask.any())), None)
@@ -350,7 +336,7 @@ class Family:
         """Give a value that this member scores finitely, of the type of `like`; it broadcasts with an event."""
         import torch
 
-        if self.support.word == "interval":  # its ends may be a network's
+        if self.support.by_parameters:  # its ends may be a network's
             element = densities.element_of(distribution)
             return torch.as_tensor((element.low + element.high) / 2).to(like)
         return like.new_tensor(self.support.legal(distribution.event_shape[-1:] if self.event_dim else ()))
@@ -383,7 +369,7 @@ class Family:
         """
         import torch
 
-        if self.support.kind == "angle":  # torch's is 1 - |E exp(ix)|, which is no variance
+        if self.support.periodic:  # torch's is 1 - |E exp(ix)|, which is no variance
             raise NotImplementedError(f"{self.name} has no variance")
         spread: Tensor = densities.element_of(distribution).variance
         return torch.nan_to_num(spread, nan=torch.inf, posinf=torch.inf)
@@ -400,28 +386,23 @@ class Family:
 
     def enumerate(self, event: tuple[int, ...], dtype: torch.dtype, device: torch.device | str) -> Tensor:
         """List the whole support, [K, *event] with K = support_size(event), the last element running fastest."""
-        import torch
-
         assert self.finite, self.name
-        size = self._elementary_size(event)
-        values = torch.eye(size) if self.support.kind == "categories" else torch.arange(size)
-        return enumerate_product(values.to(device, dtype), event)
+        return enumerate_product(self.support.values(event).to(device, dtype), event)
 
     def relaxed(self, distribution: Distribution, temperature: Tensor | float, leading: tuple[int, ...]) -> Point:
         """Draw from the Concrete relaxation, reparameterised: [*leading, *event], in the simplex or in [0, 1].
 
         leading: what the batch shape expands to. Source: Maddison et al. 2017; Jang et al. 2017.
         """
-        assert self.relaxable, self.name
+        assert self.relaxation is not None, self.name
         logits = densities.element_of(distribution).logits.expand(*leading, *distribution.event_shape)
-        draw = relaxation.relaxed_one_hot if self.support.kind == "categories" else relaxation.relaxed_bit
         with draws():
-            return draw(logits, temperature)
+            return self.relaxation.draw(logits, temperature)
 
     def harden(self, relaxed: Tensor) -> Tensor:
         """Round a relaxed draw to the value of the support that it is nearest to: [*leading, *event]."""
-        assert self.relaxable, self.name
-        return relaxation.nearest_one_hot(relaxed) if self.support.kind == "categories" else (relaxed > 0.5).to(relaxed)
+        assert self.relaxation is not None, self.name
+        return self.relaxation.nearest(relaxed)
 
     def concrete_log_prob(self, distribution: Distribution, relaxed: Point, temperature: float) -> Tensor:
         """Score a relaxed draw by the Concrete density of its logs, in nats, summed over the event.
@@ -430,10 +411,9 @@ class Family:
         the density of the value itself, Σ log y_k is missing, of a bit log y + log(1 − y): whatever the logits are, so
         that it leaves every bound. Source: Maddison et al. 2017, Appendices B and C.3.
         """
-        assert self.relaxable, self.name
+        assert self.relaxation is not None, self.name
         logits, (log,) = densities.element_of(distribution).logits, relaxed.exact
-        score = relaxation.score_one_hot if self.support.kind == "categories" else relaxation.score_bit
-        elements = score(logits, log, temperature)
+        elements = self.relaxation.score(logits, log, temperature)
         dims = len(distribution.event_shape) - self.event_dim
         return elements.sum(tuple(range(-dims, 0))) if dims else elements
 
@@ -442,15 +422,7 @@ class Family:
 
         A value, log(1 + value) of counts, levels between -1 and 1, or an angle's (cos, sin) at the end.
         """
-        import torch
-
-        if self.view == "centred":
-            return centred(value, int(self.setting("levels")))
-        if self.view == "log1p":
-            return value.log1p()
-        if self.view == "circular":
-            return torch.stack([value.cos(), value.sin()], -1)
-        return value
+        return self.support.look(value)
 
     def look_flagged(self, value: Tensor, present: Tensor, event: tuple[int, ...]) -> Tensor:
         """Give the view with zeros where an element is missing, and behind it as many flags: one where it is there.
@@ -473,21 +445,19 @@ class Family:
 def _family(line: Line, facts: Mapping[str, Any]) -> Family:  # Any: what the data file holds
     return Family(
         name=line.name,
-        constraints={**facts["parameters"], **line.words},
+        constraints={name: CONSTRAINTS[word] for name, word in {**facts["parameters"], **line.words}.items()},
         heads=line.heads,
         standard=line.standard,
         support=SUPPORTS[line.support or facts["support"]],
         event_dim=facts["event_dim"],
         pathwise=facts["has_rsample"],
-        finite=facts["has_enumerate_support"],
         closed_kl=facts["closed_kl"],
-        relaxable=line.relaxable,
-        integer=line.integer,
-        view=line.view,
         options=line.options,
         torch_class=line.torch_class or line.name,
         define=line.define,
         center=line.center,
+        relaxation=line.relaxation,
+        gaussian=line.gaussian,
     )
 
 

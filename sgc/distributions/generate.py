@@ -93,7 +93,6 @@ def facts(line: Line) -> dict[str, object]:
         "support": support_word(family, member),
         "event_dim": len(member.event_shape),
         "has_rsample": bool(member.has_rsample),
-        "has_enumerate_support": bool(member.has_enumerate_support),
         "closed_kl": has_closed_kl(member, _member(line, family, 0.7)),
     }
 

@@ -8,7 +8,9 @@ bound and the divergence as they are (Maddison et al. 2017, Appendix C.3).
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, final
 
 from sgc.distributions.points import Point
 
@@ -50,6 +52,11 @@ def nearest_one_hot(relaxed: Tensor) -> Tensor:
     return torch.zeros_like(relaxed).scatter_(-1, relaxed.argmax(-1, keepdim=True), 1.0)
 
 
+def nearest_bit(relaxed: Tensor) -> Tensor:
+    """Set what is above one half to 1, the rest to 0: the shape stays."""
+    return (relaxed > 0.5).to(relaxed)
+
+
 def score_one_hot(logits: Tensor, log_value: Tensor, temperature: float) -> Tensor:
     """Give the log-density of the log x of a Concrete draw, in nats.
 
@@ -74,3 +81,17 @@ def score_bit(logits: Tensor, log_odds: Tensor, temperature: float) -> Tensor:
 
     apart = logits - temperature * log_odds
     return math.log(temperature) + apart - 2 * softplus(apart, threshold=40.0)
+
+
+@final
+@dataclass(frozen=True)
+class Relaxation:
+    """How values of a family are relaxed: drawn, rounded to the nearest value, and scored by what a draw keeps."""
+
+    draw: Callable[[Tensor, Tensor | float], Point]
+    nearest: Callable[[Tensor], Tensor]
+    score: Callable[[Tensor, Tensor, float], Tensor]
+
+
+ONE_HOT = Relaxation(relaxed_one_hot, nearest_one_hot, score_one_hot)
+BIT = Relaxation(relaxed_bit, nearest_bit, score_bit)

@@ -1,13 +1,17 @@
-"""The sets that values of distributions lie in: their words, the check of values, a legal value; without torch."""
+"""The sets that values of distributions lie in: their words, checks, legal and nearest values, what networks read."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, final
+from typing import TYPE_CHECKING, Any, final
 
-Kind = Literal["number", "angle", "binary", "categories", "count", "composition", "counts"]
+from sgc.distributions.views import CENTRED, CIRCULAR, LOG1P, VALUE, View
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
 Bound = float | tuple[Any, ...]  # one for all elements, or nested as deep as the event; Any: deeper tuples
 
 
@@ -34,13 +38,14 @@ class Fault:
 class Support:
     """A set of values, each of which every member of a family gives a finite density.
 
-    word: as in specs and messages. kind: what a value is; a `composition` is a vector of shares, `counts` a vector of
-    counts. low, high: the bounds of an element, excluded where `open_low`, `open_high`. whole: integers alone.
-    total: what the elements of a vector sum to, up to `tolerance`; None where it is not known.
+    word: as in specs and messages. low, high: the bounds of an element, excluded where `open_low`, `open_high`. whole:
+    integers alone. total: what the elements of a vector sum to, up to `tolerance`; None where it is not known.
+    nominal: values are names without an order, categories or bits; what lies between two of them is scored, but never
+    drawn. periodic: angles, alike modulo 2π. wants_upper: the largest integer is an option's or a spec's to say.
+    by_parameters: its ends are the parameters `low` and `high`. view: what networks read of a value.
     """
 
     word: str
-    kind: Kind = "number"
     low: Bound = -math.inf
     high: Bound = math.inf
     open_low: bool = False
@@ -49,8 +54,33 @@ class Support:
     vector: bool = False
     total: float | None = None
     tolerance: float = 1e-5  # more than float32 rounds a sum by
+    nominal: bool = False
+    periodic: bool = False
+    wants_upper: bool = False
+    by_parameters: bool = False
+    view: View = VALUE
 
-    # ---- kinds
+    # ---- what a value is
+
+    @property
+    def categorical(self) -> bool:
+        """Whether a value is one of several categories, as a one-hot vector."""
+        return self.nominal and self.vector
+
+    @property
+    def composition(self) -> bool:
+        """Whether a value is a vector of shares."""
+        return self.vector and self.total is not None and not (self.whole or self.nominal)
+
+    @property
+    def discrete(self) -> bool:
+        """Whether values have probabilities and not densities."""
+        return self.whole or self.nominal
+
+    @property
+    def finite(self) -> bool:
+        """Whether a single element, or a one-hot vector, has finitely many values once its largest is said."""
+        return self.nominal or (self.whole and not self.vector and (self.wants_upper or self.upper is not None))
 
     @property
     def bounded(self) -> bool:
@@ -72,23 +102,29 @@ class Support:
         """Give the support of integers, or of counts that sum to it, that ends at a number; as it is if None."""
         if upper is None:
             return self
-        return replace(self, total=float(upper)) if self.kind == "counts" else replace(self, high=float(upper))
+        return replace(self, total=float(upper)) if self.vector else replace(self, high=float(upper))
+
+    def moved(self, ends: Mapping[str, Bound]) -> Support:
+        """Give the support where some of the parameters `low` and `high` are fixed; as it is where these are no ends.
+
+        A bound that a network gives, or that is learned, is not known here: no value lies beyond it.
+        """
+        return self.within(ends.get("low", -math.inf), ends.get("high", math.inf)) if self.by_parameters else self
 
     # ---- compared with others
 
     def contains(self, other: Support) -> bool:
         """Tell whether every element of the other's values may be one of this; a composition has those alone."""
-        if (self.kind == "composition" and other.kind not in ("composition", "categories")) or (
-            self.whole and not other.whole
-        ):
+        summing = other.composition or other.categorical
+        if (self.composition and not summing) or (self.whole and not other.whole):
             return False
         return other._from() >= self._from() and other._to() >= self._to()
 
     def with_zero(self) -> Support:
         """Give the smallest interval that has the elements of this and 0."""
-        low, high = self._ends()
+        low, high = self.ends
         return replace(
-            SUPPORTS["interval"],
+            INTERVAL,
             low=min(low, 0.0),
             high=max(high, 0.0),
             open_low=self.open_low and low < 0,
@@ -101,13 +137,13 @@ class Support:
             return other if self.contains(other) else self
         start, end = max(self._from(), other._from()), max(self._to(), other._to())
         if self.whole or other.whole:
-            return SUPPORTS["integer_interval"].within(_first(*start), -_first(*end))
+            return INTEGER_INTERVAL.within(_first(*start), -_first(*end))
         return _spanned(start, end)
 
     @property
     def element(self) -> Support:
         """Where each number of a value lies, whatever stands beside it."""
-        return replace(self, kind="number", vector=False, total=None) if self.vector else self
+        return replace(self, nominal=False, vector=False, total=None) if self.vector else self
 
     def joined(self, other: Support) -> Support:
         """Give the smallest interval that has the elements of both."""
@@ -121,11 +157,11 @@ class Support:
     def range(self) -> str:
         """Say which numbers an element may be.
 
-        >>> SUPPORTS["positive"].range, SUPPORTS["integer_interval"].up_to(9).range
+        >>> POSITIVE.range, INTEGER_INTERVAL.up_to(9).range
         ('a number above 0', 'an integer from 0 to 9')
         """
         kind = "an integer" if self.whole else "a number"
-        low, high = self._ends()
+        low, high = self.ends
         first = f"{'above' if self.open_low else 'from'} {low:.6g}"
         if high == math.inf:
             return kind if low == -math.inf else f"{kind} {first}" + ("" if self.open_low else " up")
@@ -135,16 +171,18 @@ class Support:
             return f"{kind} between {low:.6g} and {high:.6g}, neither of them"
         return f"{kind} {first} {'to below' if self.open_high else 'to'} {high:.6g}"
 
-    def _ends(self) -> tuple[float, float]:
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The least and the largest number that an element may be."""
         return min(_flat(self.low)), max(_flat(self.high))
 
     def _from(self) -> tuple[float, bool]:
         """Give where it begins and whether that is left out: what begins later, or leaves out more, is larger."""
-        return self._ends()[0], self.open_low
+        return self.ends[0], self.open_low
 
     def _to(self) -> tuple[float, bool]:
         """Give minus where it ends and whether that is left out, so that what ends sooner is larger."""
-        return -self._ends()[1], self.open_high
+        return -self.ends[1], self.open_high
 
     def faults(self, values: Any) -> Iterator[Fault]:  # Any: an array of numpy's or a tensor of torch's, alike here
         """Tell what lies outside: single elements first, then the sums of vectors. NaN, a missing value, does not.
@@ -187,9 +225,9 @@ class Support:
         if self.vector:
             *outer, size = event
             value: Any = [self._element()] * size
-            if self.kind == "composition":
+            if self.composition:
                 value = [1 / size] * size
-            elif self.kind in ("categories", "counts"):
+            elif self.discrete:
                 value = [self.total, *[0.0] * (size - 1)]
             return _nested(value, tuple(outer))
         if isinstance(self.low, tuple) or isinstance(self.high, tuple):
@@ -198,10 +236,52 @@ class Support:
         return _nested(self._element(), event)
 
     def _element(self) -> float:
-        low, high = self._ends()
+        low, high = self.ends
         if self.whole or low == high:
             return low if low > -math.inf else 0.0
         return _between(low, high)
+
+    # ---- values as tensors
+
+    def size(self, event: tuple[int, ...]) -> int:
+        """Count the values of a single element, or of the one-hot vector that an event ends with."""
+        assert self.finite, self.word
+        return event[-1] if self.vector else int(self.ends[1]) + 1
+
+    def values(self, event: tuple[int, ...]) -> Tensor:
+        """List these values: [K], or [K, K] of one-hot vectors."""
+        import torch
+
+        return torch.eye(self.size(event)) if self.vector else torch.arange(self.size(event))
+
+    def nearest(self, mean: Tensor) -> Tensor:
+        """Make a mean a value, [*leading, *event]: the most probable category, the nearest integer, or itself."""
+        if self.categorical:
+            return mean.new_zeros(mean.shape).scatter(-1, mean.argmax(-1, keepdim=True), 1)
+        return mean.round() if self.discrete else mean
+
+    def apart(self, value: Tensor, center: Tensor) -> Tensor:
+        """Give the difference of two values, of angles the shorter way around; they broadcast."""
+        difference = value - center
+        return (difference + math.pi) % (2 * math.pi) - math.pi if self.periodic else difference
+
+    # ---- what is shown of it
+
+    @property
+    def seen(self) -> Support:
+        """Where every number lies that networks read of a value."""
+        return self if self.view.ends is None else INTERVAL.within(*self.view.ends)
+
+    def look(self, value: Tensor) -> Tensor:
+        """Give what networks read of values, [*leading, *event] -> [*leading, *view.shape(event)]."""
+        return self.view.look(value, self.ends[1])
+
+    @property
+    def shades(self) -> tuple[float, float] | None:
+        """The numbers that a picture shows in black and in white; None where the values at hand have to say."""
+        if self.upper is not None:
+            return 0.0, self.upper
+        return (0.0, 1.0) if (self.low, self.high) == (0, 1) else None
 
     # ---- as data of a file
 
@@ -220,7 +300,7 @@ class Support:
 
 def _spanned(start: tuple[float, bool], end: tuple[float, bool]) -> Support:
     """Give the interval of these ends, as `_from` and `_to` give them."""
-    return replace(SUPPORTS["interval"], low=start[0], high=-end[0], open_low=start[1], open_high=end[1])
+    return replace(INTERVAL, low=start[0], high=-end[0], open_low=start[1], open_high=end[1])
 
 
 def _between(low: float, high: float) -> float:
@@ -277,24 +357,29 @@ def vector_sums(values: Any) -> Any:  # Any: as for `faults`
     return values.double().sum(-1) if hasattr(values, "new_tensor") else values.sum(axis=-1, dtype=float)
 
 
+REAL = Support("real")
+REAL_VECTOR = Support("real_vector", vector=True)
+CIRCLE = Support("circle", periodic=True, view=CIRCULAR)  # any number: angles modulo 2π
+POSITIVE = Support("positive", low=0.0, open_low=True)
+NONNEGATIVE = Support("nonnegative", low=0.0)
+BOUNDED_BELOW = Support("bounded_below", low=0.0)  # by an option of the family
+INTERVAL = Support("interval", low=0.0, high=1.0, by_parameters=True)
+UNIT_INTERVAL = Support("unit_interval", low=0.0, high=1.0)
+OPEN_UNIT_INTERVAL = Support("open_unit_interval", low=0.0, high=1.0, open_low=True, open_high=True)
+BOOLEAN = Support("boolean", low=0.0, high=1.0, whole=True, nominal=True)
+GREY = Support("grey", low=0.0, high=1.0, nominal=True)  # scored by cross-entropy
+INTEGER_INTERVAL = Support("integer_interval", low=0.0, whole=True, wants_upper=True, view=LOG1P)
+LEVELS = Support("levels", low=0.0, whole=True, wants_upper=True, view=CENTRED)  # shades of a picture, evenly apart
+NONNEGATIVE_INTEGER = Support("nonnegative_integer", low=0.0, whole=True, view=LOG1P)
+POSITIVE_INTEGER = Support("positive_integer", low=1.0, whole=True, view=LOG1P)
+ONE_HOT = Support("one_hot", low=0.0, high=1.0, vector=True, total=1.0, tolerance=1e-3, nominal=True)  # grey as well
+SIMPLEX = Support("simplex", low=0.0, high=1.0, vector=True, total=1.0)
+OPEN_SIMPLEX = Support("open_simplex", low=0.0, high=1.0, open_low=True, vector=True, total=1.0)
+MULTINOMIAL = Support("multinomial", low=0.0, whole=True, vector=True, tolerance=0.0, view=LOG1P)
+
 _ALL = (
-    Support("real"),
-    Support("real_vector", vector=True),
-    Support("circle", "angle"),  # any number: angles modulo 2π
-    Support("positive", low=0.0, open_low=True),
-    Support("nonnegative", low=0.0),
-    Support("bounded_below", low=0.0),  # by an option of the family
-    Support("interval", low=0.0, high=1.0),  # between parameters of the family
-    Support("unit_interval", low=0.0, high=1.0),
-    Support("open_unit_interval", low=0.0, high=1.0, open_low=True, open_high=True),
-    Support("boolean", "binary", low=0.0, high=1.0, whole=True),
-    Support("grey", "binary", low=0.0, high=1.0),  # scored by cross-entropy
-    Support("integer_interval", "count", low=0.0, whole=True),
-    Support("nonnegative_integer", "count", low=0.0, whole=True),
-    Support("positive_integer", "count", low=1.0, whole=True),
-    Support("one_hot", "categories", low=0.0, high=1.0, vector=True, total=1.0, tolerance=1e-3),  # grey as well
-    Support("simplex", "composition", low=0.0, high=1.0, vector=True, total=1.0),
-    Support("open_simplex", "composition", low=0.0, high=1.0, open_low=True, vector=True, total=1.0),
-    Support("multinomial", "counts", low=0.0, whole=True, vector=True, tolerance=0.0),
+    *(REAL, REAL_VECTOR, CIRCLE, POSITIVE, NONNEGATIVE, BOUNDED_BELOW, INTERVAL, UNIT_INTERVAL, OPEN_UNIT_INTERVAL),
+    *(BOOLEAN, GREY, INTEGER_INTERVAL, LEVELS, NONNEGATIVE_INTEGER, POSITIVE_INTEGER),
+    *(ONE_HOT, SIMPLEX, OPEN_SIMPLEX, MULTINOMIAL),
 )
 SUPPORTS: Mapping[str, Support] = {support.word: support for support in _ALL}

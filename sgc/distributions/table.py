@@ -1,4 +1,4 @@
-"""What no class says of its family: which parameters get heads, the standard prior, options and views."""
+"""What no class says of its family: which parameters get heads, the standard prior, options and supports."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 from sgc.distributions.discretized_logistic import discretized_logistic
 from sgc.distributions.multinomial import multinomial
+from sgc.distributions.relaxation import BIT, ONE_HOT, Relaxation
+from sgc.distributions.supports import Support
 from sgc.distributions.von_mises import von_mises
 
-View = Literal["value", "log1p", "circular", "centred"]
 Center = Literal["mean", "mean_or_infinite", "loc", "scale"]
 
 
@@ -24,6 +25,7 @@ class Option:
     high: float = math.inf
     open_low: bool = False  # True: `low` itself is refused
     default: float | None = None  # None: the spec has to say it
+    bounds: Callable[[Support, float], Support] | None = None  # the support that it leaves of the family's
 
     def accepts(self, value: object) -> bool:
         """Say whether a value has the option's type and lies in its range; an int counts as a float."""
@@ -46,19 +48,21 @@ class Line:
     name: str
     heads: tuple[str, ...]
     standard: Mapping[str, float] | None  # for a matrix, a number is that multiple of the identity
-    view: View = "value"
     options: Mapping[str, Option] = field(default_factory=dict)
     center: Center = "mean"  # the median, loc or scale, where members have no mean; torch may give nan for infinite
-    integer: bool = False
-    relaxable: bool = False
+    relaxation: Relaxation | None = None
+    gaussian: bool = False  # whether the variance of its means over rows is held to a prior's of 1
     torch_class: str = ""  # "" where the name is torch's own
     define: Callable[[], Any] | None = None  # gives the class of members that are not torch's
     words: Mapping[str, str] = field(default_factory=dict)  # in place of torch's constraint words
     support: str = ""  # "" where torch's word is right
 
 
-_COUNT = {"total_count": Option("int", 1)}
-_LEVELS = {"levels": Option("int", 2, 65536)}
+_COUNT = {"total_count": Option("int", 1, bounds=Support.up_to)}
+_LEVELS = {"levels": Option("int", 2, 65536, bounds=lambda support, levels: support.up_to(levels - 1))}
+_LEAST = {
+    "scale": Option("float", 0.0, open_low=True, default=1.0, bounds=lambda support, end: support.within(end, math.inf))
+}
 
 # Left out, and why:
 #   GeneralizedPareto                     its support moves with its parameters, and torch's density fails in float64
@@ -73,31 +77,29 @@ _LEVELS = {"levels": Option("int", 2, 65536)}
 #   Independent, MixtureSameFamily, TransformedDistribution   are ways to build families
 # Where one of them is wanted all the same, a class of one's own can build on it and be named as own code.
 LINES: tuple[Line, ...] = (
-    Line("Bernoulli", ("logits",), {"logits": 0.0}, integer=True, relaxable=True, support="grey"),
+    Line("Bernoulli", ("logits",), {"logits": 0.0}, relaxation=BIT, support="grey"),
     Line(
         "Categorical",
         ("logits",),
         {"logits": 0.0},
         torch_class="OneHotCategorical",
-        integer=True,
-        relaxable=True,
+        relaxation=ONE_HOT,
     ),
-    Line("Binomial", ("logits",), {"logits": 0.0}, "log1p", _COUNT, integer=True),
-    Line("Multinomial", ("logits",), {"logits": 0.0}, "log1p", _COUNT, integer=True, define=multinomial),
-    Line("Poisson", ("rate",), {"rate": 1.0}, "log1p", integer=True),
-    Line("Geometric", ("probs",), {"probs": 0.5}, "log1p", integer=True),
-    Line("NegativeBinomial", ("total_count", "logits"), None, "log1p", integer=True),
+    Line("Binomial", ("logits",), {"logits": 0.0}, _COUNT),
+    Line("Multinomial", ("logits",), {"logits": 0.0}, _COUNT, define=multinomial),
+    Line("Poisson", ("rate",), {"rate": 1.0}),
+    Line("Geometric", ("probs",), {"probs": 0.5}),
+    Line("NegativeBinomial", ("total_count", "logits"), None),
     Line(
         "DiscretizedLogistic",
         ("loc", "scale"),
         {"loc": 0.0, "scale": 1.0},
-        "centred",
         _LEVELS,
-        integer=True,
         define=discretized_logistic,
+        support="levels",
     ),
-    Line("Normal", ("loc", "scale"), {"loc": 0.0, "scale": 1.0}),
-    Line("MultivariateNormal", ("loc", "scale_tril"), {"loc": 0.0, "scale_tril": 1.0}),
+    Line("Normal", ("loc", "scale"), {"loc": 0.0, "scale": 1.0}, gaussian=True),
+    Line("MultivariateNormal", ("loc", "scale_tril"), {"loc": 0.0, "scale_tril": 1.0}, gaussian=True),
     Line("Laplace", ("loc", "scale"), {"loc": 0.0, "scale": 1.0}),
     Line("Gumbel", ("loc", "scale"), {"loc": 0.0, "scale": 1.0}),
     Line("Cauchy", ("loc", "scale"), {"loc": 0.0, "scale": 1.0}, center="loc"),
@@ -113,7 +115,7 @@ LINES: tuple[Line, ...] = (
     Line("Chi2", ("df",), None, support="positive"),
     Line("FisherSnedecor", ("df1", "df2"), None, center="mean_or_infinite"),
     # A bound that is learned has no useful gradient: Pareto's is an option, and Uniform gets no heads.
-    Line("Pareto", ("alpha",), {"alpha": 1.0}, options={"scale": Option("float", 0.0, open_low=True, default=1.0)}),
+    Line("Pareto", ("alpha",), {"alpha": 1.0}, options=_LEAST),
     Line("Uniform", (), {"low": 0.0, "high": 1.0}, words={"low": "real", "high": "real"}),
     Line(
         "Beta",
@@ -135,7 +137,6 @@ LINES: tuple[Line, ...] = (
         "VonMises",
         ("loc", "concentration"),
         {"loc": 0.0, "concentration": 1.0},
-        "circular",
         define=von_mises,
         support="circle",
     ),

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from sgc.distributions.supports import SUPPORTS, Support
+from sgc.distributions.supports import NONNEGATIVE, POSITIVE, REAL, UNIT_INTERVAL, Support
 from sgc.kinds.joining import Joining
 from sgc.kinds.layer import Shape, ShapeFault, shape_text
 
@@ -45,12 +45,10 @@ class Combination(Joining):
 
     def joined_range(self, shapes: Sequence[Shape], incoming: Sequence[Support]) -> Support:
         whole = functools.reduce(Support.joined, incoming[: len(self.exists) or None]).element
-        positive, nonnegative, unit = (SUPPORTS[word] for word in ("positive", "nonnegative", "unit_interval"))
         if self.way == "sum":
-            sums = (positive, nonnegative)
-            whole = next((each for each in sums if each.contains(whole)), SUPPORTS["real"])
+            whole = next((each for each in (POSITIVE, NONNEGATIVE) if each.contains(whole)), REAL)
         if self.way == "over":  # shares of ink, where opacities are shares
-            return unit if unit.contains(whole) else SUPPORTS["real"]
+            return UNIT_INTERVAL if UNIT_INTERVAL.contains(whole) else REAL
         return whole.with_zero() if self.exists else whole
 
     def joined_count(self, shapes: Sequence[Shape]) -> int:

@@ -21,7 +21,7 @@ def count_values(
         raise ValueError(f"a count needs a largest value, and the support of {family.name} is not finite")
     if event[: len(event) - family.event_dim]:
         raise ValueError(f"a count is one number, and its shape is {list(event[: len(event) - family.event_dim])}")
-    if family.support.kind != "categories":
+    if not family.support.categorical:
         size = family.support_size(event)
         assert size is not None
         return tuple(range(size))

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sgc.distributions.supports import SUPPORTS, Support
+from sgc.distributions.supports import REAL, Support
 from sgc.kinds.layer import Layer, Shape
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Joining(Layer):
 
     def joined_range(self, shapes: Sequence[Shape], incoming: Sequence[Support]) -> Support:
         """Say where every number lies that it makes of inputs in `incoming`: anywhere, unless a layer says better."""
-        return SUPPORTS["real"]
+        return REAL
 
     def output_shape(self, shape: Shape) -> Shape:
         return self.joined_shape([shape])

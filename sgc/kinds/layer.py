@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from sgc.distributions.supports import SUPPORTS, Support
+from sgc.distributions.supports import NONNEGATIVE, REAL, Support
 from sgc.kinds.base import Piece
 from sgc.kinds.schedules import Number, is_schedule, number
 
@@ -32,7 +32,7 @@ def shape_text(shape: Shape) -> str:
 
 def dropped_range(incoming: Support) -> Support:
     """Say where numbers lie of which some are set to zero and the others made larger, as while training."""
-    return SUPPORTS["nonnegative"] if SUPPORTS["nonnegative"].contains(incoming) else SUPPORTS["real"]
+    return NONNEGATIVE if NONNEGATIVE.contains(incoming) else REAL
 
 
 class Layer(Piece):
@@ -62,7 +62,7 @@ class Layer(Piece):
 
     def output_range(self, incoming: Support) -> Support:
         """Say where every number lies that it makes of numbers in `incoming`: anywhere, unless a layer says better."""
-        return SUPPORTS["real"]
+        return REAL
 
     def parameter_count(self, shape: Shape) -> int:
         """Count its parameters on an input of `shape`."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from sgc.distributions.supports import SUPPORTS, Support
+from sgc.distributions.supports import INTERVAL, NONNEGATIVE, OPEN_UNIT_INTERVAL, POSITIVE, REAL, SIMPLEX, Support
 from sgc.kinds.base import Many, tagged
 from sgc.kinds.image_layers import (
     AdaptiveAvgPool1d,
@@ -140,7 +140,7 @@ class LayerNorm(Layer):
 class Pointwise(Layer):
     """An activation, element by element, that takes no options; abstract."""
 
-    made: ClassVar[Support] = SUPPORTS["real"]
+    made: ClassVar[Support] = REAL
 
     def output_range(self, incoming: Support) -> Support:
         return self.made
@@ -168,7 +168,7 @@ class PReLU(Layer):
 
 class ReLU(Pointwise):
     name: ClassVar[str] = "ReLU"
-    made: ClassVar[Support] = SUPPORTS["nonnegative"]
+    made: ClassVar[Support] = NONNEGATIVE
 
 
 class LeakyReLU(Pointwise):
@@ -197,7 +197,7 @@ class Mish(Pointwise):
 
 class Softplus(Pointwise):
     name: ClassVar[str] = "Softplus"
-    made: ClassVar[Support] = SUPPORTS["positive"]
+    made: ClassVar[Support] = POSITIVE
 
 
 class Hardswish(Pointwise):
@@ -206,12 +206,12 @@ class Hardswish(Pointwise):
 
 class Tanh(Pointwise):
     name: ClassVar[str] = "Tanh"
-    made: ClassVar[Support] = SUPPORTS["interval"].within(-1.0, 1.0)
+    made: ClassVar[Support] = INTERVAL.within(-1.0, 1.0)
 
 
 class Sigmoid(Pointwise):
     name: ClassVar[str] = "Sigmoid"
-    made: ClassVar[Support] = SUPPORTS["open_unit_interval"]
+    made: ClassVar[Support] = OPEN_UNIT_INTERVAL
 
 
 class Exp(Layer):
@@ -220,7 +220,7 @@ class Exp(Layer):
     name: ClassVar[str] = "Exp"
 
     def output_range(self, incoming: Support) -> Support:
-        return SUPPORTS["positive"]
+        return POSITIVE
 
     def module(self, shape: Shape) -> nn.Module:
         from torch import Tensor, nn
@@ -238,7 +238,7 @@ class Softmax(Layer):
     name: ClassVar[str] = "Softmax"
 
     def output_range(self, incoming: Support) -> Support:
-        return SUPPORTS["simplex"]
+        return SIMPLEX
 
     def module(self, shape: Shape) -> nn.Module:
         from torch import nn

@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, final
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from sgc.distributions.constraints import NEUTRAL, WORD_DIMS
+from sgc.distributions.constraints import CONSTRAINTS
 from sgc.distributions.families import Family
 from sgc.distributions.supports import SUPPORTS
-from sgc.distributions.table import View
 from sgc.errors import UsageError
 from sgc.kinds.base import Maybe
 from sgc.kinds.own_code import OwnCode, OwnPiece, raised
@@ -52,9 +51,6 @@ Support = Literal[
     "real_vector",
     "simplex",
 ]
-VECTORS = ("real_vector", "simplex")  # supports whose values are vectors
-COUNTS = ("integer_interval", "nonnegative_integer", "positive_integer")
-VIEWS: dict[str, View] = {"circle": "circular", **dict.fromkeys(COUNTS, "log1p")}
 
 
 @final
@@ -82,41 +78,40 @@ class OwnFamily(OwnPiece):
 
     @model_validator(mode="after")
     def _consistent(self) -> OwnFamily:
-        if self.upper is not None and self.support != "integer_interval":
+        if self.upper is not None and not SUPPORTS[self.support].wants_upper:
             raise _at("upper", "forbidden: only the support 'integer_interval' has 'upper'")
-        vectors = [word for word in (self.support, *self.parameters.values()) if word in VECTORS or WORD_DIMS.get(word)]
-        if self.event_dim == 0 and vectors:
-            raise _at("event_dim", f"0 beside '{vectors[0]}', which makes the values vectors: wanted 1")
+        if self.event_dim == 0 and self._vectors:
+            raise _at("event_dim", f"0 beside '{self._vectors[0]}', which makes the values vectors: wanted 1")
         return self
+
+    @property
+    def _vectors(self) -> list[str]:
+        """The words that make the values vectors."""
+        supports = [self.support] if SUPPORTS[self.support].vector else []
+        return [*supports, *(word for word in self.parameters.values() if CONSTRAINTS[word].dims)]
 
     @property
     def dimensions(self) -> int:
         """How many dimensions one value has."""
-        if self.event_dim is not None:
-            return self.event_dim
-        return int(self.support in VECTORS or any(WORD_DIMS[word] for word in self.parameters.values()))
+        return int(bool(self._vectors)) if self.event_dim is None else self.event_dim
 
     def family(self, code: OwnCode) -> Family:
         """Give the family, from the facts alone."""
-        words = self.parameters.values()
-        support = SUPPORTS[self.support].up_to(self.upper)
+        constraints = {name: CONSTRAINTS[word] for name, word in self.parameters.items()}
+        standard = {name: each.middle for name, each in constraints.items() if each.middle is not None}
         return Family(
             name=self.python,
-            constraints=dict(self.parameters),
+            constraints=constraints,
             heads=tuple(self.parameters),
-            standard=None if "simplex" in words else {name: NEUTRAL[word] for name, word in self.parameters.items()},
-            support=support,
+            standard=standard if len(standard) == len(constraints) else None,
+            support=SUPPORTS[self.support].up_to(self.upper),
             event_dim=self.dimensions,
             pathwise=self.draws == "pathwise",
-            finite=support.upper is not None and self.dimensions == 0,
             closed_kl=False,
-            relaxable=False,
-            integer=support.whole,
-            view=VIEWS.get(self.support, "value"),
             options={},
             torch_class="",
             center="mean",
-            define=OwnMembers(code, tuple((name, WORD_DIMS[word] == 2) for name, word in self.parameters.items())),
+            define=OwnMembers(code, tuple((name, each.dims == 2) for name, each in constraints.items())),
         )
 
 
@@ -230,9 +225,11 @@ def _check_constraints(family: Family, event: tuple[int, ...]) -> None:
     from torch.distributions import constraints
 
     known = family.members().arg_constraints
-    for name, word in family.constraints.items() if isinstance(known, Mapping) else ():
+    for name, constraint in family.constraints.items() if isinstance(known, Mapping) else ():
         raw = torch.linspace(-20, 20, 9).reshape(9, *[1] * len(family.raw_shape(name, event)))
         value = family.constrain(name, raw.expand(9, *family.raw_shape(name, event)))
         wanted = known.get(name)
         if wanted is not None and not constraints.is_dependent(wanted) and not bool(wanted.check(value).all()):
-            raise UsageError(f"'{family.name}': '{name}' is declared as {word}, and the class wants {wanted}")
+            raise UsageError(
+                f"'{family.name}': '{name}' is declared as {constraint.word}, and the class wants {wanted}"
+            )

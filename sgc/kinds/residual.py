@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from sgc.distributions.supports import SUPPORTS, Support
+from sgc.distributions.supports import REAL, Support
 from sgc.kinds.layer import Layer, Shape, ShapeFault, shape_text
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class ResidualBlock(Layer):
         return made
 
     def output_range(self, incoming: Support) -> Support:
-        made = SUPPORTS["real"]
+        made = REAL
         for layer in self.end:
             made = layer.output_range(made)
         return made

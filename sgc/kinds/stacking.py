@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sgc.distributions.supports import SUPPORTS, Support
+from sgc.distributions.supports import REAL, Support
 from sgc.kinds.image_layers import Conv2d, ConvTranspose2d
 from sgc.kinds.joining import Joining
 from sgc.kinds.layer import Layer, Shape, ShapeFault, shape_text
@@ -51,7 +51,7 @@ def range_of(stack: Stack, incoming: Sequence[Support]) -> Support:
     if isinstance(stack.first, Joining):
         made = stack.first.joined_range(stack.parents, incoming)
     elif stack.first is not None:  # a linear map or a convolution
-        made = SUPPORTS["real"]
+        made = REAL
     else:
         made = incoming[0] if len(incoming) == 1 else functools.reduce(Support.joined, incoming).element
     for layer in stack.rest:

@@ -13,7 +13,7 @@ from typing import Any
 from sgc.derivation.graph import Graphs, Role, Supervision
 from sgc.derivation.merging import Merging
 from sgc.distributions.families import Family
-from sgc.distributions.supports import SUPPORTS, Support
+from sgc.distributions.supports import REAL, Support
 from sgc.kinds.layer import Shape
 from sgc.kinds.networks import Entry, OwnNetwork
 from sgc.kinds.stacking import Stack
@@ -81,7 +81,7 @@ class InputOutline:
     shape: Shape
     categories: int | None
     values: tuple[Any, ...] | None  # Any: as for Variable
-    support: Support = SUPPORTS["real"]  # where its numbers have to lie, for the parameters that are taken from it
+    support: Support = REAL  # where its numbers have to lie, for the parameters that are taken from it
 
 
 @dataclass(frozen=True)

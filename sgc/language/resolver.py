@@ -7,10 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from sgc.derivation.graph import GraphNode, Graphs, Role
-from sgc.distributions.constraints import NEUTRAL
 from sgc.distributions.families import FAMILIES, Family
 from sgc.distributions.row_totals import OWN_SUM, TOTAL
-from sgc.distributions.supports import Bound
+from sgc.distributions.supports import SUPPORTS, Bound
 from sgc.errors import OutlineFault, UsageError, suggest
 from sgc.kinds.layer import Shape, ShapeFault, shape_text
 from sgc.kinds.networks import Entry, Wanted
@@ -46,8 +45,8 @@ class Resolver:
         if name not in self._families:
             choice = self.spec.nodes[name].distribution
             if isinstance(choice, OwnFamily):
-                if choice.support == "integer_interval" and choice.upper is None:
-                    message = "missing key 'upper': the largest value of the support 'integer_interval'"
+                if SUPPORTS[choice.support].wants_upper and choice.upper is None:
+                    message = f"missing key 'upper': the largest value of the support '{choice.support}'"
                     raise OutlineFault(("distribution",), message, at="key", missing="upper")
                 self._families[name] = choice.family(self.own_code(choice.python))
                 return self._families[name]
@@ -61,7 +60,7 @@ class Resolver:
         """Infer the event of a node."""
         node = self.spec.nodes[name]
         family = self.family(name)
-        if family.support.kind == "categories":
+        if family.support.categorical:
             if node.categories is not None and node.values is not None:
                 raise OutlineFault(
                     ("categories", "values"), "'categories' beside 'values': give one of them", at="later"
@@ -304,7 +303,8 @@ class Resolver:
         if not parents:
             free = role == "recognition" or (isinstance(cond, Generative) and cond.learn)
             for head in wanted:
-                constants[head] = Constant((family.standard or {}).get(head, _neutral(family, head, event)), free)
+                neutral = family.constraints[head].neutral(event)
+                constants[head] = Constant((family.standard or {}).get(head, neutral), free)
             wanted = []
         entries, trunk = self.entries(cond.network)
         shapes = family.head_shapes(event)
@@ -387,8 +387,3 @@ def needs(feature: Feature) -> tuple[str, ...]:
     """Name what has to be resolved before a feature: its parents, and what zeros have the shape of."""
     zeros = feature.network if isinstance(feature.network, Zeros) else None
     return feature.parents if zeros is None or zeros.width is not None else (zeros.of,)
-
-
-def _neutral(family: Family, head: str, event: Shape) -> float:
-    word = family.constraints[head]
-    return 1 / event[-1] if word == "simplex" else NEUTRAL[word]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import final
 
-from sgc.distributions.constraints import SETS
-from sgc.distributions.supports import SUPPORTS, Support
+from sgc.distributions.constraints import Constraint, Matrix
+from sgc.distributions.supports import INTERVAL, ONE_HOT, REAL, UNIT_INTERVAL, Support
 from sgc.errors import OutlineFault
 from sgc.kinds.stacking import range_of
 from sgc.kinds.stepping import Exists, Zeros
@@ -14,14 +14,6 @@ from sgc.language.outline import FeatureOutline, InputOutline, Variable
 from sgc.language.spec import Spec
 
 Place = tuple[str | int, ...]
-_ENDS = {  # how a network ends whose numbers lie in a set, by its word
-    "positive": "end its network with {layers: [Softplus]} or {layers: [Exp]}",
-    "positive_vector": "end its network with {layers: [Softplus]} or {layers: [Exp]}",
-    "nonnegative": "end its network with {layers: [Softplus]} or {layers: [Exp]}",
-    "unit_interval": "end its network with {layers: [Sigmoid]}",
-    "half_open_unit_interval": "end its network with {layers: [Sigmoid]}",
-    "simplex": "end its network with {layers: [Softmax]}",
-}
 
 
 @final
@@ -39,38 +31,41 @@ class ValueRanges:
         self._features: dict[str, Support] = {}
         self._asked: dict[str, Support] = {}
 
-    def check(self, place: Place, takes: str, word: str, name: str) -> None:
+    def check(self, place: Place, takes: str, constraint: Constraint, name: str) -> None:
         """Hold what a parameter is taken from to the parameter's set, before any number is computed.
 
-        takes: the beginning of the message; word: that of the set. The numbers of an input are held to it where they
-        are read, see `of_input`.
+        takes: the beginning of the message. The numbers of an input are held to the set where they are read, see
+        `of_input`.
 
         Raises: OutlineFault.
         """
-        if word not in SETS:
-            raise OutlineFault(place, f"{takes}, and a {word.replace('_', ' ')} matrix cannot be taken from a name")
-        wanted = SETS[word]
+        if isinstance(constraint, Matrix):
+            kind = constraint.word.replace("_", " ")
+            raise OutlineFault(place, f"{takes}, and a {kind} matrix cannot be taken from a name")
+        wanted = constraint.elements
         if name in self.spec.inputs and self.input(name).categories is None:
             self._asked[name] = self.of_input(name).met(wanted)
             return
         made = self.of_value(name)
         if wanted.contains(made):
             return
-        if wanted.kind == "composition":
-            raise OutlineFault(place, f"{takes}, whose numbers may not sum to 1", _ENDS.get(word, ""))
-        hint = _ENDS.get(word, "") if name in self.spec.features else ""
+        ends = " or ".join(f"{{layers: [{layer}]}}" for layer in constraint.layers)
+        hint = f"end its network with {ends}" if ends else ""
+        if wanted.total is not None:
+            raise OutlineFault(place, f"{takes}, whose numbers may not sum to {wanted.total:g}", hint)
+        hint = hint if name in self.spec.features else ""
         raise OutlineFault(place, f"{takes}, which may be {made.range}: wanted {wanted.range}", hint)
 
     def of_input(self, name: str) -> Support:
         """Say where the numbers of an input have to lie, for the parameters seen so far that are taken from it."""
-        return self._asked.get(name, SUPPORTS["real"])
+        return self._asked.get(name, REAL)
 
     def of_value(self, name: str) -> Support:
         """Say where every number lies of a node's own value, of a feature, or of an input's category."""
         if name in self.spec.nodes:
             return self.variable(name).support
         if name in self.spec.inputs:
-            return SUPPORTS["one_hot"] if self.input(name).categories is not None else self.of_input(name)
+            return ONE_HOT if self.input(name).categories is not None else self.of_input(name)
         waiting = [] if name in self._features else [name]
         while waiting:  # a long chain must not become a deep recursion
             made = self.feature(waiting[-1])
@@ -84,9 +79,9 @@ class ValueRanges:
     def _of_feature(self, made: FeatureOutline) -> Support:
         match made.entries:
             case (Zeros(),):
-                return SUPPORTS["interval"].within(0.0, 0.0)
+                return INTERVAL.within(0.0, 0.0)
             case (Exists(),):
-                return SUPPORTS["unit_interval"]
+                return UNIT_INTERVAL
             case _:
                 return range_of(made.stack, [self._read(parent) for parent in made.parents])
 

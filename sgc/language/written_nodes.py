@@ -40,7 +40,7 @@ def event(node: Plain, bound: Mapping[str, Plain] | None = None) -> dict[str, st
         options = {**options, TOTAL: bound[total]}
     found = {key: "none" if node.get(key) in (None, []) else str(node[key]).replace("'", "") for key in EVENT}
     family = FAMILIES.get(name)
-    if family is not None and family.support.kind != "categories":  # which may have none: told of the node itself
+    if family is not None and not family.support.categorical:  # which may have none: told of the node itself
         found |= {"categories": "none", "values": "none"}
     return found | {"distribution": f"{name} {options}".replace("'", "") if options else name}
 
@@ -53,14 +53,14 @@ def largest_count(node: Plain) -> tuple[int, str]:
         return 1, "" if name else "it has no distribution"
     if node.get("shape"):
         return 1, "it has more than one value"
-    if family.support.kind == "categories":
+    if family.support.categorical:
         values = node.get("values")
         if values is None:
             return max(1, (node.get("categories") or 2) - 1), ""
         if not all(isinstance(each, int) and not isinstance(each, bool) and each >= 0 for each in values):
             return 1, "its values are not all integers from 0 up"
         return max(1, *values), ""
-    if family.support.kind == "binary":
+    if family.support.nominal:
         return 1, ""
     if isinstance(options.get(TOTAL), str):
         return 1, f"its {TOTAL} differs from row to row"

@@ -46,7 +46,7 @@ def unit_nodes(model: Model) -> list[str]:
     if not model.spec.maximised.generative:
         return []
     proposed = [proposal.node for proposal in model.plan((), exact=True).proposals]
-    normal = [n for n in proposed if model.outline.variables[n].family.name in ("Normal", "MultivariateNormal")]
+    normal = [n for n in proposed if model.outline.variables[n].family.gaussian]
     return list(outer_names(model.outline, normal))
 
 

@@ -81,11 +81,8 @@ def shades(values: np.ndarray, variable: Variable, rows: int, steps: Sequence[in
     array = array.reshape(-1, *shape)
     if len(shape) == 3:
         array = array.transpose(0, 2, 3, 1)
-    support = variable.family.support
-    if support.kind == "count" and support.upper is not None:
-        array = array / support.upper
-    elif support.low != 0 or support.high != 1:
-        array = stretched(array)
+    ends = variable.family.support.shades
+    array = stretched(array) if ends is None else (array - ends[0]) / (ends[1] - ends[0])
     grid: np.ndarray = np.nan_to_num(np.clip(array, 0, 1)).reshape(rows, -1, *array.shape[1:])
     return grid
 

@@ -67,7 +67,7 @@ class Score:
         self.nodes = nodes_of(model.outline, name)
         self.variable = model.outline.variables[self.nodes[0]]  # of a step
         self.stepped = name in model.outline.stepped
-        self.discrete = self.variable.categories is not None or self.variable.family.support.kind == "binary"
+        self.discrete = self.variable.family.support.nominal
         self.kind = measure or ("error" if self.discrete else "rmse")
         self.present = rows.labels_of(name)
         self.distances: list[Tensor] = []
@@ -181,8 +181,7 @@ class Score:
     def _has_intervals(self) -> bool:
         """Tell whether the values are numbers, each on a line of its own: no category, no count, no angle."""
         steps = self.rows.encoders[self.name].transforms if self.name in self.rows.encoders else ()
-        number = not self.discrete and self.variable.family.support.kind != "count"
-        return number and not any(step.points for step in steps)
+        return not self.variable.family.support.discrete and not any(step.points for step in steps)
 
     @property
     def is_known(self) -> bool:

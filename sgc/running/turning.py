@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-import torch
 from torch import Tensor
 
 from sgc.derivation.graph import Graphs, Role
@@ -66,9 +65,7 @@ def center(model: Model, name: str, role: Role, values: Mapping[str, Tensor]) ->
 
 def settled(variable: Variable, mean: Tensor) -> Tensor:
     """Make a mean a value that the node may have: [*leading, *event], categories as one-hot."""
-    if variable.categories is not None:
-        return torch.zeros_like(mean).scatter(-1, mean.argmax(-1, keepdim=True), 1)
-    return mean.round() if variable.family.integer else mean
+    return variable.family.support.nearest(mean)
 
 
 def weighed(model: Model, observed: Mapping[str, Tensor], samples: int) -> dict[str, Tensor]:

@@ -137,9 +137,7 @@ class Posterior:
                 return self.spread(node, self.group.proposals[node], mean, weighted=False)
             except NotImplementedError:
                 weights = self.by_draw[node]
-        apart = self.group.values[node] - self.layout.clamp(mean)
-        if family.support.kind == "angle":
-            apart = torch.remainder(apart + torch.pi, 2 * torch.pi) - torch.pi
+        apart = family.support.apart(self.group.values[node], self.layout.clamp(mean))
         return (
             self.average(node, apart**2, weighted=weighted, weights=weights).sqrt().masked_fill(mean.isinf(), torch.inf)
         )

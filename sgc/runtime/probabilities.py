@@ -23,7 +23,7 @@ def log_score(
     own class that is no distribution: the bound would be above log p(x) for ever.
     """
     log = variable.family.log_prob(distribution, value, present)
-    if variable.family.integer and log.numel():
+    if variable.family.support.discrete and log.numel():
         most = float(log.detach().amax())
         if most > ROUNDING * (1 + 0.01 * math.prod(variable.event)):
             row = int(log.detach().reshape(-1, log.shape[-1]).amax(0).argmax()) if log.dim() else 0

@@ -64,6 +64,7 @@ class Estimator(Named, ABC):
     one_q: ClassVar[bool] = False  # whether q has to be the same for all samples
     exact: ClassVar[bool] = False  # whether evaluation keeps it
     gradient_note: ClassVar[str] = ""  # why its gradient is none of a bound, where its value is one
+    wanted_samples: ClassVar[int] = 1  # as many as make its gradient worth having
     count_refusal: ClassVar[str] = ""  # what it would make of the count of a repeat, which is a whole number
 
     @staticmethod

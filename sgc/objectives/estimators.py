@@ -21,6 +21,7 @@ ENUMERABLE_BY_DEFAULT = 64  # a support up to this size is enumerated unless the
 ESTIMATORS: dict[str, type[Estimator]] = {
     kind.name: kind for kind in (Pathwise, Enumerate, GumbelSoftmax, StraightThrough, ScoreFunction, Disarm, Mean)
 }
+INSTEAD_OF_ENUMERATING: tuple[type[Estimator], ...] = (ScoreFunction, GumbelSoftmax)  # where that costs too much
 
 
 def possible(family: Family, event: tuple[int, ...]) -> list[str]:

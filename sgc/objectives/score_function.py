@@ -28,6 +28,7 @@ class ScoreFunction(Estimator):
     name: ClassVar[str] = "score_function"
     tag: ClassVar[str] = "sampled"
     charged: ClassVar[bool] = True
+    wanted_samples: ClassVar[int] = 2  # the others are the baseline
 
     baseline: Maybe[Literal["leave_one_out", "running_mean", "none"]] = None  # by the number of samples where absent
     decay: Decay = 0.9  # of the running mean, for each step

@@ -10,14 +10,13 @@ from sgc.derivation.cost import LARGEST, OPERATIONS, advise, count_text, too_lar
 from sgc.derivation.derive import derive
 from sgc.derivation.plan import Plan
 from sgc.language.outline import Outline, Variable
-from sgc.objectives.estimators import possible
+from sgc.objectives.estimator import Estimator
+from sgc.objectives.estimators import INSTEAD_OF_ENUMERATING
 from sgc.showing.plated_plan import plan_rows, plan_warnings
 from sgc.showing.plates import Plated, plated
 from sgc.showing.products import roles
 from sgc.showing.ranges import where
 from sgc.showing.selecting import SHOWN, searched, together
-
-DRAWING = ("score_function", "gumbel_softmax")  # the estimators to choose where enumerating costs too much
 
 
 def warnings(outline: Outline) -> list[str]:
@@ -70,13 +69,16 @@ def _cost_warning(view: Plated, plan: Plan) -> str:
     variables = view.outline.variables
     able = {name: _drawn_by(variables[name]) for name in dict.fromkeys(map(view.names.of, plan.enumerated))}
     steps = {name: each.nodes for name, each in view.flat.stepped.items()}
-    advice = advise(view.flat.graphs, plan, [name for name, kinds in able.items() if kinds], steps)
+    advice = advise(view.flat.graphs, plan, [name for name, fit in able.items() if fit], steps)
     if not advice.nodes:
         return f"{text}; no node can be drawn instead"
-    kinds = [kind for kind in DRAWING if all(kind in able[name] for name in advice.nodes)] or list(DRAWING)
-    samples = " and objective.samples at least 2" if "score_function" in kinds and plan.words.samples < 2 else ""
+    fit = [kind for kind in INSTEAD_OF_ENUMERATING if all(kind in able[name] for name in advice.nodes)]
+    kinds = fit or list(INSTEAD_OF_ENUMERATING)
+    least = max(kind.wanted_samples for kind in kinds)
+    samples = f" and objective.samples at least {least}" if plan.words.samples < least else ""
     after = f"{count_text(advice.plan.operations)} and {count_text(advice.plan.largest)}"
-    return f"{text}; with estimator {' or '.join(kinds)} at {', '.join(advice.nodes)}{samples} they are {after}"
+    estimators = " or ".join(kind.name for kind in kinds)
+    return f"{text}; with estimator {estimators} at {', '.join(advice.nodes)}{samples} they are {after}"
 
 
 def _over(view: Plated, flat: Iterable[str]) -> list[str]:
@@ -87,8 +89,8 @@ def _over(view: Plated, flat: Iterable[str]) -> list[str]:
     return [f"{count} steps of {name}" if count > 1 else name for name, count in counts.items()]
 
 
-def _drawn_by(variable: Variable) -> list[str]:
-    return [kind for kind in DRAWING if kind in possible(variable.family, variable.event)]
+def _drawn_by(variable: Variable) -> list[type[Estimator]]:
+    return [kind for kind in INSTEAD_OF_ENUMERATING if not kind.refuse(variable.family, variable.event)]
 
 
 def _without_effect(view: Plated) -> Iterator[str]:

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from sgc.objectives import (
-    Bound, Charging, Draw, Estimator, Expression, Ingredients, LogMean, ObjectiveWords, Product, Scale, Scaled, alpha_of
+    Bound, Charging, Draw, Estimator, Expression, Ingredients, LogMean, BoundWords, Product, Scale, Scaled, alpha_of
 )
 
 
@@ -35,14 +35,14 @@ class Renyi(Bound):
     def __init__(self, order: float = 0.5) -> None:
         self.order = order
 
-    def expression(self, given: Ingredients, words: ObjectiveWords) -> Expression:
+    def expression(self, given: Ingredients, words: BoundWords) -> Expression:
         power = 1 - self.order
         main = Scaled(LogMean(Product(given.scores, "p / r", power)), Scale(1 / power))
         whole = LogMean(Product(given.labels, "w"), name="labels")
         labels = [Scaled(whole, alpha_of(given.labels[-1]))] if given.labels else []
         return Expression((main, *labels))
 
-    def warnings(self, given: Ingredients, words: ObjectiveWords) -> Iterator[str]:
+    def warnings(self, given: Ingredients, words: BoundWords) -> Iterator[str]:
         if words.samples == 1:
             yield "one sample: renyi is the ELBO's estimate"
 

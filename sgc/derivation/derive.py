@@ -25,8 +25,9 @@ from sgc.derivation.graph import Graphs
 from sgc.derivation.name_sets import NameSet, NameSets
 from sgc.derivation.plan import SAMPLES, Charge, Factor, Plan, Proposal, Term, Weight, ingredients
 from sgc.derivation.summation import share_axes, sweep
-from sgc.objectives.bound import Ingredients, ObjectiveWords
+from sgc.objectives.bound import Ingredients
 from sgc.objectives.expressions import Expression, Score
+from sgc.objectives.words import ObjectiveWords
 
 
 def patterns(graphs: Graphs) -> list[frozenset[str]]:
@@ -300,8 +301,8 @@ class _Derivation:
         if self.words.kl == "sampled":
             return "kl: sampled"
         node = self.graphs.nodes[name]
-        if self.words.gradient == "stl" and node.estimator.reparameterised:
-            return "gradient: stl"
+        if self.words.gradient.stops_score and node.estimator.reparameterised:
+            return f"gradient: {self.words.gradient.name}"
         if node.estimator.kl_refusal:
             return node.estimator.kl_refusal
         if not self.graphs.nodes[name].closed_kl:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 
-from sgc.objectives.bound import ObjectiveWords
 from sgc.objectives.expressions import (
     Constant,
     Expression,
@@ -22,6 +21,7 @@ from sgc.objectives.expressions import (
     Score,
     Value,
 )
+from sgc.objectives.words import ObjectiveWords
 
 
 class Writer(ABC):

@@ -24,7 +24,7 @@ from functools import cached_property
 from sgc.derivation.derive import derive
 from sgc.derivation.graph import Graphs, Role
 from sgc.derivation.plan import SAMPLES, Plan
-from sgc.objectives.bound import ObjectiveWords
+from sgc.objectives.words import ObjectiveWords
 
 # nanoseconds on one core, forwards and backwards; only their ratios count, and only for what is faster
 FACTOR = 300_000.0  # the bookkeeping of one factor of one group

@@ -80,6 +80,10 @@ class NameSet(AbstractSet[str]):
 
     __ror__ = __or__
 
+    @classmethod
+    def _from_iterable(cls, names: Iterable[str]) -> frozenset[str]:  # type: ignore[override]
+        return frozenset(names)
+
 
 NOTHING = NameSet(NameSets(()), 0)
 

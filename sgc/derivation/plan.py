@@ -15,9 +15,10 @@ from sgc.derivation.existence import Steps, masked_text
 from sgc.derivation.formula import Writer, bound_lines, symbol
 from sgc.derivation.graph import Role
 from sgc.derivation.name_sets import NOTHING, NameSet, members
-from sgc.objectives.bound import Ingredients, ObjectiveWords
+from sgc.objectives.bound import Ingredients
 from sgc.objectives.estimator import Estimator
 from sgc.objectives.expressions import Expression, LabelScore, Score
+from sgc.objectives.words import ObjectiveWords
 
 SAMPLES = "S"  # the dimension of samples, beside the enumerated ones, which bear their nodes' names
 

@@ -6,6 +6,7 @@ Every fault is found in one go. A piece already known to be wrong gives no secon
 from __future__ import annotations
 
 from sgc.derivation.derive import derive
+from sgc.derivation.plan import SAMPLES, Plan
 from sgc.errors import UsageError
 from sgc.language.check_data import check_data
 from sgc.language.check_graphs import check_graphs
@@ -21,7 +22,9 @@ from sgc.language.spec import Spec
 from sgc.language.unrolled import Unrolled
 from sgc.objectives.bound import Bound
 from sgc.objectives.bounds import ELBO
+from sgc.objectives.estimator import Estimator
 from sgc.objectives.estimators import refuse_count
+from sgc.objectives.gradient import GRADIENTS, TOTAL
 from sgc.objectives.objective import Objective
 from sgc.objectives.own import OwnBound
 
@@ -125,21 +128,59 @@ def check_charging(spec: Spec, findings: Findings) -> None:
 
 
 def check_gradient(spec: Spec, findings: Findings) -> None:
-    """Find a gradient without the score of q where that score has a mean: beside weights that vary, or under a log."""
-    objective = spec.objective
-    if objective.gradient != "stl" or any(findings.hurt("objective", key) for key in ("bound", "gradient")):
+    """Find a gradient that the bound, the weights or the estimators of a spec do not allow."""
+    gradient = GRADIENTS[spec.objective.gradient]
+    if gradient == TOTAL or any(findings.hurt("objective", key) for key in ("bound", "gradient")):
         return
-    bound = _bound(spec, findings)
-    if not bound.without_score:
-        message = f"'stl' leaves out a score whose mean is 0 in the {ELBO.name} bound, not in {bound.name}"
-        findings.add(("objective", "gradient"), message, "allowed: total")
-    elif objective.weights == "normalized" and not findings.faults:
-        made = outline(spec)
-        for name in made.graphs.partial:
-            for weight in derive(made.graphs, [name], made.words).weights:
-                if weight.varies:
-                    message = f"'stl' needs weights that are constant, but {weight.factor} varies: it reads "
-                    findings.add(("objective", "gradient"), message + " and ".join(weight.carriers), "allowed: total")
+    path, hint = ("objective", "gradient"), f"allowed: {TOTAL.name}"
+    refusal = gradient.refuse(_bound(spec, findings))
+    if refusal:
+        findings.add(path, f"'{gradient.name}' {refusal}", hint)
+        return
+    for name, node in spec.nodes.items() if gradient.wakes else ():
+        chosen = node.recognition.estimator if node.recognition is not None else None
+        place = ("nodes", name, "recognition", "estimator")
+        if isinstance(chosen, Estimator) and chosen.tag == "biased" and not findings.hurt(*place):
+            message = f"forbidden beside gradient: {gradient.name}, which needs draws: '{chosen}' gives none"
+            findings.add(place, message, "allowed: enumerate, pathwise, score_function")
+    if findings.faults or not (gradient.reparameterised or gradient.constant_weights):
+        return
+    made = outline(spec)
+    partial = made.graphs.partial
+    for observed in [*((name,) for name in partial), *(((), partial) if gradient.reparameterised else ())]:
+        plan = derive(made.graphs, observed, made.words)
+        refusals = _of_weights(plan, spec) if gradient.constant_weights else []
+        refusals += _of_draws(plan) if gradient.reparameterised else []
+        for why in refusals:
+            findings.add(path, f"'{gradient.name}' {why}", hint)
+
+
+def _of_weights(plan: Plan, spec: Spec) -> list[str]:
+    """Say which weights vary; where none are taken none is in the way."""
+    if spec.objective.weights != "normalized":
+        return []
+    varying = [weight for weight in plan.weights if weight.varies]
+    return [
+        f"needs weights that are constant, but {weight.factor} varies: it reads {' and '.join(weight.carriers)}"
+        for weight in varying
+    ]
+
+
+def _of_draws(plan: Plan) -> list[str]:
+    """Say which draws are not reparameterised, or do not vary over the same dimensions as the others."""
+    drawn = [proposal for proposal in plan.proposals if not proposal.estimator.enumerates]
+    wrong = [proposal for proposal in drawn if not proposal.estimator.reparameterised]
+    if wrong:
+        return [f"needs reparameterised draws, and {wrong[0].node} has the estimator {wrong[0].estimator}"]
+    for proposal in drawn[1:]:
+        apart = (proposal.dims ^ drawn[0].dims) - {SAMPLES}
+        if apart:
+            some, other = (proposal, drawn[0]) if apart & proposal.dims else (drawn[0], proposal)
+            return [
+                f"needs one weight for all draws of a sample, and {some.node} is drawn for each value of "
+                f"{', '.join(sorted(apart))}, {other.node} is not"
+            ]
+    return []
 
 
 def check_optimizer(spec: Spec, findings: Findings) -> None:

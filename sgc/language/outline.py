@@ -19,9 +19,10 @@ from sgc.kinds.networks import Entry, OwnNetwork
 from sgc.kinds.stacking import Stack
 from sgc.language.constants import Constant as Constant
 from sgc.language.spec import Spec
-from sgc.objectives.bound import ObjectiveWords
 from sgc.objectives.estimator import Estimator
+from sgc.objectives.gradient import GRADIENTS
 from sgc.objectives.objective import Objective
+from sgc.objectives.words import ObjectiveWords
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ class Outline:
             weights=given.weights,
             label_term=given.label_term,
             kl=given.kl,
-            gradient=given.gradient,
+            gradient=GRADIENTS[given.gradient],
             alpha_by_node=isinstance(given.alpha, Mapping),
         )
 

@@ -26,6 +26,7 @@ from sgc.language.spec import Feature, Generative, Node, Recognition, Spec
 from sgc.language.value_ranges import ValueRanges
 from sgc.objectives import estimators
 from sgc.objectives.estimator import Estimator
+from sgc.objectives.gradient import GRADIENTS
 from sgc.objectives.own import OwnEstimator
 from sgc.objectives.pathwise import PATHWISE
 from sgc.objectives.plain_draw import PlainDraw
@@ -146,7 +147,8 @@ class Resolver:
         if message:
             place = ("recognition", "estimator", *((chosen.name, option) if option else ()))
             raise OutlineFault(place, message, hint)
-        return chosen.at_samples(self.spec.objective.samples)
+        chosen = chosen.at_samples(self.spec.objective.samples)
+        return GRADIENTS[self.spec.objective.gradient].estimator(chosen)
 
     def own_estimator(self, written: OwnEstimator) -> Estimator:
         """Import an estimator of the user's own; without trust, which is told elsewhere, any draw stands in for it."""

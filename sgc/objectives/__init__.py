@@ -3,7 +3,7 @@
 What a bound or an estimator of one's own is made of can be imported from here.
 """
 
-from sgc.objectives.bound import Bound, Ingredients, ObjectiveWords, alpha_of
+from sgc.objectives.bound import Bound, BoundWords, Ingredients, alpha_of
 from sgc.objectives.estimator import Charging, Draw, Estimator
 from sgc.objectives.expressions import (
     ONE,
@@ -23,6 +23,7 @@ from sgc.objectives.expressions import (
 __all__ = [
     "ONE",
     "Bound",
+    "BoundWords",
     "Charging",
     "Constant",
     "Draw",
@@ -32,7 +33,6 @@ __all__ = [
     "LabelScore",
     "LogMean",
     "Mean",
-    "ObjectiveWords",
     "Product",
     "Scale",
     "Scaled",

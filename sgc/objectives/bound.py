@@ -14,6 +14,16 @@ from sgc.objectives.expressions import Expression, LabelScore, Scale, Score
 
 
 @dataclass(frozen=True)
+class BoundWords:
+    """The words of the objective that change the formula of a bound."""
+
+    samples: int = 1
+    weights: str = "normalized"
+    label_term: str = "mean_log"
+    alpha_by_node: bool = False
+
+
+@dataclass(frozen=True)
 class Ingredients:
     """What the bound of rows of one pattern is made of.
 
@@ -45,17 +55,18 @@ class Bound(ABC):
     own_words: ClassVar[frozenset[str]] = frozenset()  # `weights`, `label_term`: words that change this bound
     generative: ClassVar[bool] = True  # whether p is trained; else latents that no label reads are left out
     closed_kl_refusal: ClassVar[str] = ""  # why no KL divergence is taken in closed form, if none is
+    importance_weighted: ClassVar[bool] = False  # whether its first part is log E_r[p/r]
     without_score: ClassVar[bool] = False  # whether the mean of q's score is 0 in it, so that `stl` may leave it out
 
     @abstractmethod
-    def expression(self, given: Ingredients, words: ObjectiveWords) -> Expression:
+    def expression(self, given: Ingredients, words: BoundWords) -> Expression:
         """Write the bound of one row, in nats."""
 
-    def normalises(self, words: ObjectiveWords) -> bool:
+    def normalises(self, words: BoundWords) -> bool:
         """Tell whether the weights of particles are divided by their mean, so that what is constant cancels."""
         return False
 
-    def warnings(self, given: Ingredients, words: ObjectiveWords) -> Iterator[str]:
+    def warnings(self, given: Ingredients, words: BoundWords) -> Iterator[str]:
         """Say what a user should know of rows of a pattern before training."""
         yield from ()
 
@@ -73,16 +84,3 @@ class Bound(ABC):
 def alpha_of(label: LabelScore, more: float = 0.0) -> Scale:
     """Give the weight of a label: its α, and what is added to it."""
     return Scale(more, label.node)
-
-
-@dataclass(frozen=True)
-class ObjectiveWords:
-    """The words of the objective that shape a plan; numbers such as α stay with the model."""
-
-    bound: Bound
-    samples: int = 1
-    weights: str = "normalized"
-    label_term: str = "mean_log"
-    kl: str = "auto"
-    gradient: str = "total"
-    alpha_by_node: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import ClassVar, final
 
-from sgc.objectives.bound import Bound, Ingredients, ObjectiveWords
+from sgc.objectives.bound import Bound, BoundWords, Ingredients
 from sgc.objectives.expressions import ONE, Expression, Mean, Product, Scaled, Value
 
 
@@ -21,14 +21,14 @@ class Density(Bound):
         "kl_weight": "the density bound has no kl_weight",
     }
 
-    def expression(self, given: Ingredients, words: ObjectiveWords) -> Expression:
+    def expression(self, given: Ingredients, words: BoundWords) -> Expression:
         """Write the bound of one row, in nats."""
         scores = tuple(Value(score) for score in given.scores)
         weight = Product(given.labels, "w") if given.labels else ONE
         values = (*scores, Value(weight, -1)) if given.labels else scores
         return Expression((Scaled(Mean(values, weight, normalised=False)),))
 
-    def warnings(self, given: Ingredients, words: ObjectiveWords) -> Iterator[str]:
+    def warnings(self, given: Ingredients, words: BoundWords) -> Iterator[str]:
         """Tell of a bound that rises where q of a label falls."""
         for label in given.labels:
             yield f"the density bound can train {label.factor} away from the label"

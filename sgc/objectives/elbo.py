@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar, final
 
-from sgc.objectives.bound import Bound, Ingredients, ObjectiveWords, alpha_of
+from sgc.objectives.bound import Bound, BoundWords, Ingredients, alpha_of
 from sgc.objectives.expressions import ONE, Constant, Expression, Mean, Product, Scaled, Value, telescoped
 
 
@@ -22,7 +22,7 @@ class Elbo(Bound):
     own_words: ClassVar[frozenset[str]] = frozenset({"weights", "label_term"})
     without_score: ClassVar[bool] = True
 
-    def expression(self, given: Ingredients, words: ObjectiveWords) -> Expression:
+    def expression(self, given: Ingredients, words: BoundWords) -> Expression:
         """Write the bound of one row, in nats."""
         varying = given.varying
         weight = Product(varying, "w") if varying and self.normalises(words) else ONE
@@ -38,11 +38,11 @@ class Elbo(Bound):
         means = (Mean((Value(label),), name="label") for label in varying)
         return Expression((*parts, *map(Scaled, means, scales)))
 
-    def normalises(self, words: ObjectiveWords) -> bool:
+    def normalises(self, words: BoundWords) -> bool:
         """Tell whether w is divided by its mean."""
         return words.weights == "normalized"
 
-    def warnings(self, given: Ingredients, words: ObjectiveWords) -> Iterator[str]:
+    def warnings(self, given: Ingredients, words: BoundWords) -> Iterator[str]:
         """Tell of weights that one sample makes 1."""
         if not self.normalises(words) or words.samples > 1:
             return

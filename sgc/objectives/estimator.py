@@ -82,6 +82,10 @@ class Estimator(Named, ABC):
         """Which baseline it takes off what its draws are charged with; an empty string where none is to be chosen."""
         return ""
 
+    def decay_at(self, epoch: float) -> float:
+        """Give what a running mean keeps of itself in a step, if it takes one off."""
+        return 0.0
+
     def at_samples(self, samples: int) -> Estimator:
         """Fill in what the number of samples decides."""
         return self

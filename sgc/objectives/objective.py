@@ -61,7 +61,7 @@ class Objective(Piece):
     label_term: Literal["mean_log", "log_mean"] = "mean_log"
     kl: Literal["auto", "sampled"] = "auto"
     kl_weight: number(ge=0) = 1.0  # type: ignore[valid-type]
-    gradient: Literal["total", "stl"] = "total"  # stl: without the score of q, whose mean is 0 (Roeder et al. 2017)
+    gradient: Literal["total", "stl", "dreg", "rws"] = "total"  # see `sgc.objectives.gradient`
 
     @model_validator(mode="before")
     @classmethod

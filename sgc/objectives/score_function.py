@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from sgc.distributions.families import Family
 from sgc.distributions.points import Point
 from sgc.kinds.base import Maybe
-from sgc.kinds.schedules import Number, number
+from sgc.kinds.schedules import Number, number, value_at
 from sgc.objectives.estimator import Charging, Draw, Estimator
 
 if TYPE_CHECKING:
@@ -42,6 +42,10 @@ class ScoreFunction(Estimator):
     def baseline_word(self) -> str:
         """Which baseline it takes off what its draws are charged with."""
         return self.baseline or "none"
+
+    def decay_at(self, epoch: float) -> float:
+        """Give what the running mean keeps of itself in a step."""
+        return value_at(self.decay, epoch)
 
     def at_samples(self, samples: int) -> ScoreFunction:
         """Fill in the baseline: the other samples where there are any, else a running mean."""

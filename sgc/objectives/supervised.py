@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, final
 
-from sgc.objectives.bound import Bound, Ingredients, ObjectiveWords
+from sgc.objectives.bound import Bound, BoundWords, Ingredients
 from sgc.objectives.expressions import Constant, Expression, LogMean, Product, Scaled
 
 
@@ -23,7 +23,7 @@ class Supervised(Bound):
     }
     generative: ClassVar[bool] = False
 
-    def expression(self, given: Ingredients, words: ObjectiveWords) -> Expression:
+    def expression(self, given: Ingredients, words: BoundWords) -> Expression:
         """Write the bound of one row, in nats."""
         whole = Product(given.labels, "w")
         if not given.varying:

@@ -31,11 +31,11 @@ class Words:
     """An objective: its bound, the words that change it, and α by node."""
 
     bound: str = "elbo"
-    own: Bound | None = None  # one of the user's own, in place of those that are written out here
     weights: str = "normalized"
     label_term: str = "mean_log"
     kl_weight: float = 1.0
     alpha: Mapping[str, float] = field(default_factory=dict)  # 1 where a node is left out
+    own: Bound | None = None  # one of the user's own, in place of those that are written out here
 
     @staticmethod
     def of(spec: Raw, own: Bound | None = None) -> Words:

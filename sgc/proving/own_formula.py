@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from sgc.objectives.bound import Bound, Ingredients, ObjectiveWords
+from sgc.objectives.bound import Bound, BoundWords, Ingredients
 from sgc.objectives.expressions import Constant, LabelScore, Log, LogMean, Product, Scale, Score
 
 CLAMPED, LATENT, PROPOSAL = Score("c", "generative"), Score("l", "generative"), Score("l", "recognition")
@@ -26,7 +26,7 @@ def own_bound(
     """
     names = {name: LabelScore(name, (name,)) for name in labels}
     given = Ingredients(tuple(logs), tuple(names.values()))
-    words = ObjectiveWords(bound, samples=mass.shape[-1], alpha_by_node=len(set(alpha.values())) > 1)
+    words = BoundWords(samples=mass.shape[-1], alpha_by_node=len(set(alpha.values())) > 1)
     values: dict[Log, Tensor] = {names[name]: log for name, log in labels.items()}
     values |= dict(logs.items())
 

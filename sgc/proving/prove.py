@@ -24,6 +24,7 @@ from sgc.errors import RunError
 from sgc.language.outline import Outline
 from sgc.language.resolver import outline
 from sgc.language.spec import Spec
+from sgc.objectives.gradient import GRADIENTS
 from sgc.objectives.gumbel_softmax import GumbelSoftmax
 from sgc.objectives.own import OwnBound
 from sgc.proving import twin as twins
@@ -85,10 +86,10 @@ class _Prover:
         self.inputs = {name: torch.randn(2, WIDTH) for name in self.plain.get("inputs", {})}
         self.notes = list(step_words(made, self.plain))
         self.readers = readers(made)
-        if made.objective.gradient != "total":
-            self.notes.append(
-                f"gradient: {made.objective.gradient} is another estimate of the same gradient, not drawn here"
-            )
+        gradient = GRADIENTS[made.objective.gradient]
+        if gradient.meaning:
+            what = "another estimate of the same gradient" if gradient.same_expectation else "no gradient of the bound"
+            self.notes.append(f"gradient: {gradient.name} is {what}, not drawn here")
         own = sorted(set(made.spec.model_copy(update={"data": None}).own_code()))  # it needs no data
         if own:
             self.notes.append(f"{', '.join(own)}: own code stays as it is written, a twin has none of it")

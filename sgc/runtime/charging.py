@@ -16,13 +16,21 @@ from torch import Tensor
 from sgc.derivation.plan import SAMPLES, Charge
 from sgc.objectives.expressions import LabelScore, Log
 from sgc.runtime.layout import Eliminated, Layout, Pair, Score, eliminate, join, sum_enumerated
+from sgc.runtime.path_weights import set_path_weights, wake
 from sgc.runtime.sums import Sums, WeighedLogMean, WeighedMean
 
 
 def surrogate_bound(sums: Sums, kl_weight: float = 1.0) -> Tensor:
     """Sum the bound of each row, [B] nats, its α term included, γ not; its gradient is the estimators'."""
     found = sums.value(kl_weight)
-    missing = surrogate(sums, kl_weight) if sums.plan.charges and torch.is_grad_enabled() else None
+    if not torch.is_grad_enabled():
+        return found
+    gradient = sums.plan.words.gradient
+    if gradient.weighs_paths:
+        set_path_weights(sums)
+    if gradient.wakes:
+        found = found + wake(sums)
+    missing = surrogate(sums, kl_weight) if sums.plan.charges else None
     return found if missing is None else found + missing
 
 

@@ -7,13 +7,13 @@ import math
 from sgc.derivation.derive import derive
 from sgc.derivation.plan import SAMPLES, Plan
 from sgc.language.outline import Outline
-from sgc.objectives.bound import ObjectiveWords
 from sgc.objectives.bounds import ELBO
 from sgc.objectives.enumerate import Enumerate
 from sgc.objectives.estimator import Estimator
 from sgc.objectives.estimators import ENUMERABLE_BY_DEFAULT
 from sgc.objectives.pathwise import PATHWISE
 from sgc.objectives.plain_draw import PlainDraw
+from sgc.objectives.words import ObjectiveWords
 
 LARGEST_EXACT = 100_000  # numbers a row of the largest tensor, up to which evaluation enumerates drawn nodes
 
@@ -37,7 +37,7 @@ def exact_estimators(made: Outline) -> dict[str, Estimator]:
         else:
             chosen[name] = PlainDraw()
     if drawn:
-        plan = derive(made.graphs.with_estimators(chosen), (), ObjectiveWords(ELBO))
+        plan = derive(made.graphs.with_estimators(chosen), (), ObjectiveWords(bound=ELBO))
         chosen |= dict.fromkeys(drawn, PlainDraw()) if numbers_a_row(made, plan) > LARGEST_EXACT else {}
     return chosen
 

@@ -21,6 +21,7 @@ from sgc.language.outline import Outline, Variable
 from sgc.objectives.estimator import Draw
 from sgc.randomness import draws
 from sgc.runtime import counts, existence
+from sgc.runtime.drawn_paths import PathWeight, frozen
 from sgc.runtime.group import Group
 from sgc.runtime.layout import Score
 from sgc.runtime.modules import AnyDensity, AnyFeature, FeatureModule, naming, read_by
@@ -80,6 +81,9 @@ def run(machine: Machine, groups: Sequence[Group], *, epoch: float = 0.0, valida
             walk.features(names)
         else:
             walk.nodes(names)
+    for group in groups:
+        if group.plan.words.gradient.weighs_paths:
+            walk.weigh_paths(group)
     for names in machine.alike:
         walk.score(names)
     walk.mask()
@@ -97,9 +101,10 @@ class _Walk:
                 group.put(name, group.layout.clamp(value), machine.outline)
             existence.resolve_steps(group, machine.outline)
 
-    def features(self, names: Sequence[str]) -> None:
-        """Compute features that share their network: the steps of one in a single pass."""
-        jobs = [(g, self.machine.features[name], name) for name in names for g in self.groups if name in g.plan.needed]
+    def features(self, names: Sequence[str], groups: Sequence[Group] | None = None) -> None:
+        """Compute features that share their network, of all groups or of some: the steps of one in a single pass."""
+        chosen = self.groups if groups is None else groups
+        jobs = [(g, self.machine.features[name], name) for name in names for g in chosen if name in g.plan.needed]
         if not jobs:
             return
         if all(isinstance(module, FeatureModule) for _, module, _ in jobs):
@@ -155,6 +160,8 @@ class _Walk:
             mass = group.score(log_score(variable, q, value), name, "recognition")
             group.masses.append(mass)
             group.scores[name, "recognition"] = -mass
+            if group.plan.words.gradient.wakes:
+                group.waking[name] = mass
             return
         given = Draw(family, q, layout.drawn(q.batch_shape), self.epoch)
         if name in group.allowed:
@@ -169,13 +176,47 @@ class _Walk:
         if estimator.charged:
             group.draws[name] = group.score(log_score(variable, q, drawn), name, "recognition")
             group.drawn[name] = (given, drawn)
+        gradient = group.plan.words.gradient
+        if gradient.wakes:
+            group.waking[name] = group.score(log_score(variable, q, drawn), name, "recognition")
         if (name, "recognition") in group.plan.roles:
-            if estimator.reparameterised and group.plan.words.gradient == "stl":
+            if gradient.weighs_paths:
+                group.drawn_with[name] = found.parameters  # it is scored where paths are weighed
+                return
+            if gradient.stops_score and (estimator.reparameterised or gradient.wakes):
                 stopped = {key: parameter.detach() for key, parameter in found.parameters.items()}
                 log = log_score(variable, module.distribution(stopped), drawn)
             else:
                 log = self.log_prob(group, variable, q)
             group.scores[name, "recognition"] = -group.score(log, name, "recognition")
+
+    def weigh_paths(self, group: Group) -> None:
+        """Let whatever scores draws read them through their weights, and score q with its parameters held fixed.
+
+        What is computed from draws on the way to a score is computed anew: first fixed, for q, then as it is, for p.
+        """
+        drawn = [name for name in group.plan.proposed if name in group.points]
+        for name in drawn:
+            group.paths[name] = PathWeight(len(self.machine.outline.variables[name].event))
+            group.put_draw(name, group.paths[name].watched(group.points[name]), self.machine.outline)
+        graphs = self.machine.outline.graphs
+        below = {name for name in graphs.features if not graphs.sources([name]).isdisjoint(drawn)}
+        features = [names for names in self.machine.together if names[0] in below]
+        with frozen([self.machine.features[name] for names in features for name in names]):
+            for names in features:
+                self.features(names, [group])
+            for name in drawn:
+                module = self.machine.recognition[name]
+                if group.plan.proposed[name].above_samples:
+                    with frozen([module.owner]):
+                        (conditional,) = self.distributions([(group, module)])
+                    q = conditional.distribution
+                else:
+                    q = module.distribution({k: v.detach() for k, v in group.drawn_with[name].items()})
+                log = log_score(module.variable, q, group.points[name])
+                group.scores[name, "recognition"] = -group.score(log, name, "recognition")
+        for names in features:
+            self.features(names, [group])
 
     def log_prob(self, group: Group, variable: Variable, conditional: Distribution) -> Tensor:
         """Score a node's value, a relaxed one by its own density where the spec says so."""
@@ -214,6 +255,8 @@ class _Walk:
             taken, weight = taken.masked_fill(there, 0.0), torch.where(there, log.tensor, weight)
         group.masses.append(Score(mass, log.nodes))
         group.scores[name, "recognition"] = -Score(taken, log.nodes)
+        if group.plan.words.gradient.wakes:
+            group.waking[name] = Score(taken, log.nodes)
         group.weights[name] = Score(weight, nodes)
 
     def draw_allowed(self, group: Group, variable: Variable, given: Draw) -> None:
@@ -235,6 +278,8 @@ class _Walk:
                 found = existence.particles_exist(group, name, self.machine.outline)
                 for key in [key for key in group.scores if key[0] == name]:
                     group.scores[key] = existence.masked(group.scores[key], found)
+                if name in group.waking:
+                    group.waking[name] = existence.masked(group.waking[name], found)
                 if name in group.weights and name in group.exist:  # a label tells that its step is there
                     there = Score(group.layout.clamp(group.exist[name]))
                     group.weights[name] = existence.masked(group.weights[name], there)

@@ -14,6 +14,7 @@ from sgc.distributions.points import Point
 from sgc.language.outline import Outline, Variable
 from sgc.objectives.estimator import Draw
 from sgc.runtime.batch import there
+from sgc.runtime.drawn_paths import PathWeight
 from sgc.runtime.layout import Layout, Score
 
 Key = tuple[str, str]  # node and role
@@ -37,6 +38,9 @@ class Group:
     scores: dict[Key, Score] = field(default_factory=dict)  # of every term, with its sign
     weights: dict[str, Score] = field(default_factory=dict)  # log q of labelled nodes
     drawn: dict[str, tuple[Draw, Point]] = field(default_factory=dict)  # of the nodes that are charged for
+    drawn_with: dict[str, Mapping[str, Tensor]] = field(default_factory=dict)  # q's parameters, where paths are weighed
+    paths: dict[str, PathWeight] = field(default_factory=dict)  # of draws whose gradient is weighed
+    waking: dict[str, Score] = field(default_factory=dict)  # log q of what is proposed, where that trains q
     draws: dict[str, Score] = field(default_factory=dict)  # log q of the draws that are charged for
     proposals: dict[str, Distribution] = field(default_factory=dict)  # q of every node that has one
     parameters: dict[Key, Mapping[str, Tensor]] | None = None  # of each conditional, by p or q, where they are kept

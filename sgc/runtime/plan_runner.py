@@ -20,10 +20,10 @@ from sgc.kinds.moving import Moving
 from sgc.kinds.schedules import value_at
 from sgc.language.outline import Outline
 from sgc.language.spec import Spec
-from sgc.objectives.bound import Bound, ObjectiveWords
+from sgc.objectives.bound import Bound
 from sgc.objectives.bounds import BOUNDS
 from sgc.objectives.objective import OverRate
-from sgc.objectives.score_function import ScoreFunction
+from sgc.objectives.words import ObjectiveWords
 from sgc.randomness import built_in, default_type, draws
 from sgc.runtime import steps
 from sgc.runtime.batch import PatternRows
@@ -130,7 +130,7 @@ class PlanRunner(nn.Module):
         words = self.outline.words
         wanted_bound = bound if isinstance(bound, Bound) else bound_named(words.bound, bound)
         if wanted_bound != words.bound:
-            words = ObjectiveWords(wanted_bound, words.samples, alpha_by_node=words.alpha_by_node)
+            words = ObjectiveWords(bound=wanted_bound, samples=words.samples, alpha_by_node=words.alpha_by_node)
         if samples is not None:
             words = replace(words, samples=whole_number("samples", samples))
         index = (wanted, either, exact, words)
@@ -159,7 +159,7 @@ class PlanRunner(nn.Module):
             else:
                 alpha[name] = value_at(given, self.epoch)
         chosen = {name: variable.estimator for name, variable in self.outline.variables.items()}
-        decay = {n: value_at(each.decay, self.epoch) for n, each in chosen.items() if isinstance(each, ScoreFunction)}
+        decay = {name: each.decay_at(self.epoch) for name, each in chosen.items() if each is not None}
         return Settings(alpha, value_at(objective.kl_weight, self.epoch), decay)
 
     def group(self, part: PatternRows, plan: Plan, samples: int, depth: int = 0) -> Group:

@@ -18,6 +18,7 @@ from sgc.kinds.schedules import Schedule
 from sgc.kinds.stacking import Stack
 from sgc.kinds.stepping import GruCell
 from sgc.language.outline import Constant, Outline, Variable
+from sgc.objectives.gradient import GRADIENTS
 from sgc.objectives.objective import OverRate
 
 DERIVED = f"derived from p (auto, {SOURCE})"
@@ -162,6 +163,9 @@ def objective_rows(outline: Outline) -> list[tuple[str, str]]:
         rows.append(("labels", f"{given.label_term}: {means[given.label_term]}"))
     if given.kl == "sampled":
         rows.append(("kl", "sampled: no KL divergence in closed form"))
+    gradient = GRADIENTS[given.gradient]
+    if gradient.meaning:
+        rows.append(("gradient", f"{gradient.name}: {gradient.meaning} ({gradient.source})"))
     if isinstance(given.kl_weight, Schedule) or given.kl_weight != 1:
         meant = "what log p(v) - log q(v) of proposed nodes counts"
         rows.append(("kl_weight", f"{number_words(given.kl_weight)}: {meant}"))

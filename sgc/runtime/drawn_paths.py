@@ -1,0 +1,60 @@
+"""Draws whose gradient is multiplied by a weight that is known later, and modules that are held fixed meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from sgc.distributions.points import Point
+from sgc.errors import RunError
+
+
+@dataclass(eq=False)
+class PathWeight:
+    """The weight of the draws of a node, known once the bound is: [*enumerated, S, B], 1 until then."""
+
+    event: int  # how many dimensions a value has
+    weight: Tensor | None = field(default=None)
+
+    def watched(self, drawn: Point) -> Point:
+        """Give the same draw to whoever scores it; what its gradient says of the draw is multiplied by the weight."""
+        return Point(self._watched(drawn.value), tuple(map(self._watched, drawn.exact)))
+
+    def _watched(self, value: Tensor) -> Tensor:
+        if not value.requires_grad:
+            return value
+        found = value.view_as(value)
+        found.register_hook(self._weigh)
+        return found
+
+    def _weigh(self, gradient: Tensor) -> Tensor:
+        assert self.weight is not None, "a gradient before the bound"
+        return gradient * self.weight.reshape(*self.weight.shape, *(1,) * self.event).to(gradient.dtype)
+
+
+@contextmanager
+def frozen(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Hold the parameters of modules fixed in what is computed meanwhile; gradients run through what they read.
+
+    Raises: RunError where a module would not compute the same again: dropout and batch norm, while training.
+    """
+    parameters: list[nn.Parameter] = []
+    for module in modules:
+        for part in module.modules():
+            noisy = isinstance(part, nn.modules.dropout._DropoutNd) and part.p > 0
+            if part.training and (noisy or isinstance(part, nn.modules.batchnorm._BatchNorm)):
+                raise RunError(
+                    f"gradient: dreg computes q of a draw below another draw twice, and {type(part).__name__} would "
+                    "not give the same again"
+                )
+        parameters += [each for each in module.parameters() if each.requires_grad]
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)

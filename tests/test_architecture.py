@@ -18,7 +18,7 @@ FLOORS = [
     ["randomness"],
     ["distributions"],
     ["kinds"],
-    ["objectives"],
+    ["objectives", "metrics"],
     ["derivation"],
     ["data"],
     ["language"],

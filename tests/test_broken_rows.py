@@ -42,7 +42,7 @@ def measured(spec: Raw, x: np.ndarray, y: np.ndarray, samples: int = 3) -> Evalu
         model = model.double()
     rows = Rows({"x": x, "y": y}, 100 + np.arange(len(x)))
     model.validate_args = False
-    return evaluate(model, TensorRows(rows, model.outline, model.like), samples, 0, {})
+    return evaluate(model, TensorRows(rows, model.outline, model.like), samples, 0)
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def measured(y: np.ndarray, scale: float = 1.0, **changes: Any) -> tuple[Any, to
     model = sgc.compile(sgc.load(spec)).eval()
     x = scale * np.random.default_rng(0).normal(size=(40, 3))
     table = TensorRows(Rows({"x": x, "y": y}, np.arange(40)), outline(sgc.load(spec)), torch.zeros(()))
-    return evaluate(model, table, 5, 0, {}), model.conditional("y", "recognition", {"x": x}).mean.detach().double()
+    return evaluate(model, table, 5, 0), model.conditional("y", "recognition", {"x": x}).mean.detach().double()
 
 
 def test_an_evaluation_holds_it_against_the_labels_that_are_there() -> None:
@@ -174,7 +174,7 @@ def normal_labels(**changes: Any) -> tuple[Any, Any]:
     q = model.conditional("y", "recognition", {"x": x})
     y = q.sample()
     table = TensorRows(Rows({"x": x, "y": y.numpy()}, np.arange(4000)), outline(sgc.load(spec)), torch.zeros(()))
-    return evaluate(model, table, 2, 0, {}).from_q["y"], (q.mean.detach(), q.stddev.detach(), y)
+    return evaluate(model, table, 2, 0).from_q["y"], (q.mean.detach(), q.stddev.detach(), y)
 
 
 def test_intervals_of_q_hold_what_q_draws_as_often_as_they_say() -> None:
@@ -204,7 +204,7 @@ def test_intervals_are_of_all_that_q_says() -> None:
     y = np.random.default_rng(2).normal(0, np.sqrt(1.01), 2000)
     values = {"x": np.zeros((2000, 3)), "y": y}
     table = TensorRows(Rows(values, np.arange(2000)), outline(sgc.load(spec)), torch.zeros(()))
-    found = evaluate(model, table, 100, 0, {}).from_q["y"].coverage
+    found = evaluate(model, table, 100, 0).from_q["y"].coverage
     assert found is not None
     assert found["50%"] == pytest.approx(0.5, abs=0.06)
     assert found["90%"] == pytest.approx(0.9, abs=0.04)
@@ -228,7 +228,7 @@ def test_intervals_are_of_the_mixture_over_what_is_enumerated() -> None:
         "50%": ((below - 0.5).abs() <= 0.25).double().mean(),
         "90%": ((below - 0.5).abs() <= 0.45).double().mean(),
     }
-    found = evaluate(model, table, 3, 0, {}).from_q["w"].coverage
+    found = evaluate(model, table, 3, 0).from_q["w"].coverage
     assert found == pytest.approx({level: float(share) for level, share in wanted.items()}, abs=1e-6)
 
 

@@ -116,7 +116,7 @@ def test_elements_of_a_node_are_matched_each_by_itself(tmp_path: Path) -> None:
         y = said.round() if way else said.argmax(-1)
         y[:, 1] = 1 - y[:, 1] if way else (y[:, 1] + 1) % 3
         table = TensorRows(Rows({"x": 3 * x, "y": y}, np.arange(60)), model.outline, model.like)
-        found = evaluate(model, table, 5, 0, {}, clusters=["y"]).from_q["y"]
+        found = evaluate(model, table, 5, 0, clusters=["y"]).from_q["y"]
         assert found.value == pytest.approx(1 / 3)
         assert isinstance(found.clusters, Clustering)
         assert (found.clusters.error, found.clusters.nmi, found.clusters.ari) == pytest.approx((0, 1, 1))
@@ -135,7 +135,7 @@ def measured(y: np.ndarray, **changes: Any) -> tuple[Any, np.ndarray]:
     x = np.random.default_rng(0).normal(size=(len(y), 3)).astype(np.float32)
     table = TensorRows(Rows({"x": x, "y": y}, np.arange(len(y))), model.outline, model.like)
     said = model.conditional("y", "recognition", {"x": x}).mean.detach().numpy()
-    return evaluate(model, table, 5, 0, {}, clusters=["y"]).from_q["y"], said
+    return evaluate(model, table, 5, 0, clusters=["y"]).from_q["y"], said
 
 
 def test_an_evaluation_counts_the_labels_that_are_there() -> None:

@@ -15,6 +15,7 @@ from test_outer_names import NAMES, STEPS, chain, counted, table
 import sgc
 from sgc.errors import UsageError
 from sgc.language.resolver import outline
+from sgc.metrics.metrics import METRICS
 from sgc.running.evaluation import evaluate_run
 from sgc.running.folder import RunFolder
 from sgc.running.measure import evaluate
@@ -163,7 +164,7 @@ def test_an_error_is_also_told_where_the_count_is_right() -> None:
     torch.manual_seed(3)
     model, given = sgc.compile(sgc.load(counted("partial"))), rows_with_counts()
     rows = table(model, given)
-    found = evaluate(model, rows, 4, 0, {}).from_q["a.v"]
+    found = evaluate(model, rows, 4, 0).from_q["a.v"]
     q = model.conditional("k", "recognition", {"w": torch.from_numpy(given["w"])}).mean.argmax(-1).numpy() + 1
     there = (np.arange(3) < given["k"][:, None]) | (given["k"] < 0)[:, None]
     mean = model.conditional("a.v@1", "recognition", {"w": torch.from_numpy(given["w"])}).mean.detach().numpy()
@@ -177,9 +178,9 @@ def test_an_error_is_also_told_where_the_count_is_right() -> None:
         "rmse_given_count": pytest.approx(apart[right].mean() ** 0.5, rel=1e-4),
         "rows_given_count": (q == given["k"]).sum(),
     }
-    assert given_count_text(Error("error", 0.5, 9, 0.1, {"error_given_count": 0.25, "rows_given_count": 7})) == (
-        "25.00 % (7 rows)"
-    )
+    assert given_count_text(
+        Error(METRICS["error"], 0.5, 9, 0.1, {"error_given_count": 0.25, "rows_given_count": 7})
+    ) == ("25.00 % (7 rows)")
 
 
 def test_steps_beyond_the_most_probable_count_are_predicted_empty(tmp_path: Path) -> None:

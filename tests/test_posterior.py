@@ -307,7 +307,7 @@ def measured(model: Model, truth: Truth, rows: list[Joint], samples: int) -> Any
         values[name] = (whole.argmax(-1) if variable.categories is not None else whole).numpy()
     values |= {name: np.array([value] * len(rows)) for name, value in truth.inputs.items()}
     table = TensorRows(Rows(values, np.arange(len(rows))), model.outline, torch.zeros(()))
-    return evaluate(model, table, samples, 0, {})
+    return evaluate(model, table, samples, 0)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -351,7 +351,7 @@ def test_errors_count_what_they_say() -> None:
     x, y = draw.normal(size=(40, 3)), draw.integers(0, 3, 40)
     y[30:] = -1  # no label: they do not count
     table = TensorRows(Rows({"x": x, "y": y}, np.arange(40)), outline(sgc.load(spec)), torch.zeros(()))
-    found = evaluate(model, table, 50, 0, {})
+    found = evaluate(model, table, 50, 0)
     probabilities = model.conditional("y", "recognition", {"x": x}).mean.detach()
     wrong = probabilities.argmax(-1).numpy()[:30] != y[:30]
     assert found.from_q["y"].value == pytest.approx(wrong.mean())
@@ -362,7 +362,9 @@ def test_errors_count_what_they_say() -> None:
     assert abs(found.from_posterior["y"].value - (guess.argmax(-1).numpy()[:30] != y[:30]).mean()) <= float(
         (~sure).double().mean()
     )
-    mae = evaluate(model, table, 5, 0, {"y": "mae"}).from_q["y"]
+    other = sgc.compile(sgc.load({**spec, "evaluate": {"metrics": {"y": "mae"}}})).eval()
+    other.load_state_dict(model.state_dict())
+    mae = evaluate(other, table, 5, 0).from_q["y"]
     truth = torch.nn.functional.one_hot(torch.from_numpy(y[:30]), 3)
     assert mae.value == pytest.approx(float((probabilities[:30] - truth).abs().mean()))
 

@@ -17,6 +17,7 @@ from small_runs import changed, small
 from test_cli import call, refused
 
 import sgc
+from sgc.metrics.metrics import METRICS
 from sgc.running.advice import CLEAR, Comparison, compare
 from sgc.running.evaluation import held_out, run_data
 from sgc.running.folder import RunFolder
@@ -205,13 +206,13 @@ def test_the_better_answer_is_that_of_the_lower_loss_beyond_its_error(place: Pat
 
 
 def test_the_words_of_a_comparison() -> None:
-    assert Comparison("y", "NLL", 1.09, 1.82, 40, "q").words == (
+    assert Comparison("y", "NLL", 1.09, 1.82, 40, "q", " nats").words == (
         "q is the better answer for y (NLL 1.09 of q, 1.82 nats of the posterior)"
     )
     assert Comparison("w", "RMSE", 3.0, 2.5, 40, "posterior").words == (
         "the weighted posterior is the better answer all the same for w (RMSE 3 of q, 2.5 of the posterior)"
     )
-    assert Comparison("l", "angle", 10.0, 10.1, 40, "").words == (
+    assert Comparison("l", "angle", 10.0, 10.1, 40, "", METRICS["angle"].short_unit).words == (
         "neither answer is clearly better for l (angle 10 of q, 10.1° of the posterior)"
     )
 

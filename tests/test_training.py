@@ -803,7 +803,7 @@ def test_errors_of_numbers_are_in_the_units_of_the_data(tmp_path: Path) -> None:
     run(spec, folder, arrays)
     report = sgc.evaluate(folder, data=arrays, samples=3)
     assert 300 < report.evaluation.from_q["y"].value < 3000
-    assert report.evaluation.from_q["y"].measure == "rmse"
+    assert report.evaluation.from_q["y"].metric.name == "rmse"
 
 
 def test_a_run_on_arrays_without_a_split_is_evaluated_on_new_ones(tmp_path: Path) -> None:

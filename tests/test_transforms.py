@@ -22,6 +22,7 @@ from sgc.distributions.supports import SUPPORTS
 from sgc.errors import DataError
 from sgc.kinds.transforms import TRANSFORMS
 from sgc.language.resolver import outline
+from sgc.metrics.metrics import METRICS
 from sgc.running.choosing import value_words
 from sgc.running.evaluation import held_out
 from sgc.running.predicting import _spread
@@ -310,7 +311,7 @@ def test_errors_of_angles_go_the_shorter_way(tmp_path: Path) -> None:
     vectors = torch.tensor(np.stack([np.cos(guess), np.sin(guess)], axis=1))
     wanted = {"rmse": np.sqrt(np.mean(apart**2)), "mae": np.abs(apart).mean(), "angle": np.abs(apart).mean()}
     for kind, value in wanted.items():
-        score = Score(model, "wind", rows, kind)
+        score = Score(model, "wind", rows, METRICS[kind])
         score.add(np.arange(rows.count), 0.3 * vectors)
         found = score.error()
         assert found is not None

@@ -17,6 +17,7 @@ from sgc.language.check_totals import check_totals
 from sgc.language.check_weights import check_category_weights
 from sgc.language.findings import Findings
 from sgc.language.inverting import derive_recognition
+from sgc.language.measured_nodes import check_suited
 from sgc.language.resolver import Resolver, outline
 from sgc.language.spec import Spec
 from sgc.language.unrolled import Unrolled
@@ -53,8 +54,8 @@ def check(spec: Spec, findings: Findings, unrolled: Unrolled = Unrolled()) -> Sp
     check_gradient(spec, findings)
     check_optimizer(spec, findings)
     check_category_weights(spec, findings, outside)
-    check_metrics(findings, outside)
     check_data(findings, outside, unrolled.optional)
+    check_metrics(spec, findings, outside)
     return spec
 
 
@@ -198,10 +199,12 @@ def check_optimizer(spec: Spec, findings: Findings) -> None:
             findings.add((*path, key), f"forbidden: {optimizer.name} has no {key}", at="key")
 
 
-def check_metrics(findings: Findings, names: Names) -> None:
-    """Find metrics of what is no node."""
+def check_metrics(spec: Spec, findings: Findings, names: Names) -> None:
+    """Find metrics of what is no node, and those that mean nothing for theirs."""
     nodes = dict.fromkeys(name for name, section in names.section.items() if section in ("nodes", ""))
-    for name in findings.keys("evaluate", "metrics"):
+    written = findings.keys("evaluate", "metrics")
+    for name in written:
         if name not in nodes and names.surely(name):
             path = ("evaluate", "metrics", name)
             findings.add(path, f"no node named '{name}'", findings.suggest(name, lambda: nodes), at="key")
+    check_suited(spec, findings, [name for name in written if names.section.get(name) == "nodes"])

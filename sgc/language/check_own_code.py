@@ -13,8 +13,8 @@ from sgc.kinds.own_code import is_import_path, wants_trust
 from sgc.language.document import Plain
 from sgc.language.findings import Findings
 
-# where `python: module:Class` may stand in a spec, and in a repeat: a bound, a family, an estimator, a network, and
-# an entry of one
+# where `python: module:Class` may stand in a spec, and in a repeat: a bound, a metric, a family, an estimator, a
+# network, and an entry of one
 _NETWORKS = (
     ("networks", "*"),
     ("features", "*", "network"),
@@ -26,6 +26,7 @@ _NETWORKS = (
 PLACES: tuple[tuple[str, ...], ...] = (
     ("data",),
     ("objective", "bound"),
+    ("evaluate", "metrics", "*"),
     ("nodes", "*", "distribution"),
     ("nodes", "*", "recognition", "estimator"),
     *_NETWORKS,

@@ -19,6 +19,8 @@ from sgc.kinds.own_family import OwnFamily
 from sgc.kinds.schedules import Schedule, is_schedule, number, scheduled
 from sgc.language.scopes import NAME as NAME
 from sgc.language.unrolled import Unrolled
+from sgc.metrics.metrics import METRICS
+from sgc.metrics.own_metric import OwnMetric
 from sgc.objectives.bound import Bound
 from sgc.objectives.bounds import BOUNDS
 from sgc.objectives.estimators import EstimatorChoice
@@ -276,11 +278,21 @@ class Train(Piece):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
 
+def _metric_tag(value: Any) -> str:  # Any: whatever YAML can say
+    return "own" if isinstance(value, dict | OwnMetric) else "name"
+
+
+if TYPE_CHECKING:
+    MetricChoice = str | OwnMetric
+else:
+    MetricChoice = tagged({"name": Literal[tuple(METRICS)], "own": OwnMetric}, "metric", _metric_tag)
+
+
 class Evaluate(Piece):
     """How the model is evaluated."""
 
     samples: Size = 100
-    metrics: dict[str, Literal["error", "rmse", "mae", "angle"]] = {}  # noqa: RUF012 - a frozen pydantic default
+    metrics: dict[str, MetricChoice] = {}  # noqa: RUF012 - a frozen pydantic default
 
 
 def _own_pieces(part: Any) -> Iterator[OwnPiece]:  # Any: whatever a spec holds

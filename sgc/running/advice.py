@@ -34,10 +34,11 @@ CLEAR = 2.0  # standard errors
 
 @dataclass(frozen=True)
 class Comparison:
-    """What both answers are worth for one node, over its labels in the same rows; less is better.
+    """What both answers are worth for one node, over its labels in the same rows.
 
-    `measure`: NLL in nats of what has probabilities, else the node's error measure. `better` is empty where the mean
-    difference by row is less than two of its standard errors.
+    `measure`: NLL in nats of what has probabilities, else the node's metric. `better` is empty where the mean
+    difference by row is less than two of its standard errors. Both are written times `scale`, the
+    second with `unit` behind it.
     """
 
     node: str
@@ -46,12 +47,14 @@ class Comparison:
     posterior: float
     labels: int
     better: Answer | str
+    unit: str = ""
+    scale: float = 1.0
 
     @property
     def words(self) -> str:
         """Say which is better, and by what numbers."""
-        unit = {"NLL": " nats", "angle": "°"}.get(self.measure, "")
-        numbers = f"{self.measure} {self.q:.4g} of q, {self.posterior:.4g}{unit} of the posterior"
+        q, posterior = self.q * self.scale, self.posterior * self.scale
+        numbers = f"{self.measure} {q:.4g} of q, {posterior:.4g}{self.unit} of the posterior"
         which = {"q": "q is the better answer", "posterior": "the weighted posterior is the better answer all the same"}
         return f"{which.get(self.better, 'neither answer is clearly better')} for {self.node} ({numbers})"
 
@@ -106,8 +109,7 @@ def compare(model: Model, rows: TensorRows, samples: int, given: Collection[str]
     for name in given:
         index = index[rows.labels_of(name)[index].all(1)] if name in rows.labelled_names else index[:0]
     index = index[np.unique(np.linspace(0, len(index) - 1, min(ROWS, len(index))).astype(int))]
-    metrics = model.spec.evaluate.metrics
-    scores = {name: [Score(model, name, rows, metrics.get(name, "")) for _ in range(2)] for name in names}
+    scores = {name: [Score(model, name, rows) for _ in range(2)] for name in names}
     size = chunk_rows(model, samples)
     with drawing_from(Generators(seed_for(model.spec.train.seed, VALIDATION, 4))):
         for start in range(0, len(index), size):
@@ -135,11 +137,14 @@ def _compared(node: str, by_q: Score, by_posterior: Score) -> Comparison:
     known = ~(first.isnan() | second.isnan())  # of rows without finite scores
     first, second, owners = first[known], second[known], owners[known]
     q, posterior = float(first.mean()), float(second.mean())
+    metric = by_q.metric
+    if probable:
+        return Comparison(node, "NLL", q, posterior, len(first), _better(first, second, owners), " nats")
+    if not metric.lower_is_better:
+        first, second = -first, -second
     better = _better(first, second, owners)
-    if by_q.kind == "rmse" and not probable:
-        q, posterior = math.sqrt(q), math.sqrt(posterior)
-    measure = "NLL" if probable else {"rmse": "RMSE", "mae": "MAE"}.get(by_q.kind, by_q.kind)
-    return Comparison(node, measure, q, posterior, len(first), better)
+    q, posterior = (metric.average(each, math.nan)[0] for each in (q, posterior))
+    return Comparison(node, metric.short, q, posterior, len(first), better, metric.short_unit, metric.scale)
 
 
 def _better(first: Tensor, second: Tensor, owners: Tensor) -> str:

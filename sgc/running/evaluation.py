@@ -144,7 +144,7 @@ def _report(
     tell = None if watch is None else (lambda done: watch(done, rows.count))
     labels = {name: len(ids) for name, ids in folder.labelled_rows().items()}
     unnamed = [name for name, size in labels.items() if not size]
-    found = evaluate(model, rows, count, model.spec.train.seed, model.spec.evaluate.metrics, tell, unnamed)
+    found = evaluate(model, rows, count, model.spec.train.seed, tell, unnamed)
     alone = None
     if classifier and model.spec.data is None:
         raise UsageError(f"{folder.path}: holds no training rows for a classifier: train one with bound: supervised")
@@ -186,5 +186,4 @@ def _classifier(
     alone = open_run(inner.path, "last", trust=trust)
     dataset = run_data(inner, alone, data)
     rows = held_out(alone, dataset, split)
-    metrics = model.spec.evaluate.metrics
-    return evaluate(alone, rows, min(samples, 10), spec.train.seed, metrics)
+    return evaluate(alone, rows, min(samples, 10), spec.train.seed)

@@ -64,8 +64,7 @@ def validate(model: Model, rows: TensorRows, seed: int) -> Validation:
     """
     supervised = not model.spec.maximised.generative
     bounds: list[Tensor] = []
-    metrics = model.spec.evaluate.metrics
-    scores = {name: Score(model, name, rows, metrics.get(name, "")) for name in rows.labelled_names}
+    scores = {name: Score(model, name, rows) for name in rows.labelled_names}
     means: dict[str, list[Tensor]] = {name: [] for name in unit_nodes(model)}
     with drawing_from(Generators(seed_for(seed, VALIDATION))):
         for index in rows.chunks(chunk_rows(model, model.spec.objective.samples)):
@@ -155,7 +154,6 @@ def evaluate(
     rows: TensorRows,
     samples: int,
     seed: int,
-    metrics: Mapping[str, str],
     watch: Callable[[int], None] | None = None,
     clusters: Collection[str] = (),
 ) -> Evaluation:
@@ -171,8 +169,8 @@ def evaluate(
 
     Raises: RunError, which names the terms, where no row has finite scores.
     """
-    direct = {name: Score(model, name, rows, metrics.get(name, "")) for name in rows.labelled_names}
-    weighted = {name: Score(model, name, rows, metrics.get(name, "")) for name in rows.labelled_names}
+    direct = {name: Score(model, name, rows) for name in rows.labelled_names}
+    weighted = {name: Score(model, name, rows) for name in rows.labelled_names}
     elbo: list[Tensor] = []
     evidence: list[Tensor] = []
     effective: list[Tensor] = []

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from sgc.running.calibration import BINS, Calibration
 from sgc.running.collapse import COLLAPSED
 from sgc.running.confusion import Clustering
@@ -12,8 +10,6 @@ from sgc.running.diagnosis import Diagnosis
 from sgc.running.evaluation import Report
 from sgc.running.scoring import Error
 from sgc.running.terms import NO_LABELS
-
-UNITS = {"error": "%", "angle": "°"}
 
 
 def evaluation_text(report: Report) -> str:
@@ -31,9 +27,9 @@ def evaluation_text(report: Report) -> str:
     ways["classifier alone"] = {} if report.classifier is None else report.classifier.from_q
     for name in found.from_q:
         errors = {way: by_name[name] for way, by_name in ways.items() if name in by_name}
-        rows += [(f"{_measure(each)} of {name}, {way}", error_text(each)) for way, each in errors.items()]
+        rows += [(f"{each.metric.title} of {name}, {way}", error_text(each)) for way, each in errors.items()]
         rows += [
-            (f"{_measure(each)} of {name}, {way}, count right", text)
+            (f"{each.metric.title} of {name}, {way}, count right", text)
             for way, each in errors.items()
             if (text := given_count_text(each))
         ]
@@ -82,27 +78,19 @@ def _diagnosis_rows(found: Diagnosis, samples: int) -> list[tuple[str, str]]:
     return rows
 
 
-def _measure(error: Error) -> str:
-    return {"error": "error", "rmse": "RMSE", "mae": "mean abs. error", "angle": "angle"}[error.measure]
-
-
 def error_text(error: Error) -> str:
     """Write an error with its standard error over rows: 9.87 ± 0.30 %."""
-    unit = UNITS.get(error.measure, "")
-    scale = 100 if error.measure == "error" else 1
-    spread = "" if math.isnan(error.standard_error) else f" ± {error.standard_error * scale:.2f}"
-    more = f" ({100 * error.more['share_of_180']:.1f}% of 180°)" if "share_of_180" in error.more else ""
+    more = error.metric.aside(error.value)
     more += f" ({error.more['steps']:.0f} steps of {error.rows} rows)" if "steps" in error.more else ""
-    return f"{error.value * scale:.2f}{spread}{' ' + unit if unit else ''}{more}"
+    return error.metric.write(error.value, error.standard_error) + more
 
 
 def given_count_text(error: Error) -> str:
     """Write the error of a counted repeat's steps in the rows whose count is predicted right, where it is known."""
-    value = error.more.get(f"{error.measure}_given_count")
+    value = error.given_count
     if value is None:
         return ""
-    unit, scale = UNITS.get(error.measure, ""), 100 if error.measure == "error" else 1
-    return f"{value * scale:.2f}{' ' + unit if unit else ''} ({error.more['rows_given_count']:.0f} rows)"
+    return f"{error.metric.write(value)} ({error.more['rows_given_count']:.0f} rows)"
 
 
 def clusters_text(error: Error) -> str:

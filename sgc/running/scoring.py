@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from sgc.kinds.categories import CategoryName
+from sgc.language.measured_nodes import measured, metric_of
+from sgc.metrics.metric import Metric, Pairs
 from sgc.running.calibration import Calibrating, Calibration, coverage
 from sgc.running.confusion import Clustering, Confusion, clustering, confusion
 from sgc.runtime.model import Model
@@ -23,7 +25,7 @@ from sgc.runtime.streams import TensorRows
 
 @dataclass(frozen=True)
 class Error:
-    """The error of one node: in which measure, over how many labelled rows, and its standard error over them.
+    """The error of one node: by which metric, over how many labelled rows, and its standard error over them.
 
     `calibration` is that of the probabilities, of a node that has them; `coverage`, of numbers, how many of their
     elements lie in the central intervals of q, by level; `confusion` counts the labels of categories by what is
@@ -32,7 +34,7 @@ class Error:
     right, and the number of such rows. What is predicted of a step is what is said of it where it is there.
     """
 
-    measure: str
+    metric: Metric
     value: float
     rows: int
     standard_error: float
@@ -42,10 +44,15 @@ class Error:
     confusion: Confusion | None = None
     clusters: Clustering | str | None = None  # text: why they are not known
 
+    @property
+    def given_count(self) -> float | None:
+        """The same in the rows whose count is predicted right; None where that is not known."""
+        return self.more.get(_given_count(self.metric))
+
     def plain(self) -> dict[str, Any]:  # Any: what JSON can say
         """Give it as plain data."""
         spread = known(self.standard_error)
-        found: dict[str, Any] = {self.measure: self.value, "standard_error": spread, "rows": self.rows, **self.more}
+        found: dict[str, Any] = {self.metric.name: self.value, "standard_error": spread, "rows": self.rows, **self.more}
         found |= {} if self.calibration is None else {"calibration": self.calibration.plain()}
         found |= {} if self.coverage is None else {"coverage": self.coverage}
         found |= {} if self.confusion is None else self.confusion.plain()
@@ -54,21 +61,25 @@ class Error:
         return found
 
 
+def _given_count(metric: Metric) -> str:
+    return f"{metric.name}_given_count"
+
+
 class Score:
     """Scores predictions of one node against labels, pass by pass: no more is held than what a row is off by.
 
-    Numbers are compared in the units of the data, its transforms undone, angles by the shorter way around. measure:
-    error (share of wrong categories), rmse, mae, angle (degrees between directions); empty: error for categories and
-    Bernoulli values, rmse for the rest.
+    Numbers are compared in the units of the data, its transforms undone, angles by the shorter way around. metric: that
+    of the spec, or the usual one of such a node, where it is None.
     """
 
-    def __init__(self, model: Model, name: str, rows: TensorRows, measure: str = "") -> None:
+    def __init__(self, model: Model, name: str, rows: TensorRows, metric: Metric | None = None) -> None:
         self.name, self.rows = name, rows
         self.nodes = nodes_of(model.outline, name)
         self.variable = model.outline.variables[self.nodes[0]]  # of a step
         self.stepped = name in model.outline.stepped
-        self.discrete = self.variable.family.support.nominal
-        self.kind = measure or ("error" if self.discrete else "rmse")
+        self.node = measured(model.outline, name)
+        self.discrete = self.node.nominal
+        self.metric = metric_of(model.outline, name) if metric is None else metric
         self.present = rows.labels_of(name)
         self.distances: list[Tensor] = []
         self.owners: list[Tensor] = []  # of each distance, the place of its row
@@ -133,14 +144,35 @@ class Score:
             self.given_count.append(given)
         if self.discrete:
             self._count(guess, truth, finite, None if log_shares is None else log_shares.cpu()[torch.from_numpy(rows)])
-        elif self.name in self.rows.encoders:
+        distances = self.metric.of_rows(self._pairs(guess, truth))
+        self.distances.append(distances.masked_fill(~finite, torch.nan))
+
+    def _pairs(self, guess: Tensor, truth: Tensor) -> Pairs:
+        """Lay predictions and labels, [n, *event], side by side as metrics want them, in the units of the data."""
+        rows = len(truth)
+        if self.discrete:
+            label = truth.reshape(rows, -1).double()
+            return Pairs(self.node, guess.double().reshape(*label.shape, *guess.shape[truth.dim() :]), label)
+        if self.node.periodic and not self.metric.directions:
+            turn = 2 * math.pi
+            guess = guess - turn * ((guess - truth) / turn).round()
+        if self.name in self.rows.encoders:
             encoder, both = self.rows.encoders[self.name].of_step(), (guess.numpy(), truth.numpy())
-            if self.kind == "angle":
+            if self.metric.directions:
                 guess, truth = (torch.from_numpy(encoder.decode_to_points(each)) for each in both)
             else:
                 guess, truth = (torch.from_numpy(each) for each in encoder.decode_near(*both))
-        distances = _distances(self.kind, guess, truth, self.variable.categories)
-        self.distances.append(distances.masked_fill(~finite, torch.nan))
+        predicted, label = (each.double().reshape(rows, -1) for each in (guess, truth))
+        if not self.metric.directions:
+            kept = ~torch.isnan(label).all(0)  # not what was cropped away
+            return Pairs(self.node, predicted[:, kept], label[:, kept])
+        if self.node.points:
+            predicted, label = (each.reshape(rows, -1, truth.shape[-1]) for each in (predicted, label))
+        elif self.node.periodic:
+            predicted, label = (torch.stack([each.cos(), each.sin()], -1) for each in (predicted, label))
+        else:
+            predicted, label = predicted.unsqueeze(1), label.unsqueeze(1)
+        return Pairs(self.node, predicted, label)
 
     def _steps(self, value: Tensor) -> Tensor:
         """Give values one axis for all steps: [n, *steps, *event] -> [n, steps, *event]; of none, one."""
@@ -197,23 +229,20 @@ class Score:
         finite = ~each.isnan()
         right = torch.cat(self.given_count)[finite] if self.given_count else torch.zeros(0, dtype=torch.bool)
         each, owners = each[finite], owners[finite]
-        value = float(each.mean())
         count, spread = _spread_by_row(each, owners)
-        more = {"share_of_180": value / 180} if self.kind == "angle" else {}
-        if self.kind == "rmse":
-            value, spread = math.sqrt(value), spread / (2 * math.sqrt(value)) if value else 0.0
+        value, spread = self.metric.average(float(each.mean()), spread)
+        more = self.metric.more(value)
         if self.stepped:
             more["steps"] = len(each)
         if right.any():
-            given = float(each[right].mean())
-            more[f"{self.kind}_given_count"] = math.sqrt(given) if self.kind == "rmse" else given
+            more[_given_count(self.metric)], _ = self.metric.average(float(each[right].mean()), math.nan)
             more["rows_given_count"] = len(owners[right].unique())
         below = torch.cat(self.below) if self.below else torch.zeros(0)
         below = below[~below.isnan()]
         counted = self._confusion()
         matched = clustering(self._by_element()) if clusters and counted is not None else None
         return Error(
-            measure=self.kind,
+            metric=self.metric,
             value=value,
             rows=count,
             standard_error=spread,
@@ -262,24 +291,6 @@ def known_errors(scores: Mapping[str, Score], clusters: Collection[str] = ()) ->
     clusters: the nodes whose categories training gave no names.
     """
     return {name: score.error(clusters=name in clusters) for name, score in scores.items() if score.is_known}
-
-
-def _distances(kind: str, guess: Tensor, truth: Tensor, categories: int | None) -> Tensor:
-    """Measure how far each row is off: [N]."""
-    if kind == "error":
-        if categories is not None:
-            wrong = guess.argmax(-1) != truth
-        else:
-            wrong = guess.round() != truth.round()
-        return wrong.reshape(len(wrong), -1).double().mean(1)
-    if categories is not None:
-        truth = torch.nn.functional.one_hot(truth, categories)
-    flat, wanted = guess.reshape(len(guess), -1).double(), truth.reshape(len(truth), -1).double()
-    if kind == "angle":
-        cosine = torch.nn.functional.cosine_similarity(flat, wanted, dim=1)
-        return cosine.clamp(-1, 1).arccos() * 180 / math.pi
-    apart = (flat - wanted)[:, ~torch.isnan(wanted).all(0)]  # not what was cropped away
-    return (apart.abs() if kind == "mae" else apart**2).mean(1)
 
 
 def known(number: float) -> float | None:

@@ -11,8 +11,10 @@ from sgc.errors import UsageError
 from sgc.kinds import stepping
 from sgc.kinds.counting import count_values
 from sgc.kinds.own_family import OwnFamily, try_member
+from sgc.language.measured_nodes import measured, metric_of
 from sgc.language.outline import Density, FeatureOutline, Outline
 from sgc.language.unrolled import PartOf
+from sgc.metrics.own_metric import OwnMetric, try_metric
 from sgc.runtime.execute import Machine
 from sgc.runtime.modules import (
     AnyDensity,
@@ -113,7 +115,7 @@ def key_of(name: str) -> str:
 
 
 def try_own(made: Outline) -> None:
-    """Import the own families of a model and try a member of each. Raises: UsageError."""
+    """Import the own families and metrics of a model, and try each on something small. Raises: UsageError."""
     own = {name for name, node in made.spec.nodes.items() if isinstance(node.distribution, OwnFamily)}
     for name in [each for each in made.variables if each in own]:
         variable = made.variables[name]
@@ -121,3 +123,9 @@ def try_own(made: Outline) -> None:
             try_member(variable.family, wants_mean=variable.supervision == "partial")
         except UsageError as problem:
             raise UsageError(f"node '{name}': {problem}") from None
+    for name, chosen in made.spec.evaluate.metrics.items():
+        if isinstance(chosen, OwnMetric):
+            try:
+                try_metric(chosen.python, metric_of(made, name), measured(made, name))
+            except UsageError as problem:
+                raise UsageError(f"node '{name}': {problem}") from None

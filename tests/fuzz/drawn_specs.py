@@ -320,7 +320,7 @@ class Specs:
         if self.often(0.3):
             spec["train"] = {"category_weights": self.rng.choice(["balanced", {"y": "balanced"}, {"y": [1, 2.5]}])}
         if self.often(0.3):
-            spec["evaluate"] = {"metrics": dict.fromkeys(partial, "error")}
+            spec["evaluate"] = {"metrics": dict.fromkeys(partial, "rmse")}
 
     def whole(self, path: Path) -> str:
         """Give the name of a node with those of the repeats around it."""

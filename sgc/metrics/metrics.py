@@ -1,0 +1,22 @@
+"""The metrics that specs name, and which one measures a node for which a spec names none."""
+
+from __future__ import annotations
+
+from sgc.metrics.angle_between import AngleBetween
+from sgc.metrics.error_rate import ErrorRate
+from sgc.metrics.mean_absolute import MeanAbsolute
+from sgc.metrics.metric import MeasuredNode, Metric
+from sgc.metrics.root_mean_square import RootMeanSquare
+
+ERROR, RMSE = ErrorRate(), RootMeanSquare()
+METRICS: dict[str, Metric] = {metric.name: metric for metric in (ERROR, RMSE, MeanAbsolute(), AngleBetween())}
+
+
+def default(node: MeasuredNode) -> Metric:
+    """Choose the metric of a node that names none: the share of wrong categories, else the root mean square."""
+    return ERROR if node.nominal else RMSE
+
+
+def possible(node: MeasuredNode) -> list[str]:
+    """Name the metrics that mean something for a node."""
+    return [name for name, metric in METRICS.items() if not metric.refuse(node)]

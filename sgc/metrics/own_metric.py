@@ -1,0 +1,97 @@
+"""A metric of the user's own: its class by import path, and its options.
+
+`{python: module:Class, options: {margin: 0.1}}`
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, final
+
+from sgc.errors import UsageError
+from sgc.kinds.own_code import OwnCode, OwnPiece, failure, raised
+from sgc.metrics.metric import MeasuredNode, Metric, Pairs
+from sgc.metrics.metrics import METRICS
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+TEXTS = ("name", "title", "abbreviation", "unit")
+NAME = "[A-Za-z][A-Za-z0-9_]*"
+TAKEN = (  # beside a metric's value in the JSON of `evaluate`
+    *("standard_error", "rows", "steps", "rows_given_count", "calibration", "coverage"),
+    *("balanced_error", "by_category", "confusion", "clusters"),
+)
+TRIED = 2  # rows that it is tried on, before anything is trained
+
+
+@final
+class OwnMetric(OwnPiece):
+    """A metric of the user's own, derived from `sgc.metrics.Metric`; `options` are the keywords of its constructor."""
+
+    options: dict[str, Any] = {}  # noqa: RUF012 - a frozen pydantic default; Any: whatever YAML can say
+
+    def load(self, code: OwnCode) -> Metric:
+        """Import and make it. Raises: UsageError, where it is not trusted, or is none."""
+        kind = code.load(Metric)
+        try:
+            made: Metric = kind(**self.options)
+        except Exception as problem:  # whatever the user's class may do
+            raise UsageError(f"'{self.python}' cannot be made: {raised(problem)}") from None
+        for word in TEXTS:
+            if not isinstance(getattr(made, word, None), str):
+                raise UsageError(f"'{self.python}': its class says no '{word}', a text")
+        if made.name in METRICS:
+            raise UsageError(f"'{self.python}': '{made.name}' is the name of another metric; give its class another")
+        if not re.fullmatch(NAME, made.name) or made.name in TAKEN:
+            wanted = f"a letter, then letters, digits or '_', and none of {', '.join(TAKEN)}"
+            raise UsageError(f"'{self.python}': its name is '{made.name}', wanted {wanted}")
+        return made
+
+
+def refusal(path: str, metric: Metric, node: MeasuredNode) -> str:
+    """Ask an own metric why it means nothing for a node. Raises: UsageError, where its class fails."""
+    try:
+        found = metric.refuse(node)
+    except Exception as problem:  # whatever the user's class may do
+        raise UsageError(f"'{path}': tried refuse: {failure(problem) or raised(problem)}") from None
+    if not isinstance(found, str):
+        raise UsageError(f"'{path}': its refuse gave {type(found).__name__}, wanted a text")
+    return found
+
+
+def try_metric(path: str, metric: Metric, node: MeasuredNode) -> None:
+    """Measure labels that are predicted well, before anything is trained. Raises: UsageError, where that fails."""
+    import torch
+
+    pairs = _trial(node, directions=metric.directions)
+    step = "distances"
+    try:
+        found = metric.of_rows(pairs)
+        if not bool(torch.isfinite(found).all()):
+            raise UsageError(f"'{path}': its distances are {found.tolist()} between labels and themselves")
+        step = "average"
+        value, error = metric.average(float(found.mean()), 0.0)
+        step = "write"
+        metric.write(float(value), float(error))
+        metric.aside(float(value))
+        step = "more"
+        {name: float(each) for name, each in metric.more(float(value)).items()}
+    except UsageError:
+        raise
+    except (Exception, SystemExit) as problem:  # whatever the user's class may raise
+        raise UsageError(f"'{path}': tried {step}: {raised(problem)}") from None
+
+
+def _trial(node: MeasuredNode, *, directions: bool) -> Pairs:
+    """Make predictions of a node that are right."""
+    import torch
+
+    label: Tensor = torch.tensor(node.support.legal(node.event), dtype=torch.float64).reshape(1, -1).repeat(TRIED, 1)
+    if node.categories is not None:
+        sure = label.reshape(TRIED, -1, node.categories)
+        return Pairs(node, sure, sure.argmax(-1))
+    if not directions:
+        return Pairs(node, label, label)
+    ones = torch.ones(TRIED, 1, label.shape[1] if not (node.points or node.periodic) else 2, dtype=torch.float64)
+    return Pairs(node, ones, ones)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from sgc.distributions.densities.members import Member
+
 LEVELS_AT_ONCE = 16  # levels that the mean sums in one go: what it costs in memory
 
 
@@ -35,6 +37,12 @@ def log_mass(loc: Tensor, scale: Tensor, levels: int, value: Tensor) -> Tensor:
     above = logsigmoid((loc - x + half) / scale)  # and of that from its lower edge
     inside = below + above + (-(-2 * half / scale).expm1()).log()
     return torch.where(value <= 0, below, torch.where(value >= levels - 1, above, inside))
+
+
+def discretized_logistic_score(member: Member, value: Tensor) -> Tensor:
+    """Score levels, see `log_mass`."""
+    levels: Any = member.own  # Any: an own class, which knows them
+    return log_mass(member.loc, member.scale, levels.levels, value)
 
 
 @functools.cache

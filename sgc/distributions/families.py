@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, final
 
 from sgc.distributions import densities, samplers
 from sgc.distributions.constraints import CONSTRAINTS, Constraint, Matrix
+from sgc.distributions.densities import Scoring
 from sgc.distributions.enumeration import enumerate_product
 from sgc.distributions.multinomial import counted_multinomial
 from sgc.distributions.points import Point
 from sgc.distributions.relaxation import Relaxation
 from sgc.distributions.row_totals import TOTAL
+from sgc.distributions.samplers import Sampler
 from sgc.distributions.supports import MULTINOMIAL, NONNEGATIVE_INTEGER, SUPPORTS, UNIT_INTERVAL, Bound, Support
 from sgc.distributions.table import LINES, Center, Line, Option
 from sgc.errors import ParameterError, UsageError, is_about_memory
@@ -47,6 +49,8 @@ class Family:
     torch_class: str
     center: Center
     define: Callable[[], Any] | None = None  # gives the class of members that are not torch's; Any: of torch's
+    scoring: Scoring = densities.OWN
+    sampler: Sampler | None = None
     settings: Mapping[str, float] = field(default_factory=dict)  # options of this member of the table, by with_options
     relaxation: Relaxation | None = None
     gaussian: bool = False
@@ -246,9 +250,7 @@ class Family:
         """
         import torch
 
-        filled = densities.scoring_of(self.name).prepare(
-            {name: self.fill(name, value, event) for name, value in parameters.items()}
-        )
+        filled = self.scoring.prepare({name: self.fill(name, value, event) for name, value in parameters.items()})
         settings = {name: self.setting(name) for name in self.options}
         misfit = self._misfit(parameters, event) if finite else ""
         if misfit:
@@ -272,8 +274,8 @@ class Family:
         expanded = distribution.expand(leading)
         with torch.set_grad_enabled(pathwise and torch.is_grad_enabled()), draws():
             try:
-                if self.name in samplers.SAMPLERS:
-                    return samplers.draw(self.name, densities.element_of(expanded))
+                if self.sampler is not None:
+                    return samplers.draw(self.sampler, densities.element_of(expanded))
                 return Point(expanded.rsample() if pathwise else expanded.sample())
             except (RuntimeError, ValueError) as problem:  # torch's samplers look at their parameters
                 if is_about_memory(problem):
@@ -317,7 +319,7 @@ class Family:
         """
         import torch
 
-        score = densities.scoring_of(self.name).log_prob
+        score = self.scoring.log_prob
         if isinstance(value, Point):
             assert present is None, "draws are whole"
             exact = () if self.relaxable else value.exact  # that of a relaxed draw is `concrete_log_prob`'s
@@ -350,7 +352,7 @@ class Family:
         """
         import torch
 
-        average = densities.scoring_of(self.name).mean
+        average = self.scoring.mean
         if average is not None:
             return average(distribution)
         element = densities.element_of(distribution)
@@ -379,7 +381,7 @@ class Family:
 
         Raises: NotImplementedError where the family has no closed form, see `closed_kl`.
         """
-        divergence = densities.scoring_of(self.name).kl
+        divergence = self.scoring.kl
         if divergence is None:
             raise NotImplementedError(f"{self.name} has no closed-form KL")
         return divergence(q, p)
@@ -451,13 +453,15 @@ def _family(line: Line, facts: Mapping[str, Any]) -> Family:  # Any: what the da
         support=SUPPORTS[line.support or facts["support"]],
         event_dim=facts["event_dim"],
         pathwise=facts["has_rsample"],
-        closed_kl=facts["closed_kl"],
+        closed_kl=facts["closed_kl"] and line.scoring.kl is not None,
         options=line.options,
         torch_class=line.torch_class or line.name,
         define=line.define,
         center=line.center,
         relaxation=line.relaxation,
         gaussian=line.gaussian,
+        scoring=line.scoring,
+        sampler=line.sampler,
     )
 
 

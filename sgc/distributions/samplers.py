@@ -8,7 +8,7 @@ is none. torch is imported inside the functions.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from sgc.distributions.densities import counts
@@ -91,30 +91,30 @@ def _apart(member: Member, offset: Tensor, *more: Tensor) -> Point:
     return Point((member.loc + offset).clamp(-highest, highest), (member.loc, offset, *more))
 
 
-def _gamma(member: Member) -> Point:
+def gamma(member: Member) -> Point:
     return _positive(member, _log_gamma(member.concentration) - member.rate.log())
 
 
-def _inverse_gamma(member: Member) -> Point:
+def inverse_gamma(member: Member) -> Point:
     return _positive(member, member.rate.log() - _log_gamma(member.concentration))
 
 
-def _fisher_snedecor(member: Member) -> Point:
+def fisher_snedecor(member: Member) -> Point:
     """Draw a ratio of two Chi2, each over its degrees of freedom."""
     one, other = member.df1 / 2, member.df2 / 2
     return _positive(member, _log_gamma(one) - one.log() - _log_gamma(other) + other.log())
 
 
-def _beta(member: Member) -> Point:
+def beta(member: Member) -> Point:
     return _between(member, _log_gamma(member.concentration1) - _log_gamma(member.concentration0))
 
 
-def _dirichlet(member: Member) -> Point:
+def dirichlet(member: Member) -> Point:
     log = _log_gamma(member.concentration).log_softmax(-1)
     return Point(_exp(log, member.floats), (log,))
 
 
-def _kumaraswamy(member: Member) -> Point:
+def kumaraswamy(member: Member) -> Point:
     """Draw by 1 − v^a = e^{−E/b}, E a standard exponential."""
     a, b = member.concentration1, member.concentration0
     far = _over(_exponential(a), b)
@@ -123,7 +123,7 @@ def _kumaraswamy(member: Member) -> Point:
     return Point(_inside_unit(member, log.exp()), (log, log_minus_log))
 
 
-def _continuous_bernoulli(member: Member) -> Point:
+def continuous_bernoulli(member: Member) -> Point:
     """Draw how far from its likelier end a value lies, −log(1 + u (e^{−|l|} − 1)) / |l|; near l = 0 by a series."""
     import torch
 
@@ -139,23 +139,23 @@ def _continuous_bernoulli(member: Member) -> Point:
     return Point(torch.where(up, 1 - apart, apart), (torch.where(up, log_rest, log), torch.where(up, log, log_rest)))
 
 
-def _weibull(member: Member) -> Point:
+def weibull(member: Member) -> Point:
     """Draw v = scale · E^{1/k}."""
     log = _exponential(member.scale).log()
     return _positive(member, member.scale.log() + log.sign() * _over(log.abs(), member.concentration))
 
 
-def _log_normal(member: Member) -> Point:
+def log_normal(member: Member) -> Point:
     return _positive(member, member.loc + member.scale * _normal_noise(member.loc))
 
 
-def _pareto(member: Member) -> Point:
+def pareto(member: Member) -> Point:
     """Draw v = scale · e^{E/α}."""
     log = _over(_exponential(member.alpha), member.alpha)
     return Point(_exp(log + member.scale.log(), member.floats).maximum(member.scale), (log,))
 
 
-def _normal(member: Member) -> Point:
+def normal(member: Member) -> Point:
     """Draw as torch does, in the type of the parameters: the one of these families that is scored in it too."""
     own: Any = member.own  # Any: torch's parameters are plain attributes
     loc, scale = own.loc, own.scale
@@ -163,11 +163,11 @@ def _normal(member: Member) -> Point:
     return Point(loc + offset, (loc, offset))
 
 
-def _multivariate_normal(member: Member) -> Point:
+def multivariate_normal(member: Member) -> Point:
     return _apart(member, (member.scale_tril @ _normal_noise(member.loc).unsqueeze(-1)).squeeze(-1))
 
 
-def _laplace(member: Member) -> Point:
+def laplace(member: Member) -> Point:
     """Draw an exponential to either side."""
     import torch
 
@@ -175,14 +175,14 @@ def _laplace(member: Member) -> Point:
     return _apart(member, member.scale * (side * _exponential(member.loc)))
 
 
-def _cauchy(member: Member) -> Point:
+def cauchy(member: Member) -> Point:
     import torch
 
     noise = torch.empty_like(member.loc, memory_format=torch.contiguous_format).cauchy_()
     return _apart(member, member.scale * noise)
 
 
-def _student_t(member: Member) -> Point:
+def student_t(member: Member) -> Point:
     """Draw loc + scale · N / √(chi² / df)."""
     half = member.df / 2
     normal = _normal_noise(member.loc)
@@ -190,22 +190,22 @@ def _student_t(member: Member) -> Point:
     return _apart(member, normal.sign() * _exp(log), log)
 
 
-def _gumbel(member: Member) -> Point:
+def gumbel(member: Member) -> Point:
     """Draw loc − scale · log E; torch's uniforms have an atom at the smallest float, of one draw in ten millions."""
     return _apart(member, -member.scale * _exponential(member.loc).log())
 
 
-def _geometric(member: Member) -> Point:
+def geometric(member: Member) -> Point:
     """Draw ⌊E / −log(1 − p)⌋; torch's uniforms have an atom as above, and its logits of probs end at the epsilon."""
     log_rest = counts.log_odds(member)[1]
     return Point((_exponential(log_rest) / -log_rest).floor())
 
 
-def _poisson(member: Member) -> Point:
+def poisson(member: Member) -> Point:
     return Point(_counts(member.rate))
 
 
-def _negative_binomial(member: Member) -> Point:
+def negative_binomial(member: Member) -> Point:
     log = _log_gamma(member.total_count) + member.logits
     return Point(_counts(_exp(log, member.floats)))
 
@@ -220,36 +220,12 @@ def _counts(rate: Tensor) -> Tensor:
     return torch.where(few, counts, many)
 
 
-SAMPLERS: Mapping[str, Sampler] = {
-    "Normal": _normal,
-    "MultivariateNormal": _multivariate_normal,
-    "Laplace": _laplace,
-    "Cauchy": _cauchy,
-    "Gamma": _gamma,
-    "Chi2": _gamma,
-    "InverseGamma": _inverse_gamma,
-    "FisherSnedecor": _fisher_snedecor,
-    "Beta": _beta,
-    "Dirichlet": _dirichlet,
-    "Kumaraswamy": _kumaraswamy,
-    "ContinuousBernoulli": _continuous_bernoulli,
-    "Weibull": _weibull,
-    "LogNormal": _log_normal,
-    "Pareto": _pareto,
-    "StudentT": _student_t,
-    "Gumbel": _gumbel,
-    "Geometric": _geometric,
-    "Poisson": _poisson,
-    "NegativeBinomial": _negative_binomial,
-}
-
-
-def draw(family: str, element: Any) -> Point:  # Any: torch's parameters are plain attributes
-    """Draw from a family of `SAMPLERS`; no number where a parameter is not finite."""
+def draw(sampler: Sampler, element: Any) -> Point:  # Any: torch's parameters are plain attributes
+    """Draw from a member; no number where a parameter is not finite."""
     import torch
 
     member = Member(element)
-    point = SAMPLERS[family](member)
+    point = sampler(member)
     named = [name for name in element.arg_constraints if name in vars(element)] or list(element.arg_constraints)
     rank = len(element.batch_shape)
     finite = [getattr(element, name).isfinite() for name in named]

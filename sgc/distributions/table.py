@@ -7,9 +7,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sgc.distributions.discretized_logistic import discretized_logistic
+from sgc.distributions import samplers
+from sgc.distributions.densities import (
+    BERNOULLI,
+    CATEGORICAL,
+    NORMAL,
+    OWN,
+    UNIFORM,
+    Scoring,
+    categories,
+    counts,
+    exact,
+    positives,
+    reals,
+    shares,
+)
+from sgc.distributions.discretized_logistic import discretized_logistic, discretized_logistic_score
 from sgc.distributions.multinomial import multinomial
 from sgc.distributions.relaxation import BIT, ONE_HOT, Relaxation
+from sgc.distributions.samplers import Sampler
 from sgc.distributions.supports import Support
 from sgc.distributions.von_mises import von_mises
 
@@ -56,6 +72,8 @@ class Line:
     define: Callable[[], Any] | None = None  # gives the class of members that are not torch's
     words: Mapping[str, str] = field(default_factory=dict)  # in place of torch's constraint words
     support: str = ""  # "" where torch's word is right
+    scoring: Scoring = OWN  # densities, divergence and mean where the class's are not right in every precision
+    sampler: Sampler | None = None  # draws its members, where the class draws wrongly at the edges
 
 
 _COUNT = {"total_count": Option("int", 1, bounds=Support.up_to)}
@@ -77,19 +95,40 @@ _LEAST = {
 #   Independent, MixtureSameFamily, TransformedDistribution   are ways to build families
 # Where one of them is wanted all the same, a class of one's own can build on it and be named as own code.
 LINES: tuple[Line, ...] = (
-    Line("Bernoulli", ("logits",), {"logits": 0.0}, relaxation=BIT, support="grey"),
+    Line("Bernoulli", ("logits",), {"logits": 0.0}, relaxation=BIT, support="grey", scoring=BERNOULLI),
     Line(
         "Categorical",
         ("logits",),
         {"logits": 0.0},
         torch_class="OneHotCategorical",
         relaxation=ONE_HOT,
+        scoring=CATEGORICAL,
     ),
-    Line("Binomial", ("logits",), {"logits": 0.0}, _COUNT),
-    Line("Multinomial", ("logits",), {"logits": 0.0}, _COUNT, define=multinomial),
-    Line("Poisson", ("rate",), {"rate": 1.0}),
-    Line("Geometric", ("probs",), {"probs": 0.5}),
-    Line("NegativeBinomial", ("total_count", "logits"), None),
+    Line(
+        "Binomial",
+        ("logits",),
+        {"logits": 0.0},
+        _COUNT,
+        scoring=exact(counts.binomial, counts.binomial_kl, counts.binomial_mean),
+    ),
+    Line("Multinomial", ("logits",), {"logits": 0.0}, _COUNT, define=multinomial, scoring=exact(counts.multinomial)),
+    Line(
+        "Poisson", ("rate",), {"rate": 1.0}, scoring=exact(counts.poisson, counts.poisson_kl), sampler=samplers.poisson
+    ),
+    Line(
+        "Geometric",
+        ("probs",),
+        {"probs": 0.5},
+        scoring=exact(counts.geometric, counts.geometric_kl, counts.geometric_mean),
+        sampler=samplers.geometric,
+    ),
+    Line(
+        "NegativeBinomial",
+        ("total_count", "logits"),
+        None,
+        scoring=exact(counts.negative_binomial, mean=counts.negative_binomial_mean),
+        sampler=samplers.negative_binomial,
+    ),
     Line(
         "DiscretizedLogistic",
         ("loc", "scale"),
@@ -97,40 +136,150 @@ LINES: tuple[Line, ...] = (
         _LEVELS,
         define=discretized_logistic,
         support="levels",
+        scoring=exact(discretized_logistic_score),
     ),
-    Line("Normal", ("loc", "scale"), {"loc": 0.0, "scale": 1.0}, gaussian=True),
-    Line("MultivariateNormal", ("loc", "scale_tril"), {"loc": 0.0, "scale_tril": 1.0}, gaussian=True),
-    Line("Laplace", ("loc", "scale"), {"loc": 0.0, "scale": 1.0}),
-    Line("Gumbel", ("loc", "scale"), {"loc": 0.0, "scale": 1.0}),
-    Line("Cauchy", ("loc", "scale"), {"loc": 0.0, "scale": 1.0}, center="loc"),
-    Line("StudentT", ("df", "loc", "scale"), None, center="loc"),
-    Line("LogNormal", ("loc", "scale"), {"loc": 0.0, "scale": 1.0}),
-    Line("HalfNormal", ("scale",), {"scale": 1.0}),
-    Line("HalfCauchy", ("scale",), {"scale": 1.0}, center="scale"),
-    Line("Exponential", ("rate",), {"rate": 1.0}),
+    Line(
+        "Normal", ("loc", "scale"), {"loc": 0.0, "scale": 1.0}, gaussian=True, scoring=NORMAL, sampler=samplers.normal
+    ),
+    Line(
+        "MultivariateNormal",
+        ("loc", "scale_tril"),
+        {"loc": 0.0, "scale_tril": 1.0},
+        gaussian=True,
+        scoring=exact(reals.multivariate_normal, reals.multivariate_normal_kl),
+        sampler=samplers.multivariate_normal,
+    ),
+    Line(
+        "Laplace",
+        ("loc", "scale"),
+        {"loc": 0.0, "scale": 1.0},
+        scoring=exact(reals.laplace, reals.laplace_kl),
+        sampler=samplers.laplace,
+    ),
+    Line(
+        "Gumbel",
+        ("loc", "scale"),
+        {"loc": 0.0, "scale": 1.0},
+        scoring=exact(reals.gumbel, reals.gumbel_kl),
+        sampler=samplers.gumbel,
+    ),
+    Line(
+        "Cauchy",
+        ("loc", "scale"),
+        {"loc": 0.0, "scale": 1.0},
+        center="loc",
+        scoring=exact(reals.cauchy, reals.cauchy_kl),
+        sampler=samplers.cauchy,
+    ),
+    Line(
+        "StudentT",
+        ("df", "loc", "scale"),
+        None,
+        center="loc",
+        scoring=exact(reals.student_t),
+        sampler=samplers.student_t,
+    ),
+    Line(
+        "LogNormal",
+        ("loc", "scale"),
+        {"loc": 0.0, "scale": 1.0},
+        scoring=exact(positives.log_normal, reals.normal_kl),
+        sampler=samplers.log_normal,
+    ),
+    Line("HalfNormal", ("scale",), {"scale": 1.0}, scoring=exact(positives.half_normal, positives.half_normal_kl)),
+    Line(
+        "HalfCauchy",
+        ("scale",),
+        {"scale": 1.0},
+        center="scale",
+        scoring=exact(positives.half_cauchy, positives.half_cauchy_kl),
+    ),
+    Line("Exponential", ("rate",), {"rate": 1.0}, scoring=exact(positives.exponential, positives.exponential_kl)),
     # torch closes these supports, and nearly every member has an infinite density at their ends
-    Line("Gamma", ("concentration", "rate"), {"concentration": 1.0, "rate": 1.0}, support="positive"),
-    Line("InverseGamma", ("concentration", "rate"), None),
-    Line("Weibull", ("scale", "concentration"), {"scale": 1.0, "concentration": 1.0}),
-    Line("Chi2", ("df",), None, support="positive"),
-    Line("FisherSnedecor", ("df1", "df2"), None, center="mean_or_infinite"),
+    Line(
+        "Gamma",
+        ("concentration", "rate"),
+        {"concentration": 1.0, "rate": 1.0},
+        support="positive",
+        scoring=exact(positives.gamma, positives.gamma_kl),
+        sampler=samplers.gamma,
+    ),
+    Line(
+        "InverseGamma",
+        ("concentration", "rate"),
+        None,
+        scoring=exact(positives.inverse_gamma, positives.gamma_kl),
+        sampler=samplers.inverse_gamma,
+    ),
+    Line(
+        "Weibull",
+        ("scale", "concentration"),
+        {"scale": 1.0, "concentration": 1.0},
+        scoring=exact(positives.weibull),
+        sampler=samplers.weibull,
+    ),
+    Line(
+        "Chi2",
+        ("df",),
+        None,
+        support="positive",
+        scoring=exact(positives.chi2, positives.chi2_kl),
+        sampler=samplers.gamma,
+    ),
+    Line(
+        "FisherSnedecor",
+        ("df1", "df2"),
+        None,
+        center="mean_or_infinite",
+        scoring=exact(positives.fisher_snedecor),
+        sampler=samplers.fisher_snedecor,
+    ),
     # A bound that is learned has no useful gradient: Pareto's is an option, and Uniform gets no heads.
-    Line("Pareto", ("alpha",), {"alpha": 1.0}, options=_LEAST),
-    Line("Uniform", (), {"low": 0.0, "high": 1.0}, words={"low": "real", "high": "real"}),
+    Line(
+        "Pareto",
+        ("alpha",),
+        {"alpha": 1.0},
+        options=_LEAST,
+        scoring=exact(positives.pareto, positives.pareto_kl),
+        sampler=samplers.pareto,
+    ),
+    Line("Uniform", (), {"low": 0.0, "high": 1.0}, words={"low": "real", "high": "real"}, scoring=UNIFORM),
     Line(
         "Beta",
         ("concentration1", "concentration0"),
         {"concentration1": 1.0, "concentration0": 1.0},
         support="open_unit_interval",
+        scoring=exact(shares.beta, shares.beta_kl),
+        sampler=samplers.beta,
     ),
     Line(
         "Kumaraswamy",
         ("concentration1", "concentration0"),
         {"concentration1": 1.0, "concentration0": 1.0},
         support="open_unit_interval",
+        scoring=exact(shares.kumaraswamy, mean=shares.kumaraswamy_mean),
+        sampler=samplers.kumaraswamy,
     ),
-    Line("ContinuousBernoulli", ("logits",), {"logits": 0.0}),
-    Line("Dirichlet", ("concentration",), {"concentration": 1.0}, support="open_simplex"),
+    Line(
+        "ContinuousBernoulli",
+        ("logits",),
+        {"logits": 0.0},
+        scoring=exact(
+            shares.continuous_bernoulli,
+            shares.continuous_bernoulli_kl,
+            shares.continuous_bernoulli_mean,
+            prepare=categories.bernoulli_logits,
+        ),
+        sampler=samplers.continuous_bernoulli,
+    ),
+    Line(
+        "Dirichlet",
+        ("concentration",),
+        {"concentration": 1.0},
+        support="open_simplex",
+        scoring=exact(shares.dirichlet, shares.dirichlet_kl),
+        sampler=samplers.dirichlet,
+    ),
     # torch says 'real', but the density has period 2π and integrates to one over a turn. The uniform one would be the
     # natural standard; torch refuses its concentration 0.
     Line(
@@ -139,5 +288,6 @@ LINES: tuple[Line, ...] = (
         {"loc": 0.0, "concentration": 1.0},
         define=von_mises,
         support="circle",
+        scoring=exact(reals.von_mises),
     ),
 )

@@ -1,21 +1,20 @@
 """Log-densities, divergences and means of families, in nats; torch is imported inside the functions.
 
-One line a family in `SCORINGS`. Formulas are stable by themselves: nothing huge is subtracted from something huge. Yet
-a gradient may be the small difference of two large numbers, (α − 1)/x − β, and float32 has then rounded both before a
-formula can see them; so all but the fast lane (Bernoulli, Categorical, Normal) compute the score, and it alone, in
-float64.
+A family names its formulas in its line of `sgc.distributions.table`. They are stable by themselves: nothing huge is
+subtracted from something huge. Yet a gradient may be the small difference of two large numbers, (α − 1)/x − β, and
+float32 has then rounded both before a formula can see them; so all but the fast lane (Bernoulli, Categorical, Normal)
+compute the score, and it alone, in float64.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
-from sgc.distributions.densities import categories, counts, positives, reals, shares
+from sgc.distributions.densities import categories, reals
 from sgc.distributions.densities.members import Member, widen
-from sgc.distributions.discretized_logistic import log_mass
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,7 +66,7 @@ def _sum_elements(terms: Tensor, distribution: Distribution) -> Tensor:
 # ---- in float64
 
 
-def _exact(
+def exact(
     formula: Formula,
     kl: Divergence | None = None,
     mean: Callable[[Member], Tensor] | None = None,
@@ -156,51 +155,8 @@ def _categorical_kl(q: Distribution, p: Distribution) -> Tensor:
     return _sum_event(a.probs * (a.logits - b.logits), q)
 
 
-def _discretized_logistic(member: Member, value: Tensor) -> Tensor:
-    levels: Any = member.own  # Any: an own class, which knows them
-    return log_mass(member.loc, member.scale, levels.levels, value)
-
-
-OWN = Scoring(_own_log_prob)
-SCORINGS: Mapping[str, Scoring] = {
-    "Bernoulli": Scoring(_bernoulli_log_prob, _bernoulli_kl, prepare=categories.bernoulli_logits),
-    "Categorical": Scoring(_categorical_log_prob, _categorical_kl, prepare=categories.categorical_logits),
-    "Binomial": _exact(counts.binomial, counts.binomial_kl, counts.binomial_mean),
-    "Multinomial": _exact(counts.multinomial),
-    "Poisson": _exact(counts.poisson, counts.poisson_kl),
-    "Geometric": _exact(counts.geometric, counts.geometric_kl, counts.geometric_mean),
-    "NegativeBinomial": _exact(counts.negative_binomial, mean=counts.negative_binomial_mean),
-    "DiscretizedLogistic": _exact(_discretized_logistic),
-    "Normal": Scoring(_normal_log_prob, _normal_kl),
-    "MultivariateNormal": _exact(reals.multivariate_normal, reals.multivariate_normal_kl),
-    "Laplace": _exact(reals.laplace, reals.laplace_kl),
-    "Gumbel": _exact(reals.gumbel, reals.gumbel_kl),
-    "Cauchy": _exact(reals.cauchy, reals.cauchy_kl),
-    "StudentT": _exact(reals.student_t),
-    "LogNormal": _exact(positives.log_normal, reals.normal_kl),
-    "HalfNormal": _exact(positives.half_normal, positives.half_normal_kl),
-    "HalfCauchy": _exact(positives.half_cauchy, positives.half_cauchy_kl),
-    "Exponential": _exact(positives.exponential, positives.exponential_kl),
-    "Gamma": _exact(positives.gamma, positives.gamma_kl),
-    "InverseGamma": _exact(positives.inverse_gamma, positives.gamma_kl),
-    "Weibull": _exact(positives.weibull),
-    "Chi2": _exact(positives.chi2, positives.chi2_kl),
-    "FisherSnedecor": _exact(positives.fisher_snedecor),
-    "Pareto": _exact(positives.pareto, positives.pareto_kl),
-    "Uniform": Scoring(_uniform_log_prob, _uniform_kl),
-    "Beta": _exact(shares.beta, shares.beta_kl),
-    "Kumaraswamy": _exact(shares.kumaraswamy, mean=shares.kumaraswamy_mean),
-    "ContinuousBernoulli": _exact(
-        shares.continuous_bernoulli,
-        shares.continuous_bernoulli_kl,
-        shares.continuous_bernoulli_mean,
-        prepare=categories.bernoulli_logits,
-    ),
-    "Dirichlet": _exact(shares.dirichlet, shares.dirichlet_kl),
-    "VonMises": _exact(reals.von_mises),
-}
-
-
-def scoring_of(family: str) -> Scoring:
-    """Give the scoring of a family by its name; an own one is scored by its class."""
-    return SCORINGS.get(family, OWN)
+OWN = Scoring(_own_log_prob)  # by the class itself
+BERNOULLI = Scoring(_bernoulli_log_prob, _bernoulli_kl, prepare=categories.bernoulli_logits)
+CATEGORICAL = Scoring(_categorical_log_prob, _categorical_kl, prepare=categories.categorical_logits)
+NORMAL = Scoring(_normal_log_prob, _normal_kl)
+UNIFORM = Scoring(_uniform_log_prob, _uniform_kl)

@@ -369,9 +369,9 @@ class Spec(Piece):
             return bound.load(OwnCode(bound.python, self.folder, self.trusted))
         return BOUNDS[bound]
 
-    def own_code(self) -> list[str]:
-        """List the own code that it names anywhere, as module:Class."""
-        return [piece.python for piece in _own_pieces(self)]
+    def own_code(self, *, but: tuple[type[OwnPiece], ...] = ()) -> list[str]:
+        """List the own code that it names anywhere, as module:Class. but: kinds that are left out."""
+        return [piece.python for piece in _own_pieces(self) if not isinstance(piece, but)]
 
     @property
     def derived(self) -> frozenset[str]:

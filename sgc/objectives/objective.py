@@ -10,9 +10,16 @@ from pydantic_core import PydanticCustomError
 
 from sgc.kinds.base import Maybe, Piece, tagged
 from sgc.kinds.schedules import Number, is_schedule, number
+from sgc.objectives.bounds import BOUNDS
+from sgc.objectives.gradient import GRADIENTS
 from sgc.objectives.own import OwnBound
 
-BoundName = Literal["elbo", "iwae", "density", "supervised"]
+if TYPE_CHECKING:
+    BoundName = str
+    GradientName = str
+else:
+    BoundName = Literal[tuple(BOUNDS)]
+    GradientName = Literal[tuple(GRADIENTS)]
 
 
 def _bound_tag(value: Any) -> str:  # Any: whatever YAML can say
@@ -61,7 +68,7 @@ class Objective(Piece):
     label_term: Literal["mean_log", "log_mean"] = "mean_log"
     kl: Literal["auto", "sampled"] = "auto"
     kl_weight: number(ge=0) = 1.0  # type: ignore[valid-type]
-    gradient: Literal["total", "stl", "dreg", "rws"] = "total"  # see `sgc.objectives.gradient`
+    gradient: GradientName = "total"
 
     @model_validator(mode="before")
     @classmethod

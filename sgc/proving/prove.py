@@ -26,7 +26,7 @@ from sgc.language.resolver import outline
 from sgc.language.spec import Spec
 from sgc.objectives.gradient import GRADIENTS
 from sgc.objectives.gumbel_softmax import GumbelSoftmax
-from sgc.objectives.own import OwnBound
+from sgc.objectives.own import OwnBound, OwnEstimator
 from sgc.proving import twin as twins
 from sgc.proving.bruteforce import Factors, Joint, Words
 from sgc.proving.choosing import some, some_patterns, words_of
@@ -90,7 +90,8 @@ class _Prover:
         if gradient.meaning:
             what = "another estimate of the same gradient" if gradient.same_expectation else "no gradient of the bound"
             self.notes.append(f"gradient: {gradient.name} is {what}, not drawn here")
-        own = sorted(set(made.spec.model_copy(update={"data": None}).own_code()))  # it needs no data
+        whole = made.spec.model_copy(update={"data": None})  # it needs no data
+        own = sorted(set(whole.own_code(but=(OwnBound, OwnEstimator))))
         if own:
             self.notes.append(f"{', '.join(own)}: own code stays as it is written, a twin has none of it")
         self.patterns = self.choose_patterns()

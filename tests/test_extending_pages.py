@@ -25,6 +25,7 @@ import torch
 from test_cli import call
 
 import sgc
+from sgc.runtime.model import Model
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted((ROOT / "docs").glob("adding-a*.md"))
@@ -53,8 +54,10 @@ def written(page: Path, folder: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _no_module_of_another_page(monkeypatch: pytest.MonkeyPatch) -> None:
+def _as_users_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No module of another page is there, and distributions check no arguments, which takes twice as long."""
     monkeypatch.delitem(sys.modules, "mine", raising=False)
+    monkeypatch.setattr(Model, "validate_args", False)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -288,6 +288,9 @@ class Plan:
         estimator = proposal.estimator
         if estimator.one_q and proposal.above_samples:
             return "needs a q that is the same for all samples, and it reads what is drawn for each"
+        others = [p.node for p in self.proposals if p.estimator.weighs_draws and p.node != charge.node]
+        if estimator.weighs_draws and others:
+            return f"counts samples unevenly, and {others[0]} does so as well: one node at most"
         if estimator.own_costs and (bound.couples or not bound.weights.labels.isdisjoint(charge.labels)):
             how = "under one logarithm" if bound.couples else "in the weights of labels"
             return f"needs each sample's costs by itself, and {how} the samples meet"

@@ -62,6 +62,7 @@ class Estimator(Named, ABC):
     charged: ClassVar[bool] = False  # whether its gradient comes from what its draws are charged with
     own_costs: ClassVar[bool] = False  # whether it needs each sample's own costs: samples weigh no others
     one_q: ClassVar[bool] = False  # whether q has to be the same for all samples
+    weighs_draws: ClassVar[bool] = False  # whether the samples of a row do not count alike, see `log_mass`
     exact: ClassVar[bool] = False  # whether evaluation keeps it
     gradient_note: ClassVar[str] = ""  # why its gradient is none of a bound, where its value is one
     wanted_samples: ClassVar[int] = 1  # as many as make its gradient worth having
@@ -105,6 +106,10 @@ class Estimator(Named, ABC):
 
     def log_prob(self, family: Family, conditional: Distribution, drawn: Point, epoch: float) -> Tensor:
         """Score a draw under a conditional of p or q, in nats, [*leading]."""
+        raise NotImplementedError
+
+    def log_mass(self, given: Draw, drawn: Point) -> Tensor:
+        """Give the log of what each draw counts in place of 1, [*leading]: of a row, on average over samples, 1."""
         raise NotImplementedError
 
     def surrogate(self, log: Tensor, given: Draw, drawn: Point, charging: Charging) -> Tensor:

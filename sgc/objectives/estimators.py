@@ -15,12 +15,21 @@ from sgc.objectives.own import OwnEstimator
 from sgc.objectives.pathwise import Pathwise
 from sgc.objectives.score_function import ScoreFunction
 from sgc.objectives.straight_through import StraightThrough
+from sgc.objectives.without_replacement import WithoutReplacement
 
 ENUMERABLE_BY_DEFAULT = 64  # a support up to this size is enumerated unless the spec says otherwise
 
-ESTIMATORS: dict[str, type[Estimator]] = {
-    kind.name: kind for kind in (Pathwise, Enumerate, GumbelSoftmax, StraightThrough, ScoreFunction, Disarm, Mean)
-}
+_KINDS: tuple[type[Estimator], ...] = (
+    Pathwise,
+    Enumerate,
+    GumbelSoftmax,
+    StraightThrough,
+    ScoreFunction,
+    Disarm,
+    WithoutReplacement,
+    Mean,
+)
+ESTIMATORS: dict[str, type[Estimator]] = {kind.name: kind for kind in _KINDS}
 INSTEAD_OF_ENUMERATING: tuple[type[Estimator], ...] = (ScoreFunction, GumbelSoftmax)  # where that costs too much
 
 

@@ -176,6 +176,8 @@ class _Walk:
         if estimator.charged:
             group.draws[name] = group.score(log_score(variable, q, drawn), name, "recognition")
             group.drawn[name] = (given, drawn)
+        if estimator.weighs_draws:
+            group.masses.append(group.score(estimator.log_mass(given, drawn), name, "recognition"))
         gradient = group.plan.words.gradient
         if gradient.wakes:
             group.waking[name] = group.score(log_score(variable, q, drawn), name, "recognition")

@@ -37,12 +37,25 @@ SEEN: Raw = {  # what is drawn is read through a feature, and every value of y h
     "z": normal(["y"], ["x", "y"]),
     "x": normal(["h"], status="full"),
 }
+COUNT: Raw = {"distribution": "Categorical", "categories": 3, "supervision": "partial"}
+COUNT |= {"recognition": {"parents": ["x"], "network": MLP, "estimator": "enumerate"}}
+COUNTED: Raw = {"k": COUNT, "x": normal(["h"], status="full")}  # a step's draw is in the particles of larger counts
+
+
+def repeated(step: Raw) -> Raw:
+    """Steps that the node k counts, of which a feature gives the sum of z."""
+    return {
+        "repeat": {"r": {"count": "k", "nodes": step}},
+        "features": {"h": {"parents": ["r.z"], "network": {"combine": "sum"}}},
+    }
 
 
 def compiled(nodes: Raw, **objective: Any) -> sgc.Model:
     spec: Raw = {"version": 1, "nodes": nodes, "objective": {"bound": "iwae", **objective}}
     if nodes is SEEN:
         spec["features"] = {"h": {"parents": ["z"], "network": MLP}}
+    if nodes is COUNTED:
+        spec |= repeated({"z": normal([], ["x"]), "v": normal(["z"], ["x", "z"])})
     torch.manual_seed(3)
     return sgc.compile(sgc.load(spec))
 
@@ -179,6 +192,82 @@ def test_rws_is_the_expected_wake_update_over_every_draw(enumerated: bool, monke
     for name, got, by_q, by_p in zip(names, found, q_side, p_side, strict=True):
         right = by_q if name.startswith("recognition") else by_p
         torch.testing.assert_close(got, right, msg=name)
+
+
+def test_dreg_weighs_a_draw_by_the_particles_in_which_its_step_exists() -> None:
+    """Steps of an unlabelled count: 60 estimates of 200 rows at 3 samples, |z| < 7 of each of some 100 numbers.
+
+    A false alarm in 10⁶.
+    """
+    batch, found = {"x": torch.linspace(-2, 2, 200)}, {}
+    for way in ("dreg", "total"):
+        model = compiled(COUNTED, samples=3, gradient=way)
+        draws = [gradients(model, batch, seed) for seed in range(60)]
+        found[way] = {name: torch.stack([each[name] for each in draws]) for name in draws[0]}
+    for name, one in found["dreg"].items():
+        other = found["total"][name]
+        error = ((one.var(0) + other.var(0)) / 60).sqrt()
+        assert bool(((one.mean(0) - other.mean(0)).abs() <= 7 * error + 1e-12).all()), name
+
+
+def test_rws_trains_a_drawn_count_that_labels_restrict_as_an_enumerated_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A label of the first of two steps leaves 1 and 2 of the counts: with these as the two draws of a uniform q.
+
+    Both sums then have the same particles at the same weights, so bound and gradient are the same.
+    """
+    found = {}
+    for estimator in ("score_function", "enumerate"):
+        y: Raw = {"distribution": "Bernoulli", "supervision": "partial"}
+        y |= {"generative": {"parents": [], "learn": True}, "recognition": {"parents": ["x"], "network": MLP}}
+        count = {**COUNT, "recognition": {**COUNT["recognition"], "estimator": estimator}}
+        spec: Raw = {
+            "version": 1,
+            "nodes": {"k": count, "x": normal(["h", "k"], status="full")},
+            "repeat": {"r": {"count": "k", "nodes": {"y": y}}},
+            "features": {"h": {"parents": ["r.y"], "network": {"combine": "sum"}}},
+            "objective": {"bound": "iwae", "samples": 2, "gradient": "rws", "alpha": 0.6},
+        }
+        torch.manual_seed(3)
+        model = sgc.compile(sgc.load(spec))
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if name.startswith("recognition.k_.heads"):
+                    parameter.zero_()
+
+        def both(law: Any, leading: tuple[int, ...]) -> Point:  # Any: a distribution
+            return Point(torch.tensor([1, 2]).reshape(2, 1).expand(leading))
+
+        monkeypatch.setattr("sgc.runtime.execute.draw", both)
+        batch = {"x": torch.tensor([0.8, -0.4, 1.5]), "r.y": torch.tensor([[1.0, math.nan]]).expand(3, 2)}
+        found[estimator] = gradients(model, batch, 0)
+    drawn, enumerated = found["score_function"], found["enumerate"]
+    assert float(enumerated["recognition.k_.heads.bias"].abs().max()) > 0.01
+    for name, wanted in enumerated.items():
+        torch.testing.assert_close(drawn[name], wanted, msg=name)
+
+
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [
+        (
+            {"z": normal(["prev.z"], ["x", "prev.z"])},
+            "'dreg' needs one weight for draws that hang on each other in q: r.z hangs on that of another step, "
+            "and k can leave out one of the two",
+        ),
+        (
+            {"z": normal(["u"], ["x", "u"])},
+            "'dreg' needs one weight for draws that hang on each other in q: r.z hangs on u, and k can leave out "
+            "one of the two",
+        ),
+    ],
+    ids=["chain", "global"],
+)
+def test_dreg_refuses_draws_that_hang_on_others_which_a_count_leaves_out_alone(step: Raw, told: str) -> None:
+    nodes = {**COUNTED, "u": normal([], ["x"])}
+    spec = {"version": 1, "nodes": nodes, "objective": {"bound": "iwae", "samples": 4, "gradient": "dreg"}}
+    with pytest.raises(SpecError) as problem:
+        sgc.load({**spec, **repeated(step)})
+    assert [fault.message for fault in problem.value.faults] == [told]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,10 @@ Every fault is found in one go. A piece already known to be wrong gives no secon
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sgc.derivation.derive import derive
+from sgc.derivation.graph import Graphs
 from sgc.derivation.plan import SAMPLES, Plan
 from sgc.errors import UsageError
 from sgc.language.check_data import check_data
@@ -151,7 +154,7 @@ def check_gradient(spec: Spec, findings: Findings) -> None:
     for observed in [*((name,) for name in partial), *(((), partial) if gradient.reparameterised else ())]:
         plan = derive(made.graphs, observed, made.words)
         refusals = _of_weights(plan, spec) if gradient.constant_weights else []
-        refusals += _of_draws(plan) if gradient.reparameterised else []
+        refusals += _of_draws(plan, made.graphs, spec.unrolled.template) if gradient.reparameterised else []
         for why in refusals:
             findings.add(path, f"'{gradient.name}' {why}", hint)
 
@@ -167,8 +170,8 @@ def _of_weights(plan: Plan, spec: Spec) -> list[str]:
     ]
 
 
-def _of_draws(plan: Plan) -> list[str]:
-    """Say which draws are not reparameterised, or do not vary over the same dimensions as the others."""
+def _of_draws(plan: Plan, graphs: Graphs, template: Mapping[str, str]) -> list[str]:
+    """Say which draws are not reparameterised, or are in other particles than those they hang on."""
     drawn = [proposal for proposal in plan.proposals if not proposal.estimator.enumerates]
     wrong = [proposal for proposal in drawn if not proposal.estimator.reparameterised]
     if wrong:
@@ -180,6 +183,16 @@ def _of_draws(plan: Plan) -> list[str]:
             return [
                 f"needs one weight for all draws of a sample, and {some.node} is drawn for each value of "
                 f"{', '.join(sorted(apart))}, {other.node} is not"
+            ]
+    masks = {proposal.node: set(plan.exists.get(proposal.node, ())) for proposal in drawn}
+    for name, mask in masks.items():
+        above = graphs.ancestors([name], "recognition")
+        for each in (each for each in masks if each in above and masks[each] != mask):
+            counts = dict.fromkeys(count for count, _ in sorted(mask ^ masks[each]))
+            alike = template.get(name, name) == template.get(each, each)
+            return [
+                f"needs one weight for draws that hang on each other in q: {name} hangs on "
+                f"{'that of another step' if alike else each}, and {' and '.join(counts)} can leave out one of the two"
             ]
     return []
 

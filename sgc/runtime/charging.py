@@ -69,13 +69,14 @@ class _Charging:
         return total
 
     def costs(self) -> Tensor:
-        """Give ŵ F of each draw, [*enumerated, S, B]: no baseline is taken off, and no sample weighs another."""
+        """Give ŵ F of each draw, m w F where nothing is normalised, [*enumerated, S, B]: no baseline is taken off."""
         total = self.group.like.new_zeros(())
         for mean in self.sums.means:
             assert not any(map(self.charges, mean.weight.logs)), "what moves weights is no draw's own cost"
             values = self.values(mean)
             if values:
-                total = total + self.held([*self.sums.factors(mean.weight), *values]).charged
+                held = self.held([*self.sums.factors(mean.weight), *values])
+                total = total + (held if mean.normalised else held.unnormalised()).charged
         return total
 
     def charges(self, log: Log) -> bool:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sgc.distributions.points import Point
 from sgc.errors import RunError
+from sgc.runtime.layout import Score
 
 
 @dataclass(eq=False)
@@ -17,6 +18,7 @@ class PathWeight:
     """The weight of the draws of a node, known once the bound is: [*enumerated, S, B], 1 until then."""
 
     event: int  # how many dimensions a value has
+    there: Score | None = None  # the particles in which the node exists, where some lack it
     weight: Tensor | None = field(default=None)
 
     def watched(self, drawn: Point) -> Point:

@@ -199,7 +199,9 @@ class _Walk:
         """
         drawn = [name for name in group.plan.proposed if name in group.points]
         for name in drawn:
-            group.paths[name] = PathWeight(len(self.machine.outline.variables[name].event))
+            outline, some = self.machine.outline, name in group.plan.exists
+            there = existence.particles_exist(group, name, outline) if some else None
+            group.paths[name] = PathWeight(len(outline.variables[name].event), there)
             group.put_draw(name, group.paths[name].watched(group.points[name]), self.machine.outline)
         graphs = self.machine.outline.graphs
         below = {name for name in graphs.features if not graphs.sources([name]).isdisjoint(drawn)}
@@ -267,10 +269,13 @@ class _Walk:
         law, support, whole = counts.truncated(variable, given.q, group.allowed[name], self.rank)
         place = draw(law, given.leading).value
         group.put(name, support[place], self.machine.outline)
-        inside = law.expand(given.leading).log_prob(place)
-        group.draws[name] = group.score(inside, name, "recognition")
-        group.drawn[name] = (given, Point(support[place]))
-        group.scores[name, "recognition"] = -group.draws[name]
+        log = group.score(law.expand(given.leading).log_prob(place), name, "recognition")
+        if group.plan.words.gradient.wakes:
+            group.waking[name], log = log, log.still()
+        else:
+            group.draws[name] = log
+            group.drawn[name] = (given, Point(support[place]))
+        group.scores[name, "recognition"] = -log
         group.weights[name] = group.score(whole, name, "recognition")
 
     def mask(self) -> None:

@@ -88,6 +88,10 @@ class Score:
     def __add__(self, other: Score) -> Score:
         return Score(self.tensor + other.tensor, self.nodes | other.nodes)
 
+    def still(self) -> Score:
+        """Give the same numbers without a gradient."""
+        return Score(self.tensor.detach(), self.nodes)
+
 
 @dataclass(frozen=True)
 class Pair:

@@ -210,6 +210,44 @@ def test_dreg_weighs_a_draw_by_the_particles_in_which_its_step_exists() -> None:
         assert bool(((one.mean(0) - other.mean(0)).abs() <= 7 * error + 1e-12).all()), name
 
 
+DROPPED: Raw = {"mlp": [4], "activation": "tanh", "dropout": 0.3}
+NORMED: Raw = {"mlp": [4], "activation": "tanh", "norm": "batch"}
+
+
+def chained(network: Raw, place: str) -> Raw:
+    """z -> v -> x, in which one network is another: q of z or of v, p of x, a feature for p alone or for both."""
+    q: Raw = {"z": normal([], ["x"]), "v": normal(["z"], ["z", "x"]), "x": normal(["v"], status="full")}
+    spec: Raw = {"version": 1, "nodes": q, "objective": {"bound": "iwae", "samples": 4, "gradient": "dreg"}}
+    if place in ("top", "below", "p"):
+        node, role = {"top": ("z", "recognition"), "below": ("v", "recognition"), "p": ("x", "generative")}[place]
+        q[node] = {**q[node], role: {**q[node][role], "network": network}}
+    else:
+        spec["features"] = {"h": {"parents": ["z"], "network": network}}
+        q["x"] = normal(["v", "h"], status="full")
+        if place == "both":
+            q["v"] = normal(["z"], ["h", "x"])
+    return spec
+
+
+@pytest.mark.parametrize(("network", "layer"), [(DROPPED, "Dropout"), (NORMED, "BatchNorm1d")])
+@pytest.mark.parametrize(("place", "what"), [("below", "q of v"), ("both", "the feature h")])
+def test_dreg_refuses_what_would_not_give_the_same_again(network: Raw, layer: str, place: str, what: str) -> None:
+    with pytest.raises(SpecError) as problem:
+        sgc.load(chained(network, place))
+    told = f"'dreg' computes {what}, below a draw, twice, and its {layer} does not give the same again"
+    assert [fault.message for fault in problem.value.faults] == [told]
+
+
+@pytest.mark.parametrize("place", ["top", "p", "feature"])
+def test_what_dreg_computes_once_may_drop_and_normalise(place: str) -> None:
+    """A batch norm learns of one batch a step."""
+    assert sgc.compile(sgc.load(chained(DROPPED, place))).objective({"x": torch.linspace(-1, 1, 8)}).loss.isfinite()
+    model = sgc.compile(sgc.load(chained(NORMED, place)))
+    model.objective({"x": torch.linspace(-1, 1, 8)})
+    counts = [value for name, value in model.state_dict().items() if name.endswith("num_batches_tracked")]
+    assert [int(count) for count in counts] == [1]
+
+
 def test_rws_trains_a_drawn_count_that_labels_restrict_as_an_enumerated_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """A label of the first of two steps leaves 1 and 2 of the counts: with these as the two draws of a uniform q.
 

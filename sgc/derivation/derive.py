@@ -23,6 +23,7 @@ from functools import cached_property
 from sgc.derivation.existence import Existence, Steps
 from sgc.derivation.graph import Graphs
 from sgc.derivation.name_sets import NameSet, NameSets
+from sgc.derivation.paths import Paths
 from sgc.derivation.plan import SAMPLES, Charge, Factor, Plan, Proposal, Term, Weight, ingredients
 from sgc.derivation.summation import share_axes, sweep
 from sgc.objectives.bound import Ingredients
@@ -198,9 +199,16 @@ class _Derivation:
             needed=needed,
             either=self.either,
             exists={n: steps for n in scored if (steps := self.masks(n))},
+            paths=self.paths() if self.words.gradient.weighs_paths else None,
             evidence=frozenset(self.existence.evidence.keys() & set(self.latent)),
         )
         return plan.with_warnings(self.warnings(plan, given))
+
+    def paths(self) -> Paths:
+        """Tell which features lie below draws."""
+        drawn = [name for name in self.latent if not self.graphs.nodes[name].estimator.enumerates]
+        scored = [*self.clamped, *self.latent] if self.words.bound.generative else []
+        return Paths.of(self.graphs, drawn, [*self.latent, *self.weighing], scored)
 
     def sampled_above(self, name: str) -> bool:
         """Tell whether what q of a node reads varies over the samples."""

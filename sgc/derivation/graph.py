@@ -107,6 +107,17 @@ class Graphs:
         """Return the variables and features that have a name among their parents, by that name."""
         return self._facts[role].readers
 
+    def features_of(self, names: Iterable[str], role: Role) -> frozenset[str]:
+        """Return the features that variables read, those that these read among them."""
+        found: set[str] = set()
+        front = [parent for name in names for parent in self.parents(name, role)]
+        while front:
+            name = front.pop()
+            if name in self.features and name not in found:
+                found.add(name)
+                front += self.features[name]
+        return frozenset(found)
+
     def children(self, name: str, role: Role) -> frozenset[str]:
         """Return the variables that read a variable, features seen through."""
         readers = self._facts[role].readers

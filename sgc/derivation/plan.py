@@ -15,6 +15,7 @@ from sgc.derivation.existence import Steps, masked_text
 from sgc.derivation.formula import Writer, bound_lines, symbol
 from sgc.derivation.graph import Role
 from sgc.derivation.name_sets import NOTHING, NameSet, members
+from sgc.derivation.paths import Paths
 from sgc.objectives.bound import Ingredients
 from sgc.objectives.estimator import Estimator
 from sgc.objectives.expressions import Expression, LabelScore, Score
@@ -161,6 +162,7 @@ class Plan:
     needed: frozenset[str]  # all that a factor of this plan reads, directly or not
     either: frozenset[str] = frozenset()  # enumerated nodes whose label some of the rows carry: see `derive`
     exists: Mapping[str, Steps] = field(default_factory=dict, hash=False)  # what the scores of a step are masked by
+    paths: Paths | None = None  # of draws, where the gradient weighs these
     evidence: frozenset[str] = frozenset()  # proposed counts that labels of their steps tell of: see `existence`
 
     def with_warnings(self, warnings: Iterable[str]) -> Plan:

@@ -234,6 +234,11 @@ class Dropout2d(Layer):
     name: ClassVar[str] = "Dropout2d"
     p: Share = 0.5
 
+    @property
+    def unsteady(self) -> str:
+        """Name the layer, unless it never zeroes anything."""
+        return "" if self.p == 0 else self.name
+
     def output_range(self, incoming: Support) -> Support:
         return dropped_range(incoming)
 

@@ -56,6 +56,11 @@ class Layer(Piece):
         options = inner(self)
         return {self.name: options} if options else self.name
 
+    @property
+    def unsteady(self) -> str:
+        """Name what does not give the same again of the same rows while training; an empty string where all does."""
+        return ""
+
     def output_shape(self, shape: Shape) -> Shape:
         """Return the shape this layer makes. Raises: ShapeFault."""
         return shape
@@ -78,6 +83,11 @@ class BatchNorm(Layer):
 
     eps: Annotated[float, Field(gt=0)] = 1e-5
     momentum: Annotated[float, Field(gt=0, le=1)] = 0.1
+
+    @property
+    def unsteady(self) -> str:
+        """Name the layer: what it has learned moves each time."""
+        return self.name
 
     def parameter_count(self, shape: Shape) -> int:
         return 2 * shape[0]

@@ -104,6 +104,11 @@ class Dropout(Layer):
     name: ClassVar[str] = "Dropout"
     p: Share = 0.5
 
+    @property
+    def unsteady(self) -> str:
+        """Name the layer, unless it never zeroes anything."""
+        return "" if self.p == 0 else self.name
+
     def output_range(self, incoming: Support) -> Support:
         return dropped_range(incoming)
 

@@ -19,6 +19,11 @@ class ResidualBlock(Layer):
     beside: tuple[Layer, ...]
     end: tuple[Layer, ...]
 
+    @property
+    def unsteady(self) -> str:
+        """Name the first of its layers that does not give the same again."""
+        return next((each.unsteady for each in (*self.inner, *self.beside, *self.end) if each.unsteady), "")
+
     def output_shape(self, shape: Shape) -> Shape:
         made = _through(self.inner, shape)
         if made != shape and (added := _through(self.beside, shape)) != made:

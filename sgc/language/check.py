@@ -11,6 +11,7 @@ from sgc.derivation.derive import derive
 from sgc.derivation.graph import Graphs
 from sgc.derivation.plan import SAMPLES, Plan
 from sgc.errors import UsageError
+from sgc.kinds.stacking import Stack
 from sgc.language.check_data import check_data
 from sgc.language.check_graphs import check_graphs
 from sgc.language.check_missing import check_missing
@@ -21,6 +22,7 @@ from sgc.language.check_weights import check_category_weights
 from sgc.language.findings import Findings
 from sgc.language.inverting import derive_recognition
 from sgc.language.measured_nodes import check_suited
+from sgc.language.outline import Outline
 from sgc.language.resolver import Resolver, outline
 from sgc.language.spec import Spec
 from sgc.language.unrolled import Unrolled
@@ -155,6 +157,7 @@ def check_gradient(spec: Spec, findings: Findings) -> None:
         plan = derive(made.graphs, observed, made.words)
         refusals = _of_weights(plan, spec) if gradient.constant_weights else []
         refusals += _of_draws(plan, made.graphs, spec.unrolled.template) if gradient.reparameterised else []
+        refusals += _of_networks(plan, made) if gradient.weighs_paths and not refusals else []
         for why in refusals:
             findings.add(path, f"'{gradient.name}' {why}", hint)
 
@@ -194,6 +197,25 @@ def _of_draws(plan: Plan, graphs: Graphs, template: Mapping[str, str]) -> list[s
                 f"needs one weight for draws that hang on each other in q: {name} hangs on "
                 f"{'that of another step' if alike else each}, and {' and '.join(counts)} can leave out one of the two"
             ]
+    return []
+
+
+def _of_networks(plan: Plan, made: Outline) -> list[str]:
+    """Say which network would have to give the same twice, first to draw and then to score, and does not."""
+    paths, parts = plan.paths, made.spec.unrolled.parts
+    assert paths is not None
+    steady = {name for part in parts if part.freeze for name in part.names.values() if name not in part.bound.values()}
+    twice: dict[str, tuple[str, Stack | None]] = {
+        name: (f"the feature {made.outer_name.get(name, name)}", made.features[name].stack)
+        for name in sorted(paths.again)
+    }
+    for name in paths.drawn:
+        if plan.proposed[name].above_samples:
+            twice[name] = f"q of {name}", made.recognition[name].stack
+    for name, (words, stack) in twice.items():
+        layer = next((each.unsteady for each in (stack.rest if stack else ()) if each.unsteady), "")
+        if layer and made.outer_name.get(name, name) not in steady:
+            return [f"computes {words}, below a draw, twice, and its {layer} does not give the same again"]
     return []
 
 

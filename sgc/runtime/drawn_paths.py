@@ -48,9 +48,9 @@ def frozen(modules: Iterable[nn.Module]) -> Iterator[None]:
         for part in module.modules():
             noisy = isinstance(part, nn.modules.dropout._DropoutNd) and part.p > 0
             if part.training and (noisy or isinstance(part, nn.modules.batchnorm._BatchNorm)):
+                name = type(part).__name__
                 raise RunError(
-                    f"gradient: dreg computes q of a draw below another draw twice, and {type(part).__name__} would "
-                    "not give the same again"
+                    f"gradient: dreg computes what q reads of a draw twice, and {name} does not give the same again"
                 )
         parameters += [each for each in module.parameters() if each.requires_grad]
     for parameter in parameters:

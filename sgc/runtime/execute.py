@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from sgc.derivation.paths import Paths
 from sgc.distributions.points import Point
 from sgc.language.outline import Outline, Variable
 from sgc.objectives.estimator import Draw
@@ -76,14 +77,16 @@ def run(machine: Machine, groups: Sequence[Group], *, epoch: float = 0.0, valida
     epoch: where schedules of estimators stand. Raises: ParameterError for a parameter that no distribution has.
     """
     walk = _Walk(machine, groups, epoch, validate)
+    paths = {group: group.plan.paths for group in groups if group.plan.paths is not None}
     for names in machine.together:
         if names[0] in machine.features:
-            walk.features(names)
+            walk.features([(g, each) for g in groups for each in names if g not in paths or paths[g].early(each)])
         else:
             walk.nodes(names)
-    for group in groups:
-        if group.plan.words.gradient.weighs_paths:
-            walk.weigh_paths(group)
+    for group in paths:
+        walk.weigh_paths(group, paths[group])
+    for names in machine.together if paths else ():
+        walk.features([(group, each) for group in paths for each in names if each in paths[group].scored])
     for names in machine.alike:
         walk.score(names)
     walk.mask()
@@ -101,10 +104,9 @@ class _Walk:
                 group.put(name, group.layout.clamp(value), machine.outline)
             existence.resolve_steps(group, machine.outline)
 
-    def features(self, names: Sequence[str], groups: Sequence[Group] | None = None) -> None:
-        """Compute features that share their network, of all groups or of some: the steps of one in a single pass."""
-        chosen = self.groups if groups is None else groups
-        jobs = [(g, self.machine.features[name], name) for name in names for g in chosen if name in g.plan.needed]
+    def features(self, wanted: Sequence[tuple[Group, str]]) -> None:
+        """Compute features that share their network: those of all groups, and the steps of one, in a single pass."""
+        jobs = [(g, self.machine.features[name], name) for g, name in wanted if name in g.plan.needed]
         if not jobs:
             return
         if all(isinstance(module, FeatureModule) for _, module, _ in jobs):
@@ -192,24 +194,21 @@ class _Walk:
                 log = self.log_prob(group, variable, q)
             group.scores[name, "recognition"] = -group.score(log, name, "recognition")
 
-    def weigh_paths(self, group: Group) -> None:
+    def weigh_paths(self, group: Group, paths: Paths) -> None:
         """Let whatever scores draws read them through their weights, and score q with its parameters held fixed.
 
-        What is computed from draws on the way to a score is computed anew: first fixed, for q, then as it is, for p.
+        What q computes from draws on the way to a score is computed anew with fixed parameters.
         """
-        drawn = [name for name in group.plan.proposed if name in group.points]
-        for name in drawn:
-            outline, some = self.machine.outline, name in group.plan.exists
-            there = existence.particles_exist(group, name, outline) if some else None
+        outline = self.machine.outline
+        for name in paths.drawn:
+            there = existence.particles_exist(group, name, outline) if name in group.plan.exists else None
             group.paths[name] = PathWeight(len(outline.variables[name].event), there)
-            group.put_draw(name, group.paths[name].watched(group.points[name]), self.machine.outline)
-        graphs = self.machine.outline.graphs
-        below = {name for name in graphs.features if not graphs.sources([name]).isdisjoint(drawn)}
-        features = [names for names in self.machine.together if names[0] in below]
-        with frozen([self.machine.features[name] for names in features for name in names]):
-            for names in features:
-                self.features(names, [group])
-            for name in drawn:
+            group.put_draw(name, group.paths[name].watched(group.points[name]), outline)
+        again = [name for names in self.machine.together for name in names if name in paths.again]
+        with frozen([self.machine.features[name] for name in again]):
+            for name in again:
+                self.features([(group, name)])
+            for name in paths.drawn:
                 module = self.machine.recognition[name]
                 if group.plan.proposed[name].above_samples:
                     with frozen([module.owner]):
@@ -219,8 +218,6 @@ class _Walk:
                     q = module.distribution({k: v.detach() for k, v in group.drawn_with[name].items()})
                 log = log_score(module.variable, q, group.points[name])
                 group.scores[name, "recognition"] = -group.score(log, name, "recognition")
-        for names in features:
-            self.features(names, [group])
 
     def log_prob(self, group: Group, variable: Variable, conditional: Distribution) -> Tensor:
         """Score a node's value, a relaxed one by its own density where the spec says so."""

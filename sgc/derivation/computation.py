@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from sgc.derivation.graph import Graphs, Role
+from sgc.derivation.graph import GraphNode, Graphs, Role
 from sgc.derivation.plan import Charge, Plan, PlanWriter, Proposal, Weight
 from sgc.objectives.expressions import Scale
 
@@ -95,7 +95,7 @@ def computation(graphs: Graphs, plan: Plan) -> Computation:
     draws = {p.node: _draw(p, baselines.get(p.node, "")) for p in plan.proposals}
     read = _above([*scores, *labels, *draws.values()], graphs)
     values = [Step(name, "input", name) for name in graphs.inputs if name in read]
-    clamped = [name for name in plan.order if name in read and name in plan.clamped]
+    clamped = [graphs.nodes[name] for name in plan.order if name in read and name in plan.clamped]
     values += [Step(name, "clamped", name) for name in _by_step(clamped)]
     for name in graphs.order("recognition"):
         if name in draws:
@@ -183,18 +183,9 @@ def _once(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _by_step(names: Sequence[str]) -> list[str]:
-    """Put the steps of a repeat's name in their order, behind the first of them.
-
-    >>> _by_step(["x@1", "x@10", "y", "x@2"])
-    ['x@1', 'x@2', 'x@10', 'y']
-    """
+def _by_step(nodes: Sequence[GraphNode]) -> list[str]:
+    """Name the steps of a repeat's node in their order, behind the first of them."""
     first: dict[str, int] = {}
-    for i, name in enumerate(names):
-        first.setdefault(name.partition("@")[0], i)
-
-    def place(name: str) -> tuple[int, list[int]]:
-        base, _, steps = name.partition("@")
-        return first[base], [int(step) for step in steps.split(".") if step]
-
-    return sorted(names, key=place)
+    for i, node in enumerate(nodes):
+        first.setdefault(node.id.name, i)
+    return [node.name for node in sorted(nodes, key=lambda node: (first[node.id.name], node.id.index))]

@@ -15,6 +15,7 @@ from typing import Literal
 import networkx as nx
 
 from sgc.derivation.name_sets import NameSets
+from sgc.derivation.node_id import NodeId
 from sgc.objectives.estimator import Estimator
 from sgc.objectives.pathwise import PATHWISE
 
@@ -35,11 +36,17 @@ class GraphNode:
     support: int = 0  # how many values; 0: not finite
     dropped: bool = False  # partial, and scored where it is present: clamped in every row, no label of any
     exists: tuple[tuple[str, int], ...] = ()  # of a step: (count, i): it is there while each count is above i
+    step: NodeId | None = None  # of which name in the file it is which step; None: it stands in no repeat
 
     @property
     def counts(self) -> tuple[str, ...]:
         """The nodes that say whether it is there."""
         return tuple(count for count, _ in self.exists)
+
+    @property
+    def id(self) -> NodeId:
+        """Its name in the file, and its step."""
+        return self.step or NodeId(self.name)
 
 
 @dataclass(frozen=True)

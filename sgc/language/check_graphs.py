@@ -58,10 +58,10 @@ def check_graphs(findings: Findings, names: Names, unrolled: Unrolled) -> None:
         if names.section.get(name) and names.section.get(count)
     ]
     reported: set[frozenset[Path]] = set()
-    shown = {unrolled.template.get(name, name) for name in names.section if name not in unrolled.hidden}
+    shown = {unrolled.id(name).name for name in names.section if name not in unrolled.hidden}
     for role in ROLES:
         found = [edge for edge in edges if role in edge.roles]
-        _check_cycles(findings, found, role, reported, shown)
+        _check_cycles(findings, found, role, reported, unrolled, shown)
 
 
 def written_edges(findings: Findings, names: Names) -> Iterable[Edge]:
@@ -103,7 +103,12 @@ def _check_networks(findings: Findings) -> None:
 
 
 def _check_cycles(
-    findings: Findings, edges: list[Edge], role: Role, reported: set[frozenset[Path]], shown: Collection[str]
+    findings: Findings,
+    edges: list[Edge],
+    role: Role,
+    reported: set[frozenset[Path]],
+    unrolled: Unrolled,
+    shown: Collection[str],
 ) -> None:
     """Find the cycles of one graph; one that runs through features alone is in both, and told once."""
     standing: dict[tuple[str, str], list[Path]] = {}
@@ -114,8 +119,9 @@ def _check_cycles(
         if frozenset(places) not in reported:
             reported.add(frozenset(places))
             first = min(places, key=findings.document.order)
-            written = _written(cycle, shown)
-            own = cycle[0].partition("@")[2] and len(set(written)) == 1  # of a step on itself
+            called = [unrolled.id(flat) for flat in cycle]
+            written = _written([each.name for each in called], shown)
+            own = called[0].index and len(set(written)) == 1  # of a step on itself
             hint = f"did you mean 'prev.{written[0].rpartition('.')[2]}', of the step before?" if own else ""
             findings.add(first, f"cycle in the {role} graph: {' -> '.join(written)}", hint)
 
@@ -123,7 +129,7 @@ def _check_cycles(
 def _written(cycle: Sequence[str], shown: Collection[str]) -> list[str]:
     """Name a cycle as a file has its names, steps under one, from the first that it has and back to it."""
     names: list[str] = []
-    for name in (each.partition("@")[0] for each in cycle[:-1]):
+    for name in cycle[:-1]:
         if name in shown and names[-1:] != [name]:
             names.append(name)
     if len(names) > 1 and names[0] == names[-1]:

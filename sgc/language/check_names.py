@@ -45,7 +45,7 @@ class Names:
                         section[name] = section.pop(each)
                     if each in status:
                         status[name] = status.pop(each)
-        dropped = frozenset(unrolled.template.get(name, name) for name in self.dropped)
+        dropped = frozenset(unrolled.id(name).name for name in self.dropped)
         return replace(self, section=section, status=status, dropped=dropped)
 
     def surely(self, word: str) -> bool:

@@ -30,7 +30,7 @@ def category_nodes(spec: Spec) -> list[str]:
         if node.supervision == "partial"
         and node.category_count is not None
         and not node.shape
-        and name not in spec.unrolled.template
+        and not spec.unrolled.id(name).index
     ]
 
 

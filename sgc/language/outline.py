@@ -191,12 +191,12 @@ class Outline:
         for density in [*self.generative.values(), *self.recognition.values()]:
             letter = "p" if density.role == "generative" else "q"
             if names.owner(density.node) == density.node:  # the steps of a repeat share theirs
-                rows.append((f"{letter}({names.template.get(density.node, density.node)})", density.parameters))
+                rows.append((f"{letter}({names.id(density.node).name})", density.parameters))
             if density.trunk and density.stack is not None:
                 shared[density.trunk] = density.stack.parameters
         for feature in self.features.values():
             if names.owner(feature.name) == feature.name:
-                rows.append((names.template.get(feature.name, feature.name), feature.parameters))
+                rows.append((names.id(feature.name).name, feature.parameters))
             if feature.trunk:
                 shared[feature.trunk] = feature.stack.parameters
         return [row for row in rows if row[1]] + [(f"network {name}", count) for name, count in shared.items() if count]

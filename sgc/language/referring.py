@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from sgc.derivation.node_id import Index, NodeId
 from sgc.errors import Path
 from sgc.kinds.stepping import Collect, Exists, Zeros
 from sgc.language.composing import Composition
@@ -18,8 +19,6 @@ from sgc.language.expanded import Written
 from sgc.language.findings import Findings
 from sgc.language.scopes import EXISTS, Plate, Reference, Scope, Template
 from sgc.language.spec import Feature
-
-Index = tuple[int, ...]
 
 
 @dataclass
@@ -36,6 +35,14 @@ class Made:
     exists: dict[str, tuple[tuple[str, int], ...]] = field(default_factory=dict)
     hidden: dict[str, None] = field(default_factory=dict)
     called: dict[str, str] = field(default_factory=dict)  # in words, by flat name, what nobody gave that name
+    ids: dict[str, NodeId] = field(default_factory=dict)  # by flat name, of all that stands at a step
+
+    def flat(self, name: str, index: Index) -> str:
+        """Give the flat name of a name at a step."""
+        made = NodeId(name, index)
+        if index:
+            self.ids[made.flat] = made
+        return made.flat
 
     def feature(self, name: str, flat: str, raw: Plain, plates: Sequence[Plate], *, hidden: bool = True) -> None:
         """Write a feature out. name: what all its steps go by; hidden: nobody wrote it."""
@@ -79,7 +86,7 @@ class Referring:
     def flat(self, template: Template, index: Index) -> str:
         if template.kind == "input":
             return template.name
-        return step_name(template.name, index)
+        return self.made.flat(template.name, index)
 
     def exists(self, plates: Sequence[Plate], index: Index) -> str:
         """Name the feature that says whether a step exists, of the innermost repeat that a node counts; empty: none."""
@@ -89,7 +96,7 @@ class Referring:
         at = counted[-1]
         plate, here = plates[at], index[: at + 1]
         name = f"{plate.name}.{EXISTS}"
-        flat = step_name(name, here)
+        flat = self.made.flat(name, here)
         if min(here) < 0:  # before the first step nothing is there
             self.write_zeros(flat, Zeros(of="", width=1), self.counted(plate))
         elif flat not in self.made.features:
@@ -230,7 +237,7 @@ class Referring:
         shared = self.shared(reader, reference.template)
         at = max(i for i, plate in enumerate(plates) if plate.count)
         index = self.index(reader, reference)
-        name = step_name(f"{plates[at].name}.{EXISTS}", index)
+        name = self.made.flat(f"{plates[at].name}.{EXISTS}", index)
         if name not in self.made.features:
             sizes = [range(plate.size) for plate in plates[shared : at + 1]]
             parents = [self.exists(plates[: at + 1], (*index, *more)) for more in itertools.product(*sizes)]
@@ -289,12 +296,3 @@ class Referring:
 def _first(index: Index) -> Index:
     """Give the first step where an index is before it."""
     return tuple(max(i, 0) for i in index)
-
-
-def step_name(name: str, index: Index) -> str:
-    """Name one step of a name; the steps of a repeat count from 1, what stands before the first one is 0.
-
-    >>> step_name("digit.size", (1,)), step_name("a.b.x", (0, 2)), step_name("x", ())
-    ('digit.size@2', 'a.b.x@1.3', 'x')
-    """
-    return f"{name}@{'.'.join(str(i + 1) for i in index)}" if index else name

@@ -369,6 +369,7 @@ class Resolver:
                 support=variable.family.support_size(variable.event) or 0,
                 dropped=variable.dropped,
                 exists=spec.unrolled.exists.get(name, ()),
+                step=spec.unrolled.ids.get(name),
             )
             for name, variable in variables.items()
         }

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from sgc.derivation.node_id import NodeId
 from sgc.language.scopes import Plate
 
 Steps = Mapping[str, tuple[str, ...]]  # by name in the file, the flat name of each step, row-major
@@ -38,7 +39,8 @@ class Unrolled:
     sizes: by name in the file, how often it stands for each repeat around it. exists: by flat name of a node,
     the counts that say whether it exists, and the step (from 0) that each must be above. optional: nodes of
     parts that need no column. hidden: features that nobody wrote. written: the sections as they were written,
-    parts in full.
+    parts in full. ids: by flat name, the name and step of all that stands at a step, what nobody wrote too; called:
+    of what nobody gave the name that it has, words for it.
     """
 
     nodes: Steps = field(default_factory=dict)
@@ -50,6 +52,12 @@ class Unrolled:
     optional: frozenset[str] = frozenset()
     hidden: frozenset[str] = frozenset()
     written: Mapping[str, Any] = field(default_factory=dict)  # Any: plain data
+    ids: Mapping[str, NodeId] = field(default_factory=dict)
+    called: Mapping[str, str] = field(default_factory=dict)
+
+    def id(self, flat: str) -> NodeId:
+        """Give the name in the file and the step of a flat name; a name that stands in no repeat is its own."""
+        return self.ids.get(flat) or NodeId(flat)
 
     @cached_property
     def template(self) -> Mapping[str, str]:

@@ -13,6 +13,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from sgc.derivation.graph import find_cycles
+from sgc.derivation.node_id import Index
 from sgc.distributions.row_totals import OWN_SUM, TOTAL
 from sgc.errors import Path, path_text
 from sgc.kinds.stepping import Cell, CombineSteps, Hold
@@ -20,7 +21,7 @@ from sgc.language.composing import MODEL, Composition
 from sgc.language.document import Document, Plain
 from sgc.language.expanded import Expanded, Written
 from sgc.language.findings import Findings
-from sgc.language.referring import Index, Made, Reader, Referring, step_name
+from sgc.language.referring import Made, Reader, Referring
 from sgc.language.scopes import Template
 from sgc.language.unrolled import PartOf, Unrolled
 from sgc.language.written_nodes import options_place
@@ -91,6 +92,8 @@ class _Unrolling:
             parts=tuple(self._part(part) for part in parts),
             optional=frozenset(optional),
             hidden=frozenset(made.hidden),
+            ids=made.ids,
+            called=made.called,
         )
 
     def _part(self, part: Any) -> PartOf:  # Any: an included part
@@ -179,10 +182,10 @@ class _Unrolling:
         cell = network[-1] if network and isinstance(network[-1], dict) and "gru" in network[-1] else None
         counted = backward and bool(self.refer.exists(plates, index))
         new = f"{template.name}.new" if counted else template.name
-        made = step_name(new, index) if counted else flat
-        before = step_name(template.name, (*outer, step + 1 if backward else step - 1))
+        made = self.made.flat(new, index) if counted else flat
+        before = self.made.flat(template.name, (*outer, step + 1 if backward else step - 1))
         if edge:
-            before = step_name(template.name, (*outer, last + 1 if backward else -1))
+            before = self.made.flat(template.name, (*outer, last + 1 if backward else -1))
             self.refer.zeros(template, before, made)
         reader = Reader(template, index, before)
         path: Path = ("features", made)
@@ -206,7 +209,7 @@ class _Unrolling:
         parents = raw.get("parents", [])
         if len(network) > 1:
             name = f"{template.name}.in"
-            flat = step_name(name, index)
+            flat = self.made.flat(name, index)
             entries = self._piece(
                 Reader(template, index, before),
                 {**template.written, "network": list(network[:-1])},

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+from sgc.derivation.node_id import NodeId
 
 
 def some_patterns(names: Sequence[str], most: int, rng: random.Random) -> list[tuple[str, ...]]:
@@ -26,28 +28,27 @@ def some(patterns: Sequence[tuple[str, ...]], most: int, rng: random.Random) -> 
     return [patterns[i] for i in (0, *inner, len(patterns) - 1)]
 
 
-def words_of(observed: Sequence[str]) -> str:
+def words_of(observed: Iterable[NodeId]) -> str:
     """Say which rows a pattern is of.
 
-    >>> words_of(["a", "b"]), words_of("abcdefgh")
+    >>> words_of([NodeId("a"), NodeId("b")]), words_of(map(NodeId, "abcdefgh"))
     ('rows with a and b labelled', 'rows with 8 labels: a, b, c, …')
     """
-    observed = in_steps(observed)
-    if len(observed) > 6:
-        return f"rows with {len(observed)} labels: {', '.join(observed[:3])}, …"
-    return f"rows with {' and '.join(observed)} labelled" if observed else "rows without labels"
+    words = in_steps(observed)
+    if len(words) > 6:
+        return f"rows with {len(words)} labels: {', '.join(words[:3])}, …"
+    return f"rows with {' and '.join(words)} labelled" if words else "rows without labels"
 
 
-def in_steps(names: Sequence[str]) -> list[str]:
+def in_steps(nodes: Iterable[NodeId]) -> list[str]:
     """Word the steps of a repeat's nodes by the name they have in the file.
 
-    >>> in_steps(["k", "t.s@1", "t.s@3", "a.b.x@1.2"])
+    >>> in_steps([NodeId("k"), NodeId("t.s", (0,)), NodeId("t.s", (2,)), NodeId("a.b.x", (0, 1))])
     ['k', 't.s of steps 1, 3', 'a.b.x of step 1.2']
     """
     found: dict[str, list[str]] = {}
-    for name in names:
-        whole, _, step = name.partition("@")
-        found.setdefault(whole, []).extend([step] if step else [])
+    for node in nodes:
+        found.setdefault(node.name, []).extend([node.step] if node.index else [])
     return [
         f"{name} of step{'s' * (len(steps) > 1)} {', '.join(steps)}" if steps else name for name, steps in found.items()
     ]

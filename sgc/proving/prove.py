@@ -11,7 +11,7 @@ import itertools
 import math
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from sgc.derivation.graph import Role
+from sgc.derivation.node_id import NodeId
 from sgc.errors import RunError
 from sgc.language.outline import Outline
 from sgc.language.resolver import outline
@@ -81,7 +82,6 @@ class _Prover:
     def __init__(self, made: Outline, seed: int) -> None:
         self.made, self.seed = made, seed
         self.random = random.Random(seed)
-        self.names = made.spec.unrolled.template
         self.plain = self.twin()
         self.inputs = {name: torch.randn(2, WIDTH) for name in self.plain.get("inputs", {})}
         self.notes = list(step_words(made, self.plain))
@@ -102,8 +102,16 @@ class _Prover:
 
     def steps(self, names: Sequence[str]) -> list[str]:
         """Name every step of some nodes of the twin."""
-        called = self.plain.get("names", {})
-        return [each for each in self.plain["nodes"] if called.get(each, each) in names]
+        return [each for each in self.plain["nodes"] if self.id(each).name in names]
+
+    def id(self, flat: str) -> NodeId:
+        """Give the name and step of a node of the twin."""
+        found: NodeId | None = self.plain.get("ids", {}).get(flat)
+        return found or NodeId(flat)
+
+    def words_of(self, observed: Iterable[str]) -> str:
+        """Say which rows a pattern of the twin is of."""
+        return words_of(map(self.id, observed))
 
     # ---- what is compared
 
@@ -169,7 +177,7 @@ class _Prover:
             sampled = [replace(line, limit=limit) for line in sampled]
         return Proof(
             name=made.spec.name,
-            nodes=tuple(dict.fromkeys(self.names.get(name, name) for name in made.variables)),
+            nodes=tuple(dict.fromkeys(made.spec.unrolled.id(name).name for name in made.variables)),
             exact=tuple(exact),
             sampled=tuple(sampled),
             biases=tuple(bias for name in twins.biased(made) for bias in self.biases(name)),
@@ -185,7 +193,7 @@ class _Prover:
         model = self.compiled(plain, SPREAD)
         factors = Factors(model, plain, self.inputs)
         lines = [
-            Exact(words_of(observed), epoch, *self.exact(model, factors, self.rows(observed)))
+            Exact(self.words_of(observed), epoch, *self.exact(model, factors, self.rows(observed)))
             for observed in self.patterns
         ]
         if len(self.patterns) > 1:
@@ -282,7 +290,7 @@ class _Prover:
         loss = -(mix * self.expected(model, plain, rows, observed, drawn)).sum() / len(rows)
         wanted = torch.cat([loss.detach()[None], gradient_of(model, loss)])
         copies = max(1, ESTIMATES // len(rows))
-        line = Sampled(words_of(observed), epoch, samples, REPEATS * copies * len(rows), len(wanted), 0.0, "")
+        line = Sampled(self.words_of(observed), epoch, samples, REPEATS * copies * len(rows), len(wanted), 0.0, "")
         try:
             draws = self.estimates(model, plain, rows, mix, copies)
             score = scores(draws, wanted).abs()

@@ -27,8 +27,8 @@ _NOT_PROVED = ("gamma", "supervision_rate", "gradient")  # weights of rows, and 
 
 def estimators(outline: Outline) -> dict[str, Estimator]:
     """Give the estimator of each node that q proposes, by node as in the file."""
-    names = outline.spec.unrolled.template
-    return {names.get(n, n): v.estimator for n, v in outline.variables.items() if v.estimator is not None}
+    called = outline.spec.unrolled.id
+    return {called(n).name: v.estimator for n, v in outline.variables.items() if v.estimator is not None}
 
 
 def drawn(outline: Outline) -> list[str]:

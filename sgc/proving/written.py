@@ -61,13 +61,13 @@ def flat(made: Outline, spec: Raw) -> Raw:
     """Write a twin's nodes and features out, step by step, as brute force reads them.
 
     It is what the compiled graphs say, so that the derivation is proved and not the unrolling. Beside the sections of a
-    flat spec: the twin as it was `written`, the `names` in the file of what stands in a repeat, and of each step what
-    it `exists` by: (count, i), while the count is above i.
+    flat spec: the twin as it was `written`, the `ids` of what stands in a repeat, and of each step what it `exists`
+    by: (count, i), while the count is above i.
     """
     if "repeat" not in spec and "use" not in spec:
         return spec
     made = resolve(loaded(made, spec))
-    names = made.spec.unrolled.template
+    called = made.spec.unrolled.id
     nodes: dict[str, Raw] = {}
     for name, node in made.graphs.nodes.items():
         variable = made.variables[name]
@@ -85,10 +85,10 @@ def flat(made: Outline, spec: Raw) -> Raw:
             nodes[name]["recognition"] = {"parents": list(node.recognition)}
     objective = dict(spec.get("objective", {}))
     if isinstance(objective.get("alpha"), Mapping):
-        objective["alpha"] = {n: objective["alpha"].get(names.get(n, n), 1.0) for n in made.graphs.partial}
+        objective["alpha"] = {n: objective["alpha"].get(called(n).name, 1.0) for n in made.graphs.partial}
     features = {name: {"parents": list(parents)} for name, parents in made.graphs.features.items()}
     found = {"nodes": nodes, "features": features, "inputs": spec.get("inputs", {}), "objective": objective}
-    return {**found, "written": spec, "names": dict(names), "plates": made.spec.unrolled.plates}
+    return {**found, "written": spec, "ids": made.spec.unrolled.ids, "plates": made.spec.unrolled.plates}
 
 
 class _Writer:
@@ -189,16 +189,11 @@ def loaded(made: Outline, plain: Raw) -> Spec:
 
 def readers(made: Outline) -> dict[tuple[str, Role], tuple[str, ...]]:
     """List the parents of every conditional by names in the file."""
-    names = made.spec.unrolled.template
+    called, hidden = made.spec.unrolled.id, made.spec.unrolled.hidden
     found: dict[tuple[str, Role], tuple[str, ...]] = {}
     roles: tuple[Role, Role] = ("generative", "recognition")
-    hidden = made.spec.unrolled.hidden
     for name in [*made.graphs.nodes]:
         for role in roles:
-            plain = [
-                names.get(each, each.partition("@")[0])
-                for each in made.graphs.parents(name, role)
-                if each not in hidden
-            ]
-            found.setdefault((names.get(name, name), role), tuple(dict.fromkeys(plain)))
+            plain = [called(each).name for each in made.graphs.parents(name, role) if each not in hidden]
+            found.setdefault((called(name).name, role), tuple(dict.fromkeys(plain)))
     return found

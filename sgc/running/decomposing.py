@@ -79,7 +79,7 @@ class _Inference:
                 places = torch.stack([self.values[node].argmax(-1) for node in nodes], 1).tolist()
                 words = [[category_word(self.model, n, k) for n, k in zip(nodes, row, strict=True)] for row in places]
                 return words, name
-        numbers = [name.rpartition("@")[2] if "@" in name else "" for name in window.images]
+        numbers = [unrolled.id(name).step for name in window.images]
         return [numbers] * len(self.chosen), ""
 
 

@@ -48,7 +48,7 @@ def owners(model: Model) -> dict[str, list[nn.Parameter]]:
             if theirs:
                 found[f"network {shared}"] = theirs
             apart = {id(parameter) for parameter in theirs}
-            owner = form.format(unrolled.template.get(name, name))
+            owner = form.format(unrolled.id(name).name)
             found[owner] = [each for each in module.parameters() if id(each) not in apart]
     kept = {owner: [each for each in parameters if each.requires_grad] for owner, parameters in found.items()}
     return {owner: parameters for owner, parameters in kept.items() if parameters}
@@ -122,6 +122,6 @@ def _estimator(model: Model, owner: str) -> str:
     """Name the estimator of the node that q(·) proposes; an empty string for other parts."""
     for name in model.machine.recognition:
         estimator = model.outline.variables[name].estimator
-        if owner == f"q({model.spec.unrolled.template.get(name, name)})" and estimator is not None:
+        if owner == f"q({model.spec.unrolled.id(name).name})" and estimator is not None:
             return estimator.name
     return ""

@@ -71,7 +71,7 @@ def windows_on(outline: Outline, shown: str) -> list[Window]:
     found: dict[bool, dict[tuple[tuple[str, ...], ...], Window]] = {True: {}, False: {}}
     unrolled = outline.spec.unrolled
     for flat in outline.features:
-        name = unrolled.template.get(flat, flat)
+        name = unrolled.id(flat).name
         steps = [outline.features[each] for each in unrolled.features.get(name, (flat,))]
         affine = steps[0].stack.first
         if flat != steps[0].name or not isinstance(affine, Affine):

@@ -11,9 +11,10 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from sgc.derivation.node_id import Index
 from sgc.derivation.plan import Charge, Factor, Plan, Term, Weight
 from sgc.showing.plates import Plated
-from sgc.showing.ranges import Around, Index, around, boxes, where
+from sgc.showing.ranges import Around, around, boxes, where
 
 
 @dataclass(frozen=True)

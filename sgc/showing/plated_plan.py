@@ -11,12 +11,13 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from sgc.derivation.derive import derive
+from sgc.derivation.node_id import Index
 from sgc.derivation.plan import Factor, Plan
 from sgc.language.scopes import Plate
 from sgc.objectives.expressions import LogMean
 from sgc.showing.grouping import Group, Grouped, grouped, listed, parents_text
 from sgc.showing.plates import Plated
-from sgc.showing.ranges import Around, Index, around, boxes, nested, range_words, sign, whole
+from sgc.showing.ranges import Around, around, boxes, nested, range_words, sign, whole
 from sgc.showing.step_sets import StepSets
 
 MARK = re.compile(r"‹(\d+)›")  # behind a name, in the plan of groups: which group it is

@@ -11,11 +11,11 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from sgc.derivation.graph import Graphs, Role
+from sgc.derivation.node_id import Index
 from sgc.kinds.networks import Combine, Entry
 from sgc.kinds.stepping import Cell, Collect, CombineSteps, Exists, Hold
 from sgc.language.outline import Density, FeatureOutline, Outline
 from sgc.language.scopes import PREVIOUS, Plate
-from sgc.showing.ranges import Index
 
 T = TypeVar("T")
 
@@ -48,17 +48,12 @@ class Names:
         self.shown = frozenset(self.of(name) for name in flat)
 
     def of(self, flat: str) -> str:
-        """Give the name in the file of a step, or of what stands before the first one.
-
-        >>> Names.of(None, "digit.size@2"), Names.of(None, "x")
-        ('digit.size', 'x')
-        """
-        return flat.partition("@")[0]
+        """Give the name in the file of a step, or of what stands before the first one."""
+        return self.unrolled.id(flat).name
 
     def index(self, flat: str) -> Index:
         """Give the steps that a name is of, from 0; -1 is before the first one."""
-        _, _, steps = flat.partition("@")
-        return tuple(int(step) - 1 for step in steps.split(".")) if steps else ()
+        return self.unrolled.id(flat).index
 
     def plates(self, name: str) -> tuple[Plate, ...]:
         """List the repeats around a name in the file, outermost first."""

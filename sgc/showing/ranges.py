@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from sgc.derivation.formula import symbol
+from sgc.derivation.node_id import Index
 from sgc.language.scopes import Plate
 
-Index = tuple[int, ...]  # a step of each repeat around a name, from 0
 Range = tuple[int, int | None]  # the first step and the last one, from 0; None: up to the count
 Box = tuple[tuple[int, int], ...]  # for each repeat around a name, the first and the last of some steps
 Around = tuple[tuple[Plate, Range], ...]

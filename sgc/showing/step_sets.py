@@ -8,8 +8,8 @@ import operator
 from collections.abc import Iterable, Mapping, Sequence
 
 from sgc.derivation.name_sets import members
+from sgc.derivation.node_id import Index
 from sgc.showing.plates import Names
-from sgc.showing.ranges import Index
 
 
 class StepSets:

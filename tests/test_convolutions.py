@@ -163,9 +163,9 @@ def test_a_convolution_may_be_a_feature_that_several_nodes_share() -> None:
 @pytest.mark.parametrize(
     ("parents", "kernel", "said"),
     [
-        ([("y", (3,))], 3, "a convolution needs an image [channels, height, width], got 'y' [3]"),
+        ([("'y'", (3,))], 3, "a convolution needs an image [channels, height, width], got 'y' [3]"),
         (
-            [("x", (1, 8, 8)), ("m", (1, 4, 4))],
+            [("'x'", (1, 8, 8)), ("'m'", (1, 4, 4))],
             3,
             "the images of one convolution have one height and width, got 'x' [1, 8, 8], 'm' [1, 4, 4]",
         ),

@@ -42,6 +42,10 @@ class Factor:
     def __str__(self) -> str:
         return self._write(str, "|", self.above)
 
+    def called(self, name: Callable[[str], str]) -> Factor:
+        """Give the factor with other names."""
+        return replace(self, node=name(self.node), parents=tuple(map(name, self.parents)))
+
     def latex(self) -> str:
         return self._write(symbol, r"\mid", self.above.replace("*", "^*"))
 

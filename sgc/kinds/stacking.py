@@ -155,7 +155,7 @@ class _Laying:
             raise ShapeFault(f"the images of one convolution have one height and width, got {self._came()}")
 
     def _came(self) -> str:
-        return ", ".join(f"'{name}' {shape_text(shape)}" for name, shape in self.parents)
+        return ", ".join(f"{name} {shape_text(shape)}" for name, shape in self.parents)
 
     def done(self) -> Stack:
         """Give what was laid."""

@@ -47,13 +47,13 @@ def check(spec: Spec, findings: Findings, unrolled: Unrolled = Unrolled()) -> Sp
     names = check_names(findings, unrolled)
     check_categories(findings)
     check_statuses(findings, names)
-    check_graphs(findings, names, unrolled)
+    check_graphs(findings, names)
     check_missing(findings, names)
     check_totals(findings, names)
     spec = derive_recognition(spec, findings, names)
     check_shapes(spec, findings, names)
     check_counts(spec, findings)
-    outside = names.outside(unrolled)
+    outside = names.outside()
     check_objective(spec, findings, outside)
     check_charging(spec, findings)
     check_gradient(spec, findings)
@@ -156,7 +156,7 @@ def check_gradient(spec: Spec, findings: Findings) -> None:
     for observed in [*((name,) for name in partial), *(((), partial) if gradient.reparameterised else ())]:
         plan = derive(made.graphs, observed, made.words)
         refusals = _of_weights(plan, spec) if gradient.constant_weights else []
-        refusals += _of_draws(plan, made.graphs, spec.unrolled.template) if gradient.reparameterised else []
+        refusals += _of_draws(plan, made.graphs, spec) if gradient.reparameterised else []
         refusals += _of_networks(plan, made) if gradient.weighs_paths and not refusals else []
         for why in refusals:
             findings.add(path, f"'{gradient.name}' {why}", hint)
@@ -166,36 +166,38 @@ def _of_weights(plan: Plan, spec: Spec) -> list[str]:
     """Say which weights vary; where none are taken none is in the way."""
     if spec.objective.weights != "normalized":
         return []
-    varying = [weight for weight in plan.weights if weight.varies]
+    name = spec.unrolled.name
+    varying = [(each.factor.called(name), map(name, each.carriers)) for each in plan.weights if each.varies]
     return [
-        f"needs weights that are constant, but {weight.factor} varies: it reads {' and '.join(weight.carriers)}"
-        for weight in varying
+        f"needs weights that are constant, but {factor} varies: it reads {' and '.join(carriers)}"
+        for factor, carriers in varying
     ]
 
 
-def _of_draws(plan: Plan, graphs: Graphs, template: Mapping[str, str]) -> list[str]:
+def _of_draws(plan: Plan, graphs: Graphs, spec: Spec) -> list[str]:
     """Say which draws are not reparameterised, or are in other particles than those they hang on."""
+    called = spec.unrolled.name
     drawn = [proposal for proposal in plan.proposals if not proposal.estimator.enumerates]
     wrong = [proposal for proposal in drawn if not proposal.estimator.reparameterised]
     if wrong:
-        return [f"needs reparameterised draws, and {wrong[0].node} has the estimator {wrong[0].estimator}"]
+        return [f"needs reparameterised draws, and {called(wrong[0].node)} has the estimator {wrong[0].estimator}"]
     for proposal in drawn[1:]:
         apart = (proposal.dims ^ drawn[0].dims) - {SAMPLES}
         if apart:
             some, other = (proposal, drawn[0]) if apart & proposal.dims else (drawn[0], proposal)
             return [
-                f"needs one weight for all draws of a sample, and {some.node} is drawn for each value of "
-                f"{', '.join(sorted(apart))}, {other.node} is not"
+                f"needs one weight for all draws of a sample, and {called(some.node)} is drawn for each value of "
+                f"{', '.join(sorted(map(called, apart)))}, {called(other.node)} is not"
             ]
     masks = {proposal.node: set(plan.exists.get(proposal.node, ())) for proposal in drawn}
     for name, mask in masks.items():
         above = graphs.ancestors([name], "recognition")
         for each in (each for each in masks if each in above and masks[each] != mask):
             counts = dict.fromkeys(count for count, _ in sorted(mask ^ masks[each]))
-            alike = template.get(name, name) == template.get(each, each)
+            other, alike = called(each), called(name) == called(each)
             return [
-                f"needs one weight for draws that hang on each other in q: {name} hangs on "
-                f"{'that of another step' if alike else each}, and {' and '.join(counts)} can leave out one of the two"
+                f"needs one weight for draws that hang on each other in q: {called(name)} hangs on "
+                f"{'that of another step' if alike else other}, and {' and '.join(map(called, counts))} can leave out one of the two"
             ]
     return []
 

@@ -29,11 +29,12 @@ class Edge:
     place: Path
 
 
-def check_graphs(findings: Findings, names: Names, unrolled: Unrolled) -> None:
+def check_graphs(findings: Findings, names: Names) -> None:
     """Find parents that are unknown or stand twice, unknown networks, and cycles.
 
-    unrolled: what the repeats were. In p a step hangs on the counts that say whether it is there.
+    In p a step hangs on the counts that say whether it is there.
     """
+    unrolled = names.unrolled
     written = list(written_edges(findings, names))
     edges: list[Edge] = []
     unknown: list[Edge] = []
@@ -42,13 +43,13 @@ def check_graphs(findings: Findings, names: Names, unrolled: Unrolled) -> None:
         if edge.parent not in names.section:
             unknown.append(edge)
         elif (edge.parent, edge.place[:-1]) in seen and edge.place[-2] == "parents":
-            findings.add(edge.place, f"duplicate parent '{edge.parent}'")
+            findings.add(edge.place, f"duplicate parent {names.word(edge.parent)}")
         elif names.section[edge.parent] and names.section[edge.child]:
             edges.append(edge)
         seen.add((edge.parent, edge.place[:-1]))
     for edge in unknown:
         if names.surely(edge.parent):
-            message = f"no node, feature or input named '{edge.parent}'"
+            message = f"no node, feature or input named {names.word(edge.parent)}"
             findings.add(edge.place, message, findings.suggest(edge.parent, partial(_valid, edge, edges, names)))
     _check_networks(findings)
     edges += [
@@ -85,7 +86,7 @@ def _valid(wrong: Edge, edges: list[Edge], names: Names) -> list[str]:
     pairs = [(edge.parent, edge.child) for edge in edges if set(edge.roles) & set(wrong.roles)]
     barred = {wrong.child, *descendants(wrong.child, pairs)}
     barred |= {edge.parent for edge in edges if edge.place[:-1] == wrong.place[:-1]}
-    return [name for name in names.section if name not in barred]
+    return [names.unrolled.id(name).name for name in names.section if name not in barred]
 
 
 def _check_networks(findings: Findings) -> None:

@@ -17,7 +17,7 @@ def check_missing(findings: Findings, names: Names) -> None:
         written = findings.keys(*path)
         if status != "partial":
             when = "observed in every row" if status == "full" else "never observed"
-            message = f"forbidden: '{name}' is {when} (supervision: {status})"
+            message = f"forbidden: {names.word(name)} is {when} (supervision: {status})"
             findings.add((*path, "missing"), message, "what is missing in some rows is partial", at="key")
             continue
         if "recognition" in written:
@@ -26,7 +26,7 @@ def check_missing(findings: Findings, names: Names) -> None:
             findings.add((*path, later), message, at="key")
         child = children.get(name)
         if child:
-            message = f"'{child}' reads '{name}' in p, so it cannot be left out where it is missing"
+            message = f"{names.word(child)} reads {names.word(name)} in p, so it cannot be left out where it is missing"
             findings.add((*path, "missing"), message, "give it a recognition instead", at="key")
 
 

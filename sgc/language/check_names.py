@@ -29,12 +29,18 @@ class Names:
     whole: bool  # nothing in the sections is unreadable
     unread: frozenset[str]  # of what is unreadable, the names; an empty one: any name may be
     statuses_whole: bool  # nor has a node lost its status
+    unrolled: Unrolled  # what has names that no file has
+
+    def word(self, flat: str) -> str:
+        """Say in a message to users what a name stands for."""
+        return self.unrolled.word(flat)
 
     def nodes(self, *statuses: str) -> list[str]:
         return [name for name, status in self.status.items() if status in statuses]
 
-    def outside(self, unrolled: Unrolled) -> Names:
+    def outside(self) -> Names:
         """Give the names as data and the objective know them: of a repeat's nodes one for all steps."""
+        unrolled = self.unrolled
         section, status = dict(self.section), dict(self.status)
         for name in unrolled.hidden:
             section.pop(name, None)
@@ -76,7 +82,7 @@ def check_names(findings: Findings, unrolled: Unrolled) -> Names:
     for section in sorted(SECTIONS, key=lambda each: findings.document.order((each,))):
         for name in written[section]:
             if name in sections:
-                message = f"'{name}' is already the name of one of the {sections[name] or 'others'}"
+                message = f"{unrolled.word(name)} is already the name of one of the {sections[name] or 'others'}"
                 findings.add((section, name), message, at="key")
             sections[name] = "" if name in sections else section
     found = {name: findings.at("nodes", name, "supervision") for name in written["nodes"]}
@@ -88,7 +94,7 @@ def check_names(findings: Findings, unrolled: Unrolled) -> Names:
     dropped = frozenset(name for name in written["nodes"] if findings.at("nodes", name, "missing") == "drop")
     unknown = findings.lost("nodes") or any(path[0] in ("nodes", "use") for path in lost)
     statuses_whole = not unknown and len(status) == len(written["nodes"])
-    return Names(sections, status, dropped, not unread, frozenset(unread), statuses_whole)
+    return Names(sections, status, dropped, not unread, frozenset(unread), statuses_whole, unrolled)
 
 
 def check_categories(findings: Findings) -> None:
@@ -121,14 +127,14 @@ def check_statuses(findings: Findings, names: Names) -> None:
         has = findings.document.has((*path, "recognition"))
         dropped = findings.document.has((*path, "missing"))
         if status == "full" and has:
-            message = f"forbidden: '{name}' is observed in every row (supervision: full), q never proposes it"
+            message = f"forbidden: {names.word(name)} is observed in every row (supervision: full), q never proposes it"
             findings.add((*path, "recognition"), message, at="key")
         elif derived and findings.document.has((*path, "recognition", "parents")):
-            message = f"forbidden beside 'recognition: auto', which derives the parents of '{name}'"
+            message = f"forbidden beside 'recognition: auto', which derives the parents of {names.word(name)}"
             findings.add((*path, "recognition", "parents"), message, at="key")
         elif status != "full" and not has and not meant and not dropped:
             where = "in the rows without its label" if status == "partial" else "in every row"
-            message = f"missing key 'recognition': q proposes '{name}' {where}"
+            message = f"missing key 'recognition': q proposes {names.word(name)} {where}"
             findings.add(path, message, at="key", about=(*path, "recognition"))
     if names.statuses_whole and not names.nodes("full", "partial"):
         message = "no node is observed: at least one must be full or partial"

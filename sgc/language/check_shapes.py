@@ -158,11 +158,13 @@ class _Shapes:
         first: dict[str, tuple[str, Stack]] = {}
         for owner, path, trunk, stack in uses:
             model, wanted = first.setdefault(trunk, (owner, stack))
-            shared = f"'{owner}': the shared network '{trunk}'"
+            shared = f"{self.names.word(owner)}: the shared network '{trunk}'"
             if stack.parents != wanted.parents:
                 got, other = (", ".join(map(shape_text, each.parents)) for each in (stack, wanted))
-                self.findings.add(path, f"{shared} got inputs {got}, wanted {other} as for '{model}'")
+                self.findings.add(path, f"{shared} got inputs {got}, wanted {other} as for {self.names.word(model)}")
             elif (stack.first, stack.rest) != (wanted.first, wanted.rest):  # a deconv, from another event backwards
                 got, other = shape_text(stack.output), shape_text(wanted.output)
-                message = f"{shared} runs backwards to other layers than for '{model}': {got} before the heads"
+                message = (
+                    f"{shared} runs backwards to other layers than for {self.names.word(model)}: {got} before the heads"
+                )
                 self.findings.add(path, f"{message}, wanted {other}")

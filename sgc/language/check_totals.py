@@ -40,7 +40,8 @@ def _check_own_sum(findings: Findings, names: Names, name: str, path: Path, *, v
     elif names.status.get(name, "full") != "full":
         when = "unlabelled rows of" if names.status[name] == "partial" else "no row of"
         known = "have no sum to take it from" if names.status[name] == "partial" else "has a sum to take it from"
-        message = f"'{OWN_SUM}' is the row's own sum, and {when} '{name}' (supervision: {names.status[name]}) {known}"
+        status = f"(supervision: {names.status[name]})"
+        message = f"'{OWN_SUM}' is the row's own sum, and {when} {names.word(name)} {status} {known}"
         findings.add(path, message, f"give an input that holds the totals: {TOTAL}: NAME")
 
 
@@ -48,16 +49,16 @@ def _check_input(findings: Findings, names: Names, name: str, path: Path, word: 
     if word not in names.section:
         if names.surely(word):
             hint = findings.suggest(word, lambda: [each for each in names.section if names.section[each] == "inputs"])
-            findings.add(path, f"no input named '{word}'", hint)
+            findings.add(path, f"no input named {names.word(word)}", hint)
         else:
             findings.breaks(path)
         return
-    section = names.section[word]
+    section, number = names.section[word], f"'{TOTAL}' of {names.word(name)} is a number that each row gives"
     if section in KINDS:
-        message = f"'{TOTAL}' of '{name}' is a number that each row gives, and '{word}' is a {KINDS[section]}"
+        message = f"{number}, and {names.word(word)} is a {KINDS[section]}"
         findings.add(path, message, "name an input, whose column holds the totals")
     elif not section or findings.hurt("inputs", word):
         findings.breaks(path)
     elif {"values", "categories"} & {*findings.keys("inputs", word)}:
-        message = f"'{TOTAL}' of '{name}' is a number that each row gives, and the input '{word}' is a category"
+        message = f"{number}, and the input '{word}' is a category"
         findings.add(path, message, f"leave out its categories: inputs: {{{word}: {{}}}}")

@@ -63,7 +63,7 @@ def fix(place: Place, owner: str, family: Family, key: str, value: Any, event: S
         raise OutlineFault(at, "expected finite numbers in evenly nested lists")
     shape, flat = numbers
     if shape != wanted:
-        raise OutlineFault(at, f"'{key}' of '{owner}' got shape {shape_text(shape)}, wanted {shape_text(wanted)}")
+        raise OutlineFault(at, f"'{key}' of {owner} got shape {shape_text(shape)}, wanted {shape_text(wanted)}")
     if isinstance(constraint, Matrix):
         n = shape[-1]
         matrices = ([flat[k : k + n] for k in range(start, start + n * n, n)] for start in range(0, len(flat), n * n))

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from sgc.errors import Fault, Path
 from sgc.language.document import Document
 from sgc.language.findings import Findings
-
-_STEP = re.compile(r"@[\d.]+")
-_QUOTED = re.compile(r"'([^']*)'")
-_LISTED = re.compile(r"^(allowed|nearest|written): (.*)$")
 
 
 @dataclass(frozen=True)
@@ -29,14 +24,12 @@ class Expanded(Document):
     """Plain data of nodes and features alone; a fault in it is told at what was written.
 
     written: by path, where a piece and all below it come from; what has no entry stands where it stood. emptied: what
-    was taken out for its faults, or is not known for those of others, which are told already. called: in words, by flat
-    name, what nobody gave that name.
+    was taken out for its faults, or is not known for those of others, which are told already.
     """
 
     source: Document = field(default_factory=lambda: Document("spec", []))
     written: dict[Path, Written] = field(default_factory=dict)
     emptied: set[Path] = field(default_factory=set)
-    called: dict[str, str] = field(default_factory=dict)
 
     def origin(self, path: Path) -> Written:
         """Find where a piece was written."""
@@ -49,8 +42,7 @@ class Expanded(Document):
     def fault(self, path: Path, message: str, hint: str = "", *, at: str = "value", about: Path | None = None) -> Fault:
         place = self.origin(path)
         told = None if about is None else self.origin(about).path
-        words = without_steps(_QUOTED.sub(lambda quoted: self.called.get(quoted[1], quoted[0]), message))
-        return place.document.fault(place.path, words, plain_hint(hint), at=at, about=told)
+        return place.document.fault(place.path, message, hint, at=at, about=told)
 
     def order(self, path: Path) -> tuple[int, int]:
         place = self.origin(path)
@@ -67,28 +59,6 @@ class Expanded(Document):
             if place.document is findings.document and not place.exact:
                 for rest in below.get(place.path, ()):
                     yield (*path, *rest)
-
-
-def without_steps(text: str) -> str:
-    """Take the marks of steps out of names, which no file has.
-
-    >>> without_steps("'digit.z@2' reads 'digit.z@1'")
-    "'digit.z' reads 'digit.z'"
-    """
-    return _STEP.sub("", text)
-
-
-def plain_hint(hint: str) -> str:
-    """Take the marks of steps out of a hint, and each word that then stands twice.
-
-    >>> plain_hint("allowed: k, digit.z@1, digit.z@2")
-    'allowed: k, digit.z'
-    """
-    listed = _LISTED.match(hint)
-    if not listed:
-        return without_steps(hint)
-    words = dict.fromkeys(without_steps(word) for word in listed[2].split(", "))
-    return f"{listed[1]}: {', '.join(words)}"
 
 
 def elsewhere(faults: Iterable[Fault], path: Path, *, inside: bool) -> list[Fault]:

@@ -199,9 +199,10 @@ class Resolver:
     ) -> Stack:
         """Lay a network on its parents. wanted: what it has to give, None for a feature."""
         try:
-            return stack(entries, [(parent, self.look(parent)) for parent in parents], wanted, self.own_code)
+            incoming = [(self.spec.unrolled.word(parent), self.look(parent)) for parent in parents]
+            return stack(entries, incoming, wanted, self.own_code)
         except ShapeFault as problem:
-            raise OutlineFault((*place, "network"), f"'{owner}': {problem}") from None
+            raise OutlineFault((*place, "network"), f"{self.spec.unrolled.word(owner)}: {problem}") from None
 
     def feature(self, name: str) -> FeatureOutline:
         """Resolve a feature, what it reads before it: a long chain must not become a deep recursion."""
@@ -254,11 +255,15 @@ class Resolver:
             raise OutlineFault((*place, "network"), "a network needs parents, and there are none", hint, at="key")
         if not free and (cond.parents or cond.network is not None):
             key = "network" if cond.network is not None else "parents"
-            raise OutlineFault((*place, key), f"forbidden: every parameter of '{name}' is fixed", at="key")
+            raise OutlineFault(
+                (*place, key), f"forbidden: every parameter of {self.spec.unrolled.word(name)} is fixed", at="key"
+            )
         if learn and not family.heads:
             raise OutlineFault((*place, "learn"), f"forbidden: {family.name} has nothing to learn", at="key")
         if learn and not free:
-            raise OutlineFault((*place, "learn"), f"forbidden: every parameter of '{name}' is fixed", at="key")
+            raise OutlineFault(
+                (*place, "learn"), f"forbidden: every parameter of {self.spec.unrolled.word(name)} is fixed", at="key"
+            )
         if learn and cond.parents:
             raise OutlineFault((*place, "learn"), "forbidden beside parents: it frees a standard prior", at="key")
         if free and not cond.parents and family.standard is None and not learn and role == "generative":
@@ -329,9 +334,9 @@ class Resolver:
         check_name(place, family, key, list(given.parameters))
         value = given.parameters[key]
         if event is None:
-            return fix_without_event(place, name, family, key, value)
+            return fix_without_event(place, self.spec.unrolled.word(name), family, key, value)
         if not isinstance(value, str):
-            constant = fix(place, name, family, key, value, event)
+            constant = fix(place, self.spec.unrolled.word(name), family, key, value, event)
             check_precision(place, family, key, constant, 64 if self.spec.train.precision == "64-true" else 32)
             return constant
         self._check_taken(place, name, key, family, event, value)
@@ -341,14 +346,15 @@ class Resolver:
         self, place: tuple[str, ...], name: str, key: str, family: Family, event: Shape, taken: str
     ) -> None:
         """Hold the name that a parameter takes its value from to the parameter. Raises: OutlineFault."""
+        word = self.spec.unrolled.word
+        takes = f"'{key}' of {word(name)} takes {word(taken)}"
         if self.dropped(taken):
-            message = f"'{key}' of '{name}' takes '{taken}', which may be missing (missing: drop)"
+            message = f"{takes}, which may be missing (missing: drop)"
             raise OutlineFault(place, message, "let a network read it: it gets zero and a flag")
         shape, wanted = self.look(taken), family.parameter_shape(key, event)
         if shape != wanted and (math.prod(shape) != 1 or len(wanted) > len(event)):
-            message = f"'{key}' of '{name}' takes '{taken}' of shape {shape_text(shape)}, wanted {shape_text(wanted)}"
-            raise OutlineFault(place, message)
-        self._ranges.check(place, f"'{key}' of '{name}' takes '{taken}'", family.constraints[key], taken)
+            raise OutlineFault(place, f"{takes} of shape {shape_text(shape)}, wanted {shape_text(wanted)}")
+        self._ranges.check(place, takes, family.constraints[key], taken)
 
     def outline(self) -> Outline:
         """Resolve everything."""

@@ -59,6 +59,14 @@ class Unrolled:
         """Give the name in the file and the step of a flat name; a name that stands in no repeat is its own."""
         return self.ids.get(flat) or NodeId(flat)
 
+    def name(self, flat: str) -> str:
+        """Give the name in the file of a flat name."""
+        return self.id(flat).name
+
+    def word(self, flat: str) -> str:
+        """Say in a message to users what a flat name stands for: a name of the file in quotes, without its step."""
+        return self.called.get(flat) or f"'{self.id(flat).name}'"
+
     @cached_property
     def template(self) -> Mapping[str, str]:
         """The name in the file, by the flat name of each step; what stands in no repeat is not in it."""

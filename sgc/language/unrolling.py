@@ -63,7 +63,6 @@ class _Unrolling:
             data,
             source=self.document,
             written=self.made.written,
-            called=self.made.called,
         )
         expanded.emptied |= self.emptied | self.refer.unsized
         expanded.unread |= {path for path in self.document.unread if not self._inside(path)} | self.refer.wrong

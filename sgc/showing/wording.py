@@ -79,7 +79,7 @@ def _entry_words(entry: Any) -> str:  # Any: a union of kinds
 
 
 def _layer_words(layer: Any) -> str:  # Any: a layer of the table
-    values = [getattr(layer, name) for name in layer.model_fields_set]
+    values = [getattr(layer, name) for name in type(layer).model_fields if name in layer.model_fields_set]
     said = ["-".join(map(str, each)) if isinstance(each, tuple) else _option_words(each) for each in values]
     return " ".join([layer.name, *said])
 

@@ -21,6 +21,7 @@ from torch import Tensor
 
 import sgc
 from sgc.derivation.derive import derive
+from sgc.derivation.plan import EachNode
 from sgc.language.loading import load
 from sgc.language.resolver import outline
 from sgc.running.dry_run import dry
@@ -318,7 +319,7 @@ def test_a_draw_below_enumerated_nodes_is_counted_with_their_dimensions() -> Non
     made = outline(load({**spec, "objective": {"samples": 3}}))
     plan = derive(made.graphs, set(), made.words)
     assert plan.largest == 4 * 4 * 3
-    assert plan.cost_text().endswith("; z is drawn 16 times a sample")
+    assert EachNode(plan).cost().endswith("; z is drawn 16 times a sample")
 
 
 # ---- which rows share a plan

@@ -17,7 +17,7 @@ from test_cli import call
 
 from sgc.derivation.computation import BOUND, WEIGHT, Computation
 from sgc.derivation.graph import Graphs
-from sgc.derivation.plan import Plan
+from sgc.derivation.plan import EachNode, Plan
 from sgc.errors import UsageError
 from sgc.language.document import parse
 from sgc.language.loading import load
@@ -113,7 +113,7 @@ def test_each_proposal_factor_and_term_of_a_plan_stands_in_its_graph_once(
         draws = [step for step in steps if step.kind == "draw"]
         assert [step.proposal for step in draws] == sorted(plan.proposals, key=lambda p: plan.order.index(p.node))
         assert [step.text for step in draws] == [f"{p.node} ~ {p.factor}" for p in plan.proposals]
-        assert [step.text for step in steps if step.kind == "score"] == [plan.term_text(t) for t in plan.terms]
+        assert [step.text for step in steps if step.kind == "score"] == [EachNode(plan).term(t) for t in plan.terms]
         labels = [step for step in steps if step.kind == "label"]
         assert [step.text for step in labels] == [f"log {w.factor}" for w in plan.weights]
         scores = " ".join(step.text for step in steps if step.kind == "score")
@@ -222,7 +222,7 @@ def test_a_draw_is_charged_with_what_it_can_influence(all_graphs: list[tuple[Gra
 def test_the_weight_stands_where_terms_are_weighed(all_graphs: list[tuple[Graphs, Computation]]) -> None:
     for _, graph in all_graphs:
         plan: Plan = graph.plan
-        bound = " ".join(plan.bound_text())
+        bound = " ".join(EachNode(plan).bound())
         assert (WEIGHT in graph.step) == ("(w/Z) " in bound or " w (" in bound)
         if WEIGHT in graph.step:
             varying = {f"label of {w.factor.node}" for w in plan.weights if w.varies}
@@ -287,7 +287,7 @@ def test_plain_data_hold_the_same_nodes_and_edges() -> None:
         assert [node["id"] for node in each["nodes"]] == list(graph.step)
         assert [(edge["from"], edge["to"]) for edge in each["edges"]] == list(graph.edges)
         assert [(edge["from"], edge["to"]) for edge in each["charges"]] == list(graph.charges)
-        assert each["bound"] == graph.plan.bound_text()
+        assert each["bound"] == EachNode(graph.plan).bound()
     labelled = expand_json(expansion(model(Z_THEN_Y), frozenset({"y"})))["patterns"][0]["nodes"]
     assert labelled[3] == {
         "id": "z",

@@ -7,6 +7,7 @@ import json
 import re
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -159,7 +160,36 @@ def test_a_product_over_nested_repeats() -> None:
 def test_a_plan() -> None:
     first, second = written("chain")
     assert first.text() == CHAIN_PLAN
-    assert second.latex() == CHAIN_LATEX
+    assert second.equations() == CHAIN_LATEX
+
+
+def drawn_twice(estimator: str) -> Outline:
+    """A repeat of two nodes that may be labelled: q of each reads the other, of its step or of the step before."""
+
+    def node(*parents: str) -> dict[str, Any]:
+        q = {"parents": list(parents), "network": {"mlp": [3]}, "estimator": estimator}
+        return {"distribution": "Categorical", "categories": 2, "supervision": "partial", "recognition": q}
+
+    p = {"parents": ["a", "b"], "network": {"mlp": [3]}}
+    nodes = {
+        "a": node("x", "prev.b"),
+        "b": node("x", "a"),
+        "x": {"distribution": "Normal", "supervision": "full", "generative": p},
+    }
+    return outline(load({"version": 1, "repeat": {"t": {"count": 3, "nodes": nodes}}, "objective": {"samples": 2}}))
+
+
+def test_what_draws_are_charged_with_stands_once() -> None:
+    lines = plan_of(plated(drawn_twice("score_function")), ()).text().split("\n")
+    start = next(i for i, line in enumerate(lines) if line.startswith("  charged"))
+    assert [line for line in lines if re.search(r"\): ", line)] == lines[start : start + 2]
+
+
+def test_a_node_that_is_relaxed_at_all_its_steps_is_named_once() -> None:
+    """With `a` labelled, a label depends on `b` at each step but the last, which stands by itself."""
+    text = plan_of(plated(drawn_twice("gumbel_softmax")), ["t.a"]).text()
+    assert "            prod_{t=3} q(t.b | x, a)     gumbel_softmax\n" in text
+    assert "    not a bound: t.b is relaxed or averaged, not drawn\n" in text
 
 
 def test_repeats_and_carries_in_the_report() -> None:
@@ -189,12 +219,10 @@ def test_the_parameters_are_those_of_the_whole_model(name: str) -> None:
 @each_spec
 def test_every_term_of_every_step_is_written_once_and_as_it_is(name: str) -> None:
     for found in written(name):
-        groups = found.groups
         flat: list[tuple[str, str]] = []
         for term in found.plan.terms:
-            base, _, mark = term.node.partition("‹")
-            nodes = groups[int(mark[:-1])].flat if mark else (base,)
-            tags = {term.tag, *re.findall(r"(exact|enumerated|sampled|biased) at", term.why)}
+            nodes = found.groups.of(term.node, label=False).flat
+            tags = {term.tag, *re.findall(r"(exact|enumerated|sampled|biased) at", found.reason(term))}
             real = {t.node: t.tag for t in found.flat.terms if t.role == term.role and t.node in nodes}
             assert set(real) == set(nodes)
             assert set(real.values()) == tags
@@ -207,8 +235,7 @@ def test_every_factor_of_the_weight_varies_as_its_steps_do(name: str) -> None:
     for found in written(name):
         said: dict[str, bool] = {}
         for weight in found.plan.weights:
-            base, _, mark = weight.factor.node.partition("‹")
-            said |= dict.fromkeys(found.groups[int(mark[:-1])].flat if mark else (base,), weight.varies)
+            said |= dict.fromkeys(found.groups.of(weight.factor.node, label=True).flat, weight.varies)
         assert said == {w.factor.node: w.varies for w in found.flat.weights}
 
 

@@ -424,7 +424,7 @@ def test_evaluation_enumerates_drawn_nodes_only_where_that_stays_small() -> None
     x["generative"] = {"parents": ["y"], "network": {"mlp": []}}
     y = {**two(["x"], "score_function"), "categories": 10}
     small = sgc.compile(sgc.load({"version": 1, "nodes": {"x": x, "y": y}}))
-    assert small.plan(exact=True).proposal("y").estimator.name == "enumerate"
+    assert small.plan(exact=True).proposed["y"].estimator.name == "enumerate"
     code: Raw = {"distribution": "Bernoulli", "shape": [4], "supervision": "none"}
     code["recognition"] = {"parents": ["x"], "network": {"mlp": []}, "estimator": "score_function"}
     x = {**x, "generative": {"parents": ["y", "s", "t"], "network": {"mlp": []}}}

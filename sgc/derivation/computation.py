@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+from sgc.derivation.factors import Charge, Proposal, Weight
 from sgc.derivation.graph import GraphNode, Graphs, Role
-from sgc.derivation.plan import Charge, Plan, PlanWriter, Proposal, Weight
+from sgc.derivation.plan import EachNode, Plan
 from sgc.objectives.expressions import Scale
 
 Kind = Literal["clamped", "input", "feature", "draw", "score", "label", "weight", "bound"]
@@ -133,18 +134,19 @@ def _scores(plan: Plan) -> Iterator[Step]:
         "recognition": ("recognition",),
         "kl": ("recognition", "generative"),
     }
+    writer = EachNode(plan)
     for term in plan.terms:
         name = _id(term.role, term.node)
         own, reads = owners[term.role], _once(term.reads)
-        yield Step(name, "score", plan.term_text(term), reads, owners=own, tag=term.tag, why=term.why)
+        yield Step(name, "score", writer.term(term), reads, owners=own, tag=term.tag, why=writer.reason(term))
 
 
 def _label(plan: Plan, weight: Weight) -> Step:
     node = weight.factor.node
     found = plan.expression.scale_of(node)
-    scale = "-" if found == Scale(-1.0) else PlanWriter(plan).scale(found, plan.words)
+    scale = "-" if found == Scale(-1.0) else EachNode(plan).scale(found, plan.words)
     reads = _once(weight.factor.parents if weight.factor.asked else (node, *weight.factor.parents))
-    text, tag = plan.label_text(weight), plan.label_tag(weight)
+    text, tag = EachNode(plan).label_term(weight), plan.label_tag(weight)
     return Step(_id("label", node), "label", text, reads, scale, ("recognition",), tag, weight.why)
 
 

@@ -21,13 +21,15 @@ from dataclasses import replace
 from functools import cached_property
 
 from sgc.derivation.existence import Existence, Steps
+from sgc.derivation.factors import SAMPLES, Charge, Factor, Proposal, Term, Weight, ingredients
 from sgc.derivation.graph import Graphs
 from sgc.derivation.name_sets import NameSet, NameSets
 from sgc.derivation.paths import Paths
-from sgc.derivation.plan import SAMPLES, Charge, Factor, Plan, Proposal, Term, Weight, ingredients
+from sgc.derivation.plan import Plan
 from sgc.derivation.summation import share_axes, sweep
 from sgc.objectives.bound import Ingredients
 from sgc.objectives.expressions import Expression, Score
+from sgc.objectives.messages import Message
 from sgc.objectives.words import ObjectiveWords
 
 
@@ -179,7 +181,7 @@ class _Derivation:
             *(p.dims.bits for p in proposals),
             *(p.factor.dims.bits | self.union(self.existence.counts(p.node)) for p in proposals),
         ]
-        plan = Plan(
+        return Plan(
             observed=self.observed,
             clamped=tuple(n for n in self.graphs.nodes if n in self.clamped),
             proposals=proposals,
@@ -194,7 +196,7 @@ class _Derivation:
             widest=tuple(n for n in sizes if n in swept.widest),
             operations=swept.operations,
             words=self.words,
-            warnings=(),
+            messages=tuple(self.messages(given)),
             axes=share_axes(self.dimensions, meeting, tuple(sizes)),
             needed=needed,
             either=self.either,
@@ -202,7 +204,6 @@ class _Derivation:
             paths=self.paths() if self.words.gradient.weighs_paths else None,
             evidence=frozenset(self.existence.evidence.keys() & set(self.latent)),
         )
-        return plan.with_warnings(self.warnings(plan, given))
 
     def paths(self) -> Paths:
         """Tell which features lie below draws."""
@@ -231,7 +232,7 @@ class _Derivation:
     def terms(self, name: str) -> list[Term]:
         factor = self.generative(name)
         if name in self.clamped:
-            why = "where present" if self.graphs.nodes[name].dropped else ""
+            why = Message("where present" if self.graphs.nodes[name].dropped else "")
             reads = [name, *factor.parents, *self.existence.counts(name)]
             return [self.term(name, "generative", factor.dims, reads, why)]
         proposal = self.recognition(name)
@@ -240,16 +241,16 @@ class _Derivation:
         both = self.named(self.union([*factor.parents, *proposal.parents, *counts]))
         readers = [name, *factor.parents, *proposal.parents, *counts]
         if estimator.averages:
-            return [self.term(name, "kl", both, readers, "the mean is scored by its expectations under q")]
-        refusal = "" if estimator.enumerates else self.refuse_kl(name)
-        if not refusal and not estimator.enumerates:
-            return [self.term(name, "kl", both, readers[1:], "closed form")]
+            return [self.term(name, "kl", both, readers, Message("the mean is scored by its expectations under q"))]
+        refusal = Message("") if estimator.enumerates else self.refuse_kl(name)
+        if not refusal.words and not estimator.enumerates:
+            return [self.term(name, "kl", both, readers[1:], Message("closed form"))]
         first = self.term(name, "generative", factor.dims, [name, *factor.parents, *counts], refusal)
         dims = self.named(proposal.dims.bits | self.union(counts))
         second = self.term(name, "recognition", dims, [name, *proposal.parents, *counts], refusal)
         return [first, second]
 
-    def term(self, name: str, role: str, dims: NameSet, reads: Sequence[str], why: str) -> Term:
+    def term(self, name: str, role: str, dims: NameSet, reads: Sequence[str], why: Message) -> Term:
         return Term(name, role, dims, "", why, tuple(reads))
 
     def tagged(self, terms: Sequence[Term], weights: Sequence[Weight], expression: Expression) -> tuple[Term, ...]:
@@ -302,32 +303,34 @@ class _Derivation:
                 found[name] |= found[reader] if reader not in self.clamped else 0
         return found
 
-    def refuse_kl(self, name: str) -> str:
-        """Say why log p(v) − log q(v) does not become a closed-form KL divergence; empty where it does."""
+    def refuse_kl(self, name: str) -> Message:
+        """Say why log p(v) − log q(v) does not become a closed-form KL divergence; no words where it does."""
+        node, bits = self.graphs.nodes[name], self.graphs.sets.bits
         if self.words.bound.closed_kl_refusal:
-            return self.words.bound.closed_kl_refusal
+            return Message(self.words.bound.closed_kl_refusal)
         if self.words.kl == "sampled":
-            return "kl: sampled"
-        node = self.graphs.nodes[name]
+            return Message("kl: sampled")
         if self.words.gradient.stops_score and node.estimator.reparameterised:
-            return f"gradient: {self.words.gradient.name}"
+            return Message(f"gradient: {self.words.gradient.name}")
         if node.estimator.kl_refusal:
-            return node.estimator.kl_refusal
-        if not self.graphs.nodes[name].closed_kl:
-            return "its family has no closed form"
+            return Message(node.estimator.kl_refusal)
+        if not node.closed_kl:
+            return Message("its family has no closed form")
         if name in self.existence.evidence:
-            return "labels of its steps restrict it"
-        labelled = self.first_below(name, self.observed_bits)
-        if labelled:
-            return f"the label of {labelled} depends on it in q"
-        told = self.first_below(name, self.evidence_bits)
-        if told:
-            return f"what labels tell of {told} depends on it in q"
-        counting = self.first_below(name, self.graphs.sets.bits(self.existence.counts(name)))
-        if counting:
-            return f"whether it exists hangs on {counting}, which is drawn after it"
-        looped = self.first_below(name, self.graphs.source_bits(self.graphs.parents(name, "generative")))
-        return f"its prior reads {looped}, which is drawn after it" if looped else ""
+            return Message("labels of its steps restrict it")
+        for others, words in (
+            (self.observed_bits, "the label of {node} depends on it in q"),
+            (self.evidence_bits, "what labels tell of {node} depends on it in q"),
+            (bits(self.existence.counts(name)), "whether it exists hangs on {node}, which is drawn after it"),
+            (
+                self.graphs.source_bits(self.graphs.parents(name, "generative")),
+                "its prior reads {node}, which is drawn after it",
+            ),
+        ):
+            found = self.first_below(name, others)
+            if found:
+                return Message(words, node=found)
+        return Message("")
 
     @cached_property
     def observed_bits(self) -> int:
@@ -349,17 +352,13 @@ class _Derivation:
         """What depends on a node in q, as bits."""
         return self.graphs.below_bits(self.clamped)
 
-    def warnings(self, plan: Plan, given: Ingredients) -> list[str]:
-        rows = plan.rows_text()
-        found = [f"{rows}: {warning}" for warning in self.words.bound.warnings(given, self.words)]
-        return [*found, *(self.nothing_below_inputs(rows) if plan.joint and not plan.observed else ())]
-
-    def nothing_below_inputs(self, rows: str) -> list[str]:
-        """Warn of rows that teach p nothing: inputs above latents that have no observed node below them."""
+    def messages(self, given: Ingredients) -> Iterator[Message]:
+        """Say what a user should know; also of rows that teach p nothing: inputs above latents, and nothing below."""
+        for each in self.words.bound.warnings(given, self.words):
+            yield Message(each) if isinstance(each, str) else each
         fed = [n for n in self.latent if set(self.graphs.inputs) & set(self.graphs.parents(n, "generative"))]
-        if fed and not self.clamped:
-            return [f"{rows}: no node is observed, so they teach p nothing and their bound is at most 0"]
-        return []
+        if self.words.bound.generative and fed and not self.clamped:
+            yield Message("no node is observed, so they teach p nothing and their bound is at most 0")
 
 
 def _tag(biased: bool, sampled: bool, enumerated: bool) -> str:

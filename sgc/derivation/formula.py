@@ -37,13 +37,17 @@ class Writer(ABC):
     def label(self, label: LabelScore) -> str:
         """Write the factor of a label: `q(y | x)`."""
 
+    @abstractmethod
+    def name(self, node: str) -> str:
+        """Write the name of a node."""
+
     @property
     def log(self) -> str:
         return r"\log " if self.latex else "log "
 
+    @abstractmethod
     def log_label(self, label: LabelScore) -> str:
-        """Write the log of a label's factor."""
-        return f"{self.log}{self.label(label)}"
+        """Write the log of a label's factor: `log q(y | x)`."""
 
     def mean(self, text: str) -> str:
         """Write an expectation under the proposal."""
@@ -54,7 +58,8 @@ class Writer(ABC):
         letter = r"\alpha" if self.latex else "α"
         if not words.alpha_by_node:
             return letter
-        return rf"{letter}_{{{symbol(node)}}}" if self.latex else f"{letter}_{node}"
+        name = self.name(node)
+        return rf"{letter}_{{{symbol(name)}}}" if self.latex else f"{letter}_{name}"
 
     def scale(self, scale: Scale, words: ObjectiveWords) -> str:
         """Write what a part is multiplied by; nothing for 1."""
@@ -70,12 +75,17 @@ class Writer(ABC):
             return text
         return f"({text})^{{{product.power:g}}}" if self.latex else f"({text})^{product.power:g}"
 
+    def log_product(self, product: Product) -> str:
+        """Write the log of a product; that of one factor as a term."""
+        only = product.logs[0] if len(product.logs) == 1 and not product.symbol and product.power == 1 else None
+        return self.log_label(only) if isinstance(only, LabelScore) else f"{self.log}{self.product(product)}"
+
     def value(self, value: Value) -> str:
         """Write one addend of a mean, with its sign."""
         if isinstance(value.log, Score):
             text = self.score(value.log)
         elif isinstance(value.log, Product):
-            text = f"{self.log}{self.product(value.log)}"
+            text = self.log_product(value.log)
         else:
             text = self.log_label(value.log)
         if value.sign > 0:
@@ -123,19 +133,21 @@ class _Lines:
         return f"{self.writer.scale(scale, self.words)} {text}".lstrip()
 
     def part(self, part: Part) -> str:
-        writer, log = self.writer, self.writer.log
+        writer = self.writer
         if isinstance(part, Constant):
-            return f"{log}{writer.product(part.product)}"
+            return writer.log_product(part.product)
         if isinstance(part, LogMean):
-            text = f"{log}{self.expect(writer.product(part.whole))}"
-            if not part.before.logs:
-                return text
-            return f"({text} - {log}{self.expect(writer.product(part.before))})"
+            text = self.log_mean(part.whole)
+            return f"({text} - {self.log_mean(part.before)})" if part.before.logs else text
         inner, weight = writer.sum(part.values), part.weight
         if not weight.logs:
             return self.expect(inner)
         ratio = (r"\frac{w}{Z}" if writer.latex else "(w/Z)") if part.normalised else writer.product(weight)
         return self.expect(f"{ratio} ({inner})")
+
+    def log_mean(self, product: Product) -> str:
+        writer = self.writer
+        return f"{writer.log}{writer.mean(writer.product(product))}" if self.proposed else writer.log_product(product)
 
     def expect(self, text: str) -> str:
         return self.writer.mean(text) if self.proposed else text

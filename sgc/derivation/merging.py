@@ -22,8 +22,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from sgc.derivation.derive import derive
+from sgc.derivation.factors import SAMPLES
 from sgc.derivation.graph import Graphs, Role
-from sgc.derivation.plan import SAMPLES, Plan
+from sgc.derivation.plan import Plan
 from sgc.objectives.words import ObjectiveWords
 
 # nanoseconds on one core, forwards and backwards; only their ratios count, and only for what is faster

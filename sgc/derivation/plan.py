@@ -1,146 +1,27 @@
 """A plan: for one observation pattern, what is proposed when, what it is weighed by, and what the bound is made of.
 
-Plain data. It is printed as text or LaTeX by `inspect`, and executed, with nothing left to decide, by the runtime.
+Plain data. A `PlanWriter` writes it as text or LaTeX, and the runtime executes it, with nothing left to decide.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import ClassVar, Self, final
 
 from sgc.derivation.existence import Steps, masked_text
-from sgc.derivation.formula import Writer, bound_lines, symbol
-from sgc.derivation.graph import Role
-from sgc.derivation.name_sets import NOTHING, NameSet, members
+from sgc.derivation.factors import SAMPLES, Charge, Factor, Proposal, Term, Weight, ingredients
+from sgc.derivation.formula import Writer, bound_lines
+from sgc.derivation.name_sets import members
+from sgc.derivation.page import Cells, aligned
 from sgc.derivation.paths import Paths
-from sgc.objectives.bound import Ingredients
-from sgc.objectives.estimator import Estimator
 from sgc.objectives.expressions import Expression, LabelScore, Score
+from sgc.objectives.messages import Message
 from sgc.objectives.words import ObjectiveWords
-
-SAMPLES = "S"  # the dimension of samples, beside the enumerated ones, which bear their nodes' names
-
-
-@dataclass(frozen=True)
-class Factor:
-    """One conditional density of the model, and the dimensions over which its value varies in this plan.
-
-    above: of a count that labels of its steps tell of, the number that it is above. It is then given, or, where
-    `asked`, what the probability is of.
-    """
-
-    node: str
-    role: Role
-    parents: tuple[str, ...]
-    dims: NameSet = NOTHING
-    above: str = ""
-    asked: bool = False
-
-    def __str__(self) -> str:
-        return self._write(str, "|", self.above)
-
-    def called(self, name: Callable[[str], str]) -> Factor:
-        """Give the factor with other names."""
-        return replace(self, node=name(self.node), parents=tuple(map(name, self.parents)))
-
-    def latex(self) -> str:
-        return self._write(symbol, r"\mid", self.above.replace("*", "^*"))
-
-    def _write(self, name: Callable[[str], str], bar: str, above: str) -> str:
-        letter = "p" if self.role == "generative" else "q"
-        told = f"{name(self.node)} > {above}"
-        given = [name(parent) for parent in self.parents] + ([told] if above and not self.asked else [])
-        left = told if self.asked else name(self.node)
-        return f"{letter}({left} {bar} {', '.join(given)})" if given else f"{letter}({left})"
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """A node that q proposes, how it hands on values, and over which dimensions these vary."""
-
-    factor: Factor
-    estimator: Estimator
-    support: int
-    dims: NameSet
-    above_samples: bool = False  # whether what q reads varies over the samples
-
-    @property
-    def node(self) -> str:
-        return self.factor.node
-
-
-@dataclass(frozen=True)
-class Weight:
-    """A factor of the importance weight, and the proposals through which it varies (none: it is constant)."""
-
-    factor: Factor
-    carriers: tuple[str, ...]
-    biased: bool = False  # it reads a relaxed or averaged value
-
-    @property
-    def varies(self) -> bool:
-        return bool(self.carriers)
-
-    @property
-    def why(self) -> str:
-        """What brings it: its node's label, or that of a step which the node counts."""
-        return "labels of its steps" if self.factor.asked else "label"
-
-
-@dataclass(frozen=True)
-class Term:
-    """A term of log p(c, l) − log r: its node and role, its dimensions, how it is computed, and why so.
-
-    Roles: `generative` log p(v | ·), `recognition` −log q(v | ·), `kl` both of a node at once. Tags: `exact`,
-    `enumerated` (a sum over a finite support), `sampled` (unbiased up to normalised weights), `biased`.
-    """
-
-    node: str
-    role: str
-    dims: NameSet
-    tag: str
-    why: str
-    reads: tuple[str, ...] = ()  # the names whose values it depends on
-
-
-@dataclass(frozen=True)
-class Charge:
-    """What a draw of a `score_function` node is charged with: what it can influence (Schulman et al. 2015).
-
-    Its particles' own share of `terms` and of the labels' α terms; where the samples meet in Z or under a logarithm
-    a sample is charged the whole bound, or the bound with it less the bound without.
-    """
-
-    node: str
-    charged: int  # of all terms of the plan, as bits
-    every: tuple[tuple[str, str], ...] = field(repr=False)  # node and role
-    varied: int  # of all weights of the plan, those that vary with it, as bits
-    weighing: tuple[str, ...] = field(repr=False)  # their nodes
-    baseline: str
-
-    @property
-    def terms(self) -> tuple[tuple[str, str], ...]:
-        """The node and role of each term that is charged."""
-        return tuple(self.every[i] for i in members(self.charged))
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The labelled nodes whose factor varies with the draw."""
-        return tuple(self.weighing[i] for i in members(self.varied))
-
-
-def ingredients(roles: Iterable[tuple[str, str]], weights: Iterable[Weight], *, enumerated: bool) -> Ingredients:
-    """Give what a bound is made of.
-
-    roles: of each term, its node and role. enumerated: whether something is proposed and all of it is enumerated.
-    """
-    labels = (
-        LabelScore(w.factor.node, w.carriers, any(d != SAMPLES for d in w.factor.dims), str(w.factor)) for w in weights
-    )
-    return Ingredients(tuple(Score(*role) for role in roles), tuple(labels), enumerated)
 
 
 @dataclass(frozen=True)
@@ -161,21 +42,13 @@ class Plan:
     widest: tuple[str, ...]  # the enumerated nodes of the largest intermediate
     operations: int  # elements touched in all, for a row
     words: ObjectiveWords
-    warnings: tuple[str, ...]
+    messages: tuple[Message, ...]  # what a user should know of these rows before training
     axes: Mapping[str, int] = field(hash=False)  # leading dimensions; enumerated nodes that never meet share one
     needed: frozenset[str]  # all that a factor of this plan reads, directly or not
     either: frozenset[str] = frozenset()  # enumerated nodes whose label some of the rows carry: see `derive`
     exists: Mapping[str, Steps] = field(default_factory=dict, hash=False)  # what the scores of a step are masked by
     paths: Paths | None = None  # of draws, where the gradient weighs these
     evidence: frozenset[str] = frozenset()  # proposed counts that labels of their steps tell of: see `existence`
-
-    def with_warnings(self, warnings: Iterable[str]) -> Plan:
-        return replace(self, warnings=tuple(warnings))
-
-    @property
-    def varies(self) -> bool:
-        """Whether a factor of the weight varies over the particles."""
-        return any(weight.varies for weight in self.weights)
 
     @cached_property
     def expression(self) -> Expression:
@@ -188,9 +61,6 @@ class Plan:
     def normalised(self) -> bool:
         """Whether factors of the weight that vary are divided by their mean."""
         return self.words.bound.normalises(self.words)
-
-    def proposal(self, node: str) -> Proposal:
-        return self.proposed[node]
 
     @cached_property
     def proposed(self) -> dict[str, Proposal]:
@@ -226,62 +96,6 @@ class Plan:
             return f"rows with {' and '.join([*self.observed, 'some of ' + ', '.join(some)])} labelled"
         return f"rows with {' and '.join(self.observed)} labelled" if self.observed else "rows without labels"
 
-    def __str__(self) -> str:
-        return self.text()
-
-    def text(self) -> str:
-        """Write the plan as aligned lines: nodes, proposal, weight, joint, bound, terms, cost, warnings."""
-        lines = [self.rows_text()]
-
-        def row(label: str, text: str) -> None:
-            lines.append(f"  {label:<10}{text}".rstrip())
-
-        row("clamped", ", ".join(self.clamped) or "nothing")
-        width = max([0, *(len(str(p.factor)) for p in self.proposals), *(len(str(w.factor)) for w in self.weights)])
-        baselines = {charge.node: charge.baseline for charge in self.charges}
-        for i, proposal in enumerate(self.proposals):
-            values = f", {proposal.support} values" if proposal.estimator.enumerates else ""
-            baseline = baselines.get(proposal.node, "")
-            values += f", baseline {baseline}" if baseline else ""
-            row("" if i else "proposed", f"{proposal.factor!s:<{width}}  {proposal.estimator}{values}")
-        if not self.proposals:
-            row("proposed", "nothing")
-        row("r =", " ".join(str(p.factor) for p in self.proposals) or "1")
-        for i, weight in enumerate(self.weights):
-            row("" if i else "w =", f"{weight.factor!s:<{width}}  {self._weight_text(weight)}")
-        if not self.weights:
-            row("w =", "1")
-        if self.joint:
-            row("p =", " ".join(map(str, self.joint)))
-        if self.exists:
-            row("masked", masked_text(self.exists))
-        for i, line in enumerate(self.bound_text()):
-            row("" if i else "bound", line)
-        if self.relaxed:
-            verb = "is" if len(self.relaxed) == 1 else "are"
-            row("", f"    not a bound: {' and '.join(self.relaxed)} {verb} relaxed or averaged, not drawn")
-        noted: dict[str, list[str]] = {}
-        for p in self.proposals:
-            if p.estimator.gradient_note:
-                noted.setdefault(p.estimator.gradient_note, []).append(p.node)
-        for note, nodes in noted.items():
-            row("", f"    its gradient is not a bound's: {' and '.join(nodes)}: {note}")
-        shown = [(self.term_text(t), t.tag, t.why) for t in self.terms]
-        shown += [(self.label_text(w), self.label_tag(w), w.why) for w in self.weights]
-        wide = max([0, *(len(text) for text, _, _ in shown)])
-        for i, (text, tag, why) in enumerate(shown):
-            row("" if i else "terms", f"{text:<{wide}}  {tag}{f' ({why})' if why else ''}")
-        for i, charge in enumerate(self.charges):
-            row("" if i else "charged", self.charge_text(charge))
-        row("cost", self.cost_text())
-        lines += [f"  warning   {warning}" for warning in self.warnings]
-        return "\n".join(lines)
-
-    @property
-    def relaxed(self) -> tuple[str, ...]:
-        """The nodes whose value in the bound is no value that they can take."""
-        return tuple(p.node for p in self.proposals if not p.estimator.attainable)
-
     def charges_whole(self, charge: Charge) -> bool:
         """Tell whether the draws of a node are charged with the whole bound."""
         bound = self.expression
@@ -290,7 +104,7 @@ class Plan:
 
     def refuse_charging(self, charge: Charge) -> str:
         """Say why a node's estimator cannot be charged for in this plan; an empty string where it can."""
-        proposal, bound = self.proposal(charge.node), self.expression
+        proposal, bound = self.proposed[charge.node], self.expression
         estimator = proposal.estimator
         if estimator.one_q and proposal.above_samples:
             return "needs a q that is the same for all samples, and it reads what is drawn for each"
@@ -302,38 +116,6 @@ class Plan:
             return f"needs each sample's costs by itself, and {how} the samples meet"
         return ""
 
-    def charge_text(self, charge: Charge) -> str:
-        """Say what the draws of a node are charged with."""
-        factor = self.proposal(charge.node).factor
-        if self.charges_whole(charge):
-            return f"{factor}: the whole bound"
-        texts = [self.term_text(self.terms[i]) for i in members(charge.charged)]
-        labels = [self.label_text(self.weights[i]) for i in members(charge.varied)]
-        return f"{factor}: {', '.join([*texts, *labels]) or 'nothing'}"
-
-    def cost_text(self) -> str:
-        if not self.enumerated:
-            return f"{self.words.samples} particle{'s' if self.words.samples > 1 else ''} a row, nothing enumerated"
-        drawn = [p for p in self.proposals if not p.estimator.enumerates and p.dims - {SAMPLES}]
-        size = {p.node: p.support for p in self.proposals}
-        below = [f"{p.node} is drawn {math.prod(size[d] for d in p.dims - {SAMPLES})} times a sample" for p in drawn]
-        return "; ".join(
-            [
-                f"sums out {', '.join(self.elimination)}",
-                f"largest intermediate {self.largest} numbers a row, {self.operations} touched in all",
-                *below,
-            ]
-        )
-
-    def _weight_text(self, weight: Weight) -> str:
-        if weight.varies:
-            return f"varies: reads {' and '.join(weight.carriers)}"
-        return "constant: cancels in w/Z" if self.normalised else "constant"
-
-    def label_text(self, weight: Weight) -> str:
-        """Write the term of a label."""
-        return f"log {weight.factor}"
-
     def label_tag(self, weight: Weight) -> str:
         """Tell how the term of a label is computed."""
         if weight.biased:
@@ -342,51 +124,281 @@ class Plan:
             return "sampled"
         return "enumerated" if weight.factor.dims else "exact"
 
-    def term_text(self, term: Term) -> str:
-        """Write one term as it stands inside the expectation."""
-        return self.score_text(Score(term.node, term.role))
+    def drawn_often(self) -> Iterator[tuple[str, int]]:
+        """Give the nodes that are drawn several times a sample, for each value of what they read, and how often."""
+        size = {p.node: p.support for p in self.proposals}
+        for p in self.proposals if self.enumerated else ():
+            if not p.estimator.enumerates and p.dims - {SAMPLES}:
+                yield p.node, math.prod(size[d] for d in p.dims - {SAMPLES})
 
-    def score_text(self, score: Score, *, latex: bool = False) -> str:
-        """Write one term as text or LaTeX."""
-        sign = "-" if score.role == "recognition" else ""
-        if score.role != "kl":
-            factor = self._factor(score.node, score.role)
-            return rf"{sign}\log {factor.latex()}" if latex else f"{sign}log {factor}"
-        q, p = (self._factor(score.node, role) for role in ("recognition", "generative"))
-        return rf"-\mathrm{{KL}}\left({q.latex()} \,\|\, {p.latex()}\right)" if latex else f"-KL({q} || {p})"
+    # as text, every node by itself
 
-    def _factor(self, node: str, role: str) -> Factor:
-        if role == "recognition":
-            return self.proposal(node).factor
-        return self.scored[node]
+    def __str__(self) -> str:
+        return self.text()
 
-    def bound_text(self) -> list[str]:
-        """Write the bound that these rows add, a line for each part."""
-        return self.bound_lines(PlanWriter(self))
+    def text(self) -> str:
+        """Write the plan as aligned lines: nodes, proposal, weight, joint, bound, terms, cost, warnings."""
+        return EachNode(self).text()
 
     def latex(self) -> str:
         """Write the bound in LaTeX, with the proposal and the weight that it uses."""
-        r = r" \, ".join(p.factor.latex() for p in self.proposals) or "1"
-        w = r" \, ".join(weight.factor.latex() for weight in self.weights) or "1"
-        lines = [rf"r &= {r}", rf"w &= {w}", *self.bound_lines(PlanWriter(self, latex=True))]
-        return "\\begin{aligned}\n" + " \\\\\n".join(lines) + "\n\\end{aligned}"
+        return EachNode(self).equations()
 
-    def bound_lines(self, writer: Writer) -> list[str]:
-        """Write the bound as a writer writes its factors."""
-        return bound_lines(self.expression, self.words, writer, proposed=bool(self.proposals))
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a user should know of these rows before training."""
+        return EachNode(self).warnings()
 
 
 class PlanWriter(Writer):
-    """Writes each factor of a plan by itself."""
+    """Writes a plan as text or as LaTeX: rows of cells, the same for every node by itself and for repeats as one.
 
-    def __init__(self, plan: Plan, *, latex: bool = False) -> None:
-        self.plan, self.latex = plan, latex
+    What is left open is what a factor stands for, and how it is called.
+    """
+
+    plan: Plan  # what is written: of nodes that stand as one, the one
+    flat: Plan  # all of it
+    apart: ClassVar[bool]  # whether the factors of the proposal and of the weight are set in columns of their own
+
+    @abstractmethod
+    def with_latex(self) -> Self:
+        """Give the writer of LaTeX."""
+
+    @abstractmethod
+    def rows(self) -> str:
+        """Say which rows the plan is for."""
+
+    @abstractmethod
+    def listed(self, nodes: Iterable[str]) -> list[str]:
+        """List nodes."""
+
+    @abstractmethod
+    def called(self, factor: Factor) -> Factor:
+        """Give a factor with the names that it is written with."""
+
+    @abstractmethod
+    def signs(self, kind: str, node: str, *, label: bool = False) -> str:
+        """Write the signs that stand before a factor: of a `sum` or a `prod`. label: of the weight."""
+
+    @abstractmethod
+    def factors(self, factors: Sequence[Factor], *, label: bool = False) -> str:
+        """Write a product of factors; empty where there is none. label: of the weight."""
+
+    @abstractmethod
+    def carriers(self, weight: Weight) -> list[str]:
+        """List what a factor of the weight varies through."""
+
+    @abstractmethod
+    def carried(self, label: LabelScore) -> list[str]:
+        """List what the factors of a label vary through, those of all its steps."""
+
+    @abstractmethod
+    def reason(self, term: Term) -> str:
+        """Say why a term is computed as it is."""
+
+    @abstractmethod
+    def masked(self) -> str:
+        """Say which scores are masked, by what; empty where the signs of sums and products do."""
+
+    @abstractmethod
+    def charges(self) -> list[str]:
+        """Say what draws are charged with, a line for each."""
+
+    @abstractmethod
+    def summed(self) -> list[str]:
+        """List what is summed out."""
+
+    @abstractmethod
+    def drawn(self) -> list[tuple[str, str]]:
+        """List what is drawn several times a sample, and how often."""
+
+    # pieces
+
+    def factor(self, factor: Factor) -> str:
+        """Write one factor, without signs."""
+        called = self.called(factor)
+        return called.latex() if self.latex else str(called)
 
     def score(self, score: Score) -> str:
         """Write a term as it stands inside the expectation."""
-        return self.plan.score_text(score, latex=self.latex)
+        signs, q = self.signs("sum", score.node), self.flat.proposed.get(score.node)
+        if score.role == "generative":
+            return f"{signs}{self.log}{self.factor(self.flat.scored[score.node])}"
+        assert q is not None
+        if score.role == "recognition":
+            return f"-{signs}{self.log}{self.factor(q.factor)}"
+        both = self.factor(q.factor), self.factor(self.flat.scored[score.node])
+        if self.latex:
+            return rf"-{signs}\mathrm{{KL}}\left({both[0]} \,\|\, {both[1]}\right)"
+        return f"-{signs}KL({both[0]} || {both[1]})"
 
     def label(self, label: LabelScore) -> str:
         """Write the factor of a label."""
-        factor = self.plan.weighed[label.node].factor
-        return factor.latex() if self.latex else str(factor)
+        return f"{self.signs('prod', label.node, label=True)}{self.weighed(label.node)}"
+
+    def log_label(self, label: LabelScore) -> str:
+        """Write the log of a label's factor."""
+        return f"{self.signs('sum', label.node, label=True)}{self.log}{self.weighed(label.node)}"
+
+    def weighed(self, node: str) -> str:
+        """Write a factor of the weight, without signs."""
+        return self.factor(self.flat.weighed[node].factor)
+
+    def term(self, term: Term) -> str:
+        """Write one term."""
+        return self.score(Score(term.node, term.role))
+
+    def label_term(self, weight: Weight) -> str:
+        """Write the term of a label."""
+        return self.log_label(LabelScore(weight.factor.node))
+
+    def message(self, message: Message) -> str:
+        """Put the names into a sentence."""
+        found = {"node": self.name(message.node)} if message.node else {}
+        if message.label is not None:
+            found["factor"] = self.weighed(message.label.node)
+            found["carriers"] = " and ".join(self.carried(message.label))
+        return message.words.format(**found) if found else message.words
+
+    # the whole
+
+    def bound(self) -> list[str]:
+        """Write the bound that the rows add, a line for each part."""
+        plan = self.plan
+        return bound_lines(plan.expression, plan.words, self, proposed=bool(plan.proposals))
+
+    def equations(self) -> str:
+        """Write the bound in LaTeX, with the proposal and the weight that it uses."""
+        latex = self.with_latex()
+        r = latex.factors([p.factor for p in self.plan.proposals]) or "1"
+        w = latex.factors([weight.factor for weight in self.plan.weights], label=True) or "1"
+        lines = [rf"r &= {r}", rf"w &= {w}", *latex.bound()]
+        return "\\begin{aligned}\n" + " \\\\\n".join(lines) + "\n\\end{aligned}"
+
+    def text(self) -> str:
+        """Write the plan as aligned lines."""
+        blocks: dict[str, list[Cells]] = {
+            "clamped": [(", ".join(self.listed(self.plan.clamped)) or "nothing",)],
+            "proposed": [*self._proposed()] or [("nothing",)],
+            "r =": [(self.factors([p.factor for p in self.plan.proposals]) or "1",)],
+            "w =": [(self.label(LabelScore(w.factor.node)), self._varies(w)) for w in self.plan.weights] or [("1",)],
+            "p =": [(self.factors(self.plan.joint),)] if self.plan.joint else [],
+            "masked": [(masked,)] if (masked := self.masked()) else [],
+            "bound": [*((line,) for line in self.bound()), *((f"    {note}",) for note in self._no_bound())],
+            "terms": [*self._terms()],
+            "charged": [(line,) for line in self.charges()],
+            "cost": [(self.cost(),)],
+        }
+        lines = aligned(self.rows(), blocks, [] if self.apart else [("proposed", "w =")])
+        return "\n".join([*lines, *(f"  warning   {warning}" for warning in self.warnings())])
+
+    def _proposed(self) -> Iterator[Cells]:
+        baselines = {each.node: f", baseline {each.baseline}" for each in self.plan.charges if each.baseline}
+        for each in self.plan.proposals:
+            values = f", {each.support} values" if each.estimator.enumerates else ""
+            how = f"{each.estimator}{values}{baselines.get(each.node, '')}"
+            yield f"{self.signs('prod', each.node)}{self.factor(each.factor)}", how
+
+    def _varies(self, weight: Weight) -> str:
+        if weight.varies:
+            return f"varies: reads {' and '.join(self.carriers(weight))}"
+        return "constant: cancels in w/Z" if self.plan.normalised else "constant"
+
+    def _no_bound(self) -> Iterator[str]:
+        """Say which nodes make the bound none, and which its gradient."""
+        relaxed = self.called_once(p.node for p in self.plan.proposals if not p.estimator.attainable)
+        if relaxed:
+            verb = "is" if len(relaxed) == 1 else "are"
+            yield f"not a bound: {' and '.join(relaxed)} {verb} relaxed or averaged, not drawn"
+        for note in dict.fromkeys(p.estimator.gradient_note for p in self.plan.proposals):
+            nodes = self.called_once(p.node for p in self.plan.proposals if p.estimator.gradient_note == note)
+            if note:
+                yield f"its gradient is not a bound's: {' and '.join(nodes)}: {note}"
+
+    def called_once(self, nodes: Iterable[str]) -> list[str]:
+        """Name nodes, those of one name once."""
+        return [*dict.fromkeys(map(self.name, nodes))]
+
+    def _terms(self) -> Iterator[Cells]:
+        for term in self.plan.terms:
+            why = self.reason(term)
+            yield self.term(term), f"{term.tag} ({why})" if why else term.tag
+        for weight in self.plan.weights:
+            yield self.label_term(weight), f"{self.plan.label_tag(weight)} ({weight.why})"
+
+    def cost(self) -> str:
+        """Say what is summed out, and what it costs."""
+        plan, samples = self.plan, self.plan.words.samples
+        if not plan.enumerated:
+            return f"{samples} particle{'s' if samples > 1 else ''} a row, nothing enumerated"
+        size = f"largest intermediate {plan.largest} numbers a row, {plan.operations} touched in all"
+        often = [f"{name} is drawn {times} times a sample" for name, times in self.drawn()]
+        return "; ".join([f"sums out {', '.join(self.summed())}", size, *often])
+
+    def warnings(self) -> tuple[str, ...]:
+        """Write what a user should know of these rows before training, each once."""
+        return tuple(dict.fromkeys(f"{self.rows()}: {self.message(each)}" for each in self.plan.messages))
+
+
+@final
+@dataclass(frozen=True)
+class EachNode(PlanWriter):
+    """Writes each node of a plan by itself."""
+
+    plan: Plan
+    latex: bool = False
+    apart: ClassVar[bool] = False
+
+    @property
+    def flat(self) -> Plan:  # type: ignore[override]  # it is the same
+        return self.plan
+
+    def with_latex(self) -> EachNode:
+        return replace(self, latex=True)
+
+    def rows(self) -> str:
+        return self.plan.rows_text()
+
+    def listed(self, nodes: Iterable[str]) -> list[str]:
+        return list(nodes)
+
+    def name(self, node: str) -> str:
+        return node
+
+    def called(self, factor: Factor) -> Factor:
+        return factor
+
+    def signs(self, kind: str, node: str, *, label: bool = False) -> str:
+        return ""
+
+    def factors(self, factors: Sequence[Factor], *, label: bool = False) -> str:
+        return (r" \, " if self.latex else " ").join(map(self.factor, factors))
+
+    def carriers(self, weight: Weight) -> list[str]:
+        return list(weight.carriers)
+
+    def carried(self, label: LabelScore) -> list[str]:
+        return list(label.carriers)
+
+    def reason(self, term: Term) -> str:
+        return self.message(term.why)
+
+    def masked(self) -> str:
+        return masked_text(self.plan.exists)
+
+    def charges(self) -> list[str]:
+        proposed = self.plan.proposed
+        return [f"{self.factor(proposed[each.node].factor)}: {self._charged(each)}" for each in self.plan.charges]
+
+    def _charged(self, charge: Charge) -> str:
+        if self.plan.charges_whole(charge):
+            return "the whole bound"
+        texts = [self.term(self.plan.terms[i]) for i in members(charge.charged)]
+        texts += [self.label_term(self.plan.weights[i]) for i in members(charge.varied)]
+        return ", ".join(texts) or "nothing"
+
+    def summed(self) -> list[str]:
+        return list(self.plan.elimination)
+
+    def drawn(self) -> list[tuple[str, str]]:
+        return [(node, str(times)) for node, times in self.plan.drawn_often()]

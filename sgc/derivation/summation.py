@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from sgc.derivation.factors import SAMPLES
 from sgc.derivation.name_sets import NameSets, members
-from sgc.derivation.plan import SAMPLES
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,10 @@ Every fault is found in one go. A piece already known to be wrong gives no secon
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from sgc.derivation.derive import derive
+from sgc.derivation.factors import SAMPLES
 from sgc.derivation.graph import Graphs
-from sgc.derivation.plan import SAMPLES, Plan
+from sgc.derivation.plan import Plan
 from sgc.errors import UsageError
 from sgc.kinds.stacking import Stack
 from sgc.language.check_data import check_data
@@ -129,7 +128,7 @@ def check_charging(spec: Spec, findings: Findings) -> None:
         for charge in plan.charges:
             refusal = plan.refuse_charging(charge)
             if refusal:
-                message = f"'{plan.proposal(charge.node).estimator}' {refusal}"
+                message = f"'{plan.proposed[charge.node].estimator}' {refusal}"
                 findings.add(("nodes", charge.node, "recognition", "estimator"), message, "allowed: score_function")
 
 
@@ -194,26 +193,25 @@ def _of_draws(plan: Plan, graphs: Graphs, spec: Spec) -> list[str]:
         above = graphs.ancestors([name], "recognition")
         for each in (each for each in masks if each in above and masks[each] != mask):
             counts = dict.fromkeys(count for count, _ in sorted(mask ^ masks[each]))
-            other, alike = called(each), called(name) == called(each)
+            read = "that of another step" if called(name) == called(each) else called(each)
             return [
-                f"needs one weight for draws that hang on each other in q: {called(name)} hangs on "
-                f"{'that of another step' if alike else other}, and {' and '.join(map(called, counts))} can leave out one of the two"
+                f"needs one weight for draws that hang on each other in q: {called(name)} hangs on {read}, and "
+                f"{' and '.join(map(called, counts))} can leave out one of the two"
             ]
     return []
 
 
 def _of_networks(plan: Plan, made: Outline) -> list[str]:
     """Say which network would have to give the same twice, first to draw and then to score, and does not."""
-    paths, parts = plan.paths, made.spec.unrolled.parts
+    paths, parts, called = plan.paths, made.spec.unrolled.parts, made.spec.unrolled.name
     assert paths is not None
     steady = {name for part in parts if part.freeze for name in part.names.values() if name not in part.bound.values()}
     twice: dict[str, tuple[str, Stack | None]] = {
-        name: (f"the feature {made.outer_name.get(name, name)}", made.features[name].stack)
-        for name in sorted(paths.again)
+        name: (f"the feature {called(name)}", made.features[name].stack) for name in sorted(paths.again)
     }
     for name in paths.drawn:
         if plan.proposed[name].above_samples:
-            twice[name] = f"q of {name}", made.recognition[name].stack
+            twice[name] = f"q of {called(name)}", made.recognition[name].stack
     for name, (words, stack) in twice.items():
         layer = next((each.unsteady for each in (stack.rest if stack else ()) if each.unsteady), "")
         if layer and made.outer_name.get(name, name) not in steady:

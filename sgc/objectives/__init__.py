@@ -19,6 +19,7 @@ from sgc.objectives.expressions import (
     Value,
     telescoped,
 )
+from sgc.objectives.messages import Message
 
 __all__ = [
     "ONE",
@@ -33,6 +34,7 @@ __all__ = [
     "LabelScore",
     "LogMean",
     "Mean",
+    "Message",
     "Product",
     "Scale",
     "Scaled",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from sgc.objectives.expressions import Expression, LabelScore, Scale, Score
+from sgc.objectives.messages import Message
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,8 @@ class Bound(ABC):
         """Tell whether the weights of particles are divided by their mean, so that what is constant cancels."""
         return False
 
-    def warnings(self, given: Ingredients, words: BoundWords) -> Iterator[str]:
-        """Say what a user should know of rows of a pattern before training."""
+    def warnings(self, given: Ingredients, words: BoundWords) -> Iterator[Message | str]:
+        """Say what a user should know of rows of a pattern before training; what names a label is a `Message`."""
         yield from ()
 
     def __eq__(self, other: object) -> bool:

@@ -7,6 +7,7 @@ from typing import ClassVar, final
 
 from sgc.objectives.bound import Bound, BoundWords, Ingredients
 from sgc.objectives.expressions import ONE, Expression, Mean, Product, Scaled, Value
+from sgc.objectives.messages import Message
 
 
 @final
@@ -28,7 +29,7 @@ class Density(Bound):
         values = (*scores, Value(weight, -1)) if given.labels else scores
         return Expression((Scaled(Mean(values, weight, normalised=False)),))
 
-    def warnings(self, given: Ingredients, words: BoundWords) -> Iterator[str]:
+    def warnings(self, given: Ingredients, words: BoundWords) -> Iterator[Message]:
         """Tell of a bound that rises where q of a label falls."""
         for label in given.labels:
-            yield f"the density bound can train {label.factor} away from the label"
+            yield Message("the density bound can train {factor} away from the label", label=label)

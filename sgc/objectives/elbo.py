@@ -7,6 +7,7 @@ from typing import ClassVar, final
 
 from sgc.objectives.bound import Bound, BoundWords, Ingredients, alpha_of
 from sgc.objectives.expressions import ONE, Constant, Expression, Mean, Product, Scaled, Value, telescoped
+from sgc.objectives.messages import Message
 
 
 @final
@@ -42,15 +43,15 @@ class Elbo(Bound):
         """Tell whether w is divided by its mean."""
         return words.weights == "normalized"
 
-    def warnings(self, given: Ingredients, words: BoundWords) -> Iterator[str]:
+    def warnings(self, given: Ingredients, words: BoundWords) -> Iterator[Message]:
         """Tell of weights that one sample makes 1."""
         if not self.normalises(words) or words.samples > 1:
             return
         for label in given.varying:
             if label.enumerated:
                 continue
-            through = " and ".join(label.carriers)
-            yield (
-                f"the weight {label.factor} varies with {through}, but with 1 sample the normalised "
-                "weights are all 1 and do nothing: set objective.samples above 1"
+            said = (
+                "the weight {factor} varies with {carriers}, but with 1 sample the normalised weights are all 1 and "
+                "do nothing: set objective.samples above 1"
             )
+            yield Message(said, label=label)

@@ -28,13 +28,12 @@ class LabelScore:
     """log q(v | ·) of a labelled node.
 
     carriers: the proposals that it varies through; none: it is constant. enumerated: it varies over the values of an
-    enumerated node. factor: its text, for messages.
+    enumerated node.
     """
 
     node: str
     carriers: tuple[str, ...] = ()
     enumerated: bool = False
-    factor: str = ""
 
     @property
     def varies(self) -> bool:

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sgc.derivation.plan import Factor, Plan
+from sgc.derivation.plan import EachNode
 from sgc.objectives.bounds import ELBO
+from sgc.objectives.expressions import Score
 from sgc.randomness import Generators, drawing_from
 from sgc.running.collapse import active_units, collapsed, unit_nodes
 from sgc.running.passes import Scored, finite_passes
@@ -21,7 +22,7 @@ from sgc.runtime.outer import mean_of
 from sgc.runtime.posterior import Posterior
 from sgc.runtime.streams import VALIDATION, seed_for
 from sgc.runtime.sums import Sums
-from sgc.showing.plated_plan import step_words
+from sgc.showing.plated_plan import over_all_steps
 from sgc.showing.plates import plated
 
 
@@ -105,21 +106,13 @@ class Diagnostician:
     def _add(self, elbo: Sums, effective: Tensor) -> None:
         self.terms.add(elbo, effective)
         plan, outline = elbo.plan, self.model.outline
-        found = [(term.node, term.role, plan.term_text(term)) for term in plan.terms]
-        found += [(weight.factor.node, "label", f"label of {weight.factor.node}") for weight in plan.weights]
-        for node, role, text in found:
-            name = outline.outer_name.get(node, node)
-            if name == node:
-                self.words[name, role] = text
-            elif node == outline.stepped[name].nodes[:2][-1]:  # the second, which has a step before it
-                factors = [each[node] for each in (plan.scored, self._asked(plan)) if node in each]
-                whole = f"label of {name}" if role == "label" else step_words(self.view, name, text, factors)
-                self.words[name, role] = whole
-
-    def _asked(self, plan: Plan) -> dict[str, Factor]:
-        """Give q of every node that a plan has one for."""
-        proposed = {node: each.factor for node, each in plan.proposed.items()}
-        return proposed | {node: each.factor for node, each in plan.weighed.items()}
+        alone, whole = EachNode(plan), over_all_steps(self.view, plan)
+        scores = [Score(term.node, term.role) for term in plan.terms]
+        for score in [*scores, *(Score(weight.factor.node, "label") for weight in plan.weights)]:
+            node, role, name = score.node, score.role, outline.outer_name.get(score.node, score.node)
+            if name == node or node == outline.stepped[name].nodes[:2][-1]:  # the second, which has a step before it
+                writer = alone if name == node else whole
+                self.words[name, role] = f"label of {name}" if role == "label" else writer.score(score)
 
     def diagnosis(self) -> Diagnosis:
         """Average what was taken in."""

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sgc.derivation.plan import SAMPLES, Charge
+from sgc.derivation.factors import SAMPLES, Charge
 from sgc.objectives.expressions import LabelScore, Log
 from sgc.runtime.layout import Eliminated, Layout, Pair, Score, eliminate, join, sum_enumerated
 from sgc.runtime.path_weights import set_path_weights, wake

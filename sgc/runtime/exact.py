@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from sgc.derivation.derive import derive
-from sgc.derivation.plan import SAMPLES, Plan
+from sgc.derivation.factors import SAMPLES
+from sgc.derivation.plan import Plan
 from sgc.language.outline import Outline
 from sgc.objectives.bounds import ELBO
 from sgc.objectives.enumerate import Enumerate

@@ -150,7 +150,7 @@ class _Walk:
         variable, q = module.variable, found.distribution
         name = variable.name
         family, layout = variable.family, group.layout
-        estimator = group.plan.proposal(name).estimator
+        estimator = group.plan.proposed[name].estimator
         if estimator.enumerates:
             like = group.like
             support = family.enumerate(variable.event, like.dtype, like.device)

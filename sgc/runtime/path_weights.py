@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sgc.derivation.plan import SAMPLES
+from sgc.derivation.factors import SAMPLES
 from sgc.runtime.existence import masked
 from sgc.runtime.layout import Pair, Score, eliminate
 from sgc.runtime.sums import Sums

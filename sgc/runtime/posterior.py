@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from sgc.derivation.plan import SAMPLES
+from sgc.derivation.factors import SAMPLES
 from sgc.distributions.densities import element_of
 from sgc.language.outline import Outline
 from sgc.randomness import generator_on
@@ -340,7 +340,7 @@ class Posterior:
 
     def node(self, name: str, chosen: Mapping[str, Tensor], weights: Tensor, *, weighted: bool = True) -> NodePosterior:
         """Give one node's posterior, its samples taken from one draw of the enumerated nodes."""
-        samples = self.pick(self.group.values[name], self.group.plan.proposal(name).dims, chosen)
+        samples = self.pick(self.group.values[name], self.group.plan.proposed[name].dims, chosen)
         mean = self.mean(name, weighted=weighted)
         sd = self.deviation(name, mean, weighted=weighted)
         return NodePosterior(mean, self.where_there(name, samples, chosen), weights, sd)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sgc.derivation.computation import BOUND, Computation, Kind, Step
+from sgc.derivation.plan import EachNode
 from sgc.errors import UsageError, option
 from sgc.showing.canvas import (
     COLORS,
@@ -138,7 +139,7 @@ def _panels(expanded: Expansion) -> tuple[list[_Panel], float, float]:
     for graph in expanded.graphs:
         layout = lay_out_graph(graph)
         width = max(layout.width, NARROWEST)
-        bound = [part for line in graph.plan.bound_text() for part in fold(line, int(width / LETTER), "        ")]
+        bound = [part for line in EachNode(graph.plan).bound() for part in fold(line, int(width / LETTER), "        ")]
         made.append(_Panel(graph, layout, width, tuple(bound)))
     columns = [max(panel.width for panel in made[i::ACROSS]) for i in range(min(ACROSS, len(made)))]
     rows = [made[i : i + ACROSS] for i in range(0, len(made), ACROSS)]

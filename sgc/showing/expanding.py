@@ -9,6 +9,7 @@ from typing import Any
 from sgc.derivation.computation import BOUND, Computation, Kind, Step, computation
 from sgc.derivation.derive import derive
 from sgc.derivation.graph import Role
+from sgc.derivation.plan import EachNode
 from sgc.errors import option
 from sgc.language.outline import Outline
 from sgc.showing.plated_plan import plan_rows
@@ -73,7 +74,7 @@ def _graph_lines(graph: Computation, width: int | None) -> Iterator[str]:
         charged = charged_text(graph, step)
         lines += [f"{hanging}charged with {charged}"] if charged else []
         before = word
-    for i, line in enumerate(graph.plan.bound_text()):
+    for i, line in enumerate(EachNode(graph.plan).bound()):
         lines.append(f"  {'' if i else 'bound':<{wide[0]}}  {line}")
     for line in lines:
         yield from [line] if width is None else fold(line, width, hanging)
@@ -115,7 +116,7 @@ def _graph_json(graph: Computation) -> dict[str, Any]:  # Any: plain data
     return {
         "observed": list(graph.plan.observed),
         "rows": graph.rows,
-        "bound": graph.plan.bound_text(),
+        "bound": EachNode(graph.plan).bound(),
         "nodes": [_step_json(graph, step) for step in graph.steps],
         "edges": [{"from": read, "to": reader} for read, reader in graph.edges],
         "charges": [{"from": score, "to": draw} for score, draw in graph.charges],

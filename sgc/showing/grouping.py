@@ -1,18 +1,14 @@
-"""The steps of repeats that a plan treats alike, put into groups, and the plan rewritten over these.
-
-The rewriting is a plan whose nodes are groups: `t.s‹3›` stands for the steps of `t.s` that are in the group 3. Parents
-are worded as their readers write them, and what is observed or clamped by names of the file.
-"""
+"""The steps of repeats that a plan treats alike, put into groups, each of which one node stands for."""
 
 from __future__ import annotations
 
 import itertools
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
+from sgc.derivation.factors import Factor
 from sgc.derivation.node_id import Index
-from sgc.derivation.plan import Charge, Factor, Plan, Term, Weight
+from sgc.derivation.plan import Plan
 from sgc.showing.plates import Plated
 from sgc.showing.ranges import Around, around, boxes, where
 
@@ -30,92 +26,55 @@ class Group:
         return self.flat[min(1, len(self.flat) - 1)]
 
 
-@dataclass(frozen=True)
-class Grouped:
-    """A plan, its rewriting, and which group is which."""
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """The groups of a plan, each by all its nodes: of what is scored, and of the factors of the weight."""
 
-    plan: Plan
-    groups: tuple[Group, ...]
-    mark: Mapping[str, str] = field(hash=False)  # by flat node, its name in the rewriting
-    label: Mapping[str, str] = field(hash=False)  # and that of its factor of the weight
+    scored: Mapping[str, Group]
+    weighed: Mapping[str, Group]
 
+    def of(self, node: str, *, label: bool) -> Group:
+        """Give the group of a node; one that stands in no repeat is one by itself. label: of its weight."""
+        return (self.weighed if label else self.scored).get(node) or Group(node, (node,), ())
 
-def grouped(view: Plated, plan: Plan) -> Grouped:
-    """Put steps that a plan treats alike into groups and rewrite it over these."""
-    scored, weighed = list(_groups(view, _scores(view, plan))), list(_groups(view, _weights(view, plan)))
-    groups = (*scored, *weighed)
-    mark = {flat: f"{group.name}‹{i}›" for i, group in enumerate(scored) for flat in group.flat}
-    label = {flat: f"{group.name}‹{i}›" for i, group in enumerate(weighed, len(scored)) for flat in group.flat}
-    middles = {group.middle for group in scored}
-    labelled = {group.middle: group for group in weighed}
-    of = {flat: group for group in scored for flat in group.flat}
+    def stands(self, node: str, *, label: bool = False) -> bool:
+        """Tell whether a node stands for its group."""
+        return self.of(node, label=label).middle == node
 
-    def stands(node: str) -> bool:
-        return node not in mark or node in middles
-
-    def factor(each: Factor) -> Factor:
-        return replace(each, node=mark.get(each.node, each.node), parents=parents_text(view, each))
-
-    def weight(each: Weight) -> Weight:
-        node = each.factor.node
-        steps = labelled[node].flat if node in labelled else (node,)
-        carriers = dict.fromkeys(view.names.placed(s, each) for s in steps for each in plan.weighed[s].carriers)
-        own = replace(each.factor, node=label.get(node, node), parents=parents_text(view, each.factor))
-        return replace(each, factor=own, carriers=tuple(carriers))
-
-    def charge(each: Charge) -> Charge:
-        charged = {(mark.get(node, node), role) for node, role in each.terms}
-        varied = {label.get(node, node) for node in each.labels}
+    def written(self, plan: Plan) -> Plan:
+        """Give a plan of the nodes that stand for their groups."""
         return replace(
-            each,
-            node=mark.get(each.node, each.node),
-            charged=sum(1 << i for i, term in enumerate(every) if term in charged),
-            every=every,
-            varied=sum(1 << i for i, node in enumerate(weighing) if node in varied),
-            weighing=weighing,
+            plan,
+            proposals=tuple(p for p in plan.proposals if self.stands(p.node)),
+            weights=tuple(w for w in plan.weights if self.stands(w.factor.node, label=True)),
+            joint=tuple(f for f in plan.joint if self.stands(f.node)),
+            terms=tuple(t for t in plan.terms if self.stands(t.node)),
+            charges=tuple(c for c in plan.charges if self.stands(c.node)),
         )
 
-    weights = tuple(weight(w) for w in plan.weights if w.factor.node not in label or w.factor.node in labelled)
-    terms = tuple(_term(view, plan, t, of.get(t.node), mark) for t in plan.terms if stands(t.node))
-    every = tuple((term.node, term.role) for term in terms)
-    weighing = tuple(each.factor.node for each in weights)
-    rewritten = replace(
-        plan,
-        observed=tuple(listed(view, plan.observed)),
-        clamped=tuple(listed(view, plan.clamped)),
-        proposals=tuple(replace(p, factor=factor(p.factor)) for p in plan.proposals if stands(p.node)),
-        weights=weights,
-        joint=tuple(factor(f) for f in plan.joint if stands(f.node)),
-        terms=terms,
-        charges=tuple(charge(c) for c in plan.charges if stands(c.node)),
-        enumerated=(),
-        elimination=(),
-        warnings=(),
-    )
-    return Grouped(rewritten, groups, {**mark}, {**label})
+
+def grouped(view: Plated, plan: Plan) -> Groups:
+    """Put steps that a plan treats alike into groups."""
+    return Groups(*({n: each for each in _groups(view, done) for n in each.flat} for done in _done(view, plan)))
 
 
-def _scores(view: Plated, plan: Plan) -> dict[str, object]:
-    """Say what a plan does with each node but for the weight: what is the same is written the same."""
+def _done(view: Plated, plan: Plan) -> Iterator[dict[str, object]]:
+    """Say what a plan does with each node but for the weight, and with it: what is the same is written the same."""
     roles: dict[str, list[str]] = {}
     for term in plan.terms:
         roles.setdefault(term.node, []).append(term.role)
     baselines = {charge.node: charge.baseline for charge in plan.charges}
-    found: dict[str, object] = {}
+    scored: dict[str, object] = {}
     for flat in dict.fromkeys((*plan.proposed, *plan.scored)):
         proposal, p = plan.proposed.get(flat), plan.scored.get(flat)
         q = proposal and (parents_text(view, proposal.factor), proposal.estimator, proposal.support)
-        found[flat] = (p and parents_text(view, p), q, tuple(roles.get(flat, ())), baselines.get(flat))
-    return found
-
-
-def _weights(view: Plated, plan: Plan) -> dict[str, object]:
-    """Say what each factor of the weight is to a plan."""
+        scored[flat] = (p and parents_text(view, p), q, tuple(roles.get(flat, ())), baselines.get(flat))
+    yield scored
     weighed = plan.weighed.items()
-    return {flat: (parents_text(view, each.factor), each.varies, plan.label_tag(each)) for flat, each in weighed}
+    yield {flat: (parents_text(view, each.factor), each.varies, plan.label_tag(each)) for flat, each in weighed}
 
 
-def _groups(view: Plated, done: Mapping[str, object]) -> Iterable[Group]:
+def _groups(view: Plated, done: Mapping[str, object]) -> Iterator[Group]:
     """Part the steps of each name by what is done with them, into ranges of steps."""
     names = view.names
     for name, steps in view.steps.items():
@@ -130,32 +89,13 @@ def _groups(view: Plated, done: Mapping[str, object]) -> Iterable[Group]:
                 yield Group(name, tuple(inside), around(plates, box))
 
 
-def _term(view: Plated, plan: Plan, term: Term, group: Group | None, mark: dict[str, str]) -> Term:
-    """Give the term of a group, with the steps at which it is computed in another way."""
-    if group is None:
-        return replace(term, why=_why(view, term.why))
-    others: dict[tuple[str, str], list[str]] = {}
-    inside = set(group.flat)
-    for each in plan.terms:
-        if each.node in inside and each.role == term.role and each.tag != term.tag:
-            others.setdefault((each.tag, ""), []).append(each.node)
-    plates = view.names.plates(group.name)
-    notes = [f"{tag} at {where(plates, map(view.names.index, flat))}" for (tag, _), flat in others.items()]
-    why = "; ".join(filter(None, (_why(view, term.why), *notes)))
-    return replace(term, node=mark[term.node], why=why)
-
-
-def _why(view: Plated, why: str) -> str:
-    """Write a reason with the names of the file."""
-    return re.sub(r"@[\d.]+", "", why)
-
-
 def parents_text(view: Plated, factor: Factor) -> tuple[str, ...]:
+    """Write the parents of a factor as their reader writes them."""
     reader = view.names.of(factor.node)
     return tuple(view.names.written(reader, seen) for seen in view.names.seen(factor.node, factor.parents))
 
 
-def listed(view: Plated, flat: Iterable[str]) -> Iterable[str]:
+def listed(view: Plated, flat: Iterable[str]) -> Iterator[str]:
     """List names of the file, with steps where not all of them are meant."""
     found: dict[str, list[str]] = {}
     for each in flat:

@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from sgc.derivation.plan import Factor, Plan
+from sgc.derivation.factors import Factor
+from sgc.derivation.plan import EachNode
 from sgc.kinds.base import Piece
 from sgc.language.outline import Density, Outline, Variable
 from sgc.showing.noting import notes
@@ -110,38 +111,34 @@ def _density_json(density: Density) -> dict[str, Any]:  # Any: plain data
     }
 
 
-def _plan_json(written: Plan | PlatedPlan) -> dict[str, Any]:  # Any: plain data
+def _plan_json(writer: EachNode | PlatedPlan) -> dict[str, Any]:  # Any: plain data
     """Give a plan; a factor of a repeat says over which of its steps it stands."""
-    plan = written if isinstance(written, Plan) else written.plan
+    plan = writer.plan
+    bound = writer.exact_bound() if isinstance(writer, PlatedPlan) else writer.bound()
 
-    def words(text: str) -> str:
-        return text if isinstance(written, Plan) else written.words(text)
+    def factor(each: Factor, *, label: bool = False) -> dict[str, Any]:  # Any: plain data
+        over = {"over": writer.over(each.node, label=label)} if isinstance(writer, PlatedPlan) else {}
+        return {"factor": writer.factor(each), **over}
 
-    def factor(each: Factor) -> dict[str, Any]:  # Any: plain data
-        if isinstance(written, Plan):
-            return {"factor": str(each)}
-        return {"factor": written.bare(str(each)), "over": written.over(each.node)}
-
-    terms = [{"text": words(plan.term_text(term)), "tag": term.tag, "why": term.why} for term in plan.terms]
+    terms = [{"text": writer.term(term), "tag": term.tag, "why": writer.reason(term)} for term in plan.terms]
     for weight in plan.weights:
-        terms.append({"text": words(plan.label_text(weight)), "tag": plan.label_tag(weight), "why": "label"})
+        terms.append({"text": writer.label_term(weight), "tag": plan.label_tag(weight), "why": "label"})
     return {
-        "observed": list(plan.observed),
-        "rows": plan.rows_text(),
-        "clamped": list(plan.clamped),
+        "observed": writer.listed(plan.observed),
+        "rows": writer.rows(),
+        "clamped": writer.listed(plan.clamped),
         "proposed": [{**factor(p.factor), "estimator": p.estimator.name, "support": p.support} for p in plan.proposals],
         "weights": [
-            {**factor(weight.factor), "varies": weight.varies, "carriers": list(weight.carriers)}
-            for weight in plan.weights
+            {**factor(w.factor, label=True), "varies": w.varies, "carriers": writer.carriers(w)} for w in plan.weights
         ],
-        "joint": [words(str(each)) for each in plan.joint],
-        "bound": {"text": written.bound_text(), "latex": written.latex()},
+        "joint": [f"{writer.signs('prod', each.node)}{writer.factor(each)}" for each in plan.joint],
+        "bound": {"text": bound, "latex": writer.equations()},
         "terms": terms,
-        "cost": written.cost_text(),
+        "cost": writer.cost(),
         "largest_intermediate": plan.largest,
         "operations": plan.operations,
-        "text": written.text(),
-        "warnings": list(written.warnings),
+        "text": writer.text(),
+        "warnings": list(writer.warnings()),
     }
 
 

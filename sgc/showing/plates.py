@@ -29,6 +29,17 @@ class Seen:
 
 
 @dataclass(frozen=True)
+class Placed:
+    """What a name is to whoever stands at a step: of this step, of earlier ones (-1) or of later ones (1)."""
+
+    name: str
+    when: int = 0
+
+    def __str__(self) -> str:
+        return f"{('', 'later ', 'earlier ')[self.when]}{self.name}"
+
+
+@dataclass(frozen=True)
 class Carry:
     """A carry of a repeat, and whether it runs from the last step to the first."""
 
@@ -116,11 +127,10 @@ class Names:
         text = self.short(reader, seen.name)
         return f"{PREVIOUS}.{text}" if seen.shift else text
 
-    def placed(self, reader: str, flat: str) -> str:
-        """Say what a step is to whoever stands at the step `reader`: `digit.size`, `earlier digit.size`."""
+    def placed(self, reader: str, flat: str) -> Placed:
+        """Say what a step is to whoever stands at the step `reader`."""
         distance = self.distance(reader, flat)
-        when = "earlier " if distance < 0 else "later " if distance > 0 else ""
-        return f"{when}{self.of(flat)}"
+        return Placed(self.of(flat), (distance > 0) - (distance < 0))
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import heapq
 
+from sgc.derivation.factors import Factor
 from sgc.derivation.formula import symbol
 from sgc.derivation.graph import Graphs, Role
-from sgc.derivation.plan import Factor
 from sgc.language.outline import Outline
 from sgc.showing.plates import plated
 from sgc.showing.ranges import nested, whole

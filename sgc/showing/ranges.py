@@ -48,22 +48,30 @@ def nested(
 
 def sign(kind: str, around: Around, depth: int, *, latex: bool = False) -> str:
     r"""Write the sign of a product or sum over the steps of a repeat: `prod_{digit=1..k}`, `\sum_{t=1}^{50}`."""
-    steps = range_words(around, depth)
     if not latex:
-        return f"{kind}_{{{steps}}}"
-    name, _, both = steps.partition("=")
-    low, _, last = both.partition("..")
-    last = last or low
+        return f"{kind}_{{{range_words(around, depth)}}}"
+    name, low, last = _range(around, depth)
     return rf"\{kind}_{{{symbol(name)}={low}}}^{{{last if last.isdigit() else symbol(last)}}}"
+
+
+def signs(kind: str, around: Around, *, latex: bool = False) -> str:
+    """Write the signs of a product or sum over all repeats around something, and a space behind each."""
+    return "".join(f"{sign(kind, around, i, latex=latex)} " for i in range(len(around)))
 
 
 def range_words(around: Around, depth: int) -> str:
     """Say which steps of a repeat are meant: `digit=1..k`, `t=1`."""
+    _, (low, high) = around[depth]
+    name, first, last = _range(around, depth)
+    return f"{name}={first}" if low == high else f"{name}={first}..{last}"
+
+
+def _range(around: Around, depth: int) -> tuple[str, str, str]:
+    """Give a repeat's own name, and its first and last step in words."""
     plate, (low, high) = around[depth]
     above = around[depth - 1][0].name + "." if depth else ""
     name = plate.name.removeprefix(above)
-    last = count_name(plate) if high is None else str(high + 1)
-    return f"{name}={low + 1}" if low == high else f"{name}={low + 1}..{last}"
+    return name, str(low + 1), count_name(plate) if high is None else str(high + 1)
 
 
 def count_name(plate: Plate) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from sgc.derivation.name_sets import members
 from sgc.derivation.node_id import Index
-from sgc.showing.plates import Names
+from sgc.showing.plates import Names, Placed
 
 
 class StepSets:
@@ -25,11 +25,12 @@ class StepSets:
         self._whole = {name: _bits(places) for name, places in self._places.items()}
         self._parted: dict[tuple[str, int], Mapping[Index, tuple[int, int]]] = {}
 
-    def placed(self, reader: str, bits: int) -> dict[str, int]:
-        """Part a set by what it is to whoever stands at a step, in the words of `Names.placed`, as first met."""
-        found: dict[str, int] = {}
+    def placed(self, reader: str, bits: int) -> dict[Placed, int]:
+        """Part a set by what it is to whoever stands at a step, as `Names.placed`, as first met."""
+        found: dict[Placed, int] = {}
         for i in members(bits & self._once):
-            found[self.flat[i]] = found.get(self.flat[i], 0) | 1 << i
+            once = Placed(self.flat[i])
+            found[once] = found.get(once, 0) | 1 << i
         bits &= ~self._once
         ours = self.names.plates(self.names.of(reader))
         while bits:
@@ -39,8 +40,8 @@ class StepSets:
             earlier, same = self._around(name, common)[self.names.index(reader)[:common]]
             here = bits & self._whole[name]
             bits &= ~here
-            ways = (("earlier ", here & earlier), ("", here & same), ("later ", here & ~earlier & ~same))
-            found |= {f"{when}{name}": steps for when, steps in ways if steps}
+            ways = ((-1, here & earlier), (0, here & same), (1, here & ~earlier & ~same))
+            found |= {Placed(name, when): steps for when, steps in ways if steps}
         return dict(sorted(found.items(), key=lambda item: item[1] & -item[1]))
 
     def _around(self, name: str, common: int) -> Mapping[Index, tuple[int, int]]:

@@ -12,7 +12,7 @@ from sgc.derivation.plan import Plan
 from sgc.language.outline import Outline, Variable
 from sgc.objectives.estimator import Estimator
 from sgc.objectives.estimators import INSTEAD_OF_ENUMERATING
-from sgc.showing.plated_plan import plan_rows, plan_warnings
+from sgc.showing.plated_plan import plan_rows, writer_of
 from sgc.showing.plates import Plated, plated
 from sgc.showing.products import roles
 from sgc.showing.ranges import where
@@ -38,9 +38,9 @@ def warnings(outline: Outline) -> list[str]:
         varying |= any(weight.varies for weight in plan.weights)
         if worst is None or plan.operations > worst.operations:
             worst = plan
-        text = plan_rows(view, plan)
-        for warning in plan_warnings(view, plan):
-            rows.setdefault(warning.removeprefix(f"{text}: "), []).append(text)
+        writer = writer_of(view, plan)
+        for message in dict.fromkeys(map(writer.message, plan.messages)):
+            rows.setdefault(message, []).append(writer.rows())
     found = []
     for message, rows_of in rows.items():
         more = len(rows_of) - 1

@@ -77,6 +77,15 @@ class Weight:
         return bool(self.carriers)
 
     @property
+    def tag(self) -> str:
+        """How its term in the bound is computed."""
+        if self.biased:
+            return "biased"
+        if SAMPLES in self.factor.dims:
+            return "sampled"
+        return "enumerated" if self.factor.dims else "exact"
+
+    @property
     def why(self) -> str:
         """What brings it: its node's label, or that of a step which the node counts."""
         return "labels of its steps" if self.factor.asked else "label"

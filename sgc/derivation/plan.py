@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
@@ -116,14 +117,6 @@ class Plan:
             return f"needs each sample's costs by itself, and {how} the samples meet"
         return ""
 
-    def label_tag(self, weight: Weight) -> str:
-        """Tell how the term of a label is computed."""
-        if weight.biased:
-            return "biased"
-        if SAMPLES in weight.factor.dims:
-            return "sampled"
-        return "enumerated" if weight.factor.dims else "exact"
-
     def drawn_often(self) -> Iterator[tuple[str, int]]:
         """Give the nodes that are drawn several times a sample, for each value of what they read, and how often."""
         size = {p.node: p.support for p in self.proposals}
@@ -203,14 +196,6 @@ class PlanWriter(Writer):
     @abstractmethod
     def charges(self) -> list[str]:
         """Say what draws are charged with, a line for each."""
-
-    @abstractmethod
-    def summed(self) -> list[str]:
-        """List what is summed out."""
-
-    @abstractmethod
-    def drawn(self) -> list[tuple[str, str]]:
-        """List what is drawn several times a sample, and how often."""
 
     # pieces
 
@@ -324,7 +309,7 @@ class PlanWriter(Writer):
             why = self.reason(term)
             yield self.term(term), f"{term.tag} ({why})" if why else term.tag
         for weight in self.plan.weights:
-            yield self.label_term(weight), f"{self.plan.label_tag(weight)} ({weight.why})"
+            yield self.label_term(weight), f"{weight.tag} ({weight.why})"
 
     def cost(self) -> str:
         """Say what is summed out, and what it costs."""
@@ -332,8 +317,16 @@ class PlanWriter(Writer):
         if not plan.enumerated:
             return f"{samples} particle{'s' if samples > 1 else ''} a row, nothing enumerated"
         size = f"largest intermediate {plan.largest} numbers a row, {plan.operations} touched in all"
-        often = [f"{name} is drawn {times} times a sample" for name, times in self.drawn()]
-        return "; ".join([f"sums out {', '.join(self.summed())}", size, *often])
+        counts = Counter(map(self.name, plan.elimination))
+        summed = [f"{name} ({count} steps)" if count > 1 else name for name, count in counts.items()]
+        times: dict[str, list[int]] = {}
+        for node, often in self.flat.drawn_often():
+            times.setdefault(self.name(node), []).append(often)
+        drawn = [
+            f"{name} is drawn {' to '.join(map(str, sorted({min(each), max(each)})))} times a sample"
+            for name, each in times.items()
+        ]
+        return "; ".join([f"sums out {', '.join(summed)}", size, *drawn])
 
     def warnings(self) -> tuple[str, ...]:
         """Write what a user should know of these rows before training, each once."""
@@ -396,9 +389,3 @@ class EachNode(PlanWriter):
         texts = [self.term(self.plan.terms[i]) for i in members(charge.charged)]
         texts += [self.label_term(self.plan.weights[i]) for i in members(charge.varied)]
         return ", ".join(texts) or "nothing"
-
-    def summed(self) -> list[str]:
-        return list(self.plan.elimination)
-
-    def drawn(self) -> list[tuple[str, str]]:
-        return [(node, str(times)) for node, times in self.plan.drawn_often()]

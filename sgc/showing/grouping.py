@@ -71,7 +71,7 @@ def _done(view: Plated, plan: Plan) -> Iterator[dict[str, object]]:
         scored[flat] = (p and parents_text(view, p), q, tuple(roles.get(flat, ())), baselines.get(flat))
     yield scored
     weighed = plan.weighed.items()
-    yield {flat: (parents_text(view, each.factor), each.varies, plan.label_tag(each)) for flat, each in weighed}
+    yield {flat: (parents_text(view, each.factor), each.varies, each.tag) for flat, each in weighed}
 
 
 def _groups(view: Plated, done: Mapping[str, object]) -> Iterator[Group]:

@@ -122,7 +122,7 @@ def _plan_json(writer: EachNode | PlatedPlan) -> dict[str, Any]:  # Any: plain d
 
     terms = [{"text": writer.term(term), "tag": term.tag, "why": writer.reason(term)} for term in plan.terms]
     for weight in plan.weights:
-        terms.append({"text": writer.label_term(weight), "tag": plan.label_tag(weight), "why": "label"})
+        terms.append({"text": writer.label_term(weight), "tag": weight.tag, "why": "label"})
     return {
         "observed": writer.listed(plan.observed),
         "rows": writer.rows(),

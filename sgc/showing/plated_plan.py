@@ -114,22 +114,6 @@ class PlatedPlan(PlanWriter):
     def masked(self) -> str:
         return ""  # the signs of products and sums say by themselves which steps are there
 
-    def summed(self) -> list[str]:
-        """List names that are summed out, each once."""
-        counts: dict[str, int] = {}
-        for node in self.flat.elimination:
-            counts[self.name(node)] = counts.get(self.name(node), 0) + 1
-        return [f"{name} ({count} steps)" if count > 1 else name for name, count in counts.items()]
-
-    def drawn(self) -> list[tuple[str, str]]:
-        times: dict[str, list[int]] = {}
-        for node, each in self.flat.drawn_often():
-            times.setdefault(self.name(node), []).append(each)
-        return [
-            (name, str(each[0]) if min(each) == max(each) else f"{min(each)} to {max(each)}")
-            for name, each in times.items()
-        ]
-
     def charges(self) -> list[str]:
         """Say what the draws of each group are charged with."""
         return [*map(_Charging(self).line, self.plan.charges)] if self.plan.charges else []

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import sgc
 from sgc.cli import app
-from sgc.errors import SpecError
+from sgc.errors import RunError, SpecError
 from sgc.objectives.iwae import Iwae
 
 MINE = '''
@@ -246,6 +246,91 @@ def test_an_estimator_that_is_none_is_told_at_its_place(place: Path, estimator: 
     (fault,) = problem.value.faults
     assert fault.path == ("nodes", "v", "recognition", "estimator", "python")
     assert told in fault.message
+
+
+BOUND_SLIPS = {
+    "return None": "the bound 'slip': its expression() gives nothing, wanted an Expression",
+    "return Expression((LogMean(Product(given.scores)),))": "a part of its expression is a LogMean, wanted a Scaled",
+    "return Expression((Scaled(LogMean(Product((Score('ghost', 'p'),)))),))": "the log of 'ghost' stands in a Product",
+    "return Expression((Scaled(LogMean(Product(given.scores[0]))),))": "where a Product of a tuple of logs is wanted",
+    "return Expression((Scaled(LogMean(Product(given.scores, power=0))),))": "a Product has the power 0, wanted",
+    "return Expression((Scaled(LogMean(Product(given.scores)), Scale('half')),))": "is no Scale of a finite number",
+    "return Expression((Scaled(LogMean(Product(given.scores)), Scale(1.0, 'y')),))": "weighed by the alpha of 'y', and "
+    "these rows have the labels: none",
+    "return Expression((Scaled(Mean(given.scores)),))": "the values of a Mean are no tuple of Values",
+}
+
+
+@pytest.mark.parametrize("body", BOUND_SLIPS)
+def test_a_bound_that_is_no_expression_is_told_at_its_place(tmp_path: Path, body: str) -> None:
+    words = "from sgc.objectives import *\n\n\nclass Slip(Bound):\n    name = source = closed_kl_refusal = 'slip'\n"
+    (tmp_path / "mine.py").write_text(f"{words}\n    def expression(self, given, words):\n        {body}\n")
+    with pytest.raises(SpecError) as problem:
+        sgc.load(written(tmp_path, bound={"python": "mine:Slip"}), trust=True)
+    (fault,) = problem.value.faults
+    assert fault.path == ("objective", "bound", "python")
+    assert BOUND_SLIPS[body] in fault.message
+
+
+def test_a_bound_that_takes_a_closed_form_under_a_logarithm_is_told(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(MINE.replace('    closed_kl_refusal = "renyi takes no closed form"\n', ""))
+    spec = json.loads(written(tmp_path, bound=BOUND).read_text())
+    spec["nodes"]["z"] = {"distribution": "Normal", "supervision": "none", "recognition": {"parents": ["x"]}}
+    spec["nodes"]["z"]["recognition"]["network"] = {"mlp": []}
+    (tmp_path / "spec.yaml").write_text(json.dumps(spec))
+    with pytest.raises(SpecError) as problem:
+        sgc.load(tmp_path / "spec.yaml", trust=True)
+    assert "let its class say closed_kl_refusal" in problem.value.faults[0].message
+
+
+ESTIMATOR_SLIPS = {
+    "name = 'pathwise'": "'pathwise' is the name of another estimator; give its class another one",
+    "charged: ClassVar[bool] = False": "it has a surrogate(), and does not say charged",
+    "def refuse(self, family, event): return ''": "its refuse() has to take (family, event, as a @staticmethod)",
+    "def draw(self): return None": "its draw() has to take (given)",
+}
+
+
+@pytest.mark.parametrize("line", ESTIMATOR_SLIPS)
+def test_an_estimator_that_lacks_something_is_told_at_its_place(tmp_path: Path, line: str) -> None:
+    (tmp_path / "mine.py").write_text(f"{MINE}\n\nclass Slip(Leaner):\n    name = 'slip'\n    {line}\n")
+    spec = json.loads(written(tmp_path).read_text())
+    spec["nodes"]["v"]["recognition"]["estimator"] = {"python": "mine:Slip"}
+    (tmp_path / "spec.yaml").write_text(json.dumps(spec))
+    with pytest.raises(SpecError) as problem:
+        sgc.load(tmp_path / "spec.yaml", trust=True)
+    (fault,) = problem.value.faults
+    assert ESTIMATOR_SLIPS[line] in fault.message
+
+
+RUN_SLIPS = {
+    "def draw(self, given): return None": "draw() of the estimator 'slip' gives a NoneType, wanted a Point",
+    "def surrogate(self, log, given, drawn, charging): return None": "gives a NoneType, wanted a tensor",
+    "def surrogate(self, log, given, drawn, charging): return log": "gives the shape [3, 2, 3], wanted one number",
+    "def surrogate(self, log, given, drawn, charging): return log.sum((0, 1))": "its value has to be 0",
+}
+
+
+@pytest.mark.parametrize("line", RUN_SLIPS)
+def test_what_an_estimator_gives_is_held_to_its_shape(tmp_path: Path, line: str) -> None:
+    (tmp_path / "mine.py").write_text(f"{MINE}\n\nclass Slip(Leaner):\n    name = 'slip'\n    {line}\n")
+    spec = json.loads(written(tmp_path).read_text())
+    spec["nodes"]["v"]["recognition"]["estimator"] = {"python": "mine:Slip"}
+    (tmp_path / "spec.yaml").write_text(json.dumps(spec))
+    model = sgc.compile(sgc.load(tmp_path / "spec.yaml", trust=True), trust=True)
+    with pytest.raises(RunError, match="node 'v': ") as problem:
+        model.objective({"x": torch.eye(4)[:3], "y": torch.tensor([-1, -1, -1])})
+    assert RUN_SLIPS[line] in str(problem.value)
+
+
+def test_a_biased_estimator_of_ones_own_has_its_bias_measured(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(f"{MINE}\n\nclass Slip(Wrong):\n    name = 'slip'\n    tag = 'biased'\n")
+    spec = json.loads(written(tmp_path).read_text())
+    spec["nodes"]["v"]["recognition"]["estimator"] = {"python": "mine:Slip"}
+    (tmp_path / "spec.yaml").write_text(json.dumps(spec))
+    done = call("prove", tmp_path / "spec.yaml", "--trust")
+    assert done.exit_code == 0, done.output
+    assert "v: mine:Slip: gradient off by " in done.stdout
 
 
 def test_an_estimator_says_where_it_cannot_be_charged(place: Path) -> None:

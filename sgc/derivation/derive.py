@@ -27,8 +27,10 @@ from sgc.derivation.name_sets import NameSet, NameSets
 from sgc.derivation.paths import Paths
 from sgc.derivation.plan import Plan
 from sgc.derivation.summation import share_axes, sweep
+from sgc.errors import UsageError
 from sgc.objectives.bound import Ingredients
-from sgc.objectives.expressions import Expression, Score
+from sgc.objectives.expressions import Expression, Mean, Score
+from sgc.objectives.holding import expression_of
 from sgc.objectives.messages import Message
 from sgc.objectives.words import ObjectiveWords
 
@@ -166,7 +168,8 @@ class _Derivation:
         sizes = {p.node: p.support for p in proposals if p.estimator.enumerates}
         every = bool(proposals) and len(sizes) == len(proposals)
         given = ingredients(((t.node, t.role) for t in untagged), weights, enumerated=every)
-        expression = self.words.bound.expression(given, self.words)
+        expression = expression_of(self.words.bound, given, self.words)
+        self.check_closed_forms(untagged, expression)
         terms = self.tagged(untagged, weights, expression)
         spans = [p.factor.dims.bits for p in proposals if p.estimator.enumerates]
         spans += [w.factor.dims.bits for w in weights if w.varies] + [t.dims.bits for t in terms]
@@ -249,6 +252,17 @@ class _Derivation:
         dims = self.named(proposal.dims.bits | self.union(counts))
         second = self.term(name, "recognition", dims, [name, *proposal.parents, *counts], refusal)
         return [first, second]
+
+    def check_closed_forms(self, terms: Sequence[Term], expression: Expression) -> None:
+        """Refuse a bound that takes a closed form where it is no mean. Raises: UsageError."""
+        closed = {Score(t.node, t.role) for t in terms if t.role == "kl"}
+        closed -= {score for score in closed if self.graphs.nodes[score.node].estimator.averages}
+        products = [each.part.weight if isinstance(each.part, Mean) else each.part.product for each in expression.parts]
+        if any(log in closed for product in products for log in product.logs):
+            raise UsageError(
+                f"the bound '{self.words.bound.name}': a KL divergence in closed form stands under a logarithm or "
+                "among weights, where it is no mean: let its class say closed_kl_refusal"
+            )
 
     def term(self, name: str, role: str, dims: NameSet, reads: Sequence[str], why: Message) -> Term:
         return Term(name, role, dims, "", why, tuple(reads))

@@ -21,6 +21,7 @@ from sgc.derivation.name_sets import members
 from sgc.derivation.page import Cells, aligned
 from sgc.derivation.paths import Paths
 from sgc.objectives.expressions import Expression, LabelScore, Score
+from sgc.objectives.holding import expression_of
 from sgc.objectives.messages import Message
 from sgc.objectives.words import ObjectiveWords
 
@@ -56,7 +57,7 @@ class Plan:
         """The bound as an expression over the factors of this plan."""
         every = bool(self.proposals) and len(self.enumerated) == len(self.proposals)
         given = ingredients(((t.node, t.role) for t in self.terms), self.weights, enumerated=every)
-        return self.words.bound.expression(given, self.words)
+        return expression_of(self.words.bound, given, self.words)
 
     @property
     def normalised(self) -> bool:

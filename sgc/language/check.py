@@ -90,6 +90,8 @@ def check_objective(spec: Spec, findings: Findings, names: Names) -> None:
     if findings.hurt("objective", "bound"):
         return
     bound = _bound(spec, findings)
+    if isinstance(objective.bound, OwnBound) and spec.trusted and not findings.faults:
+        check_own_bound(spec, findings)
     usual = Objective()
     changed = [key for key in bound.refused if getattr(objective, key) != getattr(usual, key)]
     forbidden = [(key, bound.refused[key]) for key in changed]
@@ -102,6 +104,18 @@ def check_objective(spec: Spec, findings: Findings, names: Names) -> None:
         message = f"the {bound.name} bound needs a partially supervised node, and there is none"
         message += " with labels" if names.nodes("partial") else ""
         findings.add(("objective", "bound"), message)
+
+
+def check_own_bound(spec: Spec, findings: Findings) -> None:
+    """Find a bound of the user's own that gives no expression of what the rows of a pattern have."""
+    made = outline(spec)
+    partial = made.graphs.partial
+    for observed in [(), *((name,) for name in partial), partial]:
+        try:
+            derive(made.graphs, observed, made.words)
+        except UsageError as problem:
+            findings.add(("objective", "bound", "python"), str(problem))
+            return
 
 
 def _bound(spec: Spec, findings: Findings) -> Bound:

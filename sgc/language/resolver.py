@@ -155,7 +155,7 @@ class Resolver:
         if not self.spec.trusted:
             return PlainDraw()
         try:
-            return written.load(self.own_code(written.python))
+            return written.load(self.own_code(written.python), estimators.ESTIMATORS)
         except UsageError as problem:
             raise OutlineFault(("recognition", "estimator", "python"), str(problem)) from None
 

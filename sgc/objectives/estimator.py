@@ -119,6 +119,11 @@ class Estimator(Named, ABC):
         """
         raise NotImplementedError
 
+    @property
+    def own(self) -> bool:
+        """Whether it is one of the user's own."""
+        return self._written is not None
+
     def plain(self, number: Callable[[Number], Any] = lambda number: number) -> Any:  # Any: plain data
         """Write it as a spec does. number: what becomes of its numbers and schedules."""
         if self._written is not None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, final
 
 from pydantic import ValidationError
@@ -14,6 +15,7 @@ from sgc.kinds.own_code import OwnCode, OwnPiece, raised
 from sgc.objectives.bound import Bound
 from sgc.objectives.bounds import BOUNDS
 from sgc.objectives.estimator import Estimator
+from sgc.objectives.holding import check_bound, check_estimator
 
 
 @final
@@ -30,6 +32,7 @@ class OwnBound(OwnPiece):
         except Exception as problem:  # whatever the user's class may do
             raise UsageError(f"'{self.python}' cannot be made: {raised(problem)}") from None
         _check_words(self.python, made, ("name", "source"))
+        check_bound(self.python, made)
         if made.name in BOUNDS:
             raise UsageError(f"'{self.python}': '{made.name}' is the name of another bound; give its class another one")
         return made
@@ -41,8 +44,8 @@ class OwnEstimator(OwnPiece):
 
     options: dict[str, Any] = {}  # noqa: RUF012 - a frozen pydantic default; Any: whatever YAML can say
 
-    def load(self, code: OwnCode) -> Estimator:
-        """Import and make it. Raises: UsageError, where it is not trusted, or is none."""
+    def load(self, code: OwnCode, names: Collection[str] = ()) -> Estimator:
+        """Import and make it. names: of other estimators. Raises: UsageError, where it is not trusted, or is none."""
         kind = code.load(Estimator)
         try:
             made: Estimator = kind(**self.options)
@@ -53,6 +56,7 @@ class OwnEstimator(OwnPiece):
         except Exception as problem:  # whatever the user's class may do
             raise UsageError(f"'{self.python}' cannot be made: {raised(problem)}") from None
         _check_words(self.python, made, ("name", "tag"))
+        check_estimator(self.python, made, names)
         made._written = self
         return made
 

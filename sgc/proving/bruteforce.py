@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sgc.objectives.bound import Bound
     from sgc.runtime.model import Model
 
+WRITTEN = ("elbo", "iwae", "density", "supervised")  # the bounds whose formula stands here, by hand from the papers
 TABLE = 4096  # a conditional that reads more joint values is asked only for those that are met
 
 
@@ -39,12 +40,12 @@ class Words:
 
     @staticmethod
     def of(spec: Raw, own: Bound | None = None) -> Words:
-        """Read the words of a spec. own: its bound, where that is one of the user's own."""
+        """Read the words of a spec. own: its bound, where that is none of those WRITTEN out here."""
         given = dict(spec.get("objective", {}))
         alpha = given.get("alpha", {})
         by_node = alpha if isinstance(alpha, Mapping) else dict.fromkeys(partial(spec), alpha)
         kept = {key: given[key] for key in ("bound", "weights", "label_term", "kl_weight") if key in given}
-        if isinstance(kept.get("bound"), Mapping):
+        if own is not None:
             return Words(**{**kept, "bound": "own", "own": own}, alpha=by_node)
         return Words(**kept, alpha=by_node)
 

@@ -29,7 +29,7 @@ from sgc.objectives.gradient import GRADIENTS
 from sgc.objectives.gumbel_softmax import GumbelSoftmax
 from sgc.objectives.own import OwnBound, OwnEstimator
 from sgc.proving import twin as twins
-from sgc.proving.bruteforce import Factors, Joint, Words
+from sgc.proving.bruteforce import WRITTEN, Factors, Joint, Words
 from sgc.proving.choosing import some, some_patterns, words_of
 from sgc.proving.comparing import FALSE_ALARM, Difference, difference, scores, t_limit
 from sgc.proving.draws import LARGEST, Draws, expected, is_linear, tuples
@@ -149,7 +149,7 @@ class _Prover:
     def words(self, plain: Raw) -> Words:
         """Read the words of a twin, whose own bound is the spec's."""
         spec = self.made.spec
-        return Words.of(plain, spec.maximised if isinstance(spec.objective.bound, OwnBound) else None)
+        return Words.of(plain, None if spec.maximised.name in WRITTEN else spec.maximised)
 
     def compiled(self, plain: Raw, spread: float) -> Model:
         """Compile a twin; its parameters are drawn by name, so that all twins of a proof have the same.

@@ -81,7 +81,10 @@ def cooled_words(cooled: Cooled) -> str:
 def _estimator(words: Any) -> tuple[str, Mapping[str, Any]]:  # Any: plain data
     if isinstance(words, str):
         return words, {}
-    ((name, options),) = words.items()
+    if "python" in words:  # one of the user's own
+        name, options = words["python"], words.get("options", {})
+    else:
+        ((name, options),) = words.items()
     return name, {key: value for key, value in options.items() if isinstance(value, int | float)}
 
 

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 from sgc.derivation.factors import SAMPLES, Charge
+from sgc.errors import RunError
+from sgc.objectives.estimator import Estimator
 from sgc.objectives.expressions import LabelScore, Log
 from sgc.runtime.layout import Eliminated, Layout, Pair, Score, eliminate, join, sum_enumerated
 from sgc.runtime.path_weights import set_path_weights, wake
@@ -44,8 +46,22 @@ def surrogate(sums: Sums, kl_weight: float) -> Tensor | None:
         given, drawn = sums.group.drawn[charge.node]
         estimator = sums.plan.proposed[charge.node].estimator
         part = estimator.surrogate(log, given, drawn, _Charging(sums, charge, kl_weight))
+        if estimator.own:
+            _check_surrogate(charge.node, estimator, part, sums.group.layout.rows)
         total = part if total is None else total + part
     return total
+
+
+def _check_surrogate(node: str, estimator: Estimator, part: object, rows: int) -> None:
+    """Hold what an estimator of the user's own gives to its shape and value. Raises: RunError."""
+    told = f"node '{node}': surrogate() of the estimator '{estimator}' gives"
+    if not isinstance(part, Tensor):
+        raise RunError(f"{told} a {type(part).__name__}, wanted a tensor of one number for each row")
+    if tuple(part.shape) != (rows,):
+        raise RunError(f"{told} the shape {list(part.shape)}, wanted one number for each of {rows} rows")
+    largest = float(part.detach().abs().max()) if rows else 0.0
+    if not largest < 1e-3:
+        raise RunError(f"{told} values as large as {largest:.3g}: its value has to be 0, its gradient is what is added")
 
 
 class _Charging:

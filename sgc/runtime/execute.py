@@ -18,8 +18,9 @@ from torch.distributions import Distribution
 
 from sgc.derivation.paths import Paths
 from sgc.distributions.points import Point
+from sgc.errors import RunError
 from sgc.language.outline import Outline, Variable
-from sgc.objectives.estimator import Draw
+from sgc.objectives.estimator import Draw, Estimator
 from sgc.randomness import draws
 from sgc.runtime import counts, existence
 from sgc.runtime.drawn_paths import PathWeight, frozen
@@ -171,6 +172,8 @@ class _Walk:
             return
         with naming(module.outline):
             drawn = estimator.draw(given)
+        if estimator.own:
+            check_drawn(name, estimator, given, drawn)
         if estimator.averages:
             group.put(name, self.lead_value(drawn.value, len(variable.event)), self.machine.outline)
             return
@@ -315,3 +318,13 @@ def draw(q: Distribution, leading: tuple[int, ...]) -> Point:
     """Draw without a gradient from what is no node's family, [*leading, *event]."""
     with draws():
         return Point(q.expand(leading).sample())
+
+
+def check_drawn(name: str, estimator: Estimator, given: Draw, drawn: object) -> None:
+    """Hold what an estimator of the user's own draws to its type and shape. Raises: RunError."""
+    told = f"node '{name}': draw() of the estimator '{estimator}' gives"
+    if not isinstance(drawn, Point):
+        raise RunError(f"{told} a {type(drawn).__name__}, wanted a Point, as family.draw() makes it")
+    wanted = (*given.leading, *given.q.event_shape)
+    if not estimator.averages and tuple(drawn.value.shape) != wanted:
+        raise RunError(f"{told} values of the shape {list(drawn.value.shape)}, wanted {list(wanted)}")

@@ -1,0 +1,122 @@
+"""Holding a bound or an estimator of the user's own to what it has to be, so that a slip is told in words.
+
+The package's own are held by their types and tests.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Collection, Iterator
+
+from sgc.errors import UsageError
+from sgc.objectives.bound import Bound, BoundWords, Ingredients
+from sgc.objectives.bounds import BOUNDS
+from sgc.objectives.estimator import Estimator
+from sgc.objectives.expressions import (
+    Constant,
+    Expression,
+    LabelScore,
+    Log,
+    LogMean,
+    Mean,
+    Product,
+    Scale,
+    Scaled,
+    Score,
+    Value,
+)
+
+
+def expression_of(bound: Bound, given: Ingredients, words: BoundWords) -> Expression:
+    """Write the bound of one row. Raises: UsageError where one of the user's own is no expression of what is given."""
+    found = bound.expression(given, words)
+    if bound not in BOUNDS.values():
+        fault = next(_faults(found, given), "")
+        if fault:
+            raise UsageError(f"the bound '{bound.name}': {fault}")
+    return found
+
+
+def _faults(found: object, given: Ingredients) -> Iterator[str]:
+    if not isinstance(found, Expression):
+        yield f"its expression() gives {_article(found)}, wanted an Expression"
+        return
+    known: set[Log] = {*given.scores, *given.labels}
+    for each in found.parts if isinstance(found.parts, Collection) else ("",):
+        if not isinstance(each, Scaled) or not isinstance(each.part, Mean | LogMean | Constant):
+            yield f"a part of its expression is {_article(each)}, wanted a Scaled of a Mean, a LogMean or a Constant"
+            return
+        yield from _faults_of_scale(each.scale, given)
+        part = each.part
+        products = [part.weight] if isinstance(part, Mean) else [part.product]
+        products += [part.before] if isinstance(part, LogMean) else []
+        values = part.values if isinstance(part, Mean) else ()
+        if not isinstance(values, tuple) or not all(isinstance(value, Value) for value in values):
+            yield "the values of a Mean are no tuple of Values"
+            return
+        for product in [*products, *(value.log for value in values if isinstance(value.log, Product))]:
+            yield from _faults_of_product(product, known)
+        single = [value.log for value in values if not isinstance(value.log, Product)]
+        wrong = [log for log in single if log not in known]
+        if wrong:
+            yield f"{_article(wrong[0])} is averaged that it was not given"
+
+
+def _faults_of_scale(scale: Scale, given: Ingredients) -> Iterator[str]:
+    if not isinstance(scale, Scale) or not _is_number(scale.constant):
+        yield "the scale of a part is no Scale of a finite number"
+    elif scale.alpha and scale.alpha not in {label.node for label in given.labels}:
+        rows = ", ".join(label.node for label in given.labels) or "none"
+        yield f"a part is weighed by the alpha of '{scale.alpha}', and these rows have the labels: {rows}"
+
+
+def _faults_of_product(product: Product, known: set[Log]) -> Iterator[str]:
+    if not isinstance(product, Product) or not isinstance(product.logs, tuple):
+        yield f"{_article(product)} stands where a Product of a tuple of logs is wanted"
+        return
+    if not _is_number(product.power) or product.power == 0:
+        yield f"a Product has the power {product.power!r}, wanted a finite number that is not 0"
+    wrong = [log for log in product.logs if not isinstance(log, Score | LabelScore) or log not in known]
+    if wrong:
+        yield f"{_article(wrong[0])} stands in a Product, and these rows were not given it"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _article(value: object) -> str:
+    if isinstance(value, Score | LabelScore):
+        return f"the log of '{value.node}'"
+    return "nothing" if value is None else f"a {type(value).__name__}"
+
+
+def check_bound(path: str, made: Bound) -> None:
+    """Hold the class of a bound to the methods that it has to have. Raises: UsageError."""
+    _check_takes(path, "expression", made.expression, "given, words", 2)
+    _check_takes(path, "warnings", made.warnings, "given, words", 2)
+
+
+def check_estimator(path: str, made: Estimator, names: Collection[str]) -> None:
+    """Hold the class of an estimator to the methods and facts that it has to have. Raises: UsageError.
+
+    names: those that other estimators have.
+    """
+    kind = type(made)
+    if made.name in names:
+        raise UsageError(f"'{path}': '{made.name}' is the name of another estimator; give its class another one")
+    _check_takes(path, "refuse", kind.refuse, "family, event, as a @staticmethod", 2)
+    _check_takes(path, "draw", made.draw, "given", 1)
+    _check_takes(path, "surrogate", made.surrogate, "log, given, drawn, charging", 4)
+    own = kind.surrogate is not Estimator.surrogate
+    if made.charged != own:
+        told = "says charged and has no surrogate()" if made.charged else "has a surrogate(), and does not say charged"
+        raise UsageError(f"'{path}': it {told}: the gradient of its draws would be missing")
+
+
+def _check_takes(path: str, name: str, method: object, wanted: str, count: int) -> None:
+    try:
+        inspect.signature(method).bind(*range(count))  # type: ignore[arg-type]  # it is a method
+    except TypeError:
+        raise UsageError(f"'{path}': its {name}() has to take ({wanted})") from None

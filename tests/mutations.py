@@ -14,6 +14,7 @@ from torch import Tensor
 from sgc.derivation.derive import _Derivation
 from sgc.distributions.points import Point
 from sgc.objectives.expressions import LabelScore, Product
+from sgc.objectives.messages import Message
 from sgc.runtime import charging, counts, execute, existence, plan_runner
 from sgc.runtime import model as models
 from sgc.runtime.batch import PatternRows, prepare
@@ -147,7 +148,7 @@ def closed_form_above_a_label(patch: Patch) -> None:
 
 
 def closed_form_everywhere(patch: Patch) -> None:
-    patch.setattr(_Derivation, "refuse_kl", lambda self, name: "")
+    patch.setattr(_Derivation, "refuse_kl", lambda self, name: Message(""))
 
 
 def forgotten_masses(patch: Patch) -> None:

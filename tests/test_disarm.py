@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+from typing import Any
 
 import pytest
 import torch
@@ -24,7 +25,7 @@ from oracle import (
 )
 
 from sgc.derivation.plan import SAMPLES
-from sgc.errors import SpecError
+from sgc.errors import SpecError, UsageError
 
 pytestmark = pytest.mark.usefixtures("double_precision", "seeded_draws")
 CASES = 2
@@ -82,3 +83,57 @@ def test_random_graphs_have_the_gradient_of_the_sums_in_the_mean(words: Raw) -> 
             loss = model.objective(batch).loss
             estimates.append(torch.cat([loss.detach().reshape(1), flat(gradients(model, loss))]))
         assert_mean(torch.stack(estimates), torch.cat([wanted.detach().reshape(1), flat(gradients(exact, wanted))]))
+
+
+def coins(**objective: Any) -> Raw:  # Any: plain data
+    """Three coins that q of a label reads."""
+    q: Raw = {"parents": ["x"], "network": {"mlp": []}}
+    x: Raw = {"distribution": "Normal", "supervision": "full", "generative": {"parents": ["b"], "network": {"mlp": []}}}
+    b: Raw = {
+        "distribution": "Bernoulli",
+        "shape": [3],
+        "supervision": "none",
+        "recognition": {**q, "estimator": "disarm"},
+    }
+    y: Raw = {"distribution": "Bernoulli", "supervision": "partial", "recognition": {**q, "parents": ["x", "b"]}}
+    return {"version": 1, "nodes": {"x": x, "b": b, "y": y}, "objective": {"samples": 2, **objective}}
+
+
+def test_pairs_come_from_the_generator_that_is_named() -> None:
+    model = compiled(coins(weights="none"))
+    batch = {"x": torch.linspace(-1, 1, 50)}
+    found = [model.objective(batch, generator=torch.Generator().manual_seed(seed)).bound for seed in (1, 1, 2)]
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
+
+
+@pytest.mark.parametrize(
+    ("objective", "where"),
+    [
+        ({}, "in the weights of labels"),
+        ({"bound": "iwae"}, "under one logarithm"),
+        ({"bound": "supervised"}, "under one logarithm"),
+        ({"bound": "density"}, "in the weights of labels"),
+        ({"weights": "none", "label_term": "log_mean"}, "under one logarithm"),
+    ],
+    ids=["elbo", "iwae", "supervised", "density", "published"],
+)
+def test_coins_are_refused_where_their_samples_meet(objective: Raw, where: str) -> None:
+    with pytest.raises(SpecError) as problem:
+        compiled(coins(**objective))
+    told = f"'disarm' needs each sample's costs by itself, and {where} the samples meet"
+    assert {fault.message for fault in problem.value.faults} == {told}
+
+
+def test_another_bound_has_a_value_and_its_gradient_is_refused() -> None:
+    """Where a model is asked for a bound that its spec does not name: in words, as soon as a gradient is asked for."""
+    model = compiled(coins(weights="none"))
+    batch = {"x": torch.linspace(-1, 1, 5)}
+    loss = model.objective(batch, bound="iwae").loss
+    assert loss.isfinite()
+    with pytest.raises(UsageError) as problem:
+        loss.backward()
+    assert str(problem.value) == (
+        "'disarm' of b needs each sample's costs by itself, and under one logarithm the samples meet: "
+        "here is a bound, but no gradient"
+    )

@@ -20,7 +20,7 @@ from sgc.derivation.formula import Writer, bound_lines
 from sgc.derivation.name_sets import members
 from sgc.derivation.page import Cells, aligned
 from sgc.derivation.paths import Paths
-from sgc.objectives.expressions import Expression, LabelScore, Score
+from sgc.objectives.expressions import ONE, Expression, LabelScore, LogMean, Mean, Score
 from sgc.objectives.holding import expression_of
 from sgc.objectives.messages import Message
 from sgc.objectives.words import ObjectiveWords
@@ -113,9 +113,15 @@ class Plan:
         others = [p.node for p in self.proposals if p.estimator.weighs_draws and p.node != charge.node]
         if estimator.weighs_draws and others:
             return f"counts samples unevenly, and {others[0]} does so as well: one node at most"
-        if estimator.own_costs and (bound.couples or not bound.weights.labels.isdisjoint(charge.labels)):
-            how = "under one logarithm" if bound.couples else "in the weights of labels"
-            return f"needs each sample's costs by itself, and {how} the samples meet"
+        if not estimator.own_costs:
+            return ""
+        moved = {*(Score(*term) for term in charge.terms), *charge.labels}
+        for each in bound.parts:
+            part = each.part
+            meeting = part.weight if isinstance(part, Mean) else part.whole if isinstance(part, LogMean) else ONE
+            if any((log.node if isinstance(log, LabelScore) else log) in moved for log in meeting.logs):
+                how = "under one logarithm" if isinstance(part, LogMean) else "in the weights of labels"
+                return f"needs each sample's costs by itself, and {how} the samples meet"
         return ""
 
     def drawn_often(self) -> Iterator[tuple[str, int]]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from sgc.derivation.factors import SAMPLES, Charge
-from sgc.errors import RunError
+from sgc.errors import RunError, UsageError
 from sgc.objectives.estimator import Estimator
 from sgc.objectives.expressions import LabelScore, Log
 from sgc.runtime.layout import Eliminated, Layout, Pair, Score, eliminate, join, sum_enumerated
@@ -44,10 +44,13 @@ def surrogate(sums: Sums, kl_weight: float) -> Tensor | None:
         if not log.requires_grad:
             continue
         given, drawn = sums.group.drawn[charge.node]
-        estimator = sums.plan.proposed[charge.node].estimator
-        part = estimator.surrogate(log, given, drawn, _Charging(sums, charge, kl_weight))
-        if estimator.own:
-            _check_surrogate(charge.node, estimator, part, sums.group.layout.rows)
+        estimator, refusal = sums.plan.proposed[charge.node].estimator, sums.plan.refuse_charging(charge)
+        if refusal:  # a value can be had, as of another bound than the spec's
+            part = _without_gradient(log, f"'{estimator}' of {charge.node} {refusal}: here is a bound, but no gradient")
+        else:
+            part = estimator.surrogate(log, given, drawn, _Charging(sums, charge, kl_weight))
+            if estimator.own:
+                _check_surrogate(charge.node, estimator, part, sums.group.layout.rows)
         total = part if total is None else total + part
     return total
 
@@ -62,6 +65,17 @@ def _check_surrogate(node: str, estimator: Estimator, part: object, rows: int) -
     largest = float(part.detach().abs().max()) if rows else 0.0
     if not largest < 1e-3:
         raise RunError(f"{told} values as large as {largest:.3g}: its value has to be 0, its gradient is what is added")
+
+
+def _without_gradient(log: Tensor, message: str) -> Tensor:
+    """Give zeros of each row, [B], whose gradient is refused."""
+
+    def refuse(gradient: Tensor) -> None:
+        raise UsageError(message)
+
+    zero = (log - log.detach()).sum(tuple(range(log.dim() - 1)))
+    zero.register_hook(refuse)
+    return zero
 
 
 class _Charging:

@@ -170,7 +170,7 @@ class _Walk:
         if name in group.allowed:
             self.draw_allowed(group, variable, given)
             return
-        with naming(module.outline):
+        with naming(module.outline), draws():
             drawn = estimator.draw(given)
         if estimator.own:
             check_drawn(name, estimator, given, drawn)

@@ -18,12 +18,14 @@ from sgc.derivation.dependence import Dependence
 from sgc.derivation.existence import Steps, masked_text
 from sgc.distributions.families import FAMILIES
 from sgc.kinds.counting import count_values
+from sgc.objectives.disarm import Disarm
 from sgc.objectives.enumerate import Enumerate
 from sgc.objectives.estimators import refuse_count
 from sgc.objectives.gumbel_softmax import GumbelSoftmax
 from sgc.objectives.mean import Mean
 from sgc.objectives.score_function import ScoreFunction
 from sgc.objectives.straight_through import StraightThrough
+from sgc.objectives.without_replacement import WithoutReplacement
 from sgc.runtime.model import Model
 from sgc.runtime.streams import TensorRows
 
@@ -205,6 +207,10 @@ def test_what_a_count_may_be() -> None:
     assert refuse_count(categorical, GumbelSoftmax()) == f"a count is never relaxed (gumbel_softmax): {wanted}"
     hard = f"a count is never relaxed backward (straight_through): {wanted}"
     assert refuse_count(categorical, StraightThrough()) == hard
+    wanted = "labels of its steps can leave it some values alone; wanted enumerate or score_function"
+    assert refuse_count(bernoulli, Disarm()) == f"a count is never drawn in pairs (disarm): {wanted}"
+    told = f"a count is never weighed unevenly (without_replacement): {wanted}"
+    assert refuse_count(categorical, WithoutReplacement()) == told
     assert not any(refuse_count(categorical, each) for each in (None, Enumerate(), ScoreFunction()))
 
 

@@ -25,6 +25,7 @@ class Disarm(Estimator):
     charged: ClassVar[bool] = True
     own_costs: ClassVar[bool] = True
     one_q: ClassVar[bool] = True
+    count_refusal: ClassVar[str] = "drawn in pairs"
 
     @staticmethod
     def refuse(family: Family, event: tuple[int, ...]) -> str:

@@ -49,13 +49,15 @@ def default(family: Family, event: tuple[int, ...]) -> Estimator:
 def refuse_count(family: Family, estimator: Estimator | None) -> str:
     """Say why a count cannot be proposed like this; an empty string where it can, or where it never is (None).
 
-    A relaxed or averaged count is between two numbers of steps, and a step is there or it is not.
+    A relaxed or averaged count is between two numbers of steps, and a step is there or it is not. Draws that hang on
+    each other, with a gradient of their own, cannot be held to the values that labels of steps leave to a row.
     """
     if estimator is None or not estimator.count_refusal:
         return ""
     how = estimator.count_refusal
+    why = "labels of its steps can leave it some values alone" if estimator.charged else "a step is there or it is not"
     allowed = "enumerate or score_function" if family.finite else "score_function"
-    return f"a count is never {how} ({estimator.name}): a step is there or it is not; wanted {allowed}"
+    return f"a count is never {how} ({estimator.name}): {why}; wanted {allowed}"
 
 
 def _tag(value: Any) -> str | None:  # Any: whatever YAML can say

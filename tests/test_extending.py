@@ -286,7 +286,7 @@ def test_a_bound_that_takes_a_closed_form_under_a_logarithm_is_told(tmp_path: Pa
 ESTIMATOR_SLIPS = {
     "name = 'pathwise'": "'pathwise' is the name of another estimator; give its class another one",
     "charged: ClassVar[bool] = False": "it has a surrogate(), and does not say charged",
-    "def refuse(self, family, event): return ''": "its refuse() has to take (family, event, as a @staticmethod)",
+    "def refuse(self, family, event): return ''": "its refuse() has to take (family, event), as a static method",
     "def draw(self): return None": "its draw() has to take (given)",
 }
 

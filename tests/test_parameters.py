@@ -15,6 +15,7 @@ import torch
 from small_runs import small
 
 import sgc
+from sgc.distributions import densities
 from sgc.distributions.families import FAMILIES, Family
 from sgc.errors import DataError, ParameterError, RunError, SpecError, UsageError
 from sgc.runtime.model import Model
@@ -123,7 +124,7 @@ def test_a_discrete_density_above_1_stops_by_name() -> None:
             return super().log_prob(value) + (value + 1).lgamma()
 
     variable = sgc.compile(small(nodes__x__distribution="Poisson")).outline.variables["x"]
-    family = replace(variable.family, name="Forgets", define=lambda: Forgets)
+    family = replace(variable.family, name="Forgets", define=lambda: Forgets, scoring=densities.OWN)
     member = family.distribution({"rate": torch.full((2, 3), 2.0)}, (3,))
     assert bool(log_score(replace(variable, family=family), member, torch.zeros(2, 3)).isfinite().all())
     message = (

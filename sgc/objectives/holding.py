@@ -106,7 +106,7 @@ def check_estimator(path: str, made: Estimator, names: Collection[str]) -> None:
     kind = type(made)
     if made.name in names:
         raise UsageError(f"'{path}': '{made.name}' is the name of another estimator; give its class another one")
-    _check_takes(path, "refuse", kind.refuse, "family, event, as a @staticmethod", 2)
+    _check_takes(path, "refuse", kind.refuse, "family, event", 2)
     _check_takes(path, "draw", made.draw, "given", 1)
     _check_takes(path, "surrogate", made.surrogate, "log, given, drawn, charging", 4)
     own = kind.surrogate is not Estimator.surrogate
@@ -119,4 +119,5 @@ def _check_takes(path: str, name: str, method: object, wanted: str, count: int) 
     try:
         inspect.signature(method).bind(*range(count))  # type: ignore[arg-type]  # it is a method
     except TypeError:
-        raise UsageError(f"'{path}': its {name}() has to take ({wanted})") from None
+        static = ", as a static method" if name == "refuse" else ""
+        raise UsageError(f"'{path}': its {name}() has to take ({wanted}){static}") from None

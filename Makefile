@@ -32,7 +32,7 @@ demo: setup
 	@echo "model: $(DEMO)/model.svg; what it generates: $(DEMO)/samples.png, $(DEMO)/analogies.png"
 
 test: setup lint types
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # while you work: lint, types and the fast tests of tests/quick.txt, side by side; under a minute
 quick: setup

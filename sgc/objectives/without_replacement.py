@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from sgc.distributions.densities import element_of
 from sgc.distributions.families import FAMILIES, Family
 from sgc.distributions.points import Point
 from sgc.objectives.estimator import Charging, Draw, Estimator
-from sgc.randomness import draws
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,8 +54,7 @@ class WithoutReplacement(Estimator):
         *outer, samples, rows = given.leading
         logits = element_of(given.q).logits.detach()
         logits = logits.expand(*outer, 1, rows, logits.shape[-1])
-        with draws():
-            noise = torch.empty_like(logits, memory_format=torch.contiguous_format).exponential_()
+        noise = torch.empty_like(logits, memory_format=torch.contiguous_format).exponential_()
         perturbed = logits - noise.clamp_min(torch.finfo(noise.dtype).tiny).log()
         count = min(samples, logits.shape[-1])
         places = perturbed.topk(count, -1).indices.transpose(-1, -3).squeeze(-1)  # [*outer, count, rows]
@@ -67,8 +66,6 @@ class WithoutReplacement(Estimator):
 
     def log_mass(self, given: Draw, drawn: Point) -> Tensor:
         """Give log S p(s) R(S, s), [*leading]."""
-        import math
-
         found = _chances(given, drawn)
         return (found.share.log() + math.log(given.leading[-2])).to(drawn.value.dtype)
 

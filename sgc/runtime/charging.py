@@ -13,11 +13,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sgc.derivation.factors import SAMPLES, Charge
+from sgc.derivation.factors import Charge
 from sgc.errors import RunError, UsageError
 from sgc.objectives.estimator import Estimator
 from sgc.objectives.expressions import LabelScore, Log
-from sgc.runtime.layout import Eliminated, Layout, Pair, Score, eliminate, join, sum_enumerated
+from sgc.runtime.layout import Layout, Pair, join, sum_enumerated
 from sgc.runtime.path_weights import set_path_weights, wake
 from sgc.runtime.sums import Sums, WeighedLogMean, WeighedMean
 
@@ -157,27 +157,18 @@ class _Charging:
 
         With a factor e^τ over the draws, ∂ log Σ m w / ∂τ is their share ŵ, and ∂ Σ ŵ F / ∂τ is ŵ (F − Σ ŵ F).
         """
-        layout, dims = self.layout, self.sums.plan.proposed[self.charge.node].dims
-        shape = [1] * layout.depth + [layout.samples, layout.rows]
-        nodes = dims - {SAMPLES}
-        for name in nodes:
-            shape[layout.axes[name]] = self.group.values[name].shape[layout.axes[name]]
         with torch.enable_grad():
-            probe = self.group.like.new_zeros(shape).requires_grad_()
-            given = [_fixed(pair) for pair in [*self.sums.masses, *pairs]]
-            swept = self.sweep([*given, Pair(log=Score(probe, nodes))])
-            (share,) = torch.autograd.grad(swept.log.sum(), probe, retain_graph=True)
+            probe = self.sums.probe(self.charge.node)
+            swept = self.sums.sweep_still(pairs, Pair(log=probe))
+            (share,) = torch.autograd.grad(swept.log.sum(), probe.tensor, retain_graph=True)
             alike = not swept.value.requires_grad  # every particle has the same value
-            slope = torch.zeros_like(probe) if alike else torch.autograd.grad(swept.value.sum(), probe)[0]
+            slope = torch.zeros_like(share) if alike else torch.autograd.grad(swept.value.sum(), probe.tensor)[0]
         return Held(swept.log.detach(), share, slope + share * swept.value.detach())
-
-    def sweep(self, pairs: Sequence[Pair]) -> Eliminated:
-        return eliminate(pairs, self.sums.plan.elimination, self.layout, self.group.like)
 
     def inside(self, pairs: Sequence[Pair]) -> tuple[Tensor, Tensor]:
         """Sum the enumerated dimensions out inside each sample: the log of its weight, and its mean value, [S, B]."""
         left, _ = sum_enumerated(
-            [_fixed(p) for p in [*self.sums.masses, *pairs]], self.sums.plan.elimination, self.layout
+            [pair.still() for pair in [*self.sums.masses, *pairs]], self.sums.plan.elimination, self.layout
         )
         whole, size = join(left), (self.layout.samples, self.layout.rows)
         zero = self.group.like.new_zeros(size)
@@ -229,10 +220,6 @@ class Held(NamedTuple):
         """Take the weight itself in place of its share: where nothing is normalised."""
         scale = self.log.exp()
         return Held(self.log, self.share * scale, self.charged * scale)
-
-
-def _fixed(pair: Pair) -> Pair:
-    return Pair(*(None if x is None else Score(x.tensor.detach(), x.nodes) for x in (pair.log, pair.value)))
 
 
 def sum_of_others(each: Tensor, axis: int) -> Tensor:

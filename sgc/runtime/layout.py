@@ -105,6 +105,10 @@ class Pair:
     log: Score | None = None
     value: Score | None = None
 
+    def still(self) -> Pair:
+        """Give the same without a gradient."""
+        return Pair(*(None if part is None else part.still() for part in (self.log, self.value)))
+
     @property
     def nodes(self) -> frozenset[str]:
         """The nodes that it varies over."""

@@ -13,6 +13,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from sgc.derivation.factors import SAMPLES
 from sgc.objectives.expressions import Constant, LabelScore, Log, LogMean, Mean, Product, Scale
 from sgc.objectives.expressions import Score as ScoreOf
 from sgc.runtime.batch import patterns_of
@@ -74,6 +75,22 @@ class Sums:
         """Give the logs of a product as weights of particles."""
         power = product.power
         return [Pair(log=self.score(log) if power == 1 else self.score(log) * power) for log in product.logs]
+
+    def probe(self, node: str) -> Score:
+        """Give zeros over what a proposed node varies over and every sample and row, [*enumerated, S, B].
+
+        As a factor e^τ of the weight, the gradient of log Σ m w by τ is the share of all weight that each draw has.
+        """
+        group, layout, nodes = self.group, self.group.layout, self.plan.proposed[node].dims - {SAMPLES}
+        shape = [1] * layout.depth + [layout.samples, layout.rows]
+        for name in nodes:
+            shape[layout.axes[name]] = group.values[name].shape[layout.axes[name]]
+        return Score(group.like.new_zeros(shape).requires_grad_(), nodes)
+
+    def sweep_still(self, pairs: Sequence[Pair], *more: Pair) -> Eliminated:
+        """Sum every particle out with the masses and some factors held still; `more` hand their gradient on."""
+        still = [pair.still() for pair in [*self.masses, *pairs]]
+        return eliminate([*still, *more], self.plan.elimination, self.group.layout, self.group.like)
 
     def value_of(self, number: float, log: Log, kl_weight: float = 1.0) -> Pair:
         """Give a scaled log as a value to be averaged."""

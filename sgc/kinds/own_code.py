@@ -12,14 +12,14 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, TypeGuard, final
 
-from pydantic import AfterValidator, WithJsonSchema
+from pydantic import AfterValidator, ValidationError, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from sgc.errors import UsageError, option, suggest
@@ -163,3 +163,28 @@ def failure(problem: BaseException) -> str:
             return f"own code failed: {_words(seen, '')}"
         seen = seen.__cause__ or seen.__context__
     return ""
+
+
+class OwnObject(OwnPiece):
+    """An object of a class of the user's own, made with `options` as keywords, that says of itself what it is."""
+
+    options: dict[str, Any] = {}  # noqa: RUF012 - a frozen pydantic default; Any: whatever YAML can say
+
+    def make(self, code: OwnCode, base: type, texts: Iterable[str]) -> Any:  # Any: of the class `base`
+        """Import and make it. texts: the attributes that have to be texts.
+
+        Raises: UsageError where it is not trusted, is no such class, cannot be made, or says no such text.
+        """
+        kind = code.load(base)
+        try:
+            made = kind(**self.options)
+        except ValidationError as problem:
+            first = problem.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "options"
+            raise UsageError(f"'{self.python}': {where}: {first['msg']}") from None
+        except Exception as problem:  # whatever the user's class may do
+            raise UsageError(f"'{self.python}' cannot be made: {raised(problem)}") from None
+        for text in texts:
+            if not isinstance(getattr(made, text, None), str):
+                raise UsageError(f"'{self.python}': its class says no '{text}', a text")
+        return made

@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, final
 
 from sgc.errors import UsageError
-from sgc.kinds.own_code import OwnCode, OwnPiece, failure, raised
+from sgc.kinds.own_code import OwnCode, OwnObject, failure, raised
 from sgc.metrics.metric import MeasuredNode, Metric, Pairs
 from sgc.metrics.metrics import METRICS
 
@@ -26,21 +26,12 @@ TRIED = 2  # rows that it is tried on, before anything is trained
 
 
 @final
-class OwnMetric(OwnPiece):
+class OwnMetric(OwnObject):
     """A metric of the user's own, derived from `sgc.metrics.Metric`; `options` are the keywords of its constructor."""
-
-    options: dict[str, Any] = {}  # noqa: RUF012 - a frozen pydantic default; Any: whatever YAML can say
 
     def load(self, code: OwnCode) -> Metric:
         """Import and make it. Raises: UsageError, where it is not trusted, or is none."""
-        kind = code.load(Metric)
-        try:
-            made: Metric = kind(**self.options)
-        except Exception as problem:  # whatever the user's class may do
-            raise UsageError(f"'{self.python}' cannot be made: {raised(problem)}") from None
-        for word in TEXTS:
-            if not isinstance(getattr(made, word, None), str):
-                raise UsageError(f"'{self.python}': its class says no '{word}', a text")
+        made: Metric = self.make(code, Metric, TEXTS)
         if made.name in METRICS:
             raise UsageError(f"'{self.python}': '{made.name}' is the name of another metric; give its class another")
         if not re.fullmatch(NAME, made.name) or made.name in TAKEN:

@@ -103,7 +103,9 @@ def check_estimator(path: str, made: Estimator, names: Collection[str]) -> None:
 
     names: those that other estimators have.
     """
-    kind = type(made)
+    kind, tags = type(made), ("sampled", "enumerated", "biased")
+    if made.tag not in tags:
+        raise UsageError(f"'{path}': its tag is '{made.tag}', wanted one of {', '.join(tags)}")
     if made.name in names:
         raise UsageError(f"'{path}': '{made.name}' is the name of another estimator; give its class another one")
     _check_takes(path, "refuse", kind.refuse, "family, event", 2)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.io import savemat
 
-from sgc.data.finding import find_file
+from sgc.data.file_search import find_file
 from sgc.data.idx import read_idx
 
 SIDE = 32

@@ -8,11 +8,11 @@ from sgc.errors import DataError, Fault, RunError, SpecError, UsageError
 from sgc.version import __version__
 
 if TYPE_CHECKING:
-    from sgc.language.loading import load
-    from sgc.running.advice import open_advised as open
-    from sgc.running.evaluation import evaluate_run as evaluate
-    from sgc.running.training import train
-    from sgc.runtime.compiling import compile_spec as compile
+    from sgc.runtime.compiler import compile_spec as compile
+    from sgc.spec.loader import load
+    from sgc.trained.answer_advice import open_advised as open
+    from sgc.trained.run_evaluation import evaluate_run as evaluate
+    from sgc.training.trainer import train
 
 __all__ = [
     "DataError",
@@ -29,11 +29,11 @@ __all__ = [
 ]
 
 _WHERE = {
-    "load": ("sgc.language.loading", "load"),
-    "compile": ("sgc.runtime.compiling", "compile_spec"),
-    "train": ("sgc.running.training", "train"),
-    "evaluate": ("sgc.running.evaluation", "evaluate_run"),
-    "open": ("sgc.running.advice", "open_advised"),
+    "load": ("sgc.spec.loader", "load"),
+    "compile": ("sgc.runtime.compiler", "compile_spec"),
+    "train": ("sgc.training.trainer", "train"),
+    "evaluate": ("sgc.trained.run_evaluation", "evaluate_run"),
+    "open": ("sgc.trained.answer_advice", "open_advised"),
 }
 
 

@@ -13,7 +13,7 @@ import yaml
 from pydantic import TypeAdapter
 
 from sgc.data.dataset import DataSet, open_dataset
-from sgc.data.sources.section import DataSection
+from sgc.data.sources.source_section import DataSection
 from sgc.data.variables import Variable
 from sgc.distributions.supports import SUPPORTS
 

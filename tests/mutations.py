@@ -15,7 +15,7 @@ from sgc.derivation.derive import _Derivation
 from sgc.distributions.points import Point
 from sgc.objectives.expressions import LabelScore, Product
 from sgc.objectives.messages import Message
-from sgc.runtime import charging, counts, execute, existence, plan_runner
+from sgc.runtime import charges, counts, execution, plan_runner, step_masks
 from sgc.runtime import model as models
 from sgc.runtime.batch import PatternRows, prepare
 from sgc.runtime.layout import Layout, Pair
@@ -52,7 +52,7 @@ def detached_weights(patch: Patch) -> None:
 
 
 def hardened_score(patch: Patch) -> None:
-    right = execute._Walk.log_prob
+    right = execution._Walk.log_prob
 
     def hardened(self: Any, group: Any, variable: Any, conditional: Any) -> Tensor:  # Any: passed on
         proposal = group.plan.proposed.get(variable.name)
@@ -60,7 +60,7 @@ def hardened_score(patch: Patch) -> None:
             group.points[variable.name] = Point(variable.family.harden(group.values[variable.name]))
         return right(self, group, variable, conditional)
 
-    patch.setattr(execute._Walk, "log_prob", hardened)
+    patch.setattr(execution._Walk, "log_prob", hardened)
 
 
 def forgotten_label_prior(patch: Patch) -> None:
@@ -70,7 +70,7 @@ def forgotten_label_prior(patch: Patch) -> None:
 
 def forgotten_prior(patch: Patch) -> None:
     def run(machine: Any, groups: Any, **words: Any) -> None:  # Any: passed on
-        execute.run(machine, groups, **words)
+        execution.run(machine, groups, **words)
         for group in groups:
             group.scores["y", "generative"] *= 0.0
 
@@ -90,7 +90,7 @@ def others_labels(patch: Patch) -> None:
 
 
 def own_share_alone(patch: Patch) -> None:
-    right = charging._Charging.mean
+    right = charges._Charging.mean
 
     def alone(self: Any, mean: WeighedMean) -> Tensor:  # Any: a class of the module's own
         if not mean.normalised or not mean.weight.logs:
@@ -100,7 +100,7 @@ def own_share_alone(patch: Patch) -> None:
         held = self.held([*self.sums.factors(mean.weight), *values])
         return held.charged - held.share * self.baseline(mean.name, held)  # type: ignore[no-any-return]
 
-    patch.setattr(charging._Charging, "mean", alone)
+    patch.setattr(charges._Charging, "mean", alone)
 
 
 def charged_for_itself(patch: Patch) -> None:
@@ -116,7 +116,7 @@ def charged_for_itself(patch: Patch) -> None:
 
 
 def no_score(patch: Patch) -> None:
-    patch.setattr(charging, "surrogate", lambda sums, kl_weight: None)
+    patch.setattr(charges, "surrogate", lambda sums, kl_weight: None)
 
 
 def doubled_alpha(patch: Patch) -> None:
@@ -152,18 +152,18 @@ def closed_form_everywhere(patch: Patch) -> None:
 
 
 def forgotten_masses(patch: Patch) -> None:
-    right = execute._Walk.propose
+    right = execution._Walk.propose
 
     def propose(self: Any, group: Any, *rest: Any) -> None:  # Any: passed on
         before = len(group.masses)
         right(self, group, *rest)
         group.masses[before:] = [mass * 0.0 for mass in group.masses[before:]]
 
-    patch.setattr(execute._Walk, "propose", propose)
+    patch.setattr(execution._Walk, "propose", propose)
 
 
 def scored_absent_steps(patch: Patch) -> None:
-    patch.setattr(existence, "masked", lambda score, there: score)
+    patch.setattr(step_masks, "masked", lambda score, there: score)
 
 
 def labels_without_news(patch: Patch) -> None:

@@ -1,6 +1,6 @@
 """Oracles: random specs of discrete nodes, every joint value summed, quadrature over a Normal, and tests of means.
 
-The sums over all joint values are those of `sgc prove` (sgc/proving/bruteforce.py), which looks neither at a plan nor
+The sums over all joint values are those of `sgc prove` (sgc/proof/brute_force.py), which looks neither at a plan nor
 at the runtime: it asks a model only for its conditionals at given values.
 """
 
@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 import sgc
-from sgc.proving import bruteforce, plain
-from sgc.proving.bruteforce import Particles, Words
-from sgc.proving.plain import Raw, Row, carriers, full, ordered, parents_of, partial, patterns, support
+from sgc.proof import brute_force, plain_spec
+from sgc.proof.brute_force import Particles, Words
+from sgc.proof.plain_spec import Raw, Row, carriers, full, ordered, parents_of, partial, patterns, support
 from sgc.runtime.model import Model
 
 __all__ = ["Raw", "Row", "Words", "carriers", "full", "ordered", "parents_of", "partial", "patterns", "support"]
@@ -156,7 +156,7 @@ def random_rows(rng: random.Random, spec: Raw, each: int = 2, most: int = 24) ->
 def batch_of(spec: Raw, rows: Sequence[Row], *, integers: bool = False) -> dict[str, Tensor]:
     """Make a batch as a user would: NaN where a label is missing, or integer categories and −1."""
     inputs = {name: torch.tensor(INPUT) for name in spec.get("inputs", {})}
-    batch = plain.batch_of(spec, rows, inputs)
+    batch = plain_spec.batch_of(spec, rows, inputs)
     for name in [*full(spec), *partial(spec)]:
         if integers and spec["nodes"][name].get("categories"):
             column = batch[name]
@@ -176,7 +176,7 @@ class Joint:
 
     def __init__(self, model: Model, spec: Raw, points: int = 161) -> None:
         inputs = {name: torch.tensor(INPUT) for name in spec.get("inputs", {})}
-        self.all = bruteforce.Joint(bruteforce.Factors(model, spec, inputs, points))
+        self.all = brute_force.Joint(brute_force.Factors(model, spec, inputs, points))
         self.names, self.index = self.all.names, self.all.index
         self.log_p, self.log_q = self.all.log_p, self.all.log_q
 

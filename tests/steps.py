@@ -19,11 +19,11 @@ from torch import Tensor
 
 import sgc
 from sgc.derivation.existence import Steps
-from sgc.language.outline import Outline
-from sgc.language.resolver import outline
-from sgc.proving.bruteforce import Particles
+from sgc.proof.brute_force import Particles
 from sgc.runtime.counts import values_of
 from sgc.runtime.model import Model
+from sgc.spec.outline import Outline
+from sgc.spec.resolver import outline
 
 Exists = Mapping[str, Steps]
 Row = Mapping[str, int]  # what a row carries, as places in the supports

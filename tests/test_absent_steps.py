@@ -17,12 +17,12 @@ from sgc.data.dataset import Rows
 from sgc.derivation.dependence import Dependence
 from sgc.derivation.existence import Steps, masked_text
 from sgc.distributions.families import FAMILIES
-from sgc.kinds.counting import count_values
+from sgc.distributions.step_counts import count_values
 from sgc.objectives.disarm import Disarm
 from sgc.objectives.enumerate import Enumerate
 from sgc.objectives.estimators import refuse_count
 from sgc.objectives.gumbel_softmax import GumbelSoftmax
-from sgc.objectives.mean import Mean
+from sgc.objectives.mean_estimator import Mean
 from sgc.objectives.score_function import ScoreFunction
 from sgc.objectives.straight_through import StraightThrough
 from sgc.objectives.without_replacement import WithoutReplacement

@@ -16,12 +16,12 @@ from small_runs import NPZ, Raw, changed, small, small_arrays
 import sgc
 from sgc import RunError, cli
 from sgc.data.dataset import Rows
-from sgc.data.splitting import divide_rows
-from sgc.kinds.labels import Split
-from sgc.running.folder import RunFolder
-from sgc.running.measure import Evaluation, evaluate
-from sgc.running.training import train
+from sgc.data.label_fields import Split
+from sgc.data.split import divide_rows
+from sgc.evaluation.measurement import Evaluation, evaluate
+from sgc.runs.run_folder import RunFolder
 from sgc.runtime.streams import TensorRows
+from sgc.training.trainer import train
 
 READS = {"parents": ["x"], "network": {"mlp": [4]}}
 BOTH = {"parents": ["x", "y"], "network": {"mlp": [4]}}

@@ -14,12 +14,12 @@ from small_runs import changed, small
 
 import sgc
 from sgc.data.dataset import Rows
-from sgc.language.resolver import outline
-from sgc.running.calibration import calibrate
-from sgc.running.measure import evaluate
+from sgc.evaluation.calibration import calibrate
+from sgc.evaluation.measurement import evaluate
 from sgc.runtime.batch import prepare
 from sgc.runtime.posterior import Posterior
 from sgc.runtime.streams import TensorRows
+from sgc.spec.resolver import outline
 
 
 def row_by_row(probabilities: Sequence[Sequence[float]], labels: Sequence[int]) -> tuple[float, float, float]:

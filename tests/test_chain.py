@@ -22,14 +22,14 @@ from torch import Tensor
 import sgc
 from sgc.derivation.derive import derive
 from sgc.derivation.plan import EachNode
-from sgc.language.loading import load
-from sgc.language.resolver import outline
-from sgc.running.dry_run import dry
-from sgc.running.training import train
+from sgc.report.json_report import inspect_json
+from sgc.report.warning_notes import warnings
 from sgc.runtime.batch import patterns_of
 from sgc.runtime.model import Model
-from sgc.showing.plain_report import inspect_json
-from sgc.showing.warning import warnings
+from sgc.spec.loader import load
+from sgc.spec.resolver import outline
+from sgc.training.dry_run import dry
+from sgc.training.trainer import train
 
 pytestmark = pytest.mark.usefixtures("double_precision", "seeded_draws")
 

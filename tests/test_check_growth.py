@@ -18,12 +18,12 @@ import pytest
 
 import sgc
 from sgc.errors import SpecError
-from sgc.language.loading import load
-from sgc.language.resolver import outline
-from sgc.showing.noting import notes
-from sgc.showing.plain_report import inspect_json
-from sgc.showing.report import inspect_text
-from sgc.showing.warning import warnings
+from sgc.report.independence_notes import notes
+from sgc.report.json_report import inspect_json
+from sgc.report.text_report import inspect_text
+from sgc.report.warning_notes import warnings
+from sgc.spec.loader import load
+from sgc.spec.resolver import outline
 
 Raw = dict[str, Any]  # Any: plain data
 PACKAGE = str(Path(sgc.__file__).parent)

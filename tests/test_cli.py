@@ -22,7 +22,7 @@ from small_runs import changed, finished_files, rich, small, small_arrays, write
 
 import sgc
 from sgc import cli
-from sgc.running.training import train
+from sgc.training.trainer import train
 
 DIGITS: dict[str, Any] = {
     "version": 1,

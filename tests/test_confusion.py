@@ -15,13 +15,13 @@ from small_runs import NPZ, changed, small, small_arrays
 
 import sgc
 from sgc.data.dataset import Rows
-from sgc.running import confusion as confusions
-from sgc.running.confusion import Clustering, Confusion, clustering, confusion
-from sgc.running.confusion_tables import confusion_lines
-from sgc.running.measure import evaluate
-from sgc.running.results import evaluation_text
-from sgc.running.training import train
+from sgc.evaluation import confusion as confusions
+from sgc.evaluation.confusion import Clustering, Confusion, clustering, confusion
+from sgc.evaluation.confusion_tables import confusion_lines
+from sgc.evaluation.measurement import evaluate
 from sgc.runtime.streams import TensorRows
+from sgc.trained.evaluation_words import evaluation_text
+from sgc.training.trainer import train
 
 metrics = pytest.importorskip("sklearn.metrics")
 

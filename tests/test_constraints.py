@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch.distributions import constraints
 
+from sgc.distributions import own_family
 from sgc.distributions.constraints import CONSTRAINTS, Constraint, Matrix
 from sgc.distributions.families import FAMILIES
 from sgc.distributions.supports import SUPPORTS, Support
-from sgc.kinds import own_family
 
 TORCHS = {
     "real": constraints.real,

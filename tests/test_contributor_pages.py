@@ -23,8 +23,8 @@ from test_architecture import FLOORS, TORCH_FROM, imports
 
 import sgc
 from sgc.cli import app
-from sgc.language.resolver import outline
-from sgc.showing.report import inspect_text
+from sgc.report.text_report import inspect_text
+from sgc.spec.resolver import outline
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "tests" / "README.md", *ROOT.glob("docs/*.md")])

@@ -12,7 +12,8 @@ from oracle import Raw, assert_same
 from torch.nn import functional
 
 import sgc
-from sgc.kinds.image_layers import (
+from sgc.networks.entries import Conv, Mlp
+from sgc.networks.image_layers import (
     AdaptiveAvgPool2d,
     AvgPool2d,
     BatchNorm2d,
@@ -23,12 +24,11 @@ from sgc.kinds.image_layers import (
     MaxPool2d,
     Upsample,
 )
-from sgc.kinds.layer import Shape, ShapeFault
-from sgc.kinds.layers import LAYERS
-from sgc.kinds.networks import Conv, Mlp
-from sgc.kinds.stacking import stack
-from sgc.language.resolver import outline
+from sgc.networks.layer import Shape, ShapeFault
+from sgc.networks.layers import LAYERS
+from sgc.networks.stack import stack
 from sgc.runtime.modules import Trunk
+from sgc.spec.resolver import outline
 
 pytestmark = pytest.mark.usefixtures("double_precision", "seeded_draws")
 

@@ -16,9 +16,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from sgc.language.loading import load
-from sgc.runtime.compiling import compile_spec
+from sgc.runtime.compiler import compile_spec
 from sgc.runtime.model import Model
+from sgc.spec.loader import load
 
 Raw = dict[str, Any]  # Any: plain data
 Row = dict[str, int]  # what is observed, as places in each node's support

@@ -11,12 +11,12 @@ from data_files import opened
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sgc.data.draws import stream, uniforms_by_row
 from sgc.data.encoder import Encoder
+from sgc.data.row_draws import stream, uniforms_by_row
+from sgc.data.transforms.transforms import Standardize
 from sgc.data.variables import Variable
 from sgc.distributions.supports import SUPPORTS
 from sgc.errors import DataError
-from sgc.kinds.transforms import Standardize
 
 DRAW = np.random.default_rng(5)
 

@@ -13,7 +13,7 @@ from data_files import CLASS, IMAGE, idx_bytes, opened, section, write_mnist
 
 from sgc.data.dataset import DataSet
 from sgc.data.idx import read_idx
-from sgc.data.prediction import read_rows
+from sgc.data.new_rows import read_rows
 from sgc.data.variables import Variable
 from sgc.distributions.supports import SUPPORTS
 from sgc.errors import DataError

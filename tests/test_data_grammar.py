@@ -9,10 +9,10 @@ import yaml
 from data_files import SECTION, section
 from pydantic import ValidationError
 
-from sgc.data.sources.section import SOURCES
-from sgc.kinds.angle_transforms import Angle, Direction
-from sgc.kinds.image_transforms import Crop, Resize, Window
-from sgc.kinds.transforms import TRANSFORMS, Binarize, Divide, Flatten, MuLaw, OneOf, Standardize
+from sgc.data.sources.source_section import SOURCES
+from sgc.data.transforms.angle_transforms import Angle, Direction
+from sgc.data.transforms.image_transforms import Crop, Resize, Window
+from sgc.data.transforms.transforms import TRANSFORMS, Binarize, Divide, Flatten, MuLaw, OneOf, Standardize
 
 COLUMNS = "columns: {x: {column: image}}"
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from sgc.data.columns import SourceColumn
 from sgc.data.dataset import DataSet
-from sgc.data.splitting import Division, apportion, divide_rows
+from sgc.data.label_fields import Split
+from sgc.data.split import Division, apportion, divide_rows
 from sgc.data.variables import Variable
 from sgc.errors import DataError
-from sgc.kinds.labels import Split
 
 QUICK = settings(max_examples=40, deadline=None)
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from data_files import opened
 
-from sgc.data import encoder, large
+from sgc.data import encoder, large_columns
 from sgc.data.encoder import Encoder
-from sgc.data.large import EncodedColumn
+from sgc.data.large_columns import EncodedColumn
 from sgc.data.variables import Existence, Variable
 from sgc.distributions.supports import SUPPORTS
 from sgc.errors import DataError
@@ -105,7 +105,7 @@ def test_what_is_left_in_its_file_is_what_would_be_held(tmp_path: Path, monkeypa
     u = Variable("t.u", (2,), support=SUPPORTS["grey"], steps=(STEPS,))
     found = {}
     for limit in (1 << 30, 0):
-        monkeypatch.setattr(large, "LIMIT", limit)
+        monkeypatch.setattr(large_columns, "LIMIT", limit)
         data = opened(text, K, V, u, beside=tmp_path)
         found[limit] = data
         for name in ("t.v", "t.u"):

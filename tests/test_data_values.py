@@ -314,8 +314,8 @@ def test_a_list_of_columns_names_the_one_at_fault() -> None:
     assert message == "row 1: node 'v', column 'b': found -2, wanted a number above 0"
 
 
-@pytest.mark.parametrize("module", ["sgc.data", "sgc.data.sources.section"])
+@pytest.mark.parametrize("module", ["sgc.data", "sgc.data.sources.source_section"])
 def test_importing_takes_no_torch(module: str) -> None:
-    allowed = "numpy" if module == "sgc.data.sources.section" else "torch"
+    allowed = "numpy" if module == "sgc.data.sources.source_section" else "torch"
     code = f"import sys, {module}; sys.exit('torch' in sys.modules or '{allowed}' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

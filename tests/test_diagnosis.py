@@ -12,10 +12,10 @@ from small_runs import rich, small_arrays, write_rich, z_then_y
 from test_cli import call
 
 import sgc
-from sgc.language.resolver import outline
-from sgc.running.evaluation import evaluate_run, held_out
-from sgc.running.training import train
-from sgc.runtime.data import open_data
+from sgc.runtime.data_variables import open_data
+from sgc.spec.resolver import outline
+from sgc.trained.run_evaluation import evaluate_run, held_out
+from sgc.training.trainer import train
 
 
 def test_the_terms_add_up_to_the_elbo_of_the_same_rows(tmp_path: Path) -> None:

@@ -18,17 +18,18 @@ from small_runs import NPZ, At, finished_files, rich, small, small_arrays, write
 from torch import Tensor
 
 import sgc
-from sgc.language.resolver import outline
-from sgc.running import probing, terms, totals
-from sgc.running.collapse import Alarms, active_units, collapsed
-from sgc.running.folder import RunFolder
-from sgc.running.probing import owners, probe
-from sgc.running.terms import TermMeans, effective_samples
-from sgc.running.training import Interrupted, Trainer, train
-from sgc.running.watching import Silent
-from sgc.runtime.data import open_data
+from sgc.evaluation import mean_terms
+from sgc.evaluation.collapse import Alarms, active_units, collapsed
+from sgc.evaluation.mean_terms import TermMeans, effective_samples
+from sgc.report.terminal import TrainingProgress
+from sgc.runs.run_folder import RunFolder
+from sgc.runtime.data_variables import open_data
 from sgc.runtime.model import Model
-from sgc.showing.terminal import TrainingProgress
+from sgc.spec.resolver import outline
+from sgc.training import epoch_totals, gradient_variance
+from sgc.training.gradient_variance import owners, probe
+from sgc.training.trainer import Interrupted, Trainer, train
+from sgc.training.watchers import Silent
 
 Raw = dict[str, Any]  # Any: a spec as plain data
 
@@ -53,7 +54,7 @@ def total(found: dict[str, dict[str, float]]) -> float:
 def test_the_terms_of_all_steps_add_up_to_the_bound_of_every_epoch(
     make: Any, objective: Raw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(totals, "STRIDE", 1)
+    monkeypatch.setattr(epoch_totals, "STRIDE", 1)
     arrays = small_arrays(labels=60)
     run = train(sgc.load(make(objective=objective)), arrays, output=tmp_path / "run")
     for line in run.metrics:
@@ -64,7 +65,7 @@ def test_the_terms_of_all_steps_add_up_to_the_bound_of_every_epoch(
 
 
 def test_rows_of_every_pattern_are_averaged_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(totals, "STRIDE", 1)
+    monkeypatch.setattr(epoch_totals, "STRIDE", 1)
     write_rich(tmp_path)
     run = train(sgc.load(rich(train__precision="64-true")), output=tmp_path / "run", beside=tmp_path)
     for line in run.metrics:
@@ -172,7 +173,7 @@ def draw_gradients(run: Trainer, count: int) -> Tensor:
 def test_the_variance_of_the_gradient_is_that_of_direct_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     # 200 draws against 400. The squared distances from the mean have a standard error each; beyond 5 of the two
     # together lies less than one in a million, were they normal. The seeds are fixed.
-    monkeypatch.setattr(probing, "DRAWS", 200)
+    monkeypatch.setattr(gradient_variance, "DRAWS", 200)
     monkeypatch.setattr(Model, "validate_args", False)  # for speed
     run = trainer(z_then_y(train__batch_size={"unlabelled": 9, "labelled": 5}), small_arrays(labels=60))
     run.model.eval()
@@ -243,12 +244,12 @@ def test_weights_are_the_same_to_the_bit_with_and_without(
 ) -> None:
     write_rich(tmp_path)
     spec = sgc.load(rich(train__precision=precision))
-    monkeypatch.setattr(probing, "STEPS", 1)
+    monkeypatch.setattr(gradient_variance, "STEPS", 1)
     run = train(spec, output=tmp_path / "with", beside=tmp_path)
     assert all("gradient" in line for line in run.metrics)
     with monkeypatch.context() as patch:
-        patch.setattr("sgc.running.training.due", lambda epoch, steps: False)
-        patch.setattr(terms.TermMeans, "add", lambda *words: None)
+        patch.setattr("sgc.training.trainer.due", lambda epoch, steps: False)
+        patch.setattr(mean_terms.TermMeans, "add", lambda *words: None)
         train(spec, output=tmp_path / "without", beside=tmp_path)
     found, plain = finished_files(tmp_path / "with"), finished_files(tmp_path / "without")
     assert (found["last"], found["best"]) == (plain["last"], plain["best"])

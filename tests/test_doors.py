@@ -17,11 +17,11 @@ import pytest
 import torch
 
 import sgc
-from sgc.data.prediction import read_rows
+from sgc.data.new_rows import read_rows
 from sgc.errors import DataError
-from sgc.language.resolver import outline
-from sgc.runtime.data import data_variables, open_data
+from sgc.runtime.data_variables import data_variables, open_data
 from sgc.runtime.model import Model
+from sgc.spec.resolver import outline
 
 NAN = float("nan")
 Raw = dict[str, Any]

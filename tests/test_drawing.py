@@ -14,11 +14,11 @@ import yaml
 
 from sgc.derivation.graph import GraphNode, Graphs
 from sgc.errors import UsageError
-from sgc.language.loading import load
-from sgc.language.outline import Outline
-from sgc.language.resolver import outline
-from sgc.showing.drawing import dot_text, draw, picture
-from sgc.showing.placing import LETTER, fold_name, place
+from sgc.report.pictures.graph_pictures import dot_text, draw, picture
+from sgc.report.pictures.node_places import LETTER, fold_name, place
+from sgc.spec.loader import load
+from sgc.spec.outline import Outline
+from sgc.spec.resolver import outline
 
 SPEC = """
 version: 1

@@ -14,10 +14,10 @@ from oracle import Raw, assert_same, assert_same_gradients, gradients
 from steps import BIT, COUNT, ENUMERATED, KIND, MODELS, WORDS, Exists, Row, Truth, node, truth
 from torch import Tensor
 
-from sgc.derivation.merging import Merging
+from sgc.derivation.row_groups import Merging
 from sgc.distributions.points import Point
 from sgc.objectives.score_function import ScoreFunction
-from sgc.proving.bruteforce import Words
+from sgc.proof.brute_force import Words
 from sgc.runtime.batch import prepare
 
 pytestmark = pytest.mark.usefixtures("double_precision")
@@ -158,7 +158,7 @@ def test_drawn_counts_and_steps_have_the_exact_expected_gradient(
             of_places = isinstance(q, torch.distributions.Categorical)
             return Point(places if of_places else made.support[name][places])
 
-        monkeypatch.setattr("sgc.runtime.execute.draw", draw)
+        monkeypatch.setattr("sgc.runtime.execution.draw", draw)
         monkeypatch.setattr(ScoreFunction, "draw", lambda self, given, draw=draw: draw(given.q, given.leading))
         out = made.model.objective(batch)
         got, wanted = (out.bound * chance.detach()).sum(), (bound * chance).sum()

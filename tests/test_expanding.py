@@ -19,13 +19,13 @@ from sgc.derivation.computation import BOUND, WEIGHT, Computation
 from sgc.derivation.graph import Graphs
 from sgc.derivation.plan import EachNode, Plan
 from sgc.errors import UsageError
-from sgc.language.document import parse
-from sgc.language.loading import load
-from sgc.language.outline import Outline
-from sgc.language.resolver import outline
-from sgc.showing.charting import HIGH, WIDE, chart, dot_text, lay_out_graph
-from sgc.showing.expanding import Expansion, expand_json, expand_text, expansion
-from sgc.showing.selecting import pattern_of
+from sgc.report.computation_report import Expansion, expand_json, expand_text, expansion
+from sgc.report.pictures.computation_pictures import HIGH, WIDE, chart, dot_text, lay_out_graph
+from sgc.report.shown_patterns import pattern_of
+from sgc.spec.document import parse
+from sgc.spec.loader import load
+from sgc.spec.outline import Outline
+from sgc.spec.resolver import outline
 
 ROOT = Path(__file__).resolve().parent.parent
 SPECS = sorted((ROOT / "specs").glob("*.yaml"))
@@ -439,10 +439,10 @@ def test_the_shell_expands_one_pattern_or_those_that_are_shown(tmp_path: Path) -
 def test_expanding_never_imports_torch(tmp_path: Path) -> None:
     (tmp_path / "m.yaml").write_text(Z_THEN_Y)
     code = (
-        "import sys; from sgc.language.loading import load; from sgc.language.resolver import outline\n"
+        "import sys; from sgc.spec.loader import load; from sgc.spec.resolver import outline\n"
         "from pathlib import Path\n"
-        "from sgc.showing.charting import chart\n"
-        "from sgc.showing.expanding import expand_json, expand_text, expansion\n"
+        "from sgc.report.pictures.computation_pictures import chart\n"
+        "from sgc.report.computation_report import expand_json, expand_text, expansion\n"
         f"folder = Path({str(tmp_path)!r})\n"
         "expanded = expansion(outline(load(folder / 'm.yaml')))\n"
         "expand_text(expanded, width=80, color=True); expand_json(expanded)\n"

@@ -160,8 +160,8 @@ def test_the_hyperbolic_secant_of_the_page_is_a_density_of_its_mean_and_variance
 def test_the_two_best_of_the_page_are_those_of_numpy(tmp_path: Path) -> None:
     spec = sgc.load(written(ROOT / "docs" / "adding-a-metric.md", tmp_path), trust=True)
     model = sgc.compile(spec)
-    from sgc.language.measured_nodes import measured, metric_of
     from sgc.metrics import Pairs
+    from sgc.spec.measured_nodes import measured, metric_of
 
     draw = np.random.default_rng(0)
     said, label = draw.dirichlet(np.ones(10), 50), draw.integers(0, 10, 50)

@@ -12,9 +12,9 @@ from small_runs import At, all_files, changed, finished_files, in_child, rich, s
 
 import sgc
 from sgc.errors import UsageError
-from sgc.language.spec import Spec
-from sgc.running.folder import RunFolder
-from sgc.running.training import Interrupted
+from sgc.runs.run_folder import RunFolder
+from sgc.spec.spec import Spec
+from sgc.training.trainer import Interrupted
 
 Raw = dict[str, Any]  # Any: a spec as plain data
 MOVING: Raw = {  # lr ends at epoch 3; one ends before the run goes on, one between, one after all

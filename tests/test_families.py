@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch.distributions import Distribution, Independent, constraints
 
-from sgc.distributions import generate
+from sgc.distributions import make_table
 from sgc.distributions.families import FAMILIES, Family
 from sgc.distributions.table import Option
 
@@ -513,12 +513,12 @@ def test_options_are_checked() -> None:
 
 
 def test_the_data_file_is_what_torch_says() -> None:
-    assert json.loads(generate.PATH.read_text(encoding="utf-8")) == json.loads(generate.render())
+    assert json.loads(make_table.PATH.read_text(encoding="utf-8")) == json.loads(make_table.render())
 
 
 def test_an_unknown_constraint_is_not_given_a_word() -> None:
     with pytest.raises(ValueError, match="no word for the constraint"):
-        generate.constraint_word(constraints.corr_cholesky)
+        make_table.constraint_word(constraints.corr_cholesky)
 
 
 def test_every_torch_family_is_offered_or_known_to_be_left_out() -> None:

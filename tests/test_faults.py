@@ -32,9 +32,9 @@ from typer.testing import CliRunner
 
 from sgc.cli import app
 from sgc.errors import Fault, SpecError, in_shell
-from sgc.language.document import MAX_BYTES, MAX_NODES, from_mapping, parse
-from sgc.language.loading import load, validate
-from sgc.language.overriding import override
+from sgc.spec.document import MAX_BYTES, MAX_NODES, from_mapping, parse
+from sgc.spec.loader import load, validate
+from sgc.spec.overrides import override
 
 VALID = """\
 version: 1

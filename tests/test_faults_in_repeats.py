@@ -12,9 +12,9 @@ from drawn_specs import draw
 from repeats import draw_case, wrong_of, wrong_of_drawn
 
 from sgc.errors import SpecError
-from sgc.kinds import layers, networks
-from sgc.language.document import parse
-from sgc.language.loading import validate
+from sgc.networks import entries, layers
+from sgc.spec.document import parse
+from sgc.spec.loader import validate
 
 DRAWN, PLANTED, RUN = 20, 110, 4  # specs that are right, with mistakes, and run; `make fuzz` takes 2,000
 
@@ -24,7 +24,7 @@ def test_every_layer_and_every_entry_is_drawn() -> None:
     inside = [site.kind for seed in range(3 * len(KINDS)) for site in draw(seed, trusted=True).sites if site.repeats]
     assert set(KINDS) == set(inside)
     mapped = {"linear": "mlp", "residual images": "residual", "crop": "affine", "paste": "affine", "over": "combine"}
-    assert {mapped.get(kind, kind) for kind in ENTRIES} - {"shared"} == {*networks.ENTRIES} - {"layers"}
+    assert {mapped.get(kind, kind) for kind in ENTRIES} - {"shared"} == {*entries.ENTRIES} - {"layers"}
 
 
 def test_what_is_right_is_taken() -> None:

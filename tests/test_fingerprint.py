@@ -14,12 +14,12 @@ from small_runs import NPZ, Raw, changed, small, small_arrays
 import sgc
 from sgc import UsageError, cli
 from sgc.data import fingerprint as fingerprints
-from sgc.data import large
+from sgc.data import large_columns
 from sgc.data.columns import SourceColumn
 from sgc.data.fingerprint import hash_rows
-from sgc.data.splitting import divide_rows
-from sgc.kinds.labels import Split
-from sgc.running.training import train
+from sgc.data.label_fields import Split
+from sgc.data.split import divide_rows
+from sgc.training.trainer import train
 
 Arrays = dict[str, np.ndarray]
 SPEC: Raw = small(data=changed(NPZ, file="rows.npz"), train__epochs=1)
@@ -204,7 +204,7 @@ def test_of_a_node_that_is_too_large_some_rows_are_looked_at(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An evaluation reads so many training rows of it again, and all held-out ones; a resumed run reads all."""
-    monkeypatch.setattr(large, "LIMIT", 0)
+    monkeypatch.setattr(large_columns, "LIMIT", 0)
     monkeypatch.setattr(fingerprints, "SPACED", 9)
     write(tmp_path, original())
     train(SPEC, output=tmp_path / "run", beside=tmp_path)

@@ -275,7 +275,7 @@ def test_rws_trains_a_drawn_count_that_labels_restrict_as_an_enumerated_one(monk
         def both(law: Any, leading: tuple[int, ...]) -> Point:  # Any: a distribution
             return Point(torch.tensor([1, 2]).reshape(2, 1).expand(leading))
 
-        monkeypatch.setattr("sgc.runtime.execute.draw", both)
+        monkeypatch.setattr("sgc.runtime.execution.draw", both)
         batch = {"x": torch.tensor([0.8, -0.4, 1.5]), "r.y": torch.tensor([[1.0, math.nan]]).expand(3, 2)}
         found[estimator] = gradients(model, batch, 0)
     drawn, enumerated = found["score_function"], found["enumerate"]

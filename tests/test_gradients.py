@@ -17,8 +17,8 @@ from torch import Tensor
 import sgc
 from sgc.distributions.families import FAMILIES, Family
 from sgc.errors import DataError, RunError
-from sgc.running.gradients import clip, gradient_norm, is_finite
 from sgc.runtime.model import Model
+from sgc.training.gradient_check import clip, gradient_norm, is_finite
 
 
 def spoil(value: Tensor) -> Tensor:
@@ -98,11 +98,11 @@ def test_a_gradient_that_is_not_finite_names_node_and_term_and_moves_nothing(
 
 
 def test_the_weights_stay_as_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sgc.language.resolver import outline
-    from sgc.running.folder import RunFolder
-    from sgc.running.training import Trainer
-    from sgc.running.watching import Silent
-    from sgc.runtime.data import open_data
+    from sgc.runs.run_folder import RunFolder
+    from sgc.runtime.data_variables import open_data
+    from sgc.spec.resolver import outline
+    from sgc.training.trainer import Trainer
+    from sgc.training.watchers import Silent
 
     made = outline(sgc.load(small()))
     trainer = Trainer(made, open_data(made, tmp_path, small_arrays()), RunFolder(tmp_path), Silent(), debug=False)

@@ -22,13 +22,12 @@ from sgc.objectives.estimators import ESTIMATORS
 ROOT = Path(__file__).resolve().parent.parent / "sgc"
 NAMES = {*BOUNDS, *ESTIMATORS, *METRICS, *SUPPORTS, *CONSTRAINTS, *FAMILIES}
 HOMES = ("objectives", "metrics", "distributions")
-APART = "proving"  # which keeps its own words, so that it does not share what it checks
+APART = "proof"  # which keeps its own words, so that it does not share what it checks
 FILES = [path for path in sorted(ROOT.rglob("*.py")) if path.relative_to(ROOT).parts[0] not in (*HOMES, APART)]
 OTHER_WORDS = {  # of specs, which read like a name and are none
-    ("kinds/transforms.py", "word in TRANSFORMS"): "`angle` is a transform too",
-    ("language/grammar.py", "value in ('angle', 'direction')"): "the same transform, written without its unit",
-    ("kinds/combining.py", "way == 'mean'"): "a way of combining what all steps gave",
-    ("kinds/own_family.py", "self.draws == 'pathwise'"): "how an own family says that its class has rsample",
+    ("data/transforms/transforms.py", "word in TRANSFORMS"): "`angle` is a transform too",
+    ("spec/grammar.py", "value in ('angle', 'direction')"): "the same transform, written without its unit",
+    ("networks/combination.py", "way == 'mean'"): "a way of combining what all steps gave",
 }
 
 Constants = Mapping[str, ast.expr]

@@ -15,19 +15,19 @@ import pytest
 from small_runs import small
 
 from sgc.data import tables, text_lines
-from sgc.data.finding import find_file
+from sgc.data.file_search import find_file
 from sgc.data.idx import read_idx
-from sgc.data.labelling import read_ids
+from sgc.data.labels import read_ids
 from sgc.data.npz import read_npz
 from sgc.data.pictures import Wanted, read_pictures
 from sgc.errors import DataError, SpecError, UsageError
-from sgc.language.loading import load
-from sgc.language.resolver import outline
-from sgc.running.folder import RunFolder
-from sgc.running.lock import NAME, locked
+from sgc.runs.run_folder import RunFolder
+from sgc.runs.run_lock import NAME, locked
 from sgc.runtime.model import Model
-from sgc.runtime.weights import fit_weights
-from sgc.showing.starting import starting_spec
+from sgc.runtime.weight_files import fit_weights
+from sgc.spec.loader import load
+from sgc.spec.resolver import outline
+from sgc.starter.starting_spec import starting_spec
 
 
 @pytest.fixture

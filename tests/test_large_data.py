@@ -17,25 +17,25 @@ from data_files import opened, section
 from small_runs import At, Raw, finished_files, rich, small
 
 import sgc
-from sgc.data import encoder, large
+from sgc.data import encoder, large_columns
 from sgc.data.columns import Array, Origin, SourceColumn
 from sgc.data.encoder import fit_encoder, fit_in_chunks, read_cells
-from sgc.data.large import EncodedColumn, LargeCells
-from sgc.data.prediction import read_rows
+from sgc.data.large_columns import EncodedColumn, LargeCells
+from sgc.data.new_rows import read_rows
+from sgc.data.transforms.transforms import Fitted, Flatten, Standardize, Transform
 from sgc.data.variables import Variable
 from sgc.distributions.supports import SUPPORTS
 from sgc.errors import DataError
-from sgc.kinds.transforms import Fitted, Flatten, Standardize, Transform
-from sgc.language.resolver import outline
-from sgc.running import measure
-from sgc.running.claiming import digest_of_before
-from sgc.running.evaluation import evaluate_run
-from sgc.running.predicting import predict_run
-from sgc.running.training import Interrupted, train
-from sgc.runtime import binarizing
-from sgc.runtime.binarizing import FixedDraws, binarized
-from sgc.runtime.data import open_data
+from sgc.evaluation import measurement
+from sgc.runs.folder_claim import digest_of_before
+from sgc.runtime import binarization
+from sgc.runtime.binarization import FixedDraws, binarized
+from sgc.runtime.data_variables import open_data
 from sgc.runtime.streams import TensorRows
+from sgc.spec.resolver import outline
+from sgc.trained.predictions import predict_run
+from sgc.trained.run_evaluation import evaluate_run
+from sgc.training.trainer import Interrupted, train
 
 NAN = float("nan")
 
@@ -44,13 +44,13 @@ NAN = float("nan")
 def in_small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make a chunk of a few rows, so that small data have many."""
     monkeypatch.setattr(encoder, "CHUNK", 100)
-    monkeypatch.setattr(binarizing, "_BLOCK", 100)
+    monkeypatch.setattr(binarization, "_BLOCK", 100)
 
 
 @pytest.fixture
 def hold(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
     """Choose between holding everything and nothing that can be left where it stands."""
-    return lambda whole: monkeypatch.setattr(large, "LIMIT", 1 << 30 if whole else 0)
+    return lambda whole: monkeypatch.setattr(large_columns, "LIMIT", 1 << 30 if whole else 0)
 
 
 # ---- runs
@@ -336,7 +336,7 @@ def test_the_file_and_the_row_of_a_new_file_are_named(hold: Callable[[bool], Non
 
 
 def test_only_what_is_above_the_limit_is_left_where_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(large, "LIMIT", 4 * 100 * 6)
+    monkeypatch.setattr(large_columns, "LIMIT", 4 * 100 * 6)
     variables = (Variable("x", (6,)), Variable("y", (7,)), Variable("z", (3,)), Variable("r", (1, 2, 2)), Variable("s"))
     draw = np.random.default_rng(0)
     arrays = {each.name: draw.random((100, *each.shape)) for each in variables}
@@ -362,8 +362,8 @@ def test_training_and_evaluating_hold_a_part_of_a_file_that_is_mapped(
     """Of a file of 16 MB, 64 MB once encoded, there are never as much as 5 MB in memory."""
     rows, size = 20_000, 800
     monkeypatch.setattr(encoder, "CHUNK", 1 << 18)
-    monkeypatch.setattr(large, "LIMIT", 1 << 20)
-    monkeypatch.setattr(measure, "ROWS", 200)
+    monkeypatch.setattr(large_columns, "LIMIT", 1 << 20)
+    monkeypatch.setattr(measurement, "ROWS", 200)
     written = np.lib.format.open_memmap(tmp_path / "x.npy", mode="w+", dtype=np.uint8, shape=(rows, size))
     written[:] = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
     written[:, 0] = np.arange(rows) % 251

@@ -10,7 +10,7 @@ import torch
 
 import sgc
 from sgc.errors import SpecError
-from sgc.showing.schema import json_schema
+from sgc.report.json_schema import json_schema
 
 Raw = dict[str, Any]
 

@@ -15,14 +15,14 @@ import yaml
 import sgc
 from sgc.data.dataset import Rows
 from sgc.errors import SpecError, UsageError
-from sgc.language.measured_nodes import measured
+from sgc.evaluation.measurement import evaluate
+from sgc.evaluation.prediction_scores import Score
 from sgc.metrics.metrics import METRICS, possible
 from sgc.metrics.own_metric import TAKEN
-from sgc.running.advice import _compared
-from sgc.running.measure import evaluate
-from sgc.running.results import error_text
-from sgc.running.scoring import Score
 from sgc.runtime.streams import TensorRows
+from sgc.spec.measured_nodes import measured
+from sgc.trained.answer_advice import _compared
+from sgc.trained.evaluation_words import error_text
 
 MINE = '''
 import pathlib

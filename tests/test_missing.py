@@ -17,8 +17,8 @@ from torch import Tensor
 
 import sgc
 from sgc.derivation.derive import patterns
+from sgc.report.warning_notes import warnings
 from sgc.runtime.model import Model
-from sgc.showing.warning import warnings
 
 pytestmark = pytest.mark.usefixtures("double_precision", "seeded_draws")
 

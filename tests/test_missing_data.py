@@ -18,13 +18,13 @@ from small_runs import Raw, changed
 import sgc
 from sgc import cli
 from sgc.data.dataset import open_dataset
+from sgc.data.transforms.image_transforms import Resize
 from sgc.errors import DataError
-from sgc.kinds.image_transforms import Resize
-from sgc.language.loading import load
-from sgc.language.resolver import outline
-from sgc.running.sampling import sample_run
-from sgc.runtime.data import data_variables, open_data
+from sgc.runtime.data_variables import data_variables, open_data
 from sgc.runtime.streams import TensorRows
+from sgc.samples.sampler import sample_run
+from sgc.spec.loader import load
+from sgc.spec.resolver import outline
 
 NAN = np.nan
 

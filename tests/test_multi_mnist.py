@@ -17,7 +17,7 @@ from sgc.data.multi_mnist import OVERLAP, build, columns, write, write_parts
 from sgc.data.variables import Variable
 from sgc.distributions.supports import SUPPORTS
 from sgc.errors import DataError
-from sgc.kinds.affine import Affine
+from sgc.networks.spatial_transformer import Affine
 
 LOADED = load_digits()
 IMAGES, LABELS = (LOADED.images * 15).astype(np.uint8), LOADED.target.astype(np.int64)

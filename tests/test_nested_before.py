@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from sgc.language.loading import load
-from sgc.runtime.compiling import compile_spec
+from sgc.runtime.compiler import compile_spec
+from sgc.spec.loader import load
 
 Raw = dict[str, Any]  # Any: plain data
 

@@ -17,14 +17,14 @@ from torch.nn import functional
 
 import sgc
 from sgc.errors import UsageError
-from sgc.kinds.layer import Shape, ShapeFault
-from sgc.kinds.layers import LAYERS
-from sgc.kinds.networks import Conv, Deconv, Gru, Layers, Mlp, Residual, Wanted
-from sgc.kinds.stacking import Stack, stack
-from sgc.language.resolver import outline
+from sgc.networks.entries import Conv, Deconv, Gru, Layers, Mlp, Residual, Wanted
+from sgc.networks.layer import Shape, ShapeFault
+from sgc.networks.layers import LAYERS
+from sgc.networks.stack import Stack, stack
+from sgc.report.json_report import inspect_json
+from sgc.report.text_report import inspect_text
 from sgc.runtime.modules import Trunk
-from sgc.showing.plain_report import inspect_json
-from sgc.showing.report import inspect_text
+from sgc.spec.resolver import outline
 
 pytestmark = pytest.mark.usefixtures("double_precision", "seeded_draws")
 

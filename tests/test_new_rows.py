@@ -17,7 +17,7 @@ from test_cli import call
 from test_sources import save
 
 from sgc.data.dataset import Rows
-from sgc.data.prediction import read_rows
+from sgc.data.new_rows import read_rows
 from sgc.data.variables import Variable
 from sgc.distributions.supports import SUPPORTS
 from sgc.errors import DataError

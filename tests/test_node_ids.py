@@ -11,8 +11,8 @@ import pytest
 from test_repeats import random_repeat
 
 from sgc.errors import SpecError
-from sgc.language.loading import load
-from sgc.language.resolver import outline
+from sgc.spec.loader import load
+from sgc.spec.resolver import outline
 
 ROOT = Path(__file__).resolve().parent.parent / "sgc"
 HOME = ROOT / "derivation" / "node_id.py"

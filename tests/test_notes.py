@@ -12,9 +12,9 @@ import pytest
 import yaml
 from small_runs import Raw, shell, small
 
-from sgc.language.loading import load
-from sgc.language.resolver import outline
-from sgc.showing.noting import notes
+from sgc.report.independence_notes import notes
+from sgc.spec.loader import load
+from sgc.spec.resolver import outline
 
 MLP = {"mlp": [6]}
 

@@ -18,7 +18,7 @@ from sgc.cli import app
 from sgc.data.idx import read_idx
 from sgc.data.tables import read_table
 from sgc.errors import DataError, SpecError, UsageError
-from sgc.running.training import train
+from sgc.training.trainer import train
 
 HUGE = [10**20, 2**63, 2**64 - 1]
 

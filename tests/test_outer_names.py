@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 import sgc
-from sgc.data import large
+from sgc.data import large_columns
 from sgc.runtime.batch import prepare
-from sgc.runtime.data import open_data
+from sgc.runtime.data_variables import open_data
 from sgc.runtime.model import Model
 from sgc.runtime.steps import rows_text
 from sgc.runtime.streams import TensorRows
@@ -186,7 +186,7 @@ def table(made: Model, arrays: Mapping[str, Any]) -> TensorRows:
 
 @pytest.mark.parametrize("limit", [1 << 30, 0])
 def test_rows_give_what_the_same_batch_would(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(large, "LIMIT", limit)
+    monkeypatch.setattr(large_columns, "LIMIT", limit)
     batch = rows(40)
     names = np.array([*NAMES, ""])[batch["t.s"].numpy()]
     data = table(model(), {"t.x": batch["t.x"].numpy(), "t.s": names})

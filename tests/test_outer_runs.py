@@ -14,17 +14,17 @@ from test_outer_names import NAMES, STEPS, chain, counted, table
 
 import sgc
 from sgc.errors import UsageError
-from sgc.language.resolver import outline
+from sgc.evaluation.measurement import evaluate
+from sgc.evaluation.prediction_scores import Error, _spread_by_row
 from sgc.metrics.metrics import METRICS
-from sgc.running.evaluation import evaluate_run
-from sgc.running.folder import RunFolder
-from sgc.running.measure import evaluate
-from sgc.running.panels import shades
-from sgc.running.predicting import predict_run
-from sgc.running.results import error_text, given_count_text
-from sgc.running.sampling import sample_run
-from sgc.running.scoring import Error, _spread_by_row
-from sgc.running.training import train
+from sgc.runs.run_folder import RunFolder
+from sgc.samples.panels import shades
+from sgc.samples.sampler import sample_run
+from sgc.spec.resolver import outline
+from sgc.trained.evaluation_words import error_text, given_count_text
+from sgc.trained.predictions import predict_run
+from sgc.trained.run_evaluation import evaluate_run
+from sgc.training.trainer import train
 
 NAN = float("nan")
 
@@ -74,7 +74,7 @@ def test_an_error_is_over_all_labelled_steps(run: Path) -> None:
     found = evaluate_run(run).evaluation.from_posterior["t.s"]
     model = sgc.open(run)
     rows = np.load(run.parent / "rows.npz")
-    split = sgc.running.evaluation.run_data(RunFolder(run), model).test  # type: ignore[attr-defined]
+    split = sgc.trained.run_evaluation.run_data(RunFolder(run), model).test  # type: ignore[attr-defined]
     signal = torch.from_numpy(np.asarray(split.values["t.x"]))
     guess = model.infer({"t.x": signal}, samples=3)["t.s"].mean.argmax(-1).numpy()  # enumerated: nothing is drawn
     truth = rows["s"][split.rows]

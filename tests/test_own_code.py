@@ -22,10 +22,10 @@ from test_cli import call, refused
 
 import sgc
 from sgc.errors import SpecError, UsageError
-from sgc.language.loading import load
-from sgc.language.resolver import outline
-from sgc.showing.plain_report import inspect_json
-from sgc.showing.report import inspect_text
+from sgc.report.json_report import inspect_json
+from sgc.report.text_report import inspect_text
+from sgc.spec.loader import load
+from sgc.spec.resolver import outline
 
 MODULE = """\
 import pathlib
@@ -189,7 +189,7 @@ def imported(place: Path) -> bool:
     return (place / "imported").exists()
 
 
-def own(place: Path, name: str, **changes: Any) -> sgc.language.spec.Spec:  # type: ignore[name-defined]
+def own(place: Path, name: str, **changes: Any) -> sgc.spec.spec.Spec:  # type: ignore[name-defined]
     """Load the spec with another class of the module for z."""
     distribution = {**LOGISTIC, "python": f"mine:{name}", **changes}
     plain = changed(SPEC, nodes__z__distribution=distribution)
@@ -241,7 +241,7 @@ def test_reading_under_trust_imports_nothing(place: Path) -> None:
 
 
 def test_a_spec_that_nobody_loaded_is_trusted_by_nobody(place: Path) -> None:
-    bare = sgc.language.spec.Spec.model_validate(changed(SPEC))  # type: ignore[attr-defined]
+    bare = sgc.spec.spec.Spec.model_validate(changed(SPEC))  # type: ignore[attr-defined]
     with pytest.raises(UsageError, match=f"^node 'x': {REFUSED}, allowed with trust=True"):
         sgc.compile(bare)
     assert not imported(place)

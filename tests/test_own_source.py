@@ -13,10 +13,10 @@ from test_cli import call
 
 import sgc
 from sgc.errors import DataError, SpecError, UsageError
-from sgc.language.loading import load
-from sgc.language.resolver import outline
-from sgc.proving.prove import _Prover
-from sgc.runtime.data import open_data
+from sgc.proof.prover import _Prover
+from sgc.runtime.data_variables import open_data
+from sgc.spec.loader import load
+from sgc.spec.resolver import outline
 
 MODULE = """\
 import pathlib

@@ -10,9 +10,9 @@ import pytest
 from small_runs import changed, small
 
 import sgc
-from sgc.language.outline import Variable
-from sgc.language.resolver import outline
-from sgc.running.panels import CELL, Panel, draw_panels, shades, tile
+from sgc.samples.panels import CELL, Panel, draw_panels, shades, tile
+from sgc.spec.outline import Variable
+from sgc.spec.resolver import outline
 
 
 def variable(distribution: object, shape: list[int]) -> Variable:

@@ -15,11 +15,11 @@ from safetensors.torch import save_file
 
 import sgc
 from sgc.errors import UsageError
-from sgc.language.resolver import outline
-from sgc.runtime.building import part_modules
+from sgc.report.warning_notes import warnings
 from sgc.runtime.model import Model
-from sgc.runtime.weights import own_state
-from sgc.showing.warning import warnings
+from sgc.runtime.module_builder import part_modules
+from sgc.runtime.weight_files import own_state
+from sgc.spec.resolver import outline
 
 Raw = dict[str, Any]  # Any: plain data
 

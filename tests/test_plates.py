@@ -14,21 +14,21 @@ from typer.testing import CliRunner
 
 from sgc.cli import app
 from sgc.derivation.graph import Role
-from sgc.language.document import parse
-from sgc.language.loading import load
-from sgc.language.outline import Outline
-from sgc.language.resolver import outline
-from sgc.showing.drawing import draw
-from sgc.showing.framing import frame
-from sgc.showing.noting import notes
-from sgc.showing.plain_report import inspect_json
-from sgc.showing.plated_plan import PlatedPlan, plan_of
-from sgc.showing.plates import Plated, Seen, plated
-from sgc.showing.products import product
-from sgc.showing.ranges import boxes
-from sgc.showing.report import inspect_text
-from sgc.showing.routing import Spot
-from sgc.showing.warning import warnings
+from sgc.report.independence_notes import notes
+from sgc.report.json_report import inspect_json
+from sgc.report.pictures.edge_routes import Spot
+from sgc.report.pictures.graph_pictures import draw
+from sgc.report.pictures.plate_frames import frame
+from sgc.report.plated_plan import PlatedPlan, plan_of
+from sgc.report.plates import Plated, Seen, plated
+from sgc.report.products import product
+from sgc.report.step_ranges import boxes
+from sgc.report.text_report import inspect_text
+from sgc.report.warning_notes import warnings
+from sgc.spec.document import parse
+from sgc.spec.loader import load
+from sgc.spec.outline import Outline
+from sgc.spec.resolver import outline
 
 COUNTED = """
 version: 1

@@ -16,12 +16,12 @@ from torch import Tensor
 
 import sgc
 from sgc.data.dataset import Rows
-from sgc.language.resolver import outline
+from sgc.evaluation.measurement import evaluate
 from sgc.objectives.plain_draw import PlainDraw
-from sgc.running.measure import evaluate
 from sgc.runtime.batch import prepare
 from sgc.runtime.model import Model
 from sgc.runtime.streams import TensorRows
+from sgc.spec.resolver import outline
 
 Raw = dict[str, Any]  # Any: a spec as plain data
 Joint = dict[str, int]  # a place in the support of every node

@@ -18,10 +18,10 @@ from test_cli import call, refused
 
 import sgc
 from sgc.metrics.metrics import METRICS
-from sgc.running.advice import CLEAR, Comparison, compare
-from sgc.running.evaluation import held_out, run_data
-from sgc.running.folder import RunFolder
-from sgc.running.predicting import predict_run
+from sgc.runs.run_folder import RunFolder
+from sgc.trained.answer_advice import CLEAR, Comparison, compare
+from sgc.trained.predictions import predict_run
+from sgc.trained.run_evaluation import held_out, run_data
 
 NAMES = ("ant", "bee", "cow, brown")
 COLUMNS = ["g0", "g1", "g2"]

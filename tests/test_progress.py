@@ -12,8 +12,8 @@ import yaml
 from small_runs import changed, in_child, shell, small, small_arrays
 
 import sgc
-from sgc.running import measure
-from sgc.showing.terminal import RowLines, TrainingLines
+from sgc.evaluation import measurement
+from sgc.report.terminal import RowLines, TrainingLines
 
 
 def spec_on_file(folder: Path, **changes: Any) -> Path:
@@ -96,7 +96,7 @@ def test_a_long_evaluation_tells_a_pipe_how_many_rows_are_done(tmp_path: Path, m
     path = spec_on_file(tmp_path)
     sgc.train(path, output=tmp_path / "run")
     monkeypatch.setattr(RowLines.__init__, "__defaults__", (0.0, time.monotonic))
-    monkeypatch.setattr(measure, "chunk_rows", lambda *words: 4)
+    monkeypatch.setattr(measurement, "chunk_rows", lambda *words: 4)
     words = ["evaluate", str(tmp_path / "run"), "--split", "validation"]
     assert in_child(lambda: shell(words), tmp_path / "told") == 0
     told = [line for line in (tmp_path / "told").read_text().splitlines() if "evaluating" in line]

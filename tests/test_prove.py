@@ -34,19 +34,19 @@ from typer.testing import CliRunner
 
 from sgc.cli import app
 from sgc.errors import RunError
-from sgc.language.loading import load
-from sgc.language.resolver import outline
-from sgc.proving import prove as proving
-from sgc.proving.bruteforce import Factors, Joint, Words
-from sgc.proving.choosing import some_patterns
-from sgc.proving.comparing import scores, t_limit, t_tail
-from sgc.proving.draws import Draws, expected
-from sgc.proving.plain import partial, support
-from sgc.proving.prove import prove
-from sgc.proving.twin import moments, twin
-from sgc.proving.wording import proof_text
+from sgc.proof import prover as proving
+from sgc.proof.brute_force import Factors, Joint, Words
+from sgc.proof.chosen_patterns import some_patterns
+from sgc.proof.comparison import scores, t_limit, t_tail
+from sgc.proof.draw_sums import Draws, expected
+from sgc.proof.plain_spec import partial, support
+from sgc.proof.proof_words import proof_text
+from sgc.proof.prover import prove
+from sgc.proof.twin import moments, twin
 from sgc.runtime.model import Model
 from sgc.runtime.sums import Sums
+from sgc.spec.loader import load
+from sgc.spec.resolver import outline
 
 SPECS = sorted((Path(__file__).resolve().parent.parent / "specs").glob("*.yaml"))
 

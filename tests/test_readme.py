@@ -8,8 +8,8 @@ from pathlib import Path
 import yaml
 
 from sgc.derivation.derive import derive
-from sgc.language.loading import load
-from sgc.language.resolver import outline
+from sgc.spec.loader import load
+from sgc.spec.resolver import outline
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

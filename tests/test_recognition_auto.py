@@ -13,15 +13,15 @@ from small_runs import Raw, changed, small, small_arrays
 
 import sgc
 from sgc.errors import SpecError
-from sgc.language.document import parse
-from sgc.language.loading import load, validate
-from sgc.language.resolver import outline
-from sgc.running.folder import RunFolder
-from sgc.running.training import train
-from sgc.showing.noting import notes
-from sgc.showing.plain_report import inspect_json
-from sgc.showing.report import inspect_text
-from sgc.showing.warning import warnings
+from sgc.report.independence_notes import notes
+from sgc.report.json_report import inspect_json
+from sgc.report.text_report import inspect_text
+from sgc.report.warning_notes import warnings
+from sgc.runs.run_folder import RunFolder
+from sgc.spec.document import parse
+from sgc.spec.loader import load, validate
+from sgc.spec.resolver import outline
+from sgc.training.trainer import train
 
 MLP = {"mlp": [6]}
 

@@ -16,9 +16,9 @@ import yaml
 from test_repeats import Raw, random_repeat
 
 from sgc.errors import Fault, SpecError
-from sgc.language.document import from_mapping, parse
-from sgc.language.loading import load, validate
-from sgc.language.resolver import outline
+from sgc.spec.document import from_mapping, parse
+from sgc.spec.loader import load, validate
+from sgc.spec.resolver import outline
 
 PART = """\
 version: 1

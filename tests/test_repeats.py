@@ -14,9 +14,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sgc.language.loading import load
-from sgc.runtime.compiling import compile_spec
+from sgc.runtime.compiler import compile_spec
 from sgc.runtime.model import Model
+from sgc.spec.loader import load
 
 Raw = dict[str, Any]  # Any: a spec as plain data
 STEPS, INNER, ROWS = 3, 2, 5

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from sgc.language.document import parse
-from sgc.language.loading import load
-from sgc.language.outline import Outline
-from sgc.language.resolver import outline
-from sgc.showing.plain_report import inspect_json
-from sgc.showing.products import product
-from sgc.showing.report import fold, inspect_text
-from sgc.showing.warning import warnings
+from sgc.report.json_report import inspect_json
+from sgc.report.products import product
+from sgc.report.text_report import fold, inspect_text
+from sgc.report.warning_notes import warnings
+from sgc.spec.document import parse
+from sgc.spec.loader import load
+from sgc.spec.outline import Outline
+from sgc.spec.resolver import outline
 
 M2 = """
 version: 1
@@ -327,14 +327,14 @@ def test_p_goes_from_children_to_parents_and_q_the_other_way() -> None:
 
 def test_none_of_the_shell_s_quick_answers_imports_torch() -> None:
     code = (
-        "import sys; from sgc.language.loading import load; from sgc.language.resolver import outline\n"
-        "from sgc.showing.plain_report import inspect_json\n"
-        "from sgc.showing.report import inspect_text\n"
-        "import sgc.showing.drawing, sgc.showing.schema, sgc.showing.starting\n"
-        "from sgc.language.document import parse; model = outline(load(parse(sgc.showing.starting.starting_spec('m')).data))\n"
-        "inspect_text(model, width=80, color=True); inspect_json(model); sgc.showing.schema.json_schema()\n"
+        "import sys; from sgc.spec.loader import load; from sgc.spec.resolver import outline\n"
+        "from sgc.report.json_report import inspect_json\n"
+        "from sgc.report.text_report import inspect_text\n"
+        "import sgc.report.pictures.graph_pictures, sgc.report.json_schema, sgc.starter.starting_spec\n"
+        "from sgc.spec.document import parse; model = outline(load(parse(sgc.starter.starting_spec.starting_spec('m')).data))\n"
+        "inspect_text(model, width=80, color=True); inspect_json(model); sgc.report.json_schema.json_schema()\n"
         "print([m for m in ('torch', 'matplotlib', 'numpy', 'sklearn') if m in sys.modules])\n"
-        "sgc.showing.drawing.dot_text(model); print('torch' in sys.modules)"
+        "sgc.report.pictures.graph_pictures.dot_text(model); print('torch' in sys.modules)"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.split("\n")[:2] == ["[]", "False"]

@@ -19,14 +19,14 @@ from torch import Tensor
 import sgc
 from sgc.data.dataset import Rows
 from sgc.errors import DataError, SpecError, UsageError
-from sgc.language.resolver import outline
-from sgc.running.folder import RunFolder
-from sgc.running.measure import validate
-from sgc.running.training import Interrupted
-from sgc.runtime.data import open_data
+from sgc.evaluation.measurement import validate
+from sgc.runs.run_folder import RunFolder
+from sgc.runtime.data_variables import open_data
 from sgc.runtime.model import Model
-from sgc.runtime.row_weights import RowWeights, balanced, row_weights
 from sgc.runtime.streams import Streams, TensorRows
+from sgc.runtime.training_weights import RowWeights, balanced, row_weights
+from sgc.spec.resolver import outline
+from sgc.training.trainer import Interrupted
 
 # Nothing is drawn, so that the bound of a row has no noise; one node of categories, one of 0 and 1.
 EXACT: dict[str, Any] = {
@@ -418,7 +418,7 @@ def test_balanced_needs_a_label_to_balance() -> None:
 
 def test_the_schema_knows_what_the_loader_takes() -> None:
     jsonschema = pytest.importorskip("jsonschema")
-    from sgc.showing.schema import json_schema
+    from sgc.report.json_schema import json_schema
 
     check = jsonschema.Draft202012Validator(json_schema())
     for given in ("balanced", {"y": "balanced"}, {"y": [1, 2.5, 0]}):

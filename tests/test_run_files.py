@@ -20,9 +20,9 @@ from small_runs import At, finished_files, in_child, rich, small, small_arrays, 
 
 import sgc
 from sgc.errors import RunError, UsageError
-from sgc.running.folder import RunFolder
-from sgc.running.training import Interrupted, train
+from sgc.runs.run_folder import RunFolder
 from sgc.runtime.model import Model
+from sgc.training.trainer import Interrupted, train
 
 Raw = dict[str, Any]  # Any: plain data
 

@@ -16,9 +16,9 @@ from small_runs import At, all_files, finished_files, in_child, small, small_arr
 
 import sgc
 from sgc.errors import UsageError
-from sgc.running.folder import RunFolder
-from sgc.running.lock import NAME, locked
-from sgc.running.training import Interrupted, train
+from sgc.runs.run_folder import RunFolder
+from sgc.runs.run_lock import NAME, locked
+from sgc.training.trainer import Interrupted, train
 
 SPEC = small(train__epochs=2)
 

@@ -13,13 +13,13 @@ from small_runs import changed, face_arrays, faces, small, small_arrays
 
 import sgc
 from sgc.errors import DataError, UsageError
-from sgc.running.choosing import HeldOut, along_axis, spread
-from sgc.running.evaluation import run_data
-from sgc.running.folder import RunFolder, open_run
-from sgc.running.overview import Overview
-from sgc.running.sampling import sample_run
-from sgc.running.turning import inferred, made
+from sgc.runs.run_folder import RunFolder, open_run
 from sgc.runtime.model import Model
+from sgc.samples.overview import Overview
+from sgc.samples.sampler import sample_run
+from sgc.samples.shown_rows import HeldOut, along_axis, spread
+from sgc.trained.run_evaluation import run_data
+from sgc.trained.traversal import inferred, made
 
 
 @pytest.fixture(scope="module")

@@ -14,15 +14,15 @@ from small_runs import changed, finished_files, small, small_arrays
 from torch import Tensor
 
 import sgc
-from sgc.kinds.schedules import Schedule, ends
-from sgc.language.resolver import outline
-from sgc.language.spec import Optimizer
-from sgc.running.engine import make_optimizer, move_optimizer
-from sgc.running.training import train
+from sgc.report.json_report import inspect_json
+from sgc.report.text_report import inspect_text
 from sgc.runtime.model import Model
 from sgc.runtime.streams import Streams, rates
-from sgc.showing.plain_report import inspect_json
-from sgc.showing.report import inspect_text
+from sgc.schedules import Schedule, ends
+from sgc.spec.resolver import outline
+from sgc.spec.spec import Optimizer
+from sgc.training.engine import make_optimizer, move_optimizer
+from sgc.training.trainer import train
 
 Raw = dict[str, Any]  # Any: a spec as plain data
 

@@ -11,17 +11,17 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from sgc.data.sources.section import SOURCES
+from sgc.data.sources.source_section import SOURCES
+from sgc.data.transforms.transforms import TRANSFORMS
 from sgc.distributions.families import FAMILIES
 from sgc.errors import SpecError
-from sgc.kinds.layers import ACTIVATIONS, LAYERS
-from sgc.kinds.transforms import TRANSFORMS
-from sgc.language.document import parse
-from sgc.language.loading import load
-from sgc.language.spec import Spec
+from sgc.networks.layers import ACTIVATIONS, LAYERS
 from sgc.objectives.estimators import ESTIMATORS
-from sgc.showing.schema import json_schema
-from sgc.showing.starting import starting_spec
+from sgc.report.json_schema import json_schema
+from sgc.spec.document import parse
+from sgc.spec.loader import load
+from sgc.spec.spec import Spec
+from sgc.starter.starting_spec import starting_spec
 
 SPECS = sorted((Path(__file__).parent.parent / "specs").glob("*.yaml"))
 SCHEMA = json_schema()

@@ -41,12 +41,12 @@ from oracle import (
 from torch import Tensor
 
 import sgc
-from sgc.derivation.merging import Merging
+from sgc.derivation.row_groups import Merging
 from sgc.distributions.families import Family
 from sgc.distributions.points import Point
 from sgc.objectives.score_function import ScoreFunction
 from sgc.runtime.batch import prepare
-from sgc.runtime.charging import leave_one_out
+from sgc.runtime.charges import leave_one_out
 from sgc.runtime.model import Model
 
 pytestmark = pytest.mark.usefixtures("double_precision", "seeded_draws")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from sgc.language.loading import load
-from sgc.language.outline import Outline
-from sgc.language.resolver import outline
-from sgc.showing.selecting import searched, shown, together
+from sgc.report.shown_patterns import searched, shown, together
+from sgc.spec.loader import load
+from sgc.spec.outline import Outline
+from sgc.spec.resolver import outline
 
 Raw = dict[str, Any]  # Any: plain data
 

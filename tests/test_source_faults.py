@@ -19,7 +19,7 @@ from PIL import Image
 from test_sources import COLUMNS, fails, save
 
 from sgc.data.columns import SourceColumn
-from sgc.kinds.image_transforms import Resize
+from sgc.data.transforms.image_transforms import Resize
 
 
 @pytest.fixture(autouse=True)

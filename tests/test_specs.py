@@ -9,8 +9,8 @@ import torch
 import yaml
 
 import sgc
-from sgc.language.loading import load
-from sgc.language.resolver import outline
+from sgc.spec.loader import load
+from sgc.spec.resolver import outline
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*its weights are drawn at random")  # a part's run is not shipped
 

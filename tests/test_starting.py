@@ -18,12 +18,12 @@ from PIL import Image
 
 import sgc
 from sgc.errors import DataError, UsageError
-from sgc.language.document import parse
-from sgc.language.loading import load
-from sgc.language.resolver import outline
-from sgc.runtime.data import open_data
-from sgc.showing.starting import starting_spec
-from sgc.showing.table_columns import TableColumn
+from sgc.runtime.data_variables import open_data
+from sgc.spec.document import parse
+from sgc.spec.loader import load
+from sgc.spec.resolver import outline
+from sgc.starter.starting_spec import starting_spec
+from sgc.starter.table_columns import TableColumn
 
 HEART = """patient id,age,rest bp,chol,no,sex,disease
 1,30,120.5,,1,f,ill

@@ -20,9 +20,9 @@ import pytest
 from scipy import stats
 
 import sgc
-from sgc.language.document import parse
-from sgc.showing.starting import starting_spec
-from sgc.showing.table_columns import LETTERS, TableColumn
+from sgc.spec.document import parse
+from sgc.starter.starting_spec import starting_spec
+from sgc.starter.table_columns import LETTERS, TableColumn
 
 Rows = Sequence[Sequence[object]]
 
@@ -226,7 +226,7 @@ def test_no_more_is_held_of_a_table_than_is_looked_at(tmp_path: Path) -> None:
         for i in range(4000):
             file.write(b"%d," % (i % 7) + b" " * 100_000 + b"%d.5\n" % i)
     code = (
-        "import resource, sys; from pathlib import Path; from sgc.showing.starting import starting_spec\n"
+        "import resource, sys; from pathlib import Path; from sgc.starter.starting_spec import starting_spec\n"
         "import sgc.data.tables; before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "text = starting_spec('m', Path(sys.argv[1]))\n"
         "print(text.splitlines()[0]); print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"

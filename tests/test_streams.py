@@ -16,11 +16,11 @@ from torch import Tensor
 
 import sgc
 from sgc.data.dataset import Rows
-from sgc.language.resolver import outline
 from sgc.runtime.batch import patterns_of
-from sgc.runtime.data import open_data
+from sgc.runtime.data_variables import open_data
 from sgc.runtime.model import Model
 from sgc.runtime.streams import LABELLED, Rates, Stream, Streams, TensorRows, rates
+from sgc.spec.resolver import outline
 
 # Both nodes are enumerated and partial: the bound of a row has no noise, and rows carry any subset of the labels.
 EXACT: dict[str, Any] = {

@@ -20,7 +20,7 @@ from sgc.distributions.densities import element_of
 from sgc.distributions.families import FAMILIES, Family
 from sgc.distributions.supports import SUPPORTS, Support
 from sgc.errors import DataError
-from sgc.language.spec import Spec
+from sgc.spec.spec import Spec
 
 pytestmark = pytest.mark.usefixtures("seeded_draws")
 

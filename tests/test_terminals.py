@@ -20,11 +20,11 @@ from small_runs import NPZ, small, small_arrays
 
 import sgc
 from sgc import cli
-from sgc.language.loading import load
-from sgc.language.resolver import outline
-from sgc.showing.ascii_forms import ascii_form
-from sgc.showing.report import inspect_text
-from sgc.showing.standard_streams import visible, visible_json
+from sgc.report.ascii_forms import ascii_form
+from sgc.report.standard_streams import visible, visible_json
+from sgc.report.text_report import inspect_text
+from sgc.spec.loader import load
+from sgc.spec.resolver import outline
 
 CONTROLS = "\x1b[31m\x1b]0;title\x07\x08\x7f\x9b2J\u202e\u200b"
 PACKAGE = Path(sgc.__file__).parent
@@ -60,7 +60,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(folder / "none.npz", **small_arrays())
     spec = small(description="Grüße: α ≥ ½", data=NPZ, data__labels__y__count=10, train__epochs=1)
     (folder / "small.yaml").write_text(yaml.safe_dump(spec, allow_unicode=True), encoding="utf-8")
-    from sgc.running.training import train
+    from sgc.training.trainer import train
 
     train(load(str(folder / "small.yaml")), output=folder / "run", beside=folder)
     return folder
@@ -349,8 +349,8 @@ def test_a_stream_object_that_is_closed_takes_everything(place: Path, monkeypatc
 @pytest.mark.parametrize("backend", ["svg", "nonsense"])
 def test_the_backend_of_whoever_draws_stays_theirs(backend: str, place: Path) -> None:
     code = (
-        "from pathlib import Path; from sgc.language.loading import load; from sgc.language.resolver import outline\n"
-        "from sgc.showing.drawing import draw; draw(outline(load('small.yaml')), Path('mine.svg'))\n"
+        "from pathlib import Path; from sgc.spec.loader import load; from sgc.spec.resolver import outline\n"
+        "from sgc.report.pictures.graph_pictures import draw; draw(outline(load('small.yaml')), Path('mine.svg'))\n"
         "import matplotlib; print(matplotlib.rcParams._get('backend'))"
     )
     where = {"PYTHONPATH": str(PACKAGE.parent), "MPLBACKEND": backend}

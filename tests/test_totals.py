@@ -23,15 +23,15 @@ from typer.testing import CliRunner
 
 import sgc
 from sgc.cli import app
-from sgc.data.prediction import read_rows
+from sgc.data.new_rows import read_rows
 from sgc.distributions.families import FAMILIES
 from sgc.distributions.supports import SUPPORTS
 from sgc.errors import DataError, SpecError, UsageError
-from sgc.language.resolver import outline
-from sgc.running.sampling import sample_run
-from sgc.runtime.data import data_variables, open_data
+from sgc.report.json_schema import json_schema
+from sgc.runtime.data_variables import data_variables, open_data
 from sgc.runtime.model import Model
-from sgc.showing.schema import json_schema
+from sgc.samples.sampler import sample_run
+from sgc.spec.resolver import outline
 
 Raw = dict[str, Any]
 NET: Raw = {"network": {"mlp": [3], "activation": "tanh"}}

@@ -40,12 +40,12 @@ from torch import Tensor
 import sgc
 from sgc.distributions.families import Family
 from sgc.errors import DataError, RunError, UsageError
-from sgc.language.resolver import outline
-from sgc.running.dry_run import dry
-from sgc.running.folder import RunFolder, spec_yaml
-from sgc.running.training import Interrupted, train
-from sgc.runtime.data import open_data
+from sgc.runs.run_folder import RunFolder, spec_yaml
+from sgc.runtime.data_variables import open_data
 from sgc.runtime.model import Model
+from sgc.spec.resolver import outline
+from sgc.training.dry_run import dry
+from sgc.training.trainer import Interrupted, train
 
 Raw = dict[str, Any]  # Any: a spec as plain data
 

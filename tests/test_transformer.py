@@ -11,11 +11,11 @@ import torch
 from oracle import assert_same
 from torch import Tensor
 
-from sgc.kinds.affine import Affine
-from sgc.kinds.combining import Combination
-from sgc.kinds.layer import Shape, ShapeFault
-from sgc.kinds.networks import AffineNetwork, Combine, Mlp
-from sgc.kinds.stacking import stack
+from sgc.networks.combination import Combination
+from sgc.networks.entries import AffineNetwork, Combine, Mlp
+from sgc.networks.layer import Shape, ShapeFault
+from sgc.networks.spatial_transformer import Affine
+from sgc.networks.stack import stack
 from sgc.runtime.modules import Trunk
 
 pytestmark = pytest.mark.usefixtures("double_precision", "seeded_draws")

@@ -17,18 +17,18 @@ from test_cli import call
 
 import sgc
 from sgc.data.encoder import Encoder
+from sgc.data.transforms.transforms import TRANSFORMS
 from sgc.data.variables import Variable
 from sgc.distributions.supports import SUPPORTS
 from sgc.errors import DataError
-from sgc.kinds.transforms import TRANSFORMS
-from sgc.language.resolver import outline
+from sgc.evaluation.prediction_scores import Score
 from sgc.metrics.metrics import METRICS
-from sgc.running.choosing import value_words
-from sgc.running.evaluation import held_out
-from sgc.running.predicting import _spread
-from sgc.running.scoring import Score
-from sgc.runtime.data import open_data
+from sgc.runtime.data_variables import open_data
 from sgc.runtime.posterior import NodePosterior
+from sgc.samples.shown_rows import value_words
+from sgc.spec.resolver import outline
+from sgc.trained.predictions import _spread
+from sgc.trained.run_evaluation import held_out
 
 DRAW = np.random.default_rng(11)
 NAN = float("nan")

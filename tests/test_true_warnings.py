@@ -15,11 +15,11 @@ from small_runs import Raw, changed, small
 
 import sgc
 from sgc import cli
-from sgc.language.resolver import outline
-from sgc.running.training import train
-from sgc.runtime.generate import inputs_wanted
+from sgc.report.warning_notes import warnings
+from sgc.runtime.generation import inputs_wanted
 from sgc.runtime.model import Model
-from sgc.showing.warning import warnings
+from sgc.spec.resolver import outline
+from sgc.training.trainer import train
 
 NETWORK = {"mlp": [5], "activation": "tanh"}
 FEATURES = {name: {"parents": [of], "network": NETWORK} for name, of in (("hx", "x"), ("hs", "site"), ("hm", "mirror"))}

@@ -8,7 +8,7 @@ from small_runs import faces
 
 import sgc
 from sgc.derivation.graph import GraphNode, Graphs
-from sgc.running.turning import followers, inferred, made, reaches, turned
+from sgc.trained.traversal import followers, inferred, made, reaches, turned
 
 # ---- which nodes follow
 

@@ -14,10 +14,10 @@ import torch
 import sgc
 from sgc.distributions.supports import SUPPORTS, Support
 from sgc.errors import DataError, SpecError
-from sgc.kinds.affine import Affine
-from sgc.kinds.combining import Combination
-from sgc.kinds.layers import LAYERS
-from sgc.kinds.residual import ResidualBlock
+from sgc.networks.combination import Combination
+from sgc.networks.layers import LAYERS
+from sgc.networks.residual import ResidualBlock
+from sgc.networks.spatial_transformer import Affine
 
 pytestmark = pytest.mark.usefixtures("seeded_draws")
 

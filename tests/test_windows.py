@@ -14,18 +14,18 @@ from torch import Tensor
 import sgc
 from sgc.data.multi_mnist import write_parts
 from sgc.errors import UsageError
-from sgc.kinds.affine import Affine
-from sgc.language.outline import Outline
-from sgc.language.resolver import outline
-from sgc.running.boxes import COLORS, color_of
-from sgc.running.choosing import HeldOut
-from sgc.running.decomposing import decompositions
-from sgc.running.evaluation import run_data
-from sgc.running.folder import RunFolder, open_run
-from sgc.running.overview import Overview
-from sgc.running.sampling import sample_run
-from sgc.running.windows import Window, windows_on
+from sgc.networks.spatial_transformer import Affine
+from sgc.runs.run_folder import RunFolder, open_run
 from sgc.runtime.model import Model
+from sgc.samples.boxes import COLORS, color_of
+from sgc.samples.decomposition import decompositions
+from sgc.samples.overview import Overview
+from sgc.samples.sampler import sample_run
+from sgc.samples.shown_rows import HeldOut
+from sgc.samples.windows import Window, windows_on
+from sgc.spec.outline import Outline
+from sgc.spec.resolver import outline
+from sgc.trained.run_evaluation import run_data
 
 SPEC = Path(__file__).parents[1] / "specs" / "multi-mnist-count.yaml"
 RAW = dict[str, Any]  # Any: a spec as plain data

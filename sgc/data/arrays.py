@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgc.data.columns import Array, SourceColumn
-from sgc.data.finding import known_columns
+from sgc.data.file_search import known_columns
 from sgc.errors import DataError
 
 Mask = NDArray[np.bool_]

@@ -12,20 +12,20 @@ import numpy as np
 from sgc.data.columns import Array, Origin, SourceColumn
 from sgc.data.columns import Rows as RowIds
 from sgc.data.encoder import Encoder, fit_encoder, has_value, hide
+from sgc.data.existing_steps import check_known_counts, mark_absent
 from sgc.data.fingerprint import Fingerprint, fingerprint
-from sgc.data.gathering import Part, gather
+from sgc.data.label_fields import LabelRule, Split
 from sgc.data.label_notes import label_notes
-from sgc.data.labelling import choose_labels
-from sgc.data.large import EncodedColumn, LargeCells, absent, read_or_note
+from sgc.data.labels import choose_labels
+from sgc.data.large_columns import EncodedColumn, LargeCells, absent, read_or_note
 from sgc.data.row_weights import WEIGHT, check_some, read_weights
-from sgc.data.sources.section import DataSection
-from sgc.data.splitting import divide_rows
-from sgc.data.steps import check_known_counts, mark_absent
-from sgc.data.trials import check_totals
+from sgc.data.source_columns import Part, gather
+from sgc.data.sources.source_section import DataSection
+from sgc.data.split import divide_rows
+from sgc.data.transforms.transforms import AnyTransform
+from sgc.data.trial_checks import check_totals
 from sgc.data.variables import Variable
 from sgc.errors import DataError
-from sgc.kinds.labels import LabelRule, Split
-from sgc.kinds.transforms import AnyTransform
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ import numpy as np
 
 from sgc.data.arrays import array_column
 from sgc.data.columns import MISSING, Array, Origin, Rows, read_categories, read_numbers, show
-from sgc.data.draws import stream, uniforms_by_row
 from sgc.data.encoder_record import EncoderRecord, SupportRecord, VariableRecord
-from sgc.data.folding import check_steps, fold, unfold
-from sgc.data.support import check_finite, check_grey, check_present, check_support
+from sgc.data.row_draws import stream, uniforms_by_row
+from sgc.data.stacked_steps import check_steps, fold, unfold
+from sgc.data.transforms.transform import Fitted, Learner
+from sgc.data.transforms.transforms import AnyTransform
+from sgc.data.value_checks import check_finite, check_grey, check_present, check_support
 from sgc.data.variables import Variable
-from sgc.kinds.categories import CategoryName
-from sgc.kinds.transform import Fitted, Learner
-from sgc.kinds.transforms import AnyTransform
+from sgc.distributions.category_names import CategoryName
 
 CHUNK = 1 << 22  # numbers: what is fitted is added up so many at a time, whether all are in memory or not
 

@@ -8,12 +8,12 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from sgc.data.record import Count, Record, fault_text
+from sgc.data.transforms.transform import FiniteNumbers
+from sgc.data.transforms.transforms import AnyTransform
 from sgc.data.variables import Variable
+from sgc.distributions.category_names import Categories
 from sgc.distributions.supports import SUPPORTS, Support
-from sgc.kinds.base import Many, Maybe
-from sgc.kinds.categories import Categories
-from sgc.kinds.transform import FiniteNumbers
-from sgc.kinds.transforms import AnyTransform
+from sgc.piece import Many, Maybe
 
 Size = Annotated[int, Field(ge=1, lt=2**31)]
 

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgc.data.columns import Array, Rows, SourceColumn
-from sgc.data.gathering import Part
-from sgc.data.large import is_large
-from sgc.data.splitting import Division
+from sgc.data.large_columns import is_large
+from sgc.data.source_columns import Part
+from sgc.data.split import Division
 from sgc.data.variables import Variable
 
 Hashes: TypeAlias = NDArray[np.uint64]

@@ -11,7 +11,7 @@ from typing import BinaryIO, cast
 import numpy as np
 
 from sgc.data.columns import Array
-from sgc.data.mapped import is_large, map_array
+from sgc.data.mapped_arrays import is_large, map_array
 from sgc.errors import DataError
 
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}

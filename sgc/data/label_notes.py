@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from sgc.data.columns import Array, Rows, show
-from sgc.data.large import EncodedColumn
+from sgc.data.label_fields import LabelRule
+from sgc.data.large_columns import EncodedColumn
 from sgc.data.variables import Variable
 from sgc.errors import LISTED
-from sgc.kinds.labels import LabelRule
 
 
 def label_notes(

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from sgc.data.columns import Array, SourceColumn
-from sgc.data.finding import known_columns
+from sgc.data.file_search import known_columns
 from sgc.errors import DataError
 
 HDF5 = b"MATLAB 7.3 MAT-file"

@@ -17,8 +17,8 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from sgc.data.columns import Array
-from sgc.data.sources.digits import Digits
-from sgc.data.sources.fetched import Mnist
+from sgc.data.sources.digits_source import Digits
+from sgc.data.sources.fetched_sources import Mnist
 from sgc.errors import UsageError, option
 
 MOST = 3  # digits on a canvas

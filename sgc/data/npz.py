@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from sgc.data.columns import Array, SourceColumn
-from sgc.data.finding import known_columns
-from sgc.data.mapped import is_large, map_array
+from sgc.data.file_search import known_columns
+from sgc.data.mapped_arrays import is_large, map_array
 from sgc.data.npy import DAMAGED, Header, PythonObjects, read_header, read_values
 from sgc.errors import DataError
 

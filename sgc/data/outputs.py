@@ -9,8 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sgc.data.finding import look_for
-from sgc.data.sources.section import DataSection
+from sgc.data.file_search import look_for
+from sgc.data.sources.source_section import DataSection
 from sgc.errors import UsageError, special_file, writing
 
 PART = ".part"  # of the name of a file that is not yet whole

@@ -8,9 +8,9 @@ from typing import Any
 
 from sgc.data.arrays import array_columns, frame_columns, is_frame
 from sgc.data.columns import Opened, SourceColumn
-from sgc.data.finding import known_columns
+from sgc.data.file_search import known_columns
 from sgc.errors import DataError
-from sgc.kinds.own_code import OwnCode, failure, raised
+from sgc.own_code import OwnCode, failure, raised
 
 
 def read_own(code: OwnCode, options: Mapping[str, Any], columns: Collection[str]) -> Opened:  # any: plain data

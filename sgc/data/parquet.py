@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sgc.data.columns import Array, SourceColumn
 from sgc.data.empty_cells import MARKS, Mark
-from sgc.data.finding import known_columns
+from sgc.data.file_search import known_columns
 from sgc.errors import DataError
 
 

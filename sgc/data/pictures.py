@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sgc.data.columns import Array, SourceColumn
-from sgc.data.finding import known_columns
+from sgc.data.file_search import known_columns
+from sgc.data.transforms.image_transforms import Resize
 from sgc.errors import DataError, check_regular, check_text
-from sgc.kinds.image_transforms import Resize
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -9,8 +9,8 @@ from pydantic import AfterValidator, Field, ValidationError, ValidatorFunctionWr
 from pydantic_core import PydanticCustomError
 
 from sgc.errors import Path, UsageError, path_text, printable
-from sgc.kinds.base import Piece
-from sgc.kinds.value_words import LIMITS, SIZES, TYPES, describe
+from sgc.piece import Piece
+from sgc.value_words import LIMITS, SIZES, TYPES, describe
 
 VERSION = 1  # of all files of a run; those of before there were versions have none
 

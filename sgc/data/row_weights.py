@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sgc.data.columns import Array, Origin, Rows, SourceColumn, read_numbers
-from sgc.data.support import check_finite
+from sgc.data.value_checks import check_finite
 from sgc.errors import DataError
 
 WEIGHT = "train.weight"  # where the spec names the column

@@ -16,7 +16,7 @@ import numpy as np
 
 from sgc.data.columns import SourceColumn
 from sgc.data.empty_cells import MARKS, Mark
-from sgc.data.finding import known_columns
+from sgc.data.file_search import known_columns
 from sgc.data.idx import open_binary
 from sgc.data.text_lines import text_lines
 from sgc.errors import DataError

@@ -29,10 +29,10 @@ from sgc.derivation.plan import Plan
 from sgc.derivation.summation import share_axes, sweep
 from sgc.errors import UsageError
 from sgc.objectives.bound import Ingredients
+from sgc.objectives.expression_check import expression_of
 from sgc.objectives.expressions import Expression, Mean, Score
-from sgc.objectives.holding import expression_of
 from sgc.objectives.messages import Message
-from sgc.objectives.words import ObjectiveWords
+from sgc.objectives.objective_words import ObjectiveWords
 
 
 def patterns(graphs: Graphs) -> list[frozenset[str]]:

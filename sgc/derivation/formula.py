@@ -21,7 +21,7 @@ from sgc.objectives.expressions import (
     Score,
     Value,
 )
-from sgc.objectives.words import ObjectiveWords
+from sgc.objectives.objective_words import ObjectiveWords
 
 
 class Writer(ABC):

@@ -18,12 +18,12 @@ from sgc.derivation.existence import Steps, masked_text
 from sgc.derivation.factors import SAMPLES, Charge, Factor, Proposal, Term, Weight, ingredients
 from sgc.derivation.formula import Writer, bound_lines
 from sgc.derivation.name_sets import members
-from sgc.derivation.page import Cells, aligned
 from sgc.derivation.paths import Paths
+from sgc.derivation.plan_page import Cells, aligned
+from sgc.objectives.expression_check import expression_of
 from sgc.objectives.expressions import ONE, Expression, LabelScore, LogMean, Mean, Score
-from sgc.objectives.holding import expression_of
 from sgc.objectives.messages import Message
-from sgc.objectives.words import ObjectiveWords
+from sgc.objectives.objective_words import ObjectiveWords
 
 
 @dataclass(frozen=True)

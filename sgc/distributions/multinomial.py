@@ -124,6 +124,6 @@ def counted_multinomial() -> Any:  # Any: as above
             return counts[..., : self.event_shape[0]].to(dtype)
 
         def log_prob(self, value: Tensor) -> Tensor:
-            raise AssertionError("scored by sgc.distributions.densities.counts")
+            raise AssertionError("scored by sgc.distributions.densities.integers")
 
     return CountedMultinomial

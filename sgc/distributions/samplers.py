@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from sgc.distributions.densities import counts
+from sgc.distributions.densities import integers
 from sgc.distributions.densities.members import Member
 from sgc.distributions.log_scale import log_minus_log_one_less_exp
 from sgc.distributions.points import Point
@@ -197,7 +197,7 @@ def gumbel(member: Member) -> Point:
 
 def geometric(member: Member) -> Point:
     """Draw ⌊E / −log(1 − p)⌋; torch's uniforms have an atom as above, and its logits of probs end at the epsilon."""
-    log_rest = counts.log_odds(member)[1]
+    log_rest = integers.log_odds(member)[1]
     return Point((_exponential(log_rest) / -log_rest).floor())
 
 

@@ -9,9 +9,9 @@ import re
 from typing import TYPE_CHECKING, final
 
 from sgc.errors import UsageError
-from sgc.kinds.own_code import OwnCode, OwnObject, failure, raised
 from sgc.metrics.metric import MeasuredNode, Metric, Pairs
 from sgc.metrics.metrics import METRICS
+from sgc.own_code import OwnCode, OwnObject, failure, raised
 
 if TYPE_CHECKING:
     from torch import Tensor

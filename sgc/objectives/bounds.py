@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sgc.objectives.bound import Bound
-from sgc.objectives.density import Density
+from sgc.objectives.density_bound import Density
 from sgc.objectives.elbo import Elbo
 from sgc.objectives.iwae import Iwae
 from sgc.objectives.supervised import Supervised

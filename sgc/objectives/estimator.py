@@ -16,8 +16,8 @@ from pydantic import PrivateAttr
 
 from sgc.distributions.families import Family
 from sgc.distributions.points import Point
-from sgc.kinds.base import Named
-from sgc.kinds.schedules import Number, Schedule
+from sgc.piece import Named
+from sgc.schedules import Number, Schedule
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from sgc.distributions.families import Family
-from sgc.kinds.base import tagged
 from sgc.objectives.disarm import Disarm
 from sgc.objectives.enumerate import Enumerate
 from sgc.objectives.estimator import Estimator
 from sgc.objectives.gumbel_softmax import GumbelSoftmax
-from sgc.objectives.mean import Mean
-from sgc.objectives.own import OwnEstimator
+from sgc.objectives.mean_estimator import Mean
+from sgc.objectives.own_objectives import OwnEstimator
 from sgc.objectives.pathwise import Pathwise
 from sgc.objectives.score_function import ScoreFunction
 from sgc.objectives.straight_through import StraightThrough
 from sgc.objectives.without_replacement import WithoutReplacement
+from sgc.piece import tagged
 
 ENUMERABLE_BY_DEFAULT = 64  # a support up to this size is enumerated unless the spec says otherwise
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from sgc.kinds.base import Maybe, Piece, tagged
-from sgc.kinds.schedules import Number, is_schedule, number
 from sgc.objectives.bounds import BOUNDS
 from sgc.objectives.gradient import GRADIENTS
-from sgc.objectives.own import OwnBound
+from sgc.objectives.own_objectives import OwnBound
+from sgc.piece import Maybe, Piece, tagged
+from sgc.schedules import Number, is_schedule, number
 
 if TYPE_CHECKING:
     BoundName = str

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from sgc.distributions.families import Family
 from sgc.distributions.points import Point
-from sgc.kinds.base import Maybe
-from sgc.kinds.schedules import Number, number, value_at
 from sgc.objectives.estimator import Charging, Draw, Estimator
+from sgc.piece import Maybe
+from sgc.schedules import Number, number, value_at
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,9 +6,9 @@ from typing import ClassVar
 
 from sgc.distributions.families import Family
 from sgc.distributions.points import Point
-from sgc.kinds.schedules import value_at
 from sgc.objectives.estimator import Draw, Estimator
 from sgc.objectives.gumbel_softmax import GumbelSoftmax, Temperature
+from sgc.schedules import value_at
 
 
 class StraightThrough(Estimator):

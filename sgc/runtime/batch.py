@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sgc.derivation.merging import Merging
+from sgc.derivation.row_groups import Merging
 from sgc.distributions.row_totals import faults_of_totals
 from sgc.distributions.supports import Fault
-from sgc.language.outline import InputOutline, Outline, Variable
 from sgc.runtime import steps
-from sgc.runtime.cells import same_but_ones, tensors_of, wrong_shape
-from sgc.runtime.presence import numbers, settle
+from sgc.runtime.given_values import same_but_ones, tensors_of, wrong_shape
+from sgc.runtime.step_labels import numbers, settle
+from sgc.spec.outline import InputOutline, Outline, Variable
 
 
 @dataclass(frozen=True)

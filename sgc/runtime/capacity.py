@@ -11,8 +11,8 @@ from torch import Tensor
 from sgc.derivation.cost import count_text
 from sgc.derivation.plan import Plan
 from sgc.errors import RunError
-from sgc.language.outline import Outline
 from sgc.runtime import steps
+from sgc.spec.outline import Outline
 
 DIMENSIONS = 64  # of a tensor, at most: torch's own limit
 

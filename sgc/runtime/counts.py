@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Categorical, Distribution
 
-from sgc.kinds.counting import count_values
-from sgc.language.outline import Variable
+from sgc.distributions.step_counts import count_values
 from sgc.runtime.layout import Layout
+from sgc.spec.outline import Variable
 
 # the log of no probability: finite, since sums over other nodes' values meet it alone, and far below any score
 IMPOSSIBLE = -1e30

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sgc.errors import LISTED, RunError, is_about_memory
-from sgc.kinds.own_code import failure
+from sgc.own_code import failure
 from sgc.runtime.batch import PatternRows
 from sgc.runtime.group import Group
 from sgc.runtime.layout import Score

@@ -11,11 +11,11 @@ from torch.distributions import Distribution
 
 from sgc.derivation.plan import Plan
 from sgc.distributions.points import Point
-from sgc.language.outline import Outline, Variable
 from sgc.objectives.estimator import Draw
 from sgc.runtime.batch import there
 from sgc.runtime.drawn_paths import PathWeight
 from sgc.runtime.layout import Layout, Score
+from sgc.spec.outline import Outline, Variable
 
 Key = tuple[str, str]  # node and role
 

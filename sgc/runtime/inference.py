@@ -16,7 +16,7 @@ from sgc.runtime import steps
 from sgc.runtime.batch import PatternRows, prepare
 from sgc.runtime.finiteness import explain_rows, rows_words, sums_without_failures
 from sgc.runtime.outcome import merge
-from sgc.runtime.outer import joined
+from sgc.runtime.outer_names import joined
 from sgc.runtime.plan_runner import PlanRunner
 from sgc.runtime.posterior import NodePosterior, Posterior
 from sgc.runtime.sums import Sums

@@ -15,16 +15,14 @@ from sgc.data.arrays import is_frame
 from sgc.data.encoder import Encoder
 from sgc.derivation.graph import Role
 from sgc.errors import DataError, suggest
-from sgc.kinds.schedules import value_at
-from sgc.language.outline import Outline
 from sgc.randomness import drawing_from
-from sgc.runtime import generate as ancestral
-from sgc.runtime import single, steps
+from sgc.runtime import generation as ancestral
+from sgc.runtime import single_conditional, steps
 from sgc.runtime.batch import PatternRows, prepare
-from sgc.runtime.cells import encode, row_weights
-from sgc.runtime.charging import surrogate_bound
+from sgc.runtime.charges import surrogate_bound
 from sgc.runtime.finiteness import rows_words
-from sgc.runtime.generate import Generated
+from sgc.runtime.generation import Generated
+from sgc.runtime.given_values import encode, row_weights
 from sgc.runtime.inference import ANSWERS, Answer, Inference, infer, warn
 from sgc.runtime.modes import evaluating, on_the_cpu, outside_inference_mode
 from sgc.runtime.modules import AnyDensity
@@ -32,6 +30,8 @@ from sgc.runtime.outcome import Outcome, merge
 from sgc.runtime.plan_runner import PlanRunner, bound_named
 from sgc.runtime.posterior import NodePosterior
 from sgc.runtime.sums import Sums
+from sgc.schedules import value_at
+from sgc.spec.outline import Outline
 
 
 class Model(PlanRunner):
@@ -162,7 +162,7 @@ class Model(PlanRunner):
         """
         module = self._density(node, role)
         with on_the_cpu():
-            return single.conditional(self, module, self._by_node(values))
+            return single_conditional.conditional(self, module, self._by_node(values))
 
     def log_prob(self, node: str, role: Role, values: Mapping[str, Any]) -> Tensor:  # Any: as for objective
         """Score the node's own value under one of its conditionals: [B] nats, differentiable.
@@ -171,7 +171,7 @@ class Model(PlanRunner):
         """
         module = self._density(node, role)
         with on_the_cpu():
-            return single.log_prob(self, module, self._by_node(values))
+            return single_conditional.log_prob(self, module, self._by_node(values))
 
     # what is not observed, and new rows
 

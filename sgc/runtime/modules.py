@@ -17,15 +17,15 @@ from torch.nn import functional
 
 from sgc.distributions.row_totals import OWN_SUM, TOTAL
 from sgc.errors import ParameterError, UsageError
-from sgc.kinds.image_layers import Conv2d
-from sgc.kinds.joining import Joining
-from sgc.kinds.layer import Shape
-from sgc.kinds.layers import Linear
-from sgc.kinds.moving import Moving
-from sgc.kinds.schedules import Schedule
-from sgc.kinds.stacking import Stack
-from sgc.language.outline import Constant, Density, FeatureOutline, Variable
+from sgc.networks.image_layers import Conv2d
+from sgc.networks.joint_layer import Joining
+from sgc.networks.layer import Shape
+from sgc.networks.layers import Linear
+from sgc.networks.scheduled_module import Moving
+from sgc.networks.stack import Stack
 from sgc.randomness import draws, number_type
+from sgc.schedules import Schedule
+from sgc.spec.outline import Constant, Density, FeatureOutline, Variable
 
 Group = Sequence[Tensor]  # the values of a network's parents for one group of rows, each [*leading, *shape]
 

@@ -7,10 +7,10 @@ from functools import cached_property
 
 from torch import Tensor
 
-from sgc.language.outline import Outline
 from sgc.runtime import steps
 from sgc.runtime.batch import PatternRows
 from sgc.runtime.sums import Sums
+from sgc.spec.outline import Outline
 
 
 class Outcome:

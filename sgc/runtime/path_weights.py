@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sgc.runtime.existence import masked
 from sgc.runtime.layout import Pair
+from sgc.runtime.step_masks import masked
 from sgc.runtime.sums import Sums
 
 

@@ -16,26 +16,26 @@ from sgc.arguments import names_in, one_of, truth, whole_number
 from sgc.derivation.derive import derive
 from sgc.derivation.existence import counts_of
 from sgc.derivation.plan import Plan
-from sgc.kinds.moving import Moving
-from sgc.kinds.schedules import value_at
-from sgc.language.outline import Outline
-from sgc.language.spec import Spec
+from sgc.networks.scheduled_module import Moving
 from sgc.objectives.bound import Bound
 from sgc.objectives.bounds import BOUNDS
 from sgc.objectives.objective import OverRate
-from sgc.objectives.words import ObjectiveWords
+from sgc.objectives.objective_words import ObjectiveWords
 from sgc.randomness import built_in, default_type, draws
 from sgc.runtime import steps
 from sgc.runtime.batch import PatternRows
-from sgc.runtime.building import build, frozen_modules, registered, try_own
 from sgc.runtime.capacity import check_capacity
-from sgc.runtime.exact import exact_estimators
-from sgc.runtime.execute import run
+from sgc.runtime.exact_estimators import exact_estimators
+from sgc.runtime.execution import run
 from sgc.runtime.group import Group
 from sgc.runtime.layout import Layout
 from sgc.runtime.modes import outside_inference_mode
+from sgc.runtime.module_builder import build, frozen_modules, registered, try_own
 from sgc.runtime.running_means import RunningMeans
 from sgc.runtime.sums import Settings, Sums
+from sgc.schedules import value_at
+from sgc.spec.outline import Outline
+from sgc.spec.spec import Spec
 
 COMPUTED_IN = (torch.float32, torch.float64)  # densities need it; autocast runs networks in half of it
 PLANS_KEPT = 100_000  # nodes in all plans that are kept, those that were asked for last: n labels have 2ⁿ patterns
@@ -120,7 +120,7 @@ class PlanRunner(nn.Module):
         A node of a repeat by its one name is labelled in all its steps.
 
         exact: with relaxed and averaged nodes enumerated or drawn instead. bound, samples: others than the spec's.
-        either: nodes whose label some of the rows carry, see `sgc.derivation.merging`.
+        either: nodes whose label some of the rows carry, see `sgc.derivation.row_groups`.
 
         Raises: ValueError where `observed` names a node that is not partially supervised.
         """

@@ -19,12 +19,12 @@ from torch.distributions import Distribution
 
 from sgc.derivation.factors import SAMPLES
 from sgc.distributions.densities import element_of
-from sgc.language.outline import Outline
 from sgc.randomness import generator_on
-from sgc.runtime.existence import particles_exist
 from sgc.runtime.finiteness import finite_values
 from sgc.runtime.layout import Eliminated, Layout, Pair, Score, eliminate
+from sgc.runtime.step_masks import particles_exist
 from sgc.runtime.sums import Sums
+from sgc.spec.outline import Outline
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from torch.distributions import Distribution
 
 from sgc.distributions.points import Point
 from sgc.errors import RunError
-from sgc.language.outline import Variable
+from sgc.spec.outline import Variable
 
 ROUNDING = 1e-2  # nats that float32 may be off by in one score, and a hundredth of it for each element
 

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from sgc.derivation.plan import Plan
 from sgc.errors import LISTED
-from sgc.kinds.layer import shape_text
-from sgc.language.outline import InputOutline, Outline, Variable
+from sgc.networks.layer import shape_text
 from sgc.runtime.counts import counted
+from sgc.spec.outline import InputOutline, Outline, Variable
 
 
 def nodes_of(outline: Outline, name: str) -> tuple[str, ...]:

@@ -30,15 +30,15 @@ from torch.nn import functional
 
 from sgc.data.dataset import Rows
 from sgc.data.encoder import Encoder
-from sgc.data.large import EncodedColumn
+from sgc.data.large_columns import EncodedColumn
 from sgc.derivation.existence import counts_of
-from sgc.kinds.schedules import Number, ends, value_at
-from sgc.language.outline import Outline
 from sgc.runtime import steps
 from sgc.runtime.batch import PatternRows, patterns_of, share_rows
-from sgc.runtime.binarizing import FixedDraws, binarized
-from sgc.runtime.presence import numbers, settle
-from sgc.runtime.row_weights import RowWeights
+from sgc.runtime.binarization import FixedDraws, binarized
+from sgc.runtime.step_labels import numbers, settle
+from sgc.runtime.training_weights import RowWeights
+from sgc.schedules import Number, ends, value_at
+from sgc.spec.outline import Outline
 
 UNLABELLED, LABELLED, NOISE, VALIDATION, BINARIZE, PROBE = 1, 2, 3, 4, 5, 6  # what a seed is for
 

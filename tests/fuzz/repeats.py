@@ -24,10 +24,10 @@ from planting import Planted, Planting, apart
 
 import sgc
 from sgc.errors import LISTED, Fault, SpecError
-from sgc.language.document import parse
-from sgc.language.loading import validate
-from sgc.language.outline import Outline
-from sgc.language.resolver import outline
+from sgc.spec.document import parse
+from sgc.spec.loader import validate
+from sgc.spec.outline import Outline
+from sgc.spec.resolver import outline
 
 RUN = 10  # one in so many specs that are right is compiled and run
 ROWS = 4

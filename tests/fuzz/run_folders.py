@@ -27,7 +27,7 @@ from attacks import Tally, attack, try_commands
 from small_runs import At, changed, rich, write_rich
 
 import sgc
-from sgc.running.training import Interrupted, train
+from sgc.training.trainer import Interrupted, train
 
 Raw = dict[str, Any]  # Any: plain data
 

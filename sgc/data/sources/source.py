@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Self, final
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from sgc.kinds.base import Many, Maybe, Piece
-from sgc.kinds.image_transforms import Resize
-from sgc.kinds.labels import LabelRule, Refusable, Refused, Split, pairs, refuse_later
-from sgc.kinds.transforms import AnyTransform, Flatten, Standardize
+from sgc.data.label_fields import LabelRule, Refusable, Refused, Split, pairs, refuse_later
+from sgc.data.transforms.image_transforms import Resize
+from sgc.data.transforms.transforms import AnyTransform, Flatten, Standardize
+from sgc.piece import Many, Maybe, Piece
 
 if TYPE_CHECKING:
     from sgc.data.columns import Opened, SourceColumn
@@ -140,7 +140,7 @@ class FileSource(Source):
         """
 
     def inputs(self, beside: Path) -> list[Path]:
-        from sgc.data.finding import look_for
+        from sgc.data.file_search import look_for
 
         names = [self.file or ""] if self.files is None else [self.files.train, self.files.test]
         found = [look_for((name,), self.root, beside, folders=self.root_alone) for name in names if name is not None]
@@ -152,7 +152,7 @@ class FileSource(Source):
 
     def read(self, beside: Path, columns: Collection[str], training: Collection[str] = ()) -> Opened:
         from sgc.data.columns import Opened
-        from sgc.data.finding import find_file
+        from sgc.data.file_search import find_file
 
         def part(name: str, wanted: Collection[str]) -> dict[str, SourceColumn]:
             return self.read_file(find_file((name,), self.root, beside, folders=self.root_alone), wanted)

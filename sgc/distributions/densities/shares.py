@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sgc.distributions.densities.counts import log_odds
+from sgc.distributions.densities.integers import log_odds
 from sgc.distributions.densities.log_gamma import deviance, gamma_shape_kl, log_beta_kernel, log_peak
 from sgc.distributions.log_scale import log_one_less_exp, log_one_less_exp_by_log
 

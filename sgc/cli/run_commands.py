@@ -1,0 +1,185 @@
+"""The commands on a trained run: evaluate, predict, sample."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sgc.arguments import LARGEST
+from sgc.cli.options import LARGEST_SEED, Checkpoint, Json, RunArg, Trust
+from sgc.cli.words import print_json
+from sgc.errors import RunError, SpecError, UsageError
+from sgc.report.standard_streams import say
+
+if TYPE_CHECKING:
+    pass
+
+
+def evaluate(
+    run: RunArg,
+    checkpoint: Checkpoint = "best",
+    split: Annotated[str, typer.Option("--split", metavar="test|validation", help="Which rows.")] = "test",
+    samples: Annotated[
+        int | None, typer.Option("--samples", min=1, max=LARGEST, help="Of the posterior and log p(x).")
+    ] = None,
+    classifier: Annotated[
+        bool, typer.Option("--classifier", help="Also train the classifier alone on the same labels, and compare.")
+    ] = False,
+    as_json: Json = False,
+    trust: Trust = False,
+) -> None:
+    """Measure a run on held-out rows: errors and calibration of q and the posterior, ELBO by terms, log p(x)."""
+    from sgc.report.terminal import rows_progress, training_progress
+    from sgc.runs.run_folder import json_text
+    from sgc.trained.run_evaluation import evaluate_run
+    from sgc.training.trainer import Interrupted
+
+    told: list[str] = []
+    try:
+        with rows_progress("evaluating") as watch, training_progress("classifier") as watcher:
+            report = evaluate_run(
+                run,
+                checkpoint=checkpoint,
+                split=split,
+                samples=samples,
+                classifier=classifier,
+                watcher=watcher,
+                watch=watch,
+                warn=told.append,
+                trust=trust,
+            )
+    except Interrupted as stop:
+        say(str(stop))
+        raise typer.Exit(130) from None
+    if as_json:
+        print_json(json_text(report.plain()))
+    else:
+        from sgc.trained.evaluation_words import evaluation_text
+
+        print(evaluation_text(report))
+    for warning in told:
+        say(f"error: {warning}")
+    if not report.whole:
+        raise typer.Exit(1)
+
+
+class FromAnswer(StrEnum):
+    """Whose answer a prediction is."""
+
+    Q = "q"
+    POSTERIOR = "posterior"
+
+
+def predict(
+    run: RunArg,
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="New rows: .npz, .mat, .csv, .parquet, IDX or pictures.")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Where to: .csv, .npz or .json.")],
+    checkpoint: Checkpoint = "best",
+    samples: Annotated[int | None, typer.Option("--samples", min=1, max=LARGEST, help="Of the posterior.")] = None,
+    given: Annotated[
+        list[str] | None,
+        typer.Option("--given", metavar="NODE", help="Take the values of a partially labelled node as evidence."),
+    ] = None,
+    from_: Annotated[
+        FromAnswer | None,
+        typer.Option("--from", metavar="q|posterior", help="Whose answer; the weighted posterior's unless said."),
+    ] = None,
+    id_column: Annotated[
+        str | None, typer.Option("--id", metavar="COLUMN", help="The rows' own ids; else a table's index column.")
+    ] = None,
+    latents: Annotated[
+        bool, typer.Option("--latents", help="Only the nodes that are never observed, q's means and deviations.")
+    ] = False,
+    as_json: Json = False,
+    trust: Trust = False,
+) -> None:
+    """Write what a run says of each unobserved node for new rows, in the units of the data; labels are ignored."""
+    from sgc.trained.predictions import predict_run, prediction_text
+
+    found = predict_run(
+        run,
+        data,
+        output,
+        checkpoint=checkpoint,
+        samples=samples,
+        given=given or [],
+        from_=None if from_ is None else from_.value,
+        id_column=id_column,
+        latents=latents,
+        trust=trust,
+    )
+    notes, failed = found.pop("notes", []), found.pop("failed", "")
+    for note in notes:
+        say(f"warning: {note}")
+    print(json.dumps(found) if as_json else prediction_text(found))
+    if failed:
+        raise RunError(failed)
+
+
+def sample(
+    run: RunArg,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Pictures (.png) or numbers (.npz).")],
+    count: Annotated[int, typer.Option("--count", min=1, max=100_000, help="How many samples.")] = 40,
+    given: Annotated[list[str] | None, typer.Option("--given", metavar="NODE=VALUE", help="Hold a node.")] = None,
+    analogies: Annotated[
+        str | None, typer.Option("--analogies", metavar="NODE", help="Turn a node's categories in held-out rows.")
+    ] = None,
+    traverse: Annotated[
+        str | None,
+        typer.Option(
+            "--traverse", metavar="NODE", help="Turn a labelled node through its range, or move a latent's dimensions."
+        ),
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, max=LARGEST_SEED, help="Of the draws.")] = None,
+    checkpoint: Checkpoint = "best",
+    as_json: Json = False,
+    trust: Trust = False,
+) -> None:
+    """Draw what a trained model makes: samples, a row for each category, reconstructions."""
+    from sgc.samples.sampler import sample_run
+
+    if analogies is not None and traverse is not None:
+        raise UsageError("--analogies beside --traverse: one picture at a time")
+    held: dict[str, Any] = {}
+    for text in given or []:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--given {text}: expected NODE=VALUE")
+        held[name] = _value(value, f"--given {name}")
+    found = sample_run(
+        run,
+        output,
+        checkpoint=checkpoint,
+        count=count,
+        seed=seed,
+        given=held,
+        analogies=analogies,
+        traverse=traverse,
+        trust=trust,
+    )
+    if "left_out" in found:
+        say(f"note: {found['left_out']}")
+    print(json.dumps(found) if as_json else found["file"])
+    for failure in found.get("failures", ()):
+        say(f"error: {failure}")
+    if "failures" in found:
+        raise typer.Exit(1)
+
+
+def _value(text: str, flag: str) -> Any:  # Any: a value as a spec may hold it
+    """Read the value of a flag as a spec would. Raises: UsageError."""
+    from sgc.spec.document import parse
+
+    try:
+        document = parse(f"value: {text}", flag)
+    except SpecError as problem:
+        raise UsageError(f"{flag}: {problem.faults[0].message}") from None
+    if document.faults:
+        raise UsageError(f"{flag}: {document.faults[0].message}")
+    return document.data["value"] if set(document.data) == {"value"} else text

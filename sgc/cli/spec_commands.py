@@ -1,0 +1,138 @@
+"""The commands that need a spec and nothing else: check, inspect, prove, schema."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sgc.cli.options import LARGEST_SEED, Json, Sets, SpecArg, Trust
+from sgc.cli.words import load_spec, outline_of, print_json, wants_color, warn_of
+from sgc.errors import UsageError
+from sgc.report.standard_streams import say, styled
+
+if TYPE_CHECKING:
+    from sgc.spec.outline import Outline
+
+
+def check(
+    spec: SpecArg,
+    data: Annotated[bool, typer.Option("--data", help="Also open the data files and check every value.")] = False,
+    sets: Sets = None,
+    trust: Trust = False,
+) -> None:
+    """Validate a spec: every fault at once, with its place; notes and warnings."""
+    loaded = load_spec(spec, sets, trust)
+    outline = outline_of(loaded)
+    warn_of(outline)
+    own = f", and those of {' and '.join(outline.own_networks)}" if outline.own_networks else ""
+    text = f"{spec}: valid, {len(outline.outer)} nodes, {outline.parameter_count():,} parameters{own}"
+    if data:
+        from sgc.runtime.data_variables import open_data
+
+        if loaded.data is None:
+            raise UsageError(f"{spec}: has no data section to check")
+        found = open_data(outline, Path(spec).resolve().parent)
+        for note in found.notes:
+            say(f"note: {note}")
+        sizes = ", ".join(f"{len(getattr(found, part))} {part}" for part in ("train", "validation", "test"))
+        labels = "".join(f", {len(rows)} labelled {name}" for name, rows in found.labelled_rows.items())
+        text += f"; rows: {sizes}{labels}"
+    print(text)
+
+
+def inspect(
+    spec: SpecArg,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="A picture: .svg, .png, .pdf, .dot or .html.")
+    ] = None,
+    expand: Annotated[
+        bool, typer.Option("--expand", help="The stochastic computation graph of each pattern of labels.")
+    ] = False,
+    pattern: Annotated[
+        str | None, typer.Option("--pattern", metavar="LABELS", help="With --expand: of one, e.g. y or y,z or none.")
+    ] = None,
+    sets: Sets = None,
+    as_json: Json = False,
+    trust: Trust = False,
+) -> None:
+    """Show the model: its nodes, p and q, and the objective derived for each pattern of labels."""
+    if pattern is not None and not expand:
+        raise UsageError("--pattern chooses what --expand shows: give both")
+    loaded = load_spec(spec, sets, trust)
+    if output is not None:
+        from sgc.data.outputs import check_place
+        from sgc.spec.files_of_spec import spec_inputs
+
+        check_place(output, spec_inputs(loaded, Path(spec), Path(spec).resolve().parent))
+    outline = outline_of(loaded)
+    if expand:
+        _expand(outline, output, pattern, as_json)
+        return
+    from sgc.report.json_report import inspect_json
+    from sgc.report.text_report import inspect_text
+
+    if output is not None:
+        from sgc.report.pictures.graph_pictures import draw
+
+        draw(outline, output)
+        print(json.dumps({"file": str(output)}) if as_json else output)
+        return
+    if as_json:
+        print_json(json.dumps(inspect_json(outline), indent=2, ensure_ascii=False))
+        return
+    text = inspect_text(outline, width=None if sys.stdout.isatty() else 120, color=wants_color())
+    print(text, file=styled(sys.stdout))
+
+
+def _expand(outline: Outline, output: Path | None, pattern: str | None, as_json: bool) -> None:
+    from sgc.report.computation_report import expand_json, expand_text, expansion
+    from sgc.report.plates import plated
+    from sgc.report.shown_patterns import pattern_of
+
+    outer = plated(outline).outline.graphs
+    expanded = expansion(outline, None if pattern is None else pattern_of(outer, pattern, outline.graphs.partial))
+    if output is not None:
+        from sgc.report.pictures.computation_pictures import chart
+
+        chart(expanded, output)
+        print(json.dumps({"file": str(output)}) if as_json else output)
+    elif as_json:
+        print_json(json.dumps(expand_json(expanded), indent=2, ensure_ascii=False))
+    else:
+        text = expand_text(expanded, width=None if sys.stdout.isatty() else 120, color=wants_color())
+        print(text, file=styled(sys.stdout))
+
+
+def prove(
+    spec: SpecArg,
+    sets: Sets = None,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, max=LARGEST_SEED, help="Of the twin's parameters, rows and draws.")
+    ] = 0,
+    as_json: Json = False,
+    trust: Trust = False,
+) -> None:
+    """Compare the derived objective with brute force, on a small discrete twin of the graphs; no data needed."""
+    loaded = load_spec(spec, sets, trust)
+    from sgc.proof.proof_words import proof_json, proof_text
+    from sgc.proof.prover import prove as prove_spec
+    from sgc.runs.run_folder import json_text
+
+    found = prove_spec(loaded, seed=seed)
+    if as_json:
+        print_json(json_text(proof_json(found), indent=2))
+    else:
+        print(proof_text(found))
+    if not found.passed:
+        raise typer.Exit(1)
+
+
+def schema() -> None:
+    """Print the JSON Schema of specs, for editors."""
+    from sgc.report.json_schema import json_schema
+
+    print_json(json.dumps(json_schema(), indent=2, ensure_ascii=False))

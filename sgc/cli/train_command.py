@@ -1,0 +1,80 @@
+"""The command that trains."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sgc.cli.options import Json, Sets, SpecArg, Trust
+from sgc.cli.words import load_spec, outline_of, warn_of
+from sgc.errors import UsageError
+from sgc.report.standard_streams import say
+
+if TYPE_CHECKING:
+    pass
+
+
+def train(
+    spec: SpecArg,
+    sets: Sets = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="RUN", help="The run folder; runs/NAME.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Start over where the folder holds a run.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="One step of each pattern, nothing is kept.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Validate the arguments of every distribution (slow).")
+    ] = False,
+    as_json: Json = False,
+    trust: Trust = False,
+) -> None:
+    """Train a model; the run folder keeps its weights, metrics, labels and versions."""
+    loaded = load_spec(spec, sets, trust)
+    beside = Path(spec).resolve().parent
+    warn_of(outline_of(loaded))
+    from sgc.report.terminal import training_progress
+    from sgc.training.dry_run import dry
+    from sgc.training.trainer import Interrupted
+    from sgc.training.trainer import train as run_training
+
+    if loaded.data is None:
+        raise UsageError(f"{spec}: has no data section: add one, or train from Python on arrays")
+    if dry_run:
+        found = dry(loaded, beside=beside, debug=debug)
+        if as_json:
+            print(json.dumps(found))
+            return
+        for each in found:
+            print(
+                f"{each['rows']}: {each['count']} rows, bound {each['bound']:.4f} nats a row, {each['seconds']:.3f} s"
+            )
+        return
+    try:
+        with training_progress(loaded.name) as watcher:
+            run = run_training(
+                loaded, output=output, resume=resume, force=force, beside=beside, watcher=watcher, debug=debug
+            )
+    except Interrupted as stop:
+        say(str(stop))
+        raise typer.Exit(130) from None
+    best = max((line for line in run.metrics if line.get("best")), key=lambda line: line["epoch"], default=None)
+    summary: dict[str, Any] = {"run": str(run.folder), "epochs": run.epochs, "best": best}
+    if as_json:
+        print(json.dumps(summary))
+        return
+    print(f"run        {run.folder}")
+    print(f"epochs     {summary['epochs']}")
+    if best is not None:
+        print(f"best       epoch {best['epoch']}" + _validation_words(best))
+        if best.get("collapsed"):
+            print(f"collapsed  {', '.join(best['collapsed'])}: q says next to nothing of the rows")
+
+
+def _validation_words(line: dict[str, Any]) -> str:  # Any: a line of metrics.jsonl
+    words = f", validation bound {line['validation_bound']:.3f} nats" if "validation_bound" in line else ""
+    errors = line.get("validation_error", {})
+    return words + "".join(f", error of {name} {value:.4f}" for name, value in errors.items() if value is not None)

@@ -1,0 +1,102 @@
+"""Which steps of a repeat a row has, by its counts, so that what stands in the others is no value of any node.
+
+A count that the row does not tell says nothing of its steps. Of a node with supervision `full`, a step that is not
+there is known as such only where the count is in every row as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sgc.data.columns import MISSING, Array, Origin, SourceColumn
+from sgc.data.encoder import fit_encoder, read_cells
+from sgc.data.source_columns import Part
+from sgc.data.transforms.transforms import AnyTransform
+from sgc.data.variables import Variable
+
+Transforms = Callable[[str], tuple[AnyTransform, ...]]
+
+
+def mark_absent(part: Part, variables: Mapping[str, Variable], transforms: Transforms) -> Part:
+    """Mark, in the columns of each node of a counted repeat, the steps that rows do not have.
+
+    transforms: those of a node, by its name; a count is read as its node's values are.
+
+    Raises:
+        DataError: a count that cannot be read, or columns of other steps.
+    """
+    if not any(any(each.exists) for each in variables.values()):
+        return part
+    marked: dict[str, tuple[SourceColumn, ...]] = {}
+
+    def columns_of(name: str) -> tuple[SourceColumn, ...]:
+        if name not in marked:
+            marked[name] = _mark(part.nodes[name], variables[name], counts_of)
+        return marked[name]
+
+    def counts_of(name: str) -> NDArray[np.float64] | None:
+        """Read a count in every row: `(N, steps of its own)`, NaN where it is not known; None: it has no column."""
+        if name not in part.nodes:
+            return None
+        variable = variables[name]
+        rows = np.arange(part.size, dtype=np.int64)
+        origin = Origin(name, columns_of(name), rows, variable.steps)
+        cells = read_cells(origin, variable, transforms(name))
+        _, values = fit_encoder(variable, transforms(name), cells, origin, 0)
+        return _integers(variable, values.reshape(part.size, -1))
+
+    return replace(part, nodes={name: columns_of(name) for name in part.nodes})
+
+
+def _integers(variable: Variable, values: Array) -> NDArray[np.float64]:
+    """Give what a count's values count: a category counts what stands in the data."""
+    if variable.categories is None:
+        return values.astype(np.float64)
+    names = range(variable.categories) if variable.values is None else variable.values
+    counted = np.array([*map(float, names), np.nan])
+    return np.asarray(counted[np.where(values == MISSING, len(counted) - 1, values)])
+
+
+def _mark(
+    columns: tuple[SourceColumn, ...],
+    variable: Variable,
+    counts_of: Callable[[str], NDArray[np.float64] | None],
+) -> tuple[SourceColumn, ...]:
+    if not any(variable.exists):
+        return columns
+    counts = {each.count: counts_of(each.count) for step in variable.exists for each in step}
+    gone = np.zeros((len(columns[0]), len(variable.exists)), dtype=bool)
+    for i, step in enumerate(variable.exists):
+        for each in step:
+            known = counts[each.count]
+            if known is not None:
+                gone[:, i] |= known[:, each.place] <= each.above  # NaN is not
+    gone = gone.reshape(len(gone), *variable.steps)
+    if len(columns) == 1:
+        return (replace(columns[0], absent=gone),)
+    return tuple(replace(column, absent=gone[:, j]) for j, column in enumerate(columns[: variable.steps[0]]))
+
+
+def check_known_counts(part: Part, variables: Mapping[str, Variable]) -> None:
+    """Check that no row lacks a step of a node with supervision 'full' by a count that it may not tell.
+
+    Raises:
+        DataError: names the file, the row and the count.
+    """
+    for name, variable in variables.items():
+        counts = dict.fromkeys(each.count for step in variable.exists for each in step)
+        partial = [count for count in counts if count in variables and variables[count].supervision == "partial"]
+        if variable.supervision != "full" or not partial or name not in part.nodes:
+            continue
+        origin = Origin(name, part.nodes[name], np.arange(part.size, dtype=np.int64), variable.steps)
+        gone = origin.absent()
+        if gone is not None and gone.any():
+            message = (
+                f"found {{found}}, which is not there by the count '{partial[0]}', and that may be hidden: give "
+                f"'{partial[0]}' supervision 'full', or '{name}' 'partial'"
+            )
+            origin.fail(message, gone, lambda row, element: "no value")

@@ -1,0 +1,118 @@
+"""Which rows go where: the split into training, validation and test, and the rows that keep a label."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, TypeAlias, final
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic_core import PydanticCustomError
+
+from sgc.piece import Maybe, Piece
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Stands in for the value of a key that may not be there, so that the error is located at that key."""
+
+    type: str
+    message: str
+    context: Mapping[str, Any] = field(default_factory=dict)  # any: pydantic's own type for an error's context
+
+
+def _raise_refused(value: object) -> object:
+    if isinstance(value, Refused):
+        raise PydanticCustomError(value.type, value.message, dict(value.context))
+    return value
+
+
+Refusable = BeforeValidator(_raise_refused)
+
+
+def refuse_later(section: object, exclusive: Collection[frozenset[str]]) -> object:
+    """Mark, of each two keys that exclude each other, the one that stands later in the file."""
+    if not isinstance(section, dict):
+        return section
+    kept: list[str] = []
+    marked: dict[object, object] = {}
+    for key, value in section.items():
+        absent = value is None or value is False  # says the same as leaving the key out
+        rival = None if absent else next((each for each in kept if frozenset((each, key)) in exclusive), None)
+        if rival is None:
+            marked[key] = value
+            kept += [] if absent else [key]
+        else:
+            names = {"key": key, "other": rival}
+            marked[key] = Refused("excluded_key", "'{key}' cannot stand beside '{other}': leave out one", names)
+    return marked
+
+
+def pairs(keys: Collection[str]) -> set[frozenset[str]]:
+    """List every two of these keys."""
+    return {frozenset((one, other)) for one in keys for other in keys if one != other}
+
+
+def _share_form(value: object) -> str:
+    return "<count>" if type(value) is int else "<fraction>"
+
+
+Share: TypeAlias = Annotated[
+    Annotated[int, Field(ge=0), Tag("<count>")] | Annotated[float, Field(ge=0, lt=1), Tag("<fraction>")],
+    Discriminator(_share_form),
+]
+"""A number of rows (an integer), or a share of them in [0, 1)."""
+
+
+@final
+class Split(Piece):
+    """`{test: 0.2, validation: 10000, stratify: COLUMN, group: COLUMN, seed: 0}`: what is held out, by row and seed."""
+
+    test: Annotated[Maybe[Share], Refusable] = None
+    validation: Maybe[Share] = None
+    stratify: Annotated[Maybe[str], Refusable] = None
+    group: Annotated[Maybe[str], Refusable] = None
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _exclude(cls, value: object) -> object:
+        return refuse_later(value, pairs(("stratify", "group")))
+
+
+WAYS = ("count", "fraction", "per_category", "same_rows_as", "rows")
+_EXCLUSIVE = (
+    pairs(WAYS)
+    | {frozenset(("balanced", way)) for way in ("per_category", "same_rows_as", "rows")}
+    | {frozenset(("seed", way)) for way in ("same_rows_as", "rows")}
+)
+
+
+@final
+class LabelRule(Piece):
+    """Which training rows keep their label: one way of choosing, by row and seed.
+
+    `count` and `fraction` (of the training rows; with `balanced`, equally many of each category), `per_category`,
+    `same_rows_as: NODE`, `rows: FILE` (one row id a line, or .npy).
+    """
+
+    count: Annotated[Maybe[Annotated[int, Field(ge=0)]], Refusable] = None
+    fraction: Annotated[Maybe[Annotated[float, Field(ge=0, le=1)]], Refusable] = None
+    per_category: Annotated[Maybe[Annotated[int, Field(ge=0)]], Refusable] = None
+    same_rows_as: Annotated[Maybe[str], Refusable] = None
+    rows: Annotated[Maybe[str], Refusable] = None
+    balanced: Annotated[bool, Refusable] = False
+    seed: Annotated[Maybe[Annotated[int, Field(ge=0)]], Refusable] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _exclude(cls, value: object) -> object:
+        return refuse_later(value, _EXCLUSIVE)
+
+    @model_validator(mode="after")
+    def _one_way(self) -> LabelRule:
+        if all(getattr(self, way) is None for way in WAYS):
+            raise PydanticCustomError(
+                "way_missing", "no way of choosing rows: wanted one of {ways}", {"ways": ", ".join(WAYS)}
+            )
+        return self

@@ -1,0 +1,178 @@
+"""Which training rows keep a node's label, by row id and seed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from sgc.data.columns import Array, Rows, show
+from sgc.data.file_search import find_file
+from sgc.data.label_fields import LabelRule
+from sgc.data.npy import read_header, read_values
+from sgc.data.row_draws import priorities, stream
+from sgc.data.split import Division
+from sgc.data.variables import Variable
+from sgc.errors import DataError
+
+LARGEST_ID = 2**63 - 1
+_ROW_ID = re.compile("-?[0-9]{1,19}")
+
+
+def choose_labels(
+    rules: Mapping[str, LabelRule],
+    present: Mapping[str, Array],
+    cells: Mapping[str, Array],
+    variables: Mapping[str, Variable],
+    division: Division,
+    *,
+    beside: Path,
+    seed: int,
+) -> dict[str, Rows]:
+    """Choose, for each node of `present`, the ids of the training rows whose label is kept, ascending.
+
+    `present`, `(N,)`, marks the training rows that have a label: one that is missing in the data is never chosen.
+    `cells`, `(N,)`, are the labels themselves, of nodes with one category a row. A choice depends on the row ids, the
+    seed and the node's name; a larger count under one seed keeps the rows of a smaller one, unless it is balanced.
+
+    Raises:
+        DataError: fewer labels than wanted, or a rule about rows or nodes that are not there.
+    """
+    chosen: dict[str, Rows] = {}
+
+    def choose(node: str, waiting: tuple[str, ...]) -> Rows:
+        if node in chosen:
+            return chosen[node]
+        if node in waiting:
+            circle = " -> ".join([*waiting[waiting.index(node) :], node])
+            raise DataError(f"labels: 'same_rows_as' goes in a circle: {circle}")
+        if node not in present:
+            raise DataError(f"labels: node '{node}' has no label: wanted a partial node with a column")
+        found = division.train[present[node]]
+        rule = rules.get(node)
+        if rule is None:
+            chosen[node] = found
+        elif rule.same_rows_as is not None:
+            chosen[node] = np.intersect1d(found, choose(rule.same_rows_as, (*waiting, node)))
+        elif rule.rows is not None:
+            chosen[node] = np.intersect1d(found, _listed_rows(rule.rows, node, division, beside))
+        else:
+            generator = stream(seed if rule.seed is None else rule.seed, "labels", node)
+            ranked = found[np.argsort(priorities(found, generator), kind="stable")]
+            kept = _draw(node, rule, ranked, cells, variables[node], division, generator)
+            chosen[node] = np.sort(kept)
+        return chosen[node]
+
+    for node in [*rules, *present]:
+        choose(node, ())
+    return {node: chosen[node] for node in present}
+
+
+def _draw(
+    node: str,
+    rule: LabelRule,
+    ranked: Rows,
+    cells: Mapping[str, Array],
+    variable: Variable,
+    division: Division,
+    generator: np.random.Generator,
+) -> Rows:
+    wanted = rule.count
+    if rule.fraction is not None:
+        wanted = int(np.floor(rule.fraction * len(division.train) + 0.5))
+        if rule.fraction and not wanted:
+            raise DataError(
+                f"labels: node '{node}': found {len(division.train)} training rows, of which {rule.fraction:g} is none"
+            )
+    if rule.per_category is None and not rule.balanced:
+        assert wanted is not None
+        if wanted > len(ranked):
+            raise DataError(f"labels: node '{node}': found {len(ranked)} training rows with a label, wanted {wanted}")
+        return ranked[:wanted]
+    if variable.categories is None or variable.laid:
+        word, found = "balanced" if rule.balanced else "per_category", "one a step" if variable.steps else "none"
+        found = "none" if variable.categories is None else found
+        raise DataError(f"labels: node '{node}': '{word}' wants one category a row, and this node has {found}")
+    return _draw_by_category(node, rule.per_category, wanted, ranked, cells[node], variable, division, generator)
+
+
+def _draw_by_category(
+    node: str,
+    each: int | None,
+    total: int | None,
+    ranked: Rows,
+    cells: Array,
+    variable: Variable,
+    division: Division,
+    generator: np.random.Generator,
+) -> Rows:
+    size = variable.categories or 0
+    counts = np.full(size, (total or 0) // size if each is None else each)
+    if each is None:
+        counts[generator.permutation(size)[: (total or 0) % size]] += 1
+    if cells.size != len(cells):
+        found = list(cells.shape[1:])
+        raise DataError(f"labels: node '{node}': found rows of the shape {found}, wanted one category a row")
+    if each and not len(ranked):
+        raise DataError(f"labels: node '{node}': found no training rows with a label, wanted {each} of each category")
+    category = cells.reshape(len(cells))[np.searchsorted(division.train, ranked)]
+    kept = []
+    for index, count in enumerate(counts):
+        rows = ranked[category == index]
+        if len(rows) < count and each is None:
+            name = index if variable.values is None else variable.values[index]
+            raise DataError(
+                f"labels: node '{node}': found {len(rows)} training rows labelled {show(name)}, wanted {count}"
+            )
+        kept.append(rows[:count])
+    return np.concatenate(kept)
+
+
+def _listed_rows(name: str, node: str, division: Division, beside: Path) -> Rows:
+    """Read row ids, one a line, or an array of them (.npy)."""
+    path = find_file((name,), "", beside)
+    ids = read_ids(path) if path.suffix == ".npy" else _written(path)
+    if ids.ndim != 1 or ids.dtype.kind not in "iu":
+        raise DataError(f"found an array of {ids.dtype} {list(ids.shape)}, wanted a list of integers", str(path))
+    if len(ids) and int(ids.max()) > LARGEST_ID:
+        raise DataError(f"found {ids.max()}, wanted row ids up to {LARGEST_ID}", str(path))
+    rows = ids.astype(np.int64)
+    strange = rows[~np.isin(rows, division.train)]
+    if len(strange):
+        held = np.concatenate([division.validation, division.test])
+        why = "stands in the validation or test part" if strange[0] in held else "is not among the rows of the data"
+        raise DataError(f"labels of node '{node}': row {strange[0]} {why}", file=str(path))
+    return np.unique(rows)
+
+
+def read_ids(path: Path) -> Array:
+    """Read an array of row ids (.npy), of whatever type and shape. Raises: DataError."""
+    try:
+        with open(path, "rb") as file:
+            header = read_header(file)
+            header.check(path.stat().st_size - header.length)
+            return read_values(file, header)
+    except (OSError, ValueError) as error:
+        words = (error.strerror or error) if isinstance(error, OSError) else error
+        raise DataError(f"not a .npy array of integers: {words}", file=str(path)) from error
+
+
+def _written(path: Path) -> Rows:
+    try:
+        lines = _lines(path)
+    except (OSError, ValueError) as error:
+        raise DataError("not a list of row ids: wanted one a line, or a .npy array of integers", str(path)) from error
+    return np.array([_row_id(line, number, path) for number, line in lines], dtype=np.int64)
+
+
+def _lines(path: Path) -> list[tuple[int, str]]:
+    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    return [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
+
+
+def _row_id(text: str, line: int, path: Path) -> int:
+    if not _ROW_ID.fullmatch(text) or abs(int(text)) > LARGEST_ID:
+        raise DataError(f"line {line}: found {show(text[:40])}, wanted a row id", file=str(path))
+    return int(text)

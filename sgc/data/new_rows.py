@@ -1,0 +1,232 @@
+"""New rows, of a file or from Python, encoded as those of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sgc.data.arrays import array_columns, frame_columns, is_frame
+from sgc.data.columns import MISSING, Array, Origin, SourceColumn
+from sgc.data.dataset import Rows, encode_rows
+from sgc.data.encoder import Encoder, fit_encoder, read_cells
+from sgc.data.existing_steps import check_known_counts, mark_absent
+from sgc.data.file_search import known_columns
+from sgc.data.idx import read_idx
+from sgc.data.mat import read_mat
+from sgc.data.npz import read_npz
+from sgc.data.source_columns import Part, assemble, node_columns
+from sgc.data.sources.file_sources import TABLES, Images, Table
+from sgc.data.sources.source import FileSource
+from sgc.data.sources.source_section import DataSection
+from sgc.data.tables import index_column, read_table
+from sgc.data.variables import Variable
+from sgc.errors import DataError, check_regular
+
+
+@dataclass(frozen=True)
+class NewRows:
+    """New rows, encoded.
+
+    `given`, by partial node that is taken as evidence, marks the rows that have a value, `(N,)`; `ignored` counts them
+    for each of the others. `ids` are the rows' own, by the name of their column, and of pictures the files' `paths`.
+    """
+
+    rows: Rows
+    given: Mapping[str, NDArray[np.bool_]]
+    ignored: Mapping[str, int]
+    ids: SourceColumn | None = None
+    paths: Array | None = None
+
+
+def read_rows(
+    data: DataSection | None,
+    variables: Mapping[str, Variable],
+    encoders: Mapping[str, Encoder],
+    path: Path,
+    *,
+    evidence: Collection[str] | None = None,
+    id_column: str | None = None,
+) -> NewRows:
+    """Read new rows: a file with the spec's column names (npz, mat, csv, parquet), or one IDX file.
+
+    What the spec's own source can read, a folder of pictures too, is read as the spec says.
+
+    Columns of partial nodes may be absent: their values are then missing in all rows. One IDX file serves where the
+    model needs exactly one column.
+
+    evidence: the partial nodes whose values are taken, all of them if None; what stands in the columns of the others
+    is not looked at, but for whether it is there. id_column: holds the rows' own ids; else the index column of a table
+    that has one, as pandas writes it.
+
+    Raises:
+        DataError: as `open_dataset`; or a file of none of these formats, or evidence without a column.
+    """
+    check_regular(path)
+    wanted = node_columns(data, variables)
+    partial = [node for node in wanted if variables[node].supervision == "partial"]
+    taken = [node for node in partial if evidence is None or node in evidence]
+    needed = [name for node, names in wanted.items() if node not in partial for name in names]
+    optional = [name for node in partial for name in wanted[node]]
+    listed = data.names_files_in(path) if isinstance(data, Images) and data.takes(path) else None
+    index = _index_column(data, path) if id_column is None else id_column
+    more = [each for each in (listed, index if id_column is None else None) if each is not None]
+    columns = _read(data, path, [*needed, *([] if id_column is None else [id_column])], [*optional, *more])
+    wanted = {n: own for n, own in wanted.items() if n in taken or n not in partial or {*own} <= columns.keys()}
+    part = _part(data, variables, columns, wanted, () if index is None else (index,), file=str(path))
+    filled = {node: _with_value(part.nodes[node], variables[node]) for node in partial if node in part.nodes}
+    kept = {node: own for node, own in part.nodes.items() if node in taken or node not in partial}
+    return NewRows(
+        _encoded(data, variables, encoders, replace(part, nodes=kept)),
+        {node: there for node, there in filled.items() if node in taken},
+        {node: int(there.sum()) for node, there in filled.items() if node not in taken},
+        None if index is None else part.others[index],
+        columns[listed].values if listed in columns else None,
+    )
+
+
+def read_arrays(
+    data: DataSection | None,
+    variables: Mapping[str, Variable],
+    encoders: Mapping[str, Encoder] | None,
+    arrays: Any,  # any: as in open_dataset
+    *,
+    seed: int,
+) -> tuple[Rows, frozenset[str]]:
+    """Read new rows from a mapping by node, or a data frame by column, and say which nodes it has columns for.
+
+    Without `encoders`, of a run, the transforms are those of the spec, none of which may have to learn anything; `seed`
+    is then that of a static binarisation.
+
+    Raises:
+        DataError: as `open_dataset`; or a transform that learns.
+    """
+    wanted = node_columns(data, variables)
+    if is_frame(arrays):
+        names = {str(name) for name in arrays.columns}
+        wanted = {node: own for node, own in wanted.items() if _needed(variables[node]) or not names.isdisjoint(own)}
+        columns = frame_columns(arrays, [name for own in wanted.values() for name in own])
+    else:
+        columns = array_columns(arrays)
+        known_columns(columns, variables, file=None)
+        wanted = {node: (node,) for node in variables if node in columns or _needed(variables[node])}
+    part = _part(data, variables, columns, wanted, ())
+    return _encoded(data, variables, encoders, part, seed=seed), frozenset(wanted)
+
+
+def _needed(variable: Variable) -> bool:
+    return variable.supervision != "partial"
+
+
+def _part(
+    data: DataSection | None,
+    variables: Mapping[str, Variable],
+    columns: Mapping[str, SourceColumn],
+    wanted: Mapping[str, tuple[str, ...]],
+    others: tuple[str, ...],
+    *,
+    file: str = "",
+) -> Part:
+    """Hand each node its columns, of which those of partial nodes may be absent. Raises: DataError."""
+    present: dict[str, tuple[str, ...]] = {}
+    for node, names in wanted.items():
+        if _needed(variables[node]) or any(name in columns for name in names):
+            known_columns(names, columns, file=file or None)
+            present[node] = names
+    return assemble(columns, present, others, data)
+
+
+def _encoded(
+    data: DataSection | None,
+    variables: Mapping[str, Variable],
+    encoders: Mapping[str, Encoder] | None,
+    part: Part,
+    *,
+    seed: int = 0,
+) -> Rows:
+    """Encode all rows of a part. Raises: DataError."""
+    if encoders is None:
+        encoders = _bare_encoders(data, variables, part, seed)
+    steps = {name: encoder.transforms for name, encoder in encoders.items()}
+    part = mark_absent(part, variables, lambda name: steps.get(name, ()))
+    check_known_counts(part, variables)
+    return encode_rows(part, variables, encoders, np.arange(part.size, dtype=np.int64))
+
+
+def _bare_encoders(
+    data: DataSection | None, variables: Mapping[str, Variable], part: Part, seed: int
+) -> dict[str, Encoder]:
+    """Make encoders by the spec alone. Raises: DataError where a transform learns from training rows."""
+    found: dict[str, Encoder] = {}
+    rows = np.arange(part.size, dtype=np.int64)
+    for node, columns in part.nodes.items():
+        transforms = data.columns[node].transforms if data is not None and node in data.columns else ()
+        origin = Origin(node, columns, rows, variables[node].steps)
+        learns = next((each.name for each in transforms if each.learns), None)
+        if learns is not None:
+            raise origin.error(
+                f"the transform '{learns}' learns from training rows: take the model of a run (sgc.open)"
+            )
+        cells = read_cells(origin, variables[node], transforms)
+        found[node], _ = fit_encoder(variables[node], transforms, cells, origin, seed)
+    return found
+
+
+def _index_column(data: DataSection | None, path: Path) -> str | None:
+    """Name the index column of a table that has one; None of anything else."""
+    if not path.is_file() or not path.name.lower().endswith(TABLES):
+        return None
+    return index_column(path, data.separator if isinstance(data, Images | Table) and data.takes(path) else ",")
+
+
+def _with_value(columns: tuple[SourceColumn, ...], variable: Variable) -> NDArray[np.bool_]:
+    """Tell for each row whether something stands in its cells: `(N,)`, whatever it is; in all of a value that is whole.
+
+    Of a node of a repeat, whether something stands in some step.
+    """
+    filled = np.stack([_filled(column, variable).reshape(len(column), -1) for column in columns], axis=2)
+    if variable.whole and not variable.steps:
+        return np.asarray(filled.reshape(len(filled), -1).all(1))
+    return np.asarray(filled.reshape(len(filled), -1).any(1))
+
+
+def _filled(column: SourceColumn, variable: Variable) -> NDArray[np.bool_]:
+    """Mark the cells of a column in which something stands: `(N, *event)`."""
+    values, empty = column.values, column.missing
+    gone = np.zeros(values.shape, dtype=bool) if empty is None else empty
+    if values.dtype.kind == "f":
+        gone = gone | np.isnan(values)
+    if variable.categories is not None and values.dtype.kind in "if":
+        gone = gone | (values == MISSING)
+    if values.dtype.kind in "US":
+        texts = np.char.lower(values.astype(str))
+        named = variable.values is not None and str(MISSING) in map(str, variable.values)
+        gone = gone | np.isin(texts, ["", "nan", *([] if variable.categories is None or named else [str(MISSING)])])
+    return np.asarray(~gone)
+
+
+def _read(data: DataSection | None, path: Path, needed: list[str], optional: list[str]) -> dict[str, SourceColumn]:
+    if not path.exists():
+        raise DataError("no such file", file=str(path))
+    if isinstance(data, FileSource) and data.takes(path):
+        return data.read_file(path, needed, optional)
+    if path.is_dir():
+        raise DataError("is a folder: a run on 'source: images' reads one of pictures", file=str(path))
+    endings = [each.lower() for each in path.suffixes]
+    if endings[-1:] == [".npz"]:
+        return read_npz(path, needed, optional=optional)
+    if endings[-1:] == [".mat"]:
+        return read_mat(path, needed, optional=optional)
+    if path.name.lower().endswith(TABLES):
+        return read_table(path, needed, optional=optional)
+    if "ubyte" in path.name or ".idx" in endings or endings[-1:] == [".gz"]:
+        if len(needed) != 1:
+            names = ", ".join(f"'{name}'" for name in needed) or "none"
+            raise DataError(f"one IDX file holds one column, and the model needs {names}: wanted an npz", str(path))
+        return {needed[0]: SourceColumn(needed[0], read_idx(path), str(path))}
+    known = ".npz, .mat, .csv, .parquet, or an IDX file (…-ubyte, .idx)"
+    raise DataError(f"cannot tell the format of '{path.name}': wanted {known}", file=str(path))

@@ -1,0 +1,161 @@
+"""Gathering each node's columns, from the spec's source or from arrays that a caller passed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sgc.data.arrays import array_columns, frame_columns, is_frame
+from sgc.data.columns import Opened, SourceColumn
+from sgc.data.empty_cells import MARKS, Mark
+from sgc.data.file_search import known_columns
+from sgc.data.sources.file_sources import TableSource
+from sgc.data.sources.source_section import DataSection
+from sgc.data.variables import Variable
+from sgc.errors import DataError, suggest
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows of a source: the columns of each node, other columns by name, and how many rows there are."""
+
+    nodes: Mapping[str, tuple[SourceColumn, ...]]
+    others: Mapping[str, SourceColumn]
+    size: int
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The training part, and the test part where the source brings one."""
+
+    train: Part
+    test: Part | None
+
+
+def gather(
+    data: DataSection | None,
+    variables: Mapping[str, Variable],
+    *,
+    beside: Path,
+    arrays: Any,  # any: as in open_dataset
+    weight: str | None = None,
+    weighing: bool = True,
+) -> Gathered:
+    """Open the source, or take the arrays, and hand each node its columns.
+
+    weight: a column of training rows besides, of what each counts; it may stand there unread where not `weighing`.
+
+    Raises:
+        DataError: a column is missing, or columns have different lengths.
+    """
+    wanted: Mapping[str, tuple[str, ...]] = node_columns(data, variables)
+    named = (data.split.stratify, data.split.group) if data is not None else ()
+    others = tuple(each for each in (*named, weight if weighing else None) if each)
+    if arrays is None and data is None:
+        raise DataError("no data: the spec has no 'data' section, and no arrays were given")
+    if arrays is not None and not is_frame(arrays):
+        found = _mapped(array_columns(arrays), wanted, variables, others, data, weight)
+        return Gathered(found, None)
+    if arrays is not None:
+        if data is None:
+            known = {str(name) for name in arrays.columns}
+            wanted = {name: names for name, names in wanted.items() if name in known}
+        columns = frame_columns(arrays, [*(name for names in wanted.values() for name in names), *others])
+        return Gathered(assemble(columns, _with_column(wanted, variables), others, data), None)
+    assert data is not None
+    names = dict.fromkeys([*(name for each in wanted.values() for name in each), *others])
+    used = {name for each in wanted.values() for name in each}
+    opened: Opened = data.read(beside, list(names), [name for name in others if name not in used])
+    wanted = _with_column(wanted, variables)
+    test = None if opened.test is None else assemble(opened.test, wanted, (), data)
+    return Gathered(assemble(opened.train, wanted, others, data), test)
+
+
+def node_columns(data: DataSection | None, variables: Mapping[str, Variable]) -> dict[str, tuple[str, ...]]:
+    """Name the columns of each node: those of the spec, or one by the node's own name where it has no data section.
+
+    Raises:
+        DataError: a column for a node that the model has no values for.
+    """
+    if data is None:
+        return {name: (name,) for name in variables}
+    for name in data.columns:
+        if name not in variables:
+            hint = suggest(name, variables)
+            raise DataError(f"columns: '{name}' is no observed node or input of the model{f'; {hint}' if hint else ''}")
+    return {name: data.columns[name].names for name in variables if name in data.columns}
+
+
+def _mapped(
+    columns: Mapping[str, SourceColumn],
+    wanted: Mapping[str, tuple[str, ...]],
+    variables: Mapping[str, Variable],
+    others: tuple[str, ...],
+    data: DataSection | None,
+    unread: str | None,
+) -> Part:
+    """Take a mapping whose keys are nodes; a column that is no node's may be a key too, by its own name."""
+    for name in columns:
+        if name not in variables and name not in others and name != unread:
+            hint = suggest(name, variables)
+            raise DataError(f"'{name}' is no observed node or input of the model{f'; {hint}' if hint else ''}")
+    owner = {names[0]: node for node, names in wanted.items() if len(names) == 1}
+    found = dict(columns)
+    for other in others:
+        if other not in found and owner.get(other) in columns:
+            found[other] = columns[owner[other]]
+    known_columns(others, found, file=None)
+    by_node = {name: (name,) for name in variables if name in columns}
+    return assemble(found, _with_column(by_node, variables), others, data)
+
+
+def _with_column(
+    wanted: Mapping[str, tuple[str, ...]], variables: Mapping[str, Variable]
+) -> Mapping[str, tuple[str, ...]]:
+    """Check that every node that needs values in all rows has a column; a partial one without is unlabelled."""
+    for name, variable in variables.items():
+        if name not in wanted and variable.supervision != "partial":
+            what = "input" if variable.supervision == "input" else "node"
+            raise DataError(f"no data for the {what} '{name}', which has a value in every row")
+    return wanted
+
+
+def assemble(
+    columns: Mapping[str, SourceColumn],
+    wanted: Mapping[str, tuple[str, ...]],
+    others: tuple[str, ...],
+    data: DataSection | None,
+) -> Part:
+    """Hand each node its columns, whose empty cells the spec names, and check that all have as many rows.
+
+    Raises:
+        DataError: columns of different lengths, or no rows at all.
+    """
+    used = {name: with_marks(columns[name], data) for names in (*wanted.values(), others) for name in names}
+    if not used:
+        raise DataError("no columns: name at least one under 'columns'")
+    first = next(iter(used.values()))
+    for column in used.values():
+        if len(column) != len(first):
+            where = f" of {first.file}" if first.file != column.file else ""
+            raise DataError(
+                f"column '{column.name}': found {len(column)} rows, wanted {len(first)}, "
+                f"as in column '{first.name}'{where}",
+                file=column.file or None,
+            )
+    if not len(first):
+        raise DataError("found no rows", file=first.file or None)
+    nodes = {node: tuple(used[name] for name in names) for node, names in wanted.items()}
+    return Part(nodes, {name: used[name] for name in others}, len(first))
+
+
+def with_marks(column: SourceColumn, data: DataSection | None) -> SourceColumn:
+    """Give a column the marks of empty cells that its spec names, wherever it comes from."""
+    return replace(column, marks=marks_of(data)) if column.marks is None else column
+
+
+def marks_of(data: DataSection | None) -> tuple[Mark, ...]:
+    """Name what stands in the empty cells of a spec's data."""
+    return data.missing_values if isinstance(data, TableSource) else MARKS

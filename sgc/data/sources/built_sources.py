@@ -1,0 +1,52 @@
+"""Sources that `sgc data` builds from published digits."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal, final
+
+from pydantic import model_validator
+
+from sgc.data.sources.source import Source, refuse_second_test
+
+if TYPE_CHECKING:
+    from sgc.data.columns import Opened
+
+
+@final
+class MultiMnist(Source):
+    """`source: multi-mnist`: canvases of one to three digits, as `sgc data multi-mnist` writes them.
+
+    Columns canvas `(N, 1, 64, 64)` of bytes, count, and by step, the digits from left to right, size `(N, 3, 1)`, at
+    `(N, 3, 2)`, digits `(N, 3, 1, h, w)` of bytes and classes `(N, 3)`.
+    """
+
+    files: ClassVar[tuple[str, str]] = ("train.npz", "test.npz")
+
+    source: Literal["multi-mnist"]
+    root: str = "multi-mnist"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _exclude(cls, value: object) -> object:
+        return refuse_second_test(value)
+
+    def inputs(self, beside: Path) -> list[Path]:
+        from sgc.data.file_search import look_for
+
+        found = [look_for((name,), self.root, beside) for name in self.files]
+        return [path for path in found if path is not None]
+
+    def read(self, beside: Path, columns: Collection[str], training: Collection[str] = ()) -> Opened:
+        from sgc.data.columns import Opened
+        from sgc.data.file_search import look_for
+        from sgc.data.npz import read_npz
+        from sgc.errors import DataError
+
+        paths = self.inputs(beside)
+        if len(paths) < len(self.files):
+            absent = next(name for name in self.files if look_for((name,), self.root, beside) is None)
+            message = f"no such file: 'sgc data multi-mnist' writes it into $SGC_DATA/{self.root}, or -o FOLDER"
+            raise DataError(message, file=str(Path(self.root, absent)))
+        return Opened(*(read_npz(path, columns) for path in paths))

@@ -1,0 +1,210 @@
+"""Sources that read files of the user's: archives, tables and arrays, one class for each format."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias, final
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from sgc.data.sources.source import FileSource, Source, refuse_second_test
+from sgc.piece import Many, Maybe, Piece
+
+if TYPE_CHECKING:
+    from sgc.data.columns import Opened, SourceColumn
+
+TABLES = (".csv", ".csv.gz", ".parquet")
+
+
+@final
+class Npz(FileSource):
+    """`source: npz`: numpy's archive of named arrays `(N, *event)`. Arrays of Python objects are never loaded."""
+
+    endings: ClassVar = (".npz",)
+
+    source: Literal["npz"]
+
+    def read_file(
+        self, path: Path, columns: Collection[str], optional: Collection[str] = ()
+    ) -> dict[str, SourceColumn]:
+        from sgc.data.npz import read_npz
+
+        return read_npz(path, columns, optional=optional)
+
+
+@final
+class Mat(FileSource):
+    """`source: mat`: a MATLAB file up to version 7.2; each variable is a column.
+
+    `rows` says which axis the rows are. Without it they come first, but last in an array of four axes, as pictures
+    stand in MATLAB. What has its rows last comes as `(N, *event)` all the same, `[rows, columns, channels, N]` as
+    `(N, channels, rows, columns)`. A vector, N x 1 or 1 x N, has one value a row.
+    """
+
+    endings: ClassVar = (".mat",)
+
+    source: Literal["mat"]
+    rows: Maybe[Literal["first", "last"]] = None
+
+    def read_file(
+        self, path: Path, columns: Collection[str], optional: Collection[str] = ()
+    ) -> dict[str, SourceColumn]:
+        from sgc.data.mat import read_mat
+
+        return read_mat(path, columns, rows=self.rows, optional=optional)
+
+
+def _mark_form(value: object) -> str:
+    return "<text>" if isinstance(value, str) else "<number>"
+
+
+Mark: TypeAlias = Annotated[
+    Annotated[str, Tag("<text>")] | Annotated[float, Tag("<number>")], Discriminator(_mark_form)
+]
+"""What stands in an empty cell of a table: text as it is, or a number by value."""
+
+
+class TableSource(FileSource):
+    """A source whose rows may stand in a table; `missing_values` names its empty cells, wherever its values come from.
+
+    What is given from Python in the place of the table, or predicted for in another format, has the same empty cells.
+    """
+
+    endings: ClassVar = TABLES
+
+    separator: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    missing_values: Many[Mark] = ("",)
+
+
+@final
+class Table(TableSource):
+    """`source: table`: a csv file (or .csv.gz) with a header line, or a .parquet, whose nulls are empty cells too."""
+
+    source: Literal["table"]
+
+    def read_file(
+        self, path: Path, columns: Collection[str], optional: Collection[str] = ()
+    ) -> dict[str, SourceColumn]:
+        from sgc.data.tables import read_table
+
+        return read_table(
+            path, columns, separator=self.separator, missing_values=self.missing_values, optional=optional
+        )
+
+
+@final
+class Images(TableSource):
+    """`source: images`: a folder of pictures, given by `root`, or by `file` or `files`; column image `(N, C, H, W)`.
+
+    Pictures in folders of their own have their folder's name in the column `label`; `path` is the file's, in the order
+    of which the rows stand. Where a table (as `source: table` reads it) is given instead, its rows are the rows, its
+    columns are columns, and its column `path`, or the one that is said, holds the pictures' files, relative to the
+    table's folder. `mode`: grey (C = 1) or colour (C = 3). `size`: rows and columns that each picture is brought to,
+    averaged over areas. Values are bytes.
+    """
+
+    root_alone: ClassVar = True
+
+    source: Literal["images"]
+    mode: Literal["grey", "colour"]
+    size: Maybe[Annotated[Many[Annotated[int, Field(ge=1, le=10_000)]], Field(min_length=2, max_length=2)]] = None
+    path: str = "path"
+
+    def takes(self, path: Path) -> bool:
+        from sgc.data.pictures import ENDINGS
+
+        return path.is_dir() or path.name.lower().endswith((*self.endings, *ENDINGS))
+
+    def inputs(self, beside: Path) -> list[Path]:
+        from sgc.data.pictures import listed
+        from sgc.data.tables import read_table
+        from sgc.errors import DataError
+
+        found = super().inputs(beside)
+        for path in list(found):
+            if path.is_dir():
+                found += [path / name for name in listed(path)]
+            elif self._is_table(path):
+                with suppress(DataError):  # whoever reads the table says what is wrong with it
+                    cells = read_table(path, [self.path], separator=self.separator)[self.path]
+                    found += [path.parent / str(text) for text in cells.values]
+        return found
+
+    def names_files_in(self, path: Path) -> str:
+        """Name the column that says which file a picture is, of new pictures."""
+        from sgc.data.pictures import PATH
+
+        return self.path if self._is_table(path) else PATH
+
+    def _is_table(self, path: Path) -> bool:
+        return path.name.lower().endswith(self.endings) and not path.is_dir()
+
+    def read_file(
+        self, path: Path, columns: Collection[str], optional: Collection[str] = ()
+    ) -> dict[str, SourceColumn]:
+        from sgc.data.pictures import IMAGE, Wanted, read_listed, read_pictures
+        from sgc.data.tables import read_table
+
+        def table(names: Collection[str], others: Collection[str]) -> dict[str, SourceColumn]:
+            marks = self.missing_values
+            return read_table(
+                path, names, separator=self.separator, missing_values=marks, optional=others, also=(IMAGE,)
+            )
+
+        wanted = Wanted(self.mode == "colour", (self.size[0], self.size[1]) if self.size else None)
+        if self._is_table(path):
+            return read_listed(path, table, self.path, columns, wanted, optional=optional)
+        return read_pictures(path, columns, wanted, optional=optional)
+
+
+@final
+class IdxParts(Piece):
+    """`{train: {COLUMN: FILE}, test: {COLUMN: FILE}}`: the file of each column."""
+
+    train: Annotated[dict[str, str], Field(min_length=1)]
+    test: Annotated[dict[str, str], Field(min_length=1)] | None = None
+
+
+IDX_FILES = IdxParts(
+    train={"image": "train-images-idx3-ubyte", "label": "train-labels-idx1-ubyte"},
+    test={"image": "t10k-images-idx3-ubyte", "label": "t10k-labels-idx1-ubyte"},
+)
+
+
+@final
+class Idx(Source):
+    """`source: idx`: MNIST's format, one array a file, plain or .gz; columns image and label, or those of `files`."""
+
+    source: Literal["idx"]
+    root: str = ""
+    files: IdxParts = IDX_FILES
+
+    @model_validator(mode="before")
+    @classmethod
+    def _exclude(cls, value: object) -> object:
+        files = value.get("files", {"test": {}}) if isinstance(value, dict) else None
+        return refuse_second_test(value) if isinstance(files, dict) and files.get("test") is not None else value
+
+    def inputs(self, beside: Path) -> list[Path]:
+        from sgc.data.file_search import look_for
+
+        names = [name for part in (self.files.train, self.files.test) for name in (part or {}).values()]
+        found = [look_for((name, name + ".gz"), self.root, beside) for name in names]
+        return [path for path in found if path is not None]
+
+    def read(self, beside: Path, columns: Collection[str], training: Collection[str] = ()) -> Opened:
+        from sgc.data.columns import Opened, SourceColumn
+        from sgc.data.file_search import find_file, known_columns
+        from sgc.data.idx import read_idx
+
+        def part(files: dict[str, str], wanted: Collection[str]) -> dict[str, SourceColumn]:
+            known_columns(wanted, files, file=self.root or None)
+            found = {name: find_file((files[name], files[name] + ".gz"), self.root, beside) for name in wanted}
+            return {name: SourceColumn(name, read_idx(path), str(path)) for name, path in found.items()}
+
+        tested = [name for name in columns if name not in training]
+        return Opened(
+            part(self.files.train, columns), None if self.files.test is None else part(self.files.test, tested)
+        )

@@ -1,0 +1,60 @@
+"""Sources: where the data of a spec come from, by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, Union
+
+from pydantic import AfterValidator, ConfigDict, Discriminator, Tag
+from pydantic.json_schema import SkipJsonSchema
+from pydantic_core import PydanticCustomError
+
+from sgc.data.sources.built_sources import MultiMnist
+from sgc.data.sources.digits_source import Digits
+from sgc.data.sources.fetched_sources import FashionMnist, Mnist, Svhn
+from sgc.data.sources.file_sources import Idx, Images, Mat, Npz, Table
+from sgc.data.sources.own_source import OwnSource
+from sgc.data.sources.source import Section, Source
+
+if TYPE_CHECKING:
+    pass
+
+
+SOURCES: dict[str, type[Source]] = {
+    "digits": Digits,
+    "idx": Idx,
+    "npz": Npz,
+    "mat": Mat,
+    "images": Images,
+    "table": Table,
+    "mnist": Mnist,
+    "fashion-mnist": FashionMnist,
+    "svhn": Svhn,
+    "multi-mnist": MultiMnist,
+    "python": OwnSource,
+}
+
+
+def _refuse_source(name: str) -> str:
+    raise PydanticCustomError("unknown_name", "no source named '{name}'", {"name": name, "allowed": list(SOURCES)})
+
+
+class UnknownSource(Section):
+    """A section with a source nobody knows; it never validates. The fields that all sources share are still read."""
+
+    model_config = ConfigDict(extra="ignore")
+    source: Annotated[str, AfterValidator(_refuse_source)]
+
+
+def _source_tag(value: Any) -> str:  # any: whatever stands in the file
+    if isinstance(value, Source):
+        return next(f"<{name}>" for name, kind in SOURCES.items() if isinstance(value, kind))
+    name = value.get("source", "digits") if isinstance(value, dict) else "digits"
+    return f"<{name}>" if isinstance(name, str) and name in SOURCES else "<unknown>"
+
+
+if TYPE_CHECKING:
+    DataSection: TypeAlias = Source
+else:
+    known = tuple(Annotated[kind, Tag(f"<{name}>")] for name, kind in SOURCES.items())
+    unknown = SkipJsonSchema[Annotated[UnknownSource, Tag("<unknown>")]]
+    DataSection = Annotated[Union[(*known, unknown)], Discriminator(_source_tag)]

@@ -1,0 +1,144 @@
+"""How categories are predicted: labels by prediction, the error of each, and clusters matched with labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sgc.distributions.category_names import CategoryName
+
+Counts: TypeAlias = NDArray[np.int64]
+
+WHOLE = 100  # categories of which JSON holds the whole matrix; of more, the pairs that there are
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Counts of labels by prediction.
+
+    `pairs` [P, 3], ascending: a label, a prediction, and how often they stand together. `names`: of all categories.
+    """
+
+    names: tuple[CategoryName, ...]
+    pairs: Counts
+
+    @property
+    def labels(self) -> Counts:
+        """How many labels each category has: [K]."""
+        return self._count(self.pairs)
+
+    @property
+    def errors(self) -> NDArray[np.float64]:
+        """The share of each category's labels that is predicted as another, [K]; NaN where it has none."""
+        wrong = self._count(self.pairs[self.pairs[:, 0] != self.pairs[:, 1]])
+        with np.errstate(invalid="ignore"):
+            return np.asarray(wrong / self.labels)
+
+    def _count(self, pairs: Counts) -> Counts:
+        return np.bincount(pairs[:, 0], pairs[:, 2], minlength=len(self.names)).astype(np.int64)
+
+    @property
+    def balanced_error(self) -> float:
+        """The mean error of the categories that have labels: 1 − balanced accuracy (Brodersen et al. 2010)."""
+        return float(np.nanmean(self.errors))
+
+    def matrix(self, categories: Sequence[int]) -> Counts:
+        """Lay the counts of some categories out, [k, k]: a row a label, a column a prediction."""
+        place = {category: i for i, category in enumerate(categories)}
+        found = np.zeros((len(place), len(place)), dtype=np.int64)
+        for label, guess, count in self.pairs.tolist():
+            if label in place and guess in place:
+                found[place[label], place[guess]] = count
+        return found
+
+    def plain(self) -> dict[str, Any]:  # Any: what JSON can say
+        """Give it as plain data: of many categories, only those that have labels and the pairs that there are."""
+        whole = len(self.names) <= WHOLE
+        by_category = [
+            {"category": name, "labels": count, "error": error if count else None}
+            for name, count, error in zip(self.names, self.labels.tolist(), self.errors.tolist(), strict=True)
+            if whole or count
+        ]
+        counts: dict[str, Any]  # Any: as above
+        if whole:
+            counts = {"categories": list(self.names), "counts": self.matrix(range(len(self.names))).tolist()}
+        else:
+            counts = {"pairs": [[self.names[i], self.names[j], count] for i, j, count in self.pairs.tolist()]}
+        return {"balanced_error": self.balanced_error, "by_category": by_category, "confusion": counts}
+
+
+Matched: TypeAlias = tuple[tuple[int, ...], CategoryName, CategoryName]  # place of an element, prediction, label
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """What predictions are worth as clusters of labels that training never saw, whatever the categories are called.
+
+    `error`: the share of labels that are not predicted when every predicted category stands for another, all different,
+    in the best way (the assignment problem: Kuhn 1955); `names`: for which label each does, of those that there are.
+    `nmi`, the mutual information over the mean of both entropies, and `ari`, the adjusted Rand index (Hubert and Arabie
+    1985), are 1 where clusters are the labels; of unrelated ones the second is 0 in the mean.
+
+    Of a node of several elements, what an element calls its categories says nothing of the next one: each is matched by
+    itself, and the numbers are means over them. The steps of a repeat share their networks, and so their names.
+    """
+
+    error: float
+    nmi: float
+    ari: float
+    names: tuple[Matched, ...]
+
+    def plain(self) -> dict[str, Any]:  # Any: what JSON can say
+        """Give it as plain data."""
+        matched = [
+            ({"element": list(place)} if place else {}) | {"predicted": guess, "label": label}
+            for place, guess, label in self.names
+        ]
+        return {"error": self.error, "nmi": self.nmi, "ari": self.ari, "matched": matched}
+
+
+def confusion(names: Sequence[CategoryName], labels: Tensor, guesses: Tensor) -> Confusion:
+    """Count labels by prediction, both [N] categories."""
+    both = np.stack([labels.numpy(), guesses.numpy()], 1).astype(np.int64)
+    pairs, counts = np.unique(both, axis=0, return_counts=True)
+    return Confusion(tuple(names), np.column_stack([pairs, counts]))
+
+
+def clustering(elements: Mapping[tuple[int, ...], Confusion]) -> Clustering | str:
+    """Match predictions with labels, by place of the element; without scikit-learn, say that it is wanted."""
+    try:
+        import sklearn.metrics  # noqa: F401 - wanted by `_matched`
+    except ImportError:
+        return "error up to a permutation, NMI and ARI need scikit-learn: pip install 'sgc[metrics]'"
+    every = [_matched(place, found) for place, found in elements.items()]
+    return Clustering(
+        error=fmean(each.error for each in every),
+        nmi=fmean(each.nmi for each in every),
+        ari=fmean(each.ari for each in every),
+        names=tuple(name for each in every for name in each.names),
+    )
+
+
+def _matched(place: tuple[int, ...], found: Confusion) -> Clustering:
+    """Match the predictions of one element with its labels."""
+    from scipy.optimize import linear_sum_assignment
+    from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
+    categories = np.unique(found.pairs[:, :2]).tolist()
+    counts = found.matrix(categories)
+    labels, guesses = linear_sum_assignment(counts, maximize=True)
+    each = [np.repeat(found.pairs[:, i], found.pairs[:, 2]) for i in (0, 1)]
+    names = [found.names[category] for category in categories]
+    there = counts.sum(1)[labels].astype(bool) & counts.sum(0)[guesses].astype(bool)
+    return Clustering(
+        error=1 - float(counts[labels, guesses].sum()) / float(counts.sum()),
+        nmi=float(normalized_mutual_info_score(*each)),
+        ari=float(adjusted_rand_score(*each)),
+        names=tuple((place, names[guesses[i]], names[labels[i]]) for i in np.argsort(guesses) if there[i]),
+    )

@@ -1,0 +1,128 @@
+"""What an evaluation finds inside a model: each term of its bound, its weights, active units, what has collapsed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sgc.derivation.plan import EachNode
+from sgc.evaluation.collapse import active_units, collapsed, unit_nodes
+from sgc.evaluation.mean_terms import TermMeans, Terms, effective_samples
+from sgc.evaluation.passes import Scored, finite_passes
+from sgc.objectives.bounds import ELBO
+from sgc.objectives.expressions import Score
+from sgc.randomness import Generators, drawing_from
+from sgc.report.plated_plan import over_all_steps
+from sgc.report.plates import plated
+from sgc.runtime.batch import PatternRows
+from sgc.runtime.model import Model
+from sgc.runtime.outer_names import mean_of
+from sgc.runtime.posterior import Posterior
+from sgc.runtime.streams import VALIDATION, seed_for
+from sgc.runtime.sums import Sums
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Means over rows: the terms of the ELBO by kind of row, node and role; effective samples by pattern.
+
+    `active_units` of each Normal node that is latent in rows without labels, beside how many `units` it has.
+    """
+
+    terms: dict[str, Terms]
+    effective_samples: dict[str, float]
+    active_units: dict[str, int]
+    units: dict[str, int]
+    collapsed: list[str]
+    words: dict[tuple[str, str], str]  # each node's and role's term, as `inspect` writes it
+
+    def plain(self) -> dict[str, Any]:  # Any: what JSON can say
+        """Give it as plain data."""
+        return {
+            "terms": self.terms,
+            "effective_samples_by_pattern": self.effective_samples,
+            "active_units": self.active_units,
+            "units": self.units,
+            "collapsed": self.collapsed,
+        }
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Rows with their labels: the ELBO of each, and the sums of the spec's own bound."""
+
+    elbo: Scored
+    own: Sums
+
+    def broken(self) -> dict[int, str]:
+        """Say of each row whose terms are not finite which one is not."""
+        return {row: f"with its labels, {reason}" for row, reason in self.elbo.broken().items()}
+
+
+class Diagnostician:
+    """Gathers a diagnosis pass by pass, beside an evaluation and without a draw from its generators."""
+
+    def __init__(self, model: Model, samples: int, seed: int) -> None:
+        self.model, self.samples, self.seed = model, samples, seed
+        self.bound = model.spec.maximised
+        self.terms = TermMeans(model.outline)
+        self.means: dict[str, list[Tensor]] = {name: [] for name in unit_nodes(model)}
+        self.words: dict[tuple[str, str], str] = {}
+        self.view = plated(model.outline)
+        self.passes = 0
+        self.broken: dict[int, str] = {}  # rows, by place, that are left out with their labels
+
+    def hidden(self, elbo: Sums, posterior: Posterior, iwae: Sums) -> None:
+        """Take in rows without their labels: the ELBO at one sample, and the particles of log p(x)."""
+        weights = effective_samples(iwae)
+        if not self.model.plan((), exact=True).expression.weights.logs:  # its samples all weigh the same
+            weights = torch.full_like(weights, self.samples)
+        self._add(elbo, weights)
+        for name, found in self.means.items():
+            found.append(mean_of(posterior, name, weighted=False))
+
+    def labelled(self, parts: list[PatternRows], index: np.ndarray) -> None:
+        """Take in the same rows with their labels, by pattern: the ELBO and the weights of the spec's own bound.
+
+        index: the places of the rows. Those whose terms are not finite with their labels are left out.
+        """
+        self.passes += 1
+        with drawing_from(Generators(seed_for(self.seed, VALIDATION, 1 + self.passes))):
+            for part in parts:
+                for _, _, found in finite_passes(self._with_labels, [part], index, self.broken):
+                    self._add(found.elbo.sums, effective_samples(found.own))
+
+    def _with_labels(self, part: PatternRows) -> Labelled:
+        (elbo,) = self.model.sums([part], exact=True, bound=ELBO, samples=self.samples)
+        own = elbo
+        if self.bound != ELBO:
+            (own,) = self.model.sums([part], exact=True, samples=self.samples)
+        return Labelled(Scored(elbo, elbo.value()), own)
+
+    def _add(self, elbo: Sums, effective: Tensor) -> None:
+        self.terms.add(elbo, effective)
+        plan, outline = elbo.plan, self.model.outline
+        alone, whole = EachNode(plan), over_all_steps(self.view, plan)
+        scores = [Score(term.node, term.role) for term in plan.terms]
+        for score in [*scores, *(Score(weight.factor.node, "label") for weight in plan.weights)]:
+            node, role, name = score.node, score.role, outline.outer_name.get(score.node, score.node)
+            if name == node or node == outline.stepped[name].nodes[:2][-1]:  # the second, which has a step before it
+                writer = alone if name == node else whole
+                self.words[name, role] = f"label of {name}" if role == "label" else writer.score(score)
+
+    def diagnosis(self) -> Diagnosis:
+        """Average what was taken in."""
+        terms = self.terms.means()
+        joined = {name: torch.cat(found) for name, found in self.means.items()}
+        return Diagnosis(
+            terms=terms,
+            effective_samples=self.terms.effective_samples(),
+            active_units={name: active_units(each) for name, each in joined.items()},
+            units={name: each[0].numel() for name, each in joined.items()},
+            collapsed=collapsed(terms),
+            words=self.words,
+        )

@@ -1,0 +1,115 @@
+"""Means over rows of each term of the bound, by node and role, and of the effective samples, by pattern of labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sgc.runs.run_records import TermSums
+from sgc.runtime.sums import Sums
+from sgc.spec.outline import Outline, Stepped
+
+Terms = dict[str, dict[str, float]]  # by node and role, nats a row
+SHOWN = 16  # patterns that are told apart; the rarer ones stand together
+NO_LABELS, OTHERS = "none", "others"
+
+
+def pattern_name(observed: str) -> str:
+    """Name a pattern by its labels: 'y', 'y,s', 'none'."""
+    return observed or NO_LABELS
+
+
+def effective_samples(sums: Sums) -> Tensor:
+    """Give 1 / Σ_s ŵ_s² of each row, [B]: from 1 to S, for the normalised weights of the bound.
+
+    What is enumerated is summed out first; where nothing of the weights is, this is `out.ess`, (Σ w)² / Σ w².
+    Source: Kong 1992.
+    """
+    layout, pairs = sums.group.layout, sums.weight_pairs
+    log = sums.eliminate(pairs).samples if pairs else None
+    if log is None:  # all samples weigh alike
+        return sums.group.like.new_full((layout.rows,), float(layout.samples))
+    weights = log.reshape(log.shape[-2:]).expand(layout.samples, layout.rows).softmax(0)
+    return 1 / (weights**2).sum(0)
+
+
+class TermMeans:
+    """What rows add up to, pattern by pattern; for elbo the means of the terms add up to that of the bound.
+
+    Of a node of a repeat, the terms of all steps add up to one, and labels of some of its steps to one pattern.
+    """
+
+    def __init__(self, outline: Outline | None = None) -> None:
+        self.stepped: Mapping[str, Stepped] = {} if outline is None else outline.stepped
+        self.outer: Mapping[str, str] = {} if outline is None else outline.outer_name
+        self.rows: dict[str, int] = {}  # by pattern, as its labels with commas between
+        self.terms: dict[str, Terms] = {}
+        self.effective: dict[str, float] = {}
+
+    @torch.no_grad()
+    def add(self, sums: Sums, effective: Tensor | None = None) -> None:
+        """Take in rows of one plan. effective: their effective samples [B], those of these sums if None."""
+        found = [(node, role, term) for node, roles in sums.terms().items() for role, term in roles.items()]
+        each = torch.stack(
+            [*(term for _, _, term in found), effective_samples(sums) if effective is None else effective]
+        )
+        for labels, places in sums.patterns():
+            pattern = self._pattern(labels)
+            here = each if places is None else each[:, places]
+            *totals, whole = here.sum(1).tolist()  # one transfer from a GPU
+            kept = self.terms.setdefault(pattern, {})
+            for (node, role, _), total in zip(found, totals, strict=True):
+                roles = kept.setdefault(self.outer.get(node, node), {})
+                roles[role] = roles.get(role, 0.0) + total
+            self.rows[pattern] = self.rows.get(pattern, 0) + here.shape[1]
+            self.effective[pattern] = self.effective.get(pattern, 0.0) + whole
+
+    def _pattern(self, labels: str) -> str:
+        """Name a pattern by outer names; of labels with commas between."""
+        if not self.outer:
+            return labels
+        nodes = labels.split(",")
+        found: dict[str, str] = {}
+        for node in nodes:
+            name = self.outer.get(node, node)
+            whole = name == node or all(each in nodes for each in self.stepped[name].nodes)
+            found[name] = name if whole else f"{name} in part"
+        return ",".join(found.values())
+
+    def means(self) -> dict[str, Terms]:
+        """Average over the rows without labels and over those with some; a term that a pattern lacks counts as 0."""
+        found: dict[str, Terms] = {}
+        for kind, labelled in (("unlabelled", False), ("labelled", True)):
+            patterns = [pattern for pattern in sorted(self.rows) if bool(pattern) is labelled]
+            rows = sum(self.rows[pattern] for pattern in patterns)
+            for pattern in patterns:
+                for node, roles in self.terms[pattern].items():
+                    mean = found.setdefault(kind, {}).setdefault(node, {})
+                    for role, total in roles.items():
+                        mean[role] = mean.get(role, 0.0) + total / rows
+        return found
+
+    def effective_samples(self) -> dict[str, float]:
+        """Average the effective samples over the rows of each pattern; of many, the rarest stand together."""
+        by_count = sorted(self.rows, key=lambda pattern: (-self.rows[pattern], pattern))
+        found = {pattern_name(p): self.effective[p] / self.rows[p] for p in by_count[:SHOWN]}
+        rest = by_count[SHOWN:]
+        if rest:
+            found[OTHERS] = sum(self.effective[p] for p in rest) / sum(self.rows[p] for p in rest)
+        return found
+
+    def state(self) -> dict[str, Any]:  # Any: numbers
+        return {"rows": self.rows, "terms": self.terms, "effective": self.effective}
+
+    @classmethod
+    def of(cls, state: TermSums, outline: Outline | None = None) -> TermMeans:
+        """Go on from a saved state."""
+        made = cls(outline)
+        made.rows, made.effective = dict(state.rows), dict(state.effective)
+        made.terms = {
+            pattern: {node: dict(roles) for node, roles in each.items()} for pattern, each in state.terms.items()
+        }
+        return made

@@ -1,0 +1,298 @@
+"""Scoring predictions of a node against the labels that rows carry, pass by pass."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sgc.distributions.category_names import CategoryName
+from sgc.evaluation.calibration import Calibrating, Calibration, coverage
+from sgc.evaluation.confusion import Clustering, Confusion, clustering, confusion
+from sgc.metrics.metric import Metric, Pairs
+from sgc.runtime.model import Model
+from sgc.runtime.outer_names import mean_of, share_below
+from sgc.runtime.posterior import Posterior
+from sgc.runtime.steps import nodes_of
+from sgc.runtime.streams import TensorRows
+from sgc.spec.measured_nodes import measured, metric_of
+
+
+@dataclass(frozen=True)
+class Error:
+    """The error of one node: by which metric, over how many labelled rows, and its standard error over them.
+
+    `calibration` is that of the probabilities, of a node that has them; `coverage`, of numbers, how many of their
+    elements lie in the central intervals of q, by level; `confusion` counts the labels of categories by what is
+    predicted; `clusters` is of a node that training had no label of. Of a node of a repeat all of it is the mean over
+    all labelled steps, of which `more` tells the number; of a counted one also the same where the count is predicted
+    right, and the number of such rows. What is predicted of a step is what is said of it where it is there.
+    """
+
+    metric: Metric
+    value: float
+    rows: int
+    standard_error: float
+    more: dict[str, float] = field(default_factory=dict)
+    calibration: Calibration | None = None
+    coverage: dict[str, float] | None = None
+    confusion: Confusion | None = None
+    clusters: Clustering | str | None = None  # text: why they are not known
+
+    @property
+    def given_count(self) -> float | None:
+        """The same in the rows whose count is predicted right; None where that is not known."""
+        return self.more.get(_given_count(self.metric))
+
+    def plain(self) -> dict[str, Any]:  # Any: what JSON can say
+        """Give it as plain data."""
+        spread = known(self.standard_error)
+        found: dict[str, Any] = {self.metric.name: self.value, "standard_error": spread, "rows": self.rows, **self.more}
+        found |= {} if self.calibration is None else {"calibration": self.calibration.plain()}
+        found |= {} if self.coverage is None else {"coverage": self.coverage}
+        found |= {} if self.confusion is None else self.confusion.plain()
+        if self.clusters is not None:
+            found["clusters"] = self.clusters.plain() if isinstance(self.clusters, Clustering) else None
+        return found
+
+
+def _given_count(metric: Metric) -> str:
+    return f"{metric.name}_given_count"
+
+
+class Score:
+    """Scores predictions of one node against labels, pass by pass: no more is held than what a row is off by.
+
+    Numbers are compared in the units of the data, its transforms undone, angles by the shorter way around. metric: that
+    of the spec, or the usual one of such a node, where it is None.
+    """
+
+    def __init__(self, model: Model, name: str, rows: TensorRows, metric: Metric | None = None) -> None:
+        self.name, self.rows = name, rows
+        self.nodes = nodes_of(model.outline, name)
+        self.variable = model.outline.variables[self.nodes[0]]  # of a step
+        self.stepped = name in model.outline.stepped
+        self.node = measured(model.outline, name)
+        self.discrete = self.node.nominal
+        self.metric = metric_of(model.outline, name) if metric is None else metric
+        self.present = rows.labels_of(name)
+        self.distances: list[Tensor] = []
+        self.owners: list[Tensor] = []  # of each distance, the place of its row
+        self.given_count: list[Tensor] = []  # of each distance, whether the row's counts are predicted right
+        nodes = model.outline.graphs.nodes
+        exists = dict.fromkeys(count for node in self.nodes for count, _ in nodes[node].exists)
+        self.counts = {count: model.outline.variables[count] for count in exists if count in rows.partial}
+        self.calibrating: Calibrating | None = Calibrating() if self.discrete else None
+        self.log_losses: list[Tensor] = []  # of each distance that has a probability, −log p(label) in nats
+        self.counted: list[Tensor] = []  # labels and predictions, categories [2, n, elements]
+        self.broken: dict[int, str] = {}  # rows, by place, that are left out since what is predicted is not finite
+        self.below: list[Tensor] = []  # q's probability of less than the label, of numbers
+
+    def add_means(self, index: np.ndarray, posterior: Posterior, *, weighted: bool) -> None:
+        """Take in what q, or the weighted posterior, says of the rows at these places, its intervals too if q does."""
+        right = [self._right(index, count, posterior.mean(count, weighted=weighted)) for count in self.counts]
+        said = mean_of(posterior, self.name, weighted=weighted)
+        if weighted and self.counts:  # of a step that no weighed particle has, q says something all the same
+            said = torch.where(said.isnan(), mean_of(posterior, self.name, weighted=False), said)
+        self.add(
+            index, said, torch.stack(right).all(0) if right else None, self._log_shares(index, posterior, weighted)
+        )
+        if not weighted:
+            self.add_intervals(index, posterior)
+
+    def _log_shares(self, index: np.ndarray, posterior: Posterior, weighted: bool) -> Tensor | None:
+        """Give the log of the probability of the label of each row, [n] nats, where it is known without rounding."""
+        labelled = self.present[index]
+        if self.stepped or self.variable.categories is None or not labelled.any():
+            return None
+        label = self.rows.take(self.name, index).reshape(len(index), -1)[:, 0].clamp(min=0)
+        return posterior.log_share(self.name, label.to(self.rows.like.device), weighted=weighted)
+
+    def _right(self, index: np.ndarray, count: str, mean: Tensor) -> Tensor:
+        """Tell in which rows a count is labelled and predicted right: [n]."""
+        truth, guess = self.rows.take(count, index), mean.cpu()
+        guess = guess.round() if self.counts[count].categories is None else guess.argmax(-1)
+        return guess.reshape(len(index)) == truth.reshape(len(index))  # what is missing, -1 or NaN, is no guess
+
+    def add(
+        self, index: np.ndarray, predicted: Tensor, right: Tensor | None = None, log_shares: Tensor | None = None
+    ) -> None:
+        """Take in the predictions [n, *event] of the rows at these places; [n, *steps, *event] of a node of a repeat.
+
+        right: whether the row's counts are predicted as they are labelled, [n]. log_shares: the logs of the labels'
+        probabilities, [n], where they are known better than from the probabilities, which underflow.
+        """
+        labelled = self.present[index]
+        if not labelled.any():
+            return
+        rows = labelled.any(1)
+        shown = torch.from_numpy(labelled[rows])
+        truth = self._steps(self.rows.take(self.name, index[rows]))[shown]
+        guess = self._steps(predicted.cpu()[torch.from_numpy(rows)])[shown]
+        owners = torch.from_numpy(index[rows]).unsqueeze(1).expand(shown.shape)[shown]
+        given = None if right is None else right[torch.from_numpy(rows)].unsqueeze(1).expand(shown.shape)[shown]
+        finite = torch.isfinite(guess).reshape(len(guess), -1).all(1)
+        reason = f"node '{self.name}': what is said of it is not finite"
+        self.broken |= dict.fromkeys(owners[~finite].tolist(), reason)
+        self.owners.append(owners)
+        if given is not None:
+            self.given_count.append(given)
+        if self.discrete:
+            self._count(guess, truth, finite, None if log_shares is None else log_shares.cpu()[torch.from_numpy(rows)])
+        distances = self.metric.of_rows(self._pairs(guess, truth))
+        self.distances.append(distances.masked_fill(~finite, torch.nan))
+
+    def _pairs(self, guess: Tensor, truth: Tensor) -> Pairs:
+        """Lay predictions and labels, [n, *event], side by side as metrics want them, in the units of the data."""
+        rows = len(truth)
+        if self.discrete:
+            label = truth.reshape(rows, -1).double()
+            return Pairs(self.node, guess.double().reshape(*label.shape, *guess.shape[truth.dim() :]), label)
+        if self.node.periodic and not self.metric.directions:
+            turn = 2 * math.pi
+            guess = guess - turn * ((guess - truth) / turn).round()
+        if self.name in self.rows.encoders:
+            encoder, both = self.rows.encoders[self.name].of_step(), (guess.numpy(), truth.numpy())
+            if self.metric.directions:
+                guess, truth = (torch.from_numpy(encoder.decode_to_points(each)) for each in both)
+            else:
+                guess, truth = (torch.from_numpy(each) for each in encoder.decode_near(*both))
+        predicted, label = (each.double().reshape(rows, -1) for each in (guess, truth))
+        if not self.metric.directions:
+            kept = ~torch.isnan(label).all(0)  # not what was cropped away
+            return Pairs(self.node, predicted[:, kept], label[:, kept])
+        if self.node.points:
+            predicted, label = (each.reshape(rows, -1, truth.shape[-1]) for each in (predicted, label))
+        elif self.node.periodic:
+            predicted, label = (torch.stack([each.cos(), each.sin()], -1) for each in (predicted, label))
+        else:
+            predicted, label = predicted.unsqueeze(1), label.unsqueeze(1)
+        return Pairs(self.node, predicted, label)
+
+    def _steps(self, value: Tensor) -> Tensor:
+        """Give values one axis for all steps: [n, *steps, *event] -> [n, steps, *event]; of none, one."""
+        event = value.shape[1 + len(self.rows.outline.stepped[self.name].steps) :] if self.stepped else value.shape[1:]
+        return value.reshape(len(value), len(self.nodes), *event)
+
+    def _count(self, guess: Tensor, truth: Tensor, finite: Tensor, logs: Tensor | None) -> None:
+        """Calibrate and count all elements of a node together; not where a value between 0 and 1 is no label."""
+        categories = self.variable.categories
+        if self.calibrating is None:
+            return
+        if categories is None and bool(((truth != 0) & (truth != 1)).any()):
+            self.calibrating = None
+            return
+        said, labels = guess[finite], truth[finite].long().reshape(-1)
+        said = torch.stack([1 - said, said], -1) if categories is None else said
+        said = said.reshape(len(labels), said.shape[-1])
+        losses = (
+            self.calibrating.add(said, labels, None if logs is None else logs[finite])
+            .reshape(int(finite.sum()), -1)
+            .mean(1)
+        )
+        whole = losses.new_full((len(finite),), torch.nan)
+        whole[finite] = losses
+        self.log_losses.append(whole)
+        both = torch.stack([labels, said.argmax(-1)])
+        self.counted.append(both.reshape(2, -1, math.prod(self.variable.shape)))
+
+    def add_intervals(self, index: np.ndarray, posterior: Posterior) -> None:
+        """Take in where the labels of these rows lie in q, of a node whose values are numbers."""
+        labelled = self.present[index]
+        if not labelled.any() or not self._has_intervals():
+            return
+        found = share_below(posterior, self.name, self.rows.take(self.name, index).to(self.rows.like))
+        if found is not None:
+            self.below.append(self._steps(found.cpu())[torch.from_numpy(labelled)])
+
+    def _has_intervals(self) -> bool:
+        """Tell whether the values are numbers, each on a line of its own: no category, no count, no angle."""
+        steps = self.rows.encoders[self.name].transforms if self.name in self.rows.encoders else ()
+        return not self.variable.family.support.discrete and not any(step.points for step in steps)
+
+    @property
+    def is_known(self) -> bool:
+        """Tell whether there is a labelled row of which something finite is said."""
+        return any(not bool(each.isnan().all()) for each in self.distances)
+
+    def error(self, *, clusters: bool = False) -> Error:
+        """Average over the labelled rows, of which there are some, and all their labelled steps.
+
+        clusters: also match what is predicted with the labels.
+        """
+        each, owners = torch.cat(self.distances), torch.cat(self.owners)
+        finite = ~each.isnan()
+        right = torch.cat(self.given_count)[finite] if self.given_count else torch.zeros(0, dtype=torch.bool)
+        each, owners = each[finite], owners[finite]
+        count, spread = _spread_by_row(each, owners)
+        value, spread = self.metric.average(float(each.mean()), spread)
+        more = self.metric.more(value)
+        if self.stepped:
+            more["steps"] = len(each)
+        if right.any():
+            more[_given_count(self.metric)], _ = self.metric.average(float(each[right].mean()), math.nan)
+            more["rows_given_count"] = len(owners[right].unique())
+        below = torch.cat(self.below) if self.below else torch.zeros(0)
+        below = below[~below.isnan()]
+        counted = self._confusion()
+        matched = clustering(self._by_element()) if clusters and counted is not None else None
+        return Error(
+            metric=self.metric,
+            value=value,
+            rows=count,
+            standard_error=spread,
+            more=more,
+            calibration=None if self.calibrating is None else self.calibrating.calibration(),
+            coverage=coverage(below) if len(below) else None,
+            confusion=counted,
+            clusters=matched,
+        )
+
+    def _confusion(self) -> Confusion | None:
+        if self.calibrating is None:
+            return None
+        return confusion(self._categories, *torch.cat(self.counted, 1).flatten(1))
+
+    def _by_element(self) -> dict[tuple[int, ...], Confusion]:
+        """Count the labels of each element of the node by itself, by its place."""
+        places = [tuple(map(int, place)) for place in np.ndindex(*self.variable.shape)]
+        every = torch.cat(self.counted, 1).unbind(-1)
+        return {place: confusion(self._categories, *both) for place, both in zip(places, every, strict=True)}
+
+    @property
+    def _categories(self) -> Sequence[CategoryName]:
+        return self.variable.values or range(self.variable.categories or 2)
+
+
+def _spread_by_row(each: Tensor, owners: Tensor) -> tuple[int, float]:
+    """Count the rows, and give the standard error of the mean of all distances over rows; NaN of one row.
+
+    A row's distances go together: it is that of a ratio of sums over rows (Cochran 1977, Eq. 2.46).
+    """
+    _, place = owners.unique(return_inverse=True)
+    sizes = torch.bincount(place).double()
+    count = len(sizes)
+    if count == len(each):
+        return count, float(each.std(unbiased=True)) / math.sqrt(count) if count > 1 else math.nan
+    if count < 2:
+        return count, math.nan
+    apart = torch.bincount(place, each.double()) - each.double().mean() * sizes
+    return count, math.sqrt(float((apart**2).sum()) * count / (count - 1)) / float(sizes.sum())
+
+
+def known_errors(scores: Mapping[str, Score], clusters: Collection[str] = ()) -> dict[str, Error]:
+    """Give the errors of those nodes whose label some row carries.
+
+    clusters: the nodes whose categories training gave no names.
+    """
+    return {name: score.error(clusters=name in clusters) for name, score in scores.items() if score.is_known}
+
+
+def known(number: float) -> float | None:
+    """Give a number as JSON can hold it: what is not known is null."""
+    return None if math.isnan(number) else number

@@ -1,0 +1,375 @@
+"""Networks: what stands between a node's parents and its distribution's parameters. One final class an entry.
+
+Every entry unfolds into layers; `sgc.networks.stack` lays the layers of a network's entries on its parents.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic_core import PydanticCustomError
+
+from sgc.networks.combination import Combination, Way
+from sgc.networks.image_layers import BatchNorm2d, Conv2d, ConvTranspose2d
+from sgc.networks.layer import Kernel, Layer, Shape, ShapeFault, Share, Width, shape_text
+from sgc.networks.layers import ACTIVATIONS, BatchNorm1d, Dropout, Flatten, LayerChoice, LayerNorm, Linear, Unflatten
+from sgc.networks.own_layer import OwnLayer
+from sgc.networks.recurrent import Gru as GruLayer
+from sgc.networks.residual import ResidualBlock
+from sgc.networks.spatial_transformer import Affine
+from sgc.own_code import OwnCode, OwnPiece
+from sgc.piece import Many, Maybe, Piece, tagged
+
+Activation = Literal["relu", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "softplus", "tanh", "sigmoid", "none"]
+Norm = Literal["none", "batch", "layer"]
+Picture = Annotated[Many[Width], Field(min_length=3, max_length=3)]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a network of a node has to give: the shape of each head, and the node's own without categories."""
+
+    shape: Shape
+    heads: Mapping[str, Shape]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in a network an entry stands.
+
+    `first`: the parents come to it; `came`: the shape of the one thing that comes, None where several parents do;
+    `wanted`: None in a feature, which has no heads; `own`: where own code is looked for, by import path.
+    """
+
+    first: bool
+    came: Shape | None
+    wanted: Wanted | None
+    own: Callable[[str], OwnCode]
+
+
+class Entry(Piece):
+    """An entry of a network; abstract."""
+
+    name: ClassVar[str]
+    last: ClassVar[bool] = False  # whether it gives the heads, so that nothing may follow
+
+    @abstractmethod
+    def unfold(self, place: Place) -> list[Layer]:
+        """Unfold into layers. Raises: ShapeFault."""
+
+
+class Unrolled(Entry):
+    """An entry that no file can say: unrolling a repeat writes it, see `sgc.networks.repeat_entries`; abstract."""
+
+
+class Stages(Entry):
+    """What stands after every map of an entry: norm, activation, dropout, in this order; abstract."""
+
+    activation: Activation = "relu"
+    norm: Norm = "none"
+    dropout: Share = 0.0
+
+    def normed(self, batch: Layer) -> list[Layer]:
+        """Unfold the norm. batch: the batch norm of what the map gives."""
+        norms: dict[str, list[Layer]] = {"none": [], "batch": [batch], "layer": [LayerNorm()]}
+        return norms[self.norm]
+
+    def active(self) -> list[Layer]:
+        """Unfold activation and dropout."""
+        activation = ACTIVATIONS[self.activation]
+        return [*([activation] if activation is not None else []), *([Dropout(p=self.dropout)] if self.dropout else [])]
+
+    def after(self, batch: Layer) -> list[Layer]:
+        """Unfold all of it. batch: as for `normed`."""
+        return [*self.normed(batch), *self.active()]
+
+
+class Mlp(Stages):
+    """Fully connected layers of the given widths, each: linear, norm, activation, dropout. `mlp: []` is linear."""
+
+    name: ClassVar[str] = "mlp"
+
+    mlp: Many[Width]
+
+    def unfold(self, place: Place) -> list[Layer]:
+        unfolded: list[Layer] = [Flatten()]
+        for width in self.mlp:
+            unfolded += [Linear(out_features=width), *self.after(BatchNorm1d())]
+        return unfolded
+
+
+class Convolutions(Piece):
+    """The channels of each convolution, and the kernel and stride of all of them."""
+
+    channels: Annotated[Many[Width], Field(min_length=1)]
+    kernel: Kernel
+    stride: Kernel = 1
+
+    @property
+    def padding(self) -> int:
+        """How many zeros stand around what is convolved."""
+        return max(0, (self.kernel - self.stride + 1) // 2)
+
+    def convolution(self, channels: int, stride: int | None = None) -> Conv2d:
+        """Give one of the convolutions; with its own stride, zeros around it as that wants."""
+        step = self.stride if stride is None else stride
+        padding = max(0, (self.kernel - step + 1) // 2)
+        return Conv2d(out_channels=channels, kernel_size=self.kernel, stride=step, padding=padding)
+
+
+class Conv(Stages):
+    """Convolutions of an image, each: convolution, norm, activation, dropout; (kernel − stride + 1)//2 zeros around it.
+
+    A side of n pixels becomes n/stride where the stride divides n, and n + 1 with stride 1 and an even kernel.
+    """
+
+    name: ClassVar[str] = "conv"
+
+    conv: Convolutions
+
+    def unfold(self, place: Place) -> list[Layer]:
+        unfolded: list[Layer] = []
+        for channels in self.conv.channels:
+            unfolded += [self.conv.convolution(channels), *self.after(BatchNorm2d())]
+        return unfolded
+
+
+class Deconv(Stages):
+    """The reverse of `conv`, from the event's shape backwards: transposed convolutions, of which the last is the heads.
+
+    `channels` are those that come to each of them. What comes is mapped linearly to the first channels at the smallest
+    height and width, unless it is that already.
+    """
+
+    name: ClassVar[str] = "deconv"
+    last: ClassVar[bool] = True
+
+    deconv: Convolutions
+
+    def unfold(self, place: Place) -> list[Layer]:
+        """Unfold into layers, of which the last has the channels of all heads."""
+        if place.wanted is None:
+            raise ShapeFault("deconv runs backwards from a node's event, and a feature has none: use ConvTranspose2d")
+        shape, heads = place.wanted.shape, place.wanted.heads
+        if len(shape) not in (2, 3):
+            raise ShapeFault(f"deconv makes an image [channels, height, width], and the event is {shape_text(shape)}")
+        for name, head in heads.items():
+            if head[: len(shape)] != shape:
+                raise ShapeFault(f"deconv gives numbers pixel by pixel, and '{name}' {shape_text(head)} is not so")
+        sides, added = self._backwards(shape)
+        start = (self.deconv.channels[0], *sides[-1])
+        channels = [*self.deconv.channels[1:], sum(math.prod(h) for h in heads.values()) // math.prod(shape[-2:])]
+        unfolded: list[Layer] = []
+        if place.came != start:
+            unfolded = [Flatten(), Linear(out_features=math.prod(start)), Unflatten(sizes=start)]
+            unfolded += self.after(BatchNorm2d())
+        for i, (out, more) in enumerate(zip(channels, reversed(added), strict=True)):
+            unfolded += self.after(BatchNorm2d()) if i else []
+            unfolded.append(
+                ConvTranspose2d(
+                    out_channels=out,
+                    kernel_size=self.deconv.kernel,
+                    stride=self.deconv.stride,
+                    padding=self.deconv.padding,
+                    output_padding=more,
+                )
+            )
+        return unfolded
+
+    def _backwards(self, shape: Shape) -> tuple[list[Shape], list[int]]:
+        """Give height and width before each layer, from the event on, and the output padding of each."""
+        stride, kernel, around = self.deconv.stride, self.deconv.kernel, 2 * self.deconv.padding
+        sides, added = [shape[-2:]], []
+        for _ in self.deconv.channels:
+            here = sides[-1]
+            if any(side % stride for side in here):
+                at = "" if len(sides) == 1 else f", of the event {shape_text(shape)}"
+                raise ShapeFault(
+                    f"a deconv of stride {stride} cannot give {shape_text(here)}{at}: the stride must divide"
+                )
+            before = tuple((side + around - kernel) // stride + 1 for side in here)
+            if min(before) < 1:
+                raise ShapeFault(f"a deconv with a kernel of {kernel} cannot give {shape_text(here)}: too small")
+            more = {(side + around - kernel) % stride for side in here}
+            sides.append(before)
+            added.append(more.pop())  # the stride divides both sides: one remainder
+        return sides, added
+
+
+def _residual_form(value: object) -> str:
+    return "<mapping>" if isinstance(value, dict | Convolutions) else "<list>"
+
+
+class Residual(Stages):
+    """Residual blocks (He et al. 2016): widths of vectors, `residual: [256, 256]`, or of images, written as `conv` is.
+
+    A block is map, norm, activation, dropout, map, norm; then what came is added, through a map of its own where its
+    shape is another, then activation. Of images the first map has the stride. Where a network begins with them, a map
+    with norm and activation brings the parents to the first width.
+    """
+
+    name: ClassVar[str] = "residual"
+
+    residual: Annotated[
+        Annotated[Many[Width], Field(min_length=1), Tag("<list>")] | Annotated[Convolutions, Tag("<mapping>")],
+        Discriminator(_residual_form),
+    ]
+
+    def unfold(self, place: Place) -> list[Layer]:
+        if isinstance(self.residual, tuple):
+            widths: tuple[int, ...] = self.residual
+            unfolded: list[Layer] = [Flatten()]
+            unfolded += [Linear(out_features=widths[0]), *self.after(BatchNorm1d())] if place.first else []
+            maps: list[tuple[Layer, Layer, Layer]] = []
+            for width in widths:
+                linear = Linear(out_features=width)
+                maps.append((linear, linear, linear))
+            batch: Layer = BatchNorm1d()
+        else:
+            given, batch = self.residual, BatchNorm2d()
+            if given.kernel % 2 == 0:
+                raise ShapeFault(f"residual blocks add pixel to pixel: the kernel must be odd, got {given.kernel}")
+            first = given.convolution(given.channels[0], stride=1)
+            unfolded = [first, *self.after(batch)] if place.first else []
+            maps = [
+                (
+                    given.convolution(channels),
+                    given.convolution(channels, stride=1),
+                    Conv2d(out_channels=channels, kernel_size=1, stride=given.stride),
+                )
+                for channels in given.channels
+            ]
+        for into, within, beside in maps:
+            inner = (into, *self.after(batch), within, *self.normed(batch))
+            activation = ACTIVATIONS[self.activation]
+            end = () if activation is None else (activation,)
+            unfolded.append(ResidualBlock(inner=inner, beside=(beside, *self.normed(batch)), end=end))
+        return unfolded
+
+
+class Gru(Entry):
+    """A gated recurrent unit over the steps of a sequence [steps, *features], to its last state (Cho et al. 2014).
+
+    Of several parents, those without steps come at every step.
+    """
+
+    name: ClassVar[str] = "gru"
+
+    gru: Width
+
+    def unfold(self, place: Place) -> list[Layer]:
+        return [GruLayer(hidden_size=self.gru)]
+
+
+class Layers(Entry):
+    """Layers of the table, as written: a name, `{Linear: 64}` or `{Linear: {out_features: 64, bias: false}}`."""
+
+    name: ClassVar[str] = "layers"
+
+    layers: Many[LayerChoice]
+
+    def unfold(self, place: Place) -> list[Layer]:
+        return list(self.layers)
+
+
+class Window(Piece):
+    """What an `affine` gives: `crop: [1, 28, 28]` of its image, or its image pasted into `paste: [1, 64, 64]`."""
+
+    crop: Maybe[Picture] = None
+    paste: Maybe[Picture] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one(cls, value: Any) -> Any:  # Any: whatever YAML can say
+        written = [key for key in value if key in cls.model_fields] if isinstance(value, dict) else []
+        if len(written) > 1:
+            words = {"key": written[1], "other": written[0]}
+            raise PydanticCustomError("excludes", "'{key}' beside '{other}': give one", words)
+        if value == {}:
+            raise PydanticCustomError("window", "missing key 'crop' (or 'paste')")
+        return value
+
+
+class AffineNetwork(Entry):
+    """A spatial transformer of an image, a size and a place: `affine: {crop: [1, 28, 28]}`, `{paste: [1, 64, 64]}`."""
+
+    name: ClassVar[str] = "affine"
+
+    affine: Window
+
+    def unfold(self, place: Place) -> list[Layer]:
+        if self.affine.crop is not None:
+            return [Affine(way="crop", made=self.affine.crop)]
+        assert self.affine.paste is not None
+        return [Affine(way="paste", made=self.affine.paste)]
+
+
+class Combine(Entry):
+    """The parents combined, all of one shape: `combine: sum`, `max`, `over`, `mean` or `last`."""
+
+    name: ClassVar[str] = "combine"
+
+    combine: Way
+
+    def unfold(self, place: Place) -> list[Layer]:
+        return [Combination(way=self.combine)]
+
+
+class OwnNetwork(Entry, OwnPiece):
+    """A module of the user's: `python: module:Class`, made with `args`, called with a tensor for each parent.
+
+    `output` is the shape of a row of what it gives. It is imported under trust alone.
+    """
+
+    name: ClassVar[str] = "python"
+
+    args: dict[str, Any] = {}  # noqa: RUF012 - a frozen pydantic default; Any: plain data
+    output: Many[Width]
+
+    def unfold(self, place: Place) -> list[Layer]:
+        return [OwnLayer(code=place.own(self.python), args=self.args, output=self.output)]
+
+
+ENTRIES: dict[str, type[Entry]] = {
+    "mlp": Mlp,
+    "conv": Conv,
+    "deconv": Deconv,
+    "residual": Residual,
+    "gru": Gru,
+    "affine": AffineNetwork,
+    "combine": Combine,
+    "layers": Layers,
+    "python": OwnNetwork,
+}
+
+
+def _entry_tag(value: Any) -> str | None:  # Any: whatever YAML can say
+    if isinstance(value, dict):
+        return next((key for key in value if key in ENTRIES), None)
+    return getattr(value, "name", None)
+
+
+def _network_tag(value: Any) -> str:  # Any: whatever YAML can say
+    if isinstance(value, str):
+        return "name"
+    return _shared_tag(value)
+
+
+def _shared_tag(value: Any) -> str:  # Any: whatever YAML can say
+    return "sequence" if isinstance(value, list | tuple) else "entry"
+
+
+if TYPE_CHECKING:
+    EntryChoice = Entry
+else:
+    EntryChoice = tagged(dict(ENTRIES), "network", _entry_tag, made=Unrolled)
+EntrySequence = Annotated[Many[EntryChoice], Field(min_length=1)]
+# What stands under `network:`: the name of a shared one, one entry, or entries in sequence.
+NetworkChoice = tagged({"name": str, "entry": EntryChoice, "sequence": EntrySequence}, "network", _network_tag)
+# What stands under a name in the top-level `networks:`.
+SharedNetwork = tagged({"entry": EntryChoice, "sequence": EntrySequence}, "network", _shared_tag)

@@ -1,0 +1,75 @@
+"""A module of the user's as a layer: made and tried under trust, held to the shape that the spec declares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sgc.errors import UsageError
+from sgc.networks.joint_layer import Joining
+from sgc.networks.layer import Shape, shape_text
+from sgc.own_code import OwnCode, raised
+from sgc.randomness import Generators, drawing_from, draws
+
+if TYPE_CHECKING:
+    from torch import nn
+
+TRIED = 2  # rows that it is tried on, before anything is trained
+
+
+class OwnLayer(Joining):
+    """What a class of the user's makes of its inputs; how many parameters it has, only the class knows."""
+
+    name: ClassVar[str] = "python"
+    code: OwnCode
+    args: dict[str, Any]  # Any: plain data
+    output: Shape
+
+    def joined_shape(self, shapes: Sequence[Shape]) -> Shape:
+        return self.output or (1,)  # what follows reads a scalar as a vector of one
+
+    def joined_count(self, shapes: Sequence[Shape]) -> int:
+        return 0
+
+    def joining_module(self, shapes: Sequence[Shape]) -> nn.Module:
+        """Make it and try it on rows of zeros. What it gives in another precision is brought to the model's.
+
+        Raises: UsageError where it is not trusted, cannot be imported or made, or gives another shape than declared
+        or what are no floating-point numbers.
+        """
+        import torch
+        from torch import Tensor, nn
+
+        path, output = self.code.path, tuple(self.output)
+        own = self.code.load(nn.Module)
+
+        class Own(nn.Module):
+            def __init__(self, inner: nn.Module) -> None:
+                super().__init__()
+                self.inner = inner
+
+            def forward(self, *inputs: Tensor) -> Tensor:
+                given = self.inner(*inputs)
+                if not isinstance(given, Tensor):
+                    raise UsageError(f"'{path}': gives a {type(given).__name__}, wanted a tensor")
+                if given.shape != (len(inputs[0]), *output):
+                    came = f"[rows, {', '.join(map(str, given.shape[1:]))}]" if given.dim() else "a number"
+                    raise UsageError(f"'{path}': gives {came}, and the spec says output: {shape_text(output)}")
+                if not given.is_floating_point():
+                    raise UsageError(f"'{path}': gives {given.dtype}, wanted floating-point numbers")
+                if not torch.is_autocast_enabled(given.device.type):  # which mixes precisions, and knows what it does
+                    given = given.to(inputs[0].dtype)
+                return given.reshape(len(given), *(output or (1,)))
+
+        step = f"{path.partition(':')[2]}({', '.join(self.args)})"
+        try:
+            made = Own(own(**self.args))
+            step = f"a call with {', '.join('[rows' + ''.join(f', {n}' for n in shape) + ']' for shape in shapes)}"
+            training = made.training
+            with drawing_from(Generators(0)), draws(), torch.no_grad():
+                made.eval()(*(torch.zeros(TRIED, *shape) for shape in shapes))
+            return made.train(training)
+        except UsageError:
+            raise
+        except (Exception, SystemExit) as problem:  # whatever the user's class may raise
+            raise UsageError(f"'{path}': tried {step}: {raised(problem)}") from None

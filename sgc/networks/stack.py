@@ -1,0 +1,177 @@
+"""Laying a network on its parents: what is split by parent, what follows, which shape comes out, and what it costs."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from sgc.distributions.supports import REAL, Support
+from sgc.networks.entries import Entry, Place, Wanted
+from sgc.networks.image_layers import Conv2d, ConvTranspose2d
+from sgc.networks.joint_layer import Joining
+from sgc.networks.layer import Layer, Shape, ShapeFault, shape_text
+from sgc.networks.layers import Flatten, Linear
+from sgc.own_code import OwnCode
+
+First = Linear | Conv2d | Joining
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A network's layers on the shapes of its parents.
+
+    `first` is the map that all parents come to. A linear map or a convolution is split: each parent enters by weights
+    of its own and the results add; what is no image adds a value to each channel. Anything else takes them as they
+    are. It is None where a single parent goes through the rest as it is, and where the network is empty. `heads`, of a
+    `deconv`, is its last layer, which gives the parameters by itself.
+    """
+
+    parents: tuple[Shape, ...]
+    first: First | None
+    rest: tuple[Layer, ...]
+    output: Shape  # of first and rest
+    parameters: int  # of first and rest
+    heads: ConvTranspose2d | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing stands between the parents and what reads the network."""
+        return self.first is None and not self.rest and self.heads is None
+
+    @property
+    def entered(self) -> Shape:
+        """The shape after the first map; without one, that of the single parent."""
+        return self.parents[0] or (1,) if self.first is None else entered(self.first, self.parents)[0]
+
+
+def range_of(stack: Stack, incoming: Sequence[Support]) -> Support:
+    """Say where every number lies that a network of a feature makes, of parents whose numbers lie in `incoming`."""
+    if isinstance(stack.first, Joining):
+        made = stack.first.joined_range(stack.parents, incoming)
+    elif stack.first is not None:  # a linear map or a convolution
+        made = REAL
+    else:
+        made = incoming[0] if len(incoming) == 1 else functools.reduce(Support.joined, incoming).element
+    for layer in stack.rest:
+        made = layer.output_range(made)
+    return made
+
+
+def no_code(path: str) -> OwnCode:
+    """Refuse own code where a network cannot have any."""
+    raise TypeError(f"nobody said where '{path}' is looked for")
+
+
+def stack(
+    entries: Sequence[Entry],
+    parents: Sequence[tuple[str, Shape]],
+    wanted: Wanted | None = None,
+    own: Callable[[str], OwnCode] = no_code,
+) -> Stack:
+    """Lay a network on its parents' shapes. wanted: what it has to give, None for a feature.
+
+    Raises: ShapeFault, which says what came and what was wanted.
+    """
+    laying = _Laying(parents)
+    for i, entry in enumerate(entries):
+        if entry.last and i + 1 < len(entries):
+            raise ShapeFault(
+                f"{entry.name} gives the parameters by itself: nothing can follow it, got {entries[i + 1].name}"
+            )
+        layers = entry.unfold(Place(i == 0, laying.came, wanted, own))
+        last = layers.pop() if entry.last else None
+        for layer in layers:
+            laying.add(layer)
+        if last is not None:
+            assert isinstance(last, ConvTranspose2d)
+            laying.begun = True  # where nothing stands before it, a single parent comes to it as it is
+            made = laying.done()
+            return Stack(made.parents, made.first, made.rest, made.output, made.parameters, last)
+    return laying.done()
+
+
+class _Laying:
+    """A network as far as it is laid."""
+
+    def __init__(self, parents: Sequence[tuple[str, Shape]]) -> None:
+        self.parents = parents
+        self.shapes = tuple(shape for _, shape in parents)
+        self.shape: Shape | None = (self.shapes[0] or (1,)) if len(parents) == 1 else None
+        self.flat = False  # whether the parents are flattened before the first map
+        self.begun = False
+        self.first: First | None = None
+        self.rest: list[Layer] = []
+        self.count = 0
+
+    @property
+    def came(self) -> Shape | None:
+        """The shape of what comes to the next layer; None where it is several parents."""
+        flattened = self.flat and not self.begun
+        return (math.prod(self.shape),) if flattened and self.shape is not None else self.shape
+
+    def add(self, layer: Layer) -> None:
+        """Add a layer; the first one decides how the parents come to it."""
+        if self.begun:
+            self._follow(layer)
+        elif isinstance(layer, Flatten):
+            self.flat = True
+        else:
+            self.begun = True
+            self._begin(layer)
+
+    def _begin(self, layer: Layer) -> None:
+        vectors = self.flat or all(len(shape) <= 1 for shape in self.shapes)
+        if isinstance(layer, Linear) and vectors:
+            self.first = layer
+        elif isinstance(layer, Conv2d) and not self.flat:
+            self._check_images()
+            self.first = layer
+        elif isinstance(layer, Joining) and not self.flat:
+            self.first = layer
+        elif self.shape is not None:
+            for each in (Flatten(), layer) if self.flat else (layer,):
+                self._follow(each)
+            return
+        else:
+            raise ShapeFault(
+                f"{layer.name} takes one input, got {self._came()}: begin with Flatten and Linear, where parents add"
+            )
+        self.shape, self.count = entered(self.first, self.shapes)
+
+    def _follow(self, layer: Layer) -> None:
+        assert self.shape is not None
+        after = layer.output_shape(self.shape)
+        self.count += layer.parameter_count(self.shape)
+        self.rest.append(layer)
+        self.shape = after
+
+    def _check_images(self) -> None:
+        images = [shape for shape in self.shapes if len(shape) == 3]
+        if not images:
+            raise ShapeFault(f"a convolution needs an image [channels, height, width], got {self._came()}")
+        if len({shape[1:] for shape in images}) > 1:
+            raise ShapeFault(f"the images of one convolution have one height and width, got {self._came()}")
+
+    def _came(self) -> str:
+        return ", ".join(f"{name} {shape_text(shape)}" for name, shape in self.parents)
+
+    def done(self) -> Stack:
+        """Give what was laid."""
+        if not self.begun:  # nothing, or only Flatten: the parents side by side
+            return Stack(self.shapes, None, (), (sum(math.prod(shape) for shape in self.shapes),), 0)
+        assert self.shape is not None
+        return Stack(self.shapes, self.first, tuple(self.rest), self.shape, self.count)
+
+
+def entered(first: First, parents: Sequence[Shape]) -> tuple[Shape, int]:
+    """Give the shape that the first map makes of its parents, and count its parameters. Raises: ShapeFault."""
+    if isinstance(first, Linear):
+        return (first.out_features,), first.parameter_count((sum(math.prod(shape) for shape in parents),))
+    if isinstance(first, Joining):
+        return first.joined_shape(parents), first.joined_count(parents)
+    images = [shape for shape in parents if len(shape) == 3]
+    others = sum(math.prod(shape) for shape in parents if len(shape) != 3)
+    image = (sum(shape[0] for shape in images), *images[0][1:])
+    return first.output_shape(image), first.parameter_count(image) + first.out_channels * others

@@ -1,0 +1,121 @@
+"""Every draw, summed: the exact expectation of a bound at S samples, where some discrete nodes are drawn.
+
+A node that is drawn below enumerated ones is drawn anew for each sample, row and combination of their values, and the
+nodes that are not drawn are summed inside each sample. Normalised weights couple the particles, so the expectation is
+over all outcomes of all draws at once; samples are exchangeable, so each multiset of outcomes is met once.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from sgc.proof.brute_force import Joint, Words, product
+from sgc.proof.plain_spec import Raw, carriers, ordered, parents_of, seen_through, told_of
+
+LARGEST = 2**20  # numbers in one part of the particles of all rows
+
+
+def spreads(spec: Raw, latent: Collection[str], drawn: Collection[str]) -> dict[str, list[str]]:
+    """Name, for each drawn node, the enumerated ones that it is drawn apart for: those that its q reads, or they do."""
+    found: dict[str, list[str]] = {}
+    for name in ordered(spec, "recognition"):
+        if name in latent and name in drawn:
+            read = seen_through(spec, parents_of(spec, name, "recognition")) & set(latent)
+            above = {each for other in read for each in (found[other] if other in drawn else [other])}
+            found[name] = sorted(above)
+    return found
+
+
+def is_linear(spec: Raw, words: Words, observed: Collection[str], latent: Collection[str]) -> bool:
+    """Tell whether a bound is a plain mean over particles, so that its expectation is the bound with all summed."""
+    if words.bound in ("iwae", "own"):
+        return not latent
+    varying = any(carriers(spec, name, latent) for name in (*observed, *told_of(spec, observed)))
+    if words.bound == "density" or not varying:
+        return True
+    return words.bound == "elbo" and words.weights == "none" and words.label_term == "mean_log"
+
+
+@dataclass(frozen=True)
+class Draws:
+    """All outcomes of one sample's draws: where their particles stand among the completions of a row.
+
+    index: [O, E] for O outcomes and E values of what is summed. decided: for each drawn node, the particles [C] of E
+    at which one draw each is decided.
+    """
+
+    index: Tensor
+    decided: Mapping[str, Tensor]
+
+    @staticmethod
+    def count(spec: Raw, sizes: Mapping[str, int], drawn: Collection[str]) -> int:
+        """Count the outcomes of one sample. sizes: of the supports of what is not observed."""
+        apart = spreads(spec, list(sizes), drawn)
+        slots = {name: math.prod(sizes[each] for each in above) for name, above in apart.items()}
+        return math.prod(sizes[name] ** min(count, 64) for name, count in slots.items())
+
+    @staticmethod
+    def of(spec: Raw, sizes: Mapping[str, int], drawn: Collection[str]) -> Draws:
+        """List the outcomes of one sample."""
+        apart = spreads(spec, list(sizes), drawn)
+        summed = [name for name in sizes if name not in apart]
+        grid = product([sizes[name] for name in summed])
+        place = {name: grid[:, i][None] for i, name in enumerate(summed)}
+        slots: list[int] = []
+        slot_of: dict[str, Tensor] = {}  # which slot decides a node at each particle, [E]
+        decided: dict[str, Tensor] = {}
+        for name, above in apart.items():
+            code = torch.zeros(len(grid), dtype=torch.long)
+            for other in above:
+                code = code * sizes[other] + place[other][0]
+            combinations = math.prod(sizes[other] for other in above)
+            slot_of[name] = len(slots) + code
+            decided[name] = torch.stack([(code == c).int().argmax() for c in range(combinations)])
+            slots += [sizes[name]] * combinations
+        outcomes = product(slots)
+        place |= {name: outcomes[:, slot] for name, slot in slot_of.items()}
+        index = torch.zeros(len(outcomes), len(grid), dtype=torch.long)
+        for name, size in sizes.items():
+            index = index * size + place[name]
+        return Draws(index, decided)
+
+    def log_probability(self, log_q: Mapping[str, Tensor]) -> Tensor:
+        """Give the logarithm of each outcome's probability, [R, O]. log_q: of the drawn nodes, [R, P]."""
+        rows = next(iter(log_q.values())).shape[0]
+        total = torch.zeros(rows, len(self.index))
+        for name, at in self.decided.items():
+            total = total + log_q[name][:, self.index[:, at]].sum(-1)
+        return total
+
+
+def tuples(outcomes: int, samples: int) -> int:
+    """Count the multisets of outcomes that S samples can have."""
+    return math.comb(outcomes + samples - 1, samples)
+
+
+def expected(joint: Joint, words: Words, drawn: Collection[str], samples: int) -> Tensor:
+    """Give E L̂ of each row, [R], over every outcome of the draws of S samples; differentiable.
+
+    joint: of rows that carry all inputs. drawn: the nodes that are drawn; what else is not observed is summed.
+    """
+    sizes = dict(zip(joint.free, joint.sizes, strict=True))
+    drawn = [name for name in joint.order if name in drawn and name in sizes]
+    if not drawn:
+        return joint.bound(words)
+    draws = Draws.of(joint.spec, sizes, drawn)
+    chosen = list(itertools.combinations_with_replacement(range(len(draws.index)), samples))
+    repeats = [math.prod(math.factorial(each.count(k)) for k in set(each)) for each in chosen]
+    log_orders = torch.tensor([math.log(math.factorial(samples) / each) for each in repeats])
+    sets = torch.tensor(chosen)  # [M, S]
+    log_q = {name: joint.log_mass[name].reshape(len(joint.rows), -1) for name in drawn}
+    log_probability = draws.log_probability(log_q)[:, sets].sum(-1) + log_orders
+    at = draws.index[sets].flatten(1)  # [M, S·E]
+    whole = joint.particles(apart=drawn).each(lambda part: part[:, at])
+    bounds = replace(whole, log_mass=whole.log_mass - math.log(samples)).bound(words)
+    return (log_probability.exp() * bounds).sum(-1)

@@ -1,0 +1,199 @@
+"""The twin of a spec with repeats and parts: as it was written, with fewer steps, so that it is unrolled in its turn.
+
+Every node is of two categories and every network small, as in any twin. What shapes the unrolled graph is kept: who
+reads whom, of which step, what is carried and in which direction, what counts, and what is combined one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sgc.derivation.graph import Role
+from sgc.distributions.families import FAMILIES
+from sgc.distributions.step_counts import count_values
+from sgc.objectives.estimator import Estimator
+from sgc.proof.plain_spec import Raw
+from sgc.spec.document import from_mapping
+from sgc.spec.loader import validate
+from sgc.spec.outline import Outline
+from sgc.spec.resolver import outline as resolve
+from sgc.spec.spec import Spec
+
+CATEGORIES = 2
+WIDTH = 2  # of an input, and of a feature: as many as a node has categories, so that all can be combined
+STEPS, FEWER = 3, 2  # of a repeat: a first one, one between and a last one; within another, or where nodes are many
+MANY = 9  # proposed nodes
+NETWORK: Raw = {"mlp": [4], "activation": "tanh"}
+FEATURE: Raw = {"mlp": [WIDTH], "activation": "tanh"}
+
+
+def sections(made: Outline, estimators: Mapping[str, Any]) -> Raw:  # Any: plain data
+    """Write the sections that say what the model is. estimators: by name in the file; the others are enumerated."""
+    written = dict(made.spec.unrolled.written)
+    for most in (STEPS, FEWER):
+        writer = _Writer(made, estimators, most)
+        found = writer.level(dict(written), "", {})
+        if made.graphs.inputs:
+            found["inputs"] = {name: {"shape": [WIDTH]} for name in made.graphs.inputs}
+        proposed = sum(
+            node.recognition is not None
+            for node in resolve(loaded(made, {"version": 1, **found})).graphs.nodes.values()
+        )
+        if proposed <= MANY:
+            break
+    return found
+
+
+def two_valued(*, coin: bool) -> Raw:
+    """Write a distribution of two values: two categories, or a coin's 0 and 1."""
+    return {"distribution": "Bernoulli"} if coin else {"distribution": "Categorical", "categories": CATEGORIES}
+
+
+def needs_coin(estimator: Estimator | None) -> bool:
+    """Tell whether an estimator is one for coins, and for no categories."""
+    if estimator is None or not estimator.charged or not estimator.refuse(FAMILIES["Categorical"], (CATEGORIES,)):
+        return False
+    return not estimator.refuse(FAMILIES["Bernoulli"], ())
+
+
+def flat(made: Outline, spec: Raw) -> Raw:
+    """Write a twin's nodes and features out, step by step, as brute force reads them.
+
+    It is what the compiled graphs say, so that the derivation is proved and not the unrolling. Beside the sections of a
+    flat spec: the twin as it was `written`, the `ids` of what stands in a repeat, and of each step what it `exists`
+    by: (count, i), while the count is above i.
+    """
+    if "repeat" not in spec and "use" not in spec:
+        return spec
+    made = resolve(loaded(made, spec))
+    called = made.spec.unrolled.id
+    nodes: dict[str, Raw] = {}
+    for name, node in made.graphs.nodes.items():
+        variable = made.variables[name]
+        nodes[name] = {
+            **two_valued(coin=variable.categories is None),
+            "supervision": node.supervision,
+            "generative": {"parents": list(node.generative)},
+            "exists": node.exists,
+        }
+        if variable.values is not None:
+            nodes[name]["values"] = list(variable.values)
+        if node.dropped:
+            nodes[name]["missing"] = "drop"
+        elif node.recognition is not None:
+            nodes[name]["recognition"] = {"parents": list(node.recognition)}
+    objective = dict(spec.get("objective", {}))
+    if isinstance(objective.get("alpha"), Mapping):
+        objective["alpha"] = {n: objective["alpha"].get(called(n).name, 1.0) for n in made.graphs.partial}
+    features = {name: {"parents": list(parents)} for name, parents in made.graphs.features.items()}
+    found = {"nodes": nodes, "features": features, "inputs": spec.get("inputs", {}), "objective": objective}
+    return {**found, "written": spec, "ids": made.spec.unrolled.ids, "plates": made.spec.unrolled.plates}
+
+
+class _Writer:
+    def __init__(self, made: Outline, estimators: Mapping[str, Any], most: int) -> None:
+        self.made, self.estimators, self.most = made, estimators, most
+        names = made.spec.unrolled.template
+        self.variables = {names.get(name, name): variable for name, variable in made.variables.items()}
+        self.plates = {plate.name: plate for plate in made.spec.unrolled.plates}
+        self.counts = {plate.count for plate in self.plates.values() if plate.count}
+        self.given = {host for part in made.spec.unrolled.parts for host in part.bound.values()}  # p comes from a part
+        self.dropped = {name.rpartition(".")[2] for name, each in self.variables.items() if each.dropped}
+
+    def level(self, written: Raw, prefix: str, bound: Mapping[str, str], depth: int = 0) -> Raw:
+        """Write one level. bound: of a part, the whole names of what its own names stand for."""
+        found: Raw = {}
+        shared = written.get("networks") or {}
+        for name, feature in (written.get("features") or {}).items():
+            found.setdefault("features", {})[name] = self.feature(feature, shared)
+        for name, carry in (written.get("carry") or {}).items():
+            network = carry["network"]
+            last = (
+                network[-1]
+                if isinstance(network, list)
+                else shared.get(network)
+                if isinstance(network, str)
+                else network
+            )
+            gru = isinstance(last, Mapping) and "gru" in last
+            made = {"parents": list(carry["parents"]), "network": {"gru": WIDTH} if gru else dict(FEATURE)}
+            found.setdefault("carry", {})[name] = made | {"direction": carry.get("direction", "forward")}
+        for name, node in (written.get("nodes") or {}).items():
+            whole = bound.get(name, f"{prefix}{name}")
+            found.setdefault("nodes", {})[name] = self.node(node, whole, shared, own=name not in bound)
+        for name, part in (written.get("use") or {}).items():
+            here = {own: f"{prefix}{word}" for own, word in (part.get("bind") or {}).items()}
+            spec = self.level(part["spec"], f"{prefix}{name}.", here, depth)
+            if part["spec"].get("inputs"):
+                spec["inputs"] = {each: {"shape": [WIDTH]} for each in part["spec"]["inputs"]}
+            spec = {"version": 1, "name": name, **spec}
+            found.setdefault("use", {})[name] = {"spec": spec, "bind": dict(part.get("bind") or {})}
+        for name, body in (written.get("repeat") or {}).items():
+            count = body["count"]
+            most = min(self.most, FEWER) if depth else self.most
+            inner = self.level({"networks": shared, **body}, f"{prefix}{name}.", {}, depth + 1)
+            found.setdefault("repeat", {})[name] = {
+                "count": min(count, most) if isinstance(count, int) else count,
+                **inner,
+            }
+        return found
+
+    def node(self, written: Raw, whole: str, shared: Raw, *, own: bool) -> Raw:
+        made: Raw = {"supervision": written["supervision"]} | self.event(whole)
+        if whole not in self.given or not own:
+            made["generative"] = self.conditional(written.get("generative"), shared) or {"learn": True}
+        if written.get("missing"):
+            made["missing"] = "drop"
+        elif written["supervision"] != "full":
+            estimator = self.estimators.get(whole, "enumerate") if own else "enumerate"
+            made["recognition"] = {**self.conditional(written["recognition"], shared), "estimator": estimator}
+        return made
+
+    def event(self, whole: str) -> Raw:
+        """Give a node two categories; those of a count are numbers, so that steps are absent under the lower one."""
+        if whole not in self.counts:
+            return two_valued(coin=needs_coin(self.variables[whole].estimator))
+        variable = self.variables[whole]
+        numbers = count_values(variable.family, variable.event, variable.values)
+        low, high = min(1, *numbers), min(FEWER, max(numbers))
+        return {"distribution": "Categorical", "values": [low if low < high else 0, high]}
+
+    def conditional(self, written: Raw | None, shared: Raw) -> Raw:
+        if not written:
+            return {}
+        taken = [value for value in (written.get("parameters") or {}).values() if isinstance(value, str)]
+        parents = list(dict.fromkeys([*(written.get("parents") or ()), *taken]))
+        if not parents:
+            return {}
+        return {"parents": parents, "network": self.network(written.get("network"), parents, shared, NETWORK)}
+
+    def feature(self, written: Raw, shared: Raw) -> Raw:
+        parents = list(written["parents"])
+        return {"parents": parents, "network": self.network(written.get("network"), parents, shared, FEATURE)}
+
+    def network(self, written: Any, parents: list[str], shared: Raw, small: Raw) -> Any:  # Any: plain data
+        """Write a small network, behind what combines values one by one where the spec has that."""
+        entries = shared.get(written, written) if isinstance(written, str) else written
+        first = entries[0] if isinstance(entries, list) and entries else entries
+        way = first.get("combine") if isinstance(first, Mapping) else None
+        if way is None or any(parent.rpartition(".")[2] in self.dropped for parent in parents):
+            return dict(small)
+        return [{"combine": "sum" if way == "over" else way}, dict(small)]
+
+
+def loaded(made: Outline, plain: Raw) -> Spec:
+    """Validate a twin, whose own code is found and trusted as that of its spec."""
+    return validate(from_mapping(plain), trust=made.spec.trusted, folder=made.spec.folder)
+
+
+def readers(made: Outline) -> dict[tuple[str, Role], tuple[str, ...]]:
+    """List the parents of every conditional by names in the file."""
+    called, hidden = made.spec.unrolled.id, made.spec.unrolled.hidden
+    found: dict[tuple[str, Role], tuple[str, ...]] = {}
+    roles: tuple[Role, Role] = ("generative", "recognition")
+    for name in [*made.graphs.nodes]:
+        for role in roles:
+            plain = [called(each).name for each in made.graphs.parents(name, role) if each not in hidden]
+            found.setdefault((called(name).name, role), tuple(dict.fromkeys(plain)))
+    return found

@@ -1,0 +1,1 @@
+"""Pictures of models: the two graphs side by side, and computation graphs."""

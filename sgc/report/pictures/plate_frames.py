@@ -1,0 +1,218 @@
+"""Where the nodes of a picture with repeats stand: a repeat is laid out by itself, in a frame that stands as a node.
+
+Lengths are inches, y grows upwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import networkx as nx
+import numpy as np
+
+from sgc.derivation.graph import Role
+from sgc.report.pictures.canvas import LETTER
+from sgc.report.pictures.edge_routes import Edge, Points, Spot, route_all
+from sgc.report.pictures.node_places import ROLES, Layout, Sizes, arrange, place, size_of, used_edges
+from sgc.report.plates import Plated
+from sgc.report.repeat_report import count_words
+from sgc.spec.scopes import Plate
+
+PAD = 0.45  # between a frame and what stands in it; a loop fits in between
+STRIP = 0.26  # below, for its name
+LOOP = 0.2  # how far a loop stands out
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The frame of a repeat, and what stands in its corner."""
+
+    plate: Plate
+    spot: Spot
+    text: str
+
+
+@dataclass(frozen=True)
+class Framed:
+    """A layout with frames. steps: by role, the edges from the step before (or after, for a backward carry)."""
+
+    layout: Layout
+    frames: tuple[Frame, ...] = ()
+    steps: Mapping[Role, Mapping[Edge, tuple[Points, int]]] = field(default_factory=dict)
+    counts: Mapping[Edge, Points] = field(default_factory=dict)  # from a count to its frame
+
+
+def frame(view: Plated) -> Framed:
+    """Lay out a model, each repeat in a frame. Deterministic."""
+    if not view.plates:
+        return Framed(place(view.flat.graphs))
+    return _Framing(view).framed()
+
+
+class _Framing:
+    def __init__(self, view: Plated) -> None:
+        self.view, self.graphs = view, view.outline.graphs
+        self.names = [*self.graphs.inputs, *self.graphs.features, *self.graphs.nodes]
+        self.same: dict[Role, list[Edge]] = {role: used_edges(self.graphs, role) for role in ROLES}
+        self.stepped: dict[Role, dict[Edge, int]] = {role: self._stepped(role) for role in ROLES}
+        self.inside: dict[str, dict[str, Spot]] = {}  # of a frame, around its middle
+
+    def _stepped(self, role: Role) -> dict[Edge, int]:
+        """List what is read of another step in one graph, but for what only the other graph's features read."""
+        nodes = self.graphs.nodes
+        links = self.view.links(role)
+        read = {seen.name for seen, child in links if child in nodes}
+        more = True
+        while more:
+            above = {seen.name for seen, child in links if child in read} - read
+            read |= above
+            more = bool(above)
+        densities = self.view.outline.generative if role == "generative" else self.view.outline.recognition
+        used = read | set(densities)
+        return {(seen.name, child): seen.shift for seen, child in links if seen.shift and child in used}
+
+    def framed(self) -> Framed:
+        spots = self._spots((), self.names)
+        flat: dict[str, Spot] = {}
+        frames: dict[str, Spot] = {}
+
+        def put(placed: Mapping[str, Spot], x: float, y: float) -> None:
+            for name, spot in placed.items():
+                here = replace(spot, x=spot.x + x, y=spot.y + y)
+                if name in self.inside:
+                    frames[name] = here
+                    put(self.inside[name], here.x, here.y)
+                else:
+                    flat[name] = here
+
+        put(spots, 0.0, 0.0)
+        flat = {name: flat[name] for name in self.names}
+        runs: dict[str, Mapping[Edge, Points]] = {}
+        steps: dict[Role, dict[Edge, tuple[Points, int]]] = {}
+        for role in ROLES:
+            loops = {edge for edge in self.stepped[role] if edge[0] == edge[1]}
+            beside = [edge for edge in self.stepped[role] if edge not in loops and edge not in self.same[role]]
+            blocks = [_beside(flat[name]) for name, _ in loops]
+            blocks += [
+                _corner(spot, self._text(plate)) for plate in self.view.plates for spot in [frames[f"[{plate.name}]"]]
+            ]
+            blocked = flat | {f"[{i}]": block for i, block in enumerate(blocks)}
+            found = route_all(blocked, [*self.same[role], *beside])
+            runs[role] = {edge: found[edge] for edge in self.same[role]}
+            steps[role] = {edge: (found[edge], self.stepped[role][edge]) for edge in beside}
+            for edge, shift in self.stepped[role].items():
+                if edge in loops:
+                    steps[role][edge] = (_loop(flat[edge[0]]), shift)
+                elif edge not in steps[role]:
+                    steps[role][edge] = (_bent(flat[edge[0]], flat[edge[1]], found[edge]), shift)
+        counts = {}
+        for plate in self.view.plates:
+            if plate.count:
+                inner = {name for name in flat if plate in self.view.names.plates(name)}
+                others = {name: spot for name, spot in flat.items() if name not in inner}
+                key = (plate.count, f"[{plate.name}]")
+                there = {**others, key[1]: replace(frames[f"[{plate.name}]"], name=key[1])}
+                counts[key] = route_all(there, [key])[key]
+        listed = [Frame(plate, frames[f"[{plate.name}]"], self._text(plate)) for plate in self.view.plates]
+        edges = [*(run for key in runs for run in runs[key].values()), *counts.values()]
+        edges += [run for role in ROLES for run, _ in steps[role].values()]
+        corners = [
+            np.array([[s.x + i * s.width / 2, s.y + j * s.height / 2] for i in (-1, 1) for j in (-1, 1)])
+            for s in [*flat.values(), *(each.spot for each in listed)]
+        ]
+        points = np.concatenate([*corners, *edges])
+        low, high = points.min(0), points.max(0)
+        layout = Layout(flat, runs, (float(low[0]), float(low[1])), (float(high[0]), float(high[1])))
+        return Framed(layout, tuple(listed), steps, counts)
+
+    def _text(self, plate: Plate) -> str:
+        own = plate.name.rpartition(".")[2]
+        return f"{own}: {count_words(self.view, plate)}"
+
+    def _short(self, around: Sequence[Plate], name: str) -> str:
+        return name.removeprefix(f"{around[-1].name}.") if around else name
+
+    def _spots(self, around: tuple[Plate, ...], names: Sequence[str]) -> dict[str, Spot]:
+        """Place what stands in some repeats, those further in as frames, around the middle (0, 0)."""
+        depth = len(around)
+        stands = {}
+        for name in names:
+            plates = self.view.names.plates(name)
+            stands[name] = name if len(plates) == depth else f"[{plates[depth].name}]"
+        sizes: dict[str, tuple[str, float, float, tuple[str, ...]]] = {}
+        for plate in dict.fromkeys(self.view.names.plates(name)[depth] for name in names if stands[name] != name):
+            key = f"[{plate.name}]"
+            inner = self._spots((*around, plate), [name for name in names if stands[name] == key])
+            wide = 2 * max(abs(s.x) + s.width / 2 for s in inner.values())
+            high = 2 * max(abs(s.y) + s.height / 2 for s in inner.values())
+            wide = max(wide + 2 * PAD, len(self._text(plate)) * LETTER + 0.3)
+            self.inside[key] = {name: replace(s, y=s.y + STRIP / 2) for name, s in inner.items()}
+            sizes[key] = ("box", wide, high + 2 * PAD + STRIP, ())
+        for name in names:
+            if stands[name] == name:
+                sizes[name] = size_of(name, self.graphs, self._short(around, name))
+        order = list(dict.fromkeys(stands[name] for name in names))
+        sets = [_between(self.same[role], stands) for role in ROLES]
+        counts = [(p.count, f"[{p.name}]") for p in self.view.plates if f"[{p.name}]" in sizes and p.count in sizes]
+        spots = arrange(_layers(order, [*sets[0], *counts], sets[1]), _typed(sizes), [[*sets[0], *counts], sets[1]])
+        low = np.array([[s.x - s.width / 2, s.y - s.height / 2] for s in spots.values()]).min(0)
+        high_ = np.array([[s.x + s.width / 2, s.y + s.height / 2] for s in spots.values()]).max(0)
+        x, y = (low + high_) / 2
+        return {name: replace(s, x=s.x - float(x), y=s.y - float(y)) for name, s in spots.items()}
+
+
+def _typed(sizes: Mapping[str, tuple[str, float, float, tuple[str, ...]]]) -> Sizes:
+    return {
+        name: ("ellipse" if form == "ellipse" else "box", wide, high, lines)
+        for name, (form, wide, high, lines) in sizes.items()
+    }
+
+
+def _between(edges: Iterable[Edge], stands: Mapping[str, str]) -> list[Edge]:
+    """Give the edges between what stands for their ends."""
+    pairs = ((stands.get(a, ""), stands.get(b, "")) for a, b in edges)
+    return [pair for pair in dict.fromkeys(pairs) if all(pair) and pair[0] != pair[1]]
+
+
+def _layers(names: Sequence[str], first: Iterable[Edge], second: Iterable[Edge]) -> list[list[str]]:
+    """Give generations by the first edges, then by those of the second that close no circle."""
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    graph.add_nodes_from(names)
+    for parent, child in [*first, *second]:
+        if not nx.has_path(graph, child, parent):
+            graph.add_edge(parent, child)
+    place_ = {name: i for i, name in enumerate(names)}
+    return [sorted(layer, key=place_.__getitem__) for layer in nx.topological_generations(graph)]
+
+
+def _beside(spot: Spot) -> Spot:
+    """Give the place of a node's loop, which other edges go around."""
+    return Spot("", "box", spot.x + spot.width / 2 + LOOP, spot.y, 1.2 * LOOP, 0.3, ())
+
+
+def _corner(spot: Spot, text: str) -> Spot:
+    """Give the place of a frame's words."""
+    wide = len(text) * LETTER
+    x, y = spot.x + spot.width / 2 - 0.1 - wide / 2, spot.y - spot.height / 2 + 0.13
+    return Spot("", "box", x, y, wide, 0.1, ())
+
+
+def _loop(spot: Spot) -> Points:
+    """Run from a node's right side back to it."""
+    x, y, half = spot.x + spot.width / 2, spot.y, min(spot.height * 0.28, 0.16)
+    inset = spot.width / 2 * (1 - (1 - (half / (spot.height / 2)) ** 2) ** 0.5) if spot.form == "ellipse" else 0.0
+    t = np.linspace(0, 1, 61)[:, None]
+    a, d = np.array([x - inset, y + half]), np.array([x - inset, y - half])
+    b, c = np.array([x + 1.6 * LOOP, y + 2.2 * half]), np.array([x + 1.6 * LOOP, y - 2.2 * half])
+    run: Points = (1 - t) ** 3 * a + 3 * (1 - t) ** 2 * t * b + 3 * (1 - t) * t**2 * c + t**3 * d
+    return run
+
+
+def _bent(start: Spot, end: Spot, beside: Points) -> Points:
+    """Run beside an edge between the same two nodes, bent away from it."""
+    along = beside[-1] - beside[0]
+    across = np.array([-along[1], along[0]]) / max(float(np.linalg.norm(along)), 1e-9)
+    t = np.linspace(0, 1, len(beside))[:, None]
+    run: Points = beside + across * 0.32 * np.sin(np.pi * t)
+    return run

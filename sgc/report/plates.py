@@ -1,0 +1,274 @@
+"""An outline with every repeat once, as a plate: nodes by their names in the file, the step before apart.
+
+The steps of a repeat are the same but for their places, so one stands for all: the second, which has a step before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, TypeVar
+
+from sgc.derivation.graph import Graphs, Role
+from sgc.derivation.node_id import Index
+from sgc.networks.entries import Combine, Entry
+from sgc.networks.repeat_entries import Cell, Collect, CombineSteps, Exists, Hold
+from sgc.spec.outline import Density, FeatureOutline, Outline
+from sgc.spec.scopes import PREVIOUS, Plate
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a name means to whoever reads it: of its own step, of the step before (-1) or after (1)."""
+
+    name: str
+    shift: int = 0
+
+
+@dataclass(frozen=True)
+class Placed:
+    """What a name is to whoever stands at a step: of this step, of earlier ones (-1) or of later ones (1)."""
+
+    name: str
+    when: int = 0
+
+    def __str__(self) -> str:
+        return f"{('', 'later ', 'earlier ')[self.when]}{self.name}"
+
+
+@dataclass(frozen=True)
+class Carry:
+    """A carry of a repeat, and whether it runs from the last step to the first."""
+
+    name: str
+    backward: bool
+
+
+class Names:
+    """The names of a spec's file behind those of its steps."""
+
+    def __init__(self, outline: Outline) -> None:
+        self.flat = outline
+        self.unrolled = outline.spec.unrolled
+        self.around = self.unrolled.around
+        self.hidden = self.unrolled.hidden
+        flat = (name for name in (*outline.variables, *outline.features, *outline.inputs) if name not in self.hidden)
+        self.shown = frozenset(self.of(name) for name in flat)
+
+    def of(self, flat: str) -> str:
+        """Give the name in the file of a step, or of what stands before the first one."""
+        return self.unrolled.id(flat).name
+
+    def index(self, flat: str) -> Index:
+        """Give the steps that a name is of, from 0; -1 is before the first one."""
+        return self.unrolled.id(flat).index
+
+    def plates(self, name: str) -> tuple[Plate, ...]:
+        """List the repeats around a name in the file, outermost first."""
+        return self.around.get(name, ())
+
+    def middle(self, name: str) -> str:
+        """Give the step that stands for all: the second one where there is one."""
+        steps = self.unrolled.nodes.get(name) or self.unrolled.features.get(name)
+        if steps is None:
+            return name
+        wanted = tuple(min(1, plate.size - 1) for plate in self.plates(name))
+        return next(flat for flat in steps if self.index(flat) == wanted)
+
+    def distance(self, reader: str, flat: str) -> int:
+        """Say by how many steps what is read stands before (below 0) or after a reader, in the repeats of both."""
+        ours, theirs = self.plates(self.of(reader)), self.plates(self.of(flat))
+        pairs = zip(zip(ours, self.index(reader), strict=False), zip(theirs, self.index(flat), strict=False))  # noqa: B905
+        for (own, here), (other, there) in pairs:
+            if own != other:
+                break
+            if here != there:
+                return there - here
+        return 0
+
+    def seen(self, reader: str, parents: Iterable[str]) -> list[Seen]:
+        """Say what a step reads by names of the file; what nobody wrote is seen through."""
+        found: dict[Seen, None] = {}
+        for flat in parents:
+            name = self.of(flat)
+            if name in self.shown:
+                found[Seen(name, self.distance(reader, flat))] = None
+            elif not self._exists(flat):
+                found |= dict.fromkeys(self.seen(reader, self.flat.features[flat].parents))
+        return list(found)
+
+    def _exists(self, flat: str) -> bool:
+        return any(isinstance(entry, Exists) for entry in self.flat.features[flat].entries)
+
+    def behind(self, feature: FeatureOutline) -> FeatureOutline | None:
+        """Give the feature that nobody wrote and that holds the front of this one's network, where there is one."""
+        for flat in feature.parents:
+            if flat in self.hidden and self.of(flat) not in self.shown:
+                inner = self.flat.features[flat]
+                if not any(isinstance(entry, Exists | Collect) for entry in inner.entries):
+                    return inner
+        return None
+
+    def short(self, reader: str, name: str) -> str:
+        """Write a name as whoever stands where `reader` does would: without the repeat around both."""
+        prefixes = [f"{plate.name}." for plate in reversed(self.plates(reader))]
+        for i, prefix in enumerate(prefixes):
+            if name.startswith(prefix):
+                cut = name[len(prefix) :]
+                hides = any(f"{nearer}{cut}" in self.shown for nearer in prefixes[:i])
+                return name if hides else cut
+        return name
+
+    def written(self, reader: str, seen: Seen) -> str:
+        """Write what is read, `prev.size` where it is of the step before in the direction of a carry."""
+        text = self.short(reader, seen.name)
+        return f"{PREVIOUS}.{text}" if seen.shift else text
+
+    def placed(self, reader: str, flat: str) -> Placed:
+        """Say what a step is to whoever stands at the step `reader`."""
+        distance = self.distance(reader, flat)
+        return Placed(self.of(flat), (distance > 0) - (distance < 0))
+
+
+@dataclass(frozen=True)
+class Plated:
+    """A model with each repeat once.
+
+    outline: its nodes and features by their names in the file; parents are worded as their readers write them, but in
+    `outline.graphs` they are names, and the step before is left out. flat: the model it was made of.
+    """
+
+    outline: Outline
+    flat: Outline
+    names: Names
+
+    @property
+    def plates(self) -> tuple[Plate, ...]:
+        """Every repeat, outer ones first."""
+        return self.names.unrolled.plates
+
+    @cached_property
+    def steps(self) -> Mapping[str, tuple[str, ...]]:
+        """The flat nodes by their names in the file."""
+        found: dict[str, list[str]] = {}
+        for flat in self.flat.variables:
+            found.setdefault(self.names.of(flat), []).append(flat)
+        return {name: tuple(each) for name, each in found.items()}
+
+    @cached_property
+    def carries(self) -> tuple[Carry, ...]:
+        """Every carry that some repeat has."""
+        return tuple(_carries(self.names.unrolled.written, ""))
+
+    def links(self, role: Role) -> list[tuple[Seen, str]]:
+        """List what the nodes and features of one graph read, those of the step before and after too."""
+        found: dict[tuple[Seen, str], None] = {}
+        for name in (*self.outline.features, *self.outline.variables):
+            flat = self.names.middle(name)
+            for seen in self.names.seen(flat, self.flat.graphs.parents(flat, role)):
+                found[seen, name] = None
+        return list(found)
+
+    def spread(self, observed: Iterable[str]) -> frozenset[str]:
+        """Give the flat nodes of a pattern of names in the file; a single step stands for itself."""
+        return frozenset(flat for name in observed for flat in self.steps.get(name, (name,)))
+
+
+def plated(outline: Outline) -> Plated:
+    """Fold the steps of every repeat into one. A model without repeats stays as it is."""
+    names = Names(outline)
+    if not names.around:
+        return Plated(outline, outline, names)
+
+    def keys(each: Mapping[str, T]) -> dict[str, T]:
+        found = dict.fromkeys(names.of(flat) for flat in each if flat not in names.hidden)
+        return {name: each[names.middle(name)] for name in found}
+
+    variables = {name: replace(each, name=name) for name, each in keys(outline.variables).items()}
+    features = {name: _feature(names, name, each) for name, each in keys(outline.features).items()}
+    generative = {name: _density(names, name, each) for name, each in keys(outline.generative).items()}
+    recognition = {name: _density(names, name, each) for name, each in keys(outline.recognition).items()}
+    folded = Outline(
+        outline.spec, variables, features, outline.inputs, generative, recognition, _graphs(names, outline, features)
+    )
+    return Plated(folded, outline, names)
+
+
+def _graphs(names: Names, outline: Outline, features: Iterable[str]) -> Graphs:
+    def read(flat: str, parents: Iterable[str]) -> tuple[str, ...]:
+        return tuple(seen.name for seen in names.seen(flat, parents) if not seen.shift)
+
+    nodes = {}
+    for name in dict.fromkeys(map(names.of, outline.variables)):
+        flat = names.middle(name)
+        node = outline.graphs.nodes[flat]
+        q = None if node.recognition is None else read(flat, node.recognition)
+        nodes[name] = replace(node, name=name, generative=read(flat, node.generative), recognition=q, exists=())
+    found = {name: read(names.middle(name), outline.features[names.middle(name)].parents) for name in features}
+    return Graphs(nodes, found, outline.graphs.inputs)
+
+
+def _density(names: Names, name: str, density: Density) -> Density:
+    def words(flat: Iterable[str]) -> tuple[str, ...]:
+        return tuple(names.written(name, seen) for seen in names.seen(density.node, flat))
+
+    constants = {
+        key: replace(each, value=words([each.value])[0]) if isinstance(each.value, str) else each
+        for key, each in density.constants.items()
+    }
+    parents = _aligned(names, density.node, density.parents)
+    stack = density.stack
+    if stack is not None:
+        stack = replace(stack, parents=tuple(stack.parents[i] for i in parents))
+    return replace(
+        density,
+        node=name,
+        parents=words(density.parents[i] for i in parents),
+        reads=words(density.reads),
+        entries=_written(density.entries),
+        stack=stack,
+        constants=constants,
+    )
+
+
+def _feature(names: Names, name: str, feature: FeatureOutline) -> FeatureOutline:
+    chain = [feature]
+    while (behind := names.behind(chain[-1])) is not None:
+        chain.append(behind)
+    front = chain[-1]
+    implied = any(isinstance(entry, Cell) for each in chain for entry in each.entries)  # nobody writes its state
+    aligned = _aligned(names, feature.name, front.parents)
+    parents = [i for i in aligned if not implied or names.of(front.parents[i]) != name]
+    count = sum(each.stack.parameters for each in chain)
+    shapes = tuple(front.stack.parents[i] for i in parents)
+    stack = replace(feature.stack, parents=shapes, first=front.stack.first, parameters=count)
+    seen = names.seen(feature.name, (front.parents[i] for i in parents))
+    entries = tuple(entry for each in reversed(chain) for entry in _written(each.entries))
+    trunk = next((each.trunk for each in chain if each.trunk), "")
+    return FeatureOutline(name, tuple(names.written(name, each) for each in seen), entries, trunk, stack)
+
+
+def _aligned(names: Names, reader: str, parents: Iterable[str]) -> list[int]:
+    """Choose of a list of parents the first of each that is shown."""
+    found: dict[Seen, int] = {}
+    for i, flat in enumerate(parents):
+        for seen in names.seen(reader, [flat]):
+            found.setdefault(seen, i)
+    return sorted(set(found.values()))
+
+
+def _written(entries: Iterable[Entry]) -> tuple[Any, ...]:  # Any: entries are a union of kinds
+    kept = [each for each in entries if not isinstance(each, Hold)]
+    return tuple(Combine(combine=each.way) if isinstance(each, CombineSteps) else each for each in kept)
+
+
+def _carries(written: Mapping[str, Any], prefix: str) -> Iterator[Carry]:  # Any: plain data
+    for name, body in (written.get("repeat") or {}).items():
+        for own, each in (body.get("carry") or {}).items():
+            yield Carry(f"{prefix}{name}.{own}", each.get("direction") == "backward")
+        yield from _carries(body, f"{prefix}{name}.")
+    for name, part in (written.get("use") or {}).items():
+        yield from _carries(part.get("spec") or {}, f"{prefix}{name}.")

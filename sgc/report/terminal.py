@@ -1,0 +1,168 @@
+"""What a person sees while a command runs, on standard error: a bar on a terminal, now and then a line elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Column
+
+from sgc.errors import printable
+from sgc.report.standard_streams import say, styled
+
+
+class TrainingProgress:
+    """A bar over all steps of a run: epoch, bound, error on validation rows, time left."""
+
+    def __init__(self, progress: Progress, title: str) -> None:
+        self.progress, self.title = progress, title
+        self.task: TaskID | None = None
+        self.epochs = 0
+        self.validation = ""
+        self.shown = 0.0
+
+    def note(self, text: str) -> None:
+        """Say it above the bar."""
+        self.progress.console.print(printable(f"note: {text}"), markup=False, highlight=False, soft_wrap=True)
+
+    def begin(self, epochs: int, steps: int, done: int) -> None:
+        """Show the bar; a resumed run starts where it stands."""
+        self.epochs = epochs
+        self.progress.start()
+        self.task = self.progress.add_task(self.title, total=epochs * steps, completed=done, text="")
+
+    def step(self, epoch: int, step: int, steps: int, bound: float) -> None:
+        """Move the bar, ten times a second at most."""
+        now = time.monotonic()
+        if now - self.shown < 0.1 or self.task is None:
+            return
+        self.shown = now
+        text = f"epoch {epoch}/{self.epochs}  bound {bound:.2f}{self.validation}"
+        self.progress.update(self.task, completed=(epoch - 1) * steps + step, text=text)
+
+    def epoch(self, line: Mapping[str, Any]) -> None:  # Any: a line of metrics.jsonl
+        """Note what validation found, and say above the bar what is to be warned of."""
+        self.validation = validation_words(line)
+        for warning in line.get("warnings", ()):
+            self.progress.console.print(printable(f"warning: {warning}"), markup=False, highlight=False, soft_wrap=True)
+
+
+EVERY = 10.0  # s between two lines
+
+
+class TrainingLines:
+    """Lines for a file or a pipe: what came of an epoch, or where a long one stands.
+
+    There is no more than one in so many seconds, but for the first epoch and the last; warnings stand between them.
+    """
+
+    def __init__(self, title: str, every: float = EVERY, clock: Callable[[], float] = time.monotonic) -> None:
+        self.title, self.every, self.clock = title, every, clock
+        self.epochs, self.steps, self.began, self.done = 0, 0, 0.0, 0
+        self.written = 0.0
+        self.first = True
+
+    def note(self, text: str) -> None:
+        """Say it."""
+        say(f"note: {text}")
+
+    def begin(self, epochs: int, steps: int, done: int) -> None:
+        """Take note of what there is to do."""
+        self.epochs, self.steps, self.done = epochs, steps, done
+        self.began = self.written = self.clock()
+
+    def step(self, epoch: int, step: int, steps: int, bound: float) -> None:
+        """Say where a long epoch stands."""
+        if self.clock() - self.written >= self.every:
+            self._line(epoch, f"step {step}/{steps}  bound {bound:.2f}", (epoch - 1) * steps + step)
+
+    def epoch(self, line: Mapping[str, Any]) -> None:  # Any: a line of metrics.jsonl
+        """Say what came of an epoch, and what is to be warned of."""
+        for warning in line.get("warnings", ()):
+            say(f"warning: {warning}")
+        epoch = int(line["epoch"])
+        if self.first or epoch == self.epochs or self.clock() - self.written >= self.every:
+            self.first = False
+            bounds = ", ".join(f"{kind} {value:.2f}" for kind, value in line["bound"].items())
+            self._line(epoch, f"bound {bounds}{validation_words(line)}", epoch * self.steps)
+
+    def _line(self, epoch: int, text: str, done: int) -> None:
+        self.written = self.clock()
+        spent, left = self.written - self.began, self.epochs * self.steps - done
+        rest = spent * left / max(1, done - self.done)
+        say(f"{self.title}: epoch {epoch}/{self.epochs}  {text}" + (f"  {duration(rest)} left" if left else ""))
+
+
+class RowLines:
+    """Lines for a file or a pipe: how many rows are done, no more than one in so many seconds."""
+
+    def __init__(self, title: str, every: float = EVERY, clock: Callable[[], float] = time.monotonic) -> None:
+        self.title, self.every, self.clock = title, every, clock
+        self.began = self.written = clock()
+
+    def tell(self, done: int, total: int) -> None:
+        """Say how many rows are done and how long the rest may take; not that all are, which the result says."""
+        now = self.clock()
+        if done < total and now - self.written >= self.every:
+            self.written = now
+            rest = (now - self.began) * (total - done) / max(1, done)
+            say(f"{self.title}: {done} of {total} rows  {duration(rest)} left")
+
+
+def duration(seconds: float) -> str:
+    """Write a time roughly.
+
+    >>> duration(3.2), duration(200), duration(7300)
+    ('3 s', '3 min', '2 h 2 min')
+    """
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def validation_words(line: Mapping[str, Any]) -> str:  # Any: a line of metrics.jsonl
+    """Say what validation found."""
+    parts = []
+    if "validation_bound" in line:
+        parts.append(f"validation {line['validation_bound']:.2f}")
+    parts += [f"error of {name} {value:.4g}" for name, value in line.get("validation_error", {}).items()]
+    return "".join(f"  {part}" for part in parts)
+
+
+@contextmanager
+def training_progress(title: str) -> Iterator[TrainingProgress | TrainingLines]:
+    """Show the progress of a training while inside, by lines where standard error is no terminal."""
+    if not sys.stderr.isatty():
+        yield TrainingLines(title)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=12),
+        TextColumn("{task.fields[text]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
+        TimeRemainingColumn(compact=True),
+    )
+    progress = Progress(*columns, console=Console(file=styled(sys.stderr)), transient=True)
+    try:
+        yield TrainingProgress(progress, title)
+    finally:
+        progress.stop()
+
+
+@contextmanager
+def rows_progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Show how many rows are done, by lines where standard error is no terminal."""
+    if not sys.stderr.isatty():
+        yield RowLines(title).tell
+        return
+
+    def tell(done: int, total: int) -> None:
+        end = "\r\033[K" if done >= total else ""
+        print(f"\r{title} {done}/{total} rows{end}", end="", file=styled(sys.stderr), flush=True)
+
+    yield tell

@@ -1,0 +1,221 @@
+"""The report on a model: its nodes, its two graphs as products, its derived objective, as text."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterator
+
+from sgc.networks.layer import shape_text
+from sgc.report.independence_notes import notes
+from sgc.report.plated_plan import plan_of
+from sgc.report.plates import Plated, plated
+from sgc.report.products import product, roles
+from sgc.report.repeat_report import part_rows, repeat_rows
+from sgc.report.short_words import (
+    DERIVED,
+    constant_words,
+    entering_words,
+    estimator_words,
+    event_words,
+    family_words,
+    network_words,
+    objective_rows,
+    shared_networks,
+)
+from sgc.report.shown_patterns import shown
+from sgc.report.standard_streams import visible
+from sgc.report.warning_notes import warnings
+from sgc.spec.outline import Density, Outline
+
+HANGING = 14  # how far a folded line of a plan is set in
+
+
+def inspect_text(outline: Outline, *, width: int | None = None, color: bool = False) -> str:
+    """Write the report as text. width: fold lines at so many characters; None: never. color: ANSI escapes."""
+    description, view = outline.spec.description, plated(outline)
+    lines = [f"{outline.spec.name}: {description}" if description else outline.spec.name, ""]
+    lines += ["nodes", *_node_table(view.outline, width)]
+    for title, rows in _lists(view):
+        lines += ["", title, *_columns(rows)]
+    lines += ["", "products", *(f"  {product(outline, role)}" for role in roles())]
+    lines += [f"  {line}" for line in _feature_lines(view.outline)]
+    lines += [f"  parents of q: {DERIVED}"] if outline.spec.derived else []
+    chosen, left_out = shown(view.outline)
+    for observed in chosen:
+        lines += ["", *plan_of(view, observed).text().split("\n")]
+    if left_out:
+        some = "one" if left_out == 1 else str(left_out)
+        lines += ["", f"and {some} more observation patterns, derived in the same way"]
+    lines += ["", "objective", *_columns(objective_rows(view.outline))]
+    counts = [(part, f"{count:,}") for part, count in view.outline.parameter_table()]
+    counts += [("total", f"{outline.parameter_count():,}")]
+    counts += [(f"and those of {path}", "not known") for path in outline.own_networks]
+    lines += ["", "parameters", *_columns(counts, right=True)]
+    found = warnings(outline)
+    lines += ["", *(["warnings", *(f"  {each}" for each in found)] if found else ["no warnings"])]
+    noted = notes(outline)
+    lines += ["", "notes", *(f"  {each}" for each in noted)] if noted else []
+    if width is not None:
+        indent = " " * min(HANGING, width // 4)
+        lines = [folded for line in lines for folded in ([line] if "─" in line else fold(line, width, indent))]
+    text = visible("\n".join(lines))
+    return coloured(text) if color else text
+
+
+# ---- as text
+
+
+def _node_table(outline: Outline, width: int | None) -> list[str]:
+    import io
+
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, leading=1, header_style="")
+    for title in ("node", "distribution", "supervision", "generative", "recognition"):
+        table.add_column(title, overflow="fold")
+    table.add_column("parameters", justify="right", overflow="fold")
+    for name, variable in outline.variables.items():
+        p, q = outline.generative[name], outline.recognition.get(name)
+        estimator = [estimator_words(variable.estimator)] if q is not None else []
+        counts = [f"{letter} {d.parameters:,}" for letter, d in (("p", p), ("q", q)) if d is not None and d.parameters]
+        cells = (
+            name,
+            "\n".join(part for part in (family_words(variable), event_words(variable)) if part),
+            f"{variable.supervision},\ndropped where\nmissing" if variable.dropped else variable.supervision,
+            "\n".join(_density_lines(p)),
+            "\n".join([*_density_lines(q), *estimator]) if q is not None else "",
+            "\n".join(counts) or "0",
+        )
+        table.add_row(*map(visible, cells))  # before it is laid out
+    file = io.StringIO()
+    console = Console(
+        file=file,
+        width=1000 if width is None else max(width - 2, 40),
+        color_system=None,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+    console.print(table)
+    return [f"  {line}".rstrip() for line in file.getvalue().rstrip().split("\n")]
+
+
+def _density_lines(density: Density) -> list[str]:
+    lines = [", ".join(density.parents)] if density.parents else []
+    if density.entries:
+        lines.append(network_words(density.entries, density.trunk))
+    entering = entering_words(density.parents, density.stack)
+    if entering:
+        lines.append(entering)
+    if density.constants:
+        lines.append(constant_words(density.constants))
+    return lines
+
+
+def _lists(view: Plated) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
+    """Give the sections of repeats, parts, features, inputs and shared networks, where there are any."""
+    outline = view.outline
+    if view.plates:
+        yield "repeats", repeat_rows(view)
+    if view.names.unrolled.parts:
+        yield "parts", part_rows(view)
+    if outline.features:
+        yield (
+            "features",
+            [
+                (
+                    f.name,
+                    shape_text(f.stack.output),
+                    f"of {', '.join(f.parents)}",
+                    "; ".join(filter(None, (network_words(f.entries, f.trunk), entering_words(f.parents, f.stack)))),
+                )
+                for f in outline.features.values()
+            ],
+        )
+    if outline.inputs:
+        rows: list[tuple[str, ...]] = []
+        for each in outline.inputs.values():
+            names = f": {', '.join(map(str, each.values))}" if each.values else ""
+            text = f"{each.categories} categories{names}" if each.categories else shape_text(each.shape)
+            rows.append((each.name, text))
+        yield "inputs", rows
+    shared = shared_networks(outline)
+    if shared:
+        yield (
+            "networks",
+            [(name, f["network"], f"used by {', '.join(f['used_by']) or 'nobody'}") for name, f in shared.items()],
+        )
+
+
+def _feature_lines(outline: Outline) -> list[str]:
+    features = outline.features.values()
+    lines = [f"{f.name} = {network_words(f.entries, f.trunk)} of {', '.join(f.parents)}" for f in features]
+    return [f"with {line}" for line in lines]
+
+
+def _columns(rows: list[tuple[str, ...]] | list[tuple[str, str]], *, right: bool = False) -> list[str]:
+    """Align rows of cells, the last one to the right where asked."""
+    cells = [tuple(row) for row in rows]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))] if cells else []
+    lines = []
+    for row in cells:
+        *first, last = row
+        left = "  ".join(f"{cell:<{width}}" for cell, width in zip(first, widths, strict=False))
+        lines.append(f"  {left}  {last:>{widths[-1]}}" if right else f"  {left}  {last}".rstrip())
+    return lines
+
+
+def fold(text: str, width: int, indent: str = "") -> list[str]:
+    """Fold a line that is too long at its spaces, a factor p(…) or q(…) kept whole where it fits."""
+    if len(text) <= width:
+        return [text]
+    inner = width - len(indent)
+    whole = r"(?:(?:sum|prod)_\{\S+\} (?:log |KL\()?)*\b[pq]\([^()]*\)"
+    kept = re.sub(whole, lambda m: m[0].replace(" ", "\0") if len(m[0]) <= inner else m[0], text)
+    folded = textwrap.wrap(
+        kept,
+        max(width, 20),
+        subsequent_indent=indent,
+        replace_whitespace=False,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [line.replace("\0", " ") for line in folded]
+
+
+STYLES = (
+    (r"^\S.*$", "bold"),  # titles
+    (r"\bp\([^()]*\)", "blue"),
+    (r"\bq\([^()]*\)", "dark_orange"),
+    (r"(?<=  )exact\b", "green"),
+    (r"(?<=  )enumerated\b", "cyan"),
+    (r"(?<=  )sampled\b", "yellow"),
+    (r"(?<=  )biased\b", "red"),
+    (r"(?<=  )varies(?=: reads)", "bold yellow"),
+    (r"^  warning .*$", "yellow"),
+)
+
+
+def coloured(text: str) -> str:
+    """Style a report with ANSI escapes: its titles, factors and tags."""
+    import io
+
+    from rich.console import Console
+    from rich.text import Text
+
+    styled = Text(text)
+    for pattern, style in STYLES:
+        for match in re.finditer(pattern, text, re.MULTILINE):
+            styled.stylize(style, *match.span())
+    file = io.StringIO()
+    width = max(1, *(len(line) for line in text.split("\n")))
+    Console(file=file, force_terminal=True, color_system="256", width=width, no_color=False).print(
+        styled, soft_wrap=True
+    )
+    return file.getvalue().removesuffix("\n")
+
+
+# ---- as plain data

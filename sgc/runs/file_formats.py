@@ -1,0 +1,82 @@
+"""What is written, as bytes: JSON that every reader takes, npz archives, a spec as YAML; and how a file stays whole."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from sgc.data.outputs import PART, write_beside
+from sgc.errors import writing
+from sgc.spec.spec import Spec
+
+Plain = Any  # what JSON can say
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file of a run so that it is either as before or complete; a link in its place is not followed."""
+    part = path.with_name(path.name + PART)
+    with writing(path):
+        part.unlink(missing_ok=True)  # what a kill left there; a link that somebody laid is not followed
+    write_beside(path, part, path, content)
+
+
+def open_own(path: str, flags: int) -> int:
+    """Open a file to write to as `open` does, but for a link, which may lead to a file that is of no run."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+
+def npz_bytes(arrays: Mapping[str, np.ndarray], comment: str = "") -> bytes:
+    """Write arrays as an npz archive, under any names; never as Python objects. comment: of the archive."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.comment = comment.encode()
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def json_text(found: Plain, indent: int | None = None) -> str:
+    """Write JSON that every reader takes: what is not a finite number becomes null.
+
+    >>> json_text({"bound": -1.5, "error": float("nan")})
+    '{"bound": -1.5, "error": null}'
+    """
+
+    def strict(value: Plain) -> Plain:
+        if isinstance(value, dict):
+            return {key: strict(each) for key, each in value.items()}
+        if isinstance(value, list | tuple):
+            return [strict(each) for each in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    return json.dumps(strict(found), indent=indent, allow_nan=False)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what YAML 1.2 would read as a number and 1.1 would not, such as 1e-3."""
+
+
+_Dumper.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$"),
+    list("-+.0123456789"),
+)
+_Dumper.add_implicit_resolver(
+    "tag:yaml.org,2002:int", re.compile(r"^(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$"), list("-+0123456789")
+)
+
+
+def spec_yaml(spec: Spec) -> str:
+    """Write a resolved spec as YAML that loads to the same spec."""
+    return yaml.dump(spec.plain(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)

@@ -1,0 +1,208 @@
+"""What the files of a run say, as strict models with a version: whatever else stands in one is refused by its key."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, InstanceOf, model_validator
+from pydantic_core import PydanticCustomError
+from torch import Tensor
+
+from sgc.data.encoder_record import EncoderRecord
+from sgc.data.record import Count, PathText, Record, Some, Versioned
+from sgc.piece import Maybe
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Terms = dict[str, dict[str, float | None]]  # nats a row, by node and role; null where it is no finite number
+
+
+class StreamRows(Record):
+    """How many training rows stand in each stream."""
+
+    unlabelled: Count
+    labelled: Count
+
+
+class RunRecord(Versioned):
+    """run.json: with what, from what and on what a run was started, and whether it is finished.
+
+    `gamma`, `rate` and `alpha` are those of the start, null where they are no number. `beside`: the folder where the
+    data are looked for; `code`: where own code stood. `threads`: of torch, on which the last bit of a result depends.
+    What is None was not written by the version before.
+    """
+
+    versions: dict[str, str]
+    platform: str
+    seed: Count
+    gamma: Annotated[float, Field(ge=0)] | None
+    rate: Share | None
+    alpha: dict[str, Annotated[float, Field(ge=0)] | None]
+    beside: PathText
+    data: Literal["spec", "arrays"]
+    rows: StreamRows
+    finished: bool
+    code: Maybe[PathText] = None
+    digest: Maybe[str] = None  # of the data, in a run of before there was rows.npz
+    threads: Maybe[Annotated[int, Field(ge=1, lt=2**31)]] = None
+
+    @model_validator(mode="after")
+    def _of_sgc(self) -> RunRecord:
+        if "sgc" not in self.versions:
+            raise PydanticCustomError("foreign", "its versions name no sgc")
+        return self
+
+
+class ColumnsRecord(Versioned):
+    """columns.json: what turns the columns of the data into the values of each node."""
+
+    columns: dict[str, EncoderRecord]
+
+    @classmethod
+    def of_before(cls, value: dict[str, Any]) -> dict[str, Any]:  # Any: whatever a file can say
+        """Before there were versions, the nodes stood at the top."""
+        nodes = all(isinstance(each, dict) and "variable" in each for each in value.values())
+        return {"columns": value} if nodes else value
+
+
+class PartGradient(Record):
+    """The gradient of what belongs to one node or network."""
+
+    estimator: Maybe[str] = None
+    norm: float | None
+    variance: float | None
+
+
+class GradientRecord(Record):
+    """The gradient as it was probed after an epoch."""
+
+    norm: float | None
+    variance: float | None
+    by_node: dict[str, PartGradient]
+
+
+class EpochRecord(Versioned):
+    """A line of metrics.jsonl: what one epoch did, and what it was worth; null where a number is not finite."""
+
+    epoch: Some
+    step: Count
+    loss: float | None
+    bound: dict[str, float | None]
+    terms: dict[str, Terms]
+    effective_samples: dict[str, float | None]
+    collapsed: list[str]
+    validation_bound: Maybe[float] = None
+    active_units: Maybe[dict[str, Count]] = None
+    validation_error: Maybe[dict[str, float | None]] = None
+    gradient: Maybe[GradientRecord] = None
+    warnings: Maybe[list[str]] = None
+    best: bool
+    lr: float
+    seconds: float
+
+
+def _is_list_of_rows(value: Any) -> Any:  # Any: whatever an archive can hold
+    if isinstance(value, np.ndarray) and (value.ndim != 1 or value.dtype.kind not in "iu"):
+        text = f"expected a list of integers, got an array of {value.dtype} {list(value.shape)}"
+        raise PydanticCustomError("rows", "{text}", {"text": text})
+    return value
+
+
+class LabelsRecord(Versioned):
+    """labels.npz: the ids of the training rows whose label was kept, by node."""
+
+    rows: dict[str, Annotated[InstanceOf[np.ndarray], BeforeValidator(_is_list_of_rows)]]
+
+
+class RowsRecord(Versioned):
+    """rows.npz: the state of the fingerprint of the data, which names what is wrong with its arrays itself."""
+
+    rows: dict[str, InstanceOf[np.ndarray]]
+
+
+class ParameterGroup(Record):
+    """Which parameters the optimiser's state is of; the options beside them, of the version before, are not read."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    params: list[Count]
+
+
+class OptimizerState(Record):
+    """What an optimiser of torch keeps of each parameter, by its place."""
+
+    state: dict[Count, dict[str, InstanceOf[Tensor] | None]]
+    param_groups: Annotated[list[ParameterGroup], Field(min_length=1, max_length=1)]
+
+
+class PrecisionState(Record):
+    """How gradients of half precision are scaled; in any other, nothing. Options beside that are not read."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    scale: Maybe[Annotated[float, Field(gt=0)]] = None
+    tracker: Maybe[Count] = Field(default=None, alias="_growth_tracker")
+
+
+class TermSums(Record):
+    """Terms of the bound and effective samples, added up over the rows of each pattern of labels."""
+
+    rows: dict[str, Some]
+    terms: dict[str, dict[str, dict[str, float]]]
+    effective: dict[str, float]
+
+    @model_validator(mode="after")
+    def _of_the_same_patterns(self) -> TermSums:
+        if not self.rows.keys() == self.terms.keys() == self.effective.keys():
+            raise PydanticCustomError("patterns", "'rows', 'terms' and 'effective' are not of the same patterns")
+        return self
+
+
+class ByStream(Record):
+    """A sum over each stream."""
+
+    unlabelled: float
+    labelled: float
+
+
+class RowsByStream(Record):
+    """Rows of each stream."""
+
+    unlabelled: Count
+    labelled: Count
+
+
+class EpochSums(Record):
+    """What the steps of an epoch in progress add up to."""
+
+    loss: float
+    steps: Count
+    bounds: ByStream
+    rows: RowsByStream
+    terms: Maybe[TermSums] = None  # not in a run of an older sgc
+
+
+def _is_a_best(bound: float) -> float:
+    if bound == math.inf:
+        raise PydanticCustomError("best", "expected a number that a bound can have, got number inf")
+    return bound
+
+
+class TrainingState(Versioned):
+    """The weights, the optimiser and the place of a run that is to go on.
+
+    `best_bound` is -inf before there is one, and NaN where there are no validation rows.
+    """
+
+    model: dict[str, InstanceOf[Tensor]]
+    optimizer: OptimizerState
+    precision: PrecisionState = PrecisionState()
+    epoch: Count
+    step: Count
+    best_bound: Annotated[float, Field(allow_inf_nan=True), AfterValidator(_is_a_best)]
+    best_epoch: Count
+    sums: EpochSums
+    alarms: dict[str, Count] = {}  # noqa: RUF012 - a frozen pydantic default
+    running_means: dict[str, float] = {}  # noqa: RUF012 - as above
+    seconds: Annotated[float, Field(ge=0)]

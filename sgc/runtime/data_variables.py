@@ -1,0 +1,104 @@
+"""The bridge between a model and its data: what the data layer needs to know of each variable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sgc.data.dataset import DataSet, open_dataset
+from sgc.data.encoder import Encoder
+from sgc.data.record import key_text
+from sgc.data.variables import Existence, Variable
+from sgc.errors import printable
+from sgc.spec.outline import Outline, Stepped
+
+
+def data_variables(outline: Outline) -> dict[str, Variable]:
+    """Describe the observed nodes and the inputs of a model to the data layer; all steps of a node are one."""
+    found: dict[str, Variable] = {}
+    for name, whole in outline.outer.items():
+        stepped = outline.stepped.get(name)
+        each = whole if stepped is None else outline.variables[stepped.nodes[0]]
+        if each.supervision == "none":
+            continue
+        found[name] = Variable(
+            name=name,
+            shape=each.event[:-1] if each.categories is not None else each.event,
+            categories=each.categories,
+            values=each.values,
+            support=each.support,
+            supervision=each.supervision,
+            whole=each.supervision == "partial" and not each.dropped,
+            dropped=each.dropped,
+            steps=() if stepped is None else stepped.steps,
+            exists=() if stepped is None else _existence(outline, stepped),
+            total=each.total if each.total in outline.inputs else "",
+        )
+    for name, made in outline.inputs.items():
+        shape = made.shape[:-1] if made.categories is not None else made.shape
+        found[name] = Variable(name, shape, made.categories, made.values, support=made.support, supervision="input")
+    return found
+
+
+def _existence(outline: Outline, stepped: Stepped) -> tuple[tuple[Existence, ...], ...]:
+    """Say of each step what it needs to be there, counts by the names and steps that data have; () where all are."""
+    found: list[tuple[Existence, ...]] = []
+    for node in stepped.nodes:
+        needed: list[Existence] = []
+        for count, above in outline.graphs.nodes[node].exists:
+            owner = outline.outer_name.get(count)
+            place = 0 if owner is None else outline.stepped[owner].nodes.index(count)
+            needed.append(Existence(count if owner is None else owner, place, above))
+        found.append(tuple(needed))
+    return tuple(found) if any(found) else ()
+
+
+def encoders_of(outline: Outline, encoders: Mapping[str, Encoder]) -> dict[str, Encoder]:
+    """Give the encoders of a run to the nodes of its spec, which says what they are of once more.
+
+    Raises: ValueError, which names the key of the first that is missing, or of another node, transform or seed.
+    """
+    variables, data, made = data_variables(outline), outline.spec.data, {}
+    for name, encoder in encoders.items():
+        key = ("columns", name)
+        if name not in variables:
+            raise ValueError(f"{key_text(key)}the spec has no such node or input with values in data")
+        wanted = replace(variables[name], exists=())  # which steps there are, columns say
+        for fact in ("name", "shape", "categories", "values", "supervision", "whole", "dropped", "steps"):
+            found, of_spec = getattr(encoder.variable, fact), getattr(wanted, fact)
+            if found != of_spec:
+                raise ValueError(f"{key_text((*key, 'variable', fact))}found {_plain(found)}, wanted {_plain(of_spec)}")
+        if encoder.transforms != (data.columns[name].transforms if data is not None and name in data.columns else ()):
+            raise ValueError(f"{key_text((*key, 'transforms'))}not those of the spec")
+        if encoder.seed != outline.spec.train.seed:
+            raise ValueError(f"{key_text((*key, 'seed'))}found {encoder.seed}, wanted {outline.spec.train.seed}")
+        made[name] = replace(encoder, variable=wanted)
+    for name, variable in variables.items():
+        if variable.supervision in ("full", "input") and name not in made:
+            raise ValueError(f"{key_text(('columns', name))}missing")
+    return made
+
+
+def _plain(value: object) -> str:
+    text = printable(repr(list(value) if isinstance(value, tuple) else value))
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def open_data(
+    outline: Outline, beside: Path, arrays: Any = None, fitted: dict[str, Encoder] | None = None
+) -> DataSet:  # Any: a mapping to arrays, or a data frame
+    """Open the data of a model's spec, or arrays in their place. Raises: DataError; UsageError for own code."""
+    spec = outline.spec
+    variables = data_variables(outline)
+    data = None if spec.data is None else spec.data.standing_in(spec.folder, trusted=spec.trusted)
+    return open_dataset(
+        data,
+        variables,
+        beside=beside,
+        seed=spec.train.seed,
+        arrays=arrays,
+        fitted=fitted,
+        weight=spec.train.weight,
+    )

@@ -1,0 +1,330 @@
+"""Running plans: particles are proposed, every factor is scored, and the bound is summed. Nothing is decided here.
+
+The groups of a call (one for each observation pattern) go through the model in step: whatever network several of them
+meet is run once, on their joined rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from sgc.derivation.paths import Paths
+from sgc.distributions.points import Point
+from sgc.errors import RunError
+from sgc.objectives.estimator import Draw, Estimator
+from sgc.randomness import draws
+from sgc.runtime import counts, step_masks
+from sgc.runtime.drawn_paths import PathWeight, frozen
+from sgc.runtime.group import Group
+from sgc.runtime.layout import Score
+from sgc.runtime.modules import AnyDensity, AnyFeature, FeatureModule, naming, read_by
+from sgc.runtime.probabilities import log_score
+from sgc.spec.outline import Outline, Variable
+
+
+class Conditional(NamedTuple):
+    """One conditional density at some values of its parents, and the parameters that make it."""
+
+    distribution: Distribution
+    parameters: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The modules of a model, by what they compute."""
+
+    outline: Outline
+    features: Mapping[str, AnyFeature]
+    generative: Mapping[str, AnyDensity]
+    recognition: Mapping[str, AnyDensity]
+
+    @cached_property
+    def together(self) -> list[list[str]]:
+        """All names in the order of q; together those steps of a repeat that are known as soon as the first of them."""
+        graphs, unrolled = self.outline.graphs, self.outline.spec.unrolled
+        steps = {**unrolled.features, **unrolled.nodes}
+        done = set(self.outline.inputs)
+        found: list[list[str]] = []
+        for name in graphs.order("recognition"):
+            if name in done:
+                continue
+            names = [name]
+            if name in unrolled.template:
+                others = [each for each in steps[unrolled.template[name]] if each not in done]
+                names = [each for each in others if done.issuperset(graphs.parents(each, "recognition"))]
+            done.update(names)
+            found.append(names)
+        return found
+
+    @cached_property
+    def alike(self) -> list[list[str]]:
+        """All nodes, the steps of a repeat's together."""
+        steps, outer = self.outline.stepped, self.outline.outer_name
+        names = dict.fromkeys(outer.get(name, name) for name in self.outline.variables)
+        return [list(steps[name].nodes) if name in steps else [name] for name in names]
+
+
+def run(machine: Machine, groups: Sequence[Group], *, epoch: float = 0.0, validate: bool = False) -> None:
+    """Propose the particles of every group and score every factor, in the order of the recognition graph.
+
+    epoch: where schedules of estimators stand. Raises: ParameterError for a parameter that no distribution has.
+    """
+    walk = _Walk(machine, groups, epoch, validate)
+    paths = {group: group.plan.paths for group in groups if group.plan.paths is not None}
+    for names in machine.together:
+        if names[0] in machine.features:
+            walk.features([(g, each) for g in groups for each in names if g not in paths or paths[g].early(each)])
+        else:
+            walk.nodes(names)
+    for group in paths:
+        walk.weigh_paths(group, paths[group])
+    for names in machine.together if paths else ():
+        walk.features([(group, each) for group in paths for each in names if each in paths[group].scored])
+    for names in machine.alike:
+        walk.score(names)
+    walk.mask()
+
+
+Job = tuple[Group, AnyDensity]
+
+
+class _Walk:
+    def __init__(self, machine: Machine, groups: Sequence[Group], epoch: float, validate: bool) -> None:
+        self.machine, self.groups, self.epoch, self.validate = machine, groups, epoch, validate
+        self.rank = groups[0].layout.rank
+        for group in groups:
+            for name, value in group.given.items():
+                group.put(name, group.layout.clamp(value), machine.outline)
+            step_masks.resolve_steps(group, machine.outline)
+
+    def features(self, wanted: Sequence[tuple[Group, str]]) -> None:
+        """Compute features that share their network: those of all groups, and the steps of one, in a single pass."""
+        jobs = [(g, self.machine.features[name], name) for g, name in wanted if name in g.plan.needed]
+        if not jobs:
+            return
+        if all(isinstance(module, FeatureModule) for _, module, _ in jobs):
+            made = jobs[0][1]([read_by(module, g.values, g.looks) for g, module, _ in jobs], self.rank)
+        else:
+            made = [module([read_by(module, g.values, g.looks)], self.rank)[0] for g, module, _ in jobs]
+        for (group, _, name), value in zip(jobs, made, strict=True):
+            group.put(name, value, self.machine.outline)
+
+    def distributions(self, jobs: Sequence[Job]) -> list[Conditional]:
+        """Give conditionals that share their network, in a single pass."""
+        parents = [[g.looks[p] for p in module.outline.parents] for g, module in jobs]
+        named = [module.named(g.values) for g, module in jobs]
+        parameters = jobs[0][1].owner.parameters_of(parents, named, self.rank)
+        return [
+            Conditional(module.distribution(each, validate=self.validate), each)
+            for (_, module), each in zip(jobs, parameters, strict=True)
+        ]
+
+    def nodes(self, names: Sequence[str]) -> None:
+        """Propose nodes that share their network, or weigh by them where they are labelled."""
+        jobs = [
+            (g, self.machine.recognition[name])
+            for name in names
+            for g in self.groups
+            if name in g.plan.proposed or name in g.plan.weighed
+        ]
+        for (group, module), found in zip(jobs, self.distributions(jobs) if jobs else [], strict=True):
+            variable, q = module.variable, found.distribution
+            name = variable.name
+            group.proposals[name] = q
+            if group.parameters is not None:
+                group.parameters[name, "recognition"] = found.parameters
+            if name in group.plan.proposed:
+                self.propose(group, module, found)
+            else:
+                value = group.scorable(name, variable, q)
+                group.weights[name] = group.score(log_score(variable, q, value), name, "recognition")
+
+    def propose(self, group: Group, module: AnyDensity, found: Conditional) -> None:
+        variable, q = module.variable, found.distribution
+        name = variable.name
+        family, layout = variable.family, group.layout
+        estimator = group.plan.proposed[name].estimator
+        if estimator.enumerates:
+            like = group.like
+            support = family.enumerate(variable.event, like.dtype, like.device)
+            value = layout.spread(support, name)
+            if name in group.labelled or name in group.allowed:
+                self.propose_either(group, name, q, value)
+                return
+            group.put(name, value, self.machine.outline)
+            mass = group.score(log_score(variable, q, value), name, "recognition")
+            group.masses.append(mass)
+            group.scores[name, "recognition"] = -mass
+            if group.plan.words.gradient.wakes:
+                group.waking[name] = mass
+            return
+        given = Draw(family, q, layout.drawn(q.batch_shape), self.epoch)
+        if name in group.allowed:
+            self.draw_allowed(group, variable, given)
+            return
+        with naming(module.outline), draws():
+            drawn = estimator.draw(given)
+        if estimator.own:
+            check_drawn(name, estimator, given, drawn)
+        if estimator.averages:
+            group.put(name, self.lead_value(drawn.value, len(variable.event)), self.machine.outline)
+            return
+        group.put_draw(name, drawn, self.machine.outline)
+        if estimator.charged:
+            group.draws[name] = group.score(log_score(variable, q, drawn), name, "recognition")
+            group.drawn[name] = (given, drawn)
+        if estimator.weighs_draws:
+            group.masses.append(group.score(estimator.log_mass(given, drawn), name, "recognition"))
+        gradient = group.plan.words.gradient
+        if gradient.wakes:
+            group.waking[name] = group.score(log_score(variable, q, drawn), name, "recognition")
+        if (name, "recognition") in group.plan.roles:
+            if gradient.weighs_paths:
+                group.drawn_with[name] = found.parameters  # it is scored where paths are weighed
+                return
+            if gradient.stops_score and (estimator.reparameterised or gradient.wakes):
+                stopped = {key: parameter.detach() for key, parameter in found.parameters.items()}
+                log = log_score(variable, module.distribution(stopped), drawn)
+            else:
+                log = self.log_prob(group, variable, q)
+            group.scores[name, "recognition"] = -group.score(log, name, "recognition")
+
+    def weigh_paths(self, group: Group, paths: Paths) -> None:
+        """Let whatever scores draws read them through their weights, and score q with its parameters held fixed.
+
+        What q computes from draws on the way to a score is computed anew with fixed parameters.
+        """
+        outline = self.machine.outline
+        for name in paths.drawn:
+            there = step_masks.particles_exist(group, name, outline) if name in group.plan.exists else None
+            group.paths[name] = PathWeight(len(outline.variables[name].event), there)
+            group.put_draw(name, group.paths[name].watched(group.points[name]), outline)
+        again = [name for names in self.machine.together for name in names if name in paths.again]
+        with frozen([self.machine.features[name] for name in again]):
+            for name in again:
+                self.features([(group, name)])
+            for name in paths.drawn:
+                module = self.machine.recognition[name]
+                if group.plan.proposed[name].above_samples:
+                    with frozen([module.owner]):
+                        (conditional,) = self.distributions([(group, module)])
+                    q = conditional.distribution
+                else:
+                    q = module.distribution({k: v.detach() for k, v in group.drawn_with[name].items()})
+                log = log_score(module.variable, q, group.points[name])
+                group.scores[name, "recognition"] = -group.score(log, name, "recognition")
+
+    def log_prob(self, group: Group, variable: Variable, conditional: Distribution) -> Tensor:
+        """Score a node's value, a relaxed one by its own density where the spec says so."""
+        name = variable.name
+        proposal = group.plan.proposed.get(name)
+        if proposal is None:
+            return log_score(variable, conditional, group.scorable(name, variable, conditional))
+        if proposal.estimator.scores_itself:
+            return proposal.estimator.log_prob(variable.family, conditional, group.points[name], self.epoch)
+        return log_score(variable, conditional, group.points.get(name, group.values[name]))
+
+    def propose_either(self, group: Group, name: str, q: Distribution, support: Tensor) -> None:
+        """Enumerate a node of which rows may tell something.
+
+        A row that has its label holds it K times over, with mass 1/K, and q in its weight. A row whose labels tell that
+        a count is above some step proposes those values alone, with their probability in its weight.
+        """
+        variable, layout = self.machine.outline.variables[name], group.layout
+        value, axis = support, layout.axes[name]
+        there = group.labelled.get(name)
+        if there is not None:
+            given = layout.clamp(group.given[name])
+            value = torch.where(there.reshape(-1, *(1,) * (support.dim() - self.rank)), given, support)
+        group.put(name, value, self.machine.outline)
+        log = group.score(log_score(variable, q, value), name, "recognition")
+        mass, taken, weight = log.tensor, log.tensor, torch.zeros_like(log.tensor)
+        nodes = log.nodes
+        if name in group.allowed:
+            allowed = counts.on_axis(group.allowed[name], layout, name)
+            mass, weight = counts.restrict(log.tensor, allowed, axis)
+            taken = torch.where(allowed, mass, 0.0)
+        if there is None:
+            nodes = nodes - {name}
+        else:
+            mass = mass.masked_fill(there, -math.log(support.shape[axis]))
+            taken, weight = taken.masked_fill(there, 0.0), torch.where(there, log.tensor, weight)
+        group.masses.append(Score(mass, log.nodes))
+        group.scores[name, "recognition"] = -Score(taken, log.nodes)
+        if group.plan.words.gradient.wakes:
+            group.waking[name] = Score(taken, log.nodes)
+        group.weights[name] = Score(weight, nodes)
+
+    def draw_allowed(self, group: Group, variable: Variable, given: Draw) -> None:
+        """Draw a count among the values that its steps' labels leave to it, whose probability goes into the weight."""
+        name = variable.name
+        law, support, whole = counts.truncated(variable, given.q, group.allowed[name], self.rank)
+        place = draw(law, given.leading).value
+        group.put(name, support[place], self.machine.outline)
+        log = group.score(law.expand(given.leading).log_prob(place), name, "recognition")
+        if group.plan.words.gradient.wakes:
+            group.waking[name], log = log, log.still()
+        else:
+            group.draws[name] = log
+            group.drawn[name] = (given, Point(support[place]))
+        group.scores[name, "recognition"] = -log
+        group.weights[name] = group.score(whole, name, "recognition")
+
+    def mask(self) -> None:
+        """Take the scores of steps as 0 where the steps do not exist."""
+        for group in self.groups:
+            for name in group.plan.exists:
+                found = step_masks.particles_exist(group, name, self.machine.outline)
+                for key in [key for key in group.scores if key[0] == name]:
+                    group.scores[key] = step_masks.masked(group.scores[key], found)
+                if name in group.waking:
+                    group.waking[name] = step_masks.masked(group.waking[name], found)
+                if name in group.weights and name in group.exist:  # a label tells that its step is there
+                    there = Score(group.layout.clamp(group.exist[name]))
+                    group.weights[name] = step_masks.masked(group.weights[name], there)
+
+    def score(self, names: Sequence[str]) -> None:
+        """Score nodes that share their network under p."""
+        jobs = [(g, self.machine.generative[name]) for name in names for g in self.groups if name in g.plan.scored]
+        for (group, module), found in zip(jobs, self.distributions(jobs) if jobs else [], strict=True):
+            variable, p = module.variable, found.distribution
+            name, family = variable.name, variable.family
+            if group.parameters is not None:
+                group.parameters[name, "generative"] = found.parameters
+            if name in group.present:
+                group.dropped[name] = p
+                log = log_score(variable, p, group.values[name], group.present[name])
+                group.scores[name, "generative"] = group.score(log, name, "generative")
+            elif (name, "kl") in group.plan.roles:
+                group.scores[name, "kl"] = -group.score(family.kl(group.proposals[name], p), name, "kl")
+            else:
+                log = self.log_prob(group, variable, p)
+                group.scores[name, "generative"] = group.score(log, name, "generative")
+
+    def lead_value(self, value: Tensor, event: int) -> Tensor:
+        missing = self.rank + event - value.dim()
+        return value.reshape((1,) * missing + tuple(value.shape))
+
+
+def draw(q: Distribution, leading: tuple[int, ...]) -> Point:
+    """Draw without a gradient from what is no node's family, [*leading, *event]."""
+    with draws():
+        return Point(q.expand(leading).sample())
+
+
+def check_drawn(name: str, estimator: Estimator, given: Draw, drawn: object) -> None:
+    """Hold what an estimator of the user's own draws to its type and shape. Raises: RunError."""
+    told = f"node '{name}': draw() of the estimator '{estimator}' gives"
+    if not isinstance(drawn, Point):
+        raise RunError(f"{told} a {type(drawn).__name__}, wanted a Point, as family.draw() makes it")
+    wanted = (*given.leading, *given.q.event_shape)
+    if not estimator.averages and tuple(drawn.value.shape) != wanted:
+        raise RunError(f"{told} values of the shape {list(drawn.value.shape)}, wanted {list(wanted)}")

@@ -1,0 +1,244 @@
+"""Ancestral sampling in the generative graph, some nodes held."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from sgc.derivation.existence import counts_of
+from sgc.distributions.row_totals import OWN_SUM, TOTAL
+from sgc.errors import RunError
+from sgc.runtime import steps
+from sgc.runtime.batch import check_totals, row_values
+from sgc.runtime.counts import above, counted
+from sgc.runtime.finiteness import is_about_rows, rows_words
+from sgc.runtime.given_values import check_known, check_names, held_tensor_of, names_of
+from sgc.runtime.group import Group
+from sgc.runtime.layout import Layout
+from sgc.runtime.modules import naming, read_by
+from sgc.runtime.plan_runner import PlanRunner
+from sgc.spec.outline import Outline, Variable
+
+Drawn: TypeAlias = tuple[dict[str, Tensor], dict[int, str]]  # values by node, and why rows are not finite
+
+
+def held_value(outline: Outline, name: str, given: Any, count: int, like: Tensor) -> Tensor:
+    """Spread a held value over the rows: a category, a number, one event, or [count, *event].
+
+    A category of a node with `values` is given as it stands there (one integer that is none of them is its place);
+    tensors hold places, 0 to K - 1. Of a node of a repeat by its outer name, it is all steps: [*steps, *event].
+
+    Any: whatever a user may give. Raises: ValueError for a category that there is not, or a shape that does not fit.
+    """
+    laid, missing = laid_rows(outline, name, given, count, like)
+    _check_there(name, missing)
+    return laid
+
+
+def laid_rows(outline: Outline, name: str, given: Any, count: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Lay a held value out for each row, and mark the rows where some of it is missing; see `held_value`."""
+    owner = steps.owner_of(outline, name)
+    event = owner.event if isinstance(owner, Variable) else owner.shape
+    value = _value(outline, name, given)
+    whole = owner.categories is not None and not value.is_floating_point()
+    one = event[:-1] if whole else event
+    if tuple(value.shape) == one or (not value.dim() and (not whole or one)):
+        value = value.expand(count, *one)
+    laid, missing = row_values(name, owner, value, like)
+    if len(laid) != count:
+        raise ValueError(f"'{name}' is held at {len(laid)} values, wanted {count}")
+    return laid, missing
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Rows of the generative model by name, and why those of them that are not finite are so, by row."""
+
+    values: dict[str, Tensor]
+    broken: Mapping[int, str]
+
+
+def generate(
+    model: PlanRunner, count: int, given: Mapping[str, Any], means: Collection[str]
+) -> Generated:  # Any: as for held_value
+    """Sample `count` rows; see Model.generate. A row that cannot be drawn breaks no other.
+
+    Raises: RunError where no row is finite.
+    """
+    outline = model.outline
+    check_names(outline, given)
+    for name in means:
+        check_known(outline, name)
+    held = held_nodes(outline, given, count, model.like)
+    read = outline.names_read("generative", without=held)
+    for name in outline.inputs:
+        if name in read and name not in held:
+            raise KeyError(f"the input '{name}' must be given")
+    for name, variable in outline.variables.items():
+        if variable.total == OWN_SUM and name not in held:
+            known = outline.outer_name.get(name, name)
+            how = f"give '{known}', or let an input be its {TOTAL}"
+            raise ValueError(f"'{known}' cannot be drawn: its {TOTAL} is the sum of its own value ({how})")
+    centered = {node for name in means for node in steps.nodes_of(outline, name)}
+    values, broken = _without_failures(lambda some, n: _ancestral(model, some, n, centered), held, range(count))
+    if len(broken) == count:
+        raise RunError(f"no sample is finite: {rows_words(broken)}")
+    return Generated(steps.join(outline, values), dict(sorted(broken.items())))
+
+
+def _without_failures(
+    run: Callable[[Mapping[str, Tensor], int], Drawn], held: Mapping[str, Tensor], rows: range
+) -> tuple[dict[str, Tensor], dict[int, str]]:
+    """Draw rows; where that fails by one, draw the others without it, found by halving. What fails is missing."""
+    try:
+        values, broken = run(held, len(rows))
+        return values, {rows[place]: reason for place, reason in broken.items()}
+    except (ValueError, RuntimeError, RunError) as problem:  # torch's refusals are of many kinds
+        if not is_about_rows(problem):
+            raise
+        if len(rows) == 1:
+            return {}, {rows[0]: str(problem).splitlines()[0]}
+    middle = len(rows) // 2
+    halves = [slice(0, middle), slice(middle, len(rows))]
+    found = [_without_failures(run, {n: v[half] for n, v in held.items()}, rows[half]) for half in halves]
+    (first, wrong), (second, also_wrong) = found
+    whole = {}
+    for name in first or second:
+        parts = [each[name] if each else None for each in (first, second)]
+        like = next(part for part in parts if part is not None)
+        sizes = [half.stop - half.start for half in halves]
+        filled = [_missing(like, n) if part is None else part for part, n in zip(parts, sizes, strict=True)]
+        whole[name] = torch.cat(filled)
+    return whole, wrong | also_wrong
+
+
+def _missing(like: Tensor, count: int) -> Tensor:
+    """Make rows of which everything is missing."""
+    return like.new_full((count, *like.shape[1:]), torch.nan if like.is_floating_point() else -1)
+
+
+def _ancestral(model: PlanRunner, held: Mapping[str, Tensor], count: int, centered: Collection[str]) -> Drawn:
+    """Sample rows, each node after its parents; those that are not finite are told by the first node that is not."""
+    outline = model.outline
+    layout = Layout({}, 1, count)
+    group = Group(model.plan(()), layout, {}, model.like)
+    read = outline.names_read("generative", without=held)
+    drawn: dict[str, Tensor] = {}
+    for name in [*(each for each in outline.inputs if each in held), *outline.graphs.order("generative")]:
+        if name in outline.features and name not in read:
+            continue
+        variable = outline.variables.get(name)
+        if name in held:
+            value = held[name]
+            drawn[name] = value
+        elif name in outline.features:
+            feature = model.machine.features[name]
+            (made,) = feature([read_by(feature, group.values, group.looks)], layout.rank)
+            group.put(name, made, outline)
+            continue
+        else:
+            module = model.machine.generative[name]
+            assert variable is not None
+            parents = [group.looks[parent] for parent in module.outline.parents]
+            (p,) = module([parents], [group.values], layout.rank, finite=True)
+            leading = layout.drawn(p.batch_shape)
+            with naming(module.outline):
+                laid = variable.family.draw(p, leading).value
+            mean = variable.family.mean(p.expand(leading)) if name in centered else laid
+            drawn[name] = mean.reshape(count, *variable.event)
+            value = laid.reshape(count, *variable.event)
+        group.put(name, layout.clamp(value), outline)
+    numbers = {each: counted(outline.variables[each], group.values[each]) for each in counts_of(outline.graphs)}
+    found: dict[str, Tensor] = {}
+    broken: dict[int, str] = {}
+    for name, value in drawn.items():
+        exists = outline.graphs.nodes[name].exists if name in outline.graphs.nodes else ()
+        absent = torch.zeros(count, dtype=torch.bool, device=value.device)
+        for each, step in exists:
+            absent |= ~above(numbers[each], step).reshape(-1)
+        finite = torch.isfinite(value).reshape(count, -1).all(1) | absent
+        what = "mean" if name in centered else "draw"
+        for row in (~finite).nonzero().reshape(-1).tolist():
+            broken.setdefault(row, f"node '{name}': its {what} is not finite")
+        whole = _category(name, model, value, centered, absent if exists else None)
+        found[name] = whole if bool(finite.all()) else torch.where(_over(finite, whole), whole, _missing(whole, count))
+    return found, broken
+
+
+def _over(rows: Tensor, value: Tensor) -> Tensor:
+    return rows.reshape(-1, *(1,) * (value.dim() - 1))
+
+
+def _value(outline: Outline, name: str, given: Any) -> Tensor:  # Any: as above
+    """Read a held value as data are read, whatever its shape. Raises: ValueError."""
+    owner, names = steps.owner_of(outline, name), names_of(outline, name)
+    whole = isinstance(given, Integral) and not isinstance(given, bool) and abs(int(given)) < 2**63
+    if owner.categories is not None and whole and not any(isinstance(each, int) for each in names or ()):
+        return torch.tensor(int(given))  # no name is one, so that it is a place
+    try:
+        if given is not None:
+            return held_tensor_of(outline, name, given)
+    except ValueError:
+        if not isinstance(given, str | Real):
+            raise
+    if owner.categories is None or (names is None and (given is None or isinstance(given, str))):
+        raise ValueError(f"'{name}' is held at '{given}', wanted numbers")
+    listed = f"0 to {owner.categories - 1}" if names is None else ", ".join(map(str, names))
+    raise ValueError(f"'{name}' has no category '{given}'; it has {listed}")
+
+
+def inputs_wanted(outline: Outline, given: Collection[str]) -> list[str]:
+    """Name the inputs without which rows cannot be generated: what p reads of some node that is not held.
+
+    given: what is held, nodes of repeats by step or by outer name.
+    """
+    held = {node for name in given for node in steps.nodes_of(outline, name)}
+    read = outline.names_read("generative", without=held)
+    return [name for name in outline.inputs if name in read and name not in held]
+
+
+def held_nodes(outline: Outline, given: Mapping[str, Any], count: int, like: Tensor) -> dict[str, Tensor]:
+    """Spread held values over the rows, by node: [count, *event], each step of a node of a repeat by itself.
+
+    Of the steps that are given together, those that are missing in all rows are not held. In rows whose held counts
+    leave a step out, its value is another of the support.
+
+    Any: as for held_value. Raises: ValueError.
+    """
+    found: dict[str, Tensor] = {}
+    for name, value in given.items():
+        if name not in outline.stepped:
+            found[name] = held_value(outline, name, value, count, like)
+            continue
+        laid, _ = laid_rows(outline, name, value, count, like)
+        for node, each in steps.apart(outline, name, laid).items():
+            if node in given:
+                raise ValueError(f"'{node}' is held beside '{name}', which has it")
+            if not bool(each.isnan().flatten(1).any(1).all()):
+                found[node] = each
+    check_totals(outline, found)
+    found = steps.filled(outline, found)
+    for name, value in found.items():
+        _check_there(name, value.isnan().reshape(count, -1).any(1))
+    return found
+
+
+def _check_there(name: str, missing: Tensor) -> None:
+    if bool(missing.any()):
+        raise ValueError(f"'{name}' is held at a missing value in row {int(missing.nonzero()[0])}")
+
+
+def _category(name: str, model: PlanRunner, value: Tensor, means: Collection[str], absent: Tensor | None) -> Tensor:
+    """Give categories as integers; of a step where it is absent, [B], −1 and else NaN, as data write it."""
+    variable = model.outline.variables.get(name)
+    count = variable.categories if variable is not None else model.outline.inputs[name].categories
+    whole = count is None or name in means
+    laid = value if whole else value.argmax(-1)
+    if absent is None:
+        return laid
+    return laid.masked_fill(absent.reshape(-1, *(1,) * (laid.dim() - 1)), torch.nan if whole else -1)

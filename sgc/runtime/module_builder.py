@@ -1,0 +1,131 @@
+"""Outline -> modules: every network once, shared by all who name it and by all steps of a repeat."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from torch import nn
+
+from sgc.distributions.own_family import OwnFamily, try_member
+from sgc.distributions.step_counts import count_values
+from sgc.errors import UsageError
+from sgc.metrics.own_metric import OwnMetric, try_metric
+from sgc.networks import repeat_entries
+from sgc.runtime.execution import Machine
+from sgc.runtime.modules import (
+    AnyDensity,
+    AnyFeature,
+    DensityModule,
+    DensityStep,
+    Existence,
+    FeatureModule,
+    Trunk,
+    Zeros,
+)
+from sgc.spec.measured_nodes import measured, metric_of
+from sgc.spec.outline import Density, FeatureOutline, Outline
+from sgc.spec.unrolled import PartOf
+
+
+def build(made: Outline) -> Machine:
+    """Build the modules of a model."""
+    return _Building(made).machine()
+
+
+class _Building:
+    def __init__(self, made: Outline) -> None:
+        self.made, self.owner = made, made.spec.unrolled.owner
+        self.trunks: dict[str, Trunk] = {}  # of shared networks
+
+    def machine(self) -> Machine:
+        features: dict[str, AnyFeature] = {}
+        for name, each in self.made.features.items():
+            features[name] = self.feature(each, features)
+        made = self.made
+        return Machine(made, features, self.densities(made.generative), self.densities(made.recognition))
+
+    def trunk(self, owner: Density | FeatureOutline) -> Trunk | None:
+        """Build a network, or take the shared one; None where nothing stands before the heads."""
+        stack = owner.stack
+        if stack is None or stack.empty:
+            return None
+        if not owner.trunk:
+            return Trunk(stack)
+        if owner.trunk not in self.trunks:
+            self.trunks[owner.trunk] = Trunk(stack)
+        return self.trunks[owner.trunk]
+
+    def feature(self, each: FeatureOutline, before: Mapping[str, AnyFeature]) -> AnyFeature:
+        match each.entries:
+            case (repeat_entries.Zeros(),):
+                return Zeros(each)
+            case (repeat_entries.Exists(count=count, i=i),):
+                of = self.made.variables[count]
+                return Existence(each, count_values(of.family, of.event, of.values), i)
+        first = before.get(self.owner(each.name))
+        return FeatureModule(each, first.trunk if isinstance(first, FeatureModule) else self.trunk(each))
+
+    def densities(self, outlines: Mapping[str, Density]) -> dict[str, AnyDensity]:
+        found: dict[str, AnyDensity] = {}
+        for name, each in outlines.items():
+            first = found.get(self.owner(name))
+            if first is None:
+                found[name] = DensityModule(each, self.made.variables[name], self.trunk(each))
+            else:
+                found[name] = DensityStep(cast(DensityModule, first), each, self.made.variables[name])
+        return found
+
+
+def registered(made: Outline, modules: Mapping[str, AnyDensity] | Mapping[str, AnyFeature]) -> nn.ModuleDict:
+    """Hold the modules under their names in the file, what the steps of a repeat share once."""
+    owner, template = made.spec.unrolled.owner, made.spec.unrolled.template
+    mine = {name: module for name, module in modules.items() if owner(name) == name}
+    return nn.ModuleDict({key_of(template.get(n, n)): m for n, m in mine.items() if isinstance(m, nn.Module)})
+
+
+def frozen_modules(parts: Sequence[PartOf], sections: Mapping[str, nn.ModuleDict]) -> list[nn.Module]:
+    """List the modules of the parts whose weights are kept as they are. sections: those of the host, by name."""
+    return [
+        sections[section][key]
+        for part in parts
+        if part.freeze
+        for section, key in part_modules(part).values()
+        if key in sections[section]
+    ]
+
+
+def part_modules(part: PartOf) -> dict[tuple[str, str], tuple[str, str]]:
+    """Say where the modules of a part stand in its host: by section and key there, section and key here.
+
+    A node that is bound to one of the host's has its p from the part and its q from the host.
+    """
+    sections = ("generative", "recognition", "features")
+    found = {(s, key_of(own)): (s, key_of(here)) for own, here in part.names.items() for s in sections}
+    return found | {("generative", key_of(own)): ("generative", key_of(here)) for own, here in part.bound.items()}
+
+
+def key_of(name: str) -> str:
+    """Give the key of a module by its name in the file: torch keeps some words for itself, and allows no dots.
+
+    >>> key_of("digit.size")
+    'digit/size_'
+    """
+    return f"{name.replace('.', '/')}_"
+
+
+def try_own(made: Outline) -> None:
+    """Import the own families and metrics of a model, and try each on something small. Raises: UsageError."""
+    own = {name for name, node in made.spec.nodes.items() if isinstance(node.distribution, OwnFamily)}
+    for name in [each for each in made.variables if each in own]:
+        variable = made.variables[name]
+        try:
+            try_member(variable.family, wants_mean=variable.supervision == "partial")
+        except UsageError as problem:
+            raise UsageError(f"node '{name}': {problem}") from None
+    for name, chosen in made.spec.evaluate.metrics.items():
+        if isinstance(chosen, OwnMetric):
+            try:
+                try_metric(chosen.python, metric_of(made, name), measured(made, name))
+            except UsageError as problem:
+                raise UsageError(f"node '{name}': {problem}") from None

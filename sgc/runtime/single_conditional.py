@@ -1,0 +1,98 @@
+"""One conditional of a model at values that are given: its distribution, and the score of a value under it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from sgc.runtime import steps
+from sgc.runtime.batch import check_totals, row_values, there
+from sgc.runtime.given_values import tensors_of
+from sgc.runtime.group import Group
+from sgc.runtime.layout import Layout
+from sgc.runtime.modules import AnyDensity, read_by
+from sgc.runtime.plan_runner import PlanRunner
+from sgc.spec.outline import Variable
+
+
+def conditional(model: PlanRunner, module: AnyDensity, values: Mapping[str, Any]) -> Distribution:  # Any: as a batch's
+    """Give a conditional at given parents: batch shape [B].
+
+    Raises: KeyError, ValueError, or ParameterError for a parameter that is not finite.
+    """
+    group = lay_values(model, values, module.outline.reads)
+    rank, rows = group.layout.rank, group.layout.rows
+    variable = module.variable
+    family, event = variable.family, variable.event
+    looks = [group.looks[parent] for parent in module.outline.parents]
+    (parameters,) = module.parameters_of([looks], [group.values], rank)
+
+    def by_row(name: str, parameter: Tensor) -> Tensor:
+        whole = family.fill(name, parameter, event)
+        inner = family.parameter_shape(name, event)
+        leading = torch.broadcast_shapes(tuple(whole.shape[: whole.dim() - len(inner)]), (1,) * (rank - 1) + (rows,))
+        return whole.expand(*leading, *inner).reshape(rows, *inner)
+
+    by_rows = {name: by_row(name, parameter) for name, parameter in parameters.items()}
+    return module.distribution(by_rows, validate=model.validate_args, finite=True)
+
+
+def log_prob(model: PlanRunner, module: AnyDensity, values: Mapping[str, Any]) -> Tensor:  # Any: as a batch's
+    """Score the node's own value at given parents: [B] nats. Raises: KeyError or ValueError."""
+    variable = module.variable
+    values = tensors_of(model.outline, values)
+    if variable.name not in steps.split(model.outline, values):
+        raise KeyError(f"the value of '{variable.name}' is missing")
+    distribution = conditional(model, module, values)
+    group = lay_values(model, values, [variable.name])
+    value = group.values[variable.name].reshape(group.layout.rows, *variable.event)
+    if variable.dropped:
+        return variable.family.log_prob(distribution, value, there(variable, value))
+    return variable.family.log_prob(distribution, value)
+
+
+def lay_values(model: PlanRunner, values: Mapping[str, Any], wanted: Collection[str]) -> Group:  # Any: as a batch's
+    """Lay given values out, and compute the features that are wanted. Raises: KeyError or ValueError.
+
+    A node that drops what is missing may be left out: then all of it is missing.
+    """
+    outline = model.outline
+    laid: dict[str, Tensor] = {}
+    for name, given in steps.split(outline, tensors_of(outline, values)).items():
+        owner = outline.variables.get(name) or outline.inputs[name]
+        laid[name], missing = row_values(name, owner, given, model.like)
+        if bool(missing.any()) and not (isinstance(owner, Variable) and owner.dropped):
+            if name not in values:  # a step among others, as where it does not exist
+                del laid[name]
+                continue
+            raise ValueError(f"'{name}' is missing in row {int(missing.nonzero()[0])}")
+    sizes = {len(value) for value in laid.values()}
+    if len(sizes) > 1:
+        raise ValueError(f"the values have different numbers of rows: {sorted(sizes)}")
+    check_totals(outline, laid)
+    group = Group(model.plan(()), Layout({}, 1, sizes.pop() if sizes else 1), laid, model.like)
+    for name, value in laid.items():
+        group.put(name, group.layout.clamp(value), outline)
+    for name in outline.graphs.dropped:
+        if name not in laid:
+            nothing = model.like.new_full((group.layout.rows, *outline.variables[name].event), float("nan"))
+            group.put(name, group.layout.clamp(nothing), outline)
+    for name in wanted:
+        _feature(model, group, name)
+    return group
+
+
+def _feature(model: PlanRunner, group: Group, name: str) -> None:
+    if name in group.values:
+        return
+    if name not in model.outline.features:
+        raise KeyError(f"the value of '{name}' is missing")
+    module = model.machine.features[name]
+    for parent in module.outline.parents:
+        _feature(model, group, parent)
+    (value,) = module([read_by(module, group.values, group.looks)], group.layout.rank)
+    group.put(name, value, model.outline)

@@ -1,0 +1,1 @@
+"""Pictures and values that a trained model makes: samples, reconstructions, categories, traversals."""

@@ -1,0 +1,171 @@
+"""Held-out pictures taken apart by the windows on them: the boxes, what the model makes of it all, and what each shows.
+
+All of it is the model's posterior given what is observed, labels left out: particles weighed by p/r. A count is taken
+at its most probable value, the rest at its mean, of a step given that it exists.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sgc.runtime.counts import counted
+from sgc.runtime.model import Model
+from sgc.runtime.steps import filled, join
+from sgc.samples.boxes import Box, color_of
+from sgc.samples.panels import Panel, shades, stretched
+from sgc.samples.shown_rows import Chosen, HeldOut, category_word
+from sgc.samples.windows import Window, read, windows_on
+from sgc.trained.traversal import made, settled, weighed
+
+SAMPLES = 64  # of the posterior
+CELL = 0.85  # inches that a picture is wide
+TALL = 20  # steps that are shown
+WHOLE = (0.0, 0.0, 1.0, 1.0)  # the edges of a whole picture
+
+
+def decompositions(model: Model, shown: str, held_out: HeldOut, chosen: Chosen) -> list[Panel]:
+    """Take chosen rows apart, a panel for each window on the picture that is shown; nothing where there are none."""
+    windows = windows_on(model.outline, shown)
+    if not windows:
+        return []
+    inference = _Inference(model, shown, chosen)
+    return [_panel(inference, window, held_out) for window in windows]
+
+
+class _Inference:
+    """What the posterior says of chosen rows, and what the model makes of that."""
+
+    def __init__(self, model: Model, shown: str, chosen: Chosen) -> None:
+        self.model, self.shown, self.chosen = model, shown, chosen
+        variables = model.outline.variables
+        self.means = weighed(model, chosen.batch, SAMPLES)
+        single = {name: settled(variables[name], mean) for name, mean in self.means.items()}
+        self.values = filled(model.outline, {**chosen.batch, **single})
+        self.made = made(model, self.values, shown)
+
+    def pictures(self) -> np.ndarray:
+        """Give rows' own pictures and what the model makes of them: [2, B, height, width] or [..., 3], in [0, 1]."""
+        data = join(self.model.outline, self.chosen.batch)[self.shown]
+        return shades(_array(torch.cat([data, self.made])), self.model.outline.variables[self.shown], 2)
+
+    def images(self, window: Window, steps: int) -> np.ndarray:
+        """Give what is seen in each step's window, [steps, B, height, width] or [..., 3], in [0, 1].
+
+        Images that networks make are shown as they are where they lie in [0, 1]; others, and nodes, as data are.
+        """
+        names, outline = window.images[:steps], self.model.outline
+        if names[0] in outline.variables:
+            means = {n: torch.where(m.isnan(), self.values[n], m) for n, m in self.means.items() if n in names}
+            found = torch.cat([means.get(name, self.values[name]) for name in names])
+            return shades(_array(found), outline.variables[names[0]], steps)
+        read_there = read(self.model, self.values, names)
+        array = _array(torch.stack([read_there[name] for name in names])).reshape(steps, -1, *window.shape)
+        array = array[:, :, 0] if window.shape[0] == 1 else np.moveaxis(array, 2, -1)
+        return array if array.min() >= 0 and array.max() <= 1 else np.clip(stretched(array), 0, 1)
+
+    def steps_words(self, window: Window) -> tuple[list[list[str]], str]:
+        """Name each step of each row, [B][steps], by its category where its repeat has a node of some, else its number.
+
+        Returns the name of the node of categories too; of numbers it is empty.
+        """
+        outline, unrolled = self.model.outline, self.model.spec.unrolled
+        around = unrolled.around.get(window.name)
+        for name, nodes in unrolled.nodes.items():
+            first = outline.variables[nodes[0]]
+            one = first.categories is not None and len(first.event) == 1 and len(nodes) == len(window.images)
+            if one and unrolled.around[name] == around and all(node in self.values for node in nodes):
+                places = torch.stack([self.values[node].argmax(-1) for node in nodes], 1).tolist()
+                words = [[category_word(self.model, n, k) for n, k in zip(nodes, row, strict=True)] for row in places]
+                return words, name
+        numbers = [unrolled.id(name).step for name in window.images]
+        return [numbers] * len(self.chosen), ""
+
+
+def _panel(found: _Inference, window: Window, held_out: HeldOut) -> Panel:
+    """Lay out rows of pictures, a column for each held-out row: it with boxes, what the model makes, each window."""
+    outline, chosen = found.model.outline, found.chosen
+    steps = min(len(window.images), TALL)
+    there = window.there(outline, found.values).tolist()
+    whole, inner = found.pictures(), found.images(window, steps)
+    grid = np.full((2 + steps, *whole.shape[1:]), np.nan)
+    grid[:2] = whole
+    words, named = found.steps_words(window)
+    truth = _labelled_boxes(window, held_out, chosen)
+    edges = window.boxes(read(found.model, found.values, tuple(n for names in window.numbers for n in names))).tolist()
+    boxes: list[Box] = []
+    for row in range(len(chosen)):
+        for step in range(steps):
+            color = color_of(step)
+            told = None if truth is None else truth[row, step]
+            if told is not None and not bool(told.isnan().any()):
+                boxes.append(Box(0, row, _four(told.tolist()), color, dashed=True))
+            if there[row][step]:
+                word = words[row][step]
+                grid[2 + step, row] = _fitted(inner[step, row], window.canvas)
+                boxes.append(Box(0, row, _four(edges[row][step]), color, word))
+                boxes.append(Box(2 + step, row, WHOLE, color, word if named else ""))
+    rows = ("data", "posterior", *window.images[:steps])
+    return Panel(
+        _title(window, named, steps, truth is not None),
+        grid,
+        rows,
+        _columns(found, window),
+        boxes=tuple(boxes),
+        cell=CELL,
+    )
+
+
+def _title(window: Window, named: str, steps: int, labelled: bool) -> str:
+    """Say in words what a panel shows."""
+    repeat = window.name.rpartition(".")[0]
+    what = f"each {repeat}" if repeat else window.name
+    words = [f"{named or 'the step'} beside it"] if named or len(window.images) > 1 else []
+    words += ["dashed: where the labels say it is"] if labelled else []
+    counts = f"{window.count} at its most probable value, the rest at its mean" if window.count else "at its mean"
+    shown = f", the first {steps} of {len(window.images)} steps" if steps < len(window.images) else ""
+    return (
+        f"held-out rows taken apart{shown}: the inferred box of {what} ({'; '.join(words)}), the picture made of "
+        f"the posterior ({SAMPLES} weighted samples; {counts}), and {what} by itself"
+    ).replace(" ()", "")
+
+
+def _columns(found: _Inference, window: Window) -> tuple[str, ...]:
+    """Name the held-out rows, and say beside what is known of each how many steps were inferred."""
+    count, words = window.count, found.chosen.words
+    if count is None or count in found.chosen.batch:
+        return words
+    numbers = counted(found.model.outline.variables[count], found.values[count]).reshape(-1).tolist()
+    return tuple(
+        f"{word}\ninferred {number:g}" if word.startswith(f"{count} = ") else f"{word}\n{count} = {number:g}"
+        for word, number in zip(words, numbers, strict=True)
+    )
+
+
+def _labelled_boxes(window: Window, held_out: HeldOut, chosen: Chosen) -> Tensor | None:
+    """Give the boxes that labels tell of, [B, steps, 4], NaN where they do not; None: no node of them has labels."""
+    values: dict[str, Tensor] = {}
+    for name in {name for names in window.numbers for name in names}:
+        told = held_out.labels(name, chosen)
+        if told is None:
+            return None
+        values[name] = told
+    return window.boxes(values)
+
+
+def _four(edges: list[float]) -> tuple[float, float, float, float]:
+    left, top, right, bottom = edges
+    return left, top, right, bottom
+
+
+def _array(value: Tensor) -> np.ndarray:
+    return value.detach().double().cpu().numpy()
+
+
+def _fitted(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Bring a picture to another height and width, each pixel the nearest."""
+    places = [
+        ((np.arange(new) + 0.5) * old / new).astype(np.int64) for new, old in zip(size, picture.shape, strict=False)
+    ]
+    return picture[np.ix_(*places)]

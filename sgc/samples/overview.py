@@ -1,0 +1,154 @@
+"""An overview of a model in panels: samples, a row for each category, held-out rows and their reconstructions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sgc.derivation.existence import counts_of
+from sgc.errors import DataError, RunError, UsageError, option
+from sgc.runtime.counts import values_of
+from sgc.runtime.finiteness import rows_words
+from sgc.runtime.model import Model
+from sgc.runtime.steps import filled, join, nodes_of, split, steps_of
+from sgc.samples.decomposition import decompositions
+from sgc.samples.panels import Panel, shades
+from sgc.samples.shown_rows import WIDE, HeldOut, category_word, share_word, spread
+from sgc.trained.traversal import inferred, made, settled, weighed
+
+POSTERIOR = 16  # samples of the weighted posterior
+
+
+def generated(
+    model: Model, count: int, given: Mapping[str, Any], failures: list[str], **words: Any
+) -> dict[str, Tensor]:  # Any: values as a spec may hold them
+    """Sample rows, what is held as it is.
+
+    failures: takes in which rows are not finite. Raises: UsageError; RunError where no row is finite.
+    """
+    try:
+        found = model.generation(count, given, **words)
+    except (ValueError, KeyError) as problem:
+        raise UsageError(f"{option('given')}: {problem.args[0]}") from None
+    if found.broken:
+        failures.append(f"samples that are not finite: {rows_words(found.broken)}")
+    return found.values
+
+
+def made_failures(model: Model, name: str, value: Tensor, what: str, rows: Sequence[str]) -> list[str]:
+    """Say of which rows what is made, [R, *event] or [R, C, *event] of a shown node, is not finite."""
+    known = value.isnan() if name in model.outline.stepped else torch.zeros_like(value, dtype=torch.bool)
+    wrong = ~(torch.isfinite(value) | known).reshape(len(value), -1).all(1)  # of a step that is not there there is NaN
+    wrong |= value.isnan().reshape(len(value), -1).all(1)
+    listed = [rows[place] for place in wrong.nonzero().reshape(-1).tolist()]
+    return [f"{what} that are not finite, of node '{name}': {', '.join(listed)}"] if listed else []
+
+
+def _lacks(value: Tensor) -> bool:
+    """Tell whether some of what was generated is missing: NaN, or -1 of categories."""
+    return bool((value.isnan() if value.is_floating_point() else value == -1).any())
+
+
+class Overview:
+    """Makes the panels of one model; `held` are nodes and inputs that are given, in all but the held-out rows."""
+
+    def __init__(self, model: Model, node: str, held: Mapping[str, Any]) -> None:  # Any: as above
+        self.model, self.node, self.held = model, node, held
+        self.variable, self.steps = model.outline.outer[node], nodes_of(model.outline, node)
+        self.failures: list[str] = []  # what is not finite
+        self.left_out = ""  # why there are no reconstructions
+        self.taken: dict[str, Any] = {}  # which held-out rows were; Any: what JSON can say
+
+    def pictures(self, values: Tensor, rows: int) -> np.ndarray:
+        """Lay values out as a grid of so many rows."""
+        return shades(values.detach().cpu().numpy(), self.variable, rows, steps_of(self.model.outline, self.node))
+
+    def samples(self, count: int) -> Panel:
+        """Draw rows from the model, what is held as it is."""
+        wide = min(WIDE, count)
+        whole = max(wide, count // wide * wide)
+        drawn = generated(self.model, whole, self.held, self.failures, means=[self.node])
+        return Panel("samples", self.pictures(drawn[self.node], whole // wide))
+
+    def categories(self) -> list[Panel]:
+        """A row for every category of each node that has some, everything else alike down a column."""
+        panels = []
+        for name, variable in self.model.outline.outer.items():
+            if variable.categories is None or len(variable.event) > 1 or name in self.held or name == self.node:
+                continue
+            if name not in self.model.outline.graphs.ancestors(self.steps, "generative"):
+                continue
+            roots = self._style(name)
+            places = torch.from_numpy(spread(WIDE, variable.categories))
+            given = {k: v.repeat_interleave(len(places), 0) for k, v in roots.items()}
+            whole = {**self.held, **given, name: places.repeat(WIDE)}
+            found = generated(self.model, WIDE * len(places), whole, self.failures, means=[self.node])[self.node]
+            grid = found.reshape(WIDE, len(places), *self.variable.event).transpose(0, 1)
+            rows = tuple(f"{name} = {category_word(self.model, name, place)}" for place in places.tolist())
+            title = f"each {name}{share_word(len(places), variable.categories)}, the rest alike down a column"
+            panels.append(Panel(title, self.pictures(grid, len(places)), rows))
+        return panels
+
+    def _style(self, name: str) -> dict[str, Tensor]:
+        """Draw what does not depend on a node in p and is not the picture: it stays when the node is turned.
+
+        Each step of a repeat by itself. Where the node counts steps, all that it may count are drawn: a step is alike
+        in all rows that have it. One that another count leaves out is kept as it is, if that count is kept too.
+        """
+        outline, graphs = self.model.outline, self.model.outline.graphs
+        given = dict(self.held)
+        if name in counts_of(graphs):
+            numbers = values_of(outline.variables[name])
+            given[name] = torch.tensor(numbers.index(max(numbers)))
+        drawn = split(outline, generated(self.model, WIDE, given, self.failures))
+        changed = {name}
+        for node in graphs.order("generative"):
+            if node in graphs.nodes and graphs.sources(graphs.parents(node, "generative")) & changed:
+                changed.add(node)
+        held = {node for each in self.held for node in nodes_of(outline, each)}
+        kept = set(graphs.nodes) - changed - held - set(self.steps)
+        told = {n for n in kept if {*graphs.nodes[n].counts} <= kept | held | {name}}
+        whole = join(outline, {n: v for n, v in drawn.items() if n in kept and (n in told or not _lacks(v))})
+        return {n: v for n, v in whole.items() if n in outline.stepped or not _lacks(v)}
+
+    def reconstructions(self, opened: Callable[[], HeldOut]) -> list[Panel]:
+        """Held-out rows above their reconstructions; none where the data cannot be opened, and `left_out` says why.
+
+        The first are made of what q says of the row, node by node; of the weighted posterior too, where the model was
+        trained with several samples. Where there are windows on the picture, the rows are also taken apart by them.
+        """
+        try:
+            held_out = opened()
+            chosen = held_out.choose(self.node, WIDE)
+        except (UsageError, DataError) as problem:
+            self.left_out = f"no reconstructions: {problem}"
+            return []
+        except RunError as problem:
+            self.failures.append(f"no reconstructions: {problem}")
+            return []
+        self.failures += held_out.failures
+        batch = chosen.batch
+        data = join(self.model.outline, batch).get(self.node)
+        if data is None:  # it is inferred itself
+            self.left_out = f"no reconstructions: '{self.node}' is not observed in every row"
+            return []
+        self.taken = held_out.taken()
+        values = inferred(self.model, batch)
+        shown = [data, made(self.model, values, self.node)]
+        if self.model.spec.objective.samples > 1:
+            variables = self.model.outline.variables
+            found = weighed(self.model, batch, POSTERIOR)
+            values = {**values, **{name: settled(variables[name], mean) for name, mean in found.items()}}
+            values = filled(self.model.outline, values)
+            shown.append(made(self.model, values, self.node))
+        rows = ("data", "from q", "posterior")[: len(shown)]
+        texts = [f"{chosen.split} row {row}" for row in chosen.ids]
+        for each in shown[1:]:
+            self.failures += made_failures(self.model, self.node, each, "reconstructions", texts)
+        title = "held-out rows, and their reconstructions"
+        panel = Panel(title, self.pictures(torch.cat(shown), len(shown)), rows, chosen.words)
+        return [panel, *decompositions(self.model, self.node, held_out, chosen)]

@@ -1,0 +1,179 @@
+"""Panels: titled grids of pictures with words and boxes on them, what of a node is a picture, and one file of them all.
+
+The least value is black and the largest white, as in the data.
+"""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isqrt, prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sgc.data.outputs import write_output
+from sgc.report.pictures.matplotlib_defaults import own_defaults
+from sgc.samples.boxes import Box, draw_boxes
+from sgc.spec.outline import Variable
+
+CELL = 0.62  # inches that a picture is wide
+BESIDE, ABOVE = (18, 2), (11, 3)  # letters a line, and lines, of the words of rows and of columns
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A titled grid of pictures, [rows, columns, height, width] or [..., 3] with colours, and words for both sides.
+
+    `apart`: how many columns stand before a gap, the row's own picture and what the model makes of it. `cell`: inches
+    that a picture is wide. What is NaN is left blank.
+    """
+
+    title: str
+    pictures: np.ndarray
+    rows: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    apart: int = 0
+    boxes: tuple[Box, ...] = ()
+    cell: float = CELL
+
+
+def whole_picture(event: Sequence[int], steps: Sequence[int] = ()) -> tuple[int, ...] | None:
+    """Read an event with its steps first as one picture: those of its steps side by side, or else all of it.
+
+    >>> whole_picture([3, 1, 28, 28], [3]), whole_picture([8, 8], [8]), whole_picture([3, 2], [3])
+    ((28, 84), (8, 8), None)
+    """
+    inner = picture_shape(event[len(steps) :]) if steps else None
+    return picture_shape(event) if inner is None else (*inner[:-1], prod(steps) * inner[-1])
+
+
+def picture_shape(event: Sequence[int]) -> tuple[int, ...] | None:
+    """Read an event as a picture: [H, W], [1, H, W], [3, H, W], or a vector that is a square; None: it is none.
+
+    >>> picture_shape([1, 28, 28]), picture_shape([784]), picture_shape([5])
+    ((28, 28), (28, 28), None)
+    """
+    shape = tuple(event)
+    if len(shape) == 3 and shape[0] == 1:
+        shape = shape[1:]
+    if len(shape) == 3 and shape[0] == 3 and min(shape[1:]) >= 4:
+        return shape
+    if len(shape) == 2 and min(shape) >= 4:
+        return shape
+    side = isqrt(prod(shape)) if len(shape) == 1 else 0
+    return (side, side) if side >= 4 and side * side == shape[0] else None
+
+
+def shades(values: np.ndarray, variable: Variable, rows: int, steps: Sequence[int] = ()) -> np.ndarray:
+    """Lay values of a node out as a grid of so many rows of pictures, in [0, 1]; what is missing is black.
+
+    steps: the first axes of an event, whose pictures stand side by side.
+    """
+    shape, inner = whole_picture(variable.event, steps), picture_shape(variable.event[len(steps) :])
+    assert shape is not None
+    array = values.astype(np.float64)
+    if steps and inner is not None:
+        array = np.moveaxis(array.reshape(-1, prod(steps), *inner), 1, -2)
+    array = array.reshape(-1, *shape)
+    if len(shape) == 3:
+        array = array.transpose(0, 2, 3, 1)
+    ends = variable.family.support.shades
+    array = stretched(array) if ends is None else (array - ends[0]) / (ends[1] - ends[0])
+    grid: np.ndarray = np.nan_to_num(np.clip(array, 0, 1)).reshape(rows, -1, *array.shape[1:])
+    return grid
+
+
+def stretched(array: np.ndarray) -> np.ndarray:
+    """Bring numbers without bounds to a range of which all but the least and the largest half percent fill 0 to 1."""
+    known = array[np.isfinite(array)]
+    low, high = np.quantile(known, (0.005, 0.995)) if known.size else (0.0, 1.0)
+    return np.asarray((array - low) / max(high - low, 1e-12))
+
+
+def draw_panels(panels: Sequence[Panel], output: Path, title: str) -> None:
+    """Draw panels below each other into a png. Raises: UsageError where matplotlib is not installed."""
+    with own_defaults():
+        _draw(panels, output, title)
+
+
+def _draw(panels: Sequence[Panel], output: Path, title: str) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    laid = [_Laid(panel) for panel in panels]
+    left = 1.15 if any(panel.rows for panel in panels) else 0.15
+    width = max(max(each.wide for each in laid) + left + 0.15, 4.5)
+    titles = [textwrap.fill(panel.title, int((width - left) * 18)) for panel in panels]
+    heads = [0.22 + 0.14 * (1 + text.count("\n")) + each.above for text, each in zip(titles, laid, strict=True)]
+    total = sum(heads) + sum(each.high for each in laid) + 0.5
+    figure = Figure(figsize=(width, total), dpi=120)
+    FigureCanvasAgg(figure)
+    plain: dict[str, Any] = {"parse_math": False}  # a dollar in a name is one; Any: words of matplotlib
+    figure.text(0.5, 1 - 0.22 / total, title, ha="center", va="center", fontsize=10, **plain)
+    top = total - 0.4
+    for each, text, head in zip(laid, titles, heads, strict=True):
+        top -= head
+        figure.text(left / width, (top + each.above + 0.06) / total, text, fontsize=8, va="bottom", **plain)
+        top -= each.high
+        axes = figure.add_axes((left / width, top / total, each.wide / width, each.high / total))
+        axes.imshow(each.whole, cmap="gray" if each.whole.ndim == 2 else None, vmin=0, vmax=1, aspect="auto")
+        axes.set_axis_off()
+        draw_boxes(axes, each.boxes, each.corners, each.size)
+        words = plain | {"fontsize": 6.5, "transform": axes.transAxes}
+        for word, y in zip(each.rows, each.middles, strict=False):
+            axes.text(-0.06 / each.wide, 1 - y, word, ha="right", va="center", **words)
+        for word, x in zip(each.columns, each.centers, strict=False):
+            axes.text(x, 1 + 0.05 / each.high, word, ha="center", va="baseline", linespacing=1, **words)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    write_output(output, buffer.getvalue())
+
+
+class _Laid:
+    """One panel as it goes into a file: its picture, its words, broken into lines, and its sizes in inches."""
+
+    def __init__(self, panel: Panel) -> None:
+        self.whole, self.middles, self.centers = tile(panel.pictures, panel.apart)
+        self.rows = [fitted(word, BESIDE) for word in panel.rows]
+        self.columns = [fitted(word, ABOVE) for word in panel.columns]
+        self.above = 0.13 * max((1 + word.count("\n") for word in self.columns), default=0)
+        self.size, self.boxes = (panel.pictures.shape[2], panel.pictures.shape[3]), panel.boxes
+        scale = panel.cell / self.size[1]
+        self.wide, self.high = self.whole.shape[1] * scale, self.whole.shape[0] * scale
+
+    def corners(self, row: int, column: int) -> tuple[float, float]:
+        """Give the left and the upper edge of one picture, in pixels of the whole, whose own edges are at -0.5."""
+        left = self.centers[column] * self.whole.shape[1] - self.size[1] / 2
+        return left - 0.5, self.middles[row] * self.whole.shape[0] - self.size[0] / 2 - 0.5
+
+
+def fitted(word: str, room: tuple[int, int]) -> str:
+    """Break a word where it is too long for its room, letters a line and lines, and cut what is left over.
+
+    >>> fitted("king penguin", (8, 2)), fitted("king penguin", (8, 1)), fitted("0.1\\n0.2", (8, 1))
+    ('king\\npenguin', 'king…', '0.1\\n0.2')
+    """
+    letters, lines = room
+    broken = (textwrap.fill(line, letters, max_lines=lines, placeholder="…") for line in word.split("\n"))
+    return "\n".join(broken)
+
+
+def tile(pictures: np.ndarray, apart: int = 0) -> tuple[np.ndarray, list[float], list[float]]:
+    """Join a grid [rows, columns, H, W, ...] into one picture, white between, more of it after `apart` columns.
+
+    Returns it, and where the middles of the rows and of the columns lie, from 0 to 1.
+    """
+    rows, columns, high, wide = pictures.shape[:4]
+    gap = max(1, round(wide / 16))
+    starts = [j * (wide + gap) + (2 * gap if apart and j >= apart else 0) for j in range(columns)]
+    whole = np.ones((rows * (high + gap) - gap, starts[-1] + wide, *pictures.shape[4:]))
+    for i in range(rows):
+        for j, start in enumerate(starts):
+            cell = np.nan_to_num(pictures[i, j], nan=1.0)
+            whole[i * (high + gap) : i * (high + gap) + high, start : start + wide] = cell
+    middles = [(i * (high + gap) + high / 2) / whole.shape[0] for i in range(rows)]
+    return whole, middles, [(start + wide / 2) / whole.shape[1] for start in starts]

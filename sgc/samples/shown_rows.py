@@ -1,0 +1,230 @@
+"""Choosing what pictures show: which held-out rows, which categories, and which values of a labelled node.
+
+Rows come from the test split; where it has none, from the validation rows, else from the training rows. Their labels
+choose and name them and are not shown to the model. Which rows: by the seed, one for each category (or for so many of
+them, evenly spaced, as there is room for) of the first labelled node that has categories.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sgc.data.dataset import DataSet
+from sgc.data.encoder import Encoder
+from sgc.errors import DataError, RunError
+from sgc.runtime.finiteness import is_about_rows, rows_words
+from sgc.runtime.model import Model
+from sgc.runtime.steps import owner_of
+from sgc.runtime.streams import VALIDATION, TensorRows, seed_for
+from sgc.trained.traversal import inferred
+
+SPLITS = ("test", "validation", "train")
+WIDE = 10  # pictures in a row, and rows or categories, where nothing else says how many
+SEARCHED = 200  # rows that are looked at for some that will do
+FEW = 4  # elements of a value that are written out
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Rows that pictures show: the split they are of, their ids, what is observed of them, and a word for each."""
+
+    split: str
+    ids: tuple[int, ...]
+    batch: dict[str, Tensor]  # [B, *event]
+    words: tuple[str, ...]
+    places: tuple[int, ...] = ()  # in the split
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Range:
+    """Values that a node is turned through, [C, *event], a word for each, and where they come from."""
+
+    values: Tensor
+    words: tuple[str, ...]
+    origin: str
+
+
+def spread(count: int, size: int) -> np.ndarray:
+    """Take at most so many places of a sequence, evenly spaced, its ends among them.
+
+    >>> spread(4, 10).tolist(), spread(4, 3).tolist()
+    ([0, 3, 6, 9], [0, 1, 2])
+    """
+    return np.linspace(0, size - 1, min(count, size)).round().astype(np.int64)
+
+
+def along_axis(values: np.ndarray, count: int) -> np.ndarray:
+    """Take at most so many of the values [N, *event] in order: evenly spaced quantiles, each one that occurs.
+
+    Vectors stand in the order of their scores on their first principal axis, whose largest element is positive; values
+    that would be taken twice are taken once. Returns places in `values`.
+    """
+    flat = values.reshape(len(values), -1).astype(np.float64)
+    score = flat[:, 0] if flat.shape[1] == 1 else (flat - flat.mean(0)) @ _principal_axis(flat)
+    order = np.argsort(score, kind="stable")
+    taken = order[spread(count, len(order))]
+    _, first = np.unique(flat[taken], axis=0, return_index=True)
+    return np.asarray(taken[np.sort(first)])
+
+
+def _principal_axis(flat: np.ndarray) -> np.ndarray:
+    centred = flat - flat.mean(0)
+    _, axes = np.linalg.eigh(centred.T @ centred)
+    axis = axes[:, -1]
+    return np.asarray(axis * np.sign(axis[np.abs(axis).argmax()]))
+
+
+def value_words(encoder: Encoder, values: np.ndarray) -> tuple[str, ...]:
+    """Write values [C, *event] as they stand in the data, an element a line; of long ones, their place in the order."""
+    if values[0].size > FEW:
+        return tuple(f"{round(100 * i / max(len(values) - 1, 1))} %" for i in range(len(values)))
+    cells = encoder.decode(values).reshape(len(values), -1)
+    if encoder.names is not None:
+        return tuple("\n".join(map(str, row)) for row in encoder.named(cells))
+    tiny = 1e-6 * max(float(np.abs(cells).max()), 1e-300)
+    return tuple("\n".join(f"{0.0 if abs(cell) < tiny else cell:.3g}" for cell in row) for row in cells)
+
+
+class HeldOut:
+    """The rows that a model may show, and those whose labels say what a node's values are."""
+
+    def __init__(self, dataset: DataSet, model: Model, seed: int) -> None:
+        self.dataset, self.model = dataset, model
+        self.split = next((name for name in SPLITS if len(getattr(dataset, name))), "train")
+        self.rows = self._tensors(self.split)
+        self.draw = np.random.default_rng(seed_for(seed, VALIDATION, 4))
+        self.chosen: Chosen | None = None  # the last that were
+        self.failures: list[str] = []  # which of them cannot be shown
+
+    def _tensors(self, split: str) -> TensorRows:
+        rows = TensorRows(getattr(self.dataset, split), self.model.outline, self.model.like)
+        return rows.drawn_once(self.model.spec.train.seed)
+
+    def taken(self) -> dict[str, Any]:  # Any: what JSON can say
+        """Say which rows were chosen; nothing where none were."""
+        found = self.chosen
+        return {} if found is None else {"held_out": {"split": found.split, "rows": list(found.ids)}}
+
+    def choose(self, shown: str, count: int, fit: Callable[[dict[str, Tensor]], np.ndarray] | None = None) -> Chosen:
+        """Choose rows that have a value of what is shown, or part of one, and of which q says something finite.
+
+        Raises: DataError where no row has a value; RunError where of none something finite is said.
+
+        fit: tells of what is observed of rows, [B, *event], which of them will do, and raises where none will; of many,
+        some are looked at.
+        """
+        usable = np.arange(self.rows.count)
+        if self.model.outline.outer[shown].dropped:
+            usable = np.flatnonzero(self.rows.present(shown, whole=False))
+        if not len(usable):
+            raise DataError(f"no held-out row has a value of '{shown}'")
+        usable = self.draw.permutation(usable)
+        if fit is not None:
+            usable = usable[:SEARCHED]
+            usable = usable[fit(dict(self.rows.part(usable, frozenset()).values))]
+        name = self._label(usable)
+        if name is None:
+            index = usable[:count]
+        else:
+            labels = self.rows.take(name, np.arange(self.rows.count)).numpy()
+            kinds, first = np.unique(labels[usable], return_index=True)
+            first = first[kinds >= 0]
+            taken = usable[first[spread(count, len(first))]]
+            more = usable[~np.isin(usable, taken)][: count - len(taken)]
+            index = np.concatenate([taken, more])
+            index = index[np.lexsort((labels[index], labels[index] < 0))]  # those without a label stand last
+        index = self._inferable(index)
+        ids = tuple(int(each) for each in self.rows.row_ids[index])
+        batch = dict(self.rows.part(index, frozenset()).values)
+        words = tuple(self._word(name, int(i)) for i in index)
+        self.chosen = Chosen(self.split, ids, batch, words, tuple(index.tolist()))
+        return self.chosen
+
+    def _inferable(self, index: np.ndarray) -> np.ndarray:
+        """Leave out the rows of which what q says is not finite, and tell them. Raises: RunError where all are."""
+        broken: dict[int, str] = {}
+        for place in index:
+            try:
+                said = inferred(self.model, self.rows.part(np.array([place]), frozenset()).values)
+                wrong = [name for name in self.model.outline.recognition if not bool(torch.isfinite(said[name]).all())]
+                problem = f"node '{wrong[0]}': what q says of it is not finite" if wrong else ""
+            except (ValueError, RuntimeError, RunError) as failure:  # torch's refusals are of many kinds
+                if not is_about_rows(failure):
+                    raise
+                problem = str(failure).splitlines()[0]
+            if problem:
+                broken[int(place)] = problem
+        told = rows_words({int(self.rows.row_ids[place]): problem for place, problem in sorted(broken.items())})
+        if len(broken) == len(index):
+            raise RunError(f"no chosen row of the {self.split} split can be shown: {told}")
+        if broken:
+            self.failures.append(f"left out of the {self.split} rows: {told}")
+        return index[[int(place) not in broken for place in index]]
+
+    def labels(self, node: str, chosen: Chosen) -> Tensor | None:
+        """Give what labels of chosen rows say of a node of numbers, [B, *event], NaN without one; None: there is none.
+
+        Of a node of a repeat by the name of one step; one that the row does not have has no label.
+        """
+        if node not in self.rows.partial:
+            return None
+        index = np.array(chosen.places)
+        value = self.rows.take(node, index)
+        there = torch.from_numpy(self.rows.labels[index, self.rows.partial.index(node)])
+        return value.masked_fill(~there.reshape(-1, *(1,) * (value.dim() - 1)), torch.nan).to(self.model.like)
+
+    def _label(self, usable: np.ndarray) -> str | None:
+        """Name the first node with one category a row that some of the rows carry."""
+        for name, variable in self.model.outline.outer.items():
+            one = variable.categories is not None and len(variable.event) == 1 and name in self.rows.names
+            if one and bool(self.rows.present(name)[usable].any()):
+                return name
+        return None
+
+    def _word(self, name: str | None, place: int) -> str:
+        category = -1 if name is None else int(self.rows.take(name, np.array([place])))
+        if name is None or category < 0:
+            return f"row {self.rows.row_ids[place]}"
+        return f"{name} = {category_word(self.model, name, category)}"
+
+    def range_of(self, name: str, count: int) -> Range:
+        """Give values that a labelled node takes in the held-out rows, in order: see `along_axis`.
+
+        Where no row of the split that is shown carries the label, the next split stands in. Raises: DataError where
+        none does.
+        """
+        for split in SPLITS[SPLITS.index(self.split) :]:
+            rows = self.rows if split == self.split else self._tensors(split)
+            there = rows.present(name) if rows.count else np.zeros(0, dtype=bool)
+            if there.any():
+                found = rows.take(name, np.flatnonzero(there)).numpy()
+                taken = found[along_axis(found, count)]
+                outer = self.model.outline.outer_name.get(name, name)
+                words = value_words(self.dataset.encoders[outer].of_step(), taken)
+                axis = "" if taken[0].size == 1 else ", along their first principal axis"
+                return Range(torch.from_numpy(taken).to(self.model.like), words, f"{split} rows{axis}")
+        raise DataError(f"no row has a label of '{name}' to turn it through")
+
+
+def category_word(model: Model, name: str, place: int) -> str:
+    """Write a category as it stands in the data."""
+    values = owner_of(model.outline, name).values
+    return str(place if values is None else values[place])
+
+
+def share_word(shown: int, size: int, word: str = "") -> str:
+    """Say how many of how many are shown; nothing where all are.
+
+    >>> share_word(10, 38), share_word(10, 10)
+    (' (10 of 38)', '')
+    """
+    return f" ({word}{shown} of {size})" if shown < size else ""

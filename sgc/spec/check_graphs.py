@@ -1,0 +1,138 @@
+"""The two graphs of a spec: their edges name what there is, none stands twice, and none close a cycle.
+
+Read from the file as written, so that a piece which is wrong elsewhere still has its parents.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from sgc.derivation.graph import Role, descendants, find_cycles
+from sgc.errors import Path
+from sgc.spec.check_names import Names
+from sgc.spec.findings import Findings
+from sgc.spec.unrolled import Unrolled
+
+ROLES: tuple[Role, Role] = ("generative", "recognition")
+
+
+@dataclass(frozen=True)
+class Edge:
+    """An entry of a parents list, or a parameter that takes a name's value: whose, in which graphs, and where."""
+
+    parent: str
+    child: str
+    roles: tuple[Role, ...]  # a feature is in both graphs
+    place: Path
+
+
+def check_graphs(findings: Findings, names: Names) -> None:
+    """Find parents that are unknown or stand twice, unknown networks, and cycles.
+
+    In p a step hangs on the counts that say whether it is there.
+    """
+    unrolled = names.unrolled
+    written = list(written_edges(findings, names))
+    edges: list[Edge] = []
+    unknown: list[Edge] = []
+    seen: set[tuple[str, Path]] = set()
+    for edge in written:
+        if edge.parent not in names.section:
+            unknown.append(edge)
+        elif (edge.parent, edge.place[:-1]) in seen and edge.place[-2] == "parents":
+            findings.add(edge.place, f"duplicate parent {names.word(edge.parent)}")
+        elif names.section[edge.parent] and names.section[edge.child]:
+            edges.append(edge)
+        seen.add((edge.parent, edge.place[:-1]))
+    for edge in unknown:
+        if names.surely(edge.parent):
+            message = f"no node, feature or input named {names.word(edge.parent)}"
+            findings.add(edge.place, message, findings.suggest(edge.parent, partial(_valid, edge, edges, names)))
+    _check_networks(findings)
+    edges += [
+        Edge(count, name, ("generative",), ("nodes", name))
+        for name, counts in unrolled.exists.items()
+        for count, _ in counts
+        if names.section.get(name) and names.section.get(count)
+    ]
+    reported: set[frozenset[Path]] = set()
+    shown = {unrolled.id(name).name for name in names.section if name not in unrolled.hidden}
+    for role in ROLES:
+        found = [edge for edge in edges if role in edge.roles]
+        _check_cycles(findings, found, role, reported, unrolled, shown)
+
+
+def written_edges(findings: Findings, names: Names) -> Iterable[Edge]:
+    """List all edges as written: features', then nodes', parents before parameters."""
+    for name in findings.keys("features"):
+        for place, parent in findings.words("features", name, "parents"):
+            yield Edge(parent, name, ROLES, place)
+    for name in findings.keys("nodes"):
+        for role in ROLES:
+            path = ("nodes", name, role)
+            for place, parent in findings.words(*path, "parents"):
+                yield Edge(parent, name, (role,), place)
+            for key in findings.keys(*path, "parameters"):
+                value = findings.at(*path, "parameters", key)
+                if isinstance(value, str):
+                    yield Edge(value, name, (role,), (*path, "parameters", key))
+
+
+def _valid(wrong: Edge, edges: list[Edge], names: Names) -> list[str]:
+    """Name what could stand at an edge: nothing that is there already, or that depends on its child."""
+    pairs = [(edge.parent, edge.child) for edge in edges if set(edge.roles) & set(wrong.roles)]
+    barred = {wrong.child, *descendants(wrong.child, pairs)}
+    barred |= {edge.parent for edge in edges if edge.place[:-1] == wrong.place[:-1]}
+    return [names.unrolled.id(name).name for name in names.section if name not in barred]
+
+
+def _check_networks(findings: Findings) -> None:
+    """Find networks by a name that none has."""
+    if findings.lost("networks"):
+        return
+    shared = dict.fromkeys(findings.keys("networks"))
+    users: list[Path] = [("recognition", "network")]
+    users += [("features", name, "network") for name in findings.keys("features")]
+    users += [("nodes", name, role, "network") for name in findings.keys("nodes") for role in ROLES]
+    for path in users:
+        word = findings.at(*path)
+        if isinstance(word, str) and word not in shared:
+            findings.add(path, f"no network named '{word}' under 'networks'", findings.suggest(word, lambda: shared))
+
+
+def _check_cycles(
+    findings: Findings,
+    edges: list[Edge],
+    role: Role,
+    reported: set[frozenset[Path]],
+    unrolled: Unrolled,
+    shown: Collection[str],
+) -> None:
+    """Find the cycles of one graph; one that runs through features alone is in both, and told once."""
+    standing: dict[tuple[str, str], list[Path]] = {}
+    for edge in edges:
+        standing.setdefault((edge.parent, edge.child), []).append(edge.place)
+    for cycle in find_cycles(standing):
+        places = [place for step in set(itertools.pairwise(cycle)) for place in standing[step]]
+        if frozenset(places) not in reported:
+            reported.add(frozenset(places))
+            first = min(places, key=findings.document.order)
+            called = [unrolled.id(flat) for flat in cycle]
+            written = _written([each.name for each in called], shown)
+            own = called[0].index and len(set(written)) == 1  # of a step on itself
+            hint = f"did you mean 'prev.{written[0].rpartition('.')[2]}', of the step before?" if own else ""
+            findings.add(first, f"cycle in the {role} graph: {' -> '.join(written)}", hint)
+
+
+def _written(cycle: Sequence[str], shown: Collection[str]) -> list[str]:
+    """Name a cycle as a file has its names, steps under one, from the first that it has and back to it."""
+    names: list[str] = []
+    for name in cycle[:-1]:
+        if name in shown and names[-1:] != [name]:
+            names.append(name)
+    if len(names) > 1 and names[0] == names[-1]:
+        names.pop()
+    return [*names, *names[:1]]

@@ -1,0 +1,141 @@
+"""The names of a spec: each is a name, stands for one thing, and says by its status what has to be written for it.
+
+Read from the file as written, so that a piece which is wrong elsewhere still has its name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from re import fullmatch
+from typing import get_args
+
+from sgc.derivation.graph import Supervision
+from sgc.errors import Path
+from sgc.spec.findings import Findings
+from sgc.spec.scopes import hides
+from sgc.spec.spec import NAME
+from sgc.spec.unrolled import Unrolled
+
+SECTIONS = ("inputs", "features", "nodes")
+
+
+@dataclass(frozen=True)
+class Names:
+    """Every name that a spec gives: the section it stands in (empty: in two), and a node's status where it has one."""
+
+    section: dict[str, str]
+    status: dict[str, str]
+    dropped: frozenset[str]  # nodes that say so of what is missing
+    whole: bool  # nothing in the sections is unreadable
+    unread: frozenset[str]  # of what is unreadable, the names; an empty one: any name may be
+    statuses_whole: bool  # nor has a node lost its status
+    unrolled: Unrolled  # what has names that no file has
+
+    def word(self, flat: str) -> str:
+        """Say in a message to users what a name stands for."""
+        return self.unrolled.word(flat)
+
+    def nodes(self, *statuses: str) -> list[str]:
+        return [name for name, status in self.status.items() if status in statuses]
+
+    def outside(self) -> Names:
+        """Give the names as data and the objective know them: of a repeat's nodes one for all steps."""
+        unrolled = self.unrolled
+        section, status = dict(self.section), dict(self.status)
+        for name in unrolled.hidden:
+            section.pop(name, None)
+        for steps in (unrolled.nodes, unrolled.features):
+            for name, flat in steps.items():
+                for each in flat:
+                    if each in section:
+                        section[name] = section.pop(each)
+                    if each in status:
+                        status[name] = status.pop(each)
+        dropped = frozenset(unrolled.id(name).name for name in self.dropped)
+        return replace(self, section=section, status=status, dropped=dropped)
+
+    def surely(self, word: str) -> bool:
+        """Tell whether what has no section is unknown indeed, and no name of what is unreadable."""
+        return not hides(self.unread, word)
+
+    def decided(self, name: str) -> bool:
+        """Tell whether it is known what a name is: a node with its status, something else, or nothing."""
+        section = self.section.get(name)
+        return name in self.status or section in ("inputs", "features") or (section is None and self.surely(name))
+
+    @property
+    def labelled(self) -> list[str]:
+        """The nodes that have labels in some rows, and are proposed in the others."""
+        return [name for name in self.nodes("partial") if name not in self.dropped]
+
+
+def check_names(findings: Findings, unrolled: Unrolled) -> Names:
+    """Find names that are none, or that stand twice; return the rest. unrolled: what has names that no file has."""
+    made = {*unrolled.template, *unrolled.hidden}
+    for section in (*SECTIONS, "networks"):
+        for name in findings.keys(section):
+            if not fullmatch(NAME, name) and name not in made and "." not in name:
+                message = f"'{name}' is not a name: a letter, then letters, digits, '_' or '-'"
+                findings.faults.append(findings.document.fault((section, name), message, at="key"))
+    written = {section: findings.keys(section) for section in SECTIONS}
+    sections: dict[str, str] = {}
+    for section in sorted(SECTIONS, key=lambda each: findings.document.order((each,))):
+        for name in written[section]:
+            if name in sections:
+                message = f"{unrolled.word(name)} is already the name of one of the {sections[name] or 'others'}"
+                findings.add((section, name), message, at="key")
+            sections[name] = "" if name in sections else section
+    found = {name: findings.at("nodes", name, "supervision") for name in written["nodes"]}
+    status = {name: each for name, each in found.items() if each in get_args(Supervision) and sections[name] == "nodes"}
+    lost = [path for path in findings.document.unread if path[0] in (*SECTIONS, "use") and len(path) <= 2]
+    named = [path for path in lost if path[0] == "use" or (len(path) == 2 and findings.document.has(path))]
+    nameless = len(named) < len(lost) or any(findings.lost(section) for section in SECTIONS)
+    unread = {str(path[1]) for path in named} | ({""} if nameless else set())
+    dropped = frozenset(name for name in written["nodes"] if findings.at("nodes", name, "missing") == "drop")
+    unknown = findings.lost("nodes") or any(path[0] in ("nodes", "use") for path in lost)
+    statuses_whole = not unknown and len(status) == len(written["nodes"])
+    return Names(sections, status, dropped, not unread, frozenset(unread), statuses_whole, unrolled)
+
+
+def check_categories(findings: Findings) -> None:
+    """Find categories that stand twice."""
+    for section in ("inputs", "nodes"):
+        for name in findings.keys(section):
+            check_twice(findings, (section, name, "values"))
+
+
+def check_twice(findings: Findings, path: Path) -> None:
+    """Find categories that stand twice in the list at a path."""
+    seen: set[tuple[type, object]] = set()
+    values = findings.at(*path)
+    for i, value in enumerate(values if isinstance(values, list) else []):
+        if isinstance(value, bool | int | float | str):
+            if (type(value), value) in seen:
+                findings.add((*path, i), f"duplicate category '{value}'")
+            seen.add((type(value), value))
+
+
+def check_statuses(findings: Findings, names: Names) -> None:
+    """Find nodes that need a recognition and have none, or have one and must not; and that nothing is observed.
+
+    Under `recognition: auto` every node that q proposes gets one, and none may name its parents.
+    """
+    derived = findings.document.has(("recognition",))
+    meant = derived or findings.lost("recognition")
+    for name, status in names.status.items():
+        path = ("nodes", name)
+        has = findings.document.has((*path, "recognition"))
+        dropped = findings.document.has((*path, "missing"))
+        if status == "full" and has:
+            message = f"forbidden: {names.word(name)} is observed in every row (supervision: full), q never proposes it"
+            findings.add((*path, "recognition"), message, at="key")
+        elif derived and findings.document.has((*path, "recognition", "parents")):
+            message = f"forbidden beside 'recognition: auto', which derives the parents of {names.word(name)}"
+            findings.add((*path, "recognition", "parents"), message, at="key")
+        elif status != "full" and not has and not meant and not dropped:
+            where = "in the rows without its label" if status == "partial" else "in every row"
+            message = f"missing key 'recognition': q proposes {names.word(name)} {where}"
+            findings.add(path, message, at="key", about=(*path, "recognition"))
+    if names.statuses_whole and not names.nodes("full", "partial"):
+        message = "no node is observed: at least one must be full or partial"
+        findings.add(("nodes",), message, at="key", about=("nodes", "", "supervision"))

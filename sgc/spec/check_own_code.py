@@ -1,0 +1,64 @@
+"""Own code in a spec: every place that names some, refused where nobody has said that it is trusted.
+
+Read from the file as written: what is wrong beside a name does not hide it, and the rest of the spec is checked by what
+is declared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sgc.errors import Path
+from sgc.own_code import is_import_path, wants_trust
+from sgc.spec.document import Plain
+from sgc.spec.findings import Findings
+
+# where `python: module:Class` may stand in a spec, and in a repeat: a bound, a metric, a family, an estimator, a
+# network, and an entry of one
+_NETWORKS = (
+    ("networks", "*"),
+    ("features", "*", "network"),
+    ("carry", "*", "network"),
+    ("nodes", "*", "generative", "network"),
+    ("nodes", "*", "recognition", "network"),
+    ("recognition", "network"),
+)
+PLACES: tuple[tuple[str, ...], ...] = (
+    ("data",),
+    ("objective", "bound"),
+    ("evaluate", "metrics", "*"),
+    ("nodes", "*", "distribution"),
+    ("nodes", "*", "recognition", "estimator"),
+    *_NETWORKS,
+    *((*place, "*") for place in _NETWORKS),
+)
+
+
+def check_own_code(findings: Findings, *, trust: bool) -> None:
+    """Find own code that is not trusted."""
+    document = findings.document
+    levels = [] if trust else [((), document.data), *_repeats(document.data)]
+    for level, data in levels:
+        for path, here in (found for place in PLACES for found in _matching(data, place, level)):
+            named = here.get("python") if isinstance(here, dict) else None
+            if is_import_path(named):  # what is none has a fault of its own
+                # it breaks nothing: what is declared beside it holds
+                findings.faults.append(document.fault((*path, "python"), *wants_trust(named)))
+
+
+def _repeats(here: Plain, path: Path = ()) -> Iterator[tuple[Path, Plain]]:
+    """List the repeats of a level, and those in them, with what stands there."""
+    for inner, found in _matching(here, ("repeat", "*"), path):
+        yield inner, found
+        yield from _repeats(found, inner)
+
+
+def _matching(here: Plain, form: tuple[str, ...], path: Path = ()) -> Iterator[tuple[Path, Plain]]:
+    """List the places below that a form stands for, with what is there: `*` is any key, and any entry of a list."""
+    if not form:
+        yield path, here
+        return
+    parts = here.items() if isinstance(here, dict) else enumerate(here) if isinstance(here, list) else ()
+    for key, part in parts:
+        if form[0] in ("*", key):
+            yield from _matching(part, form[1:], (*path, key))

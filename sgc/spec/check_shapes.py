@@ -1,0 +1,170 @@
+"""Families, shapes, parameters and estimators of a spec, and the networks between them.
+
+A piece is resolved once everything that it reads has been; what reads a piece that is wrong is left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from sgc.derivation.graph import Role
+from sgc.errors import OutlineFault, Path
+from sgc.networks.layer import Shape, shape_text
+from sgc.networks.stack import Stack
+from sgc.spec.check_graphs import ROLES
+from sgc.spec.check_names import Names
+from sgc.spec.findings import Findings
+from sgc.spec.resolver import Resolver, needs
+from sgc.spec.spec import Feature, Generative, Recognition, Spec
+
+EVENT_KEYS = ("distribution", "shape", "categories", "values")
+CONDITIONAL_KEYS = ("parents", "network", "parameters", "learn")
+T = TypeVar("T")
+Use = tuple[str, Path, str, Stack]  # of a shared network: whose, where, which, on what
+
+
+def check_shapes(spec: Spec, findings: Findings, names: Names) -> None:
+    """Find what cannot be resolved, each piece for itself."""
+    _Shapes(spec, findings, names).check()
+
+
+class _Shapes:
+    def __init__(self, spec: Spec, findings: Findings, names: Names) -> None:
+        self.spec, self.findings, self.names = spec, findings, names
+        self.resolver = Resolver(spec)
+        self.known: set[str] = set()  # names whose shapes are known
+
+    def check(self) -> None:
+        for name in self.spec.inputs:
+            if (
+                self.names.section.get(name)
+                and not self.findings.hurt("inputs", name)
+                and self.attempt(("inputs", name), self.resolver.input, name)
+            ):
+                self.known.add(name)
+        for name in self.spec.nodes:
+            self.event(name)
+        uses = [*self.features(), *self.densities()]
+        self.shared(sorted(uses, key=lambda use: self.findings.document.order(use[1])))
+
+    def attempt(self, path: Path, resolve: Callable[..., T], *arguments: object) -> list[T]:
+        """Resolve one piece: a list of it, or an empty one where it has a fault, which is added."""
+        try:
+            return [resolve(*arguments)]
+        except OutlineFault as problem:
+            place, at = (*path, *problem.below), problem.at
+            if at == "later":
+                written = self.findings.keys(*path)
+                place, at = (*path, max(problem.below, key=lambda key: written.index(str(key)))), "key"
+            while not self.findings.document.has(place):  # a family may be written as a bare name
+                place, at = place[:-1], "key" if place[:-1] == path else "value"
+            about = (*place, problem.missing) if problem.missing else place
+            self.findings.add(place, problem.message, problem.hint, at=at, about=about)
+            return []
+
+    def event(self, name: str) -> None:
+        path, node = ("nodes", name), self.spec.nodes[name]
+        if not self.names.section.get(name) or self.findings.hurt(*path, "distribution"):
+            return
+        if not self.attempt(path, self.resolver.family, name):
+            return
+        wrong = [key for key in EVENT_KEYS if self.findings.hurt(*path, key)]
+        unknown = self.findings.hurt(*path, "recognition", "estimator")
+        chosen = None if node.recognition is None or unknown else node.recognition
+        if not {"categories", "values"} & set(wrong) and self.attempt(path, self.resolver.event, name) and not wrong:
+            if self.attempt(path, self.resolver.total, name):
+                self.known.add(name)
+            if chosen is not None:
+                self.attempt(path, self.resolver.estimator, name, node)
+        elif chosen is not None and chosen.estimator is not None:  # what no event could mend is told all the same
+            self.attempt(path, self.resolver.estimator, name, node, self.smallest(name))
+
+    def features(self) -> Iterable[Use]:
+        """Resolve features after their parents; one on a cycle never is."""
+        waiting = {name: set(needs(feature)) - self.known for name, feature in self.spec.features.items()}
+        readers: dict[str, list[str]] = {}
+        for name, parents in waiting.items():
+            for parent in parents:
+                readers.setdefault(parent, []).append(name)
+        ready = [name for name, parents in waiting.items() if not parents]
+        while ready:
+            name = ready.pop()
+            path = ("features", name)
+            if not self.names.section.get(name) or not self.sound(path, self.spec.features[name]):
+                continue
+            for found in self.attempt(path, self.resolver.feature, name):
+                self.known.add(name)
+                if found.trunk:
+                    yield name, (*path, "network"), found.trunk, found.stack
+                for reader in readers.get(name, ()):
+                    waiting[reader].discard(name)
+                    if not waiting[reader]:
+                        ready.append(reader)
+
+    def densities(self) -> Iterable[Use]:
+        for name, node in self.spec.nodes.items():
+            for role in ROLES:
+                cond = node.generative if role == "generative" else node.recognition
+                if (cond is None and role == "recognition") or self.findings.hurt("nodes", name, "distribution"):
+                    continue
+                whole = self.whole(("nodes", name, role), cond)
+                if whole and not self.attempt(("nodes", name), self.resolver.free_parameters, name, role):
+                    continue
+                right = self.constants(name, role, cond) and whole
+                if right and name in self.known and self.sound(("nodes", name, role), cond):
+                    for found in self.attempt(("nodes", name), self.resolver.density, name, role):
+                        if found.trunk and found.stack is not None:
+                            place: Path = ("nodes", name, role, "network")
+                            default = not self.findings.document.has(place)  # the top-level one, of derived parents
+                            yield name, (role, "network") if default else place, found.trunk, found.stack
+
+    def constants(self, name: str, role: Role, cond: Generative | Recognition | None) -> bool:
+        """Resolve the parameters that the spec fixes, each for itself; tell whether all are right.
+
+        Of a node whose event is wrong, what no event could mend is told all the same.
+        """
+        given = cond.parameters if cond is not None else {}
+        path, right = ("nodes", name), True
+        for key, value in given.items():
+            whole = name in self.known and (not isinstance(value, str) or value in self.known)
+            event = self.resolver.event(name) if whole else None
+            right &= bool(self.attempt(path, self.resolver.constant, name, role, key, event)) and whole
+        return right
+
+    def smallest(self, name: str) -> Shape:
+        """Give the event of a node that is the smallest of those that its family may have."""
+        return (2,) * self.resolver.family(name).event_dim
+
+    def whole(self, path: Path, cond: Generative | Recognition | None) -> bool:
+        """Tell whether every key of a conditional that is written has been read."""
+        read = cond.model_fields_set if cond is not None else set()
+        written = {key for key in CONDITIONAL_KEYS if self.findings.document.has((*path, key))}
+        lost = any(self.findings.hurt(*path, key) for key in CONDITIONAL_KEYS)
+        return not lost and written <= read  # `recognition: auto` gives more than is written
+
+    def sound(self, path: Path, piece: Feature | Generative | Recognition | None) -> bool:
+        """Tell whether everything that a feature or a conditional reads is known, and nothing in it is wrong."""
+        if piece is None:
+            return not self.findings.hurt(*path)
+        fixed = [] if isinstance(piece, Feature) else [v for v in piece.parameters.values() if isinstance(v, str)]
+        wrong = any(self.findings.hurt(*path, key) for key in CONDITIONAL_KEYS)
+        if isinstance(piece.network, str) and self.findings.hurt("networks", piece.network):
+            return False
+        return not wrong and all(name in self.known for name in (*piece.parents, *fixed))
+
+    def shared(self, uses: Iterable[Use]) -> None:
+        """Hold the users of a shared network to the shapes of the first one in the file."""
+        first: dict[str, tuple[str, Stack]] = {}
+        for owner, path, trunk, stack in uses:
+            model, wanted = first.setdefault(trunk, (owner, stack))
+            shared = f"{self.names.word(owner)}: the shared network '{trunk}'"
+            if stack.parents != wanted.parents:
+                got, other = (", ".join(map(shape_text, each.parents)) for each in (stack, wanted))
+                self.findings.add(path, f"{shared} got inputs {got}, wanted {other} as for {self.names.word(model)}")
+            elif (stack.first, stack.rest) != (wanted.first, wanted.rest):  # a deconv, from another event backwards
+                got, other = shape_text(stack.output), shape_text(wanted.output)
+                message = (
+                    f"{shared} runs backwards to other layers than for {self.names.word(model)}: {got} before the heads"
+                )
+                self.findings.add(path, f"{message}, wanted {other}")

@@ -1,0 +1,59 @@
+"""Weights of categories in training: which nodes they may be of, and how many each has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sgc.errors import suggest
+from sgc.spec.check_names import Names
+from sgc.spec.findings import Findings
+from sgc.spec.spec import Spec
+from sgc.spec.written_nodes import EVENT
+
+PATH = ("train", "category_weights")
+DECIDING = (*EVENT, "supervision")  # the keys of a node that say whether it has one category a row
+
+
+def by_node(spec: Spec) -> dict[str, str | Sequence[float]]:
+    """Give the weights of categories by node: `balanced`, or a number for each; the word alone is of every node."""
+    given = spec.train.category_weights
+    if given is None:
+        return {}
+    return dict.fromkeys(category_nodes(spec), given) if isinstance(given, str) else dict(given)
+
+
+def category_nodes(spec: Spec) -> list[str]:
+    """List the nodes that are labelled in some rows, with one category a row."""
+    return [
+        name
+        for name, node in spec.nodes.items()
+        if node.supervision == "partial"
+        and node.category_count is not None
+        and not node.shape
+        and not spec.unrolled.id(name).index
+    ]
+
+
+def check_category_weights(spec: Spec, findings: Findings, names: Names) -> None:
+    """Find weights of what has no categories to weigh by, and lists of another length or of nothing but 0."""
+    given, able = findings.at(*PATH), category_nodes(spec)
+    if given is None or findings.hurt(*PATH):
+        return
+    unknown = {name for name in findings.keys("nodes") for key in DECIDING if findings.hurt("nodes", name, key)}
+    if isinstance(given, str):
+        if not able and names.statuses_whole and not unknown:
+            findings.add(PATH, f"'{given}' weighs rows by their label, and no node is labelled with one category a row")
+        return
+    for name, each in (spec.train.category_weights or {}).items():  # type: ignore[union-attr]
+        if name in unknown or not names.decided(name):
+            continue  # nobody can tell what it is
+        if name not in able:
+            message = f"no node named '{name}'"
+            if names.section.get(name) == "nodes":
+                message = f"'{name}' is not labelled with one category a row"
+            findings.add((*PATH, name), message, suggest(name, able), at="key")
+        elif not isinstance(each, str) and len(each) != spec.nodes[name].category_count:
+            count = spec.nodes[name].category_count
+            findings.add((*PATH, name), f"{len(each)} weights, and '{name}' has {count} categories")
+        elif not isinstance(each, str) and not any(each):
+            findings.add((*PATH, name), f"every weight is 0: no row with a label of '{name}' would count")

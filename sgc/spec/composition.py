@@ -1,0 +1,374 @@
+"""The scopes of a spec with repeats and parts: parts are read, bound and taken in, and steps are counted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from os.path import realpath  # `resolve` fails at links that lead to themselves
+from pathlib import Path as FilePath
+from re import fullmatch
+
+from sgc.errors import Path, SpecError
+from sgc.spec.document import Document, Plain, read
+from sgc.spec.expanded import elsewhere
+from sgc.spec.findings import Findings
+from sgc.spec.scopes import EXISTS, OF_REPEAT, OF_SPEC, PREVIOUS, Kind, Plate, Scope, Template
+from sgc.spec.spec import NAME, Spec
+from sgc.spec.written_nodes import EVENT, event, largest_count
+
+MAX_STEPS = 10_000  # nodes and features, all steps counted
+MAX_NESTED = 20  # parts in parts
+TOO_MANY = f"more than {MAX_STEPS} nodes and features, all steps counted"
+NO_NAME = "is not a name: a letter, then letters, digits, '_' or '-'"
+UNROLLED = ("repeat", "use")
+MODEL = ("inputs", "networks", "features", "nodes", "repeat", "use")  # the sections of a part that count
+
+
+@dataclass(eq=False)
+class Included:
+    """A part as it was read: its scope, its own names for what is bound, and what is said of its weights.
+
+    host, place: the document that uses it, and where.
+    """
+
+    name: str
+    host: Document
+    place: Path
+    scope: Scope
+    spec: Spec
+    weights: FilePath | None
+    freeze: bool
+    bound: dict[str, Template] = field(default_factory=dict)  # nodes alone
+
+
+@dataclass(eq=False)
+class Composition:
+    """The scopes of a whole spec, its parts, and the conditionals that parts give to nodes that are bound to them."""
+
+    root: Scope
+    parts: list[Included] = field(default_factory=list)
+    given: dict[str, Template] = field(default_factory=dict)  # by whole name of a bound node: the part's node
+
+
+Check = Callable[[Document, tuple[FilePath, ...]], Spec]
+
+
+class Parts:
+    """The parts of a spec, each read and validated once, however often and wherever it is used.
+
+    check: validates one, given the files that it is a part of.
+    """
+
+    def __init__(self, check: Check) -> None:
+        self.check = check
+        self._read: dict[FilePath, Document | SpecError] = {}
+        self._checked: dict[int, tuple[Document, Spec | SpecError]] = {}  # by the identity of a part's data
+
+    def read(self, file: FilePath) -> Document:
+        """Read a file. Raises: SpecError."""
+        found = self._read.get(file)
+        if found is None:
+            try:
+                found = read(file)
+            except SpecError as problem:
+                found = problem
+            self._read[file] = found
+        if isinstance(found, SpecError):
+            raise found
+        return found
+
+    def spec(self, document: Document, within: tuple[FilePath, ...]) -> Spec:
+        """Validate a part. Raises: SpecError."""
+        key = id(document.data)
+        if key not in self._checked:
+            try:
+                self._checked[key] = document, self.check(document, within)
+            except SpecError as problem:
+                self._checked[key] = document, problem
+        _, found = self._checked[key]
+        if isinstance(found, SpecError):
+            raise found
+        return found
+
+
+def compose(
+    document: Document, written: Plain, findings: Findings, parts: Parts, within: tuple[FilePath, ...] = ()
+) -> Composition:
+    """Lay out the scopes of a spec; what is wrong with them is added to the findings.
+
+    written: the document's data without what is wrong in itself. within: the files that this one is a part of.
+    """
+    root = Scope(document, (), "")
+    composing = _Composing(Composition(root), findings, parts, (*within, FilePath(realpath(document.file))))
+    composing.level(root, written, OF_SPEC)
+    return composing.made
+
+
+class _Composing:
+    def __init__(self, made: Composition, findings: Findings, parts: Parts, within: tuple[FilePath, ...]) -> None:
+        self.made, self.findings, self.parts, self.within = made, findings, parts, within
+        self.taken = 0  # names so far, at all their steps, and levels
+        self.full = False  # there were too many
+        self.using: Path = ()  # the outermost part that is taken in
+
+    def add(self, scope: Scope, place: Path, message: str, hint: str = "", *, at: str = "value") -> None:
+        """Report a fault of what is written in the document of a scope."""
+        if scope.document is self.findings.document:
+            self.findings.add(place, message, hint, at=at)
+
+    def level(
+        self, scope: Scope, written: Mapping[str, Plain], sections: Mapping[str, Kind], refused: Collection[str] = ()
+    ) -> None:
+        """Take in the names of a level but those refused, and the repeats and parts in it."""
+        own = scope.document is self.findings.document  # else a part, in which nothing is wrong
+        given = scope.document.get(scope.place) if own else written
+        scope.take(written, sections, given)
+        for name in refused:
+            scope.names.pop(name, None)
+        if not self.has_room(scope):
+            return
+        self.inside(scope, written)
+        broken = [path[-1] for path in self.findings.broken if own and path and path[:-1] == scope.place]
+        keyless = [path for path in scope.document.unread if own and path[:-2] == scope.place and path[-2] in sections]
+        if any(key in MODEL or (scope.place and key != "count") for key in broken):
+            scope.unread.add("")
+        scope.unread |= {*refused} | {"" for path in keyless if not scope.document.has(path)}
+        for section in UNROLLED:
+            names = given.get(section)
+            scope.unread |= set(names) - set(scope.children) if isinstance(names, dict) else set()
+
+    def has_room(self, scope: Scope) -> bool:
+        """Count the names of a level at all their steps; where that is too much it is left empty, and told once."""
+        self.taken += 1 + len(scope.names) * math.prod(plate.size for plate in scope.plates)
+        if scope.above is None or self.taken <= MAX_STEPS:
+            return True
+        if not self.full:
+            self.full = True
+            if scope.in_repeat and scope.document is self.findings.document:
+                self.add(scope, (*scope.place, "count"), TOO_MANY)
+            else:
+                self.findings.add(self.using, TOO_MANY, at="key")
+        scope.names.clear()
+        scope.unread.add("")
+        return False
+
+    def inside(self, scope: Scope, written: Mapping[str, Plain]) -> None:
+        """Take in the repeats and parts of a level."""
+        for section in ("use", "repeat"):
+            found = written.get(section)
+            for name, each in found.items() if isinstance(found, dict) else ():
+                place = (*scope.place, section, name)
+                if not fullmatch(NAME, name):
+                    self.add(scope, place, f"'{name}' {NO_NAME}", at="key")
+                elif name == PREVIOUS:
+                    self.add(scope, place, f"'{PREVIOUS}' is kept for the step before: take another name", at="key")
+                elif name in scope.names or name in scope.children:
+                    self.add(scope, place, f"'{name}' is already the name of something else", at="key")
+                elif section == "use":
+                    self.part(scope, name, place, each)
+                else:
+                    self.repeat(scope, name, place, each)
+
+    # repeats
+
+    def repeat(self, scope: Scope, name: str, place: Path, written: Mapping[str, Plain]) -> None:
+        whole = f"{scope.prefix}{name}"
+        size, count = self.count(scope, (*place, "count"), written.get("count"))
+        if size * math.prod(plate.size for plate in scope.plates) > MAX_STEPS:
+            self.add(scope, (*place, "count"), TOO_MANY)
+            size = 1
+        inner = Scope(scope.document, place, f"{whole}.", (*scope.plates, Plate(whole, size, count)), scope)
+        scope.children[name] = inner
+        refused = self.check_names(inner, written, list(OF_REPEAT), counted=bool(count))
+        self.level(inner, written, OF_REPEAT, refused)
+        if not inner.names and not inner.children and not self.full:
+            self.add(scope, place, f"nothing stands in the repeat '{name}'", "give it nodes", at="key")
+
+    def check_names(
+        self, scope: Scope, written: Mapping[str, Plain], sections: list[str], *, counted: bool
+    ) -> set[str]:
+        """Find names of a repeat that are none, that stand twice, or that are kept; give what no name can be."""
+        seen: dict[str, str] = {}
+        refused: set[str] = set()
+        for section in sections:
+            found = written.get(section)
+            for name in found if isinstance(found, dict) else ():
+                place = (*scope.place, section, name)
+                if not fullmatch(NAME, name):
+                    self.add(scope, place, f"'{name}' {NO_NAME}", at="key")
+                    refused.add(name)
+                elif name in seen:
+                    self.add(scope, place, f"'{name}' is already the name of one of the {seen[name]}", at="key")
+                elif name == PREVIOUS or (name == EXISTS and counted):
+                    what = "the step before" if name == PREVIOUS else "whether a step exists"
+                    self.add(scope, place, f"'{name}' is kept for {what}: take another name", at="key")
+                    refused.add(name)
+                seen.setdefault(name, section)
+        return refused
+
+    def count(self, scope: Scope, place: Path, written: Plain) -> tuple[int, str]:
+        """Say how many steps there are at most, and which node counts them; 1 step where that is wrong."""
+        if not isinstance(written, str):
+            return (written, "") if isinstance(written, int) else (1, "")
+        reference = scope.find(written)
+        if reference is None or reference.template.kind != "node":
+            nodes = [n for n in scope.visible() if (r := scope.find(n)) and r.template.kind == "node"]
+            kind = "" if reference is None else reference.template.kind
+            message = f"'{written}' is one of the {kind}s, no node" if kind else f"no node named '{written}'"
+            self.add(scope, place, f"{message} to count by", self.findings.suggest(written, lambda: nodes))
+            return 1, ""
+        counter = reference.template
+        if reference.previous or counter.plates != scope.plates[: len(counter.plates)]:
+            self.add(scope, place, f"'{written}' stands in a repeat: count by a node that is there once")
+            return 1, ""
+        most, why = largest_count(counter.written)
+        if why and not self.findings.hurt(*counter.place):
+            self.add(scope, place, f"'{written}' cannot count: {why}")
+        return most, counter.name
+
+    # parts
+
+    def part(self, scope: Scope, name: str, place: Path, written: Mapping[str, Plain]) -> None:
+        if len(self.within) > MAX_NESTED:
+            self.add(scope, place, f"parts stand in parts more than {MAX_NESTED} deep", at="key")
+            return
+        document = self.document(scope, place, written)
+        if document is None:
+            return
+        try:
+            spec = self.parts.spec(document, self.within)
+        except SpecError as problem:
+            inside = isinstance(written.get("spec"), dict)
+            self.findings.faults += elsewhere(problem.faults, (*place, "spec") if inside else place, inside=inside)
+            for own, word in (written.get("bind") or {}).items():
+                self.host(scope, (*place, "bind", own), word)
+            self.findings.breaks(place)
+            return
+        inner = Scope(document, (), f"{scope.prefix}{name}.", scope.plates, scope, closed=True)
+        data = model_sections(document.data, spec)
+        inner.take(data, OF_SPEC)
+        weights = written.get("weights")
+        part = Included(
+            f"{scope.prefix}{name}",
+            scope.document,
+            place,
+            inner,
+            spec,
+            None if weights is None else found_beside(scope.document, weights),
+            written.get("freeze") is True,
+        )
+        scope.children[name] = inner
+        self.made.parts.append(part)
+        bind = written.get("bind")
+        for own, word in bind.items() if isinstance(bind, dict) else ():
+            found = len(self.findings.faults)
+            self.bind(scope, part, (*place, "bind", own), own, word, bind or {})
+            if len(self.findings.faults) > found:  # what it leaves unbound is no fault besides
+                for each in inner.names.values():
+                    self.findings.breaks(("data", "columns", each.name))
+        if scope.document is self.findings.document:
+            self.using = place
+        for own, template in inner.names.items():
+            if template.kind == "input" and own not in inner.bound:
+                self.add(scope, place, f"the part's input '{own}' is not bound", "bind: {" + own + ": …}", at="key")
+        if self.has_room(inner):
+            self.inside(inner, data)
+
+    def document(self, scope: Scope, place: Path, written: Mapping[str, Plain]) -> Document | None:
+        """Read the spec of a part: of its own file, of its run, or where it stands."""
+        given, weights = written.get("spec"), written.get("weights")
+        if given is None and weights is None:
+            self.add(scope, place, "missing key 'spec' (or 'weights', of a run)", at="key")
+            return None
+        if isinstance(given, dict):
+            return inline(scope.document, (*place, "spec"))
+        key = "spec" if given is not None else "weights"
+        file = found_beside(scope.document, str(weights) if given is None else given)
+        if given is None:
+            file = file / "spec.yaml"
+        if FilePath(realpath(file)) in self.within:
+            self.add(scope, (*place, key), f"'{file}' would be a part of itself")
+            return None
+        try:
+            return self.parts.read(file)
+        except SpecError as problem:
+            self.add(scope, (*place, key), f"'{file}': {problem.faults[0].message}")
+            return None
+
+    def bind(self, scope: Scope, part: Included, place: Path, own: str, word: str, beside: Mapping[str, Plain]) -> None:
+        """Let a name of the part stand for one of the host. beside: all of its names that do."""
+        inner = part.scope
+        template = inner.names.get(own)
+        nodes = [n for n, t in inner.names.items() if t.kind in ("node", "input")]
+        if template is None or template.kind not in ("node", "input"):
+            what = f"no node or input named '{own}'" if template is None else f"'{own}' is a {template.kind}"
+            self.add(
+                scope, place, f"{what} of the part '{part.name}'", self.findings.suggest(own, lambda: nodes), at="key"
+            )
+            return
+        host = self.host(scope, place, word)
+        if host is None:
+            return
+        if template.kind == "input":
+            if host.plates != scope.plates[: len(host.plates)]:
+                self.add(scope, place, f"'{word}' stands for all its steps: an input is bound to one value")
+            inner.bound[own] = host
+            return
+        given = self.made.given.get(host.name)
+        handed_on = given is not None and given is scope.handed.get(word)  # a node of this part is bound itself
+        if host.kind != "node" or (host.scope is not scope and not handed_on):
+            self.add(scope, place, f"'{word}' is no node beside the part: it has to stand where 'use' does")
+            return
+        if given is not None and not handed_on:
+            self.add(scope, place, f"'{word}' is bound already")
+            return
+        if isinstance(host.written, dict) and "generative" in host.written:
+            message = f"forbidden: the part '{part.name}' gives p({word})"
+            self.add(scope, (*host.place, "generative"), message, at="key")
+        got, wanted = event(host.written), event(template.written, beside)
+        unknown = host.scope.document is self.findings.document and any(
+            self.findings.hurt(*host.place, key) for key in EVENT
+        )
+        differ = [] if unknown else [key for key in EVENT if got[key] != wanted[key]]
+        if differ:
+            here, there = got[differ[0]], wanted[differ[0]]
+            self.add(scope, place, f"'{word}' has the {differ[0]} {here}, and '{own}' of the part has {there}")
+        inner.bound[own] = part.bound[own] = host
+        inner.handed[own] = self.made.given[host.name] = template
+        del inner.names[own]
+
+    def host(self, scope: Scope, place: Path, word: str) -> Template | None:
+        """Find what a name of a part is bound to; None, and a fault, where it is nothing."""
+        reference = scope.find(word)
+        if reference is None or reference.previous:
+            hint = self.findings.suggest(word, lambda: scope.names)
+            self.add(scope, place, f"no node, feature or input named '{word}'", hint)
+            return None
+        return reference.template
+
+
+def model_sections(data: Plain, spec: Spec) -> dict[str, Plain]:
+    """Take the sections of a part that its host takes in, derived recognition parents written out."""
+    found = {key: data[key] for key in MODEL if key in data}
+    if spec.derived:
+        plain = spec.plain()
+        nodes = {**found["nodes"]}
+        for name in spec.derived:
+            nodes[name] = {**nodes[name], "recognition": plain["nodes"][name]["recognition"]}
+        found["nodes"] = nodes
+    return found
+
+
+def found_beside(document: Document, name: str) -> FilePath:
+    """Look for a file beside the spec that names it, then from where the program runs."""
+    beside = FilePath(document.file).parent / name if document.lines else FilePath(name)
+    return beside if beside.exists() else FilePath(name)
+
+
+def inline(document: Document, place: Path) -> Document:
+    """Take a spec that stands in another for a document of its own, with the other's lines."""
+    depth, every = len(place), document.below(place)
+    keys = {path[depth:]: document.keys[path] for path in every if path in document.keys and len(path) > depth}
+    values = {path[depth:]: document.values[path] for path in every if path in document.values}
+    return Document(document.file, document.lines, document.get(place), keys, values)

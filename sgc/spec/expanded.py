@@ -1,0 +1,69 @@
+"""A spec whose repeats and parts are written out, and where each piece of it was written before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from sgc.errors import Fault, Path
+from sgc.spec.document import Document
+from sgc.spec.findings import Findings
+
+
+@dataclass(frozen=True)
+class Written:
+    """A place in a file: of the spec itself, or of a part's. exact: what stands below was written nowhere."""
+
+    document: Document
+    path: Path
+    exact: bool = False
+
+
+@dataclass
+class Expanded(Document):
+    """Plain data of nodes and features alone; a fault in it is told at what was written.
+
+    written: by path, where a piece and all below it come from; what has no entry stands where it stood. emptied: what
+    was taken out for its faults, or is not known for those of others, which are told already.
+    """
+
+    source: Document = field(default_factory=lambda: Document("spec", []))
+    written: dict[Path, Written] = field(default_factory=dict)
+    emptied: set[Path] = field(default_factory=set)
+
+    def origin(self, path: Path) -> Written:
+        """Find where a piece was written."""
+        for n in range(len(path), 0, -1):
+            found = self.written.get(path[:n])
+            if found is not None:
+                return found if found.exact else Written(found.document, (*found.path, *path[n:]))
+        return Written(self.source, path)
+
+    def fault(self, path: Path, message: str, hint: str = "", *, at: str = "value", about: Path | None = None) -> Fault:
+        place = self.origin(path)
+        told = None if about is None else self.origin(about).path
+        return place.document.fault(place.path, message, hint, at=at, about=told)
+
+    def order(self, path: Path) -> tuple[int, int]:
+        place = self.origin(path)
+        return place.document.order(place.path)
+
+    def broken(self, findings: Findings) -> Iterable[Path]:
+        """List what cannot be used because of what was written for it."""
+        yield from self.emptied
+        below: dict[Path, list[Path]] = {}
+        for broken in findings.broken:
+            for n in range(len(broken) + 1):
+                below.setdefault(broken[:n], []).append(broken[n:])
+        for path, place in self.written.items():
+            if place.document is findings.document and not place.exact:
+                for rest in below.get(place.path, ()):
+                    yield (*path, *rest)
+
+
+def elsewhere(faults: Iterable[Fault], path: Path, *, inside: bool) -> list[Fault]:
+    """Put the faults of a part under the key that names it; they keep their own file and line.
+
+    inside: it stands in the same file, where that key is above it.
+    """
+    return [replace(fault, path=(*path, *fault.path)) if inside or not fault.line else fault for fault in faults]

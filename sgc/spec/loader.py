@@ -1,0 +1,161 @@
+"""YAML -> Spec, or every fault of the file at once: what pydantic finds, located in the text, then what `check` finds.
+
+A piece that is wrong is reported, taken out, and the rest is validated again, so that one fault hides no other.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path as FilePath
+from typing import Any
+
+from pydantic import ValidationError
+
+from sgc.arguments import path_of, truth, words_in
+from sgc.errors import Path, SpecError, UsageError
+from sgc.spec.check import check
+from sgc.spec.check_own_code import check_own_code
+from sgc.spec.composition import UNROLLED, Composition, Parts, compose
+from sgc.spec.document import Document, Plain, from_mapping, read
+from sgc.spec.findings import Findings
+from sgc.spec.grammar import report
+from sgc.spec.overrides import override
+from sgc.spec.spec import Spec
+from sgc.spec.unrolling import unroll
+from sgc.value_words import describe
+
+REWRITTEN = ("networks", "features", "nodes", *UNROLLED)
+
+# for required keys that are missing or wrong, which must not keep the rest from being looked at
+STAND_INS: dict[Path, Plain] = {
+    ("version",): 1,
+    ("nodes",): {},
+    ("nodes", "*", "supervision"): "none",
+    ("repeat", "*", "count"): 1,
+}
+
+
+def load(
+    path: str | FilePath | Mapping[str, Any], overrides: Sequence[str] = (), *, trust: bool = False
+) -> Spec:  # Any: plain data
+    """Read and validate a spec.
+
+    path: a YAML file, or the spec as plain data. overrides: as `--set`, e.g. "train.epochs=10", or "train.seed=" to
+    take a key out. trust: allow the spec to name code of its own, which is imported once a model is made of it.
+
+    Raises: SpecError, which holds the list of faults; UsageError where `path` is none.
+    """
+    truth("trust", trust, error=UsageError)
+    document = from_mapping(path) if isinstance(path, Mapping) else read(path_of("path", path))
+    override(document, words_in("overrides", overrides))
+    folder = None if isinstance(path, Mapping) else FilePath(path).resolve().parent
+    return validate(document, trust=trust, folder=folder)
+
+
+def validate(document: Document, *, trust: bool = False, folder: FilePath | None = None) -> Spec:
+    """Validate what was read; folder: where it stands. Raises: SpecError, with all faults in the order of the file."""
+    origin = Origin(folder, trust)
+
+    def check_part(part: Document, within: tuple[FilePath, ...]) -> Spec:
+        return _validated(part, parts, origin, within=within)
+
+    parts = Parts(check_part)
+    return _validated(document, parts, origin)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a spec stands, and whether its own code is trusted."""
+
+    folder: FilePath | None
+    trust: bool
+
+
+def _validated(document: Document, parts: Parts, origin: Origin, *, within: tuple[FilePath, ...] = ()) -> Spec:
+    """Validate a spec, or a part of one. within: the files that it is a part of. Raises: SpecError."""
+    findings = Findings(document)
+    if not isinstance(document.data, dict):
+        message = f"expected a mapping with 'version' and 'nodes', got {describe(document.data)}"
+        findings.add((), message)
+        raise SpecError(document.sort(findings.faults))
+    unrolls = any(section in document.data for section in UNROLLED)
+    if unrolls:
+        document.data.setdefault("nodes", {})
+    spec, plain = _fit(document.data, findings)
+    if unrolls:
+        spec = _unrolled(document, spec, plain, findings, parts, origin, within=within)
+    else:
+        check_own_code(findings, trust=origin.trust)
+        spec = check(spec.stands_in(origin.folder, trusted=origin.trust), findings)
+    if findings.faults:
+        raise SpecError(document.sort(findings.faults))
+    return spec
+
+
+def _unrolled(
+    document: Document,
+    spec: Spec,
+    plain: Plain,
+    findings: Findings,
+    parts: Parts,
+    origin: Origin,
+    *,
+    within: tuple[FilePath, ...],
+) -> Spec:
+    """Write repeats and parts out, and check what comes of it; its faults are added to the findings."""
+    if "recognition" in plain:
+        message = "forbidden beside 'repeat' and 'use': give each node its recognition parents"
+        findings.add(("recognition",), message, at="key")
+        del plain["recognition"]
+    check_own_code(findings, trust=origin.trust)
+    composition = compose(document, plain, findings, parts, within)
+    expanded, unrolled = unroll(document, plain, composition, findings)
+    inner = Findings(expanded, findings)
+    for path in [*expanded.broken(findings), *(path for path in findings.broken if path[0] not in UNROLLED)]:
+        inner.breaks(path)
+    made, _ = _fit(expanded.data, inner)
+    made = check(made.stands_in(origin.folder, trusted=origin.trust), inner, unrolled)
+    return made.once(replace(unrolled, written=_as_written(spec, composition)))
+
+
+def _as_written(spec: Spec, composition: Composition) -> dict[str, Plain]:
+    """Give the sections that unrolling rewrites as they were written, the specs of parts in full."""
+    written = spec.model_dump(mode="json", by_alias=True, exclude_none=True, include=set(REWRITTEN))
+    for part in composition.parts:
+        if part.host is composition.root.document:
+            here: Plain = written
+            for key in part.place:
+                here = here[key]
+            own = part.spec.plain()
+            here["spec"] = {key: own[key] for key in ("version", "name", *REWRITTEN, "inputs") if own.get(key)}
+    return {key: each for key, each in written.items() if each or key not in UNROLLED}
+
+
+def _fit(written: Plain, findings: Findings) -> tuple[Spec, Plain]:
+    """Make a spec of what is right in `written`, and give that; report and leave out what is wrong."""
+    plain = copy.deepcopy(written)
+    while True:  # each round takes out at least one piece
+        try:
+            return Spec.model_validate(plain), plain
+        except ValidationError as problem:
+            pieces = dict.fromkeys(report(problem, plain, findings))  # one may have several faults
+            for path in sorted(pieces, key=len, reverse=True):
+                _remove(plain, path)
+
+
+def _remove(plain: Plain, path: Path) -> None:
+    """Take out what stands at a path, or the list or mapping that it is missing from."""
+    parent: Plain = plain
+    for part in path[:-1]:
+        if isinstance(parent, dict) and part not in parent:
+            return  # taken out already, with what holds it
+        parent = parent[part]
+    key, form = path[-1], (path[-3], "*", path[-1]) if path[-3:-2] in (("nodes",), ("repeat",)) else path
+    if form in STAND_INS:
+        parent[key] = copy.deepcopy(STAND_INS[form])
+    elif isinstance(parent, dict) and key in parent:
+        del parent[key]
+    elif len(path) > 1:
+        _remove(plain, path[:-1])

@@ -1,0 +1,202 @@
+"""The outline of a model: every name of a spec resolved, every shape inferred, every parameter counted, without torch.
+
+`check` makes one to find faults of shape, `inspect` prints one, `compile` builds modules from one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from sgc.derivation.graph import Graphs, Role, Supervision
+from sgc.derivation.row_groups import Merging
+from sgc.distributions.families import Family
+from sgc.distributions.supports import REAL, Support
+from sgc.networks.entries import Entry, OwnNetwork
+from sgc.networks.layer import Shape
+from sgc.networks.stack import Stack
+from sgc.objectives.estimator import Estimator
+from sgc.objectives.gradient import GRADIENTS
+from sgc.objectives.objective import Objective
+from sgc.objectives.objective_words import ObjectiveWords
+from sgc.spec.fixed_parameters import Constant as Constant
+from sgc.spec.spec import Spec
+
+
+@dataclass(frozen=True)
+class Density:
+    """One conditional, resolved: the network on its parents, the heads it gives, and the constant parameters."""
+
+    node: str
+    role: Role
+    parents: tuple[str, ...]  # what the network reads
+    reads: tuple[str, ...]  # these and the names that parameters take their value from
+    entries: tuple[Entry, ...]
+    trunk: str  # the name of the shared network; empty where it is the density's own
+    stack: Stack | None  # None: no network
+    heads: Mapping[str, Shape]
+    constants: Mapping[str, Constant]
+    parameters: int  # of the heads and constants, and of the network where it is not shared
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A random variable, resolved."""
+
+    name: str
+    family: Family
+    support: Support  # the family's, within the bounds that p's fixed parameters give
+    shape: Shape  # without the category axis
+    event: Shape  # with it: the value in the graph
+    view: Shape  # what networks read of it
+    categories: int | None
+    values: tuple[Any, ...] | None  # Any: the names of categories as they stand in the data
+    supervision: Supervision
+    estimator: Estimator | None
+    dropped: bool = False  # missing: drop
+    total: str = ""  # what gives each row its total_count: an input, or `OWN_SUM`; empty where nothing by row does
+
+
+@dataclass(frozen=True)
+class FeatureOutline:
+    """A feature, resolved."""
+
+    name: str
+    parents: tuple[str, ...]
+    entries: tuple[Entry, ...]
+    trunk: str
+    stack: Stack
+
+    @property
+    def parameters(self) -> int:
+        return 0 if self.trunk else self.stack.parameters
+
+
+@dataclass(frozen=True)
+class InputOutline:
+    """An input, resolved: a category as one-hot, or numbers."""
+
+    name: str
+    shape: Shape
+    categories: int | None
+    values: tuple[Any, ...] | None  # Any: as for Variable
+    support: Support = REAL  # where its numbers have to lie, for the parameters that are taken from it
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """A node of a repeat as data and users know it: one name for all its steps.
+
+    steps: the sizes of the repeats around it, outermost first; nodes: the node of each step, row-major.
+    """
+
+    name: str
+    steps: tuple[int, ...]
+    nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A whole model without its tensors."""
+
+    spec: Spec
+    variables: Mapping[str, Variable]
+    features: Mapping[str, FeatureOutline]
+    inputs: Mapping[str, InputOutline]
+    generative: Mapping[str, Density]
+    recognition: Mapping[str, Density]
+    graphs: Graphs = field(repr=False)
+    stepped: Mapping[str, Stepped] = field(default_factory=dict)
+
+    @cached_property
+    def outer(self) -> Mapping[str, Variable]:
+        """Every variable as data and users know it: of a node of a repeat, one for all steps, which stand first."""
+        found: dict[str, Variable] = {}
+        for name, variable in self.variables.items():
+            if name not in self.outer_name:
+                found[name] = variable
+            elif (whole := self.outer_name[name]) not in found:
+                steps = self.stepped[whole].steps
+                shape, event, view = ((*steps, *each) for each in (variable.shape, variable.event, variable.view))
+                found[whole] = replace(variable, name=whole, shape=shape, event=event, view=view)
+        return found
+
+    @cached_property
+    def outer_name(self) -> Mapping[str, str]:
+        """The name that all steps of a node go by, by the node of each step."""
+        return {node: name for name, each in self.stepped.items() for node in each.nodes}
+
+    @property
+    def objective(self) -> Objective:
+        return self.spec.objective
+
+    @cached_property
+    def words(self) -> ObjectiveWords:
+        """The words of the objective that shape a plan."""
+        given = self.objective
+        return ObjectiveWords(
+            bound=self.spec.maximised,
+            samples=given.samples,
+            weights=given.weights,
+            label_term=given.label_term,
+            kl=given.kl,
+            gradient=GRADIENTS[given.gradient],
+            alpha_by_node=isinstance(given.alpha, Mapping),
+        )
+
+    @cached_property
+    def merging(self) -> Merging:
+        """Which observation patterns may share a plan."""
+        passed = {
+            (density.node, density.role): density.parameters
+            + (density.stack.parameters if density.trunk and density.stack is not None else 0)
+            for density in [*self.generative.values(), *self.recognition.values()]
+        }
+        return Merging(self.graphs, self.words, passed)
+
+    def names_read(self, role: Role, *, without: Collection[str] = ()) -> set[str]:
+        """Name everything that the conditionals of a graph read, directly or through features.
+
+        without: nodes whose own conditionals do not count.
+        """
+        densities = self.generative if role == "generative" else self.recognition
+        front = [name for node, density in densities.items() if node not in without for name in density.reads]
+        found: set[str] = set()
+        while front:
+            name = front.pop()
+            if name not in found:
+                found.add(name)
+                front += self.features[name].parents if name in self.features else ()
+        return found
+
+    @property
+    def own_networks(self) -> tuple[str, ...]:
+        """Name the networks of the user's own code, whose parameters only their classes know."""
+        densities = [*self.generative.values(), *self.recognition.values()]
+        entries = [entry for each in densities for entry in each.entries]
+        entries += [entry for each in self.features.values() for entry in each.entries]
+        return tuple(dict.fromkeys(entry.python for entry in entries if isinstance(entry, OwnNetwork)))
+
+    def parameter_count(self) -> int:
+        """Count every learned number, shared networks once."""
+        return sum(count for _, count in self.parameter_table())
+
+    def parameter_table(self) -> list[tuple[str, int]]:
+        """List what holds parameters, and how many: densities, features, shared networks."""
+        rows: list[tuple[str, int]] = []
+        shared: dict[str, int] = {}
+        names = self.spec.unrolled
+        for density in [*self.generative.values(), *self.recognition.values()]:
+            letter = "p" if density.role == "generative" else "q"
+            if names.owner(density.node) == density.node:  # the steps of a repeat share theirs
+                rows.append((f"{letter}({names.id(density.node).name})", density.parameters))
+            if density.trunk and density.stack is not None:
+                shared[density.trunk] = density.stack.parameters
+        for feature in self.features.values():
+            if names.owner(feature.name) == feature.name:
+                rows.append((names.id(feature.name).name, feature.parameters))
+            if feature.trunk:
+                shared[feature.trunk] = feature.stack.parameters
+        return [row for row in rows if row[1]] + [(f"network {name}", count) for name, count in shared.items() if count]

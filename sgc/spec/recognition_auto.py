@@ -1,0 +1,106 @@
+"""`recognition: auto`: the parents of q derived from the generative graph, before anything reads them.
+
+A pure rewrite: what comes back is an ordinary spec, its parents written out, and so it is kept in a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sgc.derivation.graph import GraphNode, Graphs, find_cycles
+from sgc.derivation.inversion import LargeInverse, invert
+from sgc.distributions.row_totals import TOTAL
+from sgc.errors import Path
+from sgc.spec.check_names import Names
+from sgc.spec.document import MAX_NODES
+from sgc.spec.findings import Findings
+from sgc.spec.spec import DerivedRecognition, DistributionChoice, Feature, Generative, Node, Recognition, Spec
+
+KEY = ("recognition",)
+
+
+def derive_recognition(spec: Spec, findings: Findings, names: Names) -> Spec:
+    """Put derived parents, and the default network, into the recognition of each node that q proposes.
+
+    Where the generative graph is not known as a whole, nothing can be said of any recognition.
+    """
+    has = findings.document.has
+    if not has(KEY) and not findings.lost(*KEY):
+        return spec
+    if not has(KEY) or not _is_known(spec, findings, names):
+        for name in spec.nodes:
+            if not has(("nodes", name, "recognition", "parents")):
+                findings.breaks(("nodes", name, "recognition", "parents"))
+        return spec
+    proposed = [name for name in names.nodes("partial", "none") if name not in names.dropped]
+    default = spec.recognition.network if isinstance(spec.recognition, DerivedRecognition) else None
+    try:
+        inverse = invert(_graphs(spec, proposed), most=MAX_NODES)
+    except LargeInverse:
+        message = f"a faithful q has more than {MAX_NODES} parents in all, more than a spec may write out"
+        findings.add(KEY, message, "give each node its recognition parents")
+        for name in proposed:
+            findings.breaks(("nodes", name, "recognition", "parents"))
+        return spec
+    found: dict[str, Recognition] = {}
+    for name, parents in inverse.items():
+        own = spec.nodes[name].recognition or Recognition()
+        network = own.network
+        if network is None and parents:  # a default for whoever has parents
+            network = default
+            if findings.hurt(*KEY):
+                findings.breaks(("nodes", name, "recognition", "network"))
+        found[name] = own.model_copy(update={"parents": parents, "network": network})
+    _check_cycles(spec, findings, found)
+    return spec.with_parents(found)
+
+
+def _is_known(spec: Spec, findings: Findings, names: Names) -> bool:
+    """Tell whether all names, the statuses of nodes and what they read in p are right; a network of nothing is not."""
+    reads: list[Path] = [("features", name, "parents") for name in spec.features]
+    reads += [("nodes", name, "generative", key) for name in spec.nodes for key in ("parents", "parameters")]
+    empty = any(p.network is not None and not p.parents for p in (n.generative for n in spec.nodes.values()) if p)
+    whole = names.whole and names.statuses_whole and all(names.section.values()) and not empty
+    read = set(names.section) == {*spec.nodes, *spec.features, *spec.inputs} and set(spec.nodes) == set(names.status)
+    return whole and read and not any(findings.hurt(*path) for path in reads)
+
+
+def _graphs(spec: Spec, proposed: list[str]) -> Graphs:
+    """Draw p; the recognition of what q proposes is left open."""
+    nodes = {
+        name: GraphNode(name, node.supervision, _read_in_p(spec, node), () if name in proposed else None)
+        for name, node in spec.nodes.items()
+    }
+    return Graphs(nodes, {name: _reads(feature) for name, feature in spec.features.items()}, tuple(spec.inputs))
+
+
+def _reads(piece: Feature | Generative | Recognition | None) -> tuple[str, ...]:
+    """Name what a piece reads: its parents, and the features that its parameters take their value from."""
+    if piece is None:
+        return ()
+    taken = () if isinstance(piece, Feature) else piece.parameters.values()
+    return (*piece.parents, *(value for value in taken if isinstance(value, str)))
+
+
+def _read_in_p(spec: Spec, node: Node) -> tuple[str, ...]:
+    """Name what a node reads in p: with its total, where an input gives that."""
+    options = node.distribution.options if isinstance(node.distribution, DistributionChoice) else {}
+    total = options.get(TOTAL) if isinstance(options, Mapping) else None
+    read = _reads(node.generative)
+    return (*read, total) if isinstance(total, str) and total in spec.inputs and total not in read else read
+
+
+def _check_cycles(spec: Spec, findings: Findings, recognition: Mapping[str, Recognition]) -> None:
+    """Find parameters that take the value of what derived parents draw after their node."""
+    pieces: dict[str, Feature | Recognition] = {**spec.features, **recognition}
+    for cycle in find_cycles([(parent, name) for name, piece in pieces.items() for parent in _reads(piece)]):
+        places = [
+            ("nodes", name, "recognition", "parameters", key)
+            for name in cycle[1:]
+            if name in recognition
+            for key, value in recognition[name].parameters.items()
+            if isinstance(value, str) and value in cycle
+        ]
+        if places:
+            first = min(places, key=findings.document.order)
+            findings.add(first, f"cycle in the recognition graph: {' -> '.join(cycle)}", about=first[:3])

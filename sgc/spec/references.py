@@ -1,0 +1,298 @@
+"""What a name in a parents list becomes at one step of a repeat: a flat name, and the features that stand behind it.
+
+Nobody writes these: the steps of a name side by side, whether a step exists, the zeros before the first one.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from sgc.derivation.node_id import Index, NodeId
+from sgc.errors import Path
+from sgc.networks.repeat_entries import Collect, Exists, Zeros
+from sgc.spec.composition import Composition
+from sgc.spec.document import Document, Plain
+from sgc.spec.expanded import Written
+from sgc.spec.findings import Findings
+from sgc.spec.scopes import EXISTS, Plate, Reference, Scope, Template
+from sgc.spec.spec import Feature
+
+
+@dataclass
+class Made:
+    """What is written out so far."""
+
+    nodes: dict[str, Plain] = field(default_factory=dict)
+    features: dict[str, Plain] = field(default_factory=dict)
+    networks: dict[str, Plain] = field(default_factory=dict)
+    written: dict[Path, Written] = field(default_factory=dict)
+    steps: dict[str, dict[str, list[str]]] = field(default_factory=lambda: {"nodes": {}, "features": {}})
+    sizes: dict[str, Index] = field(default_factory=dict)
+    around: dict[str, tuple[Plate, ...]] = field(default_factory=dict)
+    exists: dict[str, tuple[tuple[str, int], ...]] = field(default_factory=dict)
+    hidden: dict[str, None] = field(default_factory=dict)
+    called: dict[str, str] = field(default_factory=dict)  # in words, by flat name, what nobody gave that name
+    ids: dict[str, NodeId] = field(default_factory=dict)  # by flat name, of all that stands at a step
+
+    def flat(self, name: str, index: Index) -> str:
+        """Give the flat name of a name at a step."""
+        made = NodeId(name, index)
+        if index:
+            self.ids[made.flat] = made
+        return made.flat
+
+    def feature(self, name: str, flat: str, raw: Plain, plates: Sequence[Plate], *, hidden: bool = True) -> None:
+        """Write a feature out. name: what all its steps go by; hidden: nobody wrote it."""
+        self.features[flat] = raw
+        if hidden:
+            self.hidden[flat] = None
+        self.note("features", name, flat, plates)
+
+    def note(self, section: str, name: str, flat: str, plates: Sequence[Plate]) -> None:
+        """Note which name a step is of."""
+        if plates:
+            self.steps[section].setdefault(name, []).append(flat)
+            self.sizes[name] = tuple(plate.size for plate in plates)
+            self.around[name] = tuple(plates)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Who reads: in which scope, at which step of each repeat around it."""
+
+    template: Template
+    index: Index
+    carried: str = ""  # of a carry: the flat name of its state before
+
+    @property
+    def scope(self) -> Scope:
+        return self.template.scope
+
+
+class Referring:
+    """Turns names into flat names, writing out the features that they need."""
+
+    def __init__(
+        self, document: Document, data: Plain, composition: Composition, findings: Findings, made: Made
+    ) -> None:
+        self.document, self.data, self.composition, self.findings = document, data, composition, findings
+        self.made = made
+        self.wrong: set[Path] = set()  # flat paths of what means nothing
+        self.unsized: set[Path] = set()  # flat paths of steps side by side, of which nobody can tell how many
+
+    def flat(self, template: Template, index: Index) -> str:
+        if template.kind == "input":
+            return template.name
+        return self.made.flat(template.name, index)
+
+    def exists(self, plates: Sequence[Plate], index: Index) -> str:
+        """Name the feature that says whether a step exists, of the innermost repeat that a node counts; empty: none."""
+        counted = [i for i, plate in enumerate(plates) if plate.count]
+        if not counted:
+            return ""
+        at = counted[-1]
+        plate, here = plates[at], index[: at + 1]
+        name = f"{plate.name}.{EXISTS}"
+        flat = self.made.flat(name, here)
+        if min(here) < 0:  # before the first step nothing is there
+            self.write_zeros(flat, Zeros(of="", width=1), self.counted(plate))
+        elif flat not in self.made.features:
+            (count, i), *_ = reversed(self.counts(plates[: at + 1], here))
+            outer = self.exists(plates[:at], index[:at])
+            parents = [count, *([outer] if outer else [])]
+            self.made.feature(name, flat, {"parents": parents, "network": Exists(count=count, i=i)}, plates[: at + 1])
+            self.made.written["features", flat] = self.counted(plate)
+        return flat
+
+    def counted(self, plate: Plate) -> Written:
+        """Say where the count of a repeat is written."""
+        return self._counted[plate]
+
+    @cached_property
+    def _counted(self) -> dict[Plate, Written]:
+        scopes = [scope for scope in self.composition.root.walk() if scope.plates and not scope.closed]
+        return {s.plates[-1]: Written(s.document, (*s.place, "count"), exact=True) for s in reversed(scopes)}
+
+    def counts(self, plates: Sequence[Plate], index: Index) -> tuple[tuple[str, int], ...]:
+        """List the counts that say whether a step exists, and what each must be above."""
+        found = []
+        for plate, i in zip(plates, index, strict=True):
+            if plate.count:
+                counter = self.by_name[plate.count]
+                found.append((self.flat(counter, index[: len(counter.plates)]), i))
+        return tuple(found)
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Template]:
+        """Every template by its whole name."""
+        return {t.name: t for t in self.composition.root.templates()}
+
+    def parents(
+        self, reader: Reader, words: Sequence[Plain], path: Path, place: Path, *, apart: bool
+    ) -> tuple[list[Plain], list[str] | None]:
+        """Give what stands for a list of parents; `apart`, steps one by one, each with what says whether it exists."""
+        found: list[Plain] = []
+        masks: list[str] = []
+        several = False
+        for i, word in enumerate(words):
+            here = (*place, "parents", i)
+            reference = self.find(reader, word, (*path, "parents", len(found)), here) if isinstance(word, str) else None
+            added: list[tuple[str, str]]
+            if reference is None:
+                added = [(word, "")]
+            elif apart and self.beyond(reader, reference):
+                several = True
+                added = list(
+                    self.steps(reference.template, self.index(reader, reference), self.beyond(reader, reference))
+                )
+            else:
+                added = [(self.value(reader, reference), "")]
+                mask = "" if apart else self.mask(reader, reference)
+                if mask and mask not in found:
+                    added.append((mask, ""))
+            for name, mask in added:
+                self.made.written[*path, "parents", len(found)] = Written(reader.scope.document, here)
+                found.append(name)
+                masks.append(mask)
+        return found, masks if several else None
+
+    def find(self, reader: Reader, word: str, path: Path, place: Path) -> Reference | None:
+        """Say what a name means to a reader; one that means nothing in a repeat is a fault, else it is told later."""
+        found = reader.scope.find(word)
+        if found is None and reader.scope.document is self.document:
+            self.wrong.add(path)
+            if reader.scope.surely(word):
+                hint = self.findings.suggest(word, lambda: reader.scope.visible(reader.template))
+                self.findings.add(place, f"no node, feature or input named '{word}'", hint)
+        return found
+
+    def shared(self, reader: Reader, template: Template) -> int:
+        """Count the repeats that a reader and what it reads stand in together."""
+        pairs = zip(reader.scope.plates, template.plates, strict=False)
+        return len(list(itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)))
+
+    def beyond(self, reader: Reader, reference: Reference) -> tuple[Plate, ...]:
+        """List the repeats whose steps a reader sees all at once."""
+        return reference.template.plates[self.shared(reader, reference.template) :]
+
+    def index(self, reader: Reader, reference: Reference) -> Index:
+        """Give the step of each shared repeat at which a reader reads; -1: before the first one."""
+        index = reader.index[: self.shared(reader, reference.template)]
+        if not reference.previous:
+            return index
+        at = len(reader.scope.plates) - 1
+        return (*index[:at], index[at] - 1, *index[at + 1 :])
+
+    def value(self, reader: Reader, reference: Reference) -> str:
+        """Name the one value that a reference stands for, all steps side by side where it stands for several."""
+        template, index = reference.template, self.index(reader, reference)
+        if reference.previous and template is reader.template and reader.carried:
+            return reader.carried
+        beyond = self.beyond(reader, reference)
+        flat = self.flat(template, index)
+        before = bool(index) and min(index) < 0
+        if not beyond:
+            if before:
+                self.zeros(template, flat, self.flat(template, tuple(0 for _ in template.plates)))
+            return flat
+        if before:
+            place = Written(template.scope.document, template.place, exact=True)
+            self.write_zeros(flat, Zeros(of=self.beside(template, _first(index), beyond)), place)
+            return flat
+        return self.beside(template, index, beyond)
+
+    def beside(self, template: Template, index: Index, beyond: Sequence[Plate]) -> str:
+        """Name all steps of a name side by side, those at one step of the repeats around."""
+        flat = self.flat(template, index)
+        if flat not in self.made.features:
+            steps = list(self.steps(template, index, beyond))
+            masks = [mask for _, mask in steps if mask]
+            booleans = list(dict.fromkeys(masks))  # steps of a repeat within share that of the step that they are in
+            exists = tuple(len(steps) + booleans.index(mask) for mask in masks)
+            entry = Collect(steps=tuple(plate.size for plate in beyond), exists=exists)
+            parents = [*(name for name, _ in steps), *booleans]
+            self.made.features[flat] = {"parents": parents, "network": entry}
+            self.made.hidden[flat] = None
+            self.made.written.setdefault(
+                ("features", flat), Written(template.scope.document, template.place, exact=True)
+            )
+            if any(self.is_unsized(plate) for plate in beyond):
+                self.unsized.add(("features", flat))
+        return flat
+
+    def is_unsized(self, plate: Plate) -> bool:
+        """Tell whether the count of a repeat is wrong, so that its steps side by side have no known shape."""
+        count = self.counted(plate)
+        return count.document is self.document and self.findings.lost(*count.path)
+
+    def mask(self, reader: Reader, reference: Reference) -> str:
+        """Name what says which of the steps side by side exist; empty where all do."""
+        beyond = self.beyond(reader, reference)
+        if not any(plate.count for plate in beyond):
+            return ""
+        plates = reference.template.plates
+        shared = self.shared(reader, reference.template)
+        at = max(i for i, plate in enumerate(plates) if plate.count)
+        index = self.index(reader, reference)
+        name = self.made.flat(f"{plates[at].name}.{EXISTS}", index)
+        if name not in self.made.features:
+            sizes = [range(plate.size) for plate in plates[shared : at + 1]]
+            parents = [self.exists(plates[: at + 1], (*index, *more)) for more in itertools.product(*sizes)]
+            entry = Collect(steps=tuple(plate.size for plate in plates[shared : at + 1]))
+            self.made.features[name] = {"parents": parents, "network": entry}
+            self.made.hidden[name] = None
+            self.made.written["features", name] = self.counted(plates[at])
+            self.made.called[name] = f"whether each step of '{plates[at].name}' exists"
+        return name
+
+    def steps(self, template: Template, index: Index, beyond: Sequence[Plate]) -> Iterator[tuple[str, str]]:
+        """Give every step of a name at one step of the repeats around, and what says whether it exists."""
+        for more in itertools.product(*(range(plate.size) for plate in beyond)):
+            whole = (*index, *more)
+            flat = self.flat(template, whole)
+            if min(whole) < 0:
+                self.zeros(template, flat, self.flat(template, _first(whole)))
+            yield flat, self.exists(template.plates, whole)
+
+    def zeros(self, template: Template, flat: str, of: str) -> None:
+        """Write the zeros that stand before the first step of a name."""
+        place = Written(template.scope.document, template.place, exact=True)
+        self.write_zeros(flat, Zeros(of=of, width=self.width(template)), place)
+
+    def write_zeros(self, flat: str, zeros: Zeros, place: Written) -> None:
+        """Write zeros out under a flat name. place: what they stand for."""
+        if flat not in self.made.features:
+            self.made.features[flat] = Feature.model_construct(parents=(), network=zeros)
+            self.made.hidden[flat] = None
+            self.made.written.setdefault(("features", flat), place)
+
+    def width(self, template: Template) -> int | None:
+        """Say how wide a feature is, where its network says so by itself."""
+        if template.kind == "node" or not isinstance(template.written, dict):
+            return None
+        entries = self.entries(template.scope, template.written.get("network"))
+        last = entries[-1] if entries and isinstance(entries[-1], dict) else {}
+        for key in ("gru", "mlp", "residual"):
+            width = last.get(key)
+            width = width[-1] if isinstance(width, list) and width else width
+            if isinstance(width, int) and not isinstance(width, bool) and width > 0:
+                return width
+        return None
+
+    def entries(self, scope: Scope, network: Plain) -> list[Plain]:
+        """List the entries of a network, that of a shared one by its name."""
+        if isinstance(network, str):
+            root = scope.root
+            source = self.data if root.above is None else root.document.data
+            network = (source.get("networks") or {}).get(network)
+            if isinstance(network, str):
+                return []
+        return network if isinstance(network, list) else [] if network is None else [network]
+
+
+def _first(index: Index) -> Index:
+    """Give the first step where an index is before it."""
+    return tuple(max(i, 0) for i in index)

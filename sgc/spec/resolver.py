@@ -1,0 +1,398 @@
+"""Resolving a spec into its outline, piece by piece: families, events, estimators, networks and their shapes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+from sgc.derivation.graph import GraphNode, Graphs, Role
+from sgc.distributions.families import FAMILIES, Family
+from sgc.distributions.own_family import OwnFamily
+from sgc.distributions.row_totals import OWN_SUM, TOTAL
+from sgc.distributions.supports import SUPPORTS, Bound
+from sgc.errors import OutlineFault, UsageError, suggest
+from sgc.networks.entries import Entry, Wanted
+from sgc.networks.layer import Shape, ShapeFault, shape_text
+from sgc.networks.repeat_entries import Exists, Zeros
+from sgc.networks.stack import Stack, stack
+from sgc.objectives import estimators
+from sgc.objectives.estimator import Estimator
+from sgc.objectives.gradient import GRADIENTS
+from sgc.objectives.own_objectives import OwnEstimator
+from sgc.objectives.pathwise import PATHWISE
+from sgc.objectives.plain_draw import PlainDraw
+from sgc.own_code import OwnCode
+from sgc.schedules import Schedule
+from sgc.spec.family_options import with_options
+from sgc.spec.fixed_parameters import Constant as Constant
+from sgc.spec.fixed_parameters import check_name, check_order, check_precision, fix, fix_without_event
+from sgc.spec.outline import Density, FeatureOutline, InputOutline, Outline, Stepped, Variable
+from sgc.spec.spec import Feature, Generative, Node, Recognition, Spec
+from sgc.spec.value_ranges import ValueRanges
+
+
+class Resolver:
+    """Resolves a spec piece by piece; each method raises OutlineFault where its piece cannot be resolved."""
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+        self._families: dict[str, Family] = {}
+        self._features: dict[str, FeatureOutline] = {}
+        self._ranges = ValueRanges(spec, self.variable, self.feature, self.input)
+
+    def family(self, name: str) -> Family:
+        """Resolve a node's family with its options."""
+        if name not in self._families:
+            choice = self.spec.nodes[name].distribution
+            if isinstance(choice, OwnFamily):
+                if SUPPORTS[choice.support].wants_upper and choice.upper is None:
+                    message = f"missing key 'upper': the largest value of the support '{choice.support}'"
+                    raise OutlineFault(("distribution",), message, at="key", missing="upper")
+                self._families[name] = choice.family(self.own_code(choice.python))
+                return self._families[name]
+            place = ("distribution", choice.name)
+            if choice.name not in FAMILIES:
+                raise OutlineFault(place, f"unknown family '{choice.name}'", suggest(choice.name, FAMILIES), at="key")
+            self._families[name] = with_options(place, FAMILIES[choice.name], choice.options)
+        return self._families[name]
+
+    def event(self, name: str) -> Shape:
+        """Infer the event of a node."""
+        node = self.spec.nodes[name]
+        family = self.family(name)
+        if family.support.categorical:
+            if node.categories is not None and node.values is not None:
+                raise OutlineFault(
+                    ("categories", "values"), "'categories' beside 'values': give one of them", at="later"
+                )
+            if node.category_count is None:
+                message = f"missing key 'categories' (or 'values'): {family.name} needs it"
+                raise OutlineFault((), message, at="key", missing="categories")
+        else:
+            for key in ("categories", "values"):
+                if getattr(node, key) is not None:
+                    raise OutlineFault((key,), f"forbidden: only Categorical has '{key}'", at="key")
+            if len(node.shape) < family.event_dim:
+                message = f"missing key 'shape': a value of {family.name} is a vector"
+                raise OutlineFault((), message, at="key", missing="shape")
+        return family.event_shape(node.shape, node.category_count)
+
+    def variable(self, name: str) -> Variable:
+        """Resolve a node without its conditionals."""
+        node = self.spec.nodes[name]
+        family, event = self.family(name), self.event(name)
+        return Variable(
+            name=name,
+            family=family,
+            support=family.support_of(self._fixed(name)),
+            shape=node.shape,
+            event=event,
+            view=family.view_shape(event, flagged=self.dropped(name)),
+            categories=node.category_count,
+            values=node.values,
+            supervision=node.supervision,
+            estimator=self.estimator(name, node),
+            dropped=self.dropped(name),
+            total=self.total(name),
+        )
+
+    def total(self, name: str) -> str:
+        """Say what gives the rows of a node their total_count, see `Variable`; hold an input to what it has to be.
+
+        Raises: OutlineFault.
+        """
+        family, choice = self.family(name), self.spec.nodes[name].distribution
+        if TOTAL not in family.taken or isinstance(choice, OwnFamily):
+            return ""
+        total: str = choice.options[TOTAL]
+        if total != OWN_SUM:
+            self._check_taken(("distribution", choice.name, TOTAL), name, TOTAL, family, self.event(name), total)
+        return total
+
+    def _fixed(self, name: str) -> dict[str, Bound]:
+        """Read the parameters of p that are numbers; of one that a schedule moves, the widest for a bound."""
+        given = self.spec.nodes[name].generative
+        standard = self.family(name).standard if not self.family(name).heads else None
+        found: dict[str, Bound] = {}
+        for key, value in {**(standard or {}), **(given.parameters if given is not None else {})}.items():
+            if isinstance(value, Schedule):
+                found[key] = (min if key == "low" else max)(float(value.start), float(value.to))
+            elif isinstance(value, int | float | tuple):
+                found[key] = value
+        return found
+
+    def dropped(self, name: str) -> bool:
+        """Tell whether a name is that of a node whose missing elements have no term, and a flag for networks."""
+        return name in self.spec.nodes and self.spec.nodes[name].missing is not None
+
+    def estimator(self, name: str, node: Node, event: Shape | None = None) -> Estimator | None:
+        """Choose the estimator of a proposed node: as written, or the family's default; for its own event if None."""
+        if node.supervision == "full" or node.recognition is None:
+            return None
+        family = self.family(name)
+        event = self.event(name) if event is None else event
+        written: Estimator | OwnEstimator | None = node.recognition.estimator
+        chosen = self.own_estimator(written) if isinstance(written, OwnEstimator) else written
+        if chosen is not None:
+            refusal = chosen.refuse(family, event)
+            if refusal:
+                allowed = estimators.possible(family, event)
+                hint = "allowed: " + ", ".join(allowed) if allowed else ""
+                message = f"'{family.name}' cannot have the estimator '{chosen.name}': {refusal}"
+                raise OutlineFault(("recognition", "estimator"), message, hint)
+        else:
+            chosen = estimators.default(family, event)
+        option, message, hint = chosen.refuse_samples(self.spec.objective.samples)
+        if message:
+            place = ("recognition", "estimator", *((chosen.name, option) if option else ()))
+            raise OutlineFault(place, message, hint)
+        chosen = chosen.at_samples(self.spec.objective.samples)
+        return GRADIENTS[self.spec.objective.gradient].estimator(chosen)
+
+    def own_estimator(self, written: OwnEstimator) -> Estimator:
+        """Import an estimator of the user's own; without trust, which is told elsewhere, any draw stands in for it."""
+        if not self.spec.trusted:
+            return PlainDraw()
+        try:
+            return written.load(self.own_code(written.python), estimators.ESTIMATORS)
+        except UsageError as problem:
+            raise OutlineFault(("recognition", "estimator", "python"), str(problem)) from None
+
+    def input(self, name: str) -> InputOutline:
+        """Resolve an input."""
+        given = self.spec.inputs[name]
+        kinds = [key for key in ("values", "categories", "shape") if getattr(given, key) is not None]
+        if len(kinds) > 1:
+            raise OutlineFault(tuple(kinds), f"'{kinds[0]}' beside '{kinds[1]}': give one of them", at="later")
+        count = len(given.values) if given.values is not None else given.categories
+        return InputOutline(name, (count,) if count else (given.shape or ()), count, given.values)
+
+    def look(self, name: str) -> Shape:
+        """Infer what a network reads of a name."""
+        if name in self.spec.features:
+            return self.feature(name).stack.output
+        if name in self.spec.inputs:
+            return self.input(name).shape
+        return self.family(name).view_shape(self.event(name), flagged=self.dropped(name))
+
+    def entries(self, network: Any) -> tuple[tuple[Entry, ...], str]:  # Any: a union made at run time
+        """Resolve a network: its entries, and its name where it is shared."""
+        if network is None:
+            return (), ""
+        if isinstance(network, str):
+            shared = self.spec.networks[network]
+            return self.entries(shared)[0], network
+        return (network if isinstance(network, tuple) else (network,)), ""
+
+    def own_code(self, path: str) -> OwnCode:
+        """Say where own code is looked for, and whether it may be imported."""
+        return OwnCode(path, self.spec.folder, self.spec.trusted)
+
+    def stack(
+        self,
+        owner: str,
+        place: tuple[str, ...],
+        parents: tuple[str, ...],
+        entries: tuple[Entry, ...],
+        wanted: Wanted | None = None,
+    ) -> Stack:
+        """Lay a network on its parents. wanted: what it has to give, None for a feature."""
+        try:
+            incoming = [(self.spec.unrolled.word(parent), self.look(parent)) for parent in parents]
+            return stack(entries, incoming, wanted, self.own_code)
+        except ShapeFault as problem:
+            raise OutlineFault((*place, "network"), f"{self.spec.unrolled.word(owner)}: {problem}") from None
+
+    def feature(self, name: str) -> FeatureOutline:
+        """Resolve a feature, what it reads before it: a long chain must not become a deep recursion."""
+        waiting = [name]
+        while waiting:
+            above = [each for each in needs(self.spec.features[waiting[-1]]) if each in self.spec.features]
+            above = [each for each in above if each not in self._features]
+            if above:
+                waiting += above
+            else:
+                self._feature(waiting.pop())
+        return self._features[name]
+
+    def _feature(self, name: str) -> FeatureOutline:
+        if name not in self._features:
+            given = self.spec.features[name]
+            entries, trunk = self.entries(given.network)
+            match entries:
+                case (Zeros() as zeros,):
+                    shape = (zeros.width,) if zeros.width is not None else self.look(zeros.of)
+                    laid = Stack((), None, (), shape, 0)
+                case (Exists(),):
+                    laid = Stack((), None, (), (1,), 0)
+                case _:
+                    laid = self.stack(name, (), given.parents, entries)
+            self._features[name] = FeatureOutline(name, given.parents, entries, trunk, laid)
+        return self._features[name]
+
+    def conditional(self, name: str, role: Role) -> Generative | Recognition | None:
+        """Return one conditional of a node as written."""
+        node = self.spec.nodes[name]
+        return node.generative if role == "generative" else node.recognition
+
+    def free_parameters(self, name: str, role: Role) -> list[str]:
+        """Name the parameters that no constant fixes, by the keys that are written, whatever they hold."""
+        family, given = self.family(name), self.conditional(name, role)
+        place = (role,) if given is not None else ()
+        cond = given if given is not None else Generative()
+        alternatives = any(key not in (*family.heads, *family.taken) for key in cond.parameters)
+        fixed = [*cond.parameters, *(family.heads[-1:] if alternatives else ())]
+        free = [head for head in family.heads if head not in fixed]
+        learn = isinstance(cond, Generative) and cond.learn
+        if role == "recognition" and name in self.spec.derived:
+            self._check_derived(name, cond, free)
+        if free and cond.parents and cond.network is None:
+            message = f"missing key 'network': it gives {', '.join(free)} from the parents"
+            raise OutlineFault(place, message, at="key", missing="network")
+        if cond.network is not None and not cond.parents:
+            hint = "give parents, or 'recognition: auto' at the top level" if role == "recognition" else "give parents"
+            raise OutlineFault((*place, "network"), "a network needs parents, and there are none", hint, at="key")
+        if not free and (cond.parents or cond.network is not None):
+            key = "network" if cond.network is not None else "parents"
+            raise OutlineFault(
+                (*place, key), f"forbidden: every parameter of {self.spec.unrolled.word(name)} is fixed", at="key"
+            )
+        if learn and not family.heads:
+            raise OutlineFault((*place, "learn"), f"forbidden: {family.name} has nothing to learn", at="key")
+        if learn and not free:
+            raise OutlineFault(
+                (*place, "learn"), f"forbidden: every parameter of {self.spec.unrolled.word(name)} is fixed", at="key"
+            )
+        if learn and cond.parents:
+            raise OutlineFault((*place, "learn"), "forbidden beside parents: it frees a standard prior", at="key")
+        if free and not cond.parents and family.standard is None and not learn and role == "generative":
+            message = f"{family.name} has no standard prior: give parents and a network, parameters, or learn: true"
+            raise OutlineFault(place, message, at="key", missing="parents" if place else role)
+        return free
+
+    def _check_derived(self, name: str, cond: Generative | Recognition, free: list[str]) -> None:
+        """Hold what is written of a recognition to the parents that were derived for it. Raises: OutlineFault."""
+        place, parents = ("recognition",), " and ".join(f"'{parent}'" for parent in cond.parents)
+        if cond.parents and not free:
+            message = f"every parameter of '{name}' is fixed, and 'recognition: auto' lets it read {parents}"
+            raise OutlineFault(place, message)
+        if cond.parents and cond.network is None:
+            message = (
+                f"missing key 'network': it gives {', '.join(free)} from {parents}, as 'recognition: auto' derives"
+            )
+            hint = "or give one for all: recognition: {parents: auto, network: …}"
+            raise OutlineFault(place, message, hint, at="key", missing="network")
+        if cond.network is not None and not cond.parents:
+            message = (
+                f"a network needs parents, and 'recognition: auto' derives none: nothing observed tells of '{name}'"
+            )
+            raise OutlineFault((*place, "network"), message, at="key")
+
+    def density(self, name: str, role: Role) -> Density:
+        """Resolve one conditional of a node."""
+        node, family, event = self.spec.nodes[name], self.family(name), self.event(name)
+        given = self.conditional(name, role)
+        cond = given if given is not None else Generative()
+        place = (role,) if given is not None else ()
+        wanted = self.free_parameters(name, role)
+        constants = {key: self.constant(name, role, key, event) for key in cond.parameters}
+        total = self.total(name)
+        if total and total != OWN_SUM:
+            constants[TOTAL] = Constant(total, False)
+        if not family.heads:
+            for key, start in (family.standard or {}).items():
+                constants.setdefault(key, Constant(start, False))
+            low, high = (constants[key].value if key in constants else 0 for key in ("low", "high"))
+            if isinstance(low, float | Schedule) and isinstance(high, float | Schedule):
+                check_order((*place, "parameters"), low, high)
+        parents = cond.parents
+        if not parents:
+            free = role == "recognition" or (isinstance(cond, Generative) and cond.learn)
+            for head in wanted:
+                neutral = family.constraints[head].neutral(event)
+                constants[head] = Constant((family.standard or {}).get(head, neutral), free)
+            wanted = []
+        entries, trunk = self.entries(cond.network)
+        shapes = family.head_shapes(event)
+        heads = {head: shapes[head] for head in wanted}
+        laid = self.stack(name, place, parents, entries, Wanted(node.shape, heads)) if parents else None
+        count = sum(math.prod(shapes.get(k, event)) for k, c in constants.items() if c.learn)
+        if laid is not None:
+            width = sum(math.prod(shape) for shape in heads.values())
+            linear = width * (math.prod(laid.output) + 1)
+            count += linear if laid.heads is None else laid.heads.parameter_count(laid.output)
+            count += 0 if trunk else laid.parameters
+        taken = tuple(c.value for c in constants.values() if isinstance(c.value, str) and c.value not in parents)
+        return Density(name, role, parents, (*parents, *taken), entries, trunk, laid, heads, constants, count)
+
+    def constant(self, name: str, role: Role, key: str, event: Shape | None) -> Constant:
+        """Resolve a parameter that the spec fixes; without an event, or what it is taken from, as far as one can."""
+        given, family = self.conditional(name, role), self.family(name)
+        assert given is not None
+        place = (role, "parameters", key)
+        check_name(place, family, key, list(given.parameters))
+        value = given.parameters[key]
+        if event is None:
+            return fix_without_event(place, self.spec.unrolled.word(name), family, key, value)
+        if not isinstance(value, str):
+            constant = fix(place, self.spec.unrolled.word(name), family, key, value, event)
+            check_precision(place, family, key, constant, 64 if self.spec.train.precision == "64-true" else 32)
+            return constant
+        self._check_taken(place, name, key, family, event, value)
+        return Constant(value, False)
+
+    def _check_taken(
+        self, place: tuple[str, ...], name: str, key: str, family: Family, event: Shape, taken: str
+    ) -> None:
+        """Hold the name that a parameter takes its value from to the parameter. Raises: OutlineFault."""
+        word = self.spec.unrolled.word
+        takes = f"'{key}' of {word(name)} takes {word(taken)}"
+        if self.dropped(taken):
+            message = f"{takes}, which may be missing (missing: drop)"
+            raise OutlineFault(place, message, "let a network read it: it gets zero and a flag")
+        shape, wanted = self.look(taken), family.parameter_shape(key, event)
+        if shape != wanted and (math.prod(shape) != 1 or len(wanted) > len(event)):
+            raise OutlineFault(place, f"{takes} of shape {shape_text(shape)}, wanted {shape_text(wanted)}")
+        self._ranges.check(place, takes, family.constraints[key], taken)
+
+    def outline(self) -> Outline:
+        """Resolve everything."""
+        spec = self.spec
+        variables = {name: self.variable(name) for name in spec.nodes}
+        generative = {name: self.density(name, "generative") for name in spec.nodes}
+        recognition = {
+            name: self.density(name, "recognition") for name, node in spec.nodes.items() if node.recognition is not None
+        }
+        nodes = {
+            name: GraphNode(
+                name=name,
+                supervision=variable.supervision,
+                generative=generative[name].reads,
+                recognition=recognition[name].reads if name in recognition else None,
+                estimator=variable.estimator or PATHWISE,
+                closed_kl=variable.family.closed_kl,
+                support=variable.family.support_size(variable.event) or 0,
+                dropped=variable.dropped,
+                exists=spec.unrolled.exists.get(name, ()),
+                step=spec.unrolled.ids.get(name),
+            )
+            for name, variable in variables.items()
+        }
+        features = {name: self.feature(name) for name in spec.features}
+        graphs = Graphs(nodes, {name: f.parents for name, f in features.items()}, tuple(spec.inputs))
+        inputs = {name: replace(self.input(name), support=self._ranges.of_input(name)) for name in spec.inputs}
+        unrolled = spec.unrolled
+        stepped = {name: Stepped(name, unrolled.sizes[name], each) for name, each in unrolled.nodes.items()}
+        return Outline(spec, variables, features, inputs, generative, recognition, graphs, stepped)
+
+
+def outline(spec: Spec) -> Outline:
+    """Resolve a valid spec."""
+    return Resolver(spec).outline()
+
+
+def needs(feature: Feature) -> tuple[str, ...]:
+    """Name what has to be resolved before a feature: its parents, and what zeros have the shape of."""
+    zeros = feature.network if isinstance(feature.network, Zeros) else None
+    return feature.parents if zeros is None or zeros.width is not None else (zeros.of,)

@@ -1,0 +1,1 @@
+"""Starting specs: a model guessed from what a file or a folder holds."""

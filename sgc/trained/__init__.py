@@ -1,0 +1,1 @@
+"""What a trained run is asked for: its evaluation, and predictions for new rows."""

@@ -1,0 +1,141 @@
+"""The table of predictions: its columns by name, what a column is called, and the files it is written to."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sgc.data.columns import Array, SourceColumn
+from sgc.data.tables import UNNAMED
+from sgc.errors import UsageError, option
+from sgc.runs.run_folder import json_text, npz_bytes
+from sgc.spec.outline import Outline
+
+INDEX = "__index_level_"  # how a parquet file heads an index without a name
+
+
+@dataclass(frozen=True)
+class PredictionTable:
+    """Predictions for rows.
+
+    `labels` say which row is which and what it was conditioned on, by name, `(N,)` each. `columns` are those of nodes,
+    `(N, *event)` by the node's name with `.mean`, `.sd` or `.probability` behind it; `categories`, by node, the names
+    of the last axis of its probabilities.
+    """
+
+    labels: Mapping[str, Array]
+    columns: Mapping[str, Array]
+    categories: Mapping[str, Sequence[object]]
+    outline: Outline = field(repr=False)
+
+    def bytes(self, ending: str) -> bytes:
+        """Write it as `.csv` (a line a row), `.npz` (arrays by name) or `.json` (lists by name)."""
+        if ending == ".csv":
+            return self._csv().encode()
+        names = {f"{name}.categories": np.array([*each], dtype=object) for name, each in self.categories.items()}
+        whole = {**self.labels, **self.columns, **names}
+        if ending == ".json":
+            return json_text({name: value.tolist() for name, value in whole.items()}).encode()
+        return npz_bytes({name: _without_objects(value) for name, value in whole.items()})
+
+    def _csv(self) -> str:
+        flat: dict[str, Array] = dict(self.labels)
+        for whole, values in self.columns.items():
+            for name, value in self._by_step(whole, values).items():
+                if value.ndim == 1:
+                    flat[name] = value
+                else:
+                    wide = value.reshape(len(value), -1)
+                    places = self._places(whole, value.shape[1:])
+                    flat |= {f"{name}[{place}]": wide[:, i] for i, place in enumerate(places)}
+        buffer = io.StringIO()
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerow(flat)
+        for row in zip(*(value.tolist() for value in flat.values()), strict=True):
+            writer.writerow([_csv_cell(cell) for cell in row])
+        return buffer.getvalue()
+
+    def _places(self, column: str, event: tuple[int, ...]) -> list[str]:
+        """Name the places of an event: by number, of probabilities by the category's own name."""
+        node = column.removesuffix(".probability")
+        if node == column or node not in self.categories:
+            return [str(i) for i in range(int(np.prod(event)))]
+        names = [cell_text(each) for each in self.categories[node]]
+        elements = int(np.prod(event[:-1]))
+        return names if elements == 1 else [f"{i},{name}" for i in range(elements) for name in names]
+
+    def _by_step(self, column: str, value: Array) -> dict[str, Array]:
+        """Give each step of a node of a repeat a column, named as its node: `digit.at.sd` as `digit.at@1.sd`, ..."""
+        outline = self.outline
+        owner, suffix = next(
+            ((column[: len(column) - len(s)], s) for s in SUFFIXES if column.endswith(s)), (column, "")
+        )
+        if column in outline.stepped or column in outline.outer:
+            owner, suffix = column, ""
+        if owner not in outline.stepped:
+            return {column: value}
+        stepped = outline.stepped[owner]
+        flat = value.reshape(len(value), len(stepped.nodes), *value.shape[1 + len(stepped.steps) :])
+        return {f"{node}{suffix}": flat[:, i] for i, node in enumerate(stepped.nodes)}
+
+
+SUFFIXES = (".probability", ".mean", ".sd")  # of a column beside a node's own
+
+
+def unused(name: str, taken: Collection[str]) -> str:
+    """Give a column a name that none has yet.
+
+    >>> unused("row", {"x"}), unused("row", {"row"})
+    ('row', 'row_')
+    """
+    while name in taken:
+        name += "_"
+    return name
+
+
+def own_ids(column: SourceColumn) -> tuple[str, Array]:
+    """Give the rows' own ids as they stand, and the name of their column, `id` for an index without one.
+
+    Raises: UsageError for a column of anything but one value a row.
+    """
+    values = column.values
+    if values.ndim != 1:
+        flag = option("id", column.name, python=f"id_column={column.name!r}")
+        raise UsageError(f"{flag}: found rows of the shape {list(values.shape[1:])}, wanted one value a row")
+    cells = [each.decode(errors="replace") if isinstance(each, bytes) else each for each in values.tolist()]
+    if values.dtype.kind == "f":  # ids that a missing one has made floats
+        cells = [int(each) if float(each).is_integer() else each for each in cells]
+    empty = column.missing
+    made = np.array([*cells, None], dtype=object)[:-1]  # of objects, whatever they are
+    if empty is not None:
+        made[empty] = None
+    name = "id" if column.name in UNNAMED or column.name.startswith(INDEX) else column.name
+    return name, made
+
+
+def cell_text(cell: object) -> str:
+    """Write a cell as a spec would.
+
+    >>> cell_text(True), cell_text("a"), cell_text(1.5)
+    ('true', 'a', '1.5')
+    """
+    return str(cell).lower() if isinstance(cell, bool) else f"{cell:.6g}" if isinstance(cell, float) else str(cell)
+
+
+def _csv_cell(cell: object) -> str:
+    """Write a cell of a table; what is missing is empty."""
+    return "" if cell is None or cell != cell else cell_text(cell)
+
+
+def _without_objects(column: Array) -> Array:
+    """Write names of categories as text, unless they are all numbers: an archive holds no Python objects."""
+    if column.dtype != object:
+        return column
+    cells = column.ravel().tolist()
+    plain = all(isinstance(cell, (int, float)) and not isinstance(cell, bool) for cell in cells)
+    made: Array = np.array(cells if plain else ["" if cell is None else cell_text(cell) for cell in cells])
+    return made.reshape(column.shape)

@@ -1,0 +1,133 @@
+"""What drives a training from outside: the optimiser, device and precision, repeatable kernels, and wishes to stop."""
+
+from __future__ import annotations
+
+import re
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import torch
+
+from sgc.errors import UsageError
+from sgc.schedules import Schedule, value_at
+from sgc.spec.spec import Optimizer
+
+
+def numbers_at(given: Optimizer, epoch: float) -> dict[str, Any]:  # Any: torch's options
+    """Read the numbers of an optimiser where their schedules stand; those that are not given are torch's own."""
+    options: dict[str, Any] = {key: value_at(getattr(given, key), epoch) for key in ("lr", "weight_decay")}
+    for key in ("momentum", "eps"):
+        if getattr(given, key) is not None:
+            options[key] = value_at(getattr(given, key), epoch)
+    if given.betas is not None:
+        options["betas"] = tuple(value_at(beta, epoch) for beta in given.betas)
+    return options
+
+
+def move_optimizer(optimizer: torch.optim.Optimizer, given: Optimizer, epoch: float) -> None:
+    """Set the numbers of an optimiser to what an epoch has."""
+    options = numbers_at(given, epoch)
+    for group in optimizer.param_groups:
+        group.update(options)
+    if isinstance(given.momentum, Schedule) and options["momentum"]:
+        # torch makes these with a parameter's first step, and only where there is momentum then
+        for parameter in (p for group in optimizer.param_groups for p in group["params"]):
+            state = optimizer.state[parameter]
+            if state or given.name == "SGD":
+                state.setdefault("momentum_buffer", torch.zeros_like(parameter))
+
+
+def make_optimizer(given: Optimizer, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    """Make the optimiser of torch.optim that a spec names, in its fused form where there is one."""
+    options = numbers_at(given, 0.0)
+    kind = getattr(torch.optim, given.name)
+    made: torch.optim.Optimizer
+    if given.name in ("Adam", "AdamW", "SGD"):
+        try:
+            made = kind(parameters, **options, fused=True)
+            return made
+        except (RuntimeError, TypeError):  # an older torch has no fused form for this device
+            pass
+    made = kind(parameters, **options)
+    return made
+
+
+def take_step(step: Callable[[], object], given: Optimizer, epoch: float) -> str:
+    """Take a step; say so where torch takes none with the optimiser's numbers, else an empty string."""
+    try:
+        step()
+    except RuntimeError as problem:
+        if "without overflow" not in str(problem):
+            raise
+        told = ", ".join(f"{key} {number}" for key, number in numbers_at(given, epoch).items())
+        return f"{given.name} takes no step with {told}: the type of a weight holds no such number"
+    return ""
+
+
+def make_fabric(device: str, precision: Any) -> Any:  # Any: the class, and its words, are imported here alone
+    """Make what drives device and precision. Raises: UsageError where the device is not to be had."""
+    import logging
+    import warnings
+
+    for name in ("lightning_fabric", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from lightning_fabric import Fabric
+
+        kind, colon, number = device.partition(":")
+        if colon and not re.fullmatch("[0-9]{1,4}", number):
+            raise UsageError(f"train.device is '{device}', wanted a name as 'cpu', 'cuda' or 'cuda:1'")
+        devices: Any = [int(number)] if colon else 1  # Any: Fabric takes many forms
+        try:
+            fabric = Fabric(accelerator=kind, devices=devices, precision=precision)
+        except Exception as problem:  # Fabric raises many kinds for a device that is not there
+            raise UsageError(
+                f"train.device is '{device}', which cannot be used here: {str(problem).split('. ')[0]}"
+            ) from None
+    return fabric
+
+
+def skips_steps(precision: Any) -> bool:  # Any: Fabric's
+    """Tell whether a step with a gradient that is not finite is left out, and the next one's loss scaled down for it.
+
+    So it goes in half precision, where large gradients overflow, down to a scale of 1: what is not finite there is so
+    by itself.
+    """
+    scaler = getattr(precision, "scaler", None)
+    return scaler is not None and float(scaler.get_scale()) > 1
+
+
+@contextmanager
+def repeatable() -> Iterator[None]:
+    """Keep cuDNN to algorithms that give the same result every time; elsewhere it changes nothing."""
+    if not torch.backends.cudnn.is_available():
+        yield
+        return
+    with torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, benchmark=False, deterministic=True):
+        yield
+
+
+@contextmanager
+def stopping(ask: Callable[[], None]) -> Iterator[None]:
+    """Take the first Ctrl-C (or a plea to end) as a wish to stop after the step; the second stops at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def asked(number: int, frame: FrameType | None) -> None:
+        ask()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    for number in before:
+        signal.signal(number, asked)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

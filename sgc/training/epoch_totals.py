@@ -1,0 +1,55 @@
+"""What one epoch adds up: the loss, and the bounds, their terms and the effective samples of the rows it took."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sgc.evaluation.mean_terms import TermMeans
+from sgc.runs.run_records import EpochSums
+from sgc.runtime.sums import Sums
+from sgc.spec.outline import Outline
+
+# Terms are those of every eighth step of an epoch, from its first: with small networks and much that is enumerated,
+# taking them apart costs up to half a step.
+STRIDE = 8
+
+
+class EpochTotals:
+    """The totals of an epoch in progress; the state of a run that is stopped holds them."""
+
+    def __init__(self, outline: Outline) -> None:
+        self.loss, self.steps = 0.0, 0
+        self.bounds = {"unlabelled": 0.0, "labelled": 0.0}
+        self.rows = {"unlabelled": 0, "labelled": 0}
+        self.terms = TermMeans(outline)
+
+    def add(self, loss: float, parts: list[Sums]) -> None:
+        """Take in a step: its loss, and the sums of its parts."""
+        taken_apart = self.steps % STRIDE == 0
+        for sums in parts:
+            kind = "labelled" if sums.plan.observed or sums.plan.either else "unlabelled"
+            self.bounds[kind] += float(sums.last_bound.detach().sum())
+            self.rows[kind] += sums.group.layout.rows
+            if taken_apart:
+                self.terms.add(sums)
+        self.loss, self.steps = self.loss + loss, self.steps + 1
+
+    def means(self) -> dict[str, Any]:  # Any: numbers
+        """Average over steps and rows, as a line of the log says it; terms over the rows of every eighth step."""
+        line: dict[str, Any] = {"loss": self.loss / max(1, self.steps)}
+        line["bound"] = {kind: self.bounds[kind] / self.rows[kind] for kind in self.bounds if self.rows[kind]}
+        return line | {"terms": self.terms.means(), "effective_samples": self.terms.effective_samples()}
+
+    def state(self) -> dict[str, Any]:  # Any: numbers
+        sums = {"loss": self.loss, "steps": self.steps, "bounds": dict(self.bounds), "rows": dict(self.rows)}
+        return sums | {"terms": self.terms.state()}
+
+    @classmethod
+    def of(cls, state: EpochSums, outline: Outline) -> EpochTotals:
+        """Go on from a saved state."""
+        made = cls(outline)
+        made.loss, made.steps = state.loss, state.steps
+        made.bounds, made.rows = state.bounds.model_dump(), state.rows.model_dump()
+        if state.terms is not None:
+            made.terms = TermMeans.of(state.terms, outline)
+        return made

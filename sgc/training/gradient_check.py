@@ -1,0 +1,98 @@
+"""The gradient of a step: its norm, how it is clipped, and which node's term made it no finite number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from sgc.runtime.finiteness import WORDS
+from sgc.runtime.model import Model
+from sgc.runtime.sums import Sums
+from sgc.training.gradient_variance import owners
+
+
+def gradient_norm(parameters: Sequence[nn.Parameter]) -> Tensor:
+    """Give the Euclidean norm of all gradients as one vector: a scalar, by a fused operation."""
+    return nn.utils.get_total_norm(_gradients(parameters))
+
+
+def is_finite(parameters: Sequence[nn.Parameter], norm: Tensor) -> bool:
+    """Tell whether every gradient is finite; their squares, and so their norm, may overflow where they are."""
+    return bool(torch.isfinite(norm)) or all(bool(torch.isfinite(each).all()) for each in _gradients(parameters))
+
+
+@torch.no_grad()
+def clip(parameters: Sequence[nn.Parameter], norm: Tensor, limit: float) -> None:
+    """Scale finite gradients so that their norm is at most the limit. norm: what it is now, see `gradient_norm`."""
+    gradients = _gradients(parameters)
+    if not bool(torch.isfinite(norm)):  # too large to be squared
+        largest = torch.stack([each.abs().max() for each in gradients if each.numel()]).max()
+        for each in gradients:
+            each.div_(largest)
+        norm = gradient_norm(parameters)
+        for each in gradients:
+            each.mul_(limit / norm)
+        return
+    nn.utils.clip_grads_with_norm_(list(parameters), limit, norm)
+
+
+def _gradients(parameters: Sequence[nn.Parameter]) -> list[Tensor]:
+    return [each.grad for each in parameters if each.grad is not None]
+
+
+def blame_gradient(model: Model, loss: Tensor, sums: Sequence[Sums]) -> str:
+    """Say by which node's term a gradient is not finite, the first on its way from the loss back to the weights.
+
+    loss: of these sums, whose groups hold the parameters of their conditionals. A term is blamed where the gradient is
+    not finite on what its density was given, parameters or value, while it was so on what reads them; the draw of a
+    node, where it is so on the node's value and not beyond.
+    """
+    for each in sums:
+        found = _blamed(loss, each)
+        if found:
+            return f"{found}, in {each.plan.rows_text()}"
+    for owner, parameters in owners(model).items():
+        if _broken(loss, parameters):
+            return f"{owner}: the gradient of its network is not finite"
+    return "the gradient is not finite, though that of every term is"
+
+
+def _blamed(loss: Tensor, sums: Sums) -> str:
+    group, plan = sums.group, sums.plan
+    conditionals = group.parameters or {}
+    for (node, role), parameters in conditionals.items():
+        if role == "generative" and _broken(loss, parameters.values()):
+            return _text(node, "kl" if (node, "kl") in group.scores else role)
+    for node in group.weights:
+        if _broken(loss, conditionals.get((node, "recognition"), {}).values()):
+            return _text(node, "label")
+    terms = [*group.scores.items(), *(((name, "label"), log) for name, log in group.weights.items())]
+    for proposal in reversed(plan.proposals):
+        node = proposal.node
+        if _broken(loss, [group.values[node]]):
+            for (owner, role), score in terms:
+                if _broken(score.tensor.sum(), [group.values[node]]):
+                    return _text(owner, role)
+        parameters = conditionals.get((node, "recognition"), {})
+        if _broken(loss, parameters.values()):
+            own = [(role, group.scores.get((node, role))) for role in ("kl", "recognition")]
+            for role, log in [*own, ("recognition", group.draws.get(node))]:
+                if log is not None and _broken(log.tensor.sum(), parameters.values()):
+                    return _text(node, role)
+            return f"node '{node}': the gradient of what q proposes is not finite"
+    return ""
+
+
+def _text(node: str, role: str) -> str:
+    return f"node '{node}': the gradient of {WORDS[role]} is not finite"
+
+
+def _broken(output: Tensor, inputs: Iterable[Tensor]) -> bool:
+    """Tell whether the gradient of an output on one of the inputs is not finite."""
+    moved = [each for each in inputs if each.requires_grad]
+    if not moved or not output.requires_grad:
+        return False
+    found = torch.autograd.grad(output, moved, retain_graph=True, allow_unused=True)
+    return not all(each is None or bool(torch.isfinite(each).all()) for each in found)

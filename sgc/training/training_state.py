@@ -1,0 +1,162 @@
+"""From the state of a run that is to go on into its model and its optimiser.
+
+The file may be a stranger's. Numbers are taken from it, and nothing else: each tensor must have the shape, type and
+layout of the one it stands for, and is copied; the options of the optimiser and of the precision are the spec's own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sgc.data.record import key_text
+from sgc.errors import Path
+from sgc.runs.run_records import OptimizerState, PrecisionState, TrainingState
+from sgc.runtime.weight_files import tensor_fault
+from sgc.schedules import Schedule
+from sgc.spec.spec import Optimizer
+from sgc.training.engine import make_optimizer
+
+SQUARES = {"exp_avg_sq", "max_exp_avg_sq", "square_avg", "acc_delta", "sum", "exp_inf"}  # by torch's names
+
+
+class StateFault(ValueError):
+    """A training state that does not fit the run it is read for: the key, and what is wrong there."""
+
+    def __init__(self, key: Path, message: str) -> None:
+        super().__init__(f"{key_text(key)}{message}")
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:  # Any: tensors and places
+    """Give what an optimiser keeps of each parameter, without its options."""
+    whole = optimizer.state_dict()
+    return {"state": whole["state"], "param_groups": [{"params": each["params"]} for each in whole["param_groups"]]}
+
+
+@torch.no_grad()
+def restore_tensors(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+    """Copy the weights of a state into a model. Raises: StateFault."""
+    for name in found:
+        if name not in wanted:
+            raise StateFault(("model", name), "the model has no such weights")
+    for name, tensor in wanted.items():
+        if name not in found:
+            raise StateFault(("model", name), "missing")
+        fault = tensor_fault(found[name], like=tensor)
+        if fault:
+            raise StateFault(("model", name), fault)
+    for name, tensor in wanted.items():
+        tensor.copy_(found[name])
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, found: OptimizerState, given: Optimizer, steps: int) -> None:
+    """Copy what a state keeps of each parameter into an optimiser made from the spec.
+
+    steps: that the run has taken. Raises: StateFault.
+    """
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    if found.param_groups[0].params != list(range(len(parameters))):
+        raise StateFault(("optimizer", "param_groups"), f"expected the places of {len(parameters)} parameters")
+    made: dict[nn.Parameter, dict[str, Tensor]] = {}
+    for place, kept in found.state.items():
+        if place >= len(parameters):
+            raise StateFault(("optimizer", "state", place), f"the model has {len(parameters)} parameters")
+        parameter = parameters[place]
+        made[parameter] = _kept(kept, parameter, given, steps, ("optimizer", "state", place))
+    for parameter, tensors in made.items():
+        optimizer.state[parameter] = tensors
+
+
+def _kept(
+    found: Mapping[str, Tensor | None],
+    parameter: nn.Parameter,
+    given: Optimizer,
+    steps: int,
+    key: Path,
+) -> dict[str, Tensor]:
+    """Copy what is kept of one parameter. Raises: StateFault."""
+    moves = isinstance(given.momentum, Schedule)
+    there = {name: tensor for name, tensor in found.items() if tensor is not None}
+    made: dict[str, Tensor] = {}
+    for name, like in _kept_like(given, parameter).items():
+        if name in there:
+            made[name] = _copy(there.pop(name), like, (*key, name))
+        elif not (moves and name == "momentum_buffer"):  # of which there is none while its schedule stands at zero
+            raise StateFault((*key, name), "missing")
+    for name in there:
+        raise StateFault((*key, name), f"{given.name} keeps no such thing")
+    for name in SQUARES & made.keys():
+        if bool((made[name] < 0).any()):
+            raise StateFault((*key, name), "has numbers below 0, which no sum of squares has")
+    count = made.get("step")
+    if count is not None and not (1 <= float(count) <= steps and float(count).is_integer()):
+        raise StateFault((*key, "step"), f"found {float(count):g}, of a run that has taken {steps}")
+    return made
+
+
+def _kept_like(given: Optimizer, parameter: nn.Parameter) -> dict[str, Tensor]:
+    """Give, for all that an optimiser of torch keeps of a parameter, a tensor of its shape, type and device.
+
+    What it is, an optimiser says that is made from the same spec and takes a step on two numbers.
+    """
+    if isinstance(given.momentum, Schedule):
+        given = given.model_copy(update={"momentum": 0.5})
+    twin = nn.Parameter(torch.zeros(2, dtype=parameter.dtype, device=parameter.device))
+    twin.grad = torch.zeros_like(twin)
+    optimizer = make_optimizer(given, [twin])
+    optimizer.step()
+    return {
+        name: torch.zeros_like(parameter, memory_format=torch.contiguous_format) if kept.dim() else kept
+        for name, kept in optimizer.state[twin].items()
+        if isinstance(kept, Tensor)
+    }
+
+
+@torch.no_grad()
+def _copy(found: Tensor, like: Tensor, key: Path) -> Tensor:
+    fault = tensor_fault(found, like=like)
+    if fault:
+        raise StateFault(key, fault)
+    return torch.empty_like(like).copy_(found)
+
+
+def precision_state(own: Mapping[str, Any], found: PrecisionState) -> dict[str, Any]:  # Any: torch's options
+    """Give the state of a precision with its own options and the scale of a saved one. Raises: StateFault.
+
+    own: the state of a precision that was made from the spec.
+    """
+    if not own:
+        return {}
+    if found.scale is None or found.tracker is None:
+        raise StateFault(("precision",), "missing 'scale' or '_growth_tracker', which this precision has")
+    return {**own, "scale": found.scale, "_growth_tracker": found.tracker}
+
+
+def restore(
+    state: TrainingState,
+    model: Mapping[str, Tensor],
+    optimizer: torch.optim.Optimizer,
+    given: Optimizer,
+    precision: Any,  # Any: Fabric's own
+    steps: int,
+    *,
+    chooses: bool,
+) -> None:
+    """Put a saved state into the tensors of a model, its optimiser and its precision, all made from the spec.
+
+    steps: of an epoch. chooses: the best epoch by its validation bound. Raises: StateFault, which names the key.
+    """
+    restore_tensors(model, state.model)
+    restore_optimizer(optimizer, state.optimizer, given, state.step)
+    precision.load_state_dict(precision_state(precision.state_dict(), state.precision))
+    if not 0 <= state.step - state.epoch * steps < steps:
+        raise StateFault(("step",), f"{state.step} steps are not in epoch {state.epoch + 1}")
+    if state.best_epoch and chooses == math.isnan(state.best_bound):
+        wanted = "a number, as there are validation rows" if chooses else "NaN, as nothing is chosen by a bound"
+        raise StateFault(("best_bound",), f"found {state.best_bound:g}, wanted {wanted}")
+    if state.best_epoch > state.epoch:
+        raise StateFault(("best_epoch",), f"found {state.best_epoch} in epoch {state.epoch + 1}")

@@ -56,7 +56,7 @@ def hardened_score(patch: Patch) -> None:
 
     def hardened(self: Any, group: Any, variable: Any, conditional: Any) -> Tensor:  # Any: passed on
         proposal = group.plan.proposed.get(variable.name)
-        if proposal is not None and variable.family.relaxable and variable.name in group.points:
+        if proposal is not None and variable.family.relaxation and variable.name in group.points:
             group.points[variable.name] = Point(variable.family.harden(group.values[variable.name]))
         return right(self, group, variable, conditional)
 

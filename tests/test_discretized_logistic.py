@@ -12,7 +12,8 @@ import pytest
 import torch
 
 import sgc
-from sgc.distributions.families import FAMILIES, Family
+from sgc.distributions.families import FAMILIES
+from sgc.distributions.family import Family
 from sgc.errors import DataError
 
 LEVELS = (2, 5, 256)

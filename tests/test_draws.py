@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 import sgc
-from sgc.distributions.families import FAMILIES, Family
+from sgc.distributions.families import FAMILIES
+from sgc.distributions.family import Family
 from sgc.distributions.von_mises import von_mises
 from sgc.runtime.model import Model
 

@@ -17,7 +17,8 @@ import torch
 from torch.distributions import Distribution, Independent, constraints
 
 from sgc.distributions import make_table
-from sgc.distributions.families import FAMILIES, Family
+from sgc.distributions.families import FAMILIES
+from sgc.distributions.family import Family
 from sgc.distributions.table import Option
 
 DRAWS, STANDARD_ERRORS = 20_000, 6.0
@@ -400,7 +401,7 @@ def test_support_sizes() -> None:
     assert FAMILIES["Binomial"].with_options({"total_count": 5}).support_size((2,)) == 36
 
 
-@pytest.mark.parametrize("family", only("relaxable"))
+@pytest.mark.parametrize("family", only("relaxation"))
 def test_scores_are_linear_in_the_value_and_safe_where_a_probability_is_zero(family: Family) -> None:
     event = elementary_event(family)
     values = family.enumerate(event, torch.float64, "cpu")
@@ -424,7 +425,7 @@ def test_scores_are_linear_in_the_value_and_safe_where_a_probability_is_zero(fam
     assert family.kl(distribution, certain) > 1e300
 
 
-@pytest.mark.parametrize("family", only("relaxable"))
+@pytest.mark.parametrize("family", only("relaxation"))
 def test_relaxed_draws_lie_in_the_simplex_and_harden_into_draws(family: Family) -> None:
     """20 000 draws: rounded at any temperature, and as they are at a low one, they have the family's frequencies."""
     event = elementary_event(family)

@@ -20,7 +20,8 @@ import torch
 from mpmath import mp, mpf
 
 from sgc.distributions.densities.log_gamma import deviance, log_peak
-from sgc.distributions.families import FAMILIES, Family
+from sgc.distributions.families import FAMILIES
+from sgc.distributions.family import Family
 
 NUMBERS = 400  # that are looked at for each case: values and slopes of densities, and again of divergences
 ABSOLUTE, RELATIVE = 1e-3, 1e-4

@@ -15,7 +15,8 @@ from small_runs import At, all_files, small, small_arrays, z_then_y
 from torch import Tensor
 
 import sgc
-from sgc.distributions.families import FAMILIES, Family
+from sgc.distributions.families import FAMILIES
+from sgc.distributions.family import Family
 from sgc.errors import DataError, RunError
 from sgc.runtime.model import Model
 from sgc.training.gradient_check import clip, gradient_norm, is_finite

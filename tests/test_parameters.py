@@ -16,7 +16,8 @@ from small_runs import small
 
 import sgc
 from sgc.distributions import densities
-from sgc.distributions.families import FAMILIES, Family
+from sgc.distributions.families import FAMILIES
+from sgc.distributions.family import Family
 from sgc.errors import DataError, ParameterError, RunError, SpecError, UsageError
 from sgc.runtime.model import Model
 from sgc.runtime.probabilities import log_score

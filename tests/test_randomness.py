@@ -12,7 +12,7 @@ from test_families import ALL, elementary_event, member
 from torch import Tensor, nn
 
 import sgc
-from sgc.distributions.families import Family
+from sgc.distributions.family import Family
 from sgc.randomness import Generators, built_in, drawing_from, draws
 
 
@@ -34,7 +34,7 @@ def test_a_family_draws_from_the_generator_that_is_named(family: Family) -> None
     event = elementary_event(family)
     distribution = member(family, event, 3, 5)
     assert_named(lambda: family.draw(distribution, (4, 5), pathwise=family.pathwise).value)
-    if family.relaxable:
+    if family.relaxation:
         assert_named(lambda: family.relaxed(distribution, 0.5, (4, 5)).value)
 
 

@@ -42,7 +42,7 @@ from torch import Tensor
 
 import sgc
 from sgc.derivation.row_groups import Merging
-from sgc.distributions.families import Family
+from sgc.distributions.family import Family
 from sgc.distributions.points import Point
 from sgc.objectives.score_function import ScoreFunction
 from sgc.runtime.batch import prepare

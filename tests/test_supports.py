@@ -17,7 +17,8 @@ from torch.distributions import Distribution
 
 import sgc
 from sgc.distributions.densities import element_of
-from sgc.distributions.families import FAMILIES, Family
+from sgc.distributions.families import FAMILIES
+from sgc.distributions.family import Family
 from sgc.distributions.supports import SUPPORTS, Support
 from sgc.errors import DataError
 from sgc.spec.spec import Spec
@@ -76,7 +77,7 @@ def test_what_is_allowed_is_finite_under_every_member_and_what_is_not_is_no_valu
     known = known.reshape(MEMBERS, len(values)) if known.dim() > 1 else known
     if family.support.word == "circle":
         known = known & values.isfinite()
-    if family.relaxable:  # grey values, which torch does not know
+    if family.relaxation:  # grey values, which torch does not know
         known = (values >= 0) & (values <= 1)
         known = known.all(-1) & ((values.sum(-1) - 1).abs() < 1e-3) if family.event_dim else known
     if family.support.word == "multinomial":  # torch takes shares, and sums below the total

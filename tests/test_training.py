@@ -38,7 +38,7 @@ from small_runs import (
 from torch import Tensor
 
 import sgc
-from sgc.distributions.families import Family
+from sgc.distributions.family import Family
 from sgc.errors import DataError, RunError, UsageError
 from sgc.runs.run_folder import RunFolder, spec_yaml
 from sgc.runtime.data_variables import open_data

@@ -61,8 +61,20 @@ class Constraint(ABC):
         most = None if high == math.inf else high - kind.eps / 2 if self.elements.open_high else high
         return value.clamp(kind.tiny if self.elements.open_low else low, most)
 
+    def misfit(self, value: Tensor) -> tuple[tuple[int, ...], str] | None:
+        """Find the first number that is not finite, or outside the set: its place, and what is wanted; None: none is.
+
+        Of a matrix only whether its numbers are finite.
+        """
+        wanted = None if isinstance(self, Matrix) else self.elements
+        masks = [~value.isfinite(), *(fault.mask for fault in (wanted.faults(value) if wanted is not None else ()))]
+        wrong = next((mask for mask in masks if bool(mask.any())), None)
+        if wrong is None:
+            return None
+        return tuple(wrong.nonzero()[0].tolist()), "finite numbers" if wanted is None else wanted.range
+
     def refusal(self, number: float) -> str:
-        """Say what a number must be that a spec fixes, of a matrix that multiple of the identity; '' where it is so."""
+        """Say what a number that a spec fixes must be; empty where it is so. Of a matrix it multiplies the identity."""
         (low, high), lies = self.elements.ends, self.elements
         if high < math.inf and not low <= number <= high:
             return f"from {low:g} to {high:g}"
@@ -245,3 +257,9 @@ _ALL: tuple[Constraint, ...] = (
     PositiveDefinite("positive_definite", 2, POSITIVE, 1.0),
 )
 CONSTRAINTS: Mapping[str, Constraint] = {constraint.word: constraint for constraint in _ALL}
+
+
+def middles(constraints: Mapping[str, Constraint]) -> dict[str, float] | None:
+    """Give each parameter the middle of its set; None where a set has none."""
+    known = {name: each.middle for name, each in constraints.items() if each.middle is not None}
+    return known if len(known) == len(constraints) else None

@@ -45,7 +45,7 @@ def constraint_word(constraint: Any) -> str:  # torch does not export the classe
 
 
 def support_word(family: type[Distribution], member: Distribution) -> str:
-    """Give the support's word; bounds that hang on parameters are left out of it: 'interval', 'bounded_below'."""
+    """Give the support's word; bounds that depend on parameters are left out of it: 'interval', 'bounded_below'."""
     if not constraints.is_dependent(family.support):
         return constraint_word(family.support)
     kind = type(member.support).__name__.lstrip("_")
@@ -69,7 +69,7 @@ def has_closed_kl(q: Distribution, p: Distribution) -> bool:
 def _member(line: Line, family: Any, offset: float) -> Distribution:
     settings = {name: _some_setting(option) for name, option in line.options.items()}
     if not line.heads:
-        return family(**{name: torch.tensor(value) for name, value in (line.standard or {}).items()})  # type: ignore[no-any-return]
+        return family(**{name: torch.tensor(value) for name, value in line.standard.items()})  # type: ignore[no-any-return]
     parameters = {}
     for head in line.heads:
         constraint = family.arg_constraints[head]
@@ -86,7 +86,7 @@ def facts(line: Line) -> dict[str, object]:
     """Collect what its class says of one family."""
     family = getattr(torch.distributions, line.torch_class or line.name) if line.define is None else line.define()
     member = _member(line, family, 0.3)
-    fixed = isinstance(family.arg_constraints, dict)  # otherwise they hang on the member's own parameters
+    fixed = isinstance(family.arg_constraints, dict)  # otherwise they depend on the member's own parameters
     words = {name: constraint_word(c) if fixed else "dependent" for name, c in member.arg_constraints.items()}
     return {
         "parameters": {name: word for name, word in words.items() if name not in line.options},

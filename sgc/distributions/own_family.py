@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, final
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from sgc.distributions.constraints import CONSTRAINTS
-from sgc.distributions.families import Family
+from sgc.distributions.constraints import CONSTRAINTS, middles
+from sgc.distributions.family import Family
 from sgc.distributions.supports import SUPPORTS
 from sgc.errors import UsageError
 from sgc.own_code import OwnCode, OwnPiece, raised
@@ -98,12 +98,11 @@ class OwnFamily(OwnPiece):
     def family(self, code: OwnCode) -> Family:
         """Give the family, from the facts alone."""
         constraints = {name: CONSTRAINTS[word] for name, word in self.parameters.items()}
-        standard = {name: each.middle for name, each in constraints.items() if each.middle is not None}
         return Family(
             name=self.python,
             constraints=constraints,
             heads=tuple(self.parameters),
-            standard=standard if len(standard) == len(constraints) else None,
+            standard=middles(constraints),
             support=SUPPORTS[self.support].up_to(self.upper),
             event_dim=self.dimensions,
             pathwise=self.draws == "pathwise",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sgc.distributions.families import Family
+from sgc.distributions.family import Family
 
 
 def count_values(

@@ -59,12 +59,17 @@ class Option:
 
 @dataclass(frozen=True)
 class Line:
-    """One family by hand. `heads` are the parameters that a network gives; empty: it is fixed or standard only."""
+    """One family by hand. `heads` are the parameters that a network gives; empty: it is fixed or standard only.
+
+    A family with `has_standard` has a standard member. Its parameters are `standard`, or in the middle of their sets:
+    0 for real ones, 1 for positive ones, 1/2 in the unit interval.
+    """
 
     name: str
     heads: tuple[str, ...]
-    standard: Mapping[str, float] | None  # for a matrix, a number is that multiple of the identity
     options: Mapping[str, Option] = field(default_factory=dict)
+    has_standard: bool = True
+    standard: Mapping[str, float] = field(default_factory=dict)
     center: Center = "mean"  # the median, loc or scale, where members have no mean; torch may give nan for infinite
     relaxation: Relaxation | None = None
     gaussian: bool = False  # whether the variance of its means over rows is held to a prior's of 1
@@ -88,89 +93,54 @@ _LEAST = {
 #   LogisticNormal                        has no closed mean, and its parameters are one shorter than its values
 #   LowRankMultivariateNormal             its factor has a shape of its own, and columns that start alike stay alike
 #                                         where they are learned as constants
-#   Wishart                               its values are matrices, and the least df hangs on their size
+#   Wishart                               its values are matrices, and the least df depends on their size
 #   RelaxedBernoulli, RelaxedOneHotCategorical   have no closed mean; Bernoulli and Categorical with gumbel_softmax draw
 #                                         from them
 #   OneHotCategorical                     is what Categorical is here; with StraightThrough, it is one of its estimators
 #   Independent, MixtureSameFamily, TransformedDistribution   are ways to build families
 # Where one of them is wanted all the same, a class of one's own can build on it and be named as own code.
 LINES: tuple[Line, ...] = (
-    Line("Bernoulli", ("logits",), {"logits": 0.0}, relaxation=BIT, support="grey", scoring=BERNOULLI),
+    Line("Bernoulli", ("logits",), relaxation=BIT, support="grey", scoring=BERNOULLI),
+    Line("Categorical", ("logits",), torch_class="OneHotCategorical", relaxation=ONE_HOT, scoring=CATEGORICAL),
     Line(
-        "Categorical",
-        ("logits",),
-        {"logits": 0.0},
-        torch_class="OneHotCategorical",
-        relaxation=ONE_HOT,
-        scoring=CATEGORICAL,
+        "Binomial", ("logits",), _COUNT, scoring=exact(integers.binomial, integers.binomial_kl, integers.binomial_mean)
     ),
-    Line(
-        "Binomial",
-        ("logits",),
-        {"logits": 0.0},
-        _COUNT,
-        scoring=exact(integers.binomial, integers.binomial_kl, integers.binomial_mean),
-    ),
-    Line("Multinomial", ("logits",), {"logits": 0.0}, _COUNT, define=multinomial, scoring=exact(integers.multinomial)),
-    Line(
-        "Poisson",
-        ("rate",),
-        {"rate": 1.0},
-        scoring=exact(integers.poisson, integers.poisson_kl),
-        sampler=samplers.poisson,
-    ),
+    Line("Multinomial", ("logits",), _COUNT, define=multinomial, scoring=exact(integers.multinomial)),
+    Line("Poisson", ("rate",), scoring=exact(integers.poisson, integers.poisson_kl), sampler=samplers.poisson),
     Line(
         "Geometric",
         ("probs",),
-        {"probs": 0.5},
         scoring=exact(integers.geometric, integers.geometric_kl, integers.geometric_mean),
         sampler=samplers.geometric,
     ),
     Line(
         "NegativeBinomial",
         ("total_count", "logits"),
-        None,
+        has_standard=False,
         scoring=exact(integers.negative_binomial, mean=integers.negative_binomial_mean),
         sampler=samplers.negative_binomial,
     ),
     Line(
         "DiscretizedLogistic",
         ("loc", "scale"),
-        {"loc": 0.0, "scale": 1.0},
         _LEVELS,
         define=discretized_logistic,
         support="levels",
         scoring=exact(discretized_logistic_score),
     ),
-    Line(
-        "Normal", ("loc", "scale"), {"loc": 0.0, "scale": 1.0}, gaussian=True, scoring=NORMAL, sampler=samplers.normal
-    ),
+    Line("Normal", ("loc", "scale"), gaussian=True, scoring=NORMAL, sampler=samplers.normal),
     Line(
         "MultivariateNormal",
         ("loc", "scale_tril"),
-        {"loc": 0.0, "scale_tril": 1.0},
         gaussian=True,
         scoring=exact(reals.multivariate_normal, reals.multivariate_normal_kl),
         sampler=samplers.multivariate_normal,
     ),
-    Line(
-        "Laplace",
-        ("loc", "scale"),
-        {"loc": 0.0, "scale": 1.0},
-        scoring=exact(reals.laplace, reals.laplace_kl),
-        sampler=samplers.laplace,
-    ),
-    Line(
-        "Gumbel",
-        ("loc", "scale"),
-        {"loc": 0.0, "scale": 1.0},
-        scoring=exact(reals.gumbel, reals.gumbel_kl),
-        sampler=samplers.gumbel,
-    ),
+    Line("Laplace", ("loc", "scale"), scoring=exact(reals.laplace, reals.laplace_kl), sampler=samplers.laplace),
+    Line("Gumbel", ("loc", "scale"), scoring=exact(reals.gumbel, reals.gumbel_kl), sampler=samplers.gumbel),
     Line(
         "Cauchy",
         ("loc", "scale"),
-        {"loc": 0.0, "scale": 1.0},
         center="loc",
         scoring=exact(reals.cauchy, reals.cauchy_kl),
         sampler=samplers.cauchy,
@@ -178,7 +148,7 @@ LINES: tuple[Line, ...] = (
     Line(
         "StudentT",
         ("df", "loc", "scale"),
-        None,
+        has_standard=False,
         center="loc",
         scoring=exact(reals.student_t),
         sampler=samplers.student_t,
@@ -186,24 +156,16 @@ LINES: tuple[Line, ...] = (
     Line(
         "LogNormal",
         ("loc", "scale"),
-        {"loc": 0.0, "scale": 1.0},
         scoring=exact(positives.log_normal, reals.normal_kl),
         sampler=samplers.log_normal,
     ),
-    Line("HalfNormal", ("scale",), {"scale": 1.0}, scoring=exact(positives.half_normal, positives.half_normal_kl)),
-    Line(
-        "HalfCauchy",
-        ("scale",),
-        {"scale": 1.0},
-        center="scale",
-        scoring=exact(positives.half_cauchy, positives.half_cauchy_kl),
-    ),
-    Line("Exponential", ("rate",), {"rate": 1.0}, scoring=exact(positives.exponential, positives.exponential_kl)),
+    Line("HalfNormal", ("scale",), scoring=exact(positives.half_normal, positives.half_normal_kl)),
+    Line("HalfCauchy", ("scale",), center="scale", scoring=exact(positives.half_cauchy, positives.half_cauchy_kl)),
+    Line("Exponential", ("rate",), scoring=exact(positives.exponential, positives.exponential_kl)),
     # torch closes these supports, and nearly every member has an infinite density at their ends
     Line(
         "Gamma",
         ("concentration", "rate"),
-        {"concentration": 1.0, "rate": 1.0},
         support="positive",
         scoring=exact(positives.gamma, positives.gamma_kl),
         sampler=samplers.gamma,
@@ -211,21 +173,15 @@ LINES: tuple[Line, ...] = (
     Line(
         "InverseGamma",
         ("concentration", "rate"),
-        None,
+        has_standard=False,
         scoring=exact(positives.inverse_gamma, positives.gamma_kl),
         sampler=samplers.inverse_gamma,
     ),
-    Line(
-        "Weibull",
-        ("scale", "concentration"),
-        {"scale": 1.0, "concentration": 1.0},
-        scoring=exact(positives.weibull),
-        sampler=samplers.weibull,
-    ),
+    Line("Weibull", ("scale", "concentration"), scoring=exact(positives.weibull), sampler=samplers.weibull),
     Line(
         "Chi2",
         ("df",),
-        None,
+        has_standard=False,
         support="positive",
         scoring=exact(positives.chi2, positives.chi2_kl),
         sampler=samplers.gamma,
@@ -233,25 +189,17 @@ LINES: tuple[Line, ...] = (
     Line(
         "FisherSnedecor",
         ("df1", "df2"),
-        None,
+        has_standard=False,
         center="mean_or_infinite",
         scoring=exact(positives.fisher_snedecor),
         sampler=samplers.fisher_snedecor,
     ),
     # A bound that is learned has no useful gradient: Pareto's is an option, and Uniform gets no heads.
-    Line(
-        "Pareto",
-        ("alpha",),
-        {"alpha": 1.0},
-        options=_LEAST,
-        scoring=exact(positives.pareto, positives.pareto_kl),
-        sampler=samplers.pareto,
-    ),
-    Line("Uniform", (), {"low": 0.0, "high": 1.0}, words={"low": "real", "high": "real"}, scoring=UNIFORM),
+    Line("Pareto", ("alpha",), _LEAST, scoring=exact(positives.pareto, positives.pareto_kl), sampler=samplers.pareto),
+    Line("Uniform", (), standard={"low": 0.0, "high": 1.0}, words={"low": "real", "high": "real"}, scoring=UNIFORM),
     Line(
         "Beta",
         ("concentration1", "concentration0"),
-        {"concentration1": 1.0, "concentration0": 1.0},
         support="open_unit_interval",
         scoring=exact(shares.beta, shares.beta_kl),
         sampler=samplers.beta,
@@ -259,7 +207,6 @@ LINES: tuple[Line, ...] = (
     Line(
         "Kumaraswamy",
         ("concentration1", "concentration0"),
-        {"concentration1": 1.0, "concentration0": 1.0},
         support="open_unit_interval",
         scoring=exact(shares.kumaraswamy, mean=shares.kumaraswamy_mean),
         sampler=samplers.kumaraswamy,
@@ -267,7 +214,6 @@ LINES: tuple[Line, ...] = (
     Line(
         "ContinuousBernoulli",
         ("logits",),
-        {"logits": 0.0},
         scoring=exact(
             shares.continuous_bernoulli,
             shares.continuous_bernoulli_kl,
@@ -279,19 +225,11 @@ LINES: tuple[Line, ...] = (
     Line(
         "Dirichlet",
         ("concentration",),
-        {"concentration": 1.0},
         support="open_simplex",
         scoring=exact(shares.dirichlet, shares.dirichlet_kl),
         sampler=samplers.dirichlet,
     ),
     # torch says 'real', but the density has period 2π and integrates to one over a turn. The uniform one would be the
     # natural standard; torch refuses its concentration 0.
-    Line(
-        "VonMises",
-        ("loc", "concentration"),
-        {"loc": 0.0, "concentration": 1.0},
-        define=von_mises,
-        support="circle",
-        scoring=exact(reals.von_mises),
-    ),
+    Line("VonMises", ("loc", "concentration"), define=von_mises, support="circle", scoring=exact(reals.von_mises)),
 )

@@ -52,3 +52,22 @@ VALUE = View(_as_it_is)
 LOG1P = View(_log1p, (0.0, float("inf")))
 CIRCULAR = View(_circular, (-1.0, 1.0), (2,))
 CENTRED = View(_centred, (-1.0, 1.0))
+
+
+def flagged_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Give the shape of a view with its flags: its first axis is twice as long; a scalar and its flag are a vector."""
+    return (2 * (shape[0] if shape else 1), *shape[1:])
+
+
+def with_flags(view: Tensor, present: Tensor, dims: int) -> Tensor:
+    """Set a view to 0 where elements are missing, and put as many flags behind it: 1 where one is present.
+
+    Both stand side by side on the first axis of the view's `dims`, so that a picture keeps its rows and columns.
+
+    view: [*leading, *shape]; present: booleans [*leading, *elements] -> [*leading, *flagged_shape(shape)].
+    """
+    import torch
+
+    flags = present.reshape(*present.shape, *(1,) * (view.dim() - present.dim())).expand(view.shape)
+    both = [torch.where(flags, view, 0.0), flags.to(view.dtype)]
+    return torch.cat(both, -dims) if dims else torch.stack(both, -1)

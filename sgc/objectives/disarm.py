@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from sgc.distributions.densities import element_of
-from sgc.distributions.families import FAMILIES, Family
+from sgc.distributions.families import FAMILIES
+from sgc.distributions.family import Family
 from sgc.distributions.points import Point
 from sgc.errors import UsageError
 from sgc.objectives.estimator import Charging, Draw, Estimator

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from pydantic import PrivateAttr
 
-from sgc.distributions.families import Family
+from sgc.distributions.family import Family
 from sgc.distributions.points import Point
 from sgc.piece import Named
 from sgc.schedules import Number, Schedule

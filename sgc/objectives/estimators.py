@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sgc.distributions.families import Family
+from sgc.distributions.family import Family
 from sgc.objectives.disarm import Disarm
 from sgc.objectives.enumerate import Enumerate
 from sgc.objectives.estimator import Estimator

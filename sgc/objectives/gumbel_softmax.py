@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from sgc.distributions.families import Family
+from sgc.distributions.family import Family
 from sgc.distributions.points import Point
 from sgc.objectives.estimator import Draw, Estimator
 from sgc.schedules import Number, number, value_at
@@ -37,7 +37,7 @@ class GumbelSoftmax(Estimator):
     @staticmethod
     def refuse(family: Family, event: tuple[int, ...]) -> str:
         """Say why the family cannot have this estimator; an empty string where it can."""
-        return "" if family.relaxable else f"{family.name} has no relaxed draw, only Bernoulli and Categorical have"
+        return "" if family.relaxation else f"{family.name} has no relaxed draw, only Bernoulli and Categorical have"
 
     @property
     def scores_itself(self) -> bool:

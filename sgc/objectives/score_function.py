@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from sgc.distributions.families import Family
+from sgc.distributions.family import Family
 from sgc.distributions.points import Point
 from sgc.objectives.estimator import Charging, Draw, Estimator
 from sgc.piece import Maybe

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from sgc.distributions.families import Family
+from sgc.distributions.family import Family
 from sgc.distributions.points import Point
 from sgc.objectives.estimator import Draw, Estimator
 from sgc.objectives.gumbel_softmax import GumbelSoftmax, Temperature

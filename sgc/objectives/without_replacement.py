@@ -6,7 +6,8 @@ import math
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from sgc.distributions.densities import element_of
-from sgc.distributions.families import FAMILIES, Family
+from sgc.distributions.families import FAMILIES
+from sgc.distributions.family import Family
 from sgc.distributions.points import Point
 from sgc.objectives.estimator import Charging, Draw, Estimator
 

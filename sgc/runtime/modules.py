@@ -356,7 +356,7 @@ class DensityModule(nn.Module, Moving):
         if isinstance(constant.value, str):
             value = named[constant.value]
             wanted = family.parameter_shape(name, event)
-            value = family.floored(name, value)
+            value = family.constraints[name].floored(value)
             one_for_all = tuple(value.shape[rank:]) != wanted
             return value.reshape(*value.shape[:rank], *(1,) * len(wanted)) if one_for_all else value
         if constant.learn:

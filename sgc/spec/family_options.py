@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from sgc.distributions.families import Family
+from sgc.distributions.family import Family
 from sgc.distributions.row_totals import OWN_SUM, TOTAL
 from sgc.distributions.table import Option
 from sgc.errors import OutlineFault, suggest

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sgc.distributions.constraints import Matrix
-from sgc.distributions.families import Family
+from sgc.distributions.family import Family
 from sgc.errors import OutlineFault, suggest
 from sgc.networks.layer import Shape, shape_text
 from sgc.schedules import Number, Schedule, value_at

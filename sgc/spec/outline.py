@@ -12,7 +12,7 @@ from typing import Any
 
 from sgc.derivation.graph import Graphs, Role, Supervision
 from sgc.derivation.row_groups import Merging
-from sgc.distributions.families import Family
+from sgc.distributions.family import Family
 from sgc.distributions.supports import REAL, Support
 from sgc.networks.entries import Entry, OwnNetwork
 from sgc.networks.layer import Shape

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from sgc.derivation.graph import GraphNode, Graphs, Role
-from sgc.distributions.families import FAMILIES, Family
+from sgc.distributions.families import FAMILIES
+from sgc.distributions.family import Family
 from sgc.distributions.own_family import OwnFamily
 from sgc.distributions.row_totals import OWN_SUM, TOTAL
 from sgc.distributions.supports import SUPPORTS, Bound
@@ -85,7 +86,7 @@ class Resolver:
         return Variable(
             name=name,
             family=family,
-            support=family.support_of(self._fixed(name)),
+            support=family.support.moved(self._fixed(name)),
             shape=node.shape,
             event=event,
             view=family.view_shape(event, flagged=self.dropped(name)),

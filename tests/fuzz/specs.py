@@ -185,7 +185,7 @@ class _Drawing:
             keys = ["loc", "scale", "logits", "rate", "probs", "low"] if self.odd() else list(family.constraints)
             found["parameters"] = {rng.choice(keys): rng.choice(value)}
         if q and self.often(0.4):
-            small = "shape" not in node and family is not None and family.relaxable
+            small = "shape" not in node and family is not None and family.relaxation
             fitting: list[Any] = ["score_function", "mean", "straight_through"] if small else ["score_function"]
             fitting += ["enumerate", {"gumbel_softmax": {"temperature": 0.5}}] if small else []
             found["estimator"] = rng.choice(list(ESTIMATORS) if self.odd() else fitting)

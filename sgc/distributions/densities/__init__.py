@@ -52,15 +52,18 @@ def element_of(distribution: Distribution) -> Any:  # Any: the parameters of tor
     return distribution.base_dist if isinstance(distribution, Independent) else distribution
 
 
+def sum_last(terms: Tensor, dims: int) -> Tensor:
+    """Sum over so many last dimensions, maybe none."""
+    return terms.sum(tuple(range(-dims, 0))) if dims else terms  # torch would sum over all where none is named
+
+
 def _sum_event(terms: Tensor, distribution: Distribution) -> Tensor:
-    dims = len(distribution.event_shape)
-    return terms.sum(tuple(range(-dims, 0))) if dims else terms  # a sum over no dims would be one over all
+    return sum_last(terms, len(distribution.event_shape))
 
 
 def _sum_elements(terms: Tensor, distribution: Distribution) -> Tensor:
     """Sum what has one number for each element, be it a vector or a number itself."""
-    dims = len(distribution.event_shape) - len(element_of(distribution).event_shape)
-    return terms.sum(tuple(range(-dims, 0))) if dims else terms
+    return sum_last(terms, len(distribution.event_shape) - len(element_of(distribution).event_shape))
 
 
 # ---- in float64

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from sgc.distributions.supports import NONNEGATIVE, POSITIVE, REAL, UNIT_INTERVAL, Support
-from sgc.networks.joint_layer import Joining
-from sgc.networks.layer import Shape, ShapeFault, shape_text
+from sgc.networks.layer import Joining, Shape, ShapeFault, shape_text
 
 if TYPE_CHECKING:
     from torch import nn
@@ -50,9 +49,6 @@ class Combination(Joining):
         if self.way == "over":  # shares of ink, where opacities are shares
             return UNIT_INTERVAL if UNIT_INTERVAL.contains(whole) else REAL
         return whole.with_zero() if self.exists else whole
-
-    def joined_count(self, shapes: Sequence[Shape]) -> int:
-        return 0
 
     def joining_module(self, shapes: Sequence[Shape]) -> nn.Module:
         import torch

@@ -6,23 +6,46 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from sgc.distributions.supports import Support
-from sgc.networks.layer import BatchNorm, Kernel, Layer, Shape, ShapeFault, Share, Width, dropped_range, shape_text
-from sgc.networks.scheduled_module import dropout
+from sgc.networks.layer import (
+    BatchNorm,
+    Dropping,
+    Epsilon,
+    Kernel,
+    Layer,
+    Rearranging,
+    ScaledByChannel,
+    Shape,
+    ShapeFault,
+    Width,
+    layer_kind,
+    shape_text,
+)
 from sgc.piece import Maybe
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-class Convolution(Layer):
-    """Convolve with kernels that are as long on every side, zeros around what came; abstract."""
+class Kernels(Layer):
+    """Kernels that are as long on every side; abstract."""
 
     sides: ClassVar[int]
+    channels: ClassVar[str] = "in_channels"
     out_channels: Width
     kernel_size: Kernel
     stride: Kernel = 1
     padding: Annotated[int, Field(ge=0, le=512)] = 0
+    if TYPE_CHECKING:
+        bias: bool  # the last field of each kind
+
+    def parameter_count(self, shape: Shape) -> int:
+        kernel: int = self.kernel_size**self.sides
+        return self.out_channels * (shape[0] * kernel + self.bias)
+
+
+class Convolution(Kernels):
+    """Convolve, with `padding` zeros around what comes; abstract."""
+
     bias: bool = True
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -35,38 +58,14 @@ class Convolution(Layer):
             )
         return (self.out_channels, *after)
 
-    def parameter_count(self, shape: Shape) -> int:
-        kernel: int = self.kernel_size**self.sides
-        return self.out_channels * (shape[0] * kernel + self.bias)
 
-    def module(self, shape: Shape) -> nn.Module:
-        from torch import nn
+class TransposedConvolution(Kernels):
+    """Convolve backwards: every place lays a kernel down (Zeiler et al. 2010); abstract.
 
-        made: nn.Module = getattr(nn, self.name)(
-            shape[0], self.out_channels, self.kernel_size, stride=self.stride, padding=self.padding, bias=self.bias
-        )
-        return made
+    `padding` places are taken off around the result, `output_padding` places are added at the end of every side.
+    """
 
-
-class Conv1d(Convolution):
-    name: ClassVar[str] = "Conv1d"
-    sides: ClassVar[int] = 1
-
-
-class Conv2d(Convolution):
-    name: ClassVar[str] = "Conv2d"
-    sides: ClassVar[int] = 2
-
-
-class TransposedConvolution(Layer):
-    """Convolve backwards: every place lays a kernel down (Zeiler et al. 2010); abstract."""
-
-    sides: ClassVar[int]
-    out_channels: Width
-    kernel_size: Kernel
-    stride: Kernel = 1
-    padding: Annotated[int, Field(ge=0, le=512)] = 0  # places taken off around the result
-    output_padding: Annotated[int, Field(ge=0, le=1023)] = 0  # places added at the end of every side
+    output_padding: Annotated[int, Field(ge=0, le=1023)] = 0
     bias: bool = True
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -79,65 +78,36 @@ class TransposedConvolution(Layer):
             raise ShapeFault(f"{self.name} with a padding of {self.padding} got {shape_text(shape)}: nothing is left")
         return (self.out_channels, *after)
 
-    def parameter_count(self, shape: Shape) -> int:
-        kernel: int = self.kernel_size**self.sides
-        return self.out_channels * (shape[0] * kernel + self.bias)
 
-    def module(self, shape: Shape) -> nn.Module:
-        from torch import nn
-
-        made: nn.Module = getattr(nn, self.name)(
-            shape[0],
-            self.out_channels,
-            self.kernel_size,
-            stride=self.stride,
-            padding=self.padding,
-            output_padding=self.output_padding,
-            bias=self.bias,
-        )
-        return made
-
-
-class ConvTranspose1d(TransposedConvolution):
-    name: ClassVar[str] = "ConvTranspose1d"
-    sides: ClassVar[int] = 1
-
-
-class ConvTranspose2d(TransposedConvolution):
-    name: ClassVar[str] = "ConvTranspose2d"
+class Conv2d(Convolution):
     sides: ClassVar[int] = 2
 
 
-class Upsample(Layer):
+class ConvTranspose2d(TransposedConvolution):
+    sides: ClassVar[int] = 2
+
+
+Conv1d = layer_kind(Convolution, "Conv1d", sides=1)
+ConvTranspose1d = layer_kind(TransposedConvolution, "ConvTranspose1d", sides=1)
+
+
+class Upsample(Rearranging):
     """Make an image so many times as high and wide, or a signal as long, every place repeated."""
 
-    name: ClassVar[str] = "Upsample"
     scale_factor: Kernel
 
-    def output_range(self, incoming: Support) -> Support:
-        return incoming.element
-
     def output_shape(self, shape: Shape) -> Shape:
-        channels, *sides = check_grid("Upsample", shape, 1 if len(shape) == 2 else 2)
+        channels, *sides = check_grid(self.name, shape, 1 if len(shape) == 2 else 2)
         return (channels, *(side * self.scale_factor for side in sides))
 
-    def module(self, shape: Shape) -> nn.Module:
-        from torch import nn
 
-        return nn.Upsample(scale_factor=self.scale_factor)
-
-
-class PixelShuffle(Layer):
+class PixelShuffle(Rearranging):
     """Turn r² channels into one that is r times as high and wide (Shi et al. 2016)."""
 
-    name: ClassVar[str] = "PixelShuffle"
     upscale_factor: Kernel
 
-    def output_range(self, incoming: Support) -> Support:
-        return incoming.element
-
     def output_shape(self, shape: Shape) -> Shape:
-        channels, height, width = check_grid("PixelShuffle", shape, 2)
+        channels, height, width = check_grid(self.name, shape, 2)
         squared = self.upscale_factor**2
         if channels % squared:
             raise ShapeFault(
@@ -145,21 +115,13 @@ class PixelShuffle(Layer):
             )
         return (channels // squared, height * self.upscale_factor, width * self.upscale_factor)
 
-    def module(self, shape: Shape) -> nn.Module:
-        from torch import nn
 
-        return nn.PixelShuffle(self.upscale_factor)
-
-
-class Pool(Layer):
+class Pool(Rearranging):
     """Take one number of each window; abstract. The stride is the window's size if not said."""
 
     sides: ClassVar[int]
     kernel_size: Kernel
     stride: Maybe[Kernel] = None
-
-    def output_range(self, incoming: Support) -> Support:
-        return incoming.element
 
     def output_shape(self, shape: Shape) -> Shape:
         channels, *sides = check_grid(self.name, shape, self.sides)
@@ -167,110 +129,49 @@ class Pool(Layer):
             raise ShapeFault(f"{self.name} with a window of {self.kernel_size} got {shape_text(shape)}: too small")
         return (channels, *((side - self.kernel_size) // (self.stride or self.kernel_size) + 1 for side in sides))
 
-    def module(self, shape: Shape) -> nn.Module:
-        from torch import nn
 
-        made: nn.Module = getattr(nn, self.name)(self.kernel_size, stride=self.stride)
-        return made
-
-
-class MaxPool1d(Pool):
-    name: ClassVar[str] = "MaxPool1d"
-    sides: ClassVar[int] = 1
-
-
-class MaxPool2d(Pool):
-    name: ClassVar[str] = "MaxPool2d"
-    sides: ClassVar[int] = 2
-
-
-class AvgPool1d(Pool):
-    name: ClassVar[str] = "AvgPool1d"
-    sides: ClassVar[int] = 1
-
-
-class AvgPool2d(Pool):
-    name: ClassVar[str] = "AvgPool2d"
-    sides: ClassVar[int] = 2
-
-
-class AdaptivePool(Layer):
+class AdaptivePool(Rearranging):
     """Bring every side down to so many places; abstract."""
 
     sides: ClassVar[int]
     output_size: Kernel
 
-    def output_range(self, incoming: Support) -> Support:
-        return incoming.element
-
     def output_shape(self, shape: Shape) -> Shape:
         return (check_grid(self.name, shape, self.sides)[0], *(self.output_size,) * self.sides)
 
-    def module(self, shape: Shape) -> nn.Module:
-        from torch import nn
 
-        made: nn.Module = getattr(nn, self.name)(self.output_size)
-        return made
-
-
-class AdaptiveAvgPool1d(AdaptivePool):
-    name: ClassVar[str] = "AdaptiveAvgPool1d"
-    sides: ClassVar[int] = 1
+MaxPool1d = layer_kind(Pool, "MaxPool1d", sides=1)
+MaxPool2d = layer_kind(Pool, "MaxPool2d", sides=2)
+AvgPool1d = layer_kind(Pool, "AvgPool1d", sides=1)
+AvgPool2d = layer_kind(Pool, "AvgPool2d", sides=2)
+AdaptiveAvgPool1d = layer_kind(AdaptivePool, "AdaptiveAvgPool1d", sides=1)
+AdaptiveAvgPool2d = layer_kind(AdaptivePool, "AdaptiveAvgPool2d", sides=2)
+AdaptiveMaxPool2d = layer_kind(AdaptivePool, "AdaptiveMaxPool2d", sides=2)
 
 
-class AdaptiveAvgPool2d(AdaptivePool):
-    name: ClassVar[str] = "AdaptiveAvgPool2d"
-    sides: ClassVar[int] = 2
-
-
-class AdaptiveMaxPool2d(AdaptivePool):
-    name: ClassVar[str] = "AdaptiveMaxPool2d"
-    sides: ClassVar[int] = 2
-
-
-class Dropout2d(Layer):
+class Dropout2d(Dropping):
     """Zero whole channels of an image with probability p while training (Tompson et al. 2015)."""
 
-    name: ClassVar[str] = "Dropout2d"
-    p: Share = 0.5
-
-    @property
-    def unsteady(self) -> str:
-        """Name the layer, unless it never zeroes anything."""
-        return "" if self.p == 0 else self.name
-
-    def output_range(self, incoming: Support) -> Support:
-        return dropped_range(incoming)
-
     def output_shape(self, shape: Shape) -> Shape:
-        return check_grid("Dropout2d", shape, 2)
-
-    def module(self, shape: Shape) -> nn.Module:
-        return dropout("Dropout2d", self.p)
+        return check_grid(self.name, shape, 2)
 
 
 class BatchNorm2d(BatchNorm):
     """Normalise each channel over all rows and places of a batch (Ioffe and Szegedy 2015)."""
 
-    name: ClassVar[str] = "BatchNorm2d"
-
     def output_shape(self, shape: Shape) -> Shape:
-        return check_grid("BatchNorm2d", shape, 2)
+        return check_grid(self.name, shape, 2)
 
 
-class InstanceNorm2d(Layer):
+class InstanceNorm2d(ScaledByChannel):
     """Normalise each channel of each row over its places, and scale it (Ulyanov et al. 2016)."""
 
-    name: ClassVar[str] = "InstanceNorm2d"
-    eps: Annotated[float, Field(gt=0)] = 1e-5
+    eps: Epsilon = 1e-5
 
     def output_shape(self, shape: Shape) -> Shape:
-        if check_grid("InstanceNorm2d", shape, 2)[1:] == (1, 1):
+        if check_grid(self.name, shape, 2)[1:] == (1, 1):
             raise ShapeFault(f"InstanceNorm2d got {shape_text(shape)}, wanted more than one place")
         return shape
-
-    def parameter_count(self, shape: Shape) -> int:
-        return 2 * shape[0]
 
     def module(self, shape: Shape) -> nn.Module:
         from torch import nn
@@ -278,12 +179,12 @@ class InstanceNorm2d(Layer):
         return nn.InstanceNorm2d(shape[0], eps=self.eps, affine=True)
 
 
-class GroupNorm(Layer):
+class GroupNorm(ScaledByChannel):
     """Normalise each row over groups of its channels (Wu and He 2018)."""
 
-    name: ClassVar[str] = "GroupNorm"
+    channels: ClassVar[str] = "num_channels"
     num_groups: Width
-    eps: Annotated[float, Field(gt=0)] = 1e-5
+    eps: Epsilon = 1e-5
 
     def output_shape(self, shape: Shape) -> Shape:
         if not shape or shape[0] % self.num_groups:
@@ -292,17 +193,9 @@ class GroupNorm(Layer):
             )
         return shape
 
-    def parameter_count(self, shape: Shape) -> int:
-        return 2 * shape[0]
-
-    def module(self, shape: Shape) -> nn.Module:
-        from torch import nn
-
-        return nn.GroupNorm(self.num_groups, shape[0], eps=self.eps)
-
 
 def check_grid(name: str, shape: Shape, sides: int) -> Shape:
-    """Hand back the shape of an image (two sides) or of a signal (one). Raises: ShapeFault where it is none."""
+    """Return the shape, if it is of an image (two sides) or of a signal (one). Raises: ShapeFault if it is not."""
     if len(shape) != 1 + sides:
         wanted = "an image [channels, height, width]" if sides == 2 else "a signal [channels, length]"
         raise ShapeFault(f"{name} got {shape_text(shape)}, wanted {wanted}")

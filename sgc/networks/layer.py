@@ -1,12 +1,15 @@
-"""A layer of the table: how it is written, and what it says of a row's shape. Shapes are without the batch."""
+"""The base of every layer: how it is written, its shape rule, its size, its module. Shapes are without the batch."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, create_model, model_serializer, model_validator
 
 from sgc.distributions.supports import NONNEGATIVE, REAL, Support
+from sgc.networks.scheduled_module import dropout
 from sgc.piece import Piece
 from sgc.schedules import Number, is_schedule, number
 
@@ -20,25 +23,30 @@ else:
 Shape = tuple[int, ...]
 Width = Annotated[int, Field(ge=1, le=1_000_000)]
 Kernel = Annotated[int, Field(ge=1, le=1024)]
+Epsilon = Annotated[float, Field(gt=0)]
 
 
 class ShapeFault(Exception):
-    """A shape that a layer cannot take; the text says what came and what was wanted."""
+    """A shape that a layer cannot take; the text says what it got and what it wanted."""
 
 
 def shape_text(shape: Shape) -> str:
     return "[" + ", ".join(map(str, shape)) + "]"
 
 
-def dropped_range(incoming: Support) -> Support:
-    """Say where numbers lie of which some are set to zero and the others made larger, as while training."""
-    return NONNEGATIVE if NONNEGATIVE.contains(incoming) else REAL
-
-
 class Layer(Piece):
-    """A layer in the table; abstract."""
+    """A layer; abstract. Unless it builds a module of its own, its fields are the options of a class of `torch.nn`.
+
+    Its name is that of its class, unless it says another.
+    """
 
     name: ClassVar[str]
+    channels: ClassVar[str] = ""  # the option of torch that is the length of the input's first axis; empty: none
+    support: ClassVar[Support] = REAL  # where every number lies that it makes
+
+    def __init_subclass__(cls, **options: Any) -> None:  # Any: pydantic's
+        super().__init_subclass__(**options)
+        cls.name = vars(cls).get("name", cls.__name__)
 
     @model_validator(mode="before")
     @classmethod
@@ -58,16 +66,16 @@ class Layer(Piece):
 
     @property
     def unsteady(self) -> str:
-        """Name what does not give the same again of the same rows while training; an empty string where all does."""
+        """Name what gives other values for the same rows each time in training; empty: nothing does."""
         return ""
 
     def output_shape(self, shape: Shape) -> Shape:
-        """Return the shape this layer makes. Raises: ShapeFault."""
+        """Return the shape that this layer makes. Raises: ShapeFault."""
         return shape
 
     def output_range(self, incoming: Support) -> Support:
-        """Say where every number lies that it makes of numbers in `incoming`: anywhere, unless a layer says better."""
-        return REAL
+        """Return where every number lies that it makes of numbers in `incoming`."""
+        return self.support
 
     def parameter_count(self, shape: Shape) -> int:
         """Count its parameters on an input of `shape`."""
@@ -75,25 +83,95 @@ class Layer(Piece):
 
     def module(self, shape: Shape) -> nn.Module:
         """Build it for rows [R, *shape]."""
-        raise TypeError(f"{self.name} is abstract")
+        from torch import nn
+
+        options = {key: getattr(self, key) for key in type(self).model_fields}
+        if self.channels:
+            options[self.channels] = shape[0]
+        built: nn.Module = getattr(nn, self.name)(**options)
+        return built
 
 
-class BatchNorm(Layer):
-    """Normalise by the mean and the variance of a batch, those it has learned in evaluation; abstract."""
+L = TypeVar("L", bound=Layer)
 
-    eps: Annotated[float, Field(gt=0)] = 1e-5
-    momentum: Annotated[float, Field(gt=0, le=1)] = 0.1
+
+def layer_kind(base: type[L], name: str, **facts: Any) -> type[L]:  # Any: of the base's class variables
+    """Make a layer of a kind. name: of its class in `torch.nn`; facts: the class variables of `base` that it has."""
+    kind = create_model(name, __base__=base, __module__=base.__module__)
+    for key, value in facts.items():
+        setattr(kind, key, value)
+    return kind
+
+
+class Rearranging(Layer):
+    """A layer that makes no number but those it gets, or what lies between them; abstract."""
+
+    def output_range(self, incoming: Support) -> Support:
+        return incoming.element
+
+
+class Dropping(Layer):
+    """Zero some values with probability p in training, and scale up the others; abstract."""
+
+    p: Share = 0.5
 
     @property
     def unsteady(self) -> str:
-        """Name the layer: what it has learned moves each time."""
-        return self.name
+        """Name the layer, unless it never zeroes anything."""
+        return "" if self.p == 0 else self.name
+
+    def output_range(self, incoming: Support) -> Support:
+        return NONNEGATIVE if NONNEGATIVE.contains(incoming) else REAL
+
+    def module(self, shape: Shape) -> nn.Module:
+        return dropout(self.name, self.p)
+
+
+class ScaledByChannel(Layer):
+    """A norm that learns a scale and a shift for each channel; abstract."""
+
+    channels: ClassVar[str] = "num_features"
 
     def parameter_count(self, shape: Shape) -> int:
         return 2 * shape[0]
 
-    def module(self, shape: Shape) -> nn.Module:
-        from torch import nn
 
-        made: nn.Module = getattr(nn, self.name)(shape[0], eps=self.eps, momentum=self.momentum)
-        return made
+class BatchNorm(ScaledByChannel):
+    """Normalise by the mean and the variance of a batch, in evaluation by learned ones; abstract."""
+
+    eps: Epsilon = 1e-5
+    momentum: Annotated[float, Field(gt=0, le=1)] = 0.1
+
+    @property
+    def unsteady(self) -> str:
+        """Name the layer: what it has learned moves with every batch."""
+        return self.name
+
+
+class Joining(Layer):
+    """A layer that takes a tensor [R, *shape] for each parent, where it is the first of a network; abstract."""
+
+    @abstractmethod
+    def joined_shape(self, shapes: Sequence[Shape]) -> Shape:
+        """Return the shape that it makes of inputs of these shapes. Raises: ShapeFault."""
+
+    def joined_count(self, shapes: Sequence[Shape]) -> int:
+        """Count its parameters on inputs of these shapes."""
+        return 0
+
+    @abstractmethod
+    def joining_module(self, shapes: Sequence[Shape]) -> nn.Module:
+        """Build it: a module of as many arguments, [R, *shape] each."""
+
+    def joined_range(self, shapes: Sequence[Shape], incoming: Sequence[Support]) -> Support:
+        """Return where every number lies that it makes of inputs in `incoming`."""
+        return REAL
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return self.joined_shape([shape])
+
+    def parameter_count(self, shape: Shape) -> int:
+        return self.joined_count([shape])
+
+    def module(self, shape: Shape) -> nn.Module:
+        return self.joining_module([shape])

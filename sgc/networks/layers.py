@@ -7,32 +7,22 @@ module itself. Shapes are without the batch. Nothing here imports torch but the 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field
-
-from sgc.distributions.supports import INTERVAL, NONNEGATIVE, OPEN_UNIT_INTERVAL, POSITIVE, REAL, SIMPLEX, Support
-from sgc.networks.image_layers import (
-    AdaptiveAvgPool1d,
-    AdaptiveAvgPool2d,
-    AdaptiveMaxPool2d,
-    AvgPool1d,
-    AvgPool2d,
-    BatchNorm2d,
-    Conv1d,
-    Conv2d,
-    ConvTranspose1d,
-    ConvTranspose2d,
-    Dropout2d,
-    GroupNorm,
-    InstanceNorm2d,
-    MaxPool1d,
-    MaxPool2d,
-    PixelShuffle,
-    Upsample,
+from sgc.distributions.supports import INTERVAL, NONNEGATIVE, OPEN_UNIT_INTERVAL, POSITIVE, SIMPLEX, Support
+from sgc.networks import image_layers as image
+from sgc.networks.layer import (
+    BatchNorm,
+    Dropping,
+    Epsilon,
+    Layer,
+    Rearranging,
+    Shape,
+    ShapeFault,
+    Width,
+    layer_kind,
+    shape_text,
 )
-from sgc.networks.layer import BatchNorm, Layer, Shape, ShapeFault, Share, Width, dropped_range, shape_text
-from sgc.networks.scheduled_module import dropout
 from sgc.piece import Many, tagged
 
 if TYPE_CHECKING:
@@ -42,7 +32,7 @@ if TYPE_CHECKING:
 class Linear(Layer):
     """y = W x + b over a vector: [n] -> [out_features]."""
 
-    name: ClassVar[str] = "Linear"
+    channels: ClassVar[str] = "in_features"
     out_features: Width
     bias: bool = True
 
@@ -54,22 +44,12 @@ class Linear(Layer):
     def parameter_count(self, shape: Shape) -> int:
         return self.out_features * (shape[0] + self.bias)
 
-    def module(self, shape: Shape) -> nn.Module:
-        from torch import nn
 
-        return nn.Linear(shape[0], self.out_features, bias=self.bias)
-
-
-class Flatten(Layer):
+class Flatten(Rearranging):
     """Any shape -> a vector."""
-
-    name: ClassVar[str] = "Flatten"
 
     def output_shape(self, shape: Shape) -> Shape:
         return (math.prod(shape),)
-
-    def output_range(self, incoming: Support) -> Support:
-        return incoming.element
 
     def module(self, shape: Shape) -> nn.Module:
         from torch import nn
@@ -77,10 +57,9 @@ class Flatten(Layer):
         return nn.Flatten(1)
 
 
-class Unflatten(Layer):
+class Unflatten(Rearranging):
     """A vector -> [*sizes] of as many elements."""
 
-    name: ClassVar[str] = "Unflatten"
     sizes: Many[Width]
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -89,37 +68,18 @@ class Unflatten(Layer):
             raise ShapeFault(f"Unflatten to {shape_text(self.sizes)} got {shape_text(shape)}, wanted {wanted} elements")
         return self.sizes
 
-    def output_range(self, incoming: Support) -> Support:
-        return incoming.element
-
     def module(self, shape: Shape) -> nn.Module:
         from torch import nn
 
         return nn.Sequential(nn.Flatten(1), nn.Unflatten(1, self.sizes))
 
 
-class Dropout(Layer):
+class Dropout(Dropping):
     """Zero each element with probability p while training (Srivastava et al. 2014)."""
-
-    name: ClassVar[str] = "Dropout"
-    p: Share = 0.5
-
-    @property
-    def unsteady(self) -> str:
-        """Name the layer, unless it never zeroes anything."""
-        return "" if self.p == 0 else self.name
-
-    def output_range(self, incoming: Support) -> Support:
-        return dropped_range(incoming)
-
-    def module(self, shape: Shape) -> nn.Module:
-        return dropout("Dropout", self.p)
 
 
 class BatchNorm1d(BatchNorm):
     """Normalise each element of a vector, or channel of a signal, over a batch (Ioffe and Szegedy 2015)."""
-
-    name: ClassVar[str] = "BatchNorm1d"
 
     def output_shape(self, shape: Shape) -> Shape:
         if len(shape) not in (1, 2):
@@ -130,8 +90,7 @@ class BatchNorm1d(BatchNorm):
 class LayerNorm(Layer):
     """Normalise each row over its elements (Ba et al. 2016)."""
 
-    name: ClassVar[str] = "LayerNorm"
-    eps: Annotated[float, Field(gt=0)] = 1e-5
+    eps: Epsilon = 1e-5
 
     def parameter_count(self, shape: Shape) -> int:
         return 2 * math.prod(shape)
@@ -142,90 +101,34 @@ class LayerNorm(Layer):
         return nn.LayerNorm(shape, eps=self.eps)
 
 
-class Pointwise(Layer):
-    """An activation, element by element, that takes no options; abstract."""
-
-    made: ClassVar[Support] = REAL
-
-    def output_range(self, incoming: Support) -> Support:
-        return self.made
-
-    def module(self, shape: Shape) -> nn.Module:
-        from torch import nn
-
-        made: nn.Module = getattr(nn, self.name)()
-        return made
-
-
 class PReLU(Layer):
     """A rectifier whose slope below zero is learned, one for all elements (He et al. 2015)."""
-
-    name: ClassVar[str] = "PReLU"
 
     def parameter_count(self, shape: Shape) -> int:
         return 1
 
-    def module(self, shape: Shape) -> nn.Module:
-        from torch import nn
 
-        return nn.PReLU()
-
-
-class ReLU(Pointwise):
-    name: ClassVar[str] = "ReLU"
-    made: ClassVar[Support] = NONNEGATIVE
+class Pointwise(Layer):
+    """An activation, element by element, that takes no options; abstract."""
 
 
-class LeakyReLU(Pointwise):
-    name: ClassVar[str] = "LeakyReLU"
-
-
-class ELU(Pointwise):
-    name: ClassVar[str] = "ELU"
-
-
-class SELU(Pointwise):
-    name: ClassVar[str] = "SELU"
-
-
-class GELU(Pointwise):
-    name: ClassVar[str] = "GELU"
-
-
-class SiLU(Pointwise):
-    name: ClassVar[str] = "SiLU"
-
-
-class Mish(Pointwise):
-    name: ClassVar[str] = "Mish"
-
-
-class Softplus(Pointwise):
-    name: ClassVar[str] = "Softplus"
-    made: ClassVar[Support] = POSITIVE
-
-
-class Hardswish(Pointwise):
-    name: ClassVar[str] = "Hardswish"
-
-
-class Tanh(Pointwise):
-    name: ClassVar[str] = "Tanh"
-    made: ClassVar[Support] = INTERVAL.within(-1.0, 1.0)
-
-
-class Sigmoid(Pointwise):
-    name: ClassVar[str] = "Sigmoid"
-    made: ClassVar[Support] = OPEN_UNIT_INTERVAL
+ReLU = layer_kind(Pointwise, "ReLU", support=NONNEGATIVE)
+LeakyReLU = layer_kind(Pointwise, "LeakyReLU")
+ELU = layer_kind(Pointwise, "ELU")
+SELU = layer_kind(Pointwise, "SELU")
+GELU = layer_kind(Pointwise, "GELU")
+SiLU = layer_kind(Pointwise, "SiLU")
+Mish = layer_kind(Pointwise, "Mish")
+Softplus = layer_kind(Pointwise, "Softplus", support=POSITIVE)
+Hardswish = layer_kind(Pointwise, "Hardswish")
+Tanh = layer_kind(Pointwise, "Tanh", support=INTERVAL.within(-1.0, 1.0))
+Sigmoid = layer_kind(Pointwise, "Sigmoid", support=OPEN_UNIT_INTERVAL)
 
 
 class Exp(Layer):
     """The exponential of each element: any number -> a positive one."""
 
-    name: ClassVar[str] = "Exp"
-
-    def output_range(self, incoming: Support) -> Support:
-        return POSITIVE
+    support: ClassVar[Support] = POSITIVE
 
     def module(self, shape: Shape) -> nn.Module:
         from torch import Tensor, nn
@@ -240,10 +143,7 @@ class Exp(Layer):
 class Softmax(Layer):
     """Shares that sum to one over the last axis, exp(x_k) / Σ_j exp(x_j)."""
 
-    name: ClassVar[str] = "Softmax"
-
-    def output_range(self, incoming: Support) -> Support:
-        return SIMPLEX
+    support: ClassVar[Support] = SIMPLEX
 
     def module(self, shape: Shape) -> nn.Module:
         from torch import nn
@@ -251,45 +151,15 @@ class Softmax(Layer):
         return nn.Softmax(-1)
 
 
-LAYERS: dict[str, type[Layer]] = {
-    "Linear": Linear,
-    "Flatten": Flatten,
-    "Unflatten": Unflatten,
-    "Conv1d": Conv1d,
-    "Conv2d": Conv2d,
-    "ConvTranspose1d": ConvTranspose1d,
-    "ConvTranspose2d": ConvTranspose2d,
-    "Upsample": Upsample,
-    "PixelShuffle": PixelShuffle,
-    "MaxPool1d": MaxPool1d,
-    "MaxPool2d": MaxPool2d,
-    "AvgPool1d": AvgPool1d,
-    "AvgPool2d": AvgPool2d,
-    "AdaptiveAvgPool1d": AdaptiveAvgPool1d,
-    "AdaptiveAvgPool2d": AdaptiveAvgPool2d,
-    "AdaptiveMaxPool2d": AdaptiveMaxPool2d,
-    "Dropout": Dropout,
-    "Dropout2d": Dropout2d,
-    "BatchNorm1d": BatchNorm1d,
-    "BatchNorm2d": BatchNorm2d,
-    "LayerNorm": LayerNorm,
-    "GroupNorm": GroupNorm,
-    "InstanceNorm2d": InstanceNorm2d,
-    "ReLU": ReLU,
-    "LeakyReLU": LeakyReLU,
-    "ELU": ELU,
-    "SELU": SELU,
-    "GELU": GELU,
-    "SiLU": SiLU,
-    "Mish": Mish,
-    "Softplus": Softplus,
-    "Hardswish": Hardswish,
-    "PReLU": PReLU,
-    "Tanh": Tanh,
-    "Sigmoid": Sigmoid,
-    "Exp": Exp,
-    "Softmax": Softmax,
-}
+_TABLE: tuple[type[Layer], ...] = (
+    *(Linear, Flatten, Unflatten),
+    *(image.Conv1d, image.Conv2d, image.ConvTranspose1d, image.ConvTranspose2d, image.Upsample, image.PixelShuffle),
+    *(image.MaxPool1d, image.MaxPool2d, image.AvgPool1d, image.AvgPool2d),
+    *(image.AdaptiveAvgPool1d, image.AdaptiveAvgPool2d, image.AdaptiveMaxPool2d),
+    *(Dropout, image.Dropout2d, BatchNorm1d, image.BatchNorm2d, LayerNorm, image.GroupNorm, image.InstanceNorm2d),
+    *(ReLU, LeakyReLU, ELU, SELU, GELU, SiLU, Mish, Softplus, Hardswish, PReLU, Tanh, Sigmoid, Exp, Softmax),
+)
+LAYERS: dict[str, type[Layer]] = {layer.name: layer for layer in _TABLE}
 
 ACTIVATIONS: dict[str, Layer | None] = {
     "relu": ReLU(),

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sgc.errors import UsageError
-from sgc.networks.joint_layer import Joining
-from sgc.networks.layer import Shape, shape_text
+from sgc.networks.layer import Joining, Shape, shape_text
 from sgc.own_code import OwnCode, raised
 from sgc.randomness import Generators, drawing_from, draws
 
@@ -27,9 +26,6 @@ class OwnLayer(Joining):
 
     def joined_shape(self, shapes: Sequence[Shape]) -> Shape:
         return self.output or (1,)  # what follows reads a scalar as a vector of one
-
-    def joined_count(self, shapes: Sequence[Shape]) -> int:
-        return 0
 
     def joining_module(self, shapes: Sequence[Shape]) -> nn.Module:
         """Make it and try it on rows of zeros. What it gives in another precision is brought to the model's.

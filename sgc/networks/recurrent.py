@@ -6,8 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from sgc.networks.joint_layer import Joining
-from sgc.networks.layer import Shape, ShapeFault, Width, shape_text
+from sgc.networks.layer import Joining, Shape, ShapeFault, Width, shape_text
 
 if TYPE_CHECKING:
     from torch import nn

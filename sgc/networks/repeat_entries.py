@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 from sgc.distributions.supports import Support
 from sgc.networks.combination import Combination, Way
 from sgc.networks.entries import Place, Unrolled
-from sgc.networks.joint_layer import Joining
-from sgc.networks.layer import Layer, Shape, ShapeFault, Width, shape_text
+from sgc.networks.layer import Joining, Layer, Shape, ShapeFault, Width, shape_text
 
 if TYPE_CHECKING:
     from torch import nn
@@ -129,9 +128,6 @@ class Held(Joining):
     def joined_range(self, shapes: Sequence[Shape], incoming: Sequence[Support]) -> Support:
         return incoming[0].joined(incoming[1])
 
-    def joined_count(self, shapes: Sequence[Shape]) -> int:
-        return 0
-
     def joining_module(self, shapes: Sequence[Shape]) -> nn.Module:
         import torch
         from torch import Tensor, nn
@@ -159,9 +155,6 @@ class Collected(Joining):
     def joined_range(self, shapes: Sequence[Shape], incoming: Sequence[Support]) -> Support:
         whole = functools.reduce(Support.joined, incoming[: len(self.exists) or None])
         return whole.with_zero() if self.exists else whole
-
-    def joined_count(self, shapes: Sequence[Shape]) -> int:
-        return 0
 
     def joining_module(self, shapes: Sequence[Shape]) -> nn.Module:
         import torch

@@ -1,9 +1,9 @@
-"""What a schedule moves inside a model: told the epoch, it takes the schedule's value there."""
+"""Modules with numbers that move over the epochs: at an epoch they take the values of their schedules there."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from sgc.schedules import Number, Schedule
 
@@ -19,8 +19,8 @@ class Moving(ABC):
         """Take the values of an epoch (a fraction is a place within one)."""
 
 
-def dropout(kind: Literal["Dropout", "Dropout2d"], p: Number) -> nn.Module:
-    """Build a dropout of torch.nn, whose probability may move."""
+def dropout(kind: str, p: Number) -> nn.Module:
+    """Build a dropout whose probability may move. kind: its class in `torch.nn`."""
     from torch import nn
 
     if not isinstance(p, Schedule):

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from sgc.distributions.supports import Support
-from sgc.networks.joint_layer import Joining
-from sgc.networks.layer import Shape, ShapeFault, shape_text
+from sgc.networks.layer import Joining, Shape, ShapeFault, shape_text
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -64,9 +63,6 @@ class Affine(Joining):
 
     def joined_range(self, shapes: Sequence[Shape], incoming: Sequence[Support]) -> Support:
         return incoming[image_place(shapes)].with_zero()
-
-    def joined_count(self, shapes: Sequence[Shape]) -> int:
-        return 0
 
     def joining_module(self, shapes: Sequence[Shape]) -> nn.Module:
         import torch

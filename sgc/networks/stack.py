@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from sgc.distributions.supports import REAL, Support
 from sgc.networks.entries import Entry, Place, Wanted
 from sgc.networks.image_layers import Conv2d, ConvTranspose2d
-from sgc.networks.joint_layer import Joining
-from sgc.networks.layer import Layer, Shape, ShapeFault, shape_text
+from sgc.networks.layer import Joining, Layer, Shape, ShapeFault, shape_text
 from sgc.networks.layers import Flatten, Linear
 from sgc.own_code import OwnCode
 

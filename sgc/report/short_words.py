@@ -9,8 +9,7 @@ from sgc.derivation.inversion import SOURCE
 from sgc.distributions.row_totals import TOTAL
 from sgc.networks.entries import Convolutions, OwnNetwork, Window
 from sgc.networks.image_layers import Conv2d
-from sgc.networks.joint_layer import Joining
-from sgc.networks.layer import shape_text
+from sgc.networks.layer import Joining, shape_text
 from sgc.networks.own_layer import OwnLayer
 from sgc.networks.recurrent import Gru
 from sgc.networks.repeat_entries import GruCell

@@ -18,8 +18,7 @@ from torch.nn import functional
 from sgc.distributions.row_totals import OWN_SUM, TOTAL
 from sgc.errors import ParameterError, UsageError
 from sgc.networks.image_layers import Conv2d
-from sgc.networks.joint_layer import Joining
-from sgc.networks.layer import Shape
+from sgc.networks.layer import Joining, Shape
 from sgc.networks.layers import Linear
 from sgc.networks.scheduled_module import Moving
 from sgc.networks.stack import Stack

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
@@ -90,6 +91,24 @@ class Layer(Piece):
             options[self.channels] = shape[0]
         built: nn.Module = getattr(nn, self.name)(**options)
         return built
+
+
+def shapes_through(layers: Sequence[Layer], shape: Shape) -> list[Shape]:
+    """List the shapes along layers: what comes to each of them, and what comes out of the last. Raises: ShapeFault."""
+    return list(itertools.accumulate(layers, lambda came, layer: layer.output_shape(came), initial=shape))
+
+
+def count_through(layers: Sequence[Layer], shape: Shape) -> int:
+    """Count the parameters of layers, the first of them on an input of `shape`. Raises: ShapeFault."""
+    return sum(layer.parameter_count(came) for layer, came in zip(layers, shapes_through(layers, shape), strict=False))
+
+
+def sequential(layers: Sequence[Layer], shape: Shape) -> nn.Sequential:
+    """Build the modules of layers in sequence, for rows [R, *shape]."""
+    from torch import nn
+
+    shapes = shapes_through(layers, shape)
+    return nn.Sequential(*(layer.module(came) for layer, came in zip(layers, shapes, strict=False)))
 
 
 L = TypeVar("L", bound=Layer)

@@ -1,7 +1,7 @@
-"""What a repeat puts into networks when it is unrolled: entries that no spec writes.
+"""What unrolling a repeat puts into networks: entries that no spec writes, each of them its own layer.
 
-A recurrent cell, the state that is held where a step does not exist, the steps of a node side by side, the zeros that
-stand before the first step, and whether a step exists.
+A recurrent cell, the state that is kept where a step does not exist, the steps of a node side by side, the zeros before
+the first step, and whether a step exists.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from sgc.distributions.supports import Support
-from sgc.networks.combination import Combination, Way
+from sgc.networks.combination import Combination
 from sgc.networks.entries import Place, Unrolled
 from sgc.networks.layer import Joining, Layer, Shape, ShapeFault, Width, shape_text
 
@@ -20,85 +20,24 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-class Cell(Unrolled):
-    """One step of a gated recurrent unit (Cho et al. 2014); the last of its inputs is the state before."""
+class StepLayer(Joining, Unrolled):
+    """An entry that is its own layer; abstract."""
+
+    def unfold(self, place: Place) -> list[Layer]:
+        return [self]
+
+
+class Cell(StepLayer):
+    """One step of a gated recurrent unit (Cho et al. 2014): inputs side by side, the last one the state before."""
 
     name: ClassVar[str] = "gru"
-
     gru: Width
 
-    def unfold(self, place: Place) -> list[Layer]:
-        return [GruCell(hidden_size=self.gru)]
-
-
-class Hold(Unrolled):
-    """The new state where the step exists, the one before where it does not."""
-
-    name: ClassVar[str] = "carry"
-
-    def unfold(self, place: Place) -> list[Layer]:
-        return [Held()]
-
-
-class Collect(Unrolled):
-    """The steps of a name side by side, [*steps, *shape]; zeros for those that do not exist."""
-
-    name: ClassVar[str] = "steps"
-
-    steps: tuple[int, ...]
-    exists: tuple[int, ...] = ()  # by step, the place of the boolean that says whether it exists; empty: all do
-
-    def unfold(self, place: Place) -> list[Layer]:
-        return [Collected(steps=self.steps, exists=self.exists)]
-
-
-class CombineSteps(Unrolled):
-    """As `combine`, of steps that may not exist: `exists` is, by input, the place of the boolean that says so."""
-
-    name: ClassVar[str] = "combine"
-
-    way: Way
-    exists: tuple[int | None, ...]
-
-    def unfold(self, place: Place) -> list[Layer]:
-        return [Combination(way=self.way, exists=self.exists)]
-
-
-class Zeros(Unrolled):
-    """Zeros of the shape that networks read of a name: what stands before the first step."""
-
-    name: ClassVar[str] = "zeros"
-
-    of: str
-    width: int | None = None  # where it is known without the name's own shape
-
-    def unfold(self, place: Place) -> list[Layer]:
-        raise AssertionError("zeros have the shape of another name")
-
-
-class Exists(Unrolled):
-    """Whether step `i` (from 0) exists, 0 or 1: whether its count is above it, and what it stands in exists."""
-
-    name: ClassVar[str] = "exists"
-
-    count: str
-    i: int
-
-    def unfold(self, place: Place) -> list[Layer]:
-        raise AssertionError("it reads the value of its count, not what networks read of it")
-
-
-class GruCell(Joining):
-    """One step of a gated recurrent unit: the inputs side by side, the last of them the state before."""
-
-    name: ClassVar[str] = "gru"
-    hidden_size: Width
-
     def joined_shape(self, shapes: Sequence[Shape]) -> Shape:
-        return (self.hidden_size,)
+        return (self.gru,)
 
     def joined_count(self, shapes: Sequence[Shape]) -> int:
-        return 3 * self.hidden_size * (_size(shapes[:-1]) + self.hidden_size + 2)
+        return 3 * self.gru * (_size(shapes[:-1]) + self.gru + 2)
 
     def joining_module(self, shapes: Sequence[Shape]) -> nn.Module:
         import torch
@@ -114,11 +53,11 @@ class GruCell(Joining):
                 state: Tensor = self.cell(read, inputs[-1])
                 return state
 
-        return Step(nn.GRUCell(_size(shapes[:-1]), self.hidden_size))
+        return Step(nn.GRUCell(_size(shapes[:-1]), self.gru))
 
 
-class Held(Joining):
-    """Of two inputs the first where the third is 1, else the second."""
+class Hold(StepLayer):
+    """The new state (the first input) where the step exists (the third is 1), else the state before (the second)."""
 
     name: ClassVar[str] = "carry"
 
@@ -139,12 +78,12 @@ class Held(Joining):
         return Holding()
 
 
-class Collected(Joining):
-    """Inputs of one shape side by side on axes of their own, zeros where a step does not exist."""
+class Collect(StepLayer):
+    """The steps of a name side by side, [*steps, *shape]; zeros for those that do not exist."""
 
     name: ClassVar[str] = "steps"
     steps: tuple[int, ...]
-    exists: tuple[int, ...] = ()
+    exists: tuple[int, ...] = ()  # by step, the place of the boolean that says whether it exists; empty: all do
 
     def joined_shape(self, shapes: Sequence[Shape]) -> Shape:
         count = len(self.exists) or len(shapes)
@@ -174,6 +113,34 @@ class Collected(Joining):
                 return values.reshape(len(values), *shape)
 
         return Beside()
+
+
+class CombineSteps(Combination, StepLayer):
+    """As `combine`, of steps that may not exist."""
+
+
+class Zeros(Unrolled):
+    """Zeros of the shape that networks read of a name: what comes before the first step."""
+
+    name: ClassVar[str] = "zeros"
+
+    of: str
+    width: int | None = None  # where it is known without the name's own shape
+
+    def unfold(self, place: Place) -> list[Layer]:
+        raise AssertionError("zeros have the shape of another name")
+
+
+class Exists(Unrolled):
+    """Whether step `i` (from 0) exists, 0 or 1: its count is above it, and the step around it exists."""
+
+    name: ClassVar[str] = "exists"
+
+    count: str
+    i: int
+
+    def unfold(self, place: Place) -> list[Layer]:
+        raise AssertionError("it reads the value of its count, not what networks read of it")
 
 
 def _size(shapes: Sequence[Shape]) -> int:

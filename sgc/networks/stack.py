@@ -1,4 +1,4 @@
-"""Laying a network on its parents: what is split by parent, what follows, which shape comes out, and what it costs."""
+"""Laying a network on its parents: what is split by parent, what follows, the shape that comes out, the parameters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sgc.distributions.supports import REAL, Support
 from sgc.networks.entries import Entry, Place, Wanted
 from sgc.networks.image_layers import Conv2d, ConvTranspose2d
-from sgc.networks.layer import Joining, Layer, Shape, ShapeFault, shape_text
+from sgc.networks.layer import Joining, Layer, Shape, ShapeFault, count_through, shape_text
 from sgc.networks.layers import Flatten, Linear
 from sgc.own_code import OwnCode
 
@@ -21,10 +21,10 @@ First = Linear | Conv2d | Joining
 class Stack:
     """A network's layers on the shapes of its parents.
 
-    `first` is the map that all parents come to. A linear map or a convolution is split: each parent enters by weights
-    of its own and the results add; what is no image adds a value to each channel. Anything else takes them as they
-    are. It is None where a single parent goes through the rest as it is, and where the network is empty. `heads`, of a
-    `deconv`, is its last layer, which gives the parameters by itself.
+    `first` is the map that all parents enter. A linear map or a convolution is split: each parent has its own weights,
+    and the results add; a parent that is no image adds a value to each channel. Any other map takes the parents as they
+    are. `first` is None where a single parent goes through the rest as it is, and where the network is empty. `heads`
+    is the last layer of a `deconv`, which gives the parameters by itself.
     """
 
     parents: tuple[Shape, ...]
@@ -36,7 +36,7 @@ class Stack:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing stands between the parents and what reads the network."""
+        """Whether there is no layer."""
         return self.first is None and not self.rest and self.heads is None
 
     @property
@@ -46,21 +46,21 @@ class Stack:
 
 
 def range_of(stack: Stack, incoming: Sequence[Support]) -> Support:
-    """Say where every number lies that a network of a feature makes, of parents whose numbers lie in `incoming`."""
+    """Return where every number lies that a feature's network makes of parents in `incoming`."""
     if isinstance(stack.first, Joining):
-        made = stack.first.joined_range(stack.parents, incoming)
+        support = stack.first.joined_range(stack.parents, incoming)
     elif stack.first is not None:  # a linear map or a convolution
-        made = REAL
+        support = REAL
     else:
-        made = incoming[0] if len(incoming) == 1 else functools.reduce(Support.joined, incoming).element
+        support = incoming[0] if len(incoming) == 1 else functools.reduce(Support.joined, incoming).element
     for layer in stack.rest:
-        made = layer.output_range(made)
-    return made
+        support = layer.output_range(support)
+    return support
 
 
 def no_code(path: str) -> OwnCode:
     """Refuse own code where a network cannot have any."""
-    raise TypeError(f"nobody said where '{path}' is looked for")
+    raise TypeError(f"no folder is known in which to look for '{path}'")
 
 
 def stack(
@@ -71,7 +71,7 @@ def stack(
 ) -> Stack:
     """Lay a network on its parents' shapes. wanted: what it has to give, None for a feature.
 
-    Raises: ShapeFault, which says what came and what was wanted.
+    Raises: ShapeFault, which says what the network got and what it wanted.
     """
     laying = _Laying(parents)
     for i, entry in enumerate(entries):
@@ -79,16 +79,15 @@ def stack(
             raise ShapeFault(
                 f"{entry.name} gives the parameters by itself: nothing can follow it, got {entries[i + 1].name}"
             )
-        layers = entry.unfold(Place(i == 0, laying.came, wanted, own))
-        last = layers.pop() if entry.last else None
+        layers = entry.unfold(Place(i == 0, laying.incoming, wanted, own))
+        heads = layers.pop() if entry.last else None
         for layer in layers:
             laying.add(layer)
-        if last is not None:
-            assert isinstance(last, ConvTranspose2d)
-            laying.begun = True  # where nothing stands before it, a single parent comes to it as it is
-            made = laying.done()
-            return Stack(made.parents, made.first, made.rest, made.output, made.parameters, last)
-    return laying.done()
+        if heads is not None:
+            assert isinstance(heads, ConvTranspose2d)
+            laying.begun = True  # where nothing comes before the heads, a single parent comes to them as it is
+            return laying.stack(heads)
+    return laying.stack()
 
 
 class _Laying:
@@ -102,23 +101,22 @@ class _Laying:
         self.begun = False
         self.first: First | None = None
         self.rest: list[Layer] = []
-        self.count = 0
 
     @property
-    def came(self) -> Shape | None:
-        """The shape of what comes to the next layer; None where it is several parents."""
+    def incoming(self) -> Shape | None:
+        """The shape that the next layer gets; None where it gets several parents."""
         flattened = self.flat and not self.begun
         return (math.prod(self.shape),) if flattened and self.shape is not None else self.shape
 
     def add(self, layer: Layer) -> None:
         """Add a layer; the first one decides how the parents come to it."""
-        if self.begun:
-            self._follow(layer)
-        elif isinstance(layer, Flatten):
+        if not self.begun and isinstance(layer, Flatten):
             self.flat = True
-        else:
+        elif not self.begun:
             self.begun = True
             self._begin(layer)
+        else:
+            self._follow(layer)
 
     def _begin(self, layer: Layer) -> None:
         vectors = self.flat or all(len(shape) <= 1 for shape in self.shapes)
@@ -135,37 +133,38 @@ class _Laying:
             return
         else:
             raise ShapeFault(
-                f"{layer.name} takes one input, got {self._came()}: begin with Flatten and Linear, where parents add"
+                f"{layer.name} takes one input, got {self._parents()}: begin with Flatten and Linear, where parents add"
             )
-        self.shape, self.count = entered(self.first, self.shapes)
+        self.shape, _ = entered(self.first, self.shapes)
 
     def _follow(self, layer: Layer) -> None:
         assert self.shape is not None
-        after = layer.output_shape(self.shape)
-        self.count += layer.parameter_count(self.shape)
+        self.shape = layer.output_shape(self.shape)
         self.rest.append(layer)
-        self.shape = after
 
     def _check_images(self) -> None:
         images = [shape for shape in self.shapes if len(shape) == 3]
         if not images:
-            raise ShapeFault(f"a convolution needs an image [channels, height, width], got {self._came()}")
+            raise ShapeFault(f"a convolution needs an image [channels, height, width], got {self._parents()}")
         if len({shape[1:] for shape in images}) > 1:
-            raise ShapeFault(f"the images of one convolution have one height and width, got {self._came()}")
+            raise ShapeFault(f"the images of one convolution have one height and width, got {self._parents()}")
 
-    def _came(self) -> str:
+    def _parents(self) -> str:
         return ", ".join(f"{name} {shape_text(shape)}" for name, shape in self.parents)
 
-    def done(self) -> Stack:
-        """Give what was laid."""
+    def stack(self, heads: ConvTranspose2d | None = None) -> Stack:
+        """Give what was laid. heads: the last layer of a `deconv`."""
         if not self.begun:  # nothing, or only Flatten: the parents side by side
             return Stack(self.shapes, None, (), (sum(math.prod(shape) for shape in self.shapes),), 0)
         assert self.shape is not None
-        return Stack(self.shapes, self.first, tuple(self.rest), self.shape, self.count)
+        shape, count = (self.shapes[0] or (1,), 0) if self.first is None else entered(self.first, self.shapes)
+        return Stack(
+            self.shapes, self.first, tuple(self.rest), self.shape, count + count_through(self.rest, shape), heads
+        )
 
 
 def entered(first: First, parents: Sequence[Shape]) -> tuple[Shape, int]:
-    """Give the shape that the first map makes of its parents, and count its parameters. Raises: ShapeFault."""
+    """Return the shape that the first map makes of its parents, and its number of parameters. Raises: ShapeFault."""
     if isinstance(first, Linear):
         return (first.out_features,), first.parameter_count((sum(math.prod(shape) for shape in parents),))
     if isinstance(first, Joining):

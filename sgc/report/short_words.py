@@ -12,7 +12,7 @@ from sgc.networks.image_layers import Conv2d
 from sgc.networks.layer import Joining, shape_text
 from sgc.networks.own_layer import OwnLayer
 from sgc.networks.recurrent import Gru
-from sgc.networks.repeat_entries import GruCell
+from sgc.networks.repeat_entries import Cell
 from sgc.networks.stack import Stack
 from sgc.objectives.gradient import GRADIENTS
 from sgc.objectives.objective import OverRate
@@ -99,7 +99,7 @@ def entering_words(parents: tuple[str, ...], stack: Stack | None) -> str:
         among, how, others = [name for name, shape in shapes.items() if len(shape) == 3], "by kernels", "per channel"
     elif isinstance(first, Gru):
         among, how, others = [name for name, shape in shapes.items() if len(shape) > 1], "step by step", "at each step"
-    elif isinstance(first, Joining) and not isinstance(first, GruCell):
+    elif isinstance(first, Joining) and not isinstance(first, Cell):
         return ""
     else:
         whole = first is None and len(parents) == 1  # it goes through layers as it is

@@ -18,7 +18,7 @@ from torch.nn import functional
 from sgc.distributions.row_totals import OWN_SUM, TOTAL
 from sgc.errors import ParameterError, UsageError
 from sgc.networks.image_layers import Conv2d
-from sgc.networks.layer import Joining, Shape
+from sgc.networks.layer import Joining, Shape, sequential
 from sgc.networks.layers import Linear
 from sgc.networks.scheduled_module import Moving
 from sgc.networks.stack import Stack
@@ -131,7 +131,6 @@ class Trunk(nn.Module):
         super().__init__()
         self.stack = stack
         self.first: ParentSum | ParentConv | ParentArguments | None = None
-        modules: list[nn.Module] = []
         match stack.first:
             case Linear(out_features=width, bias=bias):
                 self.first = ParentSum(stack.parents, width, bias=bias)
@@ -139,11 +138,7 @@ class Trunk(nn.Module):
                 self.first = ParentConv(stack.parents, conv)
             case Joining() as joining:
                 self.first = ParentArguments(stack.parents, joining)
-        shape = stack.entered
-        for layer in stack.rest:
-            modules.append(layer.module(shape))
-            shape = layer.output_shape(shape)
-        self.rest = nn.Sequential(*modules)
+        self.rest = sequential(stack.rest, stack.entered)
         self.may_draw = any(_may_draw(module) for module in self.modules())
 
     def forward(self, groups: Sequence[Group], rank: int) -> tuple[Tensor, list[tuple[int, ...]]]:

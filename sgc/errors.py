@@ -143,11 +143,15 @@ class Fault:
         return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
 
     def __str__(self) -> str:
+        return "".join(text for _, text in self.pieces())
+
+    def pieces(self) -> list[tuple[str, str]]:
+        """Give the text in pieces, each with its role: the head, the source line with its gutter, and the caret."""
         path = path_text(self.path)
         head = printable(f"{self.place}: {path}: {self.message}" if path else f"{self.place}: {self.message}")
         hint = printable(self.hint)
         if not self.line or self.flag:
-            return f"{head} ({hint})" if hint else head
+            return [("head", f"{head} ({hint})" if hint else head)]
         source, start = self.source, self.column - 1
         if len(source) > WINDOW:  # a wall of brackets helps nobody
             cut = max(0, start - WINDOW // 4)
@@ -156,9 +160,13 @@ class Fault:
         gutter = f"{self.line:5d} | "
         # a tab stays a tab above the caret, so that both lines move alike in a terminal; wide letters fill two cells
         lead = "".join("\t" if c == "\t" else "  " if east_asian_width(c) in "WF" else " " for c in source[:start])
-        width = max(1, min(self.width, len(source) - start))
-        caret = " " * (len(gutter) - 2) + "| " + lead + "^" * width
-        return "\n".join([head, gutter + source, caret + (f" {hint}" if hint else "")])
+        caret = "^" * max(1, min(self.width, len(source) - start))
+        below = "\n" + " " * (len(gutter) - 2) + "| "
+        return [
+            ("head", head),
+            ("source", f"\n{gutter}{source}{below}"),
+            ("caret", lead + caret + (f" {hint}" if hint else "")),
+        ]
 
 
 class SpecError(Exception):
@@ -235,6 +243,10 @@ class UsageError(Exception):
 
 class RunError(Exception):
     """A run that failed while running: a term that is not a number, at a named node and step."""
+
+
+class Interrupted(Exception):
+    """The run was asked to stop, and its checkpoint is written."""
 
 
 class ParameterError(RunError):

@@ -18,6 +18,7 @@ from small_runs import NPZ, At, finished_files, rich, small, small_arrays, write
 from torch import Tensor
 
 import sgc
+from sgc.errors import Interrupted
 from sgc.evaluation import mean_terms
 from sgc.evaluation.collapse import Alarms, active_units, collapsed
 from sgc.evaluation.mean_terms import TermMeans, effective_samples
@@ -28,7 +29,7 @@ from sgc.runtime.model import Model
 from sgc.spec.resolver import outline
 from sgc.training import epoch_totals, gradient_variance
 from sgc.training.gradient_variance import owners, probe
-from sgc.training.trainer import Interrupted, Trainer, train
+from sgc.training.trainer import Trainer, train
 from sgc.training.watchers import Silent
 
 Raw = dict[str, Any]  # Any: a spec as plain data

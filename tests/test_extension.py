@@ -11,10 +11,9 @@ import pytest
 from small_runs import At, all_files, changed, finished_files, in_child, rich, small, small_arrays, write_rich
 
 import sgc
-from sgc.errors import UsageError
+from sgc.errors import Interrupted, UsageError
 from sgc.runs.run_folder import RunFolder
 from sgc.spec.spec import Spec
-from sgc.training.trainer import Interrupted
 
 Raw = dict[str, Any]  # Any: a spec as plain data
 MOVING: Raw = {  # lr ends at epoch 3; one ends before the run goes on, one between, one after all

@@ -25,7 +25,7 @@ from sgc.data.new_rows import read_rows
 from sgc.data.transforms.transforms import Fitted, Flatten, Standardize, Transform
 from sgc.data.variables import Variable
 from sgc.distributions.supports import SUPPORTS
-from sgc.errors import DataError
+from sgc.errors import DataError, Interrupted
 from sgc.evaluation import measurement
 from sgc.runs.folder_claim import digest_of_before
 from sgc.runtime import binarization
@@ -35,7 +35,7 @@ from sgc.runtime.streams import TensorRows
 from sgc.spec.resolver import outline
 from sgc.trained.predictions import predict_run
 from sgc.trained.run_evaluation import evaluate_run
-from sgc.training.trainer import Interrupted, train
+from sgc.training.trainer import train
 
 NAN = float("nan")
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 import sgc
 from sgc.data.dataset import Rows
-from sgc.errors import DataError, SpecError, UsageError
+from sgc.errors import DataError, Interrupted, SpecError, UsageError
 from sgc.evaluation.measurement import validate
 from sgc.runs.run_folder import RunFolder
 from sgc.runtime.data_variables import open_data
@@ -26,7 +26,6 @@ from sgc.runtime.model import Model
 from sgc.runtime.streams import Streams, TensorRows
 from sgc.runtime.training_weights import RowWeights, balanced, row_weights
 from sgc.spec.resolver import outline
-from sgc.training.trainer import Interrupted
 
 # Nothing is drawn, so that the bound of a row has no noise; one node of categories, one of 0 and 1.
 EXACT: dict[str, Any] = {

@@ -19,10 +19,10 @@ from safetensors.torch import load_file, save_file
 from small_runs import At, finished_files, in_child, rich, small, small_arrays, write_rich
 
 import sgc
-from sgc.errors import RunError, UsageError
+from sgc.errors import Interrupted, RunError, UsageError
 from sgc.runs.run_folder import RunFolder
 from sgc.runtime.model import Model
-from sgc.training.trainer import Interrupted, train
+from sgc.training.trainer import train
 
 Raw = dict[str, Any]  # Any: plain data
 

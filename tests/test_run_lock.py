@@ -15,10 +15,10 @@ import torch
 from small_runs import At, all_files, finished_files, in_child, small, small_arrays
 
 import sgc
-from sgc.errors import UsageError
+from sgc.errors import Interrupted, UsageError
 from sgc.runs.run_folder import RunFolder
 from sgc.runs.run_lock import NAME, locked
-from sgc.training.trainer import Interrupted, train
+from sgc.training.trainer import train
 
 SPEC = small(train__epochs=2)
 

@@ -39,13 +39,13 @@ from torch import Tensor
 
 import sgc
 from sgc.distributions.family import Family
-from sgc.errors import DataError, RunError, UsageError
+from sgc.errors import DataError, Interrupted, RunError, UsageError
 from sgc.runs.run_folder import RunFolder, spec_yaml
 from sgc.runtime.data_variables import open_data
 from sgc.runtime.model import Model
 from sgc.spec.resolver import outline
 from sgc.training.dry_run import dry
-from sgc.training.trainer import Interrupted, train
+from sgc.training.trainer import train
 
 Raw = dict[str, Any]  # Any: a spec as plain data
 

@@ -5,18 +5,14 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from sgc.arguments import LARGEST
-from sgc.cli.options import LARGEST_SEED, Checkpoint, Json, RunArg, Trust
-from sgc.cli.words import print_json
+from sgc.cli.common import LARGEST_SEED, Checkpoint, Json, RunArg, Trust, print_json
 from sgc.errors import RunError, SpecError, UsageError
 from sgc.report.standard_streams import say
-
-if TYPE_CHECKING:
-    pass
 
 
 def evaluate(
@@ -36,39 +32,34 @@ def evaluate(
     from sgc.report.terminal import rows_progress, training_progress
     from sgc.runs.run_folder import json_text
     from sgc.trained.run_evaluation import evaluate_run
-    from sgc.training.trainer import Interrupted
 
-    told: list[str] = []
-    try:
-        with rows_progress("evaluating") as watch, training_progress("classifier") as watcher:
-            report = evaluate_run(
-                run,
-                checkpoint=checkpoint,
-                split=split,
-                samples=samples,
-                classifier=classifier,
-                watcher=watcher,
-                watch=watch,
-                warn=told.append,
-                trust=trust,
-            )
-    except Interrupted as stop:
-        say(str(stop))
-        raise typer.Exit(130) from None
+    problems: list[str] = []
+    with rows_progress("evaluating") as watch, training_progress("classifier") as watcher:
+        report = evaluate_run(
+            run,
+            checkpoint=checkpoint,
+            split=split,
+            samples=samples,
+            classifier=classifier,
+            watcher=watcher,
+            watch=watch,
+            warn=problems.append,
+            trust=trust,
+        )
     if as_json:
         print_json(json_text(report.plain()))
     else:
         from sgc.trained.evaluation_words import evaluation_text
 
         print(evaluation_text(report))
-    for warning in told:
-        say(f"error: {warning}")
+    for problem in problems:
+        say(f"error: {problem}")
     if not report.whole:
         raise typer.Exit(1)
 
 
-class FromAnswer(StrEnum):
-    """Whose answer a prediction is."""
+class AnswerOf(StrEnum):
+    """Whose answer a prediction is: the classifier's, or the posterior's."""
 
     Q = "q"
     POSTERIOR = "posterior"
@@ -87,7 +78,7 @@ def predict(
         typer.Option("--given", metavar="NODE", help="Take the values of a partially labelled node as evidence."),
     ] = None,
     from_: Annotated[
-        FromAnswer | None,
+        AnswerOf | None,
         typer.Option("--from", metavar="q|posterior", help="Whose answer; the weighted posterior's unless said."),
     ] = None,
     id_column: Annotated[
@@ -102,7 +93,7 @@ def predict(
     """Write what a run says of each unobserved node for new rows, in the units of the data; labels are ignored."""
     from sgc.trained.predictions import predict_run, prediction_text
 
-    found = predict_run(
+    summary = predict_run(
         run,
         data,
         output,
@@ -114,10 +105,10 @@ def predict(
         latents=latents,
         trust=trust,
     )
-    notes, failed = found.pop("notes", []), found.pop("failed", "")
+    notes, failed = summary.pop("notes", []), summary.pop("failed", "")
     for note in notes:
         say(f"warning: {note}")
-    print(json.dumps(found) if as_json else prediction_text(found))
+    print(json.dumps(summary) if as_json else prediction_text(summary))
     if failed:
         raise RunError(failed)
 
@@ -152,7 +143,7 @@ def sample(
         if not equals or not name:
             raise UsageError(f"--given {text}: expected NODE=VALUE")
         held[name] = _value(value, f"--given {name}")
-    found = sample_run(
+    summary = sample_run(
         run,
         output,
         checkpoint=checkpoint,
@@ -163,12 +154,12 @@ def sample(
         traverse=traverse,
         trust=trust,
     )
-    if "left_out" in found:
-        say(f"note: {found['left_out']}")
-    print(json.dumps(found) if as_json else found["file"])
-    for failure in found.get("failures", ()):
+    if "left_out" in summary:
+        say(f"note: {summary['left_out']}")
+    print(json.dumps(summary) if as_json else summary["file"])
+    for failure in summary.get("failures", ()):
         say(f"error: {failure}")
-    if "failures" in found:
+    if "failures" in summary:
         raise typer.Exit(1)
 
 

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sgc.cli.options import LARGEST_SEED, Json, Sets, SpecArg, Trust
-from sgc.cli.words import load_spec, outline_of, print_json, wants_color, warn_of
+from sgc.cli.common import (
+    LARGEST_SEED,
+    Json,
+    Sets,
+    SpecArg,
+    Trust,
+    load_spec,
+    outline_of,
+    print_indented,
+    print_json,
+    print_warnings,
+    wants_color,
+)
 from sgc.errors import UsageError
 from sgc.report.standard_streams import say, styled
 
@@ -27,7 +39,7 @@ def check(
     """Validate a spec: every fault at once, with its place; notes and warnings."""
     loaded = load_spec(spec, sets, trust)
     outline = outline_of(loaded)
-    warn_of(outline)
+    print_warnings(outline)
     own = f", and those of {' and '.join(outline.own_networks)}" if outline.own_networks else ""
     text = f"{spec}: valid, {len(outline.outer)} nodes, {outline.parameter_count():,} parameters{own}"
     if data:
@@ -71,21 +83,19 @@ def inspect(
     outline = outline_of(loaded)
     if expand:
         _expand(outline, output, pattern, as_json)
-        return
-    from sgc.report.json_report import inspect_json
-    from sgc.report.text_report import inspect_text
-
-    if output is not None:
+    elif output is not None:
         from sgc.report.pictures.graph_pictures import draw
 
         draw(outline, output)
-        print(json.dumps({"file": str(output)}) if as_json else output)
-        return
-    if as_json:
-        print_json(json.dumps(inspect_json(outline), indent=2, ensure_ascii=False))
-        return
-    text = inspect_text(outline, width=None if sys.stdout.isatty() else 120, color=wants_color())
-    print(text, file=styled(sys.stdout))
+        _print_file(output, as_json)
+    elif as_json:
+        from sgc.report.json_report import inspect_json
+
+        print_indented(inspect_json(outline))
+    else:
+        from sgc.report.text_report import inspect_text
+
+        _print_page(inspect_text, outline)
 
 
 def _expand(outline: Outline, output: Path | None, pattern: str | None, as_json: bool) -> None:
@@ -99,12 +109,21 @@ def _expand(outline: Outline, output: Path | None, pattern: str | None, as_json:
         from sgc.report.pictures.computation_pictures import chart
 
         chart(expanded, output)
-        print(json.dumps({"file": str(output)}) if as_json else output)
+        _print_file(output, as_json)
     elif as_json:
-        print_json(json.dumps(expand_json(expanded), indent=2, ensure_ascii=False))
+        print_indented(expand_json(expanded))
     else:
-        text = expand_text(expanded, width=None if sys.stdout.isatty() else 120, color=wants_color())
-        print(text, file=styled(sys.stdout))
+        _print_page(expand_text, expanded)
+
+
+def _print_file(output: Path, as_json: bool) -> None:
+    print(json.dumps({"file": str(output)}) if as_json else output)
+
+
+def _print_page(write: Callable[..., str], content: object) -> None:
+    """Print a page: on a terminal in colour and unfolded, elsewhere folded at 120 characters."""
+    text = write(content, width=None if sys.stdout.isatty() else 120, color=wants_color())
+    print(text, file=styled(sys.stdout))
 
 
 def prove(
@@ -135,4 +154,4 @@ def schema() -> None:
     """Print the JSON Schema of specs, for editors."""
     from sgc.report.json_schema import json_schema
 
-    print_json(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    print_indented(json_schema())

@@ -5,16 +5,13 @@ from __future__ import annotations
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from sgc.arguments import LARGEST
-from sgc.cli.options import LARGEST_SEED
+from sgc.cli.common import LARGEST_SEED
 from sgc.errors import UsageError
-
-if TYPE_CHECKING:
-    pass
 
 
 def init(

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from sgc.cli.options import Json, Sets, SpecArg, Trust
-from sgc.cli.words import load_spec, outline_of, warn_of
+from sgc.cli.common import Json, Sets, SpecArg, Trust, load_spec, outline_of, print_warnings
 from sgc.errors import UsageError
-from sgc.report.standard_streams import say
-
-if TYPE_CHECKING:
-    pass
 
 
 def train(
@@ -35,32 +30,26 @@ def train(
     """Train a model; the run folder keeps its weights, metrics, labels and versions."""
     loaded = load_spec(spec, sets, trust)
     beside = Path(spec).resolve().parent
-    warn_of(outline_of(loaded))
+    print_warnings(outline_of(loaded))
     from sgc.report.terminal import training_progress
     from sgc.training.dry_run import dry
-    from sgc.training.trainer import Interrupted
     from sgc.training.trainer import train as run_training
 
     if loaded.data is None:
         raise UsageError(f"{spec}: has no data section: add one, or train from Python on arrays")
     if dry_run:
-        found = dry(loaded, beside=beside, debug=debug)
+        patterns = dry(loaded, beside=beside, debug=debug)
         if as_json:
-            print(json.dumps(found))
+            print(json.dumps(patterns))
             return
-        for each in found:
-            print(
-                f"{each['rows']}: {each['count']} rows, bound {each['bound']:.4f} nats a row, {each['seconds']:.3f} s"
-            )
+        for pattern in patterns:
+            rows, bound, seconds = f"{pattern['count']} rows", pattern["bound"], pattern["seconds"]
+            print(f"{pattern['rows']}: {rows}, bound {bound:.4f} nats a row, {seconds:.3f} s")
         return
-    try:
-        with training_progress(loaded.name) as watcher:
-            run = run_training(
-                loaded, output=output, resume=resume, force=force, beside=beside, watcher=watcher, debug=debug
-            )
-    except Interrupted as stop:
-        say(str(stop))
-        raise typer.Exit(130) from None
+    with training_progress(loaded.name) as watcher:
+        run = run_training(
+            loaded, output=output, resume=resume, force=force, beside=beside, watcher=watcher, debug=debug
+        )
     best = max((line for line in run.metrics if line.get("best")), key=lambda line: line["epoch"], default=None)
     summary: dict[str, Any] = {"run": str(run.folder), "epochs": run.epochs, "best": best}
     if as_json:

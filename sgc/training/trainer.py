@@ -21,7 +21,7 @@ from torch import Tensor
 
 from sgc.arguments import path_of, truth
 from sgc.data.dataset import DataSet
-from sgc.errors import RunError, UsageError, option
+from sgc.errors import Interrupted, RunError, UsageError, option
 from sgc.evaluation.collapse import Alarms, collapsed
 from sgc.evaluation.measurement import blame, validate
 from sgc.randomness import Generators, drawing_from
@@ -62,10 +62,6 @@ from sgc.training.training_state import StateFault, optimizer_state, restore
 from sgc.training.watchers import Silent, Watcher, check_watcher
 
 UNTOUCHED = "the last checkpoint is untouched"
-
-
-class Interrupted(Exception):
-    """The run was asked to stop, and its checkpoint is written."""
 
 
 @dataclass

@@ -27,7 +27,8 @@ from attacks import Tally, attack, try_commands
 from small_runs import At, changed, rich, write_rich
 
 import sgc
-from sgc.training.trainer import Interrupted, train
+from sgc.errors import Interrupted
+from sgc.training.trainer import train
 
 Raw = dict[str, Any]  # Any: plain data
 

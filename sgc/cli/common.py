@@ -1,0 +1,71 @@
+"""What several commands share: arguments and options, loading a spec, warnings, and how results are printed."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sgc.report.standard_streams import say, visible_json
+
+if TYPE_CHECKING:
+    from sgc.spec.outline import Outline
+    from sgc.spec.spec import Spec
+
+LARGEST_SEED = 2**63 - 1  # that torch takes
+
+SpecArg = Annotated[str, typer.Argument(metavar="SPEC", help="A spec, in YAML.")]
+RunArg = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Set a value of the spec, e.g. train.epochs=10; KEY= takes the key out."
+    ),
+]
+Trust = Annotated[bool, typer.Option("--trust", help="Allow own code that the spec names; say it every time.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Checkpoint = Annotated[str, typer.Option("--checkpoint", metavar="best|last", help="Which weights.")]
+
+
+def load_spec(path: str, sets: list[str] | None, trust: bool) -> Spec:
+    """Load a spec with the overrides of the command line. Raises: SpecError, UsageError."""
+    from sgc.spec.loader import load
+
+    return load(path, sets or [], trust=trust)
+
+
+def outline_of(spec: Spec) -> Outline:
+    """Resolve a spec: its names, shapes and numbers of parameters."""
+    from sgc.spec.resolver import outline
+
+    return outline(spec)
+
+
+def print_warnings(outline: Outline) -> None:
+    """Print the warnings and notes on a model to standard error."""
+    from sgc.report.independence_notes import notes
+    from sgc.report.warning_notes import warnings
+
+    for warning in warnings(outline):
+        say(f"warning: {warning}")
+    for note in notes(outline):
+        say(f"note: {note}")
+
+
+def print_json(text: str) -> None:
+    """Print JSON, with what the encoding of standard output lacks as JSON's escapes."""
+    print(visible_json(text, sys.stdout.encoding))
+
+
+def print_indented(plain: dict[str, Any]) -> None:  # Any: JSON
+    """Print plain data as indented JSON."""
+    print_json(json.dumps(plain, indent=2, ensure_ascii=False))
+
+
+def wants_color() -> bool:
+    """Tell whether standard output is a terminal on which the user allows colour."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")

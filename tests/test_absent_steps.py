@@ -179,7 +179,7 @@ def test_a_plan_says_what_is_masked_and_what_labels_tell() -> None:
     assert plan.evidence == {"k", "m1"}
     assert "masked    m1 while k > 0; m2 while k > 1; y2 while k > 1 and m2 > 0" in str(plan)
     made = truth(chain()).model
-    assert "q(k > i* | x)" in str(made.plan((), either={"y1", "y2"}))
+    assert "q(k > i* | x)" in str(made.plan((), maybe_labelled={"y1", "y2"}))
     many: dict[str, Steps] = {f"s{i}": (("k", i),) for i in range(50)}
     assert masked_text(many) == "s0 while k > 0; s1 while k > 1; ...; s49 while k > 49"
 

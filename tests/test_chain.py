@@ -161,7 +161,7 @@ def test_rows_under_one_plan_are_as_each_under_its_own(name: str) -> None:
     out = model.objective(batch, weights=mix)
     assert len({sums.plan for _, sums in out._parts}) == 1
     alone = [model.objective({key: value[i : i + 1] for key, value in batch.items()}) for i in range(12)]
-    assert all(not sums.plan.either for each in alone for _, sums in each._parts)
+    assert all(not sums.plan.maybe_labelled for each in alone for _, sums in each._parts)
     assert_same(out.bound, torch.cat([each.bound for each in alone]))
     assert_same(out.ess, torch.cat([each.ess for each in alone]))
     for node, roles in out.terms.items():
@@ -179,7 +179,7 @@ def test_a_soft_label_is_scored_alike_under_one_plan_and_its_own() -> None:
     soft = torch.rand(6, 3).softmax(-1)
     batch |= {"y2": soft, "y3": torch.where(torch.arange(6).unsqueeze(1) < 3, soft.flip(-1), math.nan)}
     out = model.objective(batch)
-    assert out._parts[0][1].plan.either
+    assert out._parts[0][1].plan.maybe_labelled
     alone = [model.objective({key: value[i : i + 1] for key, value in batch.items()}).bound for i in range(6)]
     assert_same(out.bound, torch.cat(alone))
 

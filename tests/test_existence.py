@@ -144,7 +144,7 @@ def test_drawn_counts_and_steps_have_the_exact_expected_gradient(
         batch = made.batch([row] * len(bound))
         ((part, *others), _) = prepare(made.model.outline, batch, made.model.like)
         assert not others
-        plan = made.model.plan(part.observed, either=part.labelled)
+        plan = made.model.plan(part.observed, maybe_labelled=part.labelled)
         waiting = [p.node for p in plan.proposals if p.node in taken]
 
         def draw(

@@ -272,5 +272,5 @@ def test_a_plan_takes_the_name_of_all_steps_and_tells_its_rows_by_it() -> None:
     assert model.plan("t.s") is every
     assert rows_text(model.outline, every) == "rows with t.s labelled"
     assert rows_text(model.outline, model.plan({"t.s@2"})) == "rows with t.s@2 labelled"
-    assert rows_text(model.outline, model.plan(either={"t.s"})) == "rows with some of t.s labelled"
+    assert rows_text(model.outline, model.plan(maybe_labelled={"t.s"})) == "rows with some of t.s labelled"
     assert rows_text(model.outline, model.plan()) == "rows without labels"

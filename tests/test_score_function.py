@@ -157,7 +157,7 @@ def forced(model: Model, draws: Draws, monkeypatch: pytest.MonkeyPatch) -> dict[
     batch = batch_of(draws.spec, [draws.row] * len(table))
     ((part, *others), _) = prepare(model.outline, batch, model.like)
     assert not others
-    plan = model.plan(part.observed, either=part.labelled)
+    plan = model.plan(part.observed, maybe_labelled=part.labelled)
     waiting = [proposal.node for proposal in plan.proposals if proposal.node in draws.drawn]
 
     def draw(q: torch.distributions.Distribution, leading: tuple[int, ...], family: Family) -> Point:
@@ -246,7 +246,7 @@ def test_random_graphs_have_the_exact_gradient(words: Raw, baseline: str, monkey
 
 def test_rows_that_share_a_plan_have_the_exact_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
     """With every row under a plan for all labels of the enumerated nodes that no draw touches: still to 1e-9."""
-    monkeypatch.setattr(Merging, "worth", lambda self, observed, either, patterns, rows: bool(either))
+    monkeypatch.setattr(Merging, "worth", lambda self, observed, maybe_labelled, patterns, rows: bool(maybe_labelled))
     rng = random.Random("shared")
     seen = shared = 0
     while shared < 12:
@@ -411,7 +411,7 @@ def test_running_means_are_kept_by_pattern_where_rows_share_a_plan(monkeypatch: 
     monkeypatch.setattr(ScoreFunction, "draw", lambda self, given: Point(torch.eye(2)[0].expand(*given.leading, 2)))
     for row in rows:
         apart.objective(batch_of(spec, [row]))
-    monkeypatch.setattr(Merging, "worth", lambda self, observed, either, patterns, rows: bool(either))
+    monkeypatch.setattr(Merging, "worth", lambda self, observed, maybe_labelled, patterns, rows: bool(maybe_labelled))
     together.objective(batch_of(spec, rows))
     assert set(together.running_means.means) == {f"v | {each} | bound" for each in ("", "s", "s,y", "y")}
     for key, mean in apart.running_means.means.items():

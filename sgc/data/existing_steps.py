@@ -17,6 +17,7 @@ from sgc.data.encoder import fit_encoder, read_cells
 from sgc.data.source_columns import Part
 from sgc.data.transforms.transforms import AnyTransform
 from sgc.data.variables import Variable
+from sgc.derivation.existence import absent
 
 Transforms = Callable[[str], tuple[AnyTransform, ...]]
 
@@ -71,10 +72,10 @@ def _mark(
     counts = {each.count: counts_of(each.count) for step in variable.exists for each in step}
     gone = np.zeros((len(columns[0]), len(variable.exists)), dtype=bool)
     for i, step in enumerate(variable.exists):
-        for each in step:
-            known = counts[each.count]
-            if known is not None:
-                gone[:, i] |= known[:, each.place] <= each.above  # NaN is not
+        known = {each: number[:, each.place] for each in step if (number := counts[each.count]) is not None}
+        denied = absent([(each, each.above) for each in step], known)
+        if denied is not None:
+            gone[:, i] = denied
     gone = gone.reshape(len(gone), *variable.steps)
     if len(columns) == 1:
         return (replace(columns[0], absent=gone),)

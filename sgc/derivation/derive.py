@@ -42,15 +42,17 @@ def patterns(graphs: Graphs) -> list[frozenset[str]]:
     return [frozenset(chosen) for size in sizes for chosen in itertools.combinations(partial, size)]
 
 
-def derive(graphs: Graphs, observed: Collection[str], words: ObjectiveWords, either: Collection[str] = ()) -> Plan:
+def derive(
+    graphs: Graphs, observed: Collection[str], words: ObjectiveWords, maybe_labelled: Collection[str] = ()
+) -> Plan:
     """Derive the plan of rows that carry the labels of `observed`.
 
-    either: enumerated nodes whose label each of the rows may carry or not. They are proposed and stand among the
-    weights; what of it counts for a row, the runtime masks. For a row it comes to the row's own plan, see `merging`.
+    maybe_labelled: enumerated nodes whose label each of the rows may carry or not. They are both proposed and among the
+    weights; the runtime masks what does not count for a row. For a row this amounts to its own plan, see `row_groups`.
 
     Raises: ValueError where `observed` names a node that is not partially supervised, or drops what is missing.
     """
-    wrong = sorted({*observed, *either} - set(graphs.partial))
+    wrong = sorted({*observed, *maybe_labelled} - set(graphs.partial))
     if wrong:
         allowed = ", ".join(graphs.partial) or "none"
         if wrong[0] in graphs.dropped:
@@ -58,22 +60,24 @@ def derive(graphs: Graphs, observed: Collection[str], words: ObjectiveWords, eit
                 f"'{wrong[0]}' is left out where it is missing and makes no pattern; nodes that do: {allowed}"
             )
         raise ValueError(f"'{wrong[0]}' is not partially supervised; the nodes that are: {allowed}")
-    return _Derivation(graphs, frozenset(observed), words, frozenset(either) - set(observed)).plan()
+    return _Derivation(graphs, frozenset(observed), words, frozenset(maybe_labelled) - set(observed)).plan()
 
 
 class _Derivation:
     """The state of one derivation: what is clamped, and over which dimensions each value varies."""
 
     # each answer about a name is worked out once: many paths lead to the same ancestors
-    def __init__(self, graphs: Graphs, observed: frozenset[str], words: ObjectiveWords, either: frozenset[str]) -> None:
-        self.graphs, self.words, self.either = graphs, words, either
+    def __init__(
+        self, graphs: Graphs, observed: frozenset[str], words: ObjectiveWords, maybe_labelled: frozenset[str]
+    ) -> None:
+        self.graphs, self.words, self.maybe_labelled = graphs, words, maybe_labelled
         nodes = graphs.nodes
         always = {n for n in nodes if nodes[n].supervision == "full" or nodes[n].dropped}
         self.clamped = frozenset(n for n in nodes if n in observed or n in always)
         order = [n for n in graphs.order("recognition") if n in nodes]
         self.observed = tuple(n for n in order if n in observed)
-        self.existence = Existence(graphs, self.clamped, either)
-        self.weighing = tuple(n for n in order if n in observed | either | self.existence.evidence.keys())
+        self.existence = Existence(graphs, self.clamped, maybe_labelled)
+        self.weighing = tuple(n for n in order if n in observed | maybe_labelled | self.existence.evidence.keys())
         self.latent = tuple(n for n in order if n not in self.clamped)
         if not words.bound.generative:  # what no label reads sums out to one
             read = graphs.ancestors(self.weighing, "recognition")
@@ -150,7 +154,7 @@ class _Derivation:
         """Give q of a node, or where `asked` the probability that a count is above the last step that is labelled."""
         parents = self.graphs.parents(name, "recognition")
         above, last = "", self.existence.evidence.get(name, -1)
-        if name not in self.either and last != -1:
+        if name not in self.maybe_labelled and last != -1:
             above = "i*" if last is None else str(last)
         dims = self.named(self.union(parents if asked else [name, *parents]))
         return Factor(name, "recognition", parents, dims, above, asked)
@@ -202,7 +206,7 @@ class _Derivation:
             messages=tuple(self.messages(given)),
             axes=share_axes(self.dimensions, meeting, tuple(sizes)),
             needed=needed,
-            either=self.either,
+            maybe_labelled=self.maybe_labelled,
             exists={n: steps for n in scored if (steps := self.masks(n))},
             paths=self.paths() if self.words.gradient.weighs_paths else None,
             evidence=frozenset(self.existence.evidence.keys() & set(self.latent)),
@@ -228,8 +232,8 @@ class _Derivation:
         return self.clamped.union(self.latent)
 
     def weight(self, name: str) -> Weight:
-        factor = self.recognition(name, asked=name not in self.clamped | self.either)
-        carriers = self.carriers(factor.parents) | self.dimensions.bits({name} & self.either)
+        factor = self.recognition(name, asked=name not in self.clamped | self.maybe_labelled)
+        carriers = self.carriers(factor.parents) | self.dimensions.bits({name} & self.maybe_labelled)
         return Weight(factor, tuple(self.dimensions.named(carriers)), self.biased(factor.parents))
 
     def terms(self, name: str) -> list[Term]:

@@ -47,7 +47,7 @@ class Plan:
     messages: tuple[Message, ...]  # what a user should know of these rows before training
     axes: Mapping[str, int] = field(hash=False)  # leading dimensions; enumerated nodes that never meet share one
     needed: frozenset[str]  # all that a factor of this plan reads, directly or not
-    either: frozenset[str] = frozenset()  # enumerated nodes whose label some of the rows carry: see `derive`
+    maybe_labelled: frozenset[str] = frozenset()  # enumerated nodes whose label some of the rows carry: see `derive`
     exists: Mapping[str, Steps] = field(default_factory=dict, hash=False)  # what the scores of a step are masked by
     paths: Paths | None = None  # of draws, where the gradient weighs these
     evidence: frozenset[str] = frozenset()  # proposed counts that labels of their steps tell of: see `existence`
@@ -93,7 +93,7 @@ class Plan:
 
     def rows_text(self) -> str:
         """Say which rows this plan is for."""
-        some = [node for node in self.order if node in self.either]
+        some = [node for node in self.order if node in self.maybe_labelled]
         if some:
             return f"rows with {' and '.join([*self.observed, 'some of ' + ', '.join(some)])} labelled"
         return f"rows with {' and '.join(self.observed)} labelled" if self.observed else "rows without labels"

@@ -1,15 +1,14 @@
 """Which rows share a plan although they carry different labels: one plan for all 2ⁿ patterns of enumerated nodes.
 
-A plan may hold nodes that are labelled in some of its rows (its `either`). Such a node has its dimension in every row.
-A row that carries the label holds it there K times over, each copy with mass 1/K, and its q goes to w instead of r. Its
-particles are then those of its own plan, each K times over, so that every average over them, the bound and its gradient
-are those of its own plan.
+A plan may have maybe-labelled nodes: some of its rows carry their label, others do not. Such a node has its dimension
+in every row. A row that carries the label repeats it K times there, each copy with mass 1/K, and its q goes to w
+instead of r. Its particles are then those of its own plan, each K times over, so every average over them, the bound and
+its gradient are those of its own plan.
 
-That holds draw by draw where no draw would be made K times over, and where no closed form hangs on the label: the node
-reads nothing that is drawn in q, directly or not, and nothing drawn reads it. A label of a repeat's step restricts the
-counts that are not labelled, so these too must read nothing drawn, nor be drawn themselves. It is done where the
-pattern by pattern way would take longer: for many small groups the time goes into their bookkeeping, not into their
-numbers.
+This holds draw by draw if no draw is repeated K times and no closed form depends on the label: the node reads nothing
+drawn in q, directly or not, and nothing drawn reads it. A label of a repeat's step restricts the counts that are not
+labelled, so these too must read nothing drawn, nor be drawn themselves. Plans are merged where running each pattern by
+itself would take longer: with many small groups the time goes into bookkeeping, not into arithmetic.
 """
 
 from __future__ import annotations
@@ -35,9 +34,9 @@ WEIGHT = 1.0  # a weight of a network, for one row
 
 @dataclass(frozen=True)
 class Merging:
-    """Knows the nodes that may be labelled or not inside one plan, and when that pays.
+    """Find the nodes that may be labelled or not inside one plan, and whether merging pays.
 
-    parameters: how many a row passes on its way through the network of a (node, role).
+    parameters: how many weights a row passes in the network of a (node, role).
     """
 
     graphs: Graphs
@@ -55,23 +54,23 @@ class Merging:
         below, sets = self.graphs.below_bits(full), self.graphs.sets
         reading = set(sets.named(functools.reduce(operator.or_, (below[name] for name in drawn), 0)))
         enumerated = [name for name in self.graphs.partial if name in proposed - drawn - reading]
-        told = drawn | reading  # counts of which a label must not tell: with some draw it would tell otherwise
-        found = [name for name in enumerated if not below[name] & sets.bits(drawn)]
-        return frozenset(name for name in found if not told.intersection(nodes[name].counts))
+        free = [name for name in enumerated if not below[name] & sets.bits(drawn)]
+        # a label is evidence on the counts of its step, and where these involve draws it would change the draws
+        return frozenset(name for name in free if not (drawn | reading).intersection(nodes[name].counts))
 
-    def worth(self, observed: frozenset[str], either: frozenset[str], patterns: int, rows: int) -> bool:
-        """Tell whether rows of so many patterns run faster under one plan; `observed` is labelled in all of them."""
-        if patterns < 2 or not either:
+    def worth(self, observed: frozenset[str], maybe_labelled: frozenset[str], patterns: int, rows: int) -> bool:
+        """Tell whether rows of so many patterns run faster under one plan; all of them carry `observed`."""
+        if patterns < 2 or not maybe_labelled:
             return False
-        if (observed, either) not in self._more:
-            together = derive(self.graphs, observed, self.words, either)
-            apart = derive(self.graphs, observed | either, self.words)  # the cheapest of them
-            self._more[observed, either] = self.work(together) - self.work(apart)
+        if (observed, maybe_labelled) not in self._more:
+            together = derive(self.graphs, observed, self.words, maybe_labelled)
+            apart = derive(self.graphs, observed | maybe_labelled, self.words)  # the cheapest of them
+            self._more[observed, maybe_labelled] = self.work(together) - self.work(apart)
         factors = len(self.graphs.nodes) + len(self.graphs.partial)
-        return rows * self._more[observed, either] < (patterns - 1) * factors * FACTOR
+        return rows * self._more[observed, maybe_labelled] < (patterns - 1) * factors * FACTOR
 
     def work(self, plan: Plan) -> float:
-        """Estimate what a row of a plan costs, its bookkeeping left out."""
+        """Estimate what a row of a plan costs, without bookkeeping, in nanoseconds."""
         size: dict[str, int] = {p.node: p.support for p in plan.proposals if p.estimator.enumerates}
         size[SAMPLES] = plan.words.samples
         total = ELEMENT * plan.operations

@@ -14,9 +14,8 @@ from torch.nn import functional
 from sgc.derivation.row_groups import Merging
 from sgc.distributions.row_totals import faults_of_totals
 from sgc.distributions.supports import Fault
-from sgc.runtime import steps
+from sgc.runtime import counts, steps
 from sgc.runtime.given_values import same_but_ones, tensors_of, wrong_shape
-from sgc.runtime.step_labels import numbers, settle
 from sgc.spec.outline import InputOutline, Outline, Variable
 
 
@@ -68,7 +67,7 @@ def share_rows(merging: Merging, names: Sequence[str], present: np.ndarray) -> l
 
     present: [B, names] booleans. Rows without any label stay by themselves.
     """
-    either = [name for name in names if name in merging.nodes]
+    maybe_labelled = [name for name in names if name in merging.nodes]
     apart = np.array([name not in merging.nodes for name in names], dtype=bool)
     found: list[Share] = []
     alike, group = patterns_of(np.column_stack([present[:, apart], present.any(1)]))
@@ -76,8 +75,8 @@ def share_rows(merging: Merging, names: Sequence[str], present: np.ndarray) -> l
         places = np.flatnonzero(group == code)
         observed = frozenset(name for name, there in zip(names, present[places[0]] & apart, strict=True) if there)
         kinds, kind = patterns_of(present[places])
-        if merging.worth(observed, frozenset(either), len(kinds), len(places)):
-            labelled = {name: present[places, names.index(name)] for name in either}
+        if merging.worth(observed, frozenset(maybe_labelled), len(kinds), len(places)):
+            labelled = {name: present[places, names.index(name)] for name in maybe_labelled}
             found.append(Share(places, observed, labelled))
             continue
         for i, carried in enumerate(kinds):
@@ -116,14 +115,14 @@ def prepare(
     absent: dict[str, Tensor] = {}  # rows that do not have a step
     size: int | None = None
     by_node = steps.split(outline, batch)
-    for name in steps.counts_first(outline, by_node):
+    for name in counts.counts_first(outline, by_node):
         given = by_node[name]
         owner: Variable | InputOutline = outline.variables.get(name) or outline.inputs[name]
         if isinstance(owner, Variable) and owner.supervision == "none":
             raise ValueError(f"'{name}' is never observed (supervision: none), it cannot be given")
-        gone = steps.absent(outline, name, values)
+        gone = counts.absent_rows(outline, name, values)
         if gone is not None:
-            absent[name], given = gone, steps.emptied(given, gone, categories=owner.categories is not None)
+            absent[name], given = gone, counts.emptied(given, gone, categories=owner.categories is not None)
         values[name], missing[name] = row_values(name, owner, given, like)
         rows = len(values[name])
         if size is not None and rows != size:
@@ -147,7 +146,7 @@ def prepare(
         if name not in values:
             values[name] = like.new_full((size, *outline.variables[name].event), float("nan"))
     partial = [name for name in outline.graphs.partial if name in values]
-    values = steps.filled(outline, values)
+    values = counts.filled(outline, values)
     fixed = {n: v for n, v in values.items() if n not in outline.graphs.partial}
     return _part(outline, partial, values, fixed, missing, size), size
 
@@ -163,7 +162,7 @@ def _part(
     if not partial:
         return [PatternRows(frozenset(), size, None, fixed)]
     present = torch.stack([~missing[name] for name in partial], 1).cpu().numpy()
-    _, carried = settle(outline, partial, present, numbers(outline, values))
+    _, carried = counts.resolve_labels(outline, partial, present, counts.known_counts(outline, values))
     parts = []
     for share in share_rows(outline.merging, partial, carried):
         here = {**fixed, **{name: values[name] for name in partial if name in share.observed}}

@@ -1,16 +1,20 @@
-"""Counts of a repeat: their values as numbers, and their conditionals truncated to what labels of steps leave."""
+"""Counts of a repeat: their numbers, the steps and labels that they deny, conditionals truncated by labels of steps."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import Categorical, Distribution
 
+from sgc.derivation.existence import absent, counts_of, read_by_same_steps
 from sgc.distributions.step_counts import count_values
 from sgc.runtime.layout import Layout
-from sgc.spec.outline import Variable
+from sgc.spec.outline import Outline, Variable
 
-# the log of no probability: finite, since sums over other nodes' values meet it alone, and far below any score
+# the log of probability 0: finite, since a sum over another node's values may meet nothing else, and below any score
 IMPOSSIBLE = -1e30
 
 
@@ -27,15 +31,103 @@ def counted(variable: Variable, value: Tensor) -> Tensor:
     return (value * numbers).sum(-1)
 
 
-def above(number: Tensor, step: int) -> Tensor:
-    """Tell where a count reaches a step, counted from 0; nowhere where it is NaN."""
-    return number > step + 0.5
+# steps that rows do not have
+
+
+def counts_first(outline: Outline, names: Iterable[str]) -> list[str]:
+    """Order nodes so that the counts of a step come before it: an inner count depends on fewer counts."""
+    nodes = outline.graphs.nodes
+    return sorted(names, key=lambda name: len(nodes[name].exists) if name in nodes else 0)
+
+
+def absent_rows(outline: Outline, node: str, values: Mapping[str, Tensor]) -> Tensor | None:
+    """Mark the rows that do not have a step, by the counts among `values`, [B, *event]; None: no count is."""
+    steps = outline.graphs.nodes[node].exists if node in outline.graphs.nodes else ()
+    return absent(steps, {c: counted(outline.variables[c], values[c]) for c, _ in steps if c in values})
+
+
+def emptied(value: Tensor, gone: Tensor, *, categories: bool) -> Tensor:
+    """Mark a value as missing in the rows that do not have its step: NaN, or -1 for integer categories."""
+    if not value.dim() or len(value) != len(gone):
+        return value
+    whole = categories and not value.is_floating_point()
+    value = value if whole or value.is_floating_point() else value.float()
+    where = gone.to(value.device).reshape(-1, *(1,) * (value.dim() - 1))
+    return value.masked_fill(where, -1 if whole else torch.nan)
+
+
+def filled(outline: Outline, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Replace the values of steps that rows do not have by legal ones, all [B, *event] by node.
+
+    A node that drops missing values keeps them missing.
+    """
+    found = dict(values)
+    for node, value in values.items():
+        gone = None if node in outline.graphs.dropped else absent_rows(outline, node, values)
+        if gone is not None and bool(gone.any()):
+            legal = value.new_tensor(outline.variables[node].support.legal(value.shape[1:]))
+            found[node] = torch.where(gone.reshape(-1, *(1,) * (value.dim() - 1)), legal, value)
+    return found
+
+
+# labels of steps
+
+
+def known_counts(outline: Outline, values: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    """Read the counts that some rows carry: [N] numbers, NaN where a row does not.
+
+    values: by node, [N, *event], or [N] integer categories with −1 for what is missing.
+    """
+    found: dict[str, np.ndarray] = {}
+    for count in counts_of(outline.graphs):
+        if count in values:
+            variable, value = outline.variables[count], values[count]
+            if variable.categories is not None and value.dim() == 1:
+                number = torch.tensor(values_of(variable), dtype=torch.float64)[value.clamp(min=0).long().cpu()]
+                number = number.masked_fill(value.cpu() < 0, torch.nan)
+            else:
+                number = counted(variable, value).cpu()
+            found[count] = number.numpy()
+    return found
+
+
+def resolve_labels(
+    outline: Outline, names: Sequence[str], present: np.ndarray, counts: Mapping[str, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Resolve which labels are real, and which labels each row is treated as carrying: these make its pattern.
+
+    A step that a labelled count denies has no label. If only steps that are denied with it read it, proposing it or
+    not makes no difference: a row is then treated as carrying it if it carries all the node's other steps.
+
+    present: [N, names] booleans, the labels in the data. counts: see `known_counts`.
+    """
+    nodes = outline.graphs.nodes
+    denied = np.zeros_like(present)
+    for i, name in enumerate(names):
+        gone = absent(nodes[name].exists, counts)
+        if gone is not None:
+            denied[:, i] = gone
+    if not denied.any():
+        return present, present
+    real = present & ~denied
+    carried, labelled = real.copy(), real.any(1)
+    groups: dict[str | tuple[str, ...], list[int]] = {}
+    for i, name in enumerate(names):
+        if nodes[name].exists and read_by_same_steps(outline.graphs, name):
+            groups.setdefault(outline.outer_name.get(name, nodes[name].counts), []).append(i)
+    for places in groups.values():
+        whole = (real[:, places] | denied[:, places]).all(1) & labelled
+        carried[:, places] |= denied[:, places] & whole[:, None]
+    return real, carried
+
+
+# counts restricted by labels of their steps
 
 
 def restrict(log: Tensor, allowed: Tensor, axis: int) -> tuple[Tensor, Tensor]:
-    """Hold log q over a whole support to its allowed values: log q(k | allowed), and log q(allowed) of size 1 there.
+    """Restrict log q over a whole support to allowed values: log q(k | allowed), and log q(allowed) of size 1 there.
 
-    log, allowed: shapes that broadcast. What is not allowed is left at IMPOSSIBLE.
+    log, allowed: shapes that broadcast. Values that are not allowed get IMPOSSIBLE.
     """
     whole = torch.where(allowed, log, -torch.inf).logsumexp(axis, keepdim=True)
     return torch.where(allowed, log - whole, IMPOSSIBLE), whole
@@ -49,10 +141,10 @@ def on_axis(allowed: Tensor, layout: Layout, node: str) -> Tensor:
 
 
 def truncated(variable: Variable, q: Distribution, allowed: Tensor, rank: int) -> tuple[Categorical, Tensor, Tensor]:
-    """Hold a drawn count to its allowed values, [B, K].
+    """Truncate a drawn count to its allowed values, [B, K].
 
-    Returns: the law over places in its support, batch shape [*leading]; the support, [K, *event]; and log q(allowed),
-    [*leading].
+    Returns: the distribution over places in its support, batch shape [*leading]; the support, [K, *event]; and
+    log q(allowed), [*leading].
     """
     like = variable.family.mean(q)
     support = variable.family.enumerate(variable.event, like.dtype, like.device)

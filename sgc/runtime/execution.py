@@ -111,15 +111,15 @@ class _Walk:
         if not jobs:
             return
         if all(isinstance(module, FeatureModule) for _, module, _ in jobs):
-            made = jobs[0][1]([read_by(module, g.values, g.looks) for g, module, _ in jobs], self.rank)
+            made = jobs[0][1]([read_by(module, g.values, g.network_inputs) for g, module, _ in jobs], self.rank)
         else:
-            made = [module([read_by(module, g.values, g.looks)], self.rank)[0] for g, module, _ in jobs]
+            made = [module([read_by(module, g.values, g.network_inputs)], self.rank)[0] for g, module, _ in jobs]
         for (group, _, name), value in zip(jobs, made, strict=True):
             group.put(name, value, self.machine.outline)
 
     def distributions(self, jobs: Sequence[Job]) -> list[Conditional]:
         """Give conditionals that share their network, in a single pass."""
-        parents = [[g.looks[p] for p in module.outline.parents] for g, module in jobs]
+        parents = [[g.network_inputs[p] for p in module.outline.parents] for g, module in jobs]
         named = [module.named(g.values) for g, module in jobs]
         parameters = jobs[0][1].owner.parameters_of(parents, named, self.rank)
         return [
@@ -157,7 +157,7 @@ class _Walk:
             support = family.enumerate(variable.event, like.dtype, like.device)
             value = layout.spread(support, name)
             if name in group.labelled or name in group.allowed:
-                self.propose_either(group, name, q, value)
+                self.propose_restricted(group, name, q, value)
                 return
             group.put(name, value, self.machine.outline)
             mass = group.score(log_score(variable, q, value), name, "recognition")
@@ -232,7 +232,7 @@ class _Walk:
             return proposal.estimator.log_prob(variable.family, conditional, group.points[name], self.epoch)
         return log_score(variable, conditional, group.points.get(name, group.values[name]))
 
-    def propose_either(self, group: Group, name: str, q: Distribution, support: Tensor) -> None:
+    def propose_restricted(self, group: Group, name: str, q: Distribution, support: Tensor) -> None:
         """Enumerate a node of which rows may tell something.
 
         A row that has its label holds it K times over, with mass 1/K, and q in its weight. A row whose labels tell that

@@ -10,12 +10,12 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from sgc.derivation.existence import counts_of
+from sgc.derivation.existence import absent, counts_of
 from sgc.distributions.row_totals import OWN_SUM, TOTAL
 from sgc.errors import RunError
 from sgc.runtime import steps
 from sgc.runtime.batch import check_totals, row_values
-from sgc.runtime.counts import above, counted
+from sgc.runtime.counts import counted, filled
 from sgc.runtime.finiteness import is_about_rows, rows_words
 from sgc.runtime.given_values import check_known, check_names, held_tensor_of, names_of
 from sgc.runtime.group import Group
@@ -138,13 +138,13 @@ def _ancestral(model: PlanRunner, held: Mapping[str, Tensor], count: int, center
             drawn[name] = value
         elif name in outline.features:
             feature = model.machine.features[name]
-            (made,) = feature([read_by(feature, group.values, group.looks)], layout.rank)
+            (made,) = feature([read_by(feature, group.values, group.network_inputs)], layout.rank)
             group.put(name, made, outline)
             continue
         else:
             module = model.machine.generative[name]
             assert variable is not None
-            parents = [group.looks[parent] for parent in module.outline.parents]
+            parents = [group.network_inputs[parent] for parent in module.outline.parents]
             (p,) = module([parents], [group.values], layout.rank, finite=True)
             leading = layout.drawn(p.batch_shape)
             with naming(module.outline):
@@ -158,14 +158,14 @@ def _ancestral(model: PlanRunner, held: Mapping[str, Tensor], count: int, center
     broken: dict[int, str] = {}
     for name, value in drawn.items():
         exists = outline.graphs.nodes[name].exists if name in outline.graphs.nodes else ()
-        absent = torch.zeros(count, dtype=torch.bool, device=value.device)
-        for each, step in exists:
-            absent |= ~above(numbers[each], step).reshape(-1)
-        finite = torch.isfinite(value).reshape(count, -1).all(1) | absent
+        denied = absent(exists, numbers)
+        gone = None if denied is None else denied.reshape(-1)
+        finite = torch.isfinite(value).reshape(count, -1).all(1)
+        finite = finite if gone is None else finite | gone
         what = "mean" if name in centered else "draw"
         for row in (~finite).nonzero().reshape(-1).tolist():
             broken.setdefault(row, f"node '{name}': its {what} is not finite")
-        whole = _category(name, model, value, centered, absent if exists else None)
+        whole = _category(name, model, value, centered, gone)
         found[name] = whole if bool(finite.all()) else torch.where(_over(finite, whole), whole, _missing(whole, count))
     return found, broken
 
@@ -222,7 +222,7 @@ def held_nodes(outline: Outline, given: Mapping[str, Any], count: int, like: Ten
             if not bool(each.isnan().flatten(1).any(1).all()):
                 found[node] = each
     check_totals(outline, found)
-    found = steps.filled(outline, found)
+    found = filled(outline, found)
     for name, value in found.items():
         _check_there(name, value.isnan().reshape(count, -1).any(1))
     return found

@@ -28,10 +28,12 @@ class Group:
     layout: Layout
     given: Mapping[str, Tensor]  # observed nodes and inputs, [B, *event]
     like: Tensor  # of the type and on the device that is computed in
-    labelled: Mapping[str, Tensor] = field(default_factory=dict)  # [B]: whether a row carries a node of plan.either
+    labelled: Mapping[str, Tensor] = field(
+        default_factory=dict
+    )  # [B]: whether a row carries a node of plan.maybe_labelled
     values: dict[str, Tensor] = field(default_factory=dict)  # [*enumerated, S, B, *event]
     points: dict[str, Point] = field(default_factory=dict)  # draws, as densities read them
-    looks: dict[str, Tensor] = field(default_factory=dict)  # what networks read
+    network_inputs: dict[str, Tensor] = field(default_factory=dict)  # what networks read
     present: dict[str, Tensor] = field(default_factory=dict)  # which elements are there, of nodes that drop the others
     dropped: dict[str, Distribution] = field(default_factory=dict)  # p of these nodes, once they are scored
     masses: list[Score] = field(default_factory=list)  # log q of enumerated nodes
@@ -53,9 +55,9 @@ class Group:
         self.values[name] = value
         if variable is not None and variable.dropped:
             self.present[name] = there(variable, value)
-            self.looks[name] = variable.family.look_flagged(value, self.present[name], variable.event)
+            self.network_inputs[name] = variable.family.look_flagged(value, self.present[name], variable.event)
         else:
-            self.looks[name] = value if variable is None else variable.family.look(value)
+            self.network_inputs[name] = value if variable is None else variable.family.look(value)
 
     def put_draw(self, name: str, drawn: Point, outline: Outline) -> None:
         """Take in a draw: its value is what networks read, and it is scored where it was drawn."""

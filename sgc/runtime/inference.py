@@ -115,7 +115,7 @@ def _of_part(part: PatternRows, sums: Sums, posterior: Posterior, weighted: bool
 def _hidden(model: PlanRunner, parts: list[PatternRows]) -> list[str]:
     """Name the nodes that some row lacks, all steps of those that it lacks a step of."""
     outline = model.outline
-    plans = [model.plan(part.observed, exact=True, bound=IWAE, either=part.labelled) for part in parts]
+    plans = [model.plan(part.observed, exact=True, bound=IWAE, maybe_labelled=part.labelled) for part in parts]
     hidden = {name for plan in plans for name in plan.proposed}
     hidden |= {n for n in outline.graphs.dropped if any(bool(part.values[n].isnan().any()) for part in parts)}
     wanted = steps.outer_names(outline, [name for name in outline.variables if name in hidden])

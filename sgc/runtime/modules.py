@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn import functional
 
+from sgc.derivation.existence import denied
 from sgc.distributions.row_totals import OWN_SUM, TOTAL
 from sgc.errors import ParameterError, UsageError
 from sgc.networks.image_layers import Conv2d
@@ -212,8 +213,8 @@ class Existence(nn.Module):
     def __init__(self, outline: FeatureOutline, counts: Sequence[int], i: int) -> None:
         super().__init__()
         self.outline = outline
-        above = torch.tensor([float(count > i) for count in counts])
-        self.register_buffer("above", above, persistent=False)
+        numbers = torch.tensor(list(map(float, counts)))
+        self.register_buffer("above", (~denied(numbers, i)).to(numbers), persistent=False)
         self.i = i
 
     def forward(self, groups: Sequence[Group], rank: int) -> list[Tensor]:
@@ -222,7 +223,7 @@ class Existence(nn.Module):
         found = []
         for count, *around in groups:
             one_hot = count.dim() > rank
-            there = (count @ above.to(count)) if one_hot else (count > self.i).to(count)
+            there = (count @ above.to(count)) if one_hot else (~denied(count, self.i)).to(count)
             for each in around:
                 there = there * each.reshape(each.shape[:rank])
             found.append(there.unsqueeze(-1))
@@ -460,7 +461,7 @@ AnyFeature = FeatureModule | Zeros | Existence
 AnyDensity = DensityModule | DensityStep
 
 
-def read_by(module: AnyFeature, values: Mapping[str, Tensor], looks: Mapping[str, Tensor]) -> list[Tensor]:
+def read_by(module: AnyFeature, values: Mapping[str, Tensor], network_inputs: Mapping[str, Tensor]) -> list[Tensor]:
     """Give a feature's parents: what networks read of them, or their own values where it takes these."""
-    own = values if module.reads_values else looks
+    own = values if module.reads_values else network_inputs
     return [own[parent] for parent in module.outline.parents]

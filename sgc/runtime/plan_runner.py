@@ -113,19 +113,19 @@ class PlanRunner(nn.Module):
         exact: bool = False,
         bound: str | Bound | None = None,
         samples: int | None = None,
-        either: Collection[str] = (),
+        maybe_labelled: Collection[str] = (),
     ) -> Plan:
         """Derive (once) the plan of rows that carry the labels of `observed`; print it, or take its `latex()`.
 
         A node of a repeat by its one name is labelled in all its steps.
 
         exact: with relaxed and averaged nodes enumerated or drawn instead. bound, samples: others than the spec's.
-        either: nodes whose label some of the rows carry, see `sgc.derivation.row_groups`.
+        maybe_labelled: nodes whose label some of the rows carry, see `sgc.derivation.row_groups`.
 
         Raises: ValueError where `observed` names a node that is not partially supervised.
         """
         wanted = self._every_step(names_in("observed", observed))
-        either = self._every_step(names_in("either", either))
+        maybe_labelled = self._every_step(names_in("maybe_labelled", maybe_labelled))
         truth("exact", exact)
         words = self.outline.words
         wanted_bound = bound if isinstance(bound, Bound) else bound_named(words.bound, bound)
@@ -133,9 +133,11 @@ class PlanRunner(nn.Module):
             words = ObjectiveWords(bound=wanted_bound, samples=words.samples, alpha_by_node=words.alpha_by_node)
         if samples is not None:
             words = replace(words, samples=whole_number("samples", samples))
-        index = (wanted, either, exact, words)
+        index = (wanted, maybe_labelled, exact, words)
         if index not in self._plans:
-            self._plans[index] = derive(self.exact_graphs if exact else self.outline.graphs, wanted, words, either)
+            self._plans[index] = derive(
+                self.exact_graphs if exact else self.outline.graphs, wanted, words, maybe_labelled
+            )
             if len(self._plans) * len(self.outline.variables) > PLANS_KEPT:
                 self._plans.popitem(last=False)
         self._plans.move_to_end(index)
@@ -181,7 +183,7 @@ class PlanRunner(nn.Module):
         kept: groups keep the parameters of their conditionals.
         """
         count = self.spec.objective.samples if samples is None else samples
-        plans = [self.plan(part.observed, exact=exact, bound=bound, either=part.labelled) for part in parts]
+        plans = [self.plan(part.observed, exact=exact, bound=bound, maybe_labelled=part.labelled) for part in parts]
         depth = max((1 + axis for plan in plans for axis in plan.axes.values()), default=0)
         for part, plan in zip(parts, plans, strict=True):
             check_capacity(self.outline, plan, depth, part.size, self.like)

@@ -22,7 +22,7 @@ from sgc.distributions.densities import element_of
 from sgc.randomness import generator_on
 from sgc.runtime.finiteness import finite_values
 from sgc.runtime.layout import Eliminated, Layout, Pair, Score, eliminate
-from sgc.runtime.step_masks import particles_exist
+from sgc.runtime.step_masks import count_dims, particles_exist
 from sgc.runtime.sums import Sums
 from sgc.spec.outline import Outline
 
@@ -226,12 +226,6 @@ class Posterior:
         """Tell in which particles a step exists, booleans over [*enumerated, S, B]."""
         return particles_exist(self.group, node, self.outline)
 
-    def counted(self, node: str) -> frozenset[str]:
-        """Name the dimensions over which a step's existence varies."""
-        counts = (count for count, _ in self.group.plan.exists.get(node, ()))
-        proposed = self.group.plan.proposed
-        return frozenset().union(*(proposed[count].dims for count in counts if count in proposed))
-
     @cached_property
     def by_value(self) -> frozenset[str]:
         """The nodes that are held to something which their q does not read: labels, or that they exist.
@@ -252,14 +246,17 @@ class Posterior:
     @cached_property
     def by_posterior(self) -> dict[str, Tensor]:
         """The weights of the particles by p/r, over the dimensions of each proposed or dropped node's value."""
-        wanted: dict[str, AbstractSet[str]] = {n: p.dims | self.counted(n) for n, p in self.group.plan.proposed.items()}
-        return self.marginals(self.factors(weighted=True), wanted | self._of_dropped)
+        return self.marginals(self.factors(weighted=True), self._of_proposed | self._of_dropped)
 
     @cached_property
     def by_draw(self) -> dict[str, Tensor]:
         """The weights of the particles by r and q of the labels, over the dimensions of each proposed node's value."""
-        wanted = {n: p.dims | self.counted(n) for n, p in self.group.plan.proposed.items()}
-        return self.marginals(self.factors(weighted=False), wanted)
+        return self.marginals(self.factors(weighted=False), self._of_proposed)
+
+    @property
+    def _of_proposed(self) -> dict[str, AbstractSet[str]]:
+        """The dimensions that the value and the existence of each proposed node vary over."""
+        return {n: p.dims | count_dims(self.group, n) for n, p in self.group.plan.proposed.items()}
 
     @property
     def _of_dropped(self) -> dict[str, AbstractSet[str]]:
@@ -272,7 +269,7 @@ class Posterior:
         wanted: dict[str, AbstractSet[str]] = {}
         for name, proposal in self.group.plan.proposed.items():
             dims: AbstractSet[str] = proposal.dims if name in self.by_value else proposal.factor.dims - {name}
-            wanted[name] = dims | self.counted(name)
+            wanted[name] = dims | count_dims(self.group, name)
         return self.marginals(self.factors(weighted=False), wanted | self._of_dropped)
 
     def marginals(self, pairs: Sequence[Pair], wanted: Mapping[str, Collection[str]]) -> dict[str, Tensor]:
@@ -353,7 +350,7 @@ class Posterior:
         """Put NaN in place of the samples, [S, B, *event], in which a step does not exist."""
         if name not in self.group.plan.exists:
             return samples
-        there = self.pick(self.there(name).tensor, self.counted(name), chosen)
+        there = self.pick(self.there(name).tensor, count_dims(self.group, name), chosen)
         return samples.masked_fill(~there.reshape(*there.shape, *(1,) * (samples.dim() - 2)), torch.nan)
 
     def filled(

@@ -28,8 +28,8 @@ def conditional(model: PlanRunner, module: AnyDensity, values: Mapping[str, Any]
     rank, rows = group.layout.rank, group.layout.rows
     variable = module.variable
     family, event = variable.family, variable.event
-    looks = [group.looks[parent] for parent in module.outline.parents]
-    (parameters,) = module.parameters_of([looks], [group.values], rank)
+    network_inputs = [group.network_inputs[parent] for parent in module.outline.parents]
+    (parameters,) = module.parameters_of([network_inputs], [group.values], rank)
 
     def by_row(name: str, parameter: Tensor) -> Tensor:
         whole = family.fill(name, parameter, event)
@@ -94,5 +94,5 @@ def _feature(model: PlanRunner, group: Group, name: str) -> None:
     module = model.machine.features[name]
     for parent in module.outline.parents:
         _feature(model, group, parent)
-    (value,) = module([read_by(module, group.values, group.looks)], group.layout.rank)
+    (value,) = module([read_by(module, group.values, group.network_inputs)], group.layout.rank)
     group.put(name, value, model.outline)

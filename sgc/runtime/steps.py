@@ -1,8 +1,7 @@
 """The steps of a repeat between users and plans: values by one outer name, split into the node of each step and joined.
 
 Outside, a node of a repeat has one name, and its values have the steps first: [B, *steps, *event]; inside, every step
-is a node by itself. Either name will do where values are given. What stands at a step that a row does not have, by
-counts that the row tells, is no value: it is put aside before anything is made of it.
+is a node by itself. Values may be given under either name.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from torch import Tensor
 from sgc.derivation.plan import Plan
 from sgc.errors import LISTED
 from sgc.networks.layer import shape_text
-from sgc.runtime.counts import counted
 from sgc.spec.outline import InputOutline, Outline, Variable
 
 
@@ -49,8 +47,8 @@ def rows_text(outline: Outline, plan: Plan) -> str:
     """Say which rows a plan is for, by the name of all steps where it has all of them, or some in some rows."""
     whole = {node for each in outline.stepped.values() if {*each.nodes} <= {*plan.observed} for node in each.nodes}
     observed = dict.fromkeys(outline.outer_name[node] if node in whole else node for node in plan.observed)
-    order, either = outer_names(outline, plan.order), outer_names(outline, plan.either)
-    return replace(plan, observed=tuple(observed), order=order, either=frozenset(either)).rows_text()
+    order, maybe_labelled = outer_names(outline, plan.order), outer_names(outline, plan.maybe_labelled)
+    return replace(plan, observed=tuple(observed), order=order, maybe_labelled=frozenset(maybe_labelled)).rows_text()
 
 
 def owner_of(outline: Outline, name: str) -> Variable | InputOutline:
@@ -116,50 +114,3 @@ def summed(outline: Outline, found: Mapping[str, Mapping[str, Tensor]]) -> dict[
         for role, term in roles.items():
             kept[role] = kept[role] + term if role in kept else term
     return total
-
-
-# steps that rows do not have
-
-
-def counts_first(outline: Outline, names: Iterable[str]) -> list[str]:
-    """Put nodes in an order in which the counts of a step stand before it: an inner one hangs on fewer counts."""
-    nodes = outline.graphs.nodes
-    return sorted(names, key=lambda name: len(nodes[name].exists) if name in nodes else 0)
-
-
-def absent(outline: Outline, node: str, values: Mapping[str, Tensor]) -> Tensor | None:
-    """Mark the rows that do not have a step, by the counts among `values`, [B, *event]; None: none can say so."""
-    found: Tensor | None = None
-    exists = outline.graphs.nodes[node].exists if node in outline.graphs.nodes else ()
-    for count, step in exists:
-        if count in values:
-            gone = counted(outline.variables[count], values[count]) <= step  # NaN is not
-            found = gone if found is None else found | gone
-    return found
-
-
-def emptied(value: Tensor, gone: Tensor, *, categories: bool) -> Tensor:
-    """Make what is given missing in the rows that do not have it: NaN, or -1 for integer categories."""
-    if not value.dim() or len(value) != len(gone):
-        return value
-    whole = categories and not value.is_floating_point()
-    value = value if whole or value.is_floating_point() else value.float()
-    where = gone.to(value.device).reshape(-1, *(1,) * (value.dim() - 1))
-    return value.masked_fill(where, -1 if whole else torch.nan)
-
-
-def filled(outline: Outline, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Put a value that its node may have in the place of steps that rows do not have, all [B, *event] by node.
-
-    Of a node that drops what is missing it stays missing.
-    """
-    found = dict(values)
-    for node in values:
-        gone = None if node in outline.graphs.dropped else absent(outline, node, values)
-        if gone is not None and bool(gone.any()):
-            value = values[node]
-            where = gone.reshape(-1, *(1,) * (value.dim() - 1))
-            found[node] = torch.where(
-                where, value.new_tensor(outline.variables[node].support.legal(value.shape[1:])), value
-            )
-    return found

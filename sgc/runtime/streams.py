@@ -35,7 +35,7 @@ from sgc.derivation.existence import counts_of
 from sgc.runtime import steps
 from sgc.runtime.batch import PatternRows, patterns_of, share_rows
 from sgc.runtime.binarization import FixedDraws, binarized
-from sgc.runtime.step_labels import numbers, settle
+from sgc.runtime.counts import filled, known_counts, resolve_labels
 from sgc.runtime.training_weights import RowWeights
 from sgc.schedules import Number, ends, value_at
 from sgc.spec.outline import Outline
@@ -75,8 +75,9 @@ class TensorRows:
             nodes = steps.nodes_of(outline, name)
             self.labels[:, [place[node] for node in nodes]] = self._present(name, whole=True, apart=len(nodes))
         counts = [name for name in counts_of(outline.graphs) if name in known]
-        taken = numbers(outline, {name: self.take(name, np.arange(self.count)) for name in counts})
-        self.labels, self.carried = settle(outline, self.partial, self.labels, taken)  # the second makes patterns
+        numbers = known_counts(outline, {name: self.take(name, np.arange(self.count)) for name in counts})
+        # what rows are treated as carrying makes their patterns
+        self.labels, self.carried = resolve_labels(outline, self.partial, self.labels, numbers)
 
     @property
     def labelled_names(self) -> tuple[str, ...]:
@@ -155,7 +156,7 @@ class TensorRows:
         """
         some = {n: torch.from_numpy(there).to(self.like.device) for n, there in (labelled or {}).items()}
         hidden = set(self.partial) - observed - some.keys()
-        values = steps.filled(self.outline, self._by_node(index, hidden))
+        values = filled(self.outline, self._by_node(index, hidden))
         values |= {name: values[name].nan_to_num(0) for name in some}
         return PatternRows(observed, len(index), places, values, some)
 
@@ -193,7 +194,7 @@ class TensorRows:
             values = {name: value.index_select(0, places.to(value.device)) for name, value in part.values.items()}
             names = steps.outer_names(self.outline, sorted(observed))
             values |= self._by_node(index[places.numpy()], set(self.partial) - observed, names)
-            found.append(PatternRows(observed, len(places), places, steps.filled(self.outline, values)))
+            found.append(PatternRows(observed, len(places), places, filled(self.outline, values)))
         return found
 
     def parts(self, index: np.ndarray) -> list[PatternRows]:

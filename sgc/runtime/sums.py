@@ -172,9 +172,9 @@ class Sums:
     def patterns(self) -> list[tuple[str, Tensor | None]]:
         """List the patterns of the rows, as labels with commas between, and their places; None: all rows."""
         plan = self.plan
-        if not plan.either:
+        if not plan.maybe_labelled:
             return [(",".join(plan.observed), None)]
-        names = [name for name in plan.order if name in plan.either]
+        names = [name for name in plan.order if name in plan.maybe_labelled]
         carried, kind = patterns_of(torch.stack([self.group.labelled[name] for name in names], 1).cpu().numpy())
         found: list[tuple[str, Tensor | None]] = []
         for i, each in enumerate(carried):

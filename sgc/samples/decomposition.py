@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sgc.runtime.counts import counted
+from sgc.runtime.counts import counted, filled
 from sgc.runtime.model import Model
-from sgc.runtime.steps import filled, join
+from sgc.runtime.steps import join
 from sgc.samples.boxes import Box, color_of
 from sgc.samples.panels import Panel, shades, stretched
 from sgc.samples.shown_rows import Chosen, HeldOut, category_word

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from sgc.derivation.existence import counts_of
 from sgc.errors import DataError, RunError, UsageError, option
-from sgc.runtime.counts import values_of
+from sgc.runtime.counts import filled, values_of
 from sgc.runtime.finiteness import rows_words
 from sgc.runtime.model import Model
-from sgc.runtime.steps import filled, join, nodes_of, split, steps_of
+from sgc.runtime.steps import join, nodes_of, split, steps_of
 from sgc.samples.decomposition import decompositions
 from sgc.samples.panels import Panel, shades
 from sgc.samples.shown_rows import WIDE, HeldOut, category_word, share_word, spread

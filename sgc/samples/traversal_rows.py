@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from sgc.errors import UsageError, option, suggest
+from sgc.runtime.counts import absent_rows
 from sgc.runtime.generation import held_nodes
 from sgc.runtime.model import Model
-from sgc.runtime.steps import absent, join, listed, nodes_of, owner_of, steps_of
+from sgc.runtime.steps import join, listed, nodes_of, owner_of, steps_of
 from sgc.samples.overview import made_failures
 from sgc.samples.panels import Panel, shades
 from sgc.samples.shown_rows import WIDE, Chosen, HeldOut, category_word, share_word, spread
@@ -141,7 +142,7 @@ class Turner:
 
         def fit(batch: dict[str, Tensor]) -> np.ndarray:
             rows = len(next(iter(batch.values())))
-            gone = absent(self.model.outline, name, {**inferred(self.model, batch), **self._hold(rows)})
+            gone = absent_rows(self.model.outline, name, {**inferred(self.model, batch), **self._hold(rows)})
             there = np.ones(rows, dtype=bool) if gone is None else ~gone.reshape(rows).cpu().numpy()
             if not there.any():
                 raise UsageError(

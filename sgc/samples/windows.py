@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sgc.derivation.existence import Steps, absent
 from sgc.networks.layer import Shape
 from sgc.networks.spatial_transformer import Affine, image_place, window
-from sgc.runtime.counts import above, counted
+from sgc.runtime.counts import counted
 from sgc.runtime.model import Model
 from sgc.runtime.single_conditional import lay_values
 from sgc.samples.panels import picture_shape
@@ -28,7 +29,7 @@ class Window:
     name: str
     images: tuple[str, ...]
     numbers: tuple[tuple[str, ...], ...]
-    exists: tuple[tuple[tuple[str, int], ...], ...]
+    exists: tuple[Steps, ...]
     shape: Shape
     canvas: tuple[int, int]
 
@@ -48,9 +49,10 @@ class Window:
         """Tell which steps exist by the counts among values: [B, steps] booleans."""
         rows, like = next((len(each), each) for each in values.values())
         found = torch.ones(rows, len(self.exists), dtype=torch.bool, device=like.device)
-        for step, counts in enumerate(self.exists):
-            for count, i in counts:
-                found[:, step] &= above(counted(outline.variables[count], values[count]).reshape(rows), i)
+        for place, steps in enumerate(self.exists):
+            gone = absent(steps, {c: counted(outline.variables[c], values[c]).reshape(rows) for c, _ in steps})
+            if gone is not None:
+                found[:, place] = ~gone
         return found
 
     @property
@@ -93,8 +95,8 @@ def windows_on(outline: Outline, shown: str) -> list[Window]:
     return [*found[True].values(), *(each for key, each in found[False].items() if key not in found[True])]
 
 
-def _exists(outline: Outline, name: str, steps: list[FeatureOutline]) -> tuple[tuple[tuple[str, int], ...], ...]:
-    """Say what each step of a feature hangs on: the same as the nodes of its repeat."""
+def _exists(outline: Outline, name: str, steps: list[FeatureOutline]) -> tuple[Steps, ...]:
+    """Give what each step of a feature needs to exist: the same as the nodes of its repeat."""
     unrolled = outline.spec.unrolled
     around = unrolled.around.get(name, ())
     beside = next((nodes for node, nodes in unrolled.nodes.items() if unrolled.around[node] == around), None)

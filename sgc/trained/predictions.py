@@ -15,7 +15,7 @@ from sgc.data.columns import MISSING, Array
 from sgc.data.encoder import Encoder
 from sgc.data.new_rows import NewRows, read_rows
 from sgc.data.outputs import Inputs, check_output, write_output
-from sgc.derivation.existence import counts_of
+from sgc.derivation.existence import absent, counts_of
 from sgc.errors import RunError, UsageError, option, suggest
 from sgc.evaluation.measurement import chunk_rows
 from sgc.randomness import Generators, drawing_from
@@ -305,7 +305,8 @@ def _absent_steps(model: Model, table: TensorRows, rows: Array, centers: Mapping
     for name, stepped in outline.stepped.items():
         exists = [outline.graphs.nodes[node].exists for node in stepped.nodes]
         if any(exists):
-            gone = [np.any([numbers[count] <= step for count, step in each], axis=0) for each in exists]
+            denied = [absent(each, numbers) for each in exists]
+            gone = [np.zeros(len(rows), dtype=bool) if each is None else each for each in denied]
             found[name] = np.stack(gone, 1).reshape(-1, *stepped.steps)
     return found
 

@@ -27,7 +27,7 @@ class EpochTotals:
         """Take in a step: its loss, and the sums of its parts."""
         taken_apart = self.steps % STRIDE == 0
         for sums in parts:
-            kind = "labelled" if sums.plan.observed or sums.plan.either else "unlabelled"
+            kind = "labelled" if sums.plan.observed or sums.plan.maybe_labelled else "unlabelled"
             self.bounds[kind] += float(sums.last_bound.detach().sum())
             self.rows[kind] += sums.group.layout.rows
             if taken_apart:

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from small_runs import small
 
-from sgc.data import tables, text_lines
+from sgc.data import raw_files, tables
 from sgc.data.file_search import find_file
 from sgc.data.idx import read_idx
 from sgc.data.labels import read_ids
-from sgc.data.npz import read_npz
+from sgc.data.numpy_files import read_npz
 from sgc.data.pictures import Wanted, read_pictures
 from sgc.errors import DataError, SpecError, UsageError
 from sgc.runs.run_folder import RunFolder
@@ -205,7 +205,7 @@ def test_a_line_that_would_fill_the_memory_is_not_read(tmp_path: Path, monkeypat
             return line
 
     monkeypatch.setattr(io, "TextIOWrapper", Counting)
-    monkeypatch.setattr(text_lines, "LONGEST", 1 << 16)
+    monkeypatch.setattr(raw_files, "LONGEST", 1 << 16)
     for door in (lambda: tables.read_table(path, ["x"]), lambda: starting_spec("m", path)):
         read.clear()
         with pytest.raises(DataError) as caught:

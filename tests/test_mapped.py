@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from data_files import idx_bytes
 
-from sgc.data import mapped_arrays
+from sgc.data import raw_files
 from sgc.data.columns import Array
 from sgc.data.idx import read_idx
-from sgc.data.npz import read_npz
+from sgc.data.numpy_files import read_npz
 from sgc.errors import DataError
 
 IMAGES = np.random.default_rng(7).integers(0, 256, (6, 4, 5), dtype=np.uint8)
@@ -37,7 +37,7 @@ def test_large_arrays_stay_in_their_files_and_are_the_same(
 ) -> None:
     write(tmp_path, order)
     before = read(tmp_path)
-    monkeypatch.setattr(mapped_arrays, "MAPPED_FROM", 100)
+    monkeypatch.setattr(raw_files, "MAPPED_FROM", 100)
     after = read(tmp_path)
     assert [isinstance(values, np.memmap) for values in before] == [False] * 4
     assert [isinstance(values, np.memmap) for values in after] == [True, False, True, False]
@@ -56,7 +56,7 @@ def fault(folder: Path, name: str) -> str:
 
 
 def test_a_large_array_is_held_to_its_length_and_checksum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mapped_arrays, "MAPPED_FROM", 100)
+    monkeypatch.setattr(raw_files, "MAPPED_FROM", 100)
     write(tmp_path)
     for name, damage in {"a-ubyte": lambda content: content[:-1], "a.npz": flip}.items():
         (tmp_path / name).write_bytes(damage((tmp_path / name).read_bytes()))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgc.data.columns import Array, SourceColumn
-from sgc.data.file_search import known_columns
+from sgc.data.file_search import choose_columns
 from sgc.errors import DataError
 
 Mask = NDArray[np.bool_]
@@ -23,17 +23,14 @@ def is_frame(data: object) -> bool:
 
 
 def frame_columns(frame: Any, wanted: Collection[str]) -> dict[str, SourceColumn]:  # any: pandas is no dependency
-    """Take these columns of a data frame, whatever stands in others; rows count from 0, whatever its index says.
+    """Take these columns of a data frame, whatever the others hold; rows count from 0, whatever its index says.
 
     Raises:
         DataError: no such column, or two of the name, or one that is neither numbers nor text.
     """
     names = [str(name) for name in frame.columns]
-    known_columns(wanted, names, file=None)
-    for name in wanted:
-        if names.count(name) > 1:
-            raise DataError(f"found {names.count(name)} columns named '{name}', wanted one")
-    return {name: array_column(name, frame.iloc[:, names.index(name)]) for name in dict.fromkeys(wanted)}
+    chosen = choose_columns(wanted, (), names, file=None)
+    return {name: array_column(name, frame.iloc[:, names.index(name)]) for name in dict.fromkeys(chosen)}
 
 
 def array_columns(arrays: Mapping[str, Any]) -> dict[str, SourceColumn]:  # any: whatever numpy can read as an array

@@ -1,4 +1,4 @@
-"""Finding files: under $SGC_DATA, then beside the spec; and columns by name."""
+"""The search for files, under $SGC_DATA, then beside the spec; and for columns, by name."""
 
 from __future__ import annotations
 
@@ -51,3 +51,25 @@ def known_columns(wanted: Iterable[str], found: Collection[str], file: str | Non
     for name in wanted:
         if name not in found:
             raise DataError(f"no column named '{name}'; {suggest(name, found) or 'there are none'}", file=file)
+
+
+def choose_columns(
+    columns: Collection[str],
+    optional: Collection[str],
+    found: Sequence[str],
+    file: str | None,
+    also: Collection[str] = (),
+) -> list[str]:
+    """List these columns of a source, and those of `optional` that it has, each once.
+
+    also: columns that the source has beside those of its file, to be named where one is unknown.
+
+    Raises:
+        DataError: it has no such column, or two of the name.
+    """
+    known_columns(columns, [*found, *also], file)
+    chosen = [*columns, *(name for name in optional if name in found and name not in columns)]
+    for name in chosen:
+        if found.count(name) > 1:
+            raise DataError(f"found {found.count(name)} columns named '{name}', wanted one", file=file)
+    return chosen

@@ -4,43 +4,29 @@ from __future__ import annotations
 
 import gzip
 import math
-import zlib
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 import numpy as np
 
 from sgc.data.columns import Array
-from sgc.data.mapped_arrays import is_large, map_array
+from sgc.data.raw_files import is_large, map_array, open_binary, read_up_to, reading
 from sgc.errors import DataError
 
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 MOST_AXES = 32  # that numpy had before its second version
-_CHUNK = 1 << 22  # a header may claim any size: memory grows only as bytes arrive
-
-
-def open_binary(path: Path) -> BinaryIO:
-    """Open a file, gzipped or not, which its first bytes tell and not its name."""
-    with open(path, "rb") as file:
-        zipped = file.read(2) == b"\x1f\x8b"
-    return cast(BinaryIO, gzip.open(path, "rb")) if zipped else open(path, "rb")
 
 
 def read_idx(path: Path) -> Array:
     """Read an IDX file: the array of its header's type and sizes, in the machine's byte order.
 
-    A large array of bytes in a plain file stays there and is read-only, see `mapped`.
+    A large array of bytes in a plain file stays there and is read-only, see `map_array`.
 
     Raises:
         DataError: another magic number or type, or fewer or more bytes than the header says.
     """
-    try:
-        with open_binary(path) as file:
-            return _read(file, path)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError("the gzip file is cut short or damaged: fetch it again", file=str(path)) from error
-    except OSError as error:
-        raise DataError(f"cannot be read: {error.strerror or error}", file=str(path)) from error
+    with reading(path), open_binary(path) as file:
+        return _read(file, path)
 
 
 def _read(file: BinaryIO, path: Path) -> Array:
@@ -65,14 +51,9 @@ def _read(file: BinaryIO, path: Path) -> Array:
         raise DataError(f"no array can be as large as its header says, {' × '.join(map(str, shape))}", file=str(path))
     start = file.tell()
     stays = dtype.itemsize == 1 and is_large(shape, dtype) and not isinstance(file, gzip.GzipFile)
-    if stays and path.stat().st_size == start + wanted:  # of any other size: its fault is told below
+    if stays and path.stat().st_size == start + wanted:  # any other size is a fault, see below
         return map_array(path, dtype, shape, offset=start)
-    content = bytearray()
-    while len(content) <= wanted:
-        chunk = file.read(min(_CHUNK, wanted + 1 - len(content)))
-        if not chunk:
-            break
-        content += chunk
+    content = read_up_to(file, wanted + 1)
     if len(content) != wanted:
         found = f"only {len(content)}" if len(content) < wanted else "more"
         raise DataError(

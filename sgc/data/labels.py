@@ -11,7 +11,7 @@ import numpy as np
 from sgc.data.columns import Array, Rows, show
 from sgc.data.file_search import find_file
 from sgc.data.label_fields import LabelRule
-from sgc.data.npy import read_header, read_values
+from sgc.data.numpy_files import read_header, read_values
 from sgc.data.row_draws import priorities, stream
 from sgc.data.split import Division
 from sgc.data.variables import Variable

@@ -11,7 +11,8 @@ from typing import Literal
 import numpy as np
 
 from sgc.data.columns import Array, SourceColumn
-from sgc.data.file_search import known_columns
+from sgc.data.file_search import choose_columns, known_columns
+from sgc.data.raw_files import reading
 from sgc.errors import DataError
 
 HDF5 = b"MATLAB 7.3 MAT-file"
@@ -35,9 +36,13 @@ def read_mat(
             or text, or variables of different lengths.
     """
     classes = variables(path)
-    wanted = [*columns, *(name for name in optional if name in classes and name not in columns)]
-    _check(path, wanted, classes)
-    with _reading(path):
+    wanted = choose_columns(columns, optional, list(classes), file=str(path))
+    for name in wanted:
+        if classes[name] not in PLAIN:
+            hint = "full(…) makes an array of it" if classes[name] == "sparse" else "save it as numbers or text"
+            message = f"column '{name}': found a MATLAB {classes[name]}, wanted an array of numbers or text: {hint}"
+            raise DataError(message, file=str(path))
+    with _parsing(path):
         import scipy.io
 
         found = scipy.io.loadmat(path, variable_names=wanted)
@@ -57,36 +62,24 @@ def variables(path: Path) -> dict[str, str]:
         import scipy.io
     except ImportError as error:
         raise DataError("a .mat file needs scipy: pip install 'sgc[mat]'", file=str(path)) from error
-    try:
-        with open(path, "rb") as file:
-            head = file.read(len(HDF5))
-    except OSError as error:
-        raise DataError(f"cannot be read: {error.strerror or error}", file=str(path)) from error
+    with reading(path), open(path, "rb") as file:
+        head = file.read(len(HDF5))
     if head == HDF5:
         message = "a MATLAB file of version 7.3, which is HDF5: save it again in MATLAB with save(FILE, '-v7')"
         raise DataError(message, file=str(path))
-    with _reading(path):
+    with _parsing(path):
         return {name: kind for name, _, kind in scipy.io.whosmat(path)}
 
 
 @contextlib.contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Say of whatever scipy raises that the file is damaged: it raises errors of every kind."""
+def _parsing(path: Path) -> Iterator[None]:
+    """Report whatever scipy raises as a damaged file: it raises errors of every kind."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what else stands in the file
+            warnings.simplefilter("ignore")  # of other things in the file
             yield
     except Exception as error:
         raise DataError("not a MATLAB file, or one that is cut short or damaged", file=str(path)) from error
-
-
-def _check(path: Path, wanted: Collection[str], classes: dict[str, str]) -> None:
-    known_columns(wanted, classes, file=str(path))
-    for name in wanted:
-        if classes[name] not in PLAIN:
-            hint = "full(…) makes an array of it" if classes[name] == "sparse" else "save it as numbers or text"
-            message = f"column '{name}': found a MATLAB {classes[name]}, wanted an array of numbers or text: {hint}"
-            raise DataError(message, file=str(path))
 
 
 def _rows_first(values: Array, name: str, path: Path, rows: str | None) -> Array:
@@ -107,7 +100,7 @@ def _rows_first(values: Array, name: str, path: Path, rows: str | None) -> Array
 def _check_lengths(
     path: Path, read: dict[str, SourceColumn], shapes: dict[str, tuple[int, ...]], rows: str | None
 ) -> None:
-    """See that all have as many rows, and say where rows were looked for. Raises: DataError."""
+    """Check that all have as many rows. Raises: DataError, which says which axis was taken for the rows."""
     first = next(iter(read.values()), None)
     for name, column in read.items():
         if first is not None and len(column) != len(first):

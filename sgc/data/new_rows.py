@@ -18,7 +18,7 @@ from sgc.data.existing_steps import check_known_counts, mark_absent
 from sgc.data.file_search import known_columns
 from sgc.data.idx import read_idx
 from sgc.data.mat import read_mat
-from sgc.data.npz import read_npz
+from sgc.data.numpy_files import read_npz
 from sgc.data.source_columns import Part, assemble, node_columns
 from sgc.data.sources.file_sources import TABLES, Images, Table
 from sgc.data.sources.source import FileSource

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sgc.data.columns import Array, SourceColumn
 from sgc.data.empty_cells import MARKS, Mark
-from sgc.data.file_search import known_columns
+from sgc.data.file_search import choose_columns
 from sgc.errors import DataError
 
 
@@ -26,19 +26,14 @@ def read_parquet(
 ) -> dict[str, SourceColumn]:
     """Read these columns, and those of `optional` that are there; the parameters are as in `read_table`.
 
-    A column of lists, of lists too, all of one length, is one of vectors. Marks among `missing_values` are met as in a
+    A column of lists of one length, which may be nested, is one of vectors. `missing_values` mark empty cells as in a
     text table.
 
     Raises:
         DataError: no parquet file, a damaged one, no such column, or one of another type.
     """
     with _opened(path) as file:
-        names = list(file.schema_arrow.names)
-        known_columns(columns, [*names, *also], file=str(path))
-        wanted = [*columns, *(name for name in optional if name in names and name not in columns)]
-        for name in wanted:
-            if names.count(name) > 1:
-                raise DataError(f"found {names.count(name)} columns named '{name}', wanted one", file=str(path))
+        wanted = choose_columns(columns, optional, list(file.schema_arrow.names), str(path), also)
         table = file.read(columns=wanted)
         found = {name: table.column(name).combine_chunks() for name in wanted}
     return {name: _column(name, array, path, missing_values) for name, array in found.items()}
@@ -60,7 +55,7 @@ def parquet_index(path: Path) -> str | None:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[Any]:  # any: pyarrow's file
-    """Open a parquet file, and say of whatever pyarrow raises what is wrong with it. Raises: DataError."""
+    """Open a parquet file, and report whatever pyarrow raises in plain words. Raises: DataError."""
     try:
         import pyarrow as arrow
         import pyarrow.parquet as parquet
@@ -81,7 +76,7 @@ def _column(name: str, array: Any, path: Path, marks: Sequence[Mark]) -> SourceC
 
 
 def _plain(array: Any, name: str, path: Path) -> tuple[Array, NDArray[np.bool_]]:  # any: an arrow array
-    """Give an arrow array's values, and which of them are null, where something else of their type stands."""
+    """Give an arrow array's values, and which of them are null; these hold some other value of their type."""
     import pyarrow as arrow
 
     types, kind = arrow.types, array.type
@@ -107,7 +102,7 @@ def _plain(array: Any, name: str, path: Path) -> tuple[Array, NDArray[np.bool_]]
 def _vectors(
     array: Any, null: NDArray[np.bool_], name: str, path: Path
 ) -> tuple[Array, NDArray[np.bool_]]:  # any: as above
-    """Stack the lists of a column, all of one length; a null is a list of nothing but nulls."""
+    """Stack the lists of a column, all of one length; a null becomes a list of nulls."""
     import pyarrow.compute as compute
 
     lengths = np.asarray(compute.list_value_length(array).fill_null(-1))

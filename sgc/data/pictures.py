@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sgc.data.columns import Array, SourceColumn
-from sgc.data.file_search import known_columns
+from sgc.data.file_search import choose_columns
 from sgc.data.transforms.image_transforms import Resize
 from sgc.errors import DataError, check_regular, check_text
 
@@ -56,9 +56,8 @@ def read_pictures(
         message = f"found pictures in it ({outside}) and in its folders ({inside[0]}), wanted one or the other"
         raise DataError(message, file=str(place))
     known = [IMAGE, *([LABEL] if inside else []), PATH]
-    known_columns(columns, known, file=str(place))
     found: dict[str, SourceColumn] = {}
-    for name in [*columns, *(name for name in optional if name in known and name not in columns)]:
+    for name in choose_columns(columns, optional, known, file=str(place)):
         if name == IMAGE:
             found[name] = SourceColumn(name, _load([folder / path for path in paths], wanted), str(place), marks=())
         else:
@@ -164,7 +163,7 @@ def opened(path: Path, row: int) -> Iterator[Image]:
     """Open a picture, of which Pillow then loads as much as is asked for.
 
     Raises:
-        DataError: names the file and row, for whatever Pillow raises as long as it is open.
+        DataError: names the file and row, whatever Pillow raises in the block.
     """
     try:
         from PIL import Image, UnidentifiedImageError
@@ -185,6 +184,6 @@ def opened(path: Path, row: int) -> Iterator[Image]:
         message = f"more than {limit} pixels, which are not loaded: bring it to a smaller size"
         raise DataError(message, file=str(path), row=row) from error
     except Exception as error:  # a damaged file makes Pillow raise errors of every kind
-        told = f"cannot be read: {error.strerror}" if isinstance(error, OSError) and error.strerror else ""
-        told = "no such file" if isinstance(error, FileNotFoundError) else told
-        raise DataError(told or "the picture is cut short or damaged", file=str(path), row=row) from error
+        reason = f"cannot be read: {error.strerror}" if isinstance(error, OSError) and error.strerror else ""
+        reason = "no such file" if isinstance(error, FileNotFoundError) else reason
+        raise DataError(reason or "the picture is cut short or damaged", file=str(path), row=row) from error

@@ -5,10 +5,8 @@ from __future__ import annotations
 import codecs
 import contextlib
 import csv
-import gzip
 import io
 import re
-import zlib
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
@@ -16,9 +14,8 @@ import numpy as np
 
 from sgc.data.columns import SourceColumn
 from sgc.data.empty_cells import MARKS, Mark
-from sgc.data.file_search import known_columns
-from sgc.data.idx import open_binary
-from sgc.data.text_lines import text_lines
+from sgc.data.file_search import choose_columns
+from sgc.data.raw_files import CHUNK, open_binary, reading, text_lines
 from sgc.errors import DataError
 
 
@@ -35,8 +32,8 @@ def read_table(
 
     also: columns that the source has beside those of the table, to be named where one is unknown.
 
-    Rows count from 0 below the header; empty lines are no rows. A number among `missing_values` is met by value, text
-    as it stands. A file that ends in .parquet is read as one: it has no separator, and its columns have types.
+    Rows count from 0 below the header; empty lines are no rows. Of `missing_values`, numbers are compared by value and
+    text as it is written. A file that ends in .parquet is read as one: it has no separator, and its columns have types.
 
     Raises:
         DataError: not text, a line with more or fewer cells than the header, or no such column.
@@ -46,12 +43,25 @@ def read_table(
 
         return read_parquet(path, columns, missing_values=missing_values, optional=optional, also=also)
     with open_rows(path, separator) as reader:
-        return _read(reader, path, columns, missing_values, optional, also)
+        header = [name.strip() for name in next(reader, [])]
+        wanted = choose_columns(columns, optional, header, str(path), also)
+        places = [header.index(name) for name in wanted]
+        lines: list[int] = []
+        cells: list[list[str]] = [[] for _ in wanted]
+        for line, row in rows_below(reader, header, path):
+            lines.append(line)
+            for column, place in zip(cells, places, strict=True):
+                column.append(row[place].strip())
+    numbers, marks = np.array(lines, dtype=np.int64), tuple(missing_values)
+    return {
+        name: SourceColumn(name, np.array(column, dtype=str), str(path), lines=numbers, marks=marks)
+        for name, column in zip(wanted, cells, strict=True)
+    }
 
 
 @contextlib.contextmanager
 def open_rows(path: Path, separator: str) -> Iterator[Iterator[list[str]]]:
-    """Open a csv file row by row, the header first. Raises: DataError, of whatever goes wrong as it is read."""
+    """Open a csv file row by row, the header first. Raises: DataError where it cannot be read to its end."""
     with _open_lines(path) as lines:
         yield csv.reader(lines, delimiter=separator, strict=True)
 
@@ -69,7 +79,7 @@ def likely_separator(path: Path) -> str:
 def rows_below(reader: Iterator[list[str]], header: Sequence[str], path: Path) -> Iterator[tuple[int, list[str]]]:
     """Give the rows below a header, each with the line where it begins, all of as many cells.
 
-    An empty line is no row, but an empty cell where there is one column. Raises: DataError.
+    An empty line is no row, unless there is one column: then it is an empty cell. Raises: DataError.
     """
     count = 0
     end: int = reader.line_num  # type: ignore[attr-defined]  # csv's reader has no public type
@@ -87,22 +97,19 @@ def rows_below(reader: Iterator[list[str]], header: Sequence[str], path: Path) -
 
 @contextlib.contextmanager
 def _open_lines(path: Path) -> Iterator[Iterator[str]]:
-    """Open a text file line by line, and say of whatever goes wrong what it is. Raises: DataError."""
-    try:
-        with open_binary(path) as binary, io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as text:
-            yield text_lines(text, path)
-    except UnicodeDecodeError as error:
-        raise DataError(f"not a text file in UTF-8: {where_no_text(path)}", file=str(path)) from error
-    except csv.Error as error:
-        raise DataError(f"not a csv file: {error}", file=str(path)) from error
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError("the gzip file is cut short or damaged: fetch it again", file=str(path)) from error
-    except OSError as error:
-        raise DataError(f"cannot be read: {error.strerror or error}", file=str(path)) from error
+    """Open a text file line by line, and say what goes wrong as it is read. Raises: DataError."""
+    with reading(path):
+        try:
+            with open_binary(path) as binary, io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as text:
+                yield text_lines(text, path)
+        except UnicodeDecodeError as error:
+            raise DataError(f"not a text file in UTF-8: {where_no_text(path)}", file=str(path)) from error
+        except csv.Error as error:
+            raise DataError(f"not a csv file: {error}", file=str(path)) from error
 
 
 def where_no_text(path: Path) -> str:
-    """Say why a file, gzipped or not, is no UTF-8, and at which of its bytes: decoders count anew with each read."""
+    """Say why a file, gzipped or not, is no UTF-8, and at which of its bytes: decoders start counting at each read."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     before = 0
     with open_binary(path) as file:
@@ -115,9 +122,6 @@ def where_no_text(path: Path) -> str:
                 return f"{error.reason} at byte {before - held + error.start}"
             assert chunk, "all of it is UTF-8"
             before += len(chunk)
-
-
-CHUNK = 1 << 20  # bytes
 
 
 UNNAMED = ("", "Unnamed: 0")  # how pandas heads an index, and what it makes of that heading when it reads it
@@ -135,32 +139,3 @@ def index_column(path: Path, separator: str = ",") -> str | None:
     with open_rows(path, separator) as reader:
         header = [name.strip() for name in next(reader, [])]
     return header[0] if len(header) > 1 and header[0] in UNNAMED and header.count(header[0]) == 1 else None
-
-
-def _read(
-    reader: Iterator[list[str]],
-    path: Path,
-    columns: Collection[str],
-    missing_values: Sequence[Mark],
-    optional: Collection[str],
-    also: Collection[str],
-) -> dict[str, SourceColumn]:
-    header = [name.strip() for name in next(reader, [])]
-    known_columns(columns, [*header, *also], file=str(path))
-    wanted = [*columns, *(name for name in optional if name in header and name not in columns)]
-    for name in wanted:
-        if header.count(name) > 1:
-            raise DataError(f"found {header.count(name)} columns named '{name}', wanted one", file=str(path))
-    at = [header.index(name) for name in wanted]
-    cells: list[list[str]] = [[] for _ in wanted]
-    lines: list[int] = []
-    for line, row in rows_below(reader, header, path):
-        lines.append(line)
-        for column, index in zip(cells, at, strict=True):
-            column.append(row[index].strip())
-    texts = [np.array(column, dtype=str) for column in cells]
-    numbers = np.array(lines, dtype=np.int64)
-    return {
-        name: SourceColumn(name, text, str(path), lines=numbers, marks=tuple(missing_values))
-        for name, text in zip(wanted, texts, strict=True)
-    }

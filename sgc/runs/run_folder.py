@@ -32,7 +32,7 @@ from sgc.arguments import path_of, truth
 from sgc.data.dataset import DataSet
 from sgc.data.encoder import Encoder
 from sgc.data.fingerprint import Fingerprint
-from sgc.data.npz import members_of, read_member
+from sgc.data.numpy_files import members_of, read_member
 from sgc.data.outputs import PART, Inputs
 from sgc.data.record import VERSION, read_record
 from sgc.errors import RunError, UsageError, check_run_file, option, printable, writing

@@ -37,8 +37,7 @@ class Gallery:
 
 def npz_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], list[str]]:
     """Read the arrays that have rows; name those that hold Python objects, which are never loaded."""
-    from sgc.data.npy import PythonObjects
-    from sgc.data.npz import members_of, opened, read_member
+    from sgc.data.numpy_files import PythonObjects, members_of, opened, read_member
 
     arrays: dict[str, NDArray[Any]] = {}
     skipped: list[str] = []

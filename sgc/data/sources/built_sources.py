@@ -41,7 +41,7 @@ class MultiMnist(Source):
     def read(self, beside: Path, columns: Collection[str], training: Collection[str] = ()) -> Opened:
         from sgc.data.columns import Opened
         from sgc.data.file_search import look_for
-        from sgc.data.npz import read_npz
+        from sgc.data.numpy_files import read_npz
         from sgc.errors import DataError
 
         paths = self.inputs(beside)

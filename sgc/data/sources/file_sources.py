@@ -29,7 +29,7 @@ class Npz(FileSource):
     def read_file(
         self, path: Path, columns: Collection[str], optional: Collection[str] = ()
     ) -> dict[str, SourceColumn]:
-        from sgc.data.npz import read_npz
+        from sgc.data.numpy_files import read_npz
 
         return read_npz(path, columns, optional=optional)
 

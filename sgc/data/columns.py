@@ -11,7 +11,7 @@ from typing import Any, NoReturn, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from sgc.data.empty_cells import MARKS, Mark, marked
+from sgc.data.empty_cells import MARKS, Mark, marked, number_of
 from sgc.data.variables import Variable
 from sgc.errors import LISTED, DataError
 
@@ -110,6 +110,20 @@ class Origin:
         """Give the origin of the same cells with a row for each step; itself where there are no steps."""
         return replace(self, folded=True) if self.steps else self
 
+    def check_steps(self) -> None:
+        """Check that rows have the steps first, and as many as the node. Raises: DataError."""
+        shape = self.columns[0].values.shape[1:] if len(self.columns) == 1 else (len(self.columns),)
+        found = shape[: len(self.steps)]
+        if tuple(found) == self.steps:
+            return
+        wanted = " × ".join(map(str, self.steps))
+        if len(self.columns) > 1:
+            raise self.error(f"found a list of {len(self.columns)} columns, wanted {wanted} steps, a column for each")
+        if len(found) < len(self.steps):
+            raise self.error(f"found rows of the shape {list(shape)}, wanted {wanted} steps first")
+        steps = " × ".join(map(str, found))
+        raise self.error(f"found {steps} steps, wanted {wanted}, in rows of the shape {list(shape)}")
+
     def absent(self) -> NDArray[np.bool_] | None:
         """Mark the steps that rows do not have, `(n, *steps)`, or `(n · steps,)`; None: every row has all."""
         found = [column.absent[self.rows] for column in self.columns if column.absent is not None]
@@ -122,20 +136,14 @@ class Origin:
         """Give the origin of one column by itself, which has the steps only where the node has no other."""
         return replace(self, columns=(column,), steps=self.steps if len(self.columns) == 1 else ())
 
-    def fail(
-        self,
-        message: str,
-        bad: NDArray[np.bool_],
-        found: Callable[[int, tuple[int, ...]], str],
-        start: int = 0,
-    ) -> NoReturn:
-        """Raise the error about the first bad element; `{found}` in the message is what stands there.
+    def fail(self, message: str, bad: NDArray[np.bool_], found: Array | str, start: int = 0) -> NoReturn:
+        """Raise the error about the first bad element, whose value, or the text `found`, replaces `{found}`.
 
-        bad: of the array from the position `start` on.
+        bad, found: of the array from the position `start` on.
         """
-        first = np.unravel_index(int(np.argmax(bad)), bad.shape)
-        position, element = start + int(first[0]), tuple(int(each) for each in first[1:])
-        text = found(position, element) + self._where(position, element)
+        first = tuple(int(each) for each in np.unravel_index(int(np.argmax(bad)), bad.shape))
+        position, element = start + first[0], first[1:]
+        text = (found if isinstance(found, str) else show(found[first])) + self._where(position, element)
         raise self.error(message.replace("{found}", text), position, element)
 
     def _where(self, position: int, element: tuple[int, ...]) -> str:
@@ -202,7 +210,7 @@ def _text(origin: Origin, raw: Array) -> Array:
         return np.char.strip(raw if raw.dtype.kind == "U" else np.char.decode(raw, "utf-8"))
     except UnicodeDecodeError:
         bad = np.array([not _is_utf8(text) for text in raw.ravel()], dtype=bool).reshape(raw.shape)
-        origin.fail("found {found}, wanted text in UTF-8", bad, lambda row, element: str(raw[(row, *element)]))
+        origin.fail("found {found}, wanted text in UTF-8", bad, raw)
 
 
 def _is_utf8(text: bytes) -> bool:
@@ -219,13 +227,13 @@ TRUTHS = (("false", "False", "FALSE"), ("true", "True", "TRUE"))  # what tables 
 def _parse(origin: Origin, texts: Array, missing: NDArray[np.bool_] | None) -> Array:
     texts = texts if missing is None else np.where(missing, "nan", texts)
     found = _floats(texts)
-    if found is None:  # other formats hold truths as such
+    if found is None:  # other formats have a type for truths
         texts = np.where(np.isin(texts, TRUTHS[1]), "1", np.where(np.isin(texts, TRUTHS[0]), "0", texts))
         found = _floats(texts)
     if found is None:
-        bad = np.array([not _is_number(text) for text in texts.ravel()]).reshape(texts.shape)
+        bad = np.array([number_of(text) is None for text in texts.ravel()]).reshape(texts.shape)
         hint = "wanted a number; is it a mark for an empty cell (missing_values)?"
-        origin.fail(f"found {{found}}, {hint}", bad, lambda row, element: repr(str(texts[(row, *element)])))
+        origin.fail(f"found {{found}}, {hint}", bad, texts)
     return found
 
 
@@ -237,15 +245,6 @@ def _floats(texts: Array) -> Array | None:
         return texts.astype(np.float64)
     except ValueError:
         return None
-
-
-def _is_number(text: str) -> bool:
-    """Tell whether text is a number as tables write it: Python alone reads 12_3 as 123."""
-    try:
-        float(text.replace("_", "?"))
-    except ValueError:
-        return False
-    return True
 
 
 MISSING = -1
@@ -283,11 +282,8 @@ def _categories(origin: Origin, column: SourceColumn, variable: Variable, key: s
     if missing is not None:
         result[missing] = MISSING
     if (indices == _UNKNOWN).any() and (result == _UNKNOWN).any():
-        own.fail(
-            f"found {{found}}, wanted {_wanted(variable, key)}, or -1 where it is missing",
-            result == _UNKNOWN,
-            lambda row, element: show(raw[(row, *element)]),
-        )
+        message = f"found {{found}}, wanted {_wanted(variable, key)}, or -1 where it is missing"
+        own.fail(message, result == _UNKNOWN, raw)
     return result
 
 
@@ -299,7 +295,8 @@ def _lookup(variable: Variable) -> Callable[[str | float], int]:
     def index_of(value: str | float) -> int:
         whole = not isinstance(value, str) and np.isfinite(value) and value == np.floor(value)
         text = str(int(value)) if whole else str(value)
-        number = float(value) if not isinstance(value, str) or _is_number(value) else np.nan
+        known = number_of(value)
+        number = np.nan if known is None else known
         if text in by_text:
             return by_text[text]
         word = str(value).lower()

@@ -11,20 +11,19 @@ import numpy as np
 
 from sgc.data.columns import Array, Origin, SourceColumn
 from sgc.data.columns import Rows as RowIds
-from sgc.data.encoder import Encoder, fit_encoder, has_value, hide
+from sgc.data.encoder import Encoder, fit_encoder, has_value, hide, rows_at_a_time
 from sgc.data.existing_steps import check_known_counts, mark_absent
 from sgc.data.fingerprint import Fingerprint, fingerprint
 from sgc.data.label_fields import LabelRule, Split
-from sgc.data.label_notes import label_notes
-from sgc.data.labels import choose_labels
+from sgc.data.labels import choose_labels, label_notes
 from sgc.data.large_columns import EncodedColumn, LargeCells, absent, read_or_note
 from sgc.data.row_weights import WEIGHT, check_some, read_weights
 from sgc.data.source_columns import Part, gather
 from sgc.data.sources.source_section import DataSection
 from sgc.data.split import divide_rows
 from sgc.data.transforms.transforms import AnyTransform
-from sgc.data.trial_checks import check_totals
 from sgc.data.variables import Variable
+from sgc.distributions.row_totals import faults_of_totals
 from sgc.errors import DataError
 
 
@@ -92,9 +91,8 @@ def open_dataset(
     Raises:
         DataError: names the file and the row where they are known.
     """
-    found = gather(data, variables, beside=beside, arrays=arrays, weight=weight, weighing=fitted is None)
-    sources = {"train": found.train, "test": found.test}
-    train, test = (each and _of_rows(each, variables, data, fitted) for each in sources.values())
+    parts = gather(data, variables, beside=beside, arrays=arrays, weight=weight, weighing=fitted is None)
+    train, test = (part and _of_rows(part, variables, data, fitted) for part in parts)
     assert train is not None
     split = data.split if data is not None else Split()
     rules: Mapping[str, LabelRule] = data.labels if data is not None else {}
@@ -139,8 +137,8 @@ def open_dataset(
             encoders[name], values[name] = fit_encoder(variable, steps[name], cells, origins[name], seed)
 
     if fitted is None:
-        check_totals(values, variables, train.nodes, division.train)
-    known = fingerprint(sources, division, variables, spaced=fitted is not None)
+        _check_totals(values, variables, train.nodes, division.train)
+    known = fingerprint({"train": parts[0], "test": parts[1]}, division, variables, spaced=fitted is not None)
     weights: dict[str, Array] = {}
     if weight is not None and fitted is None:
         column = train.others[weight]
@@ -188,7 +186,7 @@ def encode_rows(part: Part, variables: Mapping[str, Variable], encoders: Mapping
             values[name] = _encoded(read_or_note(origin, variable, encoder.transforms), origin, encoder)
         else:
             values[name] = absent(variable, len(rows))
-    check_totals(values, variables, part.nodes, rows)
+    _check_totals(values, variables, part.nodes, rows)
     return Rows(values, rows, dynamic_nodes(encoders))
 
 
@@ -214,3 +212,31 @@ def _transforms(data: DataSection | None, node: str, fitted: Mapping[str, Encode
             raise DataError(f"node '{node}' has no encoder among those of the run")
         return fitted[node].transforms
     return data.columns[node].transforms if data is not None and node in data.columns else ()
+
+
+def _check_totals(
+    values: Mapping[str, Array | EncodedColumn],
+    variables: Mapping[str, Variable],
+    columns: Mapping[str, tuple[SourceColumn, ...]],
+    rows: RowIds,
+) -> None:
+    """Check encoded counts, `(N, *steps, *event)`, against the totals of their rows; a missing value passes.
+
+    columns: those that each node was read from, in these rows of them.
+
+    Raises:
+        DataError: names the file, the first row that differs, the value and its total.
+    """
+    for name, variable in variables.items():
+        if not variable.total or name not in columns:
+            continue
+        origin = Origin(name, columns[name], rows, variable.steps)
+        size = rows_at_a_time(variable.laid)
+        for start in range(0, len(rows), size):
+            index = np.arange(start, min(start + size, len(rows)), dtype=np.int64)
+            counts, totals = (
+                column.take(index) if isinstance(column, EncodedColumn) else column[index]
+                for column in (values[name], values[variable.total])
+            )
+            for fault in faults_of_totals(counts, totals, variable.total, vector=variable.support.vector):
+                origin.fail(fault.text("{found}"), fault.mask, fault.measured, start)

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 
 from sgc.data.arrays import array_column
-from sgc.data.columns import MISSING, Array, Origin, Rows, read_categories, read_numbers, show
+from sgc.data.columns import MISSING, Array, Origin, Rows, read_categories, read_numbers
 from sgc.data.encoder_record import EncoderRecord, SupportRecord, VariableRecord
 from sgc.data.row_draws import stream, uniforms_by_row
-from sgc.data.stacked_steps import check_steps, fold, unfold
 from sgc.data.transforms.transform import Fitted, Learner
 from sgc.data.transforms.transforms import AnyTransform
-from sgc.data.value_checks import check_finite, check_grey, check_present, check_support
+from sgc.data.value_checks import check_present, check_support
 from sgc.data.variables import Variable
 from sgc.distributions.category_names import CategoryName
+from sgc.distributions.supports import GREY, REAL
 
 CHUNK = 1 << 22  # numbers: what is fitted is added up so many at a time, whether all are in memory or not
 
@@ -66,7 +66,7 @@ class Encoder:
             DataError: names the file and the first row whose value cannot be the node's.
         """
         origin = origin.fold()
-        values = _transform(fold(cells, self.variable), self.variable, self.transforms, self.fitted, origin, self.seed)
+        values = _transform(self.variable.fold(cells), self.variable, self.transforms, self.fitted, origin, self.seed)
         return _finish(values, self.variable, self.transforms, origin)
 
     def decode(self, values: Array) -> Array:
@@ -85,7 +85,7 @@ class Encoder:
         for transform, fitted in zip(reversed(self.transforms), reversed(self.fitted), strict=True):
             others = transform.undo(others, fitted)
             cells = transform.nearest(transform.undo(cells, fitted), others)
-        return unfold(cells, self.variable), unfold(others, self.variable)
+        return self.variable.unfold(cells), self.variable.unfold(others)
 
     def decode_to_points(self, values: Array) -> Array:
         """Turn numbers back as far as vectors between which angles mean something; all the way where none are made."""
@@ -94,7 +94,7 @@ class Encoder:
             if transform.points:
                 break
             cells = transform.undo(cells, fitted)
-        return unfold(cells, self.variable)
+        return self.variable.unfold(cells)
 
     def _inner(self, values: Array) -> Array:
         """Give values, `(N, *steps, *event)`, a row for each step and the shape that the transforms left."""
@@ -185,7 +185,7 @@ def read_cells(origin: Origin, variable: Variable, transforms: Sequence[AnyTrans
     Raises:
         DataError: no number, no such category, infinite, missing where every row has a value, or other steps.
     """
-    check_steps(origin, variable)
+    origin.check_steps()
     names = transforms[0].reads_names if transforms else None
     if names is not None:
         cells = _read_names(origin, variable, names, last=len(transforms) == 1)
@@ -193,12 +193,12 @@ def read_cells(origin: Origin, variable: Variable, transforms: Sequence[AnyTrans
         cells = read_categories(origin, variable)
     else:
         cells = read_numbers(origin)
-        check_finite(cells, origin)
+        check_support(cells, REAL, origin)
     if variable.supervision != "partial":
         check_present(cells, origin, variable.supervision)
     elif variable.whole and cells.ndim > 1 + len(variable.steps):
         cells = np.ascontiguousarray(cells)
-        steps = fold(cells, variable)  # a view
+        steps = variable.fold(cells)  # a view
         hide(steps, ~has_value(steps, whole=True))
     return cells
 
@@ -226,7 +226,7 @@ def fit_encoder(
     """
     fitted: list[Fitted] = []
     size = rows_at_a_time(cells.shape[1:]) * math.prod(variable.steps)
-    values, origin = fold(cells, variable), origin.fold()
+    values, origin = variable.fold(cells), origin.fold()
     for transform in transforms:
         if transform.learns:
             _check(transform, values, variable, origin)
@@ -257,7 +257,7 @@ def fit_in_chunks(
     def before(count: int) -> Iterator[Array]:
         for cells, whole in chunks():
             own = whole.fold()
-            values = _transform(fold(cells, variable), variable, transforms[:count], fitted, own, seed)
+            values = _transform(variable.fold(cells), variable, transforms[:count], fitted, own, seed)
             if count < len(transforms) and transforms[count].learns:
                 _check(transforms[count], values, variable, own)
             yield values
@@ -303,7 +303,7 @@ def _check(transform: AnyTransform, values: Array, variable: Variable, origin: O
     if variable.categories is not None and not transform.fits_categories:
         raise origin.error(f"the transform '{transform.name}' is for numbers, and this node's values are categories")
     if transform.wants_grey:
-        check_grey(values, origin)
+        check_support(values, GREY, origin)
 
 
 def _transform(
@@ -316,7 +316,7 @@ def _transform(
 ) -> Array:
     def uniforms(shape: tuple[int, ...]) -> Array:
         drawn = uniforms_by_row(origin.rows, (*variable.steps, *shape), stream(seed, "binarize", variable.name))
-        return fold(drawn, variable)
+        return variable.fold(drawn)
 
     for transform, learned in zip(transforms, fitted, strict=True):
         _check(transform, values, variable, origin)
@@ -339,9 +339,8 @@ def _finish(values: Array, variable: Variable, transforms: Sequence[AnyTransform
         shaped = np.ascontiguousarray(values.astype(dtype, copy=False).reshape(len(values), *wanted))
     if variable.categories is None:
         _check_size(values, shaped, origin, transforms)
-    if variable.categories is None:
         check_support(shaped, variable.support, origin)
-    shaped = unfold(shaped, variable)
+    shaped = variable.unfold(shaped)
     # a view would keep its base alive, and with it whatever else stands there
     return shaped if shaped.base is None else shaped.copy()
 
@@ -355,7 +354,7 @@ def _check_size(values: Array, shaped: Array, origin: Origin, transforms: Sequen
         where = f" after {transforms[-1].name}" if transforms else ""
         flat, most = values.reshape(shaped.shape), float(np.finfo(shaped.dtype).max)
         message = f"found {{found}}{where}, wanted a number that {8 * shaped.itemsize} bits hold, up to {most:.2g}"
-        origin.fail(message, mask, lambda row, element: show(flat[(row, *element)]))
+        origin.fail(message, mask, flat)
 
 
 def _shape_hint(found: tuple[int, ...], wanted: tuple[int, ...], transforms: Sequence[AnyTransform]) -> str:

@@ -100,4 +100,4 @@ def check_known_counts(part: Part, variables: Mapping[str, Variable]) -> None:
                 f"found {{found}}, which is not there by the count '{partial[0]}', and that may be hidden: give "
                 f"'{partial[0]}' supervision 'full', or '{name}' 'partial'"
             )
-            origin.fail(message, gone, lambda row, element: "no value")
+            origin.fail(message, gone, "no value")

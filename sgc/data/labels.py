@@ -1,9 +1,9 @@
-"""Which training rows keep a node's label, by row id and seed."""
+"""Which training rows keep a node's label, by row id and seed, and what a user should know of these labels."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +11,12 @@ import numpy as np
 from sgc.data.columns import Array, Rows, show
 from sgc.data.file_search import find_file
 from sgc.data.label_fields import LabelRule
+from sgc.data.large_columns import EncodedColumn
 from sgc.data.numpy_files import read_header, read_values
 from sgc.data.row_draws import priorities, stream
 from sgc.data.split import Division
 from sgc.data.variables import Variable
-from sgc.errors import DataError
+from sgc.errors import LISTED, DataError
 
 LARGEST_ID = 2**63 - 1
 _ROW_ID = re.compile("-?[0-9]{1,19}")
@@ -100,7 +101,7 @@ def _draw(
 
 def _draw_by_category(
     node: str,
-    each: int | None,
+    per_category: int | None,
     total: int | None,
     ranked: Rows,
     cells: Array,
@@ -109,19 +110,20 @@ def _draw_by_category(
     generator: np.random.Generator,
 ) -> Rows:
     size = variable.categories or 0
-    counts = np.full(size, (total or 0) // size if each is None else each)
-    if each is None:
+    counts = np.full(size, (total or 0) // size if per_category is None else per_category)
+    if per_category is None:
         counts[generator.permutation(size)[: (total or 0) % size]] += 1
     if cells.size != len(cells):
         found = list(cells.shape[1:])
         raise DataError(f"labels: node '{node}': found rows of the shape {found}, wanted one category a row")
-    if each and not len(ranked):
-        raise DataError(f"labels: node '{node}': found no training rows with a label, wanted {each} of each category")
+    if per_category and not len(ranked):
+        wanted = f"wanted {per_category} of each category"
+        raise DataError(f"labels: node '{node}': found no training rows with a label, {wanted}")
     category = cells.reshape(len(cells))[np.searchsorted(division.train, ranked)]
     kept = []
     for index, count in enumerate(counts):
         rows = ranked[category == index]
-        if len(rows) < count and each is None:
+        if len(rows) < count and per_category is None:
             name = index if variable.values is None else variable.values[index]
             raise DataError(
                 f"labels: node '{node}': found {len(rows)} training rows labelled {show(name)}, wanted {count}"
@@ -161,18 +163,64 @@ def read_ids(path: Path) -> Array:
 
 def _written(path: Path) -> Rows:
     try:
-        lines = _lines(path)
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
         raise DataError("not a list of row ids: wanted one a line, or a .npy array of integers", str(path)) from error
-    return np.array([_row_id(line, number, path) for number, line in lines], dtype=np.int64)
-
-
-def _lines(path: Path) -> list[tuple[int, str]]:
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
-    return [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
+    written = [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
+    return np.array([_row_id(line, number, path) for number, line in written], dtype=np.int64)
 
 
 def _row_id(text: str, line: int, path: Path) -> int:
     if not _ROW_ID.fullmatch(text) or abs(int(text)) > LARGEST_ID:
         raise DataError(f"line {line}: found {show(text[:40])}, wanted a row id", file=str(path))
     return int(text)
+
+
+def label_notes(
+    rules: Mapping[str, LabelRule], values: Mapping[str, Array | EncodedColumn], variables: Mapping[str, Variable]
+) -> tuple[str, ...]:
+    """Say for which rare categories `per_category` takes all rows, and which categories no training row has.
+
+    values: of the training rows, without the labels that training may not see. A node without any label has no notes:
+    it is not meant to have some.
+    """
+    notes: list[str] = []
+    for name, variable in variables.items():
+        if variable.categories is None or variable.supervision != "partial":
+            continue
+        counts = category_counts(values[name], variable.categories)
+        if not counts.any():
+            continue
+        wanted = rules[name].per_category if name in rules else None
+        rare = [i for i in range(len(counts)) if wanted and 0 < counts[i] < wanted]
+        if rare:
+            those = _listed(f"{counts[i]} of {_named(variable, i)}" for i in rare)
+            few = f"per_category is {wanted}, and there are only {those}"
+            notes.append(f"labels of '{name}': {few}: all of them are kept")
+        never = [i for i in range(len(counts)) if not counts[i]]
+        if never and wanted != 0:
+            those = _listed(_named(variable, i) for i in never)
+            is_declared = "is a category" if len(never) == 1 else "are categories"
+            notes.append(f"labels of '{name}': no training row is labelled {those}, which {is_declared} of it")
+    return tuple(notes)
+
+
+def category_counts(values: Array | EncodedColumn, categories: int) -> Rows:
+    """Count how often each category stands among values `(N, *event)`, where -1 is none: `(categories,)`."""
+    chunks = values.chunks() if isinstance(values, EncodedColumn) else [values]
+    total = np.zeros(categories, dtype=np.int64)
+    for chunk in chunks:
+        total += np.bincount(chunk[chunk >= 0].ravel(), minlength=categories)
+    return total
+
+
+def _named(variable: Variable, category: int) -> str:
+    return show(category if variable.values is None else variable.values[category])
+
+
+def _listed(words: Iterator[str]) -> str:
+    """List words; of many, the first twelve."""
+    every = list(words)
+    more = len(every) - LISTED
+    shown = every if more <= 0 else [*every[:LISTED], f"{more} more"]
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"

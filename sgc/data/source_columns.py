@@ -1,4 +1,4 @@
-"""Gathering each node's columns, from the spec's source or from arrays that a caller passed."""
+"""The columns of each node, gathered from the spec's source or from arrays that a caller passed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sgc.data.arrays import array_columns, frame_columns, is_frame
-from sgc.data.columns import Opened, SourceColumn
+from sgc.data.columns import SourceColumn
 from sgc.data.empty_cells import MARKS, Mark
 from sgc.data.file_search import known_columns
 from sgc.data.sources.file_sources import TableSource
@@ -26,14 +26,6 @@ class Part:
     size: int
 
 
-@dataclass(frozen=True)
-class Gathered:
-    """The training part, and the test part where the source brings one."""
-
-    train: Part
-    test: Part | None
-
-
 def gather(
     data: DataSection | None,
     variables: Mapping[str, Variable],
@@ -42,10 +34,10 @@ def gather(
     arrays: Any,  # any: as in open_dataset
     weight: str | None = None,
     weighing: bool = True,
-) -> Gathered:
-    """Open the source, or take the arrays, and hand each node its columns.
+) -> tuple[Part, Part | None]:
+    """Open the source, or take the arrays, and give each node its columns: in training, and in test rows of its own.
 
-    weight: a column of training rows besides, of what each counts; it may stand there unread where not `weighing`.
+    weight: a further column of training rows, of what each counts; without `weighing` it may be there, but is not read.
 
     Raises:
         DataError: a column is missing, or columns have different lengths.
@@ -56,21 +48,20 @@ def gather(
     if arrays is None and data is None:
         raise DataError("no data: the spec has no 'data' section, and no arrays were given")
     if arrays is not None and not is_frame(arrays):
-        found = _mapped(array_columns(arrays), wanted, variables, others, data, weight)
-        return Gathered(found, None)
+        return _mapped(array_columns(arrays), wanted, variables, others, data, weight), None
     if arrays is not None:
         if data is None:
             known = {str(name) for name in arrays.columns}
             wanted = {name: names for name, names in wanted.items() if name in known}
         columns = frame_columns(arrays, [*(name for names in wanted.values() for name in names), *others])
-        return Gathered(assemble(columns, _with_column(wanted, variables), others, data), None)
+        return assemble(columns, _with_column(wanted, variables), others, data), None
     assert data is not None
     names = dict.fromkeys([*(name for each in wanted.values() for name in each), *others])
     used = {name for each in wanted.values() for name in each}
-    opened: Opened = data.read(beside, list(names), [name for name in others if name not in used])
+    opened = data.read(beside, list(names), [name for name in others if name not in used])
     wanted = _with_column(wanted, variables)
     test = None if opened.test is None else assemble(opened.test, wanted, (), data)
-    return Gathered(assemble(opened.train, wanted, others, data), test)
+    return assemble(opened.train, wanted, others, data), test
 
 
 def node_columns(data: DataSection | None, variables: Mapping[str, Variable]) -> dict[str, tuple[str, ...]]:
@@ -128,12 +119,14 @@ def assemble(
     others: tuple[str, ...],
     data: DataSection | None,
 ) -> Part:
-    """Hand each node its columns, whose empty cells the spec names, and check that all have as many rows.
+    """Give each node its columns, with the spec's marks of empty cells, and check that all have as many rows.
 
     Raises:
         DataError: columns of different lengths, or no rows at all.
     """
-    used = {name: with_marks(columns[name], data) for names in (*wanted.values(), others) for name in names}
+    used = {name: columns[name] for names in (*wanted.values(), others) for name in names}
+    marks = marks_of(data)
+    used = {name: replace(each, marks=marks) if each.marks is None else each for name, each in used.items()}
     if not used:
         raise DataError("no columns: name at least one under 'columns'")
     first = next(iter(used.values()))
@@ -151,11 +144,6 @@ def assemble(
     return Part(nodes, {name: used[name] for name in others}, len(first))
 
 
-def with_marks(column: SourceColumn, data: DataSection | None) -> SourceColumn:
-    """Give a column the marks of empty cells that its spec names, wherever it comes from."""
-    return replace(column, marks=marks_of(data)) if column.marks is None else column
-
-
 def marks_of(data: DataSection | None) -> tuple[Mark, ...]:
-    """Name what stands in the empty cells of a spec's data."""
+    """Name the marks of empty cells in a spec's data."""
     return data.missing_values if isinstance(data, TableSource) else MARKS

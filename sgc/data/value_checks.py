@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from sgc.data.columns import Array, Origin, show
-from sgc.distributions.supports import GREY, REAL, Support
+from sgc.data.columns import Array, Origin
+from sgc.distributions.supports import Support
 
 _CHUNK = 4096
 
 
 def check_present(values: Array, origin: Origin, supervision: str) -> None:
-    """Check that no value is missing: NaN, or -1 in integer categories; of a step that is not there none has to be.
+    """Check that no value is missing: NaN, or -1 in integer categories. Steps that a row does not have need none.
 
     Raises:
         DataError: names the first row without one.
     """
-    missing = values < 0 if values.dtype.kind == "i" else np.isnan(values) if _has_nan(values) else None
+    has_nan = values.size and np.isnan(values.min())  # an array of them is made only where there is one
+    missing = values < 0 if values.dtype.kind == "i" else np.isnan(values) if has_nan else None
     if missing is not None and missing.any():
         gone = origin.absent()
         missing &= True if gone is None else ~gone.reshape(*gone.shape, *(1,) * (missing.ndim - gone.ndim))
@@ -24,25 +25,7 @@ def check_present(values: Array, origin: Origin, supervision: str) -> None:
         kind = "no value (-1 or empty)" if values.dtype.kind == "i" else "no value (NaN or empty)"
         what = "an input" if supervision == "input" else "a node with supervision 'full'"
         hint = "" if supervision == "input" else "; with 'supervision: partial' and 'missing: drop' cells may be empty"
-        origin.fail(f"found {{found}}: {what} has a value in every row{hint}", missing, lambda row, element: kind)
-
-
-def check_grey(values: Array, origin: Origin) -> None:
-    """Check that values lie in [0, 1], as a random binarisation wants them.
-
-    Raises:
-        DataError: names the first row that does not.
-    """
-    check_support(values, GREY, origin)
-
-
-def check_finite(values: Array, origin: Origin) -> None:
-    """Check that no value is infinite.
-
-    Raises:
-        DataError: names the first row with one.
-    """
-    check_support(values, REAL, origin)
+        origin.fail(f"found {{found}}: {what} has a value in every row{hint}", missing, kind)
 
 
 def check_support(values: Array, support: Support, origin: Origin) -> None:
@@ -54,14 +37,8 @@ def check_support(values: Array, support: Support, origin: Origin) -> None:
     for start in range(0, len(values), _CHUNK):
         chunk = values[start : start + _CHUNK]
         for fault in support.faults(chunk):
-            measured = fault.measured
             hint = "" if fault.summed else _hint(float(np.nanmax(chunk)), support)
-            message = fault.text("{found}") + hint
-
-            def found(row: int, element: tuple[int, ...], start: int = start, measured: Array = measured) -> str:
-                return show(measured[(row - start, *element)])
-
-            origin.fail(message, fault.mask, found, start)
+            origin.fail(fault.text("{found}") + hint, fault.mask, fault.measured, start)
 
 
 def _hint(largest: float, support: Support) -> str:
@@ -70,7 +47,3 @@ def _hint(largest: float, support: Support) -> str:
     if support.high != 1 or support.whole or not 1 < largest <= 255:
         return ""
     return f"; is the transform {{divide: {16 if largest <= 16 else 255}}} missing?"
-
-
-def _has_nan(values: Array) -> bool:
-    return bool(values.size) and bool(np.isnan(values.min()))

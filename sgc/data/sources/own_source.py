@@ -5,17 +5,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, final
 
 from pydantic import PrivateAttr
 
 from sgc.data.sources.source import Source
-from sgc.own_code import OwnCode, OwnPiece
+from sgc.own_code import OwnCode, OwnPiece, failure, raised
 
 if TYPE_CHECKING:
-    from sgc.data.columns import Opened
+    from sgc.data.columns import Opened, SourceColumn
 
 
 @final
@@ -41,9 +42,41 @@ class OwnSource(Source, OwnPiece):
         """Open these columns, as the class gives them.
 
         Raises:
-            UsageError: the class is not trusted, or cannot be imported.
-            DataError: it fails, or gives something else.
+            UsageError: the class is not trusted, cannot be imported, or has no `read`.
+            DataError: it fails, or gives something else than a mapping of the columns to arrays, or two of them.
         """
-        from sgc.data.own_reader import read_own
+        from sgc.data.arrays import is_frame
+        from sgc.data.columns import Opened
+        from sgc.errors import DataError
 
-        return read_own(self._code or OwnCode(self.python, beside, trusted=False), self.options, columns)
+        code = self._code or OwnCode(self.python, beside, trusted=False)
+        own: Any = code.load(object, method="read")  # Any: the user's class
+        step = "made with " + (", ".join(self.options) or "no options")
+        try:
+            source = own(**self.options)
+            step = "read"
+            given = source.read(list(columns))
+        except (Exception, SystemExit) as error:  # whatever the user's class may raise
+            raise DataError(f"tried {step}: {failure(error) or raised(error)}", file=code.path) from error
+        parts = given if isinstance(given, tuple) else (given,)
+        if len(parts) > 2 or not parts or not all(isinstance(part, Mapping) or is_frame(part) for part in parts):
+            kinds = f"a tuple of {', '.join(type(part).__name__ for part in parts)}" if isinstance(given, tuple) else ""
+            wanted = "wanted a mapping of columns to arrays, or two of them (training and test rows)"
+            raise DataError(f"its read gave {kinds or type(given).__name__}, {wanted}", file=code.path)
+        return Opened(*(_part(part, columns, code.path) for part in parts))
+
+
+def _part(given: Any, columns: Collection[str], path: str) -> dict[str, SourceColumn]:  # Any: as it came
+    from sgc.data.arrays import array_columns, frame_columns, is_frame
+    from sgc.data.file_search import known_columns
+    from sgc.errors import DataError
+
+    try:
+        if is_frame(given):
+            read = frame_columns(given, columns)
+        else:
+            known_columns(columns, [str(name) for name in given], file=None)
+            read = array_columns({name: given[name] for name in columns})
+    except DataError as error:
+        raise DataError(error.message, file=path) from error
+    return {name: replace(column, file=path) for name, column in read.items()}

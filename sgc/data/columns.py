@@ -93,6 +93,11 @@ class Origin:
     folded: bool = False
     kind: str = "node"
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the columns."""
+        return tuple(column.name for column in self.columns)
+
     def error(self, message: str, position: int | None = None, element: tuple[int, ...] = ()) -> DataError:
         """Build the error about a row of the array (its position), or about all of it."""
         column = self.columns[0]

@@ -1,4 +1,4 @@
-"""The encoder of one node: from a source's cells to the node's values and back, fitted on training rows only."""
+"""The encoder of a node: from a source's cells to the node's values and back, fitted on training rows only."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sgc.data.variables import Variable
 from sgc.distributions.category_names import CategoryName
 from sgc.distributions.supports import GREY, REAL
 
-CHUNK = 1 << 22  # numbers: what is fitted is added up so many at a time, whether all are in memory or not
+CHUNK = 1 << 22  # numbers that are summed at a time in fitting, whether all are in memory or not
 
 Json = dict[str, Any]  # any: JSON nests
 
@@ -29,8 +29,8 @@ Json = dict[str, Any]  # any: JSON nests
 class Encoder:
     """What turns a node's columns into its values.
 
-    `fitted` holds what each of the `transforms` learned; `inner_shape` is the event's shape after them, before axes of
-    size 1 are adapted to the node's; `seed` fixes a static binarisation by row.
+    `fitted` holds what each of the `transforms` learned; `inner_shape` is the event's shape after them, which may
+    differ from the node's in axes of size 1; `seed` fixes a static binarisation by row.
     """
 
     variable: Variable
@@ -42,7 +42,7 @@ class Encoder:
 
     @property
     def draws_anew(self) -> bool:
-        """Tell whether the values are grey, to be drawn as 0 or 1 at every use."""
+        """Whether the values are grey, to be drawn as 0 or 1 at every use."""
         return any(each.draws_anew for each in self.transforms)
 
     def encode(self, raw: Any, rows: Rows | None = None) -> Array:  # any: whatever numpy can read as an array
@@ -80,7 +80,7 @@ class Encoder:
         return indices if self.names is None else _pick(self.names, indices)
 
     def decode_near(self, values: Array, about: Array) -> tuple[Array, Array]:
-        """Turn numbers back into cells, and others beside them: angles of `values` by the turn nearest to `about`'s."""
+        """Turn two arrays of numbers back into cells; angles of `values` come back in the turn nearest to `about`'s."""
         cells, others = self._inner(values), self._inner(about)
         for transform, fitted in zip(reversed(self.transforms), reversed(self.fitted), strict=True):
             others = transform.undo(others, fitted)
@@ -88,7 +88,7 @@ class Encoder:
         return self.variable.unfold(cells), self.variable.unfold(others)
 
     def decode_to_points(self, values: Array) -> Array:
-        """Turn numbers back as far as vectors between which angles mean something; all the way where none are made."""
+        """Turn numbers back as far as unit vectors, if a transform makes them, or else into cells."""
         cells = self._inner(values)
         for transform, fitted in zip(reversed(self.transforms), reversed(self.fitted), strict=True):
             if transform.points:
@@ -97,16 +97,16 @@ class Encoder:
         return self.variable.unfold(cells)
 
     def _inner(self, values: Array) -> Array:
-        """Give values, `(N, *steps, *event)`, a row for each step and the shape that the transforms left."""
+        """Give values, `(N, *steps, *event)`, a row for each step and the shape that the transforms gave them."""
         rows = len(values) * math.prod(self.variable.steps)
         return np.asarray(values).astype(np.float64).reshape(rows, *self.inner_shape)
 
     def of_step(self) -> Encoder:
-        """Give the encoder of one step of a node of a repeat: `(N, *event)`, the same whichever step it is."""
+        """Give the encoder of one step of a node of a repeat, `(N, *event)`; it is the same for all steps."""
         return replace(self, variable=replace(self.variable, steps=(), exists=()))
 
     def named(self, cells: Array) -> Array:
-        """Give the name nearest to each decoded number, None where it is missing; cells that have no names as they are.
+        """Give the name nearest to each decoded number, None where it is missing; without names, give the cells.
 
         A number half-way between two names takes the even place, as rounding does.
         """
@@ -117,14 +117,15 @@ class Encoder:
 
     @property
     def names(self) -> tuple[CategoryName, ...] | None:
-        """The names that stand in the column for 0, 1, …: the node's own, or those of its transforms."""
-        return _names(self.variable, self.transforms)
+        """The names that the column has for 0, 1, …: the node's own, or those of its transforms."""
+        named = (each.reads_names for each in self.transforms if each.reads_names is not None)
+        return self.variable.values or next(named, None)
 
     def state(self) -> Json:
-        """Return all of the encoder as JSON can hold it; `Encoder.from_state` builds it again."""
+        """Return the encoder in JSON's types; `Encoder.from_state` builds it again."""
         variable = asdict(self.variable)
-        del variable["exists"]  # columns say which steps there are
-        del variable["total"]  # the spec says what gives it
+        del variable["exists"]  # the columns of counts give it
+        del variable["total"]  # the spec gives it
         variable["support"] = SupportRecord(**self.variable.support.plain())
         record = EncoderRecord(
             variable=VariableRecord(**variable),
@@ -140,25 +141,19 @@ class Encoder:
     def from_state(cls, state: Json | EncoderRecord) -> Encoder:
         """Build the encoder that gave this state.
 
-        Raises: ValidationError where it is none; ValueError where its parts do not fit together.
+        Raises: ValidationError where it is not valid; ValueError where its parts do not fit together.
         """
         record = state if isinstance(state, EncoderRecord) else EncoderRecord.model_validate(state)
-        made = cls(
-            record.variable.variable(),
-            record.columns,
-            record.transforms,
-            record.fitted,
-            record.inner_shape,
-            record.seed,
-        )
+        variable = record.variable.variable()
+        encoder = cls(variable, record.columns, record.transforms, record.fitted, record.inner_shape, record.seed)
         if _without_ones(record.inner_shape) != _without_ones(record.variable.shape):
             shapes = f"{list(record.inner_shape)} does not fit the node's shape {list(record.variable.shape)}"
             raise ValueError(f"key 'inner_shape': {shapes}")
         try:
-            made.decode(np.zeros((1, *made.variable.laid)))
+            encoder.decode(np.zeros((1, *variable.laid)))
         except (ValueError, IndexError) as problem:
             raise ValueError(f"key 'fitted': does not fit the node's shape ({problem})") from None
-        return made
+        return encoder
 
 
 def _without_ones(shape: Sequence[int]) -> list[int]:
@@ -171,19 +166,15 @@ def _pick(names: Sequence[CategoryName], places: Array) -> Array:
     return np.asarray(listed[np.where(places == MISSING, len(names), places)])
 
 
-def _names(variable: Variable, transforms: Sequence[AnyTransform]) -> tuple[CategoryName, ...] | None:
-    return variable.values or next((each.reads_names for each in transforms if each.reads_names is not None), None)
-
-
 def read_cells(origin: Origin, variable: Variable, transforms: Sequence[AnyTransform]) -> Array:
     """Read an origin's rows: categories as int64 indices, anything else as numbers; missing ones are -1 or NaN.
 
-    Where the first of the `transforms` reads names, numbers are the places of the names. Of a node whose value is
-    whole or missing, a row with an empty cell is all empty; of a node of a repeat, `(N, *steps, *event)`, a step is.
-    The result is the caller's own.
+    Where the first of the `transforms` reads names, numbers are the places of the names. If a node's value is missing
+    as a whole, one empty cell makes its row empty; in a repeat, `(N, *steps, *event)`, its step. The caller may write
+    into the result.
 
     Raises:
-        DataError: no number, no such category, infinite, missing where every row has a value, or other steps.
+        DataError: a cell that is no number or category, infinite, or missing where every row has a value; other steps.
     """
     origin.check_steps()
     names = transforms[0].reads_names if transforms else None
@@ -204,7 +195,7 @@ def read_cells(origin: Origin, variable: Variable, transforms: Sequence[AnyTrans
 
 
 def _read_names(origin: Origin, variable: Variable, names: tuple[CategoryName, ...], *, last: bool) -> Array:
-    """Read names by their places, as indices of categories or as numbers; `last`: as the node's own values."""
+    """Read names as their places: indices of categories, or numbers. `last`: no other transform changes these."""
     if variable.values is not None:
         raise origin.error("'one_of' beside the node's own 'values', which name what stands in the data: leave it out")
     if variable.categories not in (None, len(names)):
@@ -233,7 +224,7 @@ def fit_encoder(
         spans = range(0, max(1, len(values)), size)
         fitted.append(_learn(transform, (values[start : start + size] for start in spans), origin))
         values = _transform(values, variable, (transform,), fitted[-1:], origin, seed)
-    encoder = Encoder(variable, _column_names(origin), tuple(transforms), tuple(fitted), values.shape[1:], seed)
+    encoder = Encoder(variable, origin.names, tuple(transforms), tuple(fitted), values.shape[1:], seed)
     return encoder, _finish(values, variable, transforms, origin)
 
 
@@ -246,11 +237,11 @@ def fit_in_chunks(
 ) -> Encoder:
     """Fit the encoder that `fit_encoder` would, to the bit, on cells that are never in memory at once.
 
-    `chunks` goes through the cells of all training rows, those of `origin`, so many at a time as `rows_at_a_time` says;
-    each is written into. Each transform that learns is a pass.
+    `chunks` goes through the cells of all training rows, those of `origin`, as many at a time as `rows_at_a_time` says;
+    each chunk is written into. Each transform that learns takes a pass over them.
 
     Raises:
-        DataError: as `fit_encoder`, but for what only the node's own shape and support forbid.
+        DataError: as `fit_encoder`, except for values that only the node's shape and support forbid.
     """
     fitted: list[Fitted] = []
 
@@ -265,20 +256,16 @@ def fit_in_chunks(
     for count, transform in enumerate(transforms):
         fitted.append(_learn(transform, before(count), origin))
     inner = next(before(len(transforms))).shape[1:]
-    return Encoder(variable, _column_names(origin), tuple(transforms), tuple(fitted), inner, seed)
+    return Encoder(variable, origin.names, tuple(transforms), tuple(fitted), inner, seed)
 
 
 def rows_at_a_time(shape: tuple[int, ...]) -> int:
-    """Tell how many rows of cells of this shape make a chunk."""
+    """Count the rows of a chunk of cells of this shape."""
     return max(1, CHUNK // max(1, math.prod(shape)))
 
 
-def _column_names(origin: Origin) -> tuple[str, ...]:
-    return tuple(column.name for column in origin.columns)
-
-
 def _learn(transform: AnyTransform, chunks: Iterator[Array], origin: Origin) -> Fitted:
-    """Fit a transform on the training rows' values; one that does not learn takes no more than a shape from them."""
+    """Fit a transform on the training rows' values; one that does not learn sees only the first chunk."""
 
     def watched() -> Iterator[Array]:
         known: Any = False  # any: an array of booleans but at first
@@ -321,7 +308,7 @@ def _transform(
     for transform, learned in zip(transforms, fitted, strict=True):
         _check(transform, values, variable, origin)
         try:
-            with np.errstate(all="ignore"):  # a number that is too large is told with its row, see `_finish`
+            with np.errstate(all="ignore"):  # a number that is too large is reported with its row, see `_finish`
                 values = transform.apply(values, learned, uniforms)
         except ValueError as error:  # shapes that the transform cannot take
             raise origin.error(str(error)) from error
@@ -329,7 +316,7 @@ def _transform(
 
 
 def _finish(values: Array, variable: Variable, transforms: Sequence[AnyTransform], origin: Origin) -> Array:
-    """Bring transformed values into the node's shape and type, the steps first, and check them against its support."""
+    """Give transformed values the node's shape and type, steps first, and check them against its support."""
     found, wanted = values.shape[1:], variable.shape
     if _without_ones(found) != _without_ones(wanted):
         hint = _shape_hint(found, wanted, transforms)
@@ -341,12 +328,12 @@ def _finish(values: Array, variable: Variable, transforms: Sequence[AnyTransform
         _check_size(values, shaped, origin, transforms)
         check_support(shaped, variable.support, origin)
     shaped = variable.unfold(shaped)
-    # a view would keep its base alive, and with it whatever else stands there
+    # a view would keep the whole of its base in memory
     return shaped if shaped.base is None else shaped.copy()
 
 
 def _check_size(values: Array, shaped: Array, origin: Origin, transforms: Sequence[AnyTransform]) -> None:
-    """Check that no number is too large for its type, by a transform or by itself. Raises: DataError."""
+    """Check that no number is too large for its type. Raises: DataError."""
     if not shaped.size or np.isfinite((shaped.min(), shaped.max())).all():
         return
     mask = np.isinf(shaped)
@@ -360,8 +347,8 @@ def _check_size(values: Array, shaped: Array, origin: Origin, transforms: Sequen
 def _shape_hint(found: tuple[int, ...], wanted: tuple[int, ...], transforms: Sequence[AnyTransform]) -> str:
     if math.prod(found) == math.prod(wanted) and len(wanted) == 1:
         return "; is the transform flatten missing?"
-    made = next((each.name for each in transforms if each.points), None)
-    return "" if made is None else f"; the transform '{made}' makes vectors: give the node the shape {list(found)}"
+    maker = next((each.name for each in transforms if each.points), None)
+    return "" if maker is None else f"; the transform '{maker}' makes vectors: give the node the shape {list(found)}"
 
 
 def missing_values(variable: Variable, size: int) -> Array:
@@ -377,7 +364,7 @@ def hide(cells: Array, hidden: Array) -> None:
 
 
 def has_value(cells: Array, *, whole: bool = False) -> Array:
-    """Tell for each row, `(N,)`, whether any of its elements has a value, or every one."""
-    there: Array = np.asarray(cells != MISSING if cells.dtype.kind == "i" else ~np.isnan(cells))
-    flat: Array = there.reshape(len(cells), math.prod(cells.shape[1:]))
+    """Tell for each row, `(N,)`, whether any of its elements has a value; `whole`: whether all have."""
+    present = np.asarray(cells != MISSING if cells.dtype.kind == "i" else ~np.isnan(cells))
+    flat = present.reshape(len(cells), math.prod(cells.shape[1:]))
     return np.asarray(flat.all(axis=1) if whole else flat.any(axis=1))

@@ -1,4 +1,4 @@
-"""The sets that parameters lie in: their words, what a spec may fix, the maps from unconstrained numbers and back."""
+"""The sets that parameters lie in: their words, what a spec may fix, maps from unconstrained numbers and back."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Rows = Sequence[Sequence[float]]
 class Constraint(ABC):
     """A set of values of a parameter.
 
-    word: as in specs and messages. dims: how many dimensions one value has. elements: where each of its numbers lies,
-    of a matrix those on its diagonal. middle: where a parameter stands that nothing else is known of; None: where all
-    shares are alike. layers: those that a network may end with whose numbers lie in it.
+    word: as in specs and messages. dims: how many dimensions one value has. elements: the set of each of its numbers,
+    of a matrix of those on its diagonal. middle: the value of a parameter of which nothing else is known; None: equal
+    shares. layers: the last layers of networks whose numbers all lie in it.
     """
 
     word: str
@@ -34,23 +34,23 @@ class Constraint(ABC):
 
     @abstractmethod
     def constrain(self, raw: Tensor) -> Tensor:
-        """Map unconstrained numbers into the set, off its boundary by the type's epsilon ε: the shape stays.
+        """Map unconstrained numbers into the set, at least the type's epsilon ε away from its boundary.
 
-        Of matrices (*leading, n(n+1)/2) -> (*leading, n, n).
+        The shape stays, but of matrices: (*leading, n(n+1)/2) -> (*leading, n, n).
         """
 
     @abstractmethod
     def unconstrain(self, value: Tensor) -> Tensor:
-        """Invert `constrain`; infinite or not a number where a value lies outside what it can give."""
+        """Invert `constrain`; infinite or NaN for a value that it cannot give."""
 
     def neutral(self, event: tuple[int, ...]) -> float:
-        """Give the number that a parameter of an event stands at if nothing else is known of it."""
+        """Give the value of a parameter of an event of which nothing else is known."""
         return 1 / event[-1] if self.middle is None else self.middle
 
     def floored(self, value: Tensor) -> Tensor:
-        """Keep computed numbers that lie in the set inside it, where rounding has brought them to an end that it lacks.
+        """Move numbers that were rounded to an excluded end of the set back into it.
 
-        Of what is positive, to the least normal number of the type; of what is below 1, to the largest below it.
+        Positive numbers are at least the type's least normal number, and those below 1 at most the largest below it.
         """
         import torch
 
@@ -101,15 +101,10 @@ class Positive(Constraint):
     """softplus(x) + ε."""
 
     def constrain(self, raw: Tensor) -> Tensor:
-        import torch
-        from torch.nn import functional
-
-        return functional.softplus(raw) + torch.finfo(raw.dtype).eps
+        return _positive(raw)
 
     def unconstrain(self, value: Tensor) -> Tensor:
-        import torch
-
-        return _inverse_softplus(value - torch.finfo(value.dtype).eps)
+        return _inverse_softplus(value - _epsilon(value))
 
 
 @final
@@ -118,16 +113,12 @@ class Unit(Constraint):
     """ε + (1 − 2ε) σ(x)."""
 
     def constrain(self, raw: Tensor) -> Tensor:
-        import torch
-
-        tiny = torch.finfo(raw.dtype).eps
-        return tiny + (1 - 2 * tiny) * torch.sigmoid(raw)
+        tiny = _epsilon(raw)
+        return tiny + (1 - 2 * tiny) * raw.sigmoid()
 
     def unconstrain(self, value: Tensor) -> Tensor:
-        import torch
-
-        tiny = torch.finfo(value.dtype).eps
-        return torch.logit((value - tiny) / (1 - 2 * tiny))
+        tiny = _epsilon(value)
+        return ((value - tiny) / (1 - 2 * tiny)).logit()
 
 
 @final
@@ -136,21 +127,17 @@ class Shares(Constraint):
     """(softmax(x) + ε) / (1 + Kε)."""
 
     def constrain(self, raw: Tensor) -> Tensor:
-        import torch
-
-        tiny = torch.finfo(raw.dtype).eps
-        return (torch.softmax(raw, -1) + tiny) / (1 + raw.shape[-1] * tiny)
+        tiny = _epsilon(raw)
+        return (raw.softmax(-1) + tiny) / (1 + raw.shape[-1] * tiny)
 
     def unconstrain(self, value: Tensor) -> Tensor:
-        import torch
-
-        tiny = torch.finfo(value.dtype).eps
+        tiny = _epsilon(value)
         return (value * (1 + value.shape[-1] * tiny) - tiny).log()
 
 
 @dataclass(frozen=True)
 class Matrix(Constraint):
-    """A set of matrices: what their numbers are, no one of them says by itself."""
+    """A set of matrices, which no number of a matrix decides by itself."""
 
     @property
     @abstractmethod
@@ -205,13 +192,28 @@ class PositiveDefinite(Matrix):
         return _packed(torch.linalg.cholesky(value))
 
 
+def _epsilon(like: Tensor) -> float:
+    import torch
+
+    return torch.finfo(like.dtype).eps
+
+
+def _positive(raw: Tensor) -> Tensor:
+    from torch.nn import functional
+
+    return functional.softplus(raw) + _epsilon(raw)
+
+
+def _inverse_softplus(positive: Tensor) -> Tensor:
+    return positive + (-(-positive).expm1()).log()
+
+
 def _lower(raw: Tensor) -> Tensor:
     import torch
-    from torch.nn import functional
 
     size = (math.isqrt(1 + 8 * raw.shape[-1]) - 1) // 2
     row, column = torch.tril_indices(size, size, device=raw.device)
-    packed = torch.where(row == column, functional.softplus(raw) + torch.finfo(raw.dtype).eps, raw)
+    packed = torch.where(row == column, _positive(raw), raw)
     lower = raw.new_zeros(*raw.shape[:-1], size, size)
     lower[..., row, column] = packed
     return lower
@@ -223,11 +225,7 @@ def _packed(lower: Tensor) -> Tensor:
     row, column = torch.tril_indices(lower.shape[-1], lower.shape[-1], device=lower.device)
     packed = lower[..., row, column]
     # The unused branch of a `where` may be nan: no gradient runs through start values.
-    return torch.where(row == column, _inverse_softplus(packed - torch.finfo(lower.dtype).eps), packed)
-
-
-def _inverse_softplus(positive: Tensor) -> Tensor:
-    return positive + (-(-positive).expm1()).log()
+    return torch.where(row == column, _inverse_softplus(packed - _epsilon(lower)), packed)
 
 
 def _pivots(rows: Rows) -> Iterator[float]:
@@ -246,7 +244,9 @@ _ABOVE_ZERO = ("Softplus", "Exp")
 _ALL: tuple[Constraint, ...] = (
     Unconstrained("real", 0, REAL, 0.0),
     Unconstrained("real_vector", 1, REAL, 0.0),
-    Unconstrained("nonnegative_integer", 0, NONNEGATIVE_INTEGER, 0.0),  # from a name alone: no network, not learned
+    Unconstrained(
+        "nonnegative_integer", 0, NONNEGATIVE_INTEGER, 0.0
+    ),  # given by a name only, and never learned
     Positive("positive", 0, POSITIVE, 1.0, _ABOVE_ZERO),
     Positive("nonnegative", 0, NONNEGATIVE, 1.0, _ABOVE_ZERO),
     Positive("positive_vector", 1, POSITIVE, 1.0, _ABOVE_ZERO),

@@ -1,8 +1,8 @@
-"""Draws of families whose values crowd at an edge of their support, lie far out, or that torch draws wrongly there.
+"""Draws of families whose values crowd at an edge of their support, lie far out, or are drawn wrongly there by torch.
 
-They are made in float64 and mostly on the log scale, so that a draw below the smallest float, nearer to 1 than floats
-are, or too near to a location for them, keeps its place: see `points.Point`. Where a parameter is not finite the draw
-is none. torch is imported inside the functions.
+They are made in float64 and mostly on the log scale. So a draw keeps its place though it is below the smallest float,
+nearer to 1 than floats are, or too near to a location for them: see `points.Point`. Where a parameter is not finite,
+the draw is NaN. torch is imported inside the functions.
 """
 
 from __future__ import annotations
@@ -22,25 +22,23 @@ if TYPE_CHECKING:
 
 MOST_COUNTED = 1e15  # a Poisson rate above it is drawn as a normal: torch's integers end at 9e18
 
-# of one element, expanded to the shape of the draw; the value's type is made that of the member afterwards
+# from the member of one element, expanded to the shape of the draw; `draw` converts the value to the member's type
 Sampler = Callable[[Member], Point]
 
 
+def _empty(like: Tensor) -> Tensor:
+    import torch
+
+    return torch.empty_like(like, memory_format=torch.contiguous_format)
+
+
 def _exponential(like: Tensor) -> Tensor:
-    """Draw standard exponentials, of a tensor's shape; their logs go down further than those of torch's uniforms."""
-    import torch
-
-    return torch.empty_like(like, memory_format=torch.contiguous_format).exponential_()
-
-
-def _normal_noise(like: Tensor) -> Tensor:
-    import torch
-
-    return torch.empty_like(like, memory_format=torch.contiguous_format).normal_()
+    """Draw standard exponentials, of a tensor's shape; they come nearer to 0 than torch's uniforms."""
+    return _empty(like).exponential_()
 
 
 def _over(positive: Tensor, divisor: Tensor) -> Tensor:
-    """Give a ratio of positive numbers by their logs, so that neither it nor its gradient leaves the floats."""
+    """Give a ratio of positive numbers by their logs, so that neither it nor its gradient overflows."""
     import torch
 
     highest = math.log(torch.finfo(divisor.dtype).max) - 10
@@ -60,7 +58,7 @@ def _log_gamma(concentration: Tensor) -> Tensor:
 
 
 def _exp(log: Tensor, kind: torch.finfo | None = None) -> Tensor:
-    """Give the exponential of a log, inside the floats of a kind; of its own if None."""
+    """Give the exponential of a log, within the range of a kind of floats; None: of its own kind."""
     import torch
 
     kind = torch.finfo(log.dtype) if kind is None else kind
@@ -69,7 +67,7 @@ def _exp(log: Tensor, kind: torch.finfo | None = None) -> Tensor:
 
 
 def _positive(member: Member, log: Tensor) -> Point:
-    """Give a positive value by its log; the value itself stays inside the floats."""
+    """Give a positive value by its log; the value itself stays within the range of floats."""
     return Point(_exp(log, member.floats), (log,))
 
 
@@ -86,7 +84,7 @@ def _inside_unit(member: Member, value: Tensor) -> Tensor:
 
 
 def _apart(member: Member, offset: Tensor, *more: Tensor) -> Point:
-    """Give a value by where its member is located and how far it lies from there."""
+    """Give a value by its member's location and its offset from there."""
     highest = member.floats.max
     return Point((member.loc + offset).clamp(-highest, highest), (member.loc, offset, *more))
 
@@ -146,7 +144,7 @@ def weibull(member: Member) -> Point:
 
 
 def log_normal(member: Member) -> Point:
-    return _positive(member, member.loc + member.scale * _normal_noise(member.loc))
+    return _positive(member, member.loc + member.scale * _empty(member.loc).normal_())
 
 
 def pareto(member: Member) -> Point:
@@ -156,19 +154,19 @@ def pareto(member: Member) -> Point:
 
 
 def normal(member: Member) -> Point:
-    """Draw as torch does, in the type of the parameters: the one of these families that is scored in it too."""
+    """Draw as torch does, in the type of the parameters; of these families, only Normal is scored in it too."""
     own: Any = member.own  # Any: torch's parameters are plain attributes
     loc, scale = own.loc, own.scale
-    offset = _normal_noise(loc) * scale
+    offset = _empty(loc).normal_() * scale
     return Point(loc + offset, (loc, offset))
 
 
 def multivariate_normal(member: Member) -> Point:
-    return _apart(member, (member.scale_tril @ _normal_noise(member.loc).unsqueeze(-1)).squeeze(-1))
+    return _apart(member, (member.scale_tril @ _empty(member.loc).normal_().unsqueeze(-1)).squeeze(-1))
 
 
 def laplace(member: Member) -> Point:
-    """Draw an exponential to either side."""
+    """Draw an exponential, and its sign."""
     import torch
 
     side = torch.where(torch.rand_like(member.loc) < 0.5, -1.0, 1.0)
@@ -176,27 +174,24 @@ def laplace(member: Member) -> Point:
 
 
 def cauchy(member: Member) -> Point:
-    import torch
-
-    noise = torch.empty_like(member.loc, memory_format=torch.contiguous_format).cauchy_()
-    return _apart(member, member.scale * noise)
+    return _apart(member, member.scale * _empty(member.loc).cauchy_())
 
 
 def student_t(member: Member) -> Point:
     """Draw loc + scale · N / √(chi² / df)."""
     half = member.df / 2
-    normal = _normal_noise(member.loc)
+    normal = _empty(member.loc).normal_()
     log = normal.abs().log() + member.scale.log() + (half.log() - _log_gamma(half)) / 2
     return _apart(member, normal.sign() * _exp(log), log)
 
 
 def gumbel(member: Member) -> Point:
-    """Draw loc − scale · log E; torch's uniforms have an atom at the smallest float, of one draw in ten millions."""
+    """Draw loc − scale · log E; torch's uniforms give the smallest float in one draw of ten million."""
     return _apart(member, -member.scale * _exponential(member.loc).log())
 
 
 def geometric(member: Member) -> Point:
-    """Draw ⌊E / −log(1 − p)⌋; torch's uniforms have an atom as above, and its logits of probs end at the epsilon."""
+    """Draw ⌊E / −log(1 − p)⌋; torch repeats a smallest float, see `gumbel`, and clamps probs at its epsilon."""
     log_rest = integers.log_odds(member)[1]
     return Point((_exponential(log_rest) / -log_rest).floor())
 
@@ -211,7 +206,7 @@ def negative_binomial(member: Member) -> Point:
 
 
 def _counts(rate: Tensor) -> Tensor:
-    """Draw counts of a Poisson; torch refuses a rate that is no number, and counts below 0 from a rate of 9e18 on."""
+    """Draw counts of a Poisson; torch refuses a NaN rate, and gives negative counts from a rate of 9e18 on."""
     import torch
 
     few = rate < MOST_COUNTED
@@ -221,7 +216,7 @@ def _counts(rate: Tensor) -> Tensor:
 
 
 def draw(sampler: Sampler, element: Any) -> Point:  # Any: torch's parameters are plain attributes
-    """Draw from a member; no number where a parameter is not finite."""
+    """Draw from a member; NaN where a parameter is not finite."""
     import torch
 
     member = Member(element)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar, Literal, final
 
@@ -55,9 +56,9 @@ class Direction(Learner):
     """`{direction: degrees}` or `{direction: radians}`: turn two columns, azimuth and elevation, into a unit vector.
 
     The axes are those of an image: x to its right, y up, z towards the camera; x = -sin(azimuth) cos(elevation),
-    y = sin(elevation), z = cos(azimuth) cos(elevation), as a positive azimuth is to the right of whoever is in the
-    picture, which is its left (Georghiades et al. 2001). Undone in predictions as `angle` is; the elevation comes back
-    from -90° to 90°. A direction of which one angle is missing is missing.
+    y = sin(elevation), z = cos(azimuth) cos(elevation), since a positive azimuth is to the right of the person in the
+    picture, which is the picture's left (Georghiades et al. 2001). Undone in predictions as `angle` is; the elevation
+    comes back from -90° to 90°. A direction of which one angle is missing is missing.
     """
 
     name: ClassVar[str] = "direction"
@@ -98,8 +99,6 @@ class Direction(Learner):
 
 
 def _half(unit: Unit) -> float:
-    import math
-
     return 180.0 if unit == "degrees" else math.pi
 
 
@@ -127,5 +126,4 @@ def _nearest_turn(values: Numbers, about: Numbers, unit: Unit) -> Numbers:
     import numpy as np
 
     turn = 2 * _half(unit)
-    near: Numbers = values - turn * np.round((values - about) / turn)
-    return near
+    return np.asarray(values - turn * np.round((values - about) / turn))

@@ -27,9 +27,6 @@ class Resize(Transform):
     name: ClassVar[str] = "resize"
     resize: Pair
 
-    def fit(self, values: Numbers) -> Fitted:
-        return {}
-
     def apply(self, values: Numbers, fitted: Fitted, uniforms: Uniforms) -> Numbers:
         import numpy as np
 
@@ -47,9 +44,6 @@ class Resize(Transform):
                 there = down @ share[i] @ across
                 resized[i] = np.where(there > 1e-6, down @ whole[i] @ across / np.maximum(there, 1e-6), np.nan)
         return resized
-
-    def undo(self, values: Numbers, fitted: Fitted) -> Numbers:
-        return values
 
 
 def _overlap(found: int, wanted: int) -> Numbers:

@@ -42,7 +42,7 @@ FiniteNumbers = Annotated[Any, AfterValidator(_finite_numbers)]
 
 
 class Learned(Piece):
-    """What a transform keeps of the training rows; of most it is nothing."""
+    """What a transform keeps of the training rows."""
 
 
 class Transform(Piece, ABC):
@@ -54,40 +54,40 @@ class Transform(Piece, ABC):
     learned: ClassVar[type[Learned]] = Learned
     """What `fit` gives, as a run keeps it."""
     points: ClassVar[bool] = False
-    """Whether what comes out are unit vectors, so that an angle between two of them means something."""
+    """Whether the results are unit vectors, so that the angle between two of them has a meaning."""
 
     @property
     def reads_names(self) -> tuple[CategoryName, ...] | None:
-        """Give the names that stand in the column for 0, 1, …; None where the step is for numbers."""
+        """The names that the column has for 0, 1, …; None where the step is for numbers."""
         return None
 
     @property
     def wants_grey(self) -> bool:
-        """Tell whether the values must lie in [0, 1] before this step."""
+        """Whether the values must lie in [0, 1] before this step."""
         return False
 
     @property
     def draws_anew(self) -> bool:
-        """Tell whether the values stay grey and are drawn as often as they are used."""
+        """Whether the values stay grey, to be drawn as 0 or 1 at every use."""
         return False
 
-    @abstractmethod
     def fit(self, values: Numbers) -> Fitted:
-        """Learn from the training rows: `(N, *event) -> what apply and undo need`.
+        """Learn what `apply` and `undo` need from the training rows, `(N, *event)`; of most steps it is nothing.
 
-        Without `learns` it takes nothing but the shape of a row from them, and is given the first few.
+        Without `learns`, `values` are the first few rows, and only their shape matters.
         """
+        return {}
 
     @abstractmethod
     def apply(self, values: Numbers, fitted: Fitted, uniforms: Uniforms) -> Numbers:
-        """Take the step: `(N, *event) -> (N, *other)`. May write into `values`, which the caller owns."""
+        """Apply the step: `(N, *event) -> (N, *other)`. It may write into `values`."""
 
-    @abstractmethod
     def undo(self, values: Numbers, fitted: Fitted) -> Numbers:
-        """Take the step back where it has a way back, without writing into `values`."""
+        """Undo the step, without writing into `values`; they stay as they are where it cannot be undone."""
+        return values
 
     def nearest(self, values: Numbers, about: Numbers) -> Numbers:
-        """Give, where several values mean the same, those nearest to `about`; both as `undo` gives them."""
+        """Give those of several equivalent values that are nearest to `about`; both as `undo` gives them."""
         return values
 
 

@@ -1,4 +1,4 @@
-"""Transforms: what is done to a column of the data before a model sees it, and how it is undone in predictions."""
+"""Transforms of a column of the data, before a model sees it, and the way back, in predictions."""
 
 from __future__ import annotations
 
@@ -25,9 +25,6 @@ class Divide(Transform):
     name: ClassVar[str] = "divide"
     divide: Annotated[float, Field(gt=0)]
 
-    def fit(self, values: Numbers) -> Fitted:
-        return {}
-
     def apply(self, values: Numbers, fitted: Fitted, uniforms: Uniforms) -> Numbers:
         values /= self.divide
         return values
@@ -42,27 +39,22 @@ class MuLaw(Transform):
     """`{mu_law: 100}`: sgn(x) log(1 + μ|x|) / log(1 + μ), and back in predictions (ITU-T G.711).
 
     Brings [-1, 1] onto itself, grey values in [0, 1] onto [0, 1], and equal ratios above 1/μ near equal differences:
-    of a picture, what lies in the shade counts as what lies in the light.
+    in a picture, contrasts in the shade count as much as those in the light.
     """
 
     name: ClassVar[str] = "mu_law"
     mu_law: Annotated[float, Field(gt=0)]
 
-    def fit(self, values: Numbers) -> Fitted:
-        return {}
-
     def apply(self, values: Numbers, fitted: Fitted, uniforms: Uniforms) -> Numbers:
         import numpy as np
 
         mu = values.dtype.type(self.mu_law)  # in one precision, so that 1 becomes 1 and no more
-        squeezed: Numbers = np.sign(values) * (np.log1p(mu * np.abs(values)) / np.log1p(mu))
-        return squeezed
+        return np.asarray(np.sign(values) * (np.log1p(mu * np.abs(values)) / np.log1p(mu)))
 
     def undo(self, values: Numbers, fitted: Fitted) -> Numbers:
         import numpy as np
 
-        original: Numbers = np.sign(values) * np.expm1(np.abs(values) * np.log1p(self.mu_law)) / self.mu_law
-        return original
+        return np.asarray(np.sign(values) * np.expm1(np.abs(values) * np.log1p(self.mu_law)) / self.mu_law)
 
 
 def _binarize_form(value: object) -> str:
@@ -91,9 +83,6 @@ class Binarize(Transform):
     def draws_anew(self) -> bool:
         return self.binarize == "dynamic"
 
-    def fit(self, values: Numbers) -> Fitted:
-        return {}
-
     def apply(self, values: Numbers, fitted: Fitted, uniforms: Uniforms) -> Numbers:
         import numpy as np
 
@@ -104,9 +93,6 @@ class Binarize(Transform):
         else:
             ones = values >= self.binarize
         np.copyto(values, ones, where=~np.isnan(values))
-        return values
-
-    def undo(self, values: Numbers, fitted: Fitted) -> Numbers:
         return values
 
 
@@ -205,15 +191,14 @@ class Standardize(Named, Learner):
     def undo(self, values: Numbers, fitted: Fitted) -> Numbers:
         import numpy as np
 
-        original: Numbers = values * np.asarray(fitted["deviation"]) + np.asarray(fitted["mean"])
-        return original
+        return np.asarray(values * np.asarray(fitted["deviation"]) + np.asarray(fitted["mean"]))
 
 
 @final
 class OneOf(Transform):
     """`{one_of: [mild, moderate, severe]}`: read the names of a column as 0, 1, 2, …; other names are a fault.
 
-    It stands first, and is for nodes without `values`: a Categorical with `categories`, or numbers whose order means
+    It is the first transform, of a node without `values`: a Categorical with `categories`, or numbers whose order means
     something (Bernoulli, Binomial, Poisson, Normal). In predictions a category comes back by its name, a number by the
     name nearest to its mean.
     """
@@ -226,14 +211,8 @@ class OneOf(Transform):
     def reads_names(self) -> tuple[CategoryName, ...]:
         return self.one_of
 
-    def fit(self, values: Numbers) -> Fitted:
-        return {}
-
     def apply(self, values: Numbers, fitted: Fitted, uniforms: Uniforms) -> Numbers:
         return values  # read so already
-
-    def undo(self, values: Numbers, fitted: Fitted) -> Numbers:
-        return values
 
 
 TRANSFORMS: dict[str, type[Transform]] = {

@@ -13,7 +13,7 @@ from sgc.errors import DataError
 
 @dataclass(frozen=True)
 class Published:
-    """A data set: the addresses that its files stand under, tried in turn, and each file's checksum."""
+    """A data set: the addresses of its files, tried in turn, and each file's checksum."""
 
     addresses: tuple[str, ...]
     files: Mapping[str, str]
@@ -43,7 +43,7 @@ PUBLISHED: dict[str, Published] = {
             "t10k-labels-idx1-ubyte.gz": "md5:bb300cfdad3c16e7a12a480ee83cd310",
         },
     ),
-    # Netzer et al., 2011, the cropped digits, with the checksums that torchvision holds them to
+    # Netzer et al., 2011, the cropped digits, with the checksums of torchvision
     "svhn": Published(
         ("http://ufldl.stanford.edu/housenumbers/",),
         {
@@ -57,11 +57,11 @@ PUBLISHED: dict[str, Published] = {
 def published_file(name: str, file: str, beside: Path) -> Path:
     """Find a file of a data set: under $SGC_DATA/NAME, beside the spec in NAME, in the cache, or at its publisher's.
 
-    What is fetched has to have its checksum, and stays in $SGC_CACHE/NAME, or the platform's cache folder. Files that
-    the user has put somewhere are taken as they are, a `.gz` unpacked too.
+    A fetched file must have its checksum, and is kept in $SGC_CACHE/NAME, or the platform's cache folder. Files that
+    the user has put there are taken as they are, with or without `.gz`.
 
     Raises:
-        DataError: it cannot be fetched, which says where to put it by hand.
+        DataError: it cannot be fetched; it says where to put it by hand.
     """
     found = look_for((file.removesuffix(".gz"), file), name, beside)
     return found if found is not None else _fetch(name, file, beside)
@@ -75,20 +75,20 @@ def _fetch(name: str, file: str, beside: Path) -> Path:
     except ImportError as error:
         message = f"not here, and fetching it needs pooch: pip install 'sgc[fetch]'; or {by_hand}"
         raise DataError(message, file=f"{name}/{file}") from error
-    told: list[str] = []
+    failures: list[str] = []
     folder = Path(os.environ.get("SGC_CACHE") or pooch.os_cache("sgc")) / name
     for address in PUBLISHED[name].addresses:
         try:
             return Path(pooch.retrieve(address + file, PUBLISHED[name].files[file], fname=file, path=folder))
-        except ValueError:  # what came is thrown away
-            told.append(f"{address}: its checksum is another")
+        except ValueError:  # of a wrong checksum; the file is deleted
+            failures.append(f"{address}: its checksum is another")
         except requests.HTTPError as error:
             answer = error.response
-            told.append(f"{address}: {'refused' if answer is None else f'{answer.status_code} {answer.reason}'}")
+            failures.append(f"{address}: {'refused' if answer is None else f'{answer.status_code} {answer.reason}'}")
         except requests.Timeout:
-            told.append(f"{address}: no answer in time")
+            failures.append(f"{address}: no answer in time")
         except requests.RequestException:
-            told.append(f"{address}: no connection")
+            failures.append(f"{address}: no connection")
         except OSError as error:
             raise DataError(f"cannot be kept in '{folder}': {error.strerror or error}", f"{name}/{file}") from error
-    raise DataError(f"not here, and cannot be fetched ({'; '.join(told)}): {by_hand}", file=f"{name}/{file}")
+    raise DataError(f"not here, and cannot be fetched ({'; '.join(failures)}): {by_hand}", file=f"{name}/{file}")

@@ -12,10 +12,10 @@ from sgc.errors import DataError, check_regular, suggest
 def find_file(names: Sequence[str], root: str, beside: Path, *, folders: bool = False) -> Path:
     """Find the first of these files: `root/name` under $SGC_DATA, then in the folder `beside`; absolute paths as given.
 
-    folders: a folder will do as well.
+    folders: whether a folder may be found too.
 
     Raises:
-        DataError: none is there; it says where was looked.
+        DataError: none exists; it names the folders that were searched.
     """
     found = look_for(names, root, beside, folders=folders)
     if found is not None:
@@ -28,7 +28,7 @@ def find_file(names: Sequence[str], root: str, beside: Path, *, folders: bool = 
 
 
 def look_for(names: Sequence[str], root: str, beside: Path, *, folders: bool = False) -> Path | None:
-    """Find a file as `find_file` does; None where none is there."""
+    """Find a file as `find_file` does; None where none exists."""
     for folder in _folders(root, beside):
         for name in names:
             check_regular(folder / name)

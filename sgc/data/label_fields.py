@@ -14,7 +14,7 @@ from sgc.piece import Maybe, Piece
 
 @dataclass(frozen=True)
 class Refused:
-    """Stands in for the value of a key that may not be there, so that the error is located at that key."""
+    """Takes the place of the value of a forbidden key, so that the error is located at that key."""
 
     type: str
     message: str
@@ -31,13 +31,13 @@ Refusable = BeforeValidator(_raise_refused)
 
 
 def refuse_later(section: object, exclusive: Collection[frozenset[str]]) -> object:
-    """Mark, of each two keys that exclude each other, the one that stands later in the file."""
+    """Mark, of every two keys that exclude each other, the later one in the file."""
     if not isinstance(section, dict):
         return section
     kept: list[str] = []
     marked: dict[object, object] = {}
     for key, value in section.items():
-        absent = value is None or value is False  # says the same as leaving the key out
+        absent = value is None or value is False  # which means the same as leaving the key out
         rival = None if absent else next((each for each in kept if frozenset((each, key)) in exclusive), None)
         if rival is None:
             marked[key] = value

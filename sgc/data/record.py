@@ -1,4 +1,4 @@
-"""A record that sgc writes into a file and reads again: a strict model with a version, whose faults name the key."""
+"""Records that sgc writes into files and reads again: strict models with a version, whose faults name the key."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from sgc.errors import Path, UsageError, path_text, printable
 from sgc.piece import Piece
 from sgc.value_words import LIMITS, SIZES, TYPES, describe
 
-VERSION = 1  # of all files of a run; those of before there were versions have none
+VERSION = 1  # of all files of a run; the oldest files have none
 
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 Some = Annotated[int, Field(ge=1, lt=2**63)]
 
 
 class Record(Piece):
-    """A mapping that sgc wrote: as strict as a piece of a spec, so that nothing else is taken for it."""
+    """A mapping that sgc wrote, as strict as a piece of a spec, so that nothing else is mistaken for it."""
 
 
 class Versioned(Record):
@@ -41,7 +41,7 @@ class Versioned(Record):
 
     @classmethod
     def of_before(cls, value: dict[str, Any]) -> dict[str, Any]:  # Any: whatever a file can say
-        """Lay out what a file of before there were versions says as one of version 1 does."""
+        """Convert the content of a file without a version to version 1."""
         return value
 
 
@@ -56,20 +56,20 @@ def _is_path(value: str) -> str:
 
 
 PathText = Annotated[str, AfterValidator(_is_path)]
-"""The name of a file or folder that the system can be asked for."""
+"""The name of a file or folder, as the system allows."""
 
 R = TypeVar("R", bound=Record)
 
 
-def read_record(kind: type[R], plain: Any, told: str) -> R:  # Any: whatever a file can say
-    """Make a record of what a file says. told: the file, and what it cannot be used as.
+def read_record(kind: type[R], plain: Any, use: str) -> R:  # Any: whatever a file can say
+    """Make a record of what a file says. use: the file, and what it cannot be used as.
 
     Raises: UsageError, with the first key that is wrong.
     """
     try:
         return kind.model_validate(plain)
     except ValidationError as problem:
-        raise UsageError(f"{told} ({fault_text(problem)})") from None
+        raise UsageError(f"{use} ({fault_text(problem)})") from None
 
 
 def fault_text(problem: ValidationError) -> str:
@@ -116,7 +116,7 @@ def _words(error: Any) -> str:  # Any: pydantic's dict of an error
 
 
 def found_text(value: Any) -> str:  # Any: whatever a file can hold
-    """Name what was found, by its type and, if short, by its value: nothing is printed that could be of any size."""
+    """Name what was found, by its type and, if short, by its value, so that the text is never long."""
     plain = value is None or isinstance(value, bool | int | float | str | list | tuple | dict)
     if isinstance(value, int) and value.bit_length() > 1000:
         return f"an integer of {value.bit_length()} bits"

@@ -244,9 +244,7 @@ _ABOVE_ZERO = ("Softplus", "Exp")
 _ALL: tuple[Constraint, ...] = (
     Unconstrained("real", 0, REAL, 0.0),
     Unconstrained("real_vector", 1, REAL, 0.0),
-    Unconstrained(
-        "nonnegative_integer", 0, NONNEGATIVE_INTEGER, 0.0
-    ),  # given by a name only, and never learned
+    Unconstrained("nonnegative_integer", 0, NONNEGATIVE_INTEGER, 0.0),  # given by a name only, and never learned
     Positive("positive", 0, POSITIVE, 1.0, _ABOVE_ZERO),
     Positive("nonnegative", 0, NONNEGATIVE, 1.0, _ABOVE_ZERO),
     Positive("positive_vector", 1, POSITIVE, 1.0, _ABOVE_ZERO),

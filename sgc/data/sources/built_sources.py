@@ -27,16 +27,12 @@ class MultiMnist(Source):
     source: Literal["multi-mnist"]
     root: str = "multi-mnist"
 
-    @model_validator(mode="before")
-    @classmethod
-    def _exclude(cls, value: object) -> object:
-        return refuse_second_test(value)
+    _exclude = model_validator(mode="before")(refuse_second_test)
 
     def inputs(self, beside: Path) -> list[Path]:
         from sgc.data.file_search import look_for
 
-        found = [look_for((name,), self.root, beside) for name in self.files]
-        return [path for path in found if path is not None]
+        return [path for name in self.files if (path := look_for((name,), self.root, beside)) is not None]
 
     def read(self, beside: Path, columns: Collection[str], training: Collection[str] = ()) -> Opened:
         from sgc.data.columns import Opened

@@ -1,4 +1,4 @@
-"""Sources that are published data sets, by name: their files are fetched once, and held to their checksums."""
+"""Sources that are published data sets, by name: their files are fetched once, and their checksums are compared."""
 
 from __future__ import annotations
 
@@ -24,10 +24,7 @@ class Fetched(Source):
 
     source: str
 
-    @model_validator(mode="before")
-    @classmethod
-    def _exclude(cls, value: object) -> object:
-        return refuse_second_test(value)
+    _exclude = model_validator(mode="before")(refuse_second_test)
 
     def read(self, beside: Path, columns: Collection[str], training: Collection[str] = ()) -> Opened:
         from sgc.data.columns import Opened

@@ -38,8 +38,8 @@ class Npz(FileSource):
 class Mat(FileSource):
     """`source: mat`: a MATLAB file up to version 7.2; each variable is a column.
 
-    `rows` says which axis the rows are. Without it they come first, but last in an array of four axes, as pictures
-    stand in MATLAB. What has its rows last comes as `(N, *event)` all the same, `[rows, columns, channels, N]` as
+    `rows` says which axis the rows are. Without it they come first, but last in an array of four axes, as MATLAB stores
+    pictures. Rows that come last are moved to the front, `[rows, columns, channels, N]` to
     `(N, channels, rows, columns)`. A vector, N x 1 or 1 x N, has one value a row.
     """
 
@@ -67,9 +67,9 @@ Mark: TypeAlias = Annotated[
 
 
 class TableSource(FileSource):
-    """A source whose rows may stand in a table; `missing_values` names its empty cells, wherever its values come from.
+    """A source whose rows may stand in a table; `missing_values` are the marks of its empty cells.
 
-    What is given from Python in the place of the table, or predicted for in another format, has the same empty cells.
+    They mark empty cells too where values come from Python, or new rows from a file of another format.
     """
 
     endings: ClassVar = TABLES
@@ -98,10 +98,10 @@ class Table(TableSource):
 class Images(TableSource):
     """`source: images`: a folder of pictures, given by `root`, or by `file` or `files`; column image `(N, C, H, W)`.
 
-    Pictures in folders of their own have their folder's name in the column `label`; `path` is the file's, in the order
-    of which the rows stand. Where a table (as `source: table` reads it) is given instead, its rows are the rows, its
-    columns are columns, and its column `path`, or the one that is said, holds the pictures' files, relative to the
-    table's folder. `mode`: grey (C = 1) or colour (C = 3). `size`: rows and columns that each picture is brought to,
+    Pictures in folders of their own have their folder's name in the column `label`; `path` is the file's, and orders
+    the rows. A table may be given instead (as `source: table` reads it). Its rows and columns are then those of the
+    data, and its column `path`, or the one named by `path`, holds the pictures' files, relative to the table's
+    folder. `mode`: grey (C = 1) or colour (C = 3). `size`: rows and columns that each picture is brought to,
     averaged over areas. Values are bytes.
     """
 
@@ -127,7 +127,7 @@ class Images(TableSource):
             if path.is_dir():
                 found += [path / name for name in listed(path)]
             elif self._is_table(path):
-                with suppress(DataError):  # whoever reads the table says what is wrong with it
+                with suppress(DataError):  # reading its rows says what is wrong with it
                     cells = read_table(path, [self.path], separator=self.separator)[self.path]
                     found += [path.parent / str(text) for text in cells.values]
         return found
@@ -191,7 +191,7 @@ class Idx(Source):
         from sgc.data.file_search import look_for
 
         names = [name for part in (self.files.train, self.files.test) for name in (part or {}).values()]
-        found = [look_for((name, name + ".gz"), self.root, beside) for name in names]
+        found = (look_for((name, name + ".gz"), self.root, beside) for name in names)
         return [path for path in found if path is not None]
 
     def read(self, beside: Path, columns: Collection[str], training: Collection[str] = ()) -> Opened:

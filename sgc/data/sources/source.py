@@ -25,7 +25,7 @@ def _column_form(value: object) -> str:
 
 @final
 class Column(Piece):
-    """`{column: NAME | [NAMES], transforms: [...]}`: what of the source a node takes, and the steps to its values."""
+    """`{column: NAME | [NAMES], transforms: [...]}`: a node's columns of the source, and the steps to its values."""
 
     column: Annotated[
         Annotated[str, Tag("<name>")] | Annotated[Many[str], Field(min_length=1), Tag("<list>")],
@@ -41,28 +41,19 @@ class Column(Piece):
     @field_validator("transforms", mode="after")
     @classmethod
     def _in_order(cls, transforms: tuple[AnyTransform, ...]) -> tuple[AnyTransform, ...]:
-        drawn, kept = False, ""
+        drawn, sized = False, ""
         for place, each in enumerate(transforms):
+            fault = ""
             if place and each.reads_names is not None:
-                raise PydanticCustomError(
-                    "transform_order",
-                    "'{name}' reads what stands in the column: put it first",
-                    {"name": each.name},
-                )
-            if drawn and not isinstance(each, Flatten):
-                raise PydanticCustomError(
-                    "transform_order",
-                    "'{name}' stands after 'binarize: dynamic', which draws at every use: put it before",
-                    {"name": each.name},
-                )
-            if kept and isinstance(each, Resize):
-                raise PydanticCustomError(
-                    "transform_order",
-                    "'{name}' stands after '{before}', which could not be undone in another size: put it before",
-                    {"name": each.name, "before": kept},
-                )
+                fault = "'{name}' reads what stands in the column: put it first"
+            elif drawn and not isinstance(each, Flatten):
+                fault = "'{name}' stands after 'binarize: dynamic', which draws at every use: put it before"
+            elif sized and isinstance(each, Resize):
+                fault = "'{name}' stands after '{before}', which could not be undone in another size: put it before"
+            if fault:
+                raise PydanticCustomError("transform_order", fault, {"name": each.name, "before": sized})
             drawn = drawn or each.draws_anew
-            kept = kept or (each.name if each.points or isinstance(each, Standardize) else "")
+            sized = sized or (each.name if each.points or isinstance(each, Standardize) else "")
         return transforms
 
 
@@ -81,33 +72,33 @@ class Source(Section, ABC):
     def read(self, beside: Path, columns: Collection[str], training: Collection[str] = ()) -> Opened:
         """Open these columns; files are looked for under $SGC_DATA, then in the folder `beside`.
 
-        training: those of them that test rows of the source's own need not have.
+        training: those of them that the source's own test rows need not have.
 
         Raises:
             DataError: a file is missing, cut short or not of its format, or has no such column.
         """
 
     def inputs(self, beside: Path) -> list[Path]:
-        """List the files of a user's that `read` reads, as far as they are there."""
+        """List the user's files that `read` reads, as far as they exist."""
         return []
 
     def standing_in(self, folder: Path, *, trusted: bool) -> Self:
-        """Give the source of a spec that stands in this folder, whose own code may be imported where it is trusted."""
+        """Give the source of a spec in this folder; its own code may be imported where it is `trusted`."""
         return self
 
 
 @final
 class Parts(Piece):
-    """`{train: FILE, test: FILE}`: the files of a source that has two; without `test`, `split` may make one."""
+    """`{train: FILE, test: FILE}`: the files of the two parts; without `test`, `split` may make that part."""
 
     train: str
     test: Maybe[str] = None
 
 
 class FileSource(Source):
-    """A source whose columns stand in one file, or in one for training and one for testing.
+    """A source whose columns are in one file, or in one for training and one for testing.
 
-    `endings` are those of its files. `root_alone`: `root` may be all that is said, for a folder is read as a whole.
+    `endings` are those of its files. `root_alone`: `root` alone is enough, for a folder is read as a whole.
     """
 
     endings: ClassVar[tuple[str, ...]]

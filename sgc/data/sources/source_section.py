@@ -15,10 +15,6 @@ from sgc.data.sources.file_sources import Idx, Images, Mat, Npz, Table
 from sgc.data.sources.own_source import OwnSource
 from sgc.data.sources.source import Section, Source
 
-if TYPE_CHECKING:
-    pass
-
-
 SOURCES: dict[str, type[Source]] = {
     "digits": Digits,
     "idx": Idx,
@@ -39,7 +35,7 @@ def _refuse_source(name: str) -> str:
 
 
 class UnknownSource(Section):
-    """A section with a source nobody knows; it never validates. The fields that all sources share are still read."""
+    """A section with an unknown source; it never validates. The fields that all sources share are still checked."""
 
     model_config = ConfigDict(extra="ignore")
     source: Annotated[str, AfterValidator(_refuse_source)]

@@ -20,7 +20,7 @@ from sgc.report.pictures.edge_routes import Spot
 from sgc.report.pictures.graph_pictures import draw
 from sgc.report.pictures.plate_frames import frame
 from sgc.report.plated_plan import PlatedPlan, plan_of
-from sgc.report.plates import Plated, Seen, plated
+from sgc.report.plates import Plated, Relative, plated
 from sgc.report.products import product
 from sgc.report.step_ranges import boxes
 from sgc.report.text_report import inspect_text
@@ -249,7 +249,7 @@ def test_what_a_step_reads_is_what_the_file_says_of_all_its_steps(name: str) -> 
             wanted = {seen for seen, child in links if child == names.of(flat)}
             assert set(names.seen(flat, graphs.parents(flat, role))) == wanted
             assert all(abs(seen.shift) <= 1 for seen in wanted)
-    assert Seen("t.later", 1) in {seen for seen, child in view("chain").links("recognition") if child == "t.later"}
+    assert Relative("t.later", 1) in {seen for seen, child in view("chain").links("recognition") if child == "t.later"}
 
 
 def test_a_name_hidden_by_a_nearer_one_is_written_whole() -> None:

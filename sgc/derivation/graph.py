@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -21,6 +21,7 @@ from sgc.objectives.pathwise import PATHWISE
 
 Supervision = Literal["full", "partial", "none"]
 Role = Literal["generative", "recognition"]
+ROLES: tuple[Role, Role] = ("generative", "recognition")
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,14 @@ class Graphs:
         """
         return self._facts[role].order
 
+    def children_first(self) -> list[str]:
+        """Return the variables so that each stands before its parents in p; ties as in the file."""
+        above: nx.DiGraph[str] = nx.DiGraph()
+        above.add_nodes_from(self.nodes)
+        for name in self.nodes:
+            above.add_edges_from((name, parent) for parent in self.variables(self.parents(name, "generative")))
+        return list(nx.lexicographical_topological_sort(above, key=self.sets.place.__getitem__))
+
     def readers(self, role: Role) -> Mapping[str, tuple[str, ...]]:
         """Return the variables and features that have a name among their parents, by that name."""
         return self._facts[role].readers
@@ -139,8 +148,7 @@ class Graphs:
 
     @cached_property
     def _facts(self) -> dict[Role, _Facts]:  # asked for every row pattern and every step
-        roles: tuple[Role, Role] = ("generative", "recognition")
-        return {role: self._find_facts(role) for role in roles}
+        return {role: self._find_facts(role) for role in ROLES}
 
     def _find_facts(self, role: Role) -> _Facts:
         graph: nx.DiGraph[str] = nx.DiGraph()
@@ -196,8 +204,8 @@ class Graphs:
         return found
 
     def layers(self) -> list[list[str]]:
-        """Return all names in generations of the generative graph, for drawing: roots first."""
-        return [sorted(layer) for layer in nx.topological_generations(self.digraph("generative"))]
+        """Return all names in generations of the generative graph, for drawing: roots first, each as in the file."""
+        return generations(self.digraph("generative"))
 
     def with_estimators(self, estimators: Mapping[str, Estimator]) -> Graphs:
         """Return the same graphs with other estimators at some nodes."""
@@ -213,6 +221,22 @@ class Graphs:
     def dropped(self) -> tuple[str, ...]:
         """The variables whose terms are left out where they are absent, as in the file."""
         return tuple(name for name, node in self.nodes.items() if node.dropped)
+
+
+def layers_of(names: Sequence[str], edges: Iterable[tuple[str, str]]) -> list[list[str]]:
+    """Return names in generations by (parent, child) edges, for drawing; an edge that closes a cycle is left out."""
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    graph.add_nodes_from(names)
+    for parent, child in edges:
+        if not nx.has_path(graph, child, parent):
+            graph.add_edge(parent, child)
+    return generations(graph)
+
+
+def generations(graph: nx.DiGraph[str]) -> list[list[str]]:
+    """Return the generations of a graph, each in the order in which its names were added."""
+    place = {name: i for i, name in enumerate(graph)}
+    return [sorted(layer, key=place.__getitem__) for layer in nx.topological_generations(graph)]
 
 
 def see_through(features: Mapping[str, Iterable[str]], sets: NameSets) -> Mapping[str, int]:

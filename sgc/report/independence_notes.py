@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from sgc.derivation.dependence import Dependence
 from sgc.derivation.inversion import LeftOut, left_out
 from sgc.errors import LISTED
-from sgc.report.plates import Placed, Plated, plated
+from sgc.report.plates import Plated, Relative, StepSets, plated
 from sgc.report.step_ranges import where
-from sgc.report.step_sets import StepSets
 from sgc.spec.outline import Outline
 
-Words = Callable[[str], Placed]  # what a node is called
+Words = Callable[[str], Relative]  # what a node is called
 EXPLAINED = 3  # of so many missing parents each is explained, of more the first
 
 
@@ -28,7 +27,7 @@ def notes(outline: Outline) -> list[str]:
         return []
     graph, view = Dependence(outline.graphs), plated(outline)
     steps = StepSets(view.names, graph.names)
-    found: dict[str, dict[tuple[Placed, ...], list[LeftOut]]] = {}  # by name in the file and what it lacks there
+    found: dict[str, dict[tuple[Relative, ...], list[LeftOut]]] = {}  # by name in the file and what it lacks there
     for missing in left_out(outline.graphs):
         name = view.names.of(missing.node)
         lacking = tuple(steps.placed(missing.node, missing.lacks)) if view.names.plates(name) else ()
@@ -50,7 +49,7 @@ class _Notes:
         plates, index = self.view.names.plates(name), self.view.names.index
         common = sorted(kinds, key=len, reverse=True)
         for each in common[:EXPLAINED]:
-            reads: dict[Placed, int] = {}
+            reads: dict[Relative, int] = {}
             for missing in each:
                 reads |= self.steps.placed(missing.node, missing.reads)
             given = f"given {_and(reads)}, " if reads else ""
@@ -126,18 +125,18 @@ class _Notes:
         return ", and ".join([*said, *others])
 
 
-def _mend(node: str, lacking: Sequence[Placed]) -> str:
+def _mend(node: str, lacking: Sequence[Relative]) -> str:
     """Say how q could read what it lacks: another step's value comes by `prev` or by a carry."""
-    own, steps = [each for each in lacking if not each.when], [each for each in lacking if each.when]
+    own, steps = [each for each in lacking if not each.shift], [each for each in lacking if each.shift]
     mends = [f"add {_and(own)} to the recognition parents of {node}"] if own else []
     if steps:
-        ways = ["prev or a carry"] if any(each.when < 0 for each in steps) else []
-        ways += ["a backward carry"] if any(each.when > 0 for each in steps) else []
+        ways = ["prev or a carry"] if any(each.shift < 0 for each in steps) else []
+        ways += ["a backward carry"] if any(each.shift > 0 for each in steps) else []
         mends.append(f"let q({node}) read {_and(steps)}, by {' and '.join(ways)}")
     return ", and ".join(mends)
 
 
-def _and(names: Iterable[str | Placed]) -> str:
+def _and(names: Iterable[str | Relative]) -> str:
     """List names, of very many the first and how many more there are."""
     listed = list(map(str, names))
     if len(listed) > LISTED + 1:

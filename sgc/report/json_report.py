@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from sgc.derivation.factors import Factor
+from sgc.derivation.graph import ROLES
 from sgc.derivation.plan import EachNode
 from sgc.piece import Piece
 from sgc.report.independence_notes import notes
 from sgc.report.plated_plan import PlatedPlan, plan_of
 from sgc.report.plates import plated
-from sgc.report.products import product, roles
+from sgc.report.products import product
 from sgc.report.repeat_report import parts_json, repeats_json
 from sgc.report.short_words import DERIVED, entering_words, network_words, objective_rows, shared_networks
 from sgc.report.shown_patterns import shown
@@ -53,9 +54,7 @@ def inspect_json(outline: Outline) -> dict[str, Any]:  # Any: plain data
             for each in outline.inputs.values()
         ],
         "networks": [{"name": name, **facts} for name, facts in shared_networks(outline).items()],
-        "products": {
-            role: {"text": product(whole, role), "latex": product(whole, role, latex=True)} for role in roles()
-        },
+        "products": {role: {"text": product(whole, role), "latex": product(whole, role, latex=True)} for role in ROLES},
         "recognition_parents": DERIVED if spec.derived else "as written",
         "patterns": [_plan_json(plan_of(view, observed)) for observed in chosen],
         "patterns_left_out": left_out,

@@ -1,12 +1,12 @@
-"""A plan of a model with repeats as text and LaTeX: each factor once, with the steps it stands for.
+"""A plan of a model with repeats as text and LaTeX: each factor once, with the steps that it stands for.
 
-Steps of a name stand together where the plan does the same with them; else they stand apart, as `t=1` and `t=2..50`.
+Steps of a name form one group where the plan treats them alike; else they are written apart, as `t=1` and `t=2..50`.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar, final
@@ -16,12 +16,90 @@ from sgc.derivation.factors import Charge, Factor, Term, Weight
 from sgc.derivation.node_id import Index
 from sgc.derivation.plan import EachNode, Plan, PlanWriter
 from sgc.objectives.expressions import LabelScore, LogMean
-from sgc.report.plates import Plated
-from sgc.report.step_groups import Group, Groups, grouped, listed, parents_text
-from sgc.report.step_ranges import Around, around, boxes, nested, range_words, signs, where, whole
-from sgc.report.step_sets import StepSets
+from sgc.report.plates import Plated, StepSets, places_of
+from sgc.report.step_ranges import Around, around, at_steps, boxes, nested, range_words, signs, where, whole
 
 SIDES = {(0,): "", (0, 1): " of this and later steps", (1,): " of later steps", (-1,): " of earlier steps"}  # charged
+
+
+@dataclass(frozen=True)
+class StepGroup:
+    """Steps of a name that a plan treats alike; flat: their nodes, of which `middle` stands for all."""
+
+    flat: tuple[str, ...]
+    around: Around = ()
+
+    @property
+    def middle(self) -> str:
+        return self.flat[min(1, len(self.flat) - 1)]
+
+
+@dataclass(frozen=True, eq=False)
+class StepGroups:
+    """The groups of a plan by each of their nodes: of scored nodes, and of the factors of the weight."""
+
+    scored: Mapping[str, StepGroup]
+    weighed: Mapping[str, StepGroup]
+
+    def of(self, node: str, *, label: bool = False) -> StepGroup:
+        """Give the group of a node; one outside of repeats is alone in its group. label: of its weight."""
+        return (self.weighed if label else self.scored).get(node) or StepGroup((node,))
+
+    def written(self, plan: Plan) -> Plan:
+        """Give a plan of the nodes that stand for their groups."""
+
+        def stands(node: str, *, label: bool = False) -> bool:
+            return self.of(node, label=label).middle == node
+
+        return replace(
+            plan,
+            proposals=tuple(p for p in plan.proposals if stands(p.node)),
+            weights=tuple(w for w in plan.weights if stands(w.factor.node, label=True)),
+            joint=tuple(f for f in plan.joint if stands(f.node)),
+            terms=tuple(t for t in plan.terms if stands(t.node)),
+            charges=tuple(c for c in plan.charges if stands(c.node)),
+        )
+
+
+def grouped(view: Plated, plan: Plan) -> StepGroups:
+    """Put steps that a plan treats alike into groups."""
+    roles: dict[str, list[str]] = {}
+    for term in plan.terms:
+        roles.setdefault(term.node, []).append(term.role)
+    baselines = {charge.node: charge.baseline for charge in plan.charges}
+    scored: dict[str, object] = {}
+    for node in dict.fromkeys((*plan.proposed, *plan.scored)):
+        proposal, p = plan.proposed.get(node), plan.scored.get(node)
+        q = proposal and (parents_text(view, proposal.factor), proposal.estimator, proposal.support)
+        scored[node] = (p and parents_text(view, p), q, tuple(roles.get(node, ())), baselines.get(node))
+    weighed = {n: (parents_text(view, w.factor), w.varies, w.tag) for n, w in plan.weighed.items()}
+    return StepGroups(*({n: g for g in _groups(view, treated) for n in g.flat} for treated in (scored, weighed)))
+
+
+def _groups(view: Plated, treated: Mapping[str, object]) -> Iterator[StepGroup]:
+    """Divide the steps of each name by how a plan treats them, into ranges of steps."""
+    names = view.names
+    for name, steps in view.steps.items():
+        plates = names.plates(name)
+        alike: dict[object, dict[Index, str]] = {}
+        for node in steps if plates else ():
+            if node in treated:
+                alike.setdefault(treated[node], {})[names.index(node)] = node
+        for nodes in alike.values():
+            for box in boxes(nodes):
+                inside = itertools.product(*(range(low, high + 1) for low, high in box))
+                yield StepGroup(tuple(nodes[index] for index in inside), around(plates, box))
+
+
+def parents_text(view: Plated, factor: Factor) -> tuple[str, ...]:
+    """Write the parents of a factor as its own node would call them."""
+    reader = view.names.of(factor.node)
+    return tuple(view.names.written(reader, read) for read in view.names.seen(factor.node, factor.parents))
+
+
+def listed(view: Plated, flat: Iterable[str]) -> list[str]:
+    """List names of the file, with steps where not all of them are meant."""
+    return [f"{name}{at}" for name, at in at_steps(view, flat)]
 
 
 @final
@@ -32,7 +110,7 @@ class PlatedPlan(PlanWriter):
     view: Plated
     flat: Plan
     plan: Plan
-    groups: Groups
+    groups: StepGroups
     latex: bool = False
     apart: ClassVar[bool] = True
 
@@ -43,7 +121,7 @@ class PlatedPlan(PlanWriter):
         return plan_rows(self.view, self.flat)
 
     def listed(self, nodes: Iterable[str]) -> list[str]:
-        return list(listed(self.view, nodes))
+        return listed(self.view, nodes)
 
     def name(self, node: str) -> str:
         return self.view.names.of(node)
@@ -53,8 +131,8 @@ class PlatedPlan(PlanWriter):
 
     def over(self, node: str, *, label: bool = False) -> list[str]:
         """List the steps that a node stands for, as `digit=1..k`. label: its factor of the weight."""
-        found = self.groups.of(node, label=label).around
-        return [range_words(found, i) for i in range(len(found))]
+        ranges = self.groups.of(node, label=label).around
+        return [range_words(ranges, i) for i in range(len(ranges))]
 
     def signs(self, kind: str, node: str, *, label: bool = False) -> str:
         return signs(kind, self.groups.of(node, label=label).around, latex=self.latex)
@@ -67,9 +145,10 @@ class PlatedPlan(PlanWriter):
             nodes.setdefault(self.factor(factor), []).extend(self.groups.of(factor.node, label=label).flat)
         items: list[tuple[str, Around]] = []
         for text, flat in nodes.items():
-            plates, indices = names.plates(names.of(flat[0])), [names.index(each) for each in flat]
-            items += [(text, around(plates, box)) for box in (boxes(indices) if plates else [()])]
-        return nested(items, lambda item: item[1], lambda item: item[0], latex=self.latex)
+            plates = names.plates(names.of(flat[0]))
+            ranges = boxes(map(names.index, flat)) if plates else [()]
+            items += [(text, around(plates, box)) for box in ranges]
+        return nested(items, latex=self.latex)
 
     def exact_bound(self) -> list[str]:
         """Write the bound, step by step where no formula over repeats is the same."""
@@ -96,19 +175,19 @@ class PlatedPlan(PlanWriter):
         return {name: self._placed(nodes) for name, nodes in steps.items()}
 
     def _placed(self, steps: Iterable[str]) -> list[str]:
-        """Say what the weights of some steps of a name vary through, to whoever stands at one of them."""
+        """Say what the weights of some steps of a name vary through, as seen from these steps."""
         weighed, placed = self.flat.weighed, self.view.names.placed
         return [str(each) for each in dict.fromkeys(placed(s, c) for s in steps for c in weighed[s].carriers)]
 
     def reason(self, term: Term) -> str:
         """Say why a term is computed as it is, and at which steps it is computed in another way."""
-        group, names = self.groups.of(term.node, label=False), self.view.names
+        group, names = self.groups.of(term.node), self.view.names
         steps = set(group.flat)
         others: dict[str, list[Index]] = {}
         for each in self.flat.terms if group.around else ():
             if each.node in steps and each.role == term.role and each.tag != term.tag:
                 others.setdefault(each.tag, []).append(names.index(each.node))
-        notes = [f"{tag} at {where(names.plates(group.name), indices)}" for tag, indices in others.items()]
+        notes = [f"{tag} at {where(names.plates(self.name(term.node)), indices)}" for tag, indices in others.items()]
         return "; ".join(filter(None, (self.message(term.why), *notes)))
 
     def masked(self) -> str:
@@ -124,16 +203,16 @@ class _Charging:
 
     def __init__(self, writer: PlatedPlan) -> None:
         self.writer, self.flat, groups = writer, writer.flat, writer.groups
+        self.unsigned = replace(writer, groups=StepGroups({}, {}))
         names = writer.view.names
         self.terms = StepSets(names, [term.node for term in self.flat.terms])
         self.weights = StepSets(names, [weight.factor.node for weight in self.flat.weights])
-        standing = [(groups.of(term.node, label=False).middle, term.role) for term in self.flat.terms]
-        self.places = _places(standing)
-        self.labels = _places(groups.of(weight.factor.node, label=True).middle for weight in self.flat.weights)
+        self.places = places_of((groups.of(term.node).middle, term.role) for term in self.flat.terms)
+        self.labels = places_of(groups.of(weight.factor.node, label=True).middle for weight in self.flat.weights)
 
     def line(self, charge: Charge) -> str:
-        writer = self.writer
-        nodes = frozenset(writer.groups.of(charge.node, label=False).flat)
+        writer, unsigned = self.writer, self.unsigned
+        nodes = frozenset(writer.groups.of(charge.node).flat)
         own = [each for each in self.flat.charges if each.node in nodes]
         q = writer.plan.proposed[charge.node].factor
         factor = f"{writer.signs('prod', charge.node)}{writer.factor(q)}"
@@ -141,37 +220,28 @@ class _Charging:
             return f"{factor}: the whole bound"
         texts: list[str] = []
         for term in writer.plan.terms:
-            charged = [(each.node, each.charged & self.places[term.node, term.role]) for each in own]
-            texts.append(self.part(charged, self.terms, lambda w, term=term: w.term(term)))  # type: ignore[misc]
+            charged = {each.node: each.charged & self.places[term.node, term.role] for each in own}
+            texts.append(self.part(charged, self.terms, writer.term(term), unsigned.term(term)))
         for weight in writer.plan.weights:
-            charged = [(each.node, each.varied & self.labels[weight.factor.node]) for each in own]
-            texts.append(self.part(charged, self.weights, lambda w, weight=weight: w.label_term(weight)))  # type: ignore[misc]
+            charged = {each.node: each.varied & self.labels[weight.factor.node] for each in own}
+            texts.append(self.part(charged, self.weights, writer.label_term(weight), unsigned.label_term(weight)))
         return f"{factor}: {', '.join(filter(None, texts)) or 'nothing'}"
 
-    def part(self, draws: Iterable[tuple[str, int]], steps: StepSets, write: Callable[[PlatedPlan], str]) -> str:
+    def part(self, draws: Mapping[str, int], steps: StepSets, signed: str, unsigned: str) -> str:
         """Write a term that some draws are charged with, and of which steps; empty where none is.
 
-        draws: what is drawn, and the places of the terms that it is charged with, among those of `steps`.
+        draws: by drawn node, the places of its charged terms among those of `steps`. signed, unsigned: the term.
         """
         names = self.writer.view.names
         sides: set[int] = set()
         shared = False
-        for node, bits in draws:
-            for placed in steps.placed(node, bits):
-                sides.add(placed.when)
-                shared |= bool(set(names.plates(names.of(node))) & set(names.plates(placed.name)))
+        for node, bits in draws.items():
+            for read in steps.placed(node, bits):
+                sides.add(read.shift)
+                shared |= bool(set(names.plates(names.of(node))) & set(names.plates(read.name)))
         if not sides or not shared:
-            return write(self.writer) if sides else ""
-        bare = replace(self.writer, groups=Groups({}, {}))
-        return f"{write(bare)}{SIDES.get(tuple(sorted(sides)), ' of all steps')}"
-
-
-def _places(keys: Iterable[Hashable]) -> dict[Hashable, int]:
-    """Give the places of each key in a list, as bits."""
-    found: dict[Hashable, int] = {}
-    for i, key in enumerate(keys):
-        found[key] = found.get(key, 0) | 1 << i
-    return found
+            return signed if sides else ""
+        return f"{unsigned}{SIDES.get(tuple(sorted(sides)), ' of all steps')}"
 
 
 def plan_of(view: Plated, observed: Iterable[str]) -> EachNode | PlatedPlan:
@@ -194,5 +264,5 @@ def plan_rows(view: Plated, plan: Plan) -> str:
 
 def over_all_steps(view: Plated, plan: Plan) -> PlatedPlan:
     """Give what writes a term of one step of a repeat as the sum over all its steps."""
-    every = {n: Group(name, steps, whole(view.names.plates(name))) for name, steps in view.steps.items() for n in steps}
-    return PlatedPlan(view, plan, plan, Groups(every, every))
+    every = {n: StepGroup(steps, whole(view.names.plates(name))) for name, steps in view.steps.items() for n in steps}
+    return PlatedPlan(view, plan, plan, StepGroups(every, every))

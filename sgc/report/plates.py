@@ -5,12 +5,14 @@ The steps of a repeat are the same but for their places, so one stands for all: 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import itertools
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
 from sgc.derivation.graph import Graphs, Role
+from sgc.derivation.name_sets import members
 from sgc.derivation.node_id import Index
 from sgc.networks.entries import Combine, Entry
 from sgc.networks.repeat_entries import Cell, Collect, CombineSteps, Exists, Hold
@@ -18,25 +20,18 @@ from sgc.spec.outline import Density, FeatureOutline, Outline
 from sgc.spec.scopes import PREVIOUS, Plate
 
 T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What a name means to whoever reads it: of its own step, of the step before (-1) or after (1)."""
+class Relative:
+    """A name as it is read from a step: of the same step, of an earlier one (shift below 0) or of a later one."""
 
     name: str
     shift: int = 0
 
-
-@dataclass(frozen=True)
-class Placed:
-    """What a name is to whoever stands at a step: of this step, of earlier ones (-1) or of later ones (1)."""
-
-    name: str
-    when: int = 0
-
     def __str__(self) -> str:
-        return f"{('', 'later ', 'earlier ')[self.when]}{self.name}"
+        return f"{'later ' if self.shift > 0 else 'earlier ' if self.shift else ''}{self.name}"
 
 
 @dataclass(frozen=True)
@@ -89,13 +84,13 @@ class Names:
                 return there - here
         return 0
 
-    def seen(self, reader: str, parents: Iterable[str]) -> list[Seen]:
+    def seen(self, reader: str, parents: Iterable[str]) -> list[Relative]:
         """Say what a step reads by names of the file; what nobody wrote is seen through."""
-        found: dict[Seen, None] = {}
+        found: dict[Relative, None] = {}
         for flat in parents:
             name = self.of(flat)
             if name in self.shown:
-                found[Seen(name, self.distance(reader, flat))] = None
+                found[Relative(name, self.distance(reader, flat))] = None
             elif not self._exists(flat):
                 found |= dict.fromkeys(self.seen(reader, self.flat.features[flat].parents))
         return list(found)
@@ -122,15 +117,62 @@ class Names:
                 return name if hides else cut
         return name
 
-    def written(self, reader: str, seen: Seen) -> str:
+    def written(self, reader: str, seen: Relative) -> str:
         """Write what is read, `prev.size` where it is of the step before in the direction of a carry."""
         text = self.short(reader, seen.name)
         return f"{PREVIOUS}.{text}" if seen.shift else text
 
-    def placed(self, reader: str, flat: str) -> Placed:
-        """Say what a step is to whoever stands at the step `reader`."""
+    def placed(self, reader: str, flat: str) -> Relative:
+        """Say whether a step is the same as that of a reader, an earlier one (-1) or a later one (1)."""
         distance = self.distance(reader, flat)
-        return Placed(self.of(flat), (distance > 0) - (distance < 0))
+        return Relative(self.of(flat), (distance > 0) - (distance < 0))
+
+
+class StepSets:
+    """Sets of steps as bits, by their places in a list of names, divided by names of the file."""
+
+    def __init__(self, names: Names, flat: Sequence[str]) -> None:
+        self.names, self.flat = names, flat
+        self._whole = places_of(map(names.of, flat))
+        self._divided: dict[tuple[str, int], Mapping[Index, tuple[int, int]]] = {}
+
+    def placed(self, reader: str, bits: int) -> dict[Relative, int]:
+        """Divide a set by `Names.placed` of a reader, in the order of the list."""
+        found: dict[Relative, int] = {}
+        ours = self.names.plates(self.names.of(reader))
+        while bits:
+            name = self.names.of(self.flat[next(members(bits))])
+            here = bits & self._whole[name]
+            bits &= ~here
+            pairs = zip(ours, self.names.plates(name), strict=False)
+            common = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+            earlier, same = self._around(name, common)[self.names.index(reader)[:common]]
+            ways = ((-1, here & earlier), (0, here & same), (1, here & ~earlier & ~same))
+            found |= {Relative(name, shift): steps for shift, steps in ways if steps}
+        return dict(sorted(found.items(), key=lambda item: item[1] & -item[1]))
+
+    def _around(self, name: str, common: int) -> Mapping[Index, tuple[int, int]]:
+        """Give, for each step of the outer repeats, the steps of a name that are earlier, and those of the same."""
+        if (name, common) not in self._divided:
+            own: dict[Index, int] = {}
+            for i in members(self._whole[name]):
+                index = self.names.index(self.flat[i])[:common]
+                own[index] = own.get(index, 0) | 1 << i
+            around: dict[Index, tuple[int, int]] = {}
+            earlier = 0
+            for index in sorted(own):
+                around[index] = earlier, own[index]
+                earlier |= own[index]
+            self._divided[name, common] = around
+        return self._divided[name, common]
+
+
+def places_of(keys: Iterable[K]) -> dict[K, int]:
+    """Give the places of each key in a list, as bits."""
+    places: dict[K, int] = {}
+    for i, key in enumerate(keys):
+        places[key] = places.get(key, 0) | 1 << i
+    return places
 
 
 @dataclass(frozen=True)
@@ -163,9 +205,9 @@ class Plated:
         """Every carry that some repeat has."""
         return tuple(_carries(self.names.unrolled.written, ""))
 
-    def links(self, role: Role) -> list[tuple[Seen, str]]:
+    def links(self, role: Role) -> list[tuple[Relative, str]]:
         """List what the nodes and features of one graph read, those of the step before and after too."""
-        found: dict[tuple[Seen, str], None] = {}
+        found: dict[tuple[Relative, str], None] = {}
         for name in (*self.outline.features, *self.outline.variables):
             flat = self.names.middle(name)
             for seen in self.names.seen(flat, self.flat.graphs.parents(flat, role)):
@@ -253,7 +295,7 @@ def _feature(names: Names, name: str, feature: FeatureOutline) -> FeatureOutline
 
 def _aligned(names: Names, reader: str, parents: Iterable[str]) -> list[int]:
     """Choose of a list of parents the first of each that is shown."""
-    found: dict[Seen, int] = {}
+    found: dict[Relative, int] = {}
     for i, flat in enumerate(parents):
         for seen in names.seen(reader, [flat]):
             found.setdefault(seen, i)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import heapq
-
 from sgc.derivation.factors import Factor
 from sgc.derivation.formula import symbol
-from sgc.derivation.graph import Graphs, Role
+from sgc.derivation.graph import Role
 from sgc.report.plates import plated
 from sgc.report.step_ranges import nested, whole
 from sgc.spec.outline import Outline
@@ -21,48 +19,17 @@ def product(outline: Outline, role: Role, *, latex: bool = False) -> str:
     if not densities:
         return f"{letter} = 1"
     read = {names.of(flat) for flat in outline.names_read(role)}
-    given = set(graphs.inputs) & read
-    if role == "recognition":
-        given |= {name for name in folded.variables if name not in densities} & read
-    behind = [name for name in (*graphs.nodes, *graphs.inputs) if name in given]
-    head = _joint(letter, [name for name in graphs.nodes if name in densities], behind, latex=latex)
-    order: dict[str, None] = {}
-    for name in _factor_order(graphs, role):
-        counts = [plate.count for plate in names.plates(name)]  # a count stands before what it counts
-        order |= dict.fromkeys(each for each in (*counts, name) if each in densities)
-
-    def write(name: str) -> str:
-        factor = Factor(name, role, densities[name].reads)
-        return factor.latex() if latex else str(factor)
-
-    return f"{head} = {nested([*order], lambda name: whole(names.plates(name)), write, latex=latex)}"
-
-
-def _joint(letter: str, names: list[str], given: list[str], *, latex: bool) -> str:
+    given = read & {*graphs.inputs, *(folded.variables.keys() - densities.keys() if role == "recognition" else ())}
     write = symbol if latex else str
     bar = r" \mid " if latex else " | "
-    behind = bar + ", ".join(map(write, given)) if given else ""
-    return f"{letter}({', '.join(map(write, names))}{behind})"
-
-
-def _factor_order(graphs: Graphs, role: Role) -> list[str]:
-    """Order the variables topologically, ties by name: q from parents to children, p the other way round."""
-    if role == "recognition":
-        return [name for name in graphs.order(role) if name in graphs.nodes]
-    children = {name: graphs.children(name, role) for name in graphs.nodes}
-    place = {name: i for i, name in enumerate(graphs.nodes)}
-    waiting = {name: len(below) for name, below in children.items()}
-    ready = [(place[name], name) for name, count in waiting.items() if not count]
-    found: list[str] = []
-    while ready:
-        _, name = heapq.heappop(ready)
-        found.append(name)
-        for parent in graphs.variables(graphs.parents(name, role)):
-            waiting[parent] -= 1
-            if not waiting[parent]:
-                heapq.heappush(ready, (place[parent], parent))
-    return found
-
-
-def roles() -> tuple[Role, Role]:
-    return ("generative", "recognition")
+    behind = ", ".join(write(name) for name in (*graphs.nodes, *graphs.inputs) if name in given)
+    before = ", ".join(write(name) for name in graphs.nodes if name in densities)
+    order: dict[str, None] = {}
+    for name in graphs.order(role) if role == "recognition" else graphs.children_first():
+        counts = [plate.count for plate in names.plates(name)]  # a count stands before what it counts
+        order |= dict.fromkeys(each for each in (*counts, name) if each in densities)
+    factors = []
+    for name in order:
+        factor = Factor(name, role, densities[name].reads)
+        factors.append((factor.latex() if latex else str(factor), whole(names.plates(name))))
+    return f"{letter}({before}{bar if behind else ''}{behind}) = {nested(factors, latex=latex)}"

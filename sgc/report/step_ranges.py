@@ -1,18 +1,17 @@
-"""Ranges of the steps of repeats: as words, as the signs of products and sums, and what is written behind these."""
+"""Ranges of the steps of repeats: in words, as signs of products and sums, and the products behind these signs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from collections.abc import Iterable, Iterator, Sequence
 
 from sgc.derivation.formula import symbol
 from sgc.derivation.node_id import Index
+from sgc.report.plates import Plated
 from sgc.spec.scopes import Plate
 
 Range = tuple[int, int | None]  # the first step and the last one, from 0; None: up to the count
 Box = tuple[tuple[int, int], ...]  # for each repeat around a name, the first and the last of some steps
 Around = tuple[tuple[Plate, Range], ...]
-T = TypeVar("T")
 
 
 def whole(plates: Sequence[Plate]) -> Around:
@@ -20,38 +19,29 @@ def whole(plates: Sequence[Plate]) -> Around:
     return tuple((plate, (0, None)) for plate in plates)
 
 
-def nested(
-    items: Sequence[T],
-    over: Callable[[T], Around],
-    write: Callable[[T], str],
-    *,
-    latex: bool = False,
-    depth: int = 0,
-) -> str:
-    """Write a product of items, those of one repeat together behind its sign. over: the repeats of an item."""
-    groups: dict[object, list[T]] = {}
-    for i, item in enumerate(items):
-        around = over(item)[depth:]
-        groups.setdefault(around[0] if around else i, []).append(item)
-    found = []
+def nested(factors: Sequence[tuple[str, Around]], *, latex: bool = False, depth: int = 0) -> str:
+    """Write a product of factors, each over the steps of its repeats; those of one repeat share its sign."""
+    groups: dict[object, list[tuple[str, Around]]] = {}
+    for i, factor in enumerate(factors):
+        groups.setdefault(factor[1][depth : depth + 1] or i, []).append(factor)
+    texts = []
     for group in groups.values():
-        around = over(group[0])
-        if len(around) <= depth:
-            found.append(write(group[0]))
-            continue
-        inner = nested(group, over, write, latex=latex, depth=depth + 1)
-        if len(group) > 1:
-            inner = rf"\left[ {inner} \right]" if latex else f"[{inner}]"
-        found.append(f"{sign('prod', around, depth, latex=latex)} {inner}")
-    return (r" \, " if latex else " ").join(found)
+        text, around = group[0]
+        if len(around) > depth:
+            text = nested(group, latex=latex, depth=depth + 1)
+            if len(group) > 1:
+                text = rf"\left[ {text} \right]" if latex else f"[{text}]"
+            text = f"{sign('prod', around, depth, latex=latex)} {text}"
+        texts.append(text)
+    return (r" \, " if latex else " ").join(texts)
 
 
 def sign(kind: str, around: Around, depth: int, *, latex: bool = False) -> str:
     r"""Write the sign of a product or sum over the steps of a repeat: `prod_{digit=1..k}`, `\sum_{t=1}^{50}`."""
     if not latex:
         return f"{kind}_{{{range_words(around, depth)}}}"
-    name, low, last = _range(around, depth)
-    return rf"\{kind}_{{{symbol(name)}={low}}}^{{{last if last.isdigit() else symbol(last)}}}"
+    name, first, last = _range(around, depth)
+    return rf"\{kind}_{{{symbol(name)}={first}}}^{{{last if last.isdigit() else symbol(last)}}}"
 
 
 def signs(kind: str, around: Around, *, latex: bool = False) -> str:
@@ -61,17 +51,16 @@ def signs(kind: str, around: Around, *, latex: bool = False) -> str:
 
 def range_words(around: Around, depth: int) -> str:
     """Say which steps of a repeat are meant: `digit=1..k`, `t=1`."""
-    _, (low, high) = around[depth]
     name, first, last = _range(around, depth)
+    low, high = around[depth][1]
     return f"{name}={first}" if low == high else f"{name}={first}..{last}"
 
 
 def _range(around: Around, depth: int) -> tuple[str, str, str]:
     """Give a repeat's own name, and its first and last step in words."""
     plate, (low, high) = around[depth]
-    above = around[depth - 1][0].name + "." if depth else ""
-    name = plate.name.removeprefix(above)
-    return name, str(low + 1), count_name(plate) if high is None else str(high + 1)
+    outer = f"{around[depth - 1][0].name}." if depth else ""
+    return plate.name.removeprefix(outer), str(low + 1), count_name(plate) if high is None else str(high + 1)
 
 
 def count_name(plate: Plate) -> str:
@@ -81,7 +70,7 @@ def count_name(plate: Plate) -> str:
 
 
 def boxes(indices: Iterable[Index]) -> list[Box]:
-    """Part steps into ranges over each repeat.
+    """Divide steps into ranges over each repeat.
 
     >>> boxes([(0,), (2,), (3,)]), boxes([(0, 0), (1, 0), (1, 1)])
     ([((0, 0),), ((2, 3),)], [((0, 0), (0, 0)), ((1, 1), (0, 1))])
@@ -89,14 +78,14 @@ def boxes(indices: Iterable[Index]) -> list[Box]:
     rest: dict[int, list[Index]] = {}
     for index in sorted(indices):
         rest.setdefault(index[0], []).append(index[1:])
-    found: list[tuple[tuple[int, int], list[Box]]] = []
-    for first, tails in rest.items():
+    ranges: list[tuple[tuple[int, int], list[Box]]] = []
+    for step, tails in rest.items():
         inner: list[Box] = boxes(tails) if tails[0] else [()]
-        if found and found[-1][0][1] == first - 1 and found[-1][1] == inner:
-            found[-1] = ((found[-1][0][0], first), inner)
+        if ranges and ranges[-1][0][1] == step - 1 and ranges[-1][1] == inner:
+            ranges[-1] = ((ranges[-1][0][0], step), inner)
         else:
-            found.append(((first, first), inner))
-    return [(own, *tail) for own, inner in found for tail in inner]
+            ranges.append(((step, step), inner))
+    return [(own, *tail) for own, inner in ranges for tail in inner]
 
 
 def around(plates: Sequence[Plate], box: Box) -> Around:
@@ -108,10 +97,19 @@ def around(plates: Sequence[Plate], box: Box) -> Around:
 
 
 def where(plates: Sequence[Plate], indices: Iterable[Index]) -> str:
-    """Say at which steps: `t=1`, `sent=2..m`; only the repeats that not all steps of are meant."""
-    found = []
+    """Say at which steps: `t=1`, `sent=2..m`; repeats of which all steps are meant are left out."""
+    texts = []
     for box in boxes(indices):
         ranges = around(plates, box)
-        some = [range_words(ranges, i) for i, (_, each) in enumerate(ranges) if each != (0, None)]
-        found.append(" ".join(some))
-    return ", ".join(filter(None, found))
+        texts.append(" ".join(range_words(ranges, i) for i, (_, steps) in enumerate(ranges) if steps != (0, None)))
+    return ", ".join(filter(None, texts))
+
+
+def at_steps(view: Plated, flat: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Give names of the file, each once, and at which steps where it is not all of them: `('z', ' at t=1')`."""
+    by_name: dict[str, list[str]] = {}
+    for node in flat:
+        by_name.setdefault(view.names.of(node), []).append(node)
+    for name, steps in by_name.items():
+        some = len(steps) < len(view.steps[name])
+        yield name, f" at {where(view.names.plates(name), map(view.names.index, steps))}" if some else ""

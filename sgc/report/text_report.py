@@ -6,11 +6,12 @@ import re
 import textwrap
 from collections.abc import Iterator
 
+from sgc.derivation.graph import ROLES
 from sgc.networks.layer import shape_text
 from sgc.report.independence_notes import notes
 from sgc.report.plated_plan import plan_of
 from sgc.report.plates import Plated, plated
-from sgc.report.products import product, roles
+from sgc.report.products import product
 from sgc.report.repeat_report import part_rows, repeat_rows
 from sgc.report.short_words import (
     DERIVED,
@@ -38,7 +39,7 @@ def inspect_text(outline: Outline, *, width: int | None = None, color: bool = Fa
     lines += ["nodes", *_node_table(view.outline, width)]
     for title, rows in _lists(view):
         lines += ["", title, *_columns(rows)]
-    lines += ["", "products", *(f"  {product(outline, role)}" for role in roles())]
+    lines += ["", "products", *(f"  {product(outline, role)}" for role in ROLES)]
     lines += [f"  {line}" for line in _feature_lines(view.outline)]
     lines += [f"  parents of q: {DERIVED}"] if outline.spec.derived else []
     chosen, left_out = shown(view.outline)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Collection, Iterable, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator
 
 from sgc.derivation.cost import LARGEST, OPERATIONS, advise, count_text, too_large
 from sgc.derivation.derive import derive
+from sgc.derivation.graph import ROLES
 from sgc.derivation.plan import Plan
 from sgc.objectives.estimator import Estimator
 from sgc.objectives.estimators import INSTEAD_OF_ENUMERATING
 from sgc.report.plated_plan import plan_rows, writer_of
 from sgc.report.plates import Plated, plated
-from sgc.report.products import roles
 from sgc.report.shown_patterns import SHOWN, searched, together
-from sgc.report.step_ranges import where
+from sgc.report.step_ranges import at_steps
 from sgc.spec.outline import Outline, Variable
 
 
@@ -60,7 +61,8 @@ def _size(outline: Outline) -> int:
 
 def _cost_warning(view: Plated, plan: Plan) -> str:
     """Say that a plan enumerates too much, which estimator to choose at which nodes, and what it costs then."""
-    names = _over(view, plan.widest)
+    counts = Counter(map(view.names.of, plan.widest))
+    names = [f"{count} steps of {name}" if count > 1 else name for name, count in counts.items()]
     joined = ", ".join(names) if len(names) <= SHOWN else f"{len(names)} nodes"
     text = (
         f"enumerating touches {count_text(plan.operations)} numbers a row, and its largest sum, over {joined}, "
@@ -81,14 +83,6 @@ def _cost_warning(view: Plated, plan: Plan) -> str:
     return f"{text}; with estimator {estimators} at {', '.join(advice.nodes)}{samples} they are {after}"
 
 
-def _over(view: Plated, flat: Iterable[str]) -> list[str]:
-    """List names of the file, with the number of steps of those that stand there several times."""
-    counts: dict[str, int] = {}
-    for each in flat:
-        counts[view.names.of(each)] = counts.get(view.names.of(each), 0) + 1
-    return [f"{count} steps of {name}" if count > 1 else name for name, count in counts.items()]
-
-
 def _drawn_by(variable: Variable) -> list[type[Estimator]]:
     return [kind for kind in INSTEAD_OF_ENUMERATING if not kind.refuse(variable.family, variable.event)]
 
@@ -97,7 +91,7 @@ def _without_effect(view: Plated) -> Iterator[str]:
     """Say what is written and has no effect, what q does not look at, and what is not there yet."""
     outline, names = view.flat, view.names
     spec = outline.spec
-    used = {role: outline.names_read(role) for role in roles()}
+    used = {role: outline.names_read(role) for role in ROLES}
     asked = _asked(outline)
     seen = outline.names_read("recognition", without=outline.recognition.keys() - asked)
     read = {names.of(name) for each in used.values() for name in each}
@@ -114,10 +108,10 @@ def _without_effect(view: Plated) -> Iterator[str]:
     yield from _barren(view)
     variables = outline.variables.items() if outline.recognition else ()
     full = [name for name, v in variables if v.supervision == "full" and name not in seen]
-    for name, at in _at(view, full):
+    for name, at in at_steps(view, full):
         yield f"q never reads '{name}'{at}, though every row has it"
     dropped = [name for name, v in variables if v.dropped and name not in seen]
-    for name, at in _at(view, dropped):
+    for name, at in at_steps(view, dropped):
         yield f"q never reads '{name}'{at}, not even in the rows that have it"
     for part in spec.unrolled.parts:
         if part.weights is not None and not part.weights.exists():
@@ -164,9 +158,9 @@ def _barren(view: Plated) -> Iterator[str]:
     before: frozenset[str] = frozenset()
     while needed != before:
         before = needed
-        for role in roles():
+        for role in ROLES:
             needed = needed | graphs.ancestors(needed, role)
-    for name, at in _at(view, [name for name in nodes if name not in needed]):
+    for name, at in at_steps(view, [name for name in nodes if name not in needed]):
         yield f"nothing observed depends on '{name}'{at}, and q reads it for nothing else: p is the same without it"
 
 
@@ -182,7 +176,7 @@ def _blind(view: Plated, asked: Collection[str]) -> Iterator[str]:
         for name, density in outline.recognition.items()
         if name in asked
     }
-    for name, at in _at(view, [each for each in read if not read[each]]):
+    for name, at in at_steps(view, [each for each in read if not read[each]]):
         yield f"q({name}){at} reads no node: it proposes the same for every row"
     kinds = sets.bits(name for name, each in outline.inputs.items() if each.categories is not None)
     by_inputs: dict[int, list[str]] = {}
@@ -191,15 +185,5 @@ def _blind(view: Plated, asked: Collection[str]) -> Iterator[str]:
             by_inputs.setdefault(sources, []).append(each)
     for inputs, nodes in by_inputs.items():
         listed = " and ".join(f"'{name}'" for name in sets.named(inputs))
-        for name, at in _at(view, nodes):
+        for name, at in at_steps(view, nodes):
             yield f"q({name}){at} reads no node but {listed}: it proposes the same for all rows that agree in it"
-
-
-def _at(view: Plated, flat: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Give names of the file, each once, and at which steps where it is not all of them."""
-    found: dict[str, list[str]] = {}
-    for each in flat:
-        found.setdefault(view.names.of(each), []).append(each)
-    for name, steps in found.items():
-        some = len(steps) < len(view.steps[name])
-        yield name, f" at {where(view.names.plates(name), map(view.names.index, steps))}" if some else ""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sgc.derivation.graph import Role, Supervision
+from sgc.derivation.graph import ROLES, Role, Supervision
 from sgc.report.pictures.canvas import (
     COLORS,
     FAINT,
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from sgc.report.pictures.edge_routes import Spot
     from sgc.report.pictures.plate_frames import Framed
 
-ROLES: tuple[Role, Role] = ("generative", "recognition")
 LETTERS: dict[Role, str] = {"generative": "p", "recognition": "q"}
 NARROWEST = 3.3  # a panel's width, for its title and its product
 SHADES: dict[Supervision, str] = {"full": "observed", "partial": "partially observed", "none": "latent"}

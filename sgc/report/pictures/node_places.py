@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sgc.derivation.graph import Graphs, Role
+from sgc.derivation.graph import ROLES, Graphs, Role
 from sgc.report.pictures.edge_routes import CLEAR, Edge, Form, Points, Spot, route_all, segments_cross
 
 FONT = 11.0  # points, of a node's name
@@ -24,7 +24,6 @@ LONGEST = 16  # letters in a line of a name
 SMALLEST = 0.6  # a node's height, and its width
 BETWEEN = 0.5  # at least so much between two nodes of a layer
 LAYERS = 0.65  # and between two layers
-ROLES: tuple[Role, Role] = ("generative", "recognition")
 
 Sizes = Mapping[str, tuple[Form, float, float, tuple[str, ...]]]  # form, width, height, and the lines of its name
 
@@ -51,7 +50,7 @@ def place(graphs: Graphs) -> Layout:
     """Lay out the nodes, features and inputs of a model and route the edges of both graphs. Deterministic."""
     edges: dict[str, list[Edge]] = {role: used_edges(graphs, role) for role in ROLES}
     sizes = {name: size_of(name, graphs) for name in [*graphs.inputs, *graphs.features, *graphs.nodes]}
-    return lay_out(_layers(graphs), sizes, edges)
+    return lay_out(graphs.layers(), sizes, edges)
 
 
 def lay_out(layers: list[list[str]], sizes: Sizes, edges: Mapping[str, Sequence[Edge]]) -> Layout:
@@ -103,12 +102,6 @@ def size_of(name: str, graphs: Graphs, shown: str = "") -> tuple[Form, float, fl
     high = max(SMALLEST, height * 1.5 + 0.2)
     inner = math.sqrt(1 - (height / high) ** 2)  # how wide an ellipse is at the height of its text
     return "ellipse", max(SMALLEST, (width + 0.08) / inner), high, lines
-
-
-def _layers(graphs: Graphs) -> list[list[str]]:
-    """Give the generations of the generative graph, each in the order of the file."""
-    place = {name: i for i, name in enumerate([*graphs.inputs, *graphs.features, *graphs.nodes])}
-    return [sorted(layer, key=place.__getitem__) for layer in graphs.layers()]
 
 
 def _break(layers: list[list[str]]) -> list[list[str]]:

@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-import networkx as nx
 import numpy as np
 
-from sgc.derivation.graph import Role
+from sgc.derivation.graph import ROLES, Role, layers_of
 from sgc.report.pictures.canvas import LETTER
 from sgc.report.pictures.edge_routes import Edge, Points, Spot, route_all
-from sgc.report.pictures.node_places import ROLES, Layout, Sizes, arrange, place, size_of, used_edges
+from sgc.report.pictures.node_places import Layout, Sizes, arrange, place, size_of, used_edges
 from sgc.report.plates import Plated
 from sgc.report.repeat_report import count_words
 from sgc.spec.scopes import Plate
@@ -155,7 +154,7 @@ class _Framing:
         order = list(dict.fromkeys(stands[name] for name in names))
         sets = [_between(self.same[role], stands) for role in ROLES]
         counts = [(p.count, f"[{p.name}]") for p in self.view.plates if f"[{p.name}]" in sizes and p.count in sizes]
-        spots = arrange(_layers(order, [*sets[0], *counts], sets[1]), _typed(sizes), [[*sets[0], *counts], sets[1]])
+        spots = arrange(layers_of(order, [*sets[0], *counts, *sets[1]]), _typed(sizes), [[*sets[0], *counts], sets[1]])
         low = np.array([[s.x - s.width / 2, s.y - s.height / 2] for s in spots.values()]).min(0)
         high_ = np.array([[s.x + s.width / 2, s.y + s.height / 2] for s in spots.values()]).max(0)
         x, y = (low + high_) / 2
@@ -173,17 +172,6 @@ def _between(edges: Iterable[Edge], stands: Mapping[str, str]) -> list[Edge]:
     """Give the edges between what stands for their ends."""
     pairs = ((stands.get(a, ""), stands.get(b, "")) for a, b in edges)
     return [pair for pair in dict.fromkeys(pairs) if all(pair) and pair[0] != pair[1]]
-
-
-def _layers(names: Sequence[str], first: Iterable[Edge], second: Iterable[Edge]) -> list[list[str]]:
-    """Give generations by the first edges, then by those of the second that close no circle."""
-    graph: nx.DiGraph[str] = nx.DiGraph()
-    graph.add_nodes_from(names)
-    for parent, child in [*first, *second]:
-        if not nx.has_path(graph, child, parent):
-            graph.add_edge(parent, child)
-    place_ = {name: i for i, name in enumerate(names)}
-    return [sorted(layer, key=place_.__getitem__) for layer in nx.topological_generations(graph)]
 
 
 def _beside(spot: Spot) -> Spot:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sgc.derivation.computation import BOUND, Computation, Kind, Step
+from sgc.derivation.computation import Computation, Kind, Step
 from sgc.derivation.plan import EachNode
 from sgc.errors import UsageError, option
 from sgc.report.computation_report import Expansion, expand_text, left_out_words
@@ -16,16 +16,23 @@ from sgc.report.pictures.canvas import (
     COLORS,
     GUTTER,
     INK,
-    LARGE,
     LETTER,
+    LINE,
     MARGIN,
-    SHADE,
+    ROW,
     SMALL,
+    Entry,
+    Shape,
+    dot_node,
     draw_edge,
+    draw_legend,
+    legend_rows,
     page,
     quoted,
-    rendered,
     save,
+    sheet,
+    write_lines,
+    write_title,
 )
 from sgc.report.text_report import fold
 
@@ -44,10 +51,8 @@ LARGEST = 150  # nodes of a graph that is drawn; a larger one takes minutes
 ACROSS = 2  # panels beside each other
 FOLDED = 26  # letters in a line of a score
 NARROWEST = 4.2  # a panel's width, for its bound
-LINE = 1.4 * SMALL / 72  # of text below a panel
 TEXT = 9.5  # points, of what stands in a node
 WIDE, HIGH = 0.58 * TEXT / 72, 1.3 * TEXT / 72  # upper bounds on its letters
-DOUBLE = 0.045  # between the two lines of an enumerated draw
 
 ORDER: tuple[Kind, ...] = ("input", "clamped", "feature", "draw", "score", "label", "weight", "bound")  # of the legend
 KINDS: dict[Kind, str] = {
@@ -65,10 +70,7 @@ def chart(expanded: Expansion, path: Path) -> None:
     def figure() -> Figure:
         return _figure(expanded)
 
-    def whole_page() -> str:
-        return page(expanded.outline.spec, rendered(figure, "svg"), expand_text(expanded))
-
-    save(path, lambda: dot_text(expanded), whole_page, figure)
+    save(path, lambda: dot_text(expanded), lambda: page(expanded.outline.spec, figure, expand_text(expanded)), figure)
 
 
 @dataclass(frozen=True)
@@ -158,52 +160,35 @@ def _panels(expanded: Expansion) -> tuple[list[_Panel], float, float]:
 
 
 def _figure(expanded: Expansion) -> Figure:
-    import numpy as np
-    from matplotlib.figure import Figure
-
     panels, width, height = _panels(expanded)
-    entries = _legend_entries(expanded.graphs)
-    rows = _legend_rows(entries, width)
-    foot = MARGIN + 0.3 * len(rows) + 0.25 + (0.3 if expanded.left_out else 0.0)
-    size = (2 * MARGIN + width, foot + height + 0.35 + MARGIN)
-    figure = Figure(figsize=size, facecolor="white")
-    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
-    axes.set(xlim=(0, size[0]), ylim=(0, size[1]))
-    axes.axis("off")
-    bold: dict[str, Any] = {"fontsize": LARGE, "fontweight": "bold", "va": "center", "ha": "center"}  # Any: keywords
-    axes.text(size[0] / 2, size[1] - MARGIN, expanded.outline.spec.name, color=INK, **bold)
+    rows = legend_rows(_legend(expanded.graphs), width)
+    foot = MARGIN + ROW * len(rows) + 0.25 + (0.3 if expanded.left_out else 0.0)
+    whole = 2 * MARGIN + width
+    figure, axes = sheet(whole, foot + height + 0.35 + MARGIN, expanded.outline.spec.name)
     for i, panel in enumerate(panels):
-        panel = replace(panel, left=panel.left + MARGIN, bottom=panel.bottom + foot)
-        shift = np.array(panel.origin)
-        title = panel.bottom + panel.layout.height + 0.3
-        axes.text(panel.left + panel.width / 2, title, panel.graph.rows, color=INK, **bold)
-        for edge, run in panel.layout.edges[ALL].items():
-            charged = edge in panel.graph.charges
-            name = f"{i}-{'charge' if charged else 'edge'}-{edge[0]}-{edge[1]}".replace(" ", "-")
-            color = CHARGE if charged else _color(panel.graph.step[edge[1]])
-            draw_edge(axes, run + shift, color, name, dashed=charged)
-        for spot in panel.layout.spots.values():
-            _draw_step(axes, panel.graph.step[spot.name], spot, (spot.x + shift[0], spot.y + shift[1]), i)
-        for j, text in enumerate(panel.bound):
-            y = panel.bottom - 0.3 - j * LINE
-            axes.text(panel.left, y, text, fontsize=SMALL, color=INK, va="center", ha="left")
-    for j, row in enumerate(rows):
-        _draw_legend(axes, row, size[0] / 2, foot - 0.25 - 0.3 * (j + 0.5))
+        _draw_panel(axes, replace(panel, left=panel.left + MARGIN, bottom=panel.bottom + foot), i)
+    draw_legend(axes, rows, whole / 2, foot - 0.25, CHARGE)
     if expanded.left_out:
-        axes.text(size[0] / 2, MARGIN, left_out_words(expanded), fontsize=SMALL, color=INK, va="center", ha="center")
+        axes.text(whole / 2, MARGIN, left_out_words(expanded), fontsize=SMALL, color=INK, va="center", ha="center")
     return figure
 
 
-def _color(step: Step) -> str:
-    """Give the colour of the graph whose parameters a step has."""
-    if len(step.owners) == 2:
-        return BOTH
-    return COLORS[step.owners[0]] if step.owners else INK
+def _draw_panel(axes: Axes, panel: _Panel, number: int) -> None:
+    import numpy as np
+
+    graph, shift = panel.graph, np.array(panel.origin)
+    write_title(axes, panel.left + panel.width / 2, panel.bottom + panel.layout.height + 0.3, graph.rows)
+    for edge, run in panel.layout.edges[ALL].items():
+        charged = edge in graph.charges
+        name = f"{number}-{'charge' if charged else 'edge'}-{edge[0]}-{edge[1]}".replace(" ", "-")
+        draw_edge(axes, run + shift, CHARGE if charged else _color(graph.step[edge[1]]), name, dashed=charged)
+    for spot in panel.layout.spots.values():
+        _draw_step(axes, graph.step[spot.name], spot, (spot.x + shift[0], spot.y + shift[1]), number)
+    write_lines(axes, panel.left, panel.bottom - 0.3, panel.bound)
 
 
 def _draw_step(axes: Axes, step: Step, spot: Spot, at: tuple[float, float], panel: int) -> None:
-    name = f"{panel}-node-{step.id}".replace(" ", "-")
-    _draw_shape(axes, step, at, (spot.width, spot.height), name)
+    _shape(step).draw(axes, at, (spot.width, spot.height), f"{panel}-node-{step.id}".replace(" ", "-"))
     for i, text in enumerate(spot.lines):
         middle = at[1] + (0.5 * (len(spot.lines) - 1) - i) * HIGH
         tagged = step.tag and i == len(spot.lines) - 1 and text.startswith(step.tag)
@@ -213,79 +198,46 @@ def _draw_step(axes: Axes, step: Step, spot: Spot, at: tuple[float, float], pane
         axes.text(at[0], middle, text, color=color, ha="center", zorder=5, **how)
 
 
-def _draw_shape(axes: Axes, step: Step, at: tuple[float, float], size: tuple[float, float], name: str | None) -> None:
-    """Draw a value's shaded ellipse, a draw's, double where enumerated, dotted where biased; the others' boxes."""
-    from matplotlib.patches import Ellipse, FancyBboxPatch, Rectangle
+def _color(step: Step) -> str:
+    """Give the colour of the graph whose parameters a step has."""
+    if len(step.owners) == 2:
+        return BOTH
+    return COLORS[step.owners[0]] if step.owners else INK
 
-    (x, y), (width, height) = at, size
-    style: Any = (0, (1, 1.2)) if step.kind == "draw" and step.biased else "solid"
-    line = 2.2 if step.kind == "bound" else 1.2
-    border: dict[str, Any] = {"edgecolor": _color(step), "linewidth": line, "linestyle": style}  # Any: keywords
-    if step.kind in ("draw", "clamped"):
-        face = SHADE if step.kind == "clamped" else "white"
-        axes.add_patch(Ellipse(at, width, height, facecolor=face, zorder=3, gid=name, **border))
-        if step.proposal is not None and step.proposal.estimator.enumerates:
-            inner = width - 2 * DOUBLE, height - 2 * DOUBLE
-            axes.add_patch(Ellipse(at, *inner, fill=False, zorder=3.5, **border))
-        return
-    corner = (x - width / 2, y - height / 2)
+
+def _shape(step: Step) -> Shape:
+    """Choose an ellipse for a value, shaded where clamped, double where enumerated, dotted where biased; else a box."""
+    color = _color(step)
+    if step.kind == "clamped":
+        return Shape("ellipse", "full", color=color)
+    if step.proposal is not None:
+        double = step.proposal.estimator.enumerates
+        return Shape("ellipse", stroke="dotted" if step.biased else "solid", color=color, double=double)
     if step.kind in ("feature", "weight"):
-        border["linestyle"] = (0, (3, 1.5)) if step.kind == "feature" else "solid"
-        rounding = f"round,pad=0,rounding_size={min(width, height) * 0.3:.3f}"
-        box = FancyBboxPatch(corner, width, height, boxstyle=rounding, facecolor="white", zorder=3, gid=name, **border)
-        axes.add_patch(box)
-        return
-    axes.add_patch(Rectangle(corner, width, height, facecolor="white", zorder=3, gid=name, **border))
+        return Shape("rounded", stroke="dashed" if step.kind == "feature" else "solid", color=color)
+    return Shape("box", color=color, thick=step.kind == "bound")
 
 
-def _legend_entries(graphs: Sequence[Computation]) -> list[tuple[Step | None, str]]:
-    """List what the picture holds, a sample step and words; None: the dashed edge of a charge."""
-    found: dict[str, Step | None] = {}
+def _legend(graphs: Sequence[Computation]) -> list[Entry]:
+    """List the kinds of steps that the picture holds, and the dashed edge of a charge."""
+    shapes: dict[str, Shape] = {}
     steps = [step for graph in graphs for step in graph.steps]
     for step in sorted(steps, key=lambda step: ORDER.index(step.kind)):
-        found.setdefault(_legend_words(step), step)
-    if any(graph.charges for graph in graphs):
-        found["what a draw is charged with"] = None
-    return [(step, words) for words, step in found.items()]
+        shapes.setdefault(_legend_words(step), _shape(step))
+    entries: list[Entry] = [(shape, words) for words, shape in shapes.items()]
+    charged = any(graph.charges for graph in graphs)
+    return [*entries, (None, "what a draw is charged with")] if charged else entries
 
 
 def _legend_words(step: Step) -> str:
     if step.proposal is not None:
-        tag = step.proposal.estimator.tag
-        made = {"enumerated": "all values of q, enumerated", "biased": "draw or mean of q, biased"}
-        return made.get(tag, "draw from q")
+        words = {"enumerated": "all values of q, enumerated", "biased": "draw or mean of q, biased"}
+        return words.get(step.proposal.estimator.tag, "draw from q")
     if step.kind in ("score", "label"):
         if len(step.owners) == 2:
             return "KL divergence of q from p"
         return "score of q (parameters φ)" if "recognition" in step.owners else "score of p (parameters θ)"
     return KINDS[step.kind]
-
-
-def _entry_width(entry: tuple[Step | None, str]) -> float:
-    return 0.7 + len(entry[1]) * LETTER
-
-
-def _legend_rows(entries: list[tuple[Step | None, str]], width: float) -> list[list[tuple[Step | None, str]]]:
-    rows: list[list[tuple[Step | None, str]]] = [[]]
-    for entry in entries:
-        if rows[-1] and sum(map(_entry_width, [*rows[-1], entry])) > width:
-            rows.append([])
-        rows[-1].append(entry)
-    return rows
-
-
-def _draw_legend(axes: Axes, entries: list[tuple[Step | None, str]], middle: float, y: float) -> None:
-    import numpy as np
-
-    x = middle - sum(map(_entry_width, entries)) / 2
-    for entry in entries:
-        step, words = entry
-        if step is None:
-            draw_edge(axes, np.linspace([x, y], [x + 0.26, y], 20), CHARGE, "legend-charge", dashed=True)
-        else:
-            _draw_shape(axes, step, (x + 0.12, y), (0.22, 0.2), None)
-        axes.text(x + 0.34, y, words, fontsize=SMALL, color=INK, va="center", ha="left")
-        x += _entry_width(entry)
 
 
 # ---- without matplotlib
@@ -305,30 +257,12 @@ def dot_text(expanded: Expansion) -> str:
 
 
 def _dot_panel(panel: _Panel, number: int) -> Iterator[str]:
-    shift = panel.origin
+    graph = panel.graph
     for name, spot in panel.layout.spots.items():
-        step = panel.graph.step[name]
-        place = f"{72 * (spot.x + shift[0]):.1f},{72 * (spot.y + shift[1]):.1f}"
-        size = f"width={spot.width:.2f}, height={spot.height:.2f}"
         label = r"\n".join(quoted(line)[1:-1] for line in spot.lines)
-        shown = f'label="{label}", {_dot_shape(step)}, color="{_color(step)}", {size}'
-        yield f'{quoted(f"{number}.{name}")} [{shown}, pos="{place}!"];'
-    for read, reader in panel.graph.edges:
-        ends = f"{quoted(f'{number}.{read}')} -> {quoted(f'{number}.{reader}')}"
-        yield f'{ends} [color="{_color(panel.graph.step[reader])}"];'
-    for score, draw in panel.graph.charges:
-        ends = f"{quoted(f'{number}.{score}')} -> {quoted(f'{number}.{draw}')}"
-        yield f'{ends} [style=dashed, constraint=false, color="{CHARGE}"];'
-
-
-def _dot_shape(step: Step) -> str:
-    if step.kind == "clamped":
-        return f'shape=ellipse, style=filled, fillcolor="{SHADE}"'
-    if step.proposal is not None:
-        double = ", peripheries=2" if step.proposal.estimator.enumerates else ""
-        return f"shape=ellipse{double}" + (", style=dotted" if step.biased else "")
-    if step.kind == "feature":
-        return 'shape=box, style="rounded,dashed"'
-    if step.kind == "weight":
-        return "shape=box, style=rounded"
-    return "shape=box, penwidth=2" if step.id == BOUND else "shape=box"
+        words = f'{_shape(graph.step[name]).dot()}, color="{_color(graph.step[name])}"'
+        yield dot_node(f"{number}.{name}", f'"{label}"', words, spot, panel.origin)
+    edges = [(edge, f'color="{_color(graph.step[edge[1]])}"') for edge in graph.edges]
+    edges += [(charge, f'style=dashed, constraint=false, color="{CHARGE}"') for charge in graph.charges]
+    for (read, reader), words in edges:
+        yield f"{quoted(f'{number}.{read}')} -> {quoted(f'{number}.{reader}')} [{words}];"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,18 +12,24 @@ from sgc.report.pictures.canvas import (
     FAINT,
     GUTTER,
     INK,
-    LARGE,
     LETTER,
+    LINE,
     MARGIN,
-    SHADE,
+    ROW,
     SMALL,
+    Entry,
+    Shape,
+    dot_node,
     draw_edge,
-    draw_frame,
-    draw_mark,
+    draw_legend,
+    legend_rows,
     page,
     quoted,
     rendered,
     save,
+    sheet,
+    write_lines,
+    write_title,
 )
 from sgc.report.plates import plated
 from sgc.report.products import product
@@ -36,12 +40,18 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from sgc.report.pictures.edge_routes import Spot
-    from sgc.report.pictures.plate_frames import Framed
+    from sgc.report.pictures.edge_routes import Points, Spot
+    from sgc.report.pictures.plate_frames import Frame, Framed
 
-LETTERS: dict[Role, str] = {"generative": "p", "recognition": "q"}
+TITLES: dict[Role, str] = {"generative": "generative  p", "recognition": "recognition  q"}
 NARROWEST = 3.3  # a panel's width, for its title and its product
-SHADES: dict[Supervision, str] = {"full": "observed", "partial": "partially observed", "none": "latent"}
+VARIABLES: dict[Supervision, tuple[Shape, str]] = {
+    "full": (Shape("ellipse", "full"), "observed"),
+    "partial": (Shape("ellipse", "half"), "partially observed"),
+    "none": (Shape("ellipse"), "latent"),
+}
+FEATURE = Shape("rounded", stroke="dashed"), "feature (deterministic)"
+INPUT = Shape("box"), "input (not modelled)"
 
 
 def draw(outline: Outline, path: Path) -> None:
@@ -49,7 +59,11 @@ def draw(outline: Outline, path: Path) -> None:
 
     Raises: UsageError for another ending, or where matplotlib is missing; OSError where the file cannot be written.
     """
-    save(path, lambda: dot_text(outline), lambda: page_text(outline), lambda: _figure(outline))
+
+    def figure() -> Figure:
+        return _figure(outline)
+
+    save(path, lambda: dot_text(outline), lambda: page(outline.spec, figure, inspect_text(outline)), figure)
 
 
 def picture(outline: Outline, form: str) -> bytes:
@@ -57,160 +71,95 @@ def picture(outline: Outline, form: str) -> bytes:
     return rendered(lambda: _figure(outline), form)
 
 
-@dataclass(frozen=True)
-class _Panel:
-    """One panel: the graph, and where the origin of the layout lies in the figure, in inches."""
-
-    role: Role
-    left: float
-    width: float
-    x: float
-    y: float
-
-
 def _figure(outline: Outline) -> Figure:
-    import numpy as np
-    from matplotlib.figure import Figure
-
     from sgc.report.pictures.plate_frames import frame
 
-    whole, view = outline, plated(outline)
-    framed, outline = frame(view), view.outline
+    view = plated(outline)
+    framed = frame(view)
     layout = framed.layout
     width = max(layout.width, NARROWEST)
-    products = [fold(product(whole, role), int(width / LETTER), "    ") for role in ROLES]
-    line = 1.4 * SMALL / 72
-    below = max(map(len, products)) * line
-    legend = _legend_entries(outline)
-    rows = _legend_rows(legend, 2 * width + GUTTER)
-    legend_height = 0.3 * len(rows) + 0.1
-    bottom = MARGIN + legend_height + below + 0.35
+    products = {role: fold(product(outline, role), int(width / LETTER), "    ") for role in ROLES}
+    below = max(map(len, products.values())) * LINE
+    rows = legend_rows(_legend(view.outline), 2 * width + GUTTER)
+    legend_top = MARGIN + ROW * len(rows)
+    bottom = legend_top + 0.1 + below + 0.35
     top = bottom + layout.height
-    size = (2 * MARGIN + 2 * width + GUTTER, top + 0.35 + 0.35 + MARGIN)
-    figure = Figure(figsize=size, facecolor="white")
-    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
-    axes.set(xlim=(0, size[0]), ylim=(0, size[1]))
-    axes.axis("off")
-    bold: dict[str, Any] = {"fontsize": LARGE, "fontweight": "bold", "va": "center", "ha": "center"}  # Any: keywords
-    axes.text(size[0] / 2, size[1] - MARGIN, outline.spec.name, color=INK, **bold)
-    axes.plot([size[0] / 2] * 2, [bottom - 0.2 - below, top + 0.4], color="#dddddd", linewidth=0.8)
+    whole = 2 * MARGIN + 2 * width + GUTTER
+    figure, axes = sheet(whole, top + 0.35 + 0.35 + MARGIN, outline.spec.name)
+    axes.plot([whole / 2] * 2, [bottom - 0.2 - below, top + 0.4], color="#dddddd", linewidth=0.8)
     for i, role in enumerate(ROLES):
         left = MARGIN + i * (width + GUTTER)
-        shift = left + (width - layout.width) / 2 - layout.low[0]
-        panel = _Panel(role, left, width, shift, bottom - layout.low[1])
-        axes.text(left + width / 2, top + 0.35, f"{role}  {LETTERS[role]}", color=COLORS[role], **bold)
-        middle = (panel.x, panel.y)
-        for each in framed.frames:
-            draw_frame(axes, each.spot, middle, each.text, f"{role}-repeat-{each.plate.name}")
-        for edge, (run, step) in framed.steps.get(role, {}).items():
-            name = f"{role}-step-{edge[0]}-{edge[1]}"
-            draw_edge(axes, run + np.array(middle), COLORS[role], name, dashed=True)
-            draw_mark(axes, run + np.array(middle), step, COLORS[role])
-        for edge, run in framed.counts.items():
-            draw_edge(axes, run + np.array(middle), FAINT, f"{role}-count-{edge[0]}-{edge[1][1:-1]}")
-        for edge, run in layout.edges[role].items():
-            name = f"{role}-edge-{edge[0]}-{edge[1]}"
-            draw_edge(axes, run + np.array([panel.x, panel.y]), COLORS[role], name)
-        for spot in layout.spots.values():
-            idle = spot.name not in outline.variables and not _joined(framed, role, spot.name)
-            _draw_node(axes, panel, outline, spot, idle=idle)
-        for j, text in enumerate(products[i]):
-            y = bottom - 0.35 - j * line
-            axes.text(left, y, text, fontsize=SMALL, color=COLORS[role], va="center", ha="left")
-    for j, row in enumerate(rows):
-        _draw_legend(axes, row, size[0] / 2, MARGIN + legend_height - 0.3 * (j + 0.9))
+        write_title(axes, left + width / 2, top + 0.35, TITLES[role], COLORS[role])
+        shift = left + (width - layout.width) / 2 - layout.low[0], bottom - layout.low[1]
+        _draw_panel(axes, view.outline, framed, role, shift)
+        write_lines(axes, left, bottom - 0.35, products[role], COLORS[role])
+    draw_legend(axes, rows, whole / 2, legend_top + 0.02)
     return figure
 
 
-def _joined(framed: Framed, role: Role, name: str) -> bool:
-    """Whether an edge of a graph ends at a node."""
-    return any(name in edge for edge in (*framed.layout.edges[role], *framed.steps.get(role, ())))
+def _draw_panel(axes: Axes, outline: Outline, framed: Framed, role: Role, shift: tuple[float, float]) -> None:
+    """Draw one graph. shift: where the origin of the layout lies in the figure, in inches."""
+    import numpy as np
+
+    edges, steps, color = framed.layout.edges[role], framed.steps.get(role, {}), COLORS[role]
+    for each in framed.frames:
+        _draw_frame(axes, each, shift, f"{role}-repeat-{each.plate.name}")
+    for (parent, child), (run, step) in steps.items():
+        draw_edge(axes, run + np.array(shift), color, f"{role}-step-{parent}-{child}", dashed=True)
+        _draw_mark(axes, run + np.array(shift), step, color)
+    for (count, frame), run in framed.counts.items():
+        draw_edge(axes, run + np.array(shift), FAINT, f"{role}-count-{count}-{frame[1:-1]}")
+    for (parent, child), run in edges.items():
+        draw_edge(axes, run + np.array(shift), color, f"{role}-edge-{parent}-{child}")
+    for name, spot in framed.layout.spots.items():
+        idle = name not in outline.variables and not any(name in edge for edge in (*edges, *steps))
+        _draw_node(axes, _shape(outline, name, FAINT if idle else INK), spot, shift, f"{role}-node-{name}")
 
 
-def _draw_node(axes: Axes, panel: _Panel, outline: Outline, spot: Spot, *, idle: bool) -> None:
-    from sgc.report.pictures.node_places import FONT, LINE
+def _draw_node(axes: Axes, shape: Shape, spot: Spot, shift: tuple[float, float], name: str) -> None:
+    from sgc.report.pictures.node_places import FONT
+    from sgc.report.pictures.node_places import LINE as HIGH
 
-    x, y = spot.x + panel.x, spot.y + panel.y
-    color = FAINT if idle else INK
-    form = _form(outline, spot.name)
-    shade = outline.variables[spot.name].supervision if spot.name in outline.variables else "none"
-    _draw_shape(axes, form, shade, x, y, spot.width, spot.height, color, f"{panel.role}-node-{spot.name}")
+    x, y = spot.x + shift[0], spot.y + shift[1]
+    shape.draw(axes, (x, y), (spot.width, spot.height), name)
     for i, text in enumerate(spot.lines):
-        middle = y + (0.5 * (len(spot.lines) - 1) - i) * LINE
-        axes.text(x, middle, text, fontsize=FONT, color=color, va="center_baseline", ha="center", zorder=5)
+        middle = y + (0.5 * (len(spot.lines) - 1) - i) * HIGH
+        axes.text(x, middle, text, fontsize=FONT, color=shape.color, va="center_baseline", ha="center", zorder=5)
 
 
-def _form(outline: Outline, name: str) -> str:
+def _draw_frame(axes: Axes, frame: Frame, shift: tuple[float, float], name: str) -> None:
+    """Draw the frame of a repeat, with its name and count in the lower right corner."""
+    from matplotlib.patches import FancyBboxPatch
+
+    spot = frame.spot
+    x, y = spot.x + shift[0], spot.y + shift[1]
+    corner = (x - spot.width / 2, y - spot.height / 2)
+    border: dict[str, Any] = {"edgecolor": FAINT, "linewidth": 1.2, "fill": False, "zorder": 0.5}  # Any: keywords
+    style = "round,pad=0,rounding_size=0.12"
+    axes.add_patch(FancyBboxPatch(corner, spot.width, spot.height, boxstyle=style, gid=name, **border))
+    place = (x + spot.width / 2 - 0.1, corner[1] + 0.13)
+    axes.text(*place, frame.text, fontsize=SMALL, color=INK, va="center", ha="right", zorder=5)
+
+
+def _draw_mark(axes: Axes, run: Points, step: int, color: str) -> None:
+    """Write on an edge from which step it comes: -1 the one before."""
+    x, y = run[len(run) // 2]
+    box: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}  # Any: keywords of matplotlib
+    how: dict[str, Any] = {"fontsize": 7.0, "va": "center", "ha": "center", "zorder": 4, "bbox": box}  # Any: the same
+    axes.text(float(x), float(y), f"{step:+d}".replace("-", "−"), color=color, **how)
+
+
+def _shape(outline: Outline, name: str, color: str = INK) -> Shape:
     if name in outline.variables:
-        return "variable"
-    return "feature" if name in outline.features else "input"
+        return VARIABLES[outline.variables[name].supervision][0]
+    return Shape("rounded", stroke="dashed", color=color) if name in outline.features else Shape("box", color=color)
 
 
-def _draw_shape(
-    axes: Axes,
-    form: str,
-    shade: Supervision,
-    x: float,
-    y: float,
-    width: float,
-    height: float,
-    color: str,
-    name: str | None = None,
-) -> None:
-    """Draw an ellipse, shaded whole, to the half or not; a feature's rounded box; an input's square one."""
-    from matplotlib.patches import Ellipse, FancyBboxPatch, Polygon, Rectangle
-
-    border: dict[str, Any] = {"edgecolor": color, "linewidth": 1.2}  # Any: keywords of matplotlib
-    corner = (x - width / 2, y - height / 2)
-    if form == "input":
-        axes.add_patch(Rectangle(corner, width, height, facecolor="white", zorder=3, gid=name, **border))
-        return
-    if form == "feature":
-        style = f"round,pad=0,rounding_size={min(width, height) * 0.3:.3f}"
-        border["linestyle"] = (0, (3, 1.5))
-        box = FancyBboxPatch(corner, width, height, boxstyle=style, facecolor="white", zorder=3, gid=name, **border)
-        axes.add_patch(box)
-        return
-    face = SHADE if shade == "full" else "white"
-    axes.add_patch(Ellipse((x, y), width, height, facecolor=face, zorder=3, gid=name, **border))
-    if shade == "partial":
-        turns = [math.pi / 2 + math.pi * i / 36 for i in range(37)]
-        half = [(x + width / 2 * math.cos(turn), y + height / 2 * math.sin(turn)) for turn in turns]
-        axes.add_patch(Polygon(half, closed=True, facecolor=SHADE, edgecolor="none", zorder=3.5))
-        axes.add_patch(Ellipse((x, y), width, height, fill=False, zorder=4, **border))
-
-
-def _legend_entries(outline: Outline) -> list[tuple[str, Supervision, str]]:
-    """List what the picture holds: form, shade and words."""
-    there = [variable.supervision for variable in outline.variables.values()]
-    entries: list[tuple[str, Supervision, str]] = [("variable", s, words) for s, words in SHADES.items() if s in there]
-    if outline.features:
-        entries.append(("feature", "none", "feature (deterministic)"))
-    if outline.inputs:
-        entries.append(("input", "none", "input (not modelled)"))
-    return entries
-
-
-def _entry_width(entry: tuple[str, Supervision, str]) -> float:
-    return 0.7 + len(entry[2]) * LETTER
-
-
-def _legend_rows(entries: list[tuple[str, Supervision, str]], width: float) -> list[list[tuple[str, Supervision, str]]]:
-    rows: list[list[tuple[str, Supervision, str]]] = [[]]
-    for entry in entries:
-        if rows[-1] and sum(map(_entry_width, [*rows[-1], entry])) > width:
-            rows.append([])
-        rows[-1].append(entry)
-    return rows
-
-
-def _draw_legend(axes: Axes, entries: list[tuple[str, Supervision, str]], middle: float, y: float) -> None:
-    x = middle - sum(map(_entry_width, entries)) / 2
-    for entry in entries:
-        form, shade, words = entry
-        _draw_shape(axes, form, shade, x + 0.12, y, 0.2, 0.2, INK)
-        axes.text(x + 0.3, y, words, fontsize=SMALL, color=INK, va="center", ha="left")
-        x += _entry_width(entry)
+def _legend(outline: Outline) -> list[Entry]:
+    """List the kinds of nodes that the picture holds."""
+    kinds = {variable.supervision for variable in outline.variables.values()}
+    entries: list[Entry] = [entry for supervision, entry in VARIABLES.items() if supervision in kinds]
+    return [*entries, *([FEATURE] if outline.features else []), *([INPUT] if outline.inputs else [])]
 
 
 # ---- without matplotlib
@@ -225,22 +174,19 @@ def dot_text(outline: Outline) -> str:
     layout = framed.layout
     lines = [f"digraph {quoted(outline.spec.name)} {{", "  node [fontname=Helvetica, fontsize=11, fixedsize=false];"]
     for i, role in enumerate(ROLES):
-        shift = i * (layout.width + GUTTER) - layout.low[0]
+        shift = i * (layout.width + GUTTER) - layout.low[0], -layout.low[1]
         color = COLORS[role]
-        label = quoted(f"{role}  {LETTERS[role]}")
         lines.append(f"  subgraph cluster_{role} {{")
-        lines.append(f'    label={label}; color="{color}"; fontcolor="{color}"; fontname=Helvetica;')
+        lines.append(f'    label={quoted(TITLES[role])}; color="{color}"; fontcolor="{color}"; fontname=Helvetica;')
         for name, spot in layout.spots.items():
-            place_ = f"{72 * (spot.x + shift):.1f},{72 * (spot.y - layout.low[1]):.1f}"
-            size = f"width={spot.width:.2f}, height={spot.height:.2f}"
-            shown = f"label={quoted(''.join(spot.lines))}, {_dot_shape(outline, name)}, {size}"
-            lines.append(f'    {quoted(f"{role}.{name}")} [{shown}, pos="{place_}!"];')
-        for parent, child in layout.edges[role]:
+            label, shape = quoted("".join(spot.lines)), _shape(outline, name).dot()
+            lines.append(f"    {dot_node(f'{role}.{name}', label, shape, spot, shift)}")
+        edges = [(edge, "") for edge in layout.edges[role]]
+        for edge, (_, step) in framed.steps.get(role, {}).items():
+            edges.append((edge, f', style=dashed, constraint=false, label="{step:+d}"'))
+        for (parent, child), more in edges:
             ends = f"{quoted(f'{role}.{parent}')} -> {quoted(f'{role}.{child}')}"
-            lines.append(f'    {ends} [color="{color}"];')
-        for (parent, child), (_, step) in framed.steps.get(role, {}).items():
-            ends = f"{quoted(f'{role}.{parent}')} -> {quoted(f'{role}.{child}')}"
-            lines.append(f'    {ends} [color="{color}", style=dashed, constraint=false, label="{step:+d}"];')
+            lines.append(f'    {ends} [color="{color}"{more}];')
         lines += [f"    {line}" for line in _dot_frames(framed, role)]
         lines.append("  }")
     return "\n".join([*lines, "}", ""])
@@ -261,20 +207,3 @@ def _dot_frames(framed: Framed, role: Role, within: str = "") -> Iterator[str]:
         yield f"  {' '.join(quoted(f'{role}.{name}') + ';' for name in inside)}"
         yield from (f"  {line}" for line in _dot_frames(framed, role, own))
         yield "}"
-
-
-def _dot_shape(outline: Outline, name: str) -> str:
-    form = _form(outline, name)
-    if form == "feature":
-        return 'shape=box, style="rounded,dashed"'
-    if form == "input":
-        return "shape=box"
-    supervision = outline.variables[name].supervision
-    if supervision == "full":
-        return f'shape=ellipse, style=filled, fillcolor="{SHADE}"'
-    return f'shape=ellipse, style=wedged, fillcolor="{SHADE}:white"' if supervision == "partial" else "shape=ellipse"
-
-
-def page_text(outline: Outline) -> str:
-    """Write one page that needs nothing else: the picture and the report. Raises: UsageError without matplotlib."""
-    return page(outline.spec, picture(outline, "svg"), inspect_text(outline))

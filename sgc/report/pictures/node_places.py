@@ -67,12 +67,7 @@ def lay_out(layers: list[list[str]], sizes: Sizes, edges: Mapping[str, Sequence[
 
 def used_edges(graphs: Graphs, role: Role) -> list[Edge]:
     """List the edges of a graph, parents first, leaving out features that no variable of that graph reads."""
-    read = {parent for name in graphs.nodes for parent in graphs.parents(name, role)}
-    front = [name for name in read if name in graphs.features]
-    while front:
-        above = [parent for parent in graphs.features[front.pop()] if parent not in read]
-        read.update(above)
-        front += [name for name in above if name in graphs.features]
+    read = graphs.features_of(graphs.nodes, role)
     children = [*(name for name in graphs.features if name in read), *graphs.nodes]
     return [(parent, child) for child in children for parent in graphs.parents(child, role)]
 

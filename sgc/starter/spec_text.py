@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 import textwrap
@@ -15,7 +14,7 @@ ROWS = 10_000  # rows of a table that are looked at
 FEW = 20  # up to so many different values are categories
 LABELS = ("label", "labels", "class", "target", "y", "outcome", "diagnosis", "category", "species", "cluster")
 PLAIN = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
-WORDS = ("null", "true", "false", "yes", "no", "on", "off", "y", "n")  # quoted, though only some parsers trip over all
+WORDS = ("null", "true", "false", "yes", "no", "on", "off", "y", "n")  # quoted: some parsers read them as values
 WIDTH = 100
 
 
@@ -35,7 +34,7 @@ class Label:
 class Observed:
     """An observed node: its name, its entry under `columns`, its lines under `nodes`, and whether cells are empty.
 
-    offered: it stands in comments, for whoever wants it.
+    offered: it is written in comments, for users who want it.
     """
 
     node: str
@@ -59,70 +58,58 @@ def compose(
 
     counts: some are observed, which may be far above where networks start.
     """
-    seen = [each.node for each in observed if not each.offered]
-    above = "[y, z]" if label else "[z]"
-    lines = [
-        *itertools.chain.from_iterable(comment(line) for line in head),
-        "version: 1",
-        f"name: {quoted(name)}",
-        "",
-        "data:",
-    ]
-    lines += [f"  {line}" for line in source]
-    lines.append("  columns:")
+    lines = [each for line in head for each in comment(line)]
+    lines += ["version: 1", f"name: {quoted(name)}", "", "data:", *(f"  {line}" for line in source), "  columns:"]
     for each in observed:
-        lines += itertools.chain.from_iterable(comment(line, "    ") for line in each.comments)
+        lines += [text for line in each.comments for text in comment(line, "    ")]
         lines.append(f"    {'# ' if each.offered else ''}{each.node}: {each.column}")
     if label is not None:
-        standard = ", transforms: [standardize]" if label.values is None else ""
-        lines.append(f"    y: {{column: {quoted(label.column)}{standard}}}    # a guess: {label.why}")
-        lines += itertools.chain.from_iterable(comment(line, "    ") for line in label.comments)
-        if label.counts:
-            taken = "a measurement" if label.values is None else "categories"
-            mend = "`distribution: Poisson` for y" + (" and no `transforms`" if label.values is None else "")
-            lines.append(f"    # whole numbers from 0 up, taken for {taken}; for counts take {mend}")
+        lines += _label_column(label)
     lines.append("  split: {test: 0.2, validation: 0.1, seed: 0}")
     if label is not None and not label.empty:
-        lines.append("  labels:")
-        lines.append(
-            "    y: {fraction: 0.1}    # every row has its label; one in ten keeps it, to try how few are enough"
-        )
+        fraction = "    y: {fraction: 0.1}    # every row has its label; one in ten keeps it, to try how few are enough"
+        lines += ["  labels:", fraction]
     elif label is not None:
         lines.append(f"  # rows whose cell is empty have no label: {label.empty} of those that were looked at")
     lines += ["", "nodes:"]
     for each in observed:
-        written = [f"{each.node}:", *(f"  {line}" for line in each.lines)]
-        if each.holes:
-            dropped = "an empty cell has no term; networks read a zero and a flag in its place"
-            written += ["  supervision: partial", f"  missing: drop    # {dropped}"]
-        else:
-            written.append("  supervision: full    # observed in every row")
-        written.append(f"  generative: {{parents: {above}, network: {{mlp: [64, 64]}}}}")
-        lines += [f"  {'# ' if each.offered else ''}{line}" for line in written]
-    if label is not None and label.values is not None:
-        lines += ["  y:", "    distribution: Categorical", *listed_values(label.values)]
+        lines += [f"  {'# ' if each.offered else ''}{line}" for line in _observed_node(each, label)]
+    seen = [each.node for each in observed if not each.offered]
+    if label is not None:
+        categories = label.values is not None
+        family = ["Categorical", *listed_values(label.values)] if label.values is not None else ["Normal"]
+        lines += ["  y:", f"    distribution: {family[0]}", *family[1:]]
         lines.append("    supervision: partial    # observed in some rows")
-        lines += _proposal(seen, ", estimator: enumerate")
-    elif label is not None:
-        lines += ["  y:", "    distribution: Normal", "    supervision: partial    # observed in some rows"]
-        lines += _proposal(seen)
+        lines += _proposal(seen, ", estimator: enumerate" if categories else "")
     lines += ["  z:", "    distribution: Normal", "    shape: [4]", "    supervision: none    # never observed"]
     lines += _proposal([*seen, "y"] if label else seen)
     lines += ["", "objective:", "  bound: elbo", f"  samples: {1 if label and label.values else 4}"]
     if label is not None:
         lines.append("  alpha: 10    # the weight of log q(label) in a labelled row")
-    lines += [
-        "",
-        "train:",
-        "  epochs: 100",
-        "  batch_size: 64",
-        "  optimizer: {name: Adam, lr: 0.005}    # counts may be far above where networks start"
-        if counts
-        else "  optimizer: {name: Adam, lr: 0.001}",
-        "  seed: 0",
-        "",
-    ]
-    return "\n".join(lines)
+    rate = "0.005}    # counts may be far above where networks start" if counts else "0.001}"
+    lines += ["", "train:", "  epochs: 100", "  batch_size: 64", f"  optimizer: {{name: Adam, lr: {rate}"]
+    return "\n".join([*lines, "  seed: 0", ""])
+
+
+def _label_column(label: Label) -> list[str]:
+    standard = ", transforms: [standardize]" if label.values is None else ""
+    lines = [f"    y: {{column: {quoted(label.column)}{standard}}}    # a guess: {label.why}"]
+    lines += [text for line in label.comments for text in comment(line, "    ")]
+    if label.counts:
+        taken = "a measurement" if label.values is None else "categories"
+        mend = "`distribution: Poisson` for y" + (" and no `transforms`" if label.values is None else "")
+        lines.append(f"    # whole numbers from 0 up, taken for {taken}; for counts take {mend}")
+    return lines
+
+
+def _observed_node(observed: Observed, label: Label | None) -> list[str]:
+    lines = [f"{observed.node}:", *(f"  {line}" for line in observed.lines)]
+    if observed.holes:
+        dropped = "an empty cell has no term; networks read a zero and a flag in its place"
+        lines += ["  supervision: partial", f"  missing: drop    # {dropped}"]
+    else:
+        lines.append("  supervision: full    # observed in every row")
+    return [*lines, f"  generative: {{parents: {'[y, z]' if label else '[z]'}, network: {{mlp: [64, 64]}}}}"]
 
 
 def _proposal(parents: Sequence[str], more: str = "") -> list[str]:
@@ -159,7 +146,7 @@ def quoted(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Write a string in quotes, with what is no letter escaped: YAML refuses some of it, and ends lines at others."""
+    """Write a string in quotes, control characters escaped: YAML refuses some of them, and ends lines at others."""
     return printable(json.dumps(text, ensure_ascii=False))
 
 

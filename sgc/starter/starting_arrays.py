@@ -2,17 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sgc.errors import DataError
-from sgc.starter.file_contents import gallery
 from sgc.starter.spec_text import FEW, LABELS, ROWS, Label, Observed, compose, file_text, quoted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SIZE = (32, 32)  # rows and columns that pictures of different sizes are brought to
+GREY = "distribution: Bernoulli    # a guess: grey values from 0 to 1, scored by cross-entropy"
+
+
+def npz_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], list[str]]:
+    """Read the arrays that have rows; name those that hold Python objects, which are never loaded."""
+    from sgc.data.numpy_files import PythonObjects, members_of, opened, read_member
+
+    arrays: dict[str, NDArray[Any]] = {}
+    skipped: list[str] = []
+    with opened(path) as archive:
+        for key, member in members_of(archive).items():
+            try:
+                array = read_member(archive, member, path)
+            except PythonObjects:
+                skipped.append(f"{key} (Python objects, which are never loaded)")
+                continue
+            except ValueError as problem:
+                raise DataError(f"column '{key}': {problem}", file=str(path)) from problem
+            if array.ndim:
+                arrays[key] = array
+            else:
+                skipped.append(f"{key} (a single value)")
+    if not arrays:
+        raise DataError("the archive holds no arrays with rows", file=str(path))
+    return arrays, skipped
+
+
+def matlab_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], list[str]]:
+    """Read the arrays of a MATLAB file, rows first; name what is none. Raises: DataError."""
+    from sgc.data.mat import PLAIN, read_mat, variables
+
+    classes = variables(path)
+    arrays = {name: read_mat(path, [name])[name].values for name, kind in classes.items() if kind in PLAIN}
+    if not arrays:
+        raise DataError("the file holds no arrays of numbers or text", file=str(path))
+    return arrays, [f"{name} (a MATLAB {kind})" for name, kind in classes.items() if kind not in PLAIN]
 
 
 def arrays_spec(
@@ -50,11 +86,10 @@ def _npz_node(key: str, array: NDArray[Any]) -> Observed:
     low, high = float(np.nanmin(array)), float(np.nanmax(array))
     holes = bool(array.dtype.kind == "f" and np.isnan(array).any())
     column = f"column: {quoted(key)}"
-    grey = "distribution: Bernoulli    # a guess: grey values from 0 to 1, scored by cross-entropy"
     if low >= 0 and high <= 1:
-        return Observed("x", f"{{{column}}}", (grey, *shape_lines), holes=holes)
+        return Observed("x", f"{{{column}}}", (GREY, *shape_lines), holes=holes)
     if array.dtype == np.uint8:
-        return Observed("x", f"{{{column}, transforms: [{{divide: 255}}]}}", (grey, *shape_lines))
+        return Observed("x", f"{{{column}, transforms: [{{divide: 255}}]}}", (GREY, *shape_lines))
     lines = ("distribution: Normal", *shape_lines)
     return Observed("x", f"{{{column}, transforms: [standardize]}}", lines, holes=holes)
 
@@ -78,18 +113,32 @@ def _npz_label(key: str, array: NDArray[Any], *, by_name: bool) -> Label | None:
 
 
 def gallery_spec(name: str, folder: Path, root: str) -> str:
-    found = gallery(folder, ROWS)
-    mode, channels = ("colour", 3) if found.colour else ("grey", 1)
-    rows, columns = found.size or SIZE
+    """Write a spec to start from for a folder of pictures, by the heads of the first ones. Raises: DataError."""
+    from sgc.data.pictures import LABEL, PATH, Wanted, read_pictures
+
+    columns = read_pictures(folder, [PATH], Wanted(colour=False), optional=[LABEL])
+    paths = [folder / str(path) for path in columns[PATH].values]
+    labels = sorted({str(label) for label in columns[LABEL].values}) if LABEL in columns else []
+    heads = list(_heads(paths[:ROWS]))
+    sizes = {size for _, size in heads}
+    mode, channels = ("colour", 3) if any(colour for colour, _ in heads) else ("grey", 1)
+    height, width = next(iter(sizes)) if len(sizes) == 1 else SIZE
     source = ["source: images", f"root: {file_text(root)}    # looked for under $SGC_DATA, then beside this file"]
     source.append(f"mode: {mode}")
-    if found.size is None:
-        source.append(f"size: [{rows}, {columns}]    # they are of different sizes: all are brought to this one")
-    label = None
-    if len(found.labels) > 1:
-        label = Label("label", tuple(map(quoted, found.labels)), 0, "the names of the folders")
-    grey = "distribution: Bernoulli    # a guess: grey values from 0 to 1, scored by cross-entropy"
-    shape = f"shape: [{channels}, {rows}, {columns}]    # channels, rows, columns"
-    image = Observed("x", "{column: image, transforms: [{divide: 255}]}", (grey, shape))
-    head = [f"A starting spec for the {found.count:,} pictures of {folder.name or folder}: read it, and mend it."]
+    if len(sizes) != 1:
+        source.append(f"size: [{height}, {width}]    # they are of different sizes: all are brought to this one")
+    label = Label("label", tuple(map(quoted, labels)), 0, "the names of the folders") if len(labels) > 1 else None
+    shape = f"shape: [{channels}, {height}, {width}]    # channels, rows, columns"
+    image = Observed("x", "{column: image, transforms: [{divide: 255}]}", (GREY, shape))
+    head = [f"A starting spec for the {len(paths):,} pictures of {folder.name or folder}: read it, and mend it."]
     return compose(name, head, source, [image], label)
+
+
+def _heads(paths: list[Path]) -> Iterator[tuple[bool, tuple[int, int]]]:
+    from sgc.data.pictures import opened
+
+    for row, path in enumerate(paths):
+        with opened(path, row) as picture:
+            turned = picture.getexif().get(0x0112, 1) >= 5  # of EXIF's orientations, those that lie on their side
+            size = picture.size if turned else picture.size[::-1]
+            yield picture.mode not in ("1", "L", "LA", "I", "I;16", "F"), (size[0], size[1])

@@ -7,9 +7,8 @@ import re
 from pathlib import Path
 
 from sgc.errors import UsageError, check_regular, check_text
-from sgc.starter.file_contents import matlab_arrays, npz_arrays
 from sgc.starter.spec_text import quoted
-from sgc.starter.starting_arrays import arrays_spec, gallery_spec
+from sgc.starter.starting_arrays import arrays_spec, gallery_spec, matlab_arrays, npz_arrays
 from sgc.starter.starting_tables import table_spec
 
 KINDS = "a file that ends in .csv, .tsv (or .gz), .parquet, .npz or .mat, or a folder of pictures"

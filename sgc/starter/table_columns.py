@@ -14,7 +14,6 @@ from functools import cached_property
 from pathlib import Path
 
 from sgc.errors import DataError
-from sgc.starter.file_contents import parquet_columns
 from sgc.starter.spec_text import FEW, ROWS
 
 MISSING = ("", "NA", "N/A", "na", "NaN", "nan", "NULL", "null", "None", "?")
@@ -261,12 +260,40 @@ def read_head(path: Path) -> TableHead:
 
 
 def _read_parquet(path: Path) -> TableHead:
-    typed, rows, whole = parquet_columns(path, ROWS)
-    full = [tuple(cell for cell in each.cells if cell is not None) for each in typed]
-    columns = [
-        TableColumn(each.name, cells, rows - len(cells), each.why) for each, cells in zip(typed, full, strict=True)
-    ]
+    from sgc.data.parquet import column_names, read_parquet  # which want numpy
+
+    columns: list[TableColumn] = []
+    rows, whole = 0, True
+    for name in column_names(path):
+        try:
+            column = read_parquet(path, [name])[name]
+        except DataError as problem:
+            if not problem.message.startswith(f"column '{name}'"):
+                raise
+            columns.append(TableColumn(name, (), 0, "neither numbers nor text"))
+            continue
+        rows, whole = min(len(column), ROWS), len(column) <= ROWS
+        if column.values.ndim > 1:
+            columns.append(TableColumn(name, (), rows, "lists: a column of its own node"))
+            continue
+        missing = [False] * rows if column.missing is None else column.missing[:rows].tolist()
+        cells = zip(column.values[:rows].tolist(), missing, strict=True)
+        there = tuple(_text(cell) for cell, empty in cells if not empty and cell == cell)
+        columns.append(TableColumn(name, there, rows - len(there)))
+    if not columns or not rows:
+        raise DataError("found no rows" if columns else "found no columns", file=str(path))
     return TableHead(columns, rows, whole)
+
+
+def _text(cell: str | bool | int | float) -> str:
+    """Write a cell as a csv file would have it, with a point where it is no integer, and truth as 0 or 1.
+
+    >>> _text(True), _text(3), _text(3.0), _text("a")
+    ('1', '3', '3.0', 'a')
+    """
+    if isinstance(cell, str):
+        return cell
+    return repr(cell) if isinstance(cell, float) else str(int(cell))
 
 
 def _read_csv(path: Path) -> TableHead:

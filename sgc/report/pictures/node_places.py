@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +25,8 @@ SMALLEST = 0.6  # a node's height, and its width
 BETWEEN = 0.5  # at least so much between two nodes of a layer
 LAYERS = 0.65  # and between two layers
 
-Sizes = Mapping[str, tuple[Form, float, float, tuple[str, ...]]]  # form, width, height, and the lines of its name
+Size = tuple[Form, float, float, tuple[str, ...]]  # form, width, height, and the lines of its name
+Sizes = Mapping[str, Size]
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,16 @@ def lay_out(layers: list[list[str]], sizes: Sizes, edges: Mapping[str, Sequence[
     """Place nodes whose layers are known, and route the edges of each set as if it were alone. Deterministic."""
     spots = arrange(layers, sizes, list(edges.values()))
     runs = {key: route_all(spots, edges[key]) for key in edges}
-    corners = [
-        [s.x + i * s.width / 2, s.y + j * s.height / 2] for s in spots.values() for i in (-1, 1) for j in (-1, 1)
-    ]
-    points = np.concatenate([np.array(corners).reshape(-1, 2), *(run for key in runs for run in runs[key].values())])
+    return Layout(spots, runs, *bounds(spots.values(), (run for each in runs.values() for run in each.values())))
+
+
+def bounds(spots: Collection[Spot], runs: Iterable[Points] = ()) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Give the lower left and the upper right corner around nodes and edges."""
+    middles = np.array([[spot.x, spot.y] for spot in spots])
+    halves = np.array([[spot.width, spot.height] for spot in spots]) / 2
+    points = np.concatenate([middles - halves, middles + halves, *runs])
     low, high = points.min(0), points.max(0)
-    return Layout(spots, runs, (float(low[0]), float(low[1])), (float(high[0]), float(high[1])))
+    return (float(low[0]), float(low[1])), (float(high[0]), float(high[1]))
 
 
 def used_edges(graphs: Graphs, role: Role) -> list[Edge]:
@@ -88,7 +93,7 @@ def fold_name(name: str) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def size_of(name: str, graphs: Graphs, shown: str = "") -> tuple[Form, float, float, tuple[str, ...]]:
+def size_of(name: str, graphs: Graphs, shown: str = "") -> Size:
     """Give the form, width and height of a node, and the lines of its name. shown: what it is called in the picture."""
     lines = fold_name(shown or name)
     width, height = max(map(len, lines)) * LETTER, len(lines) * LINE

@@ -13,7 +13,7 @@ import numpy as np
 from sgc.derivation.graph import ROLES, Role, layers_of
 from sgc.report.pictures.canvas import LETTER
 from sgc.report.pictures.edge_routes import Edge, Points, Spot, route_all
-from sgc.report.pictures.node_places import Layout, Sizes, arrange, place, size_of, used_edges
+from sgc.report.pictures.node_places import Layout, Size, arrange, bounds, place, size_of, used_edges
 from sgc.report.plates import Plated
 from sgc.report.repeat_report import count_words
 from sgc.spec.scopes import Plate
@@ -89,22 +89,20 @@ class _Framing:
         flat = {name: flat[name] for name in self.names}
         runs: dict[str, Mapping[Edge, Points]] = {}
         steps: dict[Role, dict[Edge, tuple[Points, int]]] = {}
+        listed = [Frame(plate, frames[f"[{plate.name}]"], self._text(plate)) for plate in self.view.plates]
         for role in ROLES:
-            loops = {edge for edge in self.stepped[role] if edge[0] == edge[1]}
-            beside = [edge for edge in self.stepped[role] if edge not in loops and edge not in self.same[role]]
-            blocks = [_beside(flat[name]) for name, _ in loops]
-            blocks += [
-                _corner(spot, self._text(plate)) for plate in self.view.plates for spot in [frames[f"[{plate.name}]"]]
-            ]
-            blocked = flat | {f"[{i}]": block for i, block in enumerate(blocks)}
-            found = route_all(blocked, [*self.same[role], *beside])
-            runs[role] = {edge: found[edge] for edge in self.same[role]}
-            steps[role] = {edge: (found[edge], self.stepped[role][edge]) for edge in beside}
-            for edge, shift in self.stepped[role].items():
-                if edge in loops:
-                    steps[role][edge] = (_loop(flat[edge[0]]), shift)
-                elif edge not in steps[role]:
-                    steps[role][edge] = (_bent(flat[edge[0]], flat[edge[1]], found[edge]), shift)
+            same, stepped = self.same[role], self.stepped[role]
+            loops = {edge for edge in stepped if edge[0] == edge[1]}
+            beside = [edge for edge in stepped if edge not in loops and edge not in same]
+            blocks = [*(_beside(flat[name]) for name, _ in loops), *(_corner(each) for each in listed)]
+            routes = route_all(flat | {f"[{i}]": block for i, block in enumerate(blocks)}, [*same, *beside])
+            runs[role] = {edge: routes[edge] for edge in same}
+            steps[role] = {edge: (routes[edge], stepped[edge]) for edge in beside}
+            for (start, end), shift in stepped.items():
+                if start == end:
+                    steps[role][start, end] = (_loop(flat[start]), shift)
+                elif (start, end) in runs[role]:
+                    steps[role][start, end] = (_bent(routes[start, end]), shift)
         counts = {}
         for plate in self.view.plates:
             if plate.count:
@@ -113,33 +111,23 @@ class _Framing:
                 key = (plate.count, f"[{plate.name}]")
                 there = {**others, key[1]: replace(frames[f"[{plate.name}]"], name=key[1])}
                 counts[key] = route_all(there, [key])[key]
-        listed = [Frame(plate, frames[f"[{plate.name}]"], self._text(plate)) for plate in self.view.plates]
-        edges = [*(run for key in runs for run in runs[key].values()), *counts.values()]
-        edges += [run for role in ROLES for run, _ in steps[role].values()]
-        corners = [
-            np.array([[s.x + i * s.width / 2, s.y + j * s.height / 2] for i in (-1, 1) for j in (-1, 1)])
-            for s in [*flat.values(), *(each.spot for each in listed)]
-        ]
-        points = np.concatenate([*corners, *edges])
-        low, high = points.min(0), points.max(0)
-        layout = Layout(flat, runs, (float(low[0]), float(low[1])), (float(high[0]), float(high[1])))
+        drawn = [*(run for role in ROLES for run in runs[role].values()), *counts.values()]
+        drawn += [run for role in ROLES for run, _ in steps[role].values()]
+        layout = Layout(flat, runs, *bounds([*flat.values(), *(each.spot for each in listed)], drawn))
         return Framed(layout, tuple(listed), steps, counts)
 
     def _text(self, plate: Plate) -> str:
         own = plate.name.rpartition(".")[2]
         return f"{own}: {count_words(self.view, plate)}"
 
-    def _short(self, around: Sequence[Plate], name: str) -> str:
-        return name.removeprefix(f"{around[-1].name}.") if around else name
-
     def _spots(self, around: tuple[Plate, ...], names: Sequence[str]) -> dict[str, Spot]:
         """Place what stands in some repeats, those further in as frames, around the middle (0, 0)."""
-        depth = len(around)
+        depth, scope = len(around), f"{around[-1].name}." if around else ""
         stands = {}
         for name in names:
             plates = self.view.names.plates(name)
             stands[name] = name if len(plates) == depth else f"[{plates[depth].name}]"
-        sizes: dict[str, tuple[str, float, float, tuple[str, ...]]] = {}
+        sizes: dict[str, Size] = {}
         for plate in dict.fromkeys(self.view.names.plates(name)[depth] for name in names if stands[name] != name):
             key = f"[{plate.name}]"
             inner = self._spots((*around, plate), [name for name in names if stands[name] == key])
@@ -150,22 +138,14 @@ class _Framing:
             sizes[key] = ("box", wide, high + 2 * PAD + STRIP, ())
         for name in names:
             if stands[name] == name:
-                sizes[name] = size_of(name, self.graphs, self._short(around, name))
+                sizes[name] = size_of(name, self.graphs, name.removeprefix(scope))
         order = list(dict.fromkeys(stands[name] for name in names))
         sets = [_between(self.same[role], stands) for role in ROLES]
         counts = [(p.count, f"[{p.name}]") for p in self.view.plates if f"[{p.name}]" in sizes and p.count in sizes]
-        spots = arrange(layers_of(order, [*sets[0], *counts, *sets[1]]), _typed(sizes), [[*sets[0], *counts], sets[1]])
-        low = np.array([[s.x - s.width / 2, s.y - s.height / 2] for s in spots.values()]).min(0)
-        high_ = np.array([[s.x + s.width / 2, s.y + s.height / 2] for s in spots.values()]).max(0)
-        x, y = (low + high_) / 2
-        return {name: replace(s, x=s.x - float(x), y=s.y - float(y)) for name, s in spots.items()}
-
-
-def _typed(sizes: Mapping[str, tuple[str, float, float, tuple[str, ...]]]) -> Sizes:
-    return {
-        name: ("ellipse" if form == "ellipse" else "box", wide, high, lines)
-        for name, (form, wide, high, lines) in sizes.items()
-    }
+        spots = arrange(layers_of(order, [*sets[0], *counts, *sets[1]]), sizes, [[*sets[0], *counts], sets[1]])
+        (left, bottom), (right, top) = bounds(spots.values())
+        x, y = (left + right) / 2, (bottom + top) / 2
+        return {name: replace(s, x=s.x - x, y=s.y - y) for name, s in spots.items()}
 
 
 def _between(edges: Iterable[Edge], stands: Mapping[str, str]) -> list[Edge]:
@@ -179,9 +159,9 @@ def _beside(spot: Spot) -> Spot:
     return Spot("", "box", spot.x + spot.width / 2 + LOOP, spot.y, 1.2 * LOOP, 0.3, ())
 
 
-def _corner(spot: Spot, text: str) -> Spot:
+def _corner(frame: Frame) -> Spot:
     """Give the place of a frame's words."""
-    wide = len(text) * LETTER
+    wide, spot = len(frame.text) * LETTER, frame.spot
     x, y = spot.x + spot.width / 2 - 0.1 - wide / 2, spot.y - spot.height / 2 + 0.13
     return Spot("", "box", x, y, wide, 0.1, ())
 
@@ -197,7 +177,7 @@ def _loop(spot: Spot) -> Points:
     return run
 
 
-def _bent(start: Spot, end: Spot, beside: Points) -> Points:
+def _bent(beside: Points) -> Points:
     """Run beside an edge between the same two nodes, bent away from it."""
     along = beside[-1] - beside[0]
     across = np.array([-along[1], along[0]]) / max(float(np.linalg.norm(along)), 1e-9)

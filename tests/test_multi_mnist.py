@@ -59,7 +59,7 @@ def test_digits_stand_from_left_to_right_inside_the_canvas_and_apart(built: dict
 
 def test_a_canvas_is_its_digits_pasted_by_a_spatial_transformer(built: dict[str, Any]) -> None:
     """Against `affine: {paste: …}` and the maximum, to the rounding of bytes."""
-    paste = Affine(way="paste", made=(1, 64, 64)).joining_module([(1, 8, 8), (1,), (2,)])
+    paste = Affine(way="paste", output=(1, 64, 64)).joining_module([(1, 8, 8), (1,), (2,)])
     digits, size, at = (torch.from_numpy(built[name]).double() for name in ("digits", "size", "at"))
     steps = [paste(digits[:, t], size[:, t].nan_to_num(1), at[:, t].nan_to_num(0)) for t in range(3)]
     whole = torch.stack(steps).amax(0)

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("double_precision", "seeded_draws")
 
 
 def transform(way: Any, made: Shape, *inputs: Tensor) -> Tensor:
-    module = Affine(way=way, made=made).joining_module([tuple(value.shape[1:]) for value in inputs])
+    module = Affine(way=way, output=made).joining_module([tuple(value.shape[1:]) for value in inputs])
     result: Tensor = module(*inputs)
     assert tuple(result.shape) == (len(inputs[0]), *made)
     return result

@@ -107,7 +107,7 @@ def test_what_a_combination_makes_lies_where_it_says(way: Any, exists: tuple[int
 
 @pytest.mark.parametrize("way", ["crop", "paste"])
 def test_what_a_window_makes_lies_where_it_says(way: Any) -> None:
-    layer, shapes = Affine(way=way, made=(1, 5, 5)), [(1, 3, 3), (3,)]
+    layer, shapes = Affine(way=way, output=(1, 5, 5)), [(1, 3, 3), (3,)]
     for incoming in INTERVALS:
         image, place = numbers(incoming, 1, 3, 3), torch.randn(400, 3, dtype=torch.float64)
         made = layer.joining_module(shapes)(image, place)

@@ -78,7 +78,7 @@ def test_a_box_is_where_a_constant_image_is_pasted(numbers: int) -> None:
     """To a pixel: bilinear, ink fades around the edge of the window, on which half of it is left."""
     high, wide = 48, 64
     size, at = drawn(numbers)
-    paste = Affine(way="paste", made=(1, high, wide)).joining_module([(1, 5, 7), (numbers,), (2,)])
+    paste = Affine(way="paste", output=(1, high, wide)).joining_module([(1, 5, 7), (numbers,), (2,)])
     ink = paste(torch.ones(len(size), 1, 5, 7), size, at)[:, 0] > 0.5
     edges = window_of((high, wide)).boxes({"size": size, "at": at})[:, 0]
     pixels = (edges.clamp(0, 1) * torch.tensor([wide, high, wide, high])).tolist()
@@ -101,7 +101,7 @@ def test_a_box_is_what_is_cropped() -> None:
     assert len(size) > 5
     across, down = (torch.arange(wide) + 0.5) / wide, (torch.arange(high) + 0.5) / high
     image = torch.stack(torch.meshgrid(down, across, indexing="ij")).expand(len(size), 2, high, wide)
-    crop = Affine(way="crop", made=(2, 6, 8)).joining_module([(2, high, wide), (1,), (2,)])
+    crop = Affine(way="crop", output=(2, 6, 8)).joining_module([(2, high, wide), (1,), (2,)])
     y, x = crop(image, size, at).unbind(1)
     left, top, right, bottom = window_of((high, wide)).boxes({"size": size, "at": at})[:, 0].unbind(1)
     torch.testing.assert_close(x[:, 0, 0], left + (right - left) / 16)

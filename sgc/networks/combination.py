@@ -1,4 +1,4 @@
-"""Several values of one shape combined into one: their sum, mean or maximum, each over those before it, or the last."""
+"""Values of one shape combined into one: their sum, mean or maximum, each laid over those before it, or the last."""
 
 from __future__ import annotations
 
@@ -19,20 +19,19 @@ Way = Literal["sum", "max", "over", "mean", "last"]
 class Combination(Joining):
     """Combine inputs of one shape; `over` lays each over those before it (Porter and Duff 1984).
 
-    Under `over` an image of two or four channels has its opacity in the last, which is gone in the result; an image of
-    one is ink whose value is its own opacity. A scalar is a vector of one, as wherever it enters a network. Inputs that
-    are not there count for nothing; where none is, the result is zero.
+    Under `over`, an image of two or four channels has its opacity in the last, which the result has not; an image of
+    one channel is ink whose value is its own opacity. A scalar is a vector of one, as everywhere in networks. Absent
+    inputs count for nothing; where all are absent, the result is zero.
     """
 
     name: ClassVar[str] = "combine"
     way: Way
-    exists: tuple[int | None, ...] = ()  # by value, its boolean among the inputs after the values; empty: none has one
+    exists: tuple[int | None, ...] = ()  # by value, the place of its boolean among the inputs; empty: none has one
 
     def joined_shape(self, shapes: Sequence[Shape]) -> Shape:
         shapes = shapes[: len(self.exists) or None]
         if len({shape or (1,) for shape in shapes}) > 1:
-            came = ", ".join(map(shape_text, shapes))
-            raise ShapeFault(f"combine takes values of one shape, got {came}")
+            raise ShapeFault(f"combine takes values of one shape, got {', '.join(map(shape_text, shapes))}")
         shape = shapes[0] or (1,)
         if self.way != "over":
             return shape
@@ -56,15 +55,15 @@ class Combination(Joining):
 
         way, exists = self.way, self.exists or (None,) * len(shapes)
 
-        def absent(inputs: Sequence[Tensor], i: int, value: Tensor) -> Tensor | None:
-            """Tell where a value is not there; None where it always is."""
+        def absence(inputs: Sequence[Tensor], i: int, value: Tensor) -> Tensor | None:
+            """Say where a value is absent; None where it never is."""
             place = exists[i]
             return None if place is None else inputs[place].reshape(-1, *(1,) * (value.dim() - 1)) == 0
 
-        def fold(values: Sequence[Tensor], gone: Sequence[Tensor | None]) -> Tensor:
-            """Go through the values in order, past those that are not there."""
+        def fold(values: Sequence[Tensor], absent: Sequence[Tensor | None]) -> Tensor:
+            """Go through the values in order, past absent ones."""
             below: Tensor | None = None
-            for value, where in zip(values, gone, strict=True):
+            for value, where in zip(values, absent, strict=True):
                 opacity = value[:, -1:] if way == "over" else None
                 ink = value if opacity is None else opacity * value[:, :-1] if value.shape[1] > 1 else opacity
                 before = torch.zeros_like(ink) if below is None else below
@@ -76,23 +75,23 @@ class Combination(Joining):
         class Combined(nn.Module):
             def forward(self, *inputs: Tensor) -> Tensor:
                 values = [each.unsqueeze(-1) if each.dim() == 1 else each for each in inputs[: len(exists)]]
-                gone = [absent(inputs, i, value) for i, value in enumerate(values)]
+                absent = [absence(inputs, i, value) for i, value in enumerate(values)]
                 if way in ("last", "over"):
-                    return fold(values, gone)
+                    return fold(values, absent)
                 stacked = torch.stack(values)
-                if all(where is None for where in gone):
+                if all(where is None for where in absent):
                     return stacked.amax(0) if way == "max" else stacked.mean(0) if way == "mean" else stacked.sum(0)
-                there = torch.stack(
+                present = torch.stack(
                     [
                         torch.ones_like(value, dtype=torch.bool) if where is None else ~where.expand_as(value)
-                        for value, where in zip(values, gone, strict=True)
+                        for value, where in zip(values, absent, strict=True)
                     ]
                 )
                 neutral = torch.full_like(stacked, -math.inf) if way == "max" else torch.zeros_like(stacked)
-                kept = torch.where(there, stacked, neutral)
+                kept = torch.where(present, stacked, neutral)
                 if way == "max":
-                    return torch.where(there.any(0), kept.amax(0), torch.zeros_like(stacked[0]))
+                    return torch.where(present.any(0), kept.amax(0), torch.zeros_like(stacked[0]))
                 total = kept.sum(0)
-                return total if way == "sum" else total / there.sum(0).clamp(min=1)
+                return total if way == "sum" else total / present.sum(0).clamp(min=1)
 
         return Combined()

@@ -1,4 +1,4 @@
-"""Networks: what stands between a node's parents and its distribution's parameters. One final class an entry.
+"""Entries of networks, which lead from a node's parents to the parameters of its distribution. One final class each.
 
 Every entry unfolds into layers; `sgc.networks.stack` lays the layers of a network's entries on its parents.
 """
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from sgc.networks.combination import Combination, Way
@@ -42,12 +42,12 @@ class Wanted:
 class Place:
     """Where in a network an entry stands.
 
-    `first`: the parents come to it; `came`: the shape of the one thing that comes, None where several parents do;
+    `first`: the parents come to it; `incoming`: the shape that it gets, None where it gets several parents;
     `wanted`: None in a feature, which has no heads; `own`: where own code is looked for, by import path.
     """
 
     first: bool
-    came: Shape | None
+    incoming: Shape | None
     wanted: Wanted | None
     own: Callable[[str], OwnCode]
 
@@ -64,29 +64,29 @@ class Entry(Piece):
 
 
 class Unrolled(Entry):
-    """An entry that no file can say: unrolling a repeat writes it, see `sgc.networks.repeat_entries`; abstract."""
+    """An entry that no file has: unrolling a repeat writes it, see `sgc.networks.repeat_entries`; abstract."""
 
 
 class Stages(Entry):
-    """What stands after every map of an entry: norm, activation, dropout, in this order; abstract."""
+    """What follows every map of an entry: norm, activation, dropout, in this order; abstract."""
 
     activation: Activation = "relu"
     norm: Norm = "none"
     dropout: Share = 0.0
 
     def normed(self, batch: Layer) -> list[Layer]:
-        """Unfold the norm. batch: the batch norm of what the map gives."""
+        """Unfold the norm. batch: the batch norm for what the map gives."""
         norms: dict[str, list[Layer]] = {"none": [], "batch": [batch], "layer": [LayerNorm()]}
         return norms[self.norm]
 
-    def active(self) -> list[Layer]:
-        """Unfold activation and dropout."""
+    def activated(self) -> list[Layer]:
+        """Unfold the activation."""
         activation = ACTIVATIONS[self.activation]
-        return [*([activation] if activation is not None else []), *([Dropout(p=self.dropout)] if self.dropout else [])]
+        return [] if activation is None else [activation]
 
     def after(self, batch: Layer) -> list[Layer]:
         """Unfold all of it. batch: as for `normed`."""
-        return [*self.normed(batch), *self.active()]
+        return [*self.normed(batch), *self.activated(), *([Dropout(p=self.dropout)] if self.dropout else [])]
 
 
 class Mlp(Stages):
@@ -110,16 +110,14 @@ class Convolutions(Piece):
     kernel: Kernel
     stride: Kernel = 1
 
-    @property
-    def padding(self) -> int:
-        """How many zeros stand around what is convolved."""
-        return max(0, (self.kernel - self.stride + 1) // 2)
+    def padding(self, stride: int) -> int:
+        """Return how many zeros lie around what is convolved with a stride."""
+        return max(0, (self.kernel - stride + 1) // 2)
 
-    def convolution(self, channels: int, stride: int | None = None) -> Conv2d:
-        """Give one of the convolutions; with its own stride, zeros around it as that wants."""
-        step = self.stride if stride is None else stride
-        padding = max(0, (self.kernel - step + 1) // 2)
-        return Conv2d(out_channels=channels, kernel_size=self.kernel, stride=step, padding=padding)
+    def convolution(self, channels: int, stride: int) -> Conv2d:
+        """Return one of the convolutions."""
+        padding = self.padding(stride)
+        return Conv2d(out_channels=channels, kernel_size=self.kernel, stride=stride, padding=padding)
 
 
 class Conv(Stages):
@@ -135,15 +133,15 @@ class Conv(Stages):
     def unfold(self, place: Place) -> list[Layer]:
         unfolded: list[Layer] = []
         for channels in self.conv.channels:
-            unfolded += [self.conv.convolution(channels), *self.after(BatchNorm2d())]
+            unfolded += [self.conv.convolution(channels, self.conv.stride), *self.after(BatchNorm2d())]
         return unfolded
 
 
 class Deconv(Stages):
-    """The reverse of `conv`, from the event's shape backwards: transposed convolutions, of which the last is the heads.
+    """The reverse of `conv`, from the event's shape backwards: transposed convolutions, the last of them the heads.
 
-    `channels` are those that come to each of them. What comes is mapped linearly to the first channels at the smallest
-    height and width, unless it is that already.
+    `channels` are those that each of them gets. What the entry gets is mapped linearly to the first channels at the
+    smallest height and width, unless it has that shape already.
     """
 
     name: ClassVar[str] = "deconv"
@@ -165,7 +163,7 @@ class Deconv(Stages):
         start = (self.deconv.channels[0], *sides[-1])
         channels = [*self.deconv.channels[1:], sum(math.prod(h) for h in heads.values()) // math.prod(shape[-2:])]
         unfolded: list[Layer] = []
-        if place.came != start:
+        if place.incoming != start:
             unfolded = [Flatten(), Linear(out_features=math.prod(start)), Unflatten(sizes=start)]
             unfolded += self.after(BatchNorm2d())
         for i, (out, more) in enumerate(zip(channels, reversed(added), strict=True)):
@@ -175,15 +173,16 @@ class Deconv(Stages):
                     out_channels=out,
                     kernel_size=self.deconv.kernel,
                     stride=self.deconv.stride,
-                    padding=self.deconv.padding,
+                    padding=self.deconv.padding(self.deconv.stride),
                     output_padding=more,
                 )
             )
         return unfolded
 
     def _backwards(self, shape: Shape) -> tuple[list[Shape], list[int]]:
-        """Give height and width before each layer, from the event on, and the output padding of each."""
-        stride, kernel, around = self.deconv.stride, self.deconv.kernel, 2 * self.deconv.padding
+        """Return height and width before each layer, from the event on, and the output padding of each."""
+        stride, kernel = self.deconv.stride, self.deconv.kernel
+        around = 2 * self.deconv.padding(stride)
         sides, added = [shape[-2:]], []
         for _ in self.deconv.channels:
             here = sides[-1]
@@ -201,61 +200,62 @@ class Deconv(Stages):
         return sides, added
 
 
-def _residual_form(value: object) -> str:
-    return "<mapping>" if isinstance(value, dict | Convolutions) else "<list>"
+def _blocks_tag(value: object) -> str:
+    return "mapping" if isinstance(value, dict | Convolutions) else "list"
+
+
+if TYPE_CHECKING:
+    Blocks = tuple[int, ...] | Convolutions
+else:
+    _widths = Annotated[Many[Width], Field(min_length=1)]
+    Blocks = tagged({"list": _widths, "mapping": Convolutions}, "residual", _blocks_tag)
 
 
 class Residual(Stages):
     """Residual blocks (He et al. 2016): widths of vectors, `residual: [256, 256]`, or of images, written as `conv` is.
 
-    A block is map, norm, activation, dropout, map, norm; then what came is added, through a map of its own where its
-    shape is another, then activation. Of images the first map has the stride. Where a network begins with them, a map
+    A block is map, norm, activation, dropout, map, norm; then its input is added, through a map of its own where the
+    shapes differ, then activation. For images the first map has the stride. Where a network begins with blocks, a map
     with norm and activation brings the parents to the first width.
     """
 
     name: ClassVar[str] = "residual"
 
-    residual: Annotated[
-        Annotated[Many[Width], Field(min_length=1), Tag("<list>")] | Annotated[Convolutions, Tag("<mapping>")],
-        Discriminator(_residual_form),
-    ]
+    residual: Blocks
 
     def unfold(self, place: Place) -> list[Layer]:
-        if isinstance(self.residual, tuple):
-            widths: tuple[int, ...] = self.residual
+        given = self.residual
+        first: Layer
+        batch: Layer
+        if isinstance(given, tuple):
             unfolded: list[Layer] = [Flatten()]
-            unfolded += [Linear(out_features=widths[0]), *self.after(BatchNorm1d())] if place.first else []
-            maps: list[tuple[Layer, Layer, Layer]] = []
-            for width in widths:
-                linear = Linear(out_features=width)
-                maps.append((linear, linear, linear))
-            batch: Layer = BatchNorm1d()
+            first, batch = Linear(out_features=given[0]), BatchNorm1d()
+            maps: list[tuple[Layer, ...]] = [(Linear(out_features=width),) * 3 for width in given]
         else:
-            given, batch = self.residual, BatchNorm2d()
             if given.kernel % 2 == 0:
                 raise ShapeFault(f"residual blocks add pixel to pixel: the kernel must be odd, got {given.kernel}")
-            first = given.convolution(given.channels[0], stride=1)
-            unfolded = [first, *self.after(batch)] if place.first else []
+            unfolded = []
+            first, batch = given.convolution(given.channels[0], stride=1), BatchNorm2d()
             maps = [
                 (
-                    given.convolution(channels),
+                    given.convolution(channels, given.stride),
                     given.convolution(channels, stride=1),
                     Conv2d(out_channels=channels, kernel_size=1, stride=given.stride),
                 )
                 for channels in given.channels
             ]
+        unfolded += [first, *self.after(batch)] if place.first else []
         for into, within, beside in maps:
             inner = (into, *self.after(batch), within, *self.normed(batch))
-            activation = ACTIVATIONS[self.activation]
-            end = () if activation is None else (activation,)
-            unfolded.append(ResidualBlock(inner=inner, beside=(beside, *self.normed(batch)), end=end))
+            block = ResidualBlock(inner=inner, beside=(beside, *self.normed(batch)), end=tuple(self.activated()))
+            unfolded.append(block)
         return unfolded
 
 
 class Gru(Entry):
     """A gated recurrent unit over the steps of a sequence [steps, *features], to its last state (Cho et al. 2014).
 
-    Of several parents, those without steps come at every step.
+    Parents without steps are read at every step.
     """
 
     name: ClassVar[str] = "gru"
@@ -303,10 +303,8 @@ class AffineNetwork(Entry):
     affine: Window
 
     def unfold(self, place: Place) -> list[Layer]:
-        if self.affine.crop is not None:
-            return [Affine(way="crop", made=self.affine.crop)]
-        assert self.affine.paste is not None
-        return [Affine(way="paste", made=self.affine.paste)]
+        way: Literal["crop", "paste"] = "paste" if self.affine.crop is None else "crop"
+        return [Affine(way=way, output=getattr(self.affine, way))]
 
 
 class Combine(Entry):
@@ -323,7 +321,7 @@ class Combine(Entry):
 class OwnNetwork(Entry, OwnPiece):
     """A module of the user's: `python: module:Class`, made with `args`, called with a tensor for each parent.
 
-    `output` is the shape of a row of what it gives. It is imported under trust alone.
+    `output` is the shape of a row of what it gives. It is imported only if it is trusted.
     """
 
     name: ClassVar[str] = "python"
@@ -335,17 +333,8 @@ class OwnNetwork(Entry, OwnPiece):
         return [OwnLayer(code=place.own(self.python), args=self.args, output=self.output)]
 
 
-ENTRIES: dict[str, type[Entry]] = {
-    "mlp": Mlp,
-    "conv": Conv,
-    "deconv": Deconv,
-    "residual": Residual,
-    "gru": Gru,
-    "affine": AffineNetwork,
-    "combine": Combine,
-    "layers": Layers,
-    "python": OwnNetwork,
-}
+_TABLE: tuple[type[Entry], ...] = (Mlp, Conv, Deconv, Residual, Gru, AffineNetwork, Combine, Layers, OwnNetwork)
+ENTRIES = {entry.name: entry for entry in _TABLE}
 
 
 def _entry_tag(value: Any) -> str | None:  # Any: whatever YAML can say
@@ -354,14 +343,12 @@ def _entry_tag(value: Any) -> str | None:  # Any: whatever YAML can say
     return getattr(value, "name", None)
 
 
-def _network_tag(value: Any) -> str:  # Any: whatever YAML can say
-    if isinstance(value, str):
-        return "name"
-    return _shared_tag(value)
-
-
 def _shared_tag(value: Any) -> str:  # Any: whatever YAML can say
     return "sequence" if isinstance(value, list | tuple) else "entry"
+
+
+def _network_tag(value: Any) -> str:  # Any: whatever YAML can say
+    return "name" if isinstance(value, str) else _shared_tag(value)
 
 
 if TYPE_CHECKING:
@@ -369,7 +356,7 @@ if TYPE_CHECKING:
 else:
     EntryChoice = tagged(dict(ENTRIES), "network", _entry_tag, made=Unrolled)
 EntrySequence = Annotated[Many[EntryChoice], Field(min_length=1)]
-# What stands under `network:`: the name of a shared one, one entry, or entries in sequence.
+# The value of `network:`: the name of a shared one, one entry, or entries in sequence.
 NetworkChoice = tagged({"name": str, "entry": EntryChoice, "sequence": EntrySequence}, "network", _network_tag)
-# What stands under a name in the top-level `networks:`.
+# A network in the top-level `networks:`.
 SharedNetwork = tagged({"entry": EntryChoice, "sequence": EntrySequence}, "network", _shared_tag)

@@ -1,4 +1,4 @@
-"""A module of the user's as a layer: made and tried under trust, held to the shape that the spec declares."""
+"""A module of the user's as a layer: built and tried if trusted; it must give the shape that the spec declares."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from sgc.randomness import Generators, drawing_from, draws
 if TYPE_CHECKING:
     from torch import nn
 
-TRIED = 2  # rows that it is tried on, before anything is trained
+TRIED = 2  # rows that it is tried on before training
 
 
 class OwnLayer(Joining):
-    """What a class of the user's makes of its inputs; how many parameters it has, only the class knows."""
+    """What a class of the user's makes of its inputs; only the class knows how many parameters it has."""
 
     name: ClassVar[str] = "python"
     code: OwnCode
@@ -28,10 +28,10 @@ class OwnLayer(Joining):
         return self.output or (1,)  # what follows reads a scalar as a vector of one
 
     def joining_module(self, shapes: Sequence[Shape]) -> nn.Module:
-        """Make it and try it on rows of zeros. What it gives in another precision is brought to the model's.
+        """Build it and try it on rows of zeros. What it gives in another precision is brought to the model's.
 
-        Raises: UsageError where it is not trusted, cannot be imported or made, or gives another shape than declared
-        or what are no floating-point numbers.
+        Raises: UsageError if it is not trusted, cannot be imported or built, or gives another shape than declared or
+        anything but floating-point numbers.
         """
         import torch
         from torch import Tensor, nn

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Gru(Joining):
-    """A gated recurrent unit over all steps, to its last state (Cho et al. 2014); what has no steps comes at each."""
+    """A gated recurrent unit over all steps, to its last state (Cho et al. 2014); inputs without steps come at each."""
 
     name: ClassVar[str] = "gru"
     hidden_size: Width
@@ -56,5 +56,5 @@ class Gru(Joining):
 
 
 def _features(shapes: Sequence[Shape]) -> int:
-    """Count what comes at a step."""
+    """Count the numbers that come at a step."""
     return sum(math.prod(shape[1:] if len(shape) > 1 else shape) for shape in shapes)

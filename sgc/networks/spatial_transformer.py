@@ -17,7 +17,7 @@ FARTHEST = 2.0  # from the middle of the canvas, whose edge is at 1
 
 
 def window(numbers: Tensor, canvas: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Read a size (1 number or 2) and a middle (2), [R, 3 or 4], as what `affine` makes of them on a canvas [H, W].
+    """Read the size (1 number or 2) and the middle (2) of a window, [R, 3 or 4], within the limits of a canvas [H, W].
 
     Returns the size as a share of the canvas's sides and the middle, from -1 to 1 over it: [R, 2] each, across, down.
     """
@@ -27,7 +27,7 @@ def window(numbers: Tensor, canvas: Sequence[int]) -> tuple[Tensor, Tensor]:
 
 
 def image_place(shapes: Sequence[Shape]) -> int:
-    """Tell which of the inputs is the image; the others are numbers."""
+    """Return which of the inputs is the image; the others are numbers."""
     return next(i for i, shape in enumerate(shapes) if len(shape) == 3)
 
 
@@ -41,7 +41,7 @@ class Affine(Joining):
 
     name: ClassVar[str] = "affine"
     way: Literal["crop", "paste"]
-    made: Shape
+    output: Shape
 
     def joined_shape(self, shapes: Sequence[Shape]) -> Shape:
         came = ", ".join(map(shape_text, shapes))
@@ -52,13 +52,13 @@ class Affine(Joining):
                 f"affine takes one image [channels, height, width], then the window's size (1 number or 2) and middle "
                 f"(2), got {came}"
             )
-        if images[0][0] != self.made[0]:
-            raise ShapeFault(f"affine keeps the channels: got {came}, and {self.way} gives {shape_text(self.made)}")
-        return self.made
+        if images[0][0] != self.output[0]:
+            raise ShapeFault(f"affine keeps the channels: got {came}, and {self.way} gives {shape_text(self.output)}")
+        return self.output
 
     def canvas(self, shapes: Sequence[Shape]) -> tuple[int, int]:
-        """Give the height and width of what the window lies on."""
-        whole = shapes[image_place(shapes)] if self.way == "crop" else self.made
+        """Return the height and width of what the window lies on."""
+        whole = shapes[image_place(shapes)] if self.way == "crop" else self.output
         return whole[1], whole[2]
 
     def joined_range(self, shapes: Sequence[Shape], incoming: Sequence[Support]) -> Support:
@@ -70,7 +70,7 @@ class Affine(Joining):
         from torch.nn import functional
 
         which, canvas = image_place(shapes), self.canvas(shapes)
-        crop, made = self.way == "crop", self.made
+        crop, output = self.way == "crop", self.output
 
         class Transformer(nn.Module):
             def forward(self, *inputs: Tensor) -> Tensor:
@@ -79,7 +79,7 @@ class Affine(Joining):
                 size, middle = window(numbers, canvas)
                 scale, shift = (size, middle) if crop else (1 / size, -middle / size)
                 rows = torch.cat([torch.diag_embed(scale), shift.unsqueeze(-1)], -1)
-                grid = functional.affine_grid(rows, [len(image), *made], align_corners=False)
+                grid = functional.affine_grid(rows, [len(image), *output], align_corners=False)
                 return functional.grid_sample(image, grid.to(image.dtype), align_corners=False)
 
         return Transformer()

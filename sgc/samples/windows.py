@@ -80,7 +80,7 @@ def windows_on(outline: Outline, shown: str) -> list[Window]:
             continue
         pastes, shapes = affine.way == "paste", steps[0].stack.parents
         which = image_place(shapes)
-        shape = shapes[which] if pastes else affine.made
+        shape = shapes[which] if pastes else affine.output
         seen = tuple(step.parents[which] for step in steps)
         if affine.canvas(shapes) != picture[-2:] or picture_shape(shape) is None:
             continue

@@ -1,13 +1,14 @@
 """Own code: classes of the user's that a spec names as `python: module:Class`; nothing is imported without trust.
 
-In a spec such a name is inert: `check` and `inspect` read it and import nothing. What runs a model calls
-`OwnCode.load`, the one place where own code is imported, and that refuses where nobody has said `--trust`.
+In a spec such a name is inert: without `--trust`, `check` and `inspect` import nothing. `OwnCode.load` is the one place
+where own code is imported.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib
+import json
 import os
 import re
 import sys
@@ -17,9 +18,9 @@ from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, TypeGuard, final
+from typing import Annotated, Any, TypeGuard, final, get_type_hints
 
-from pydantic import AfterValidator, ValidationError, WithJsonSchema
+from pydantic import AfterValidator, PydanticUserError, TypeAdapter, ValidationError, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from sgc.errors import UsageError, option, suggest
@@ -30,7 +31,7 @@ FORM = rf"^{_NAME}(\.{_NAME})*:{_NAME}$"
 
 
 def is_import_path(value: object) -> TypeGuard[str]:
-    """Tell whether a value is written as an import path.
+    """Say whether a value is written as an import path.
 
     >>> is_import_path("mine.families:Logistic"), is_import_path("os.system"), is_import_path("a:b.c")
     (True, False, False)
@@ -54,16 +55,16 @@ class OwnPiece(Piece):
 
 
 def wants_trust(path: str) -> tuple[str, str]:
-    """Word the refusal of a name that nobody has trusted, and the hint beside it."""
+    """Word the refusal to import a class that is not trusted, and the hint."""
     return f"own code: it would import '{path}'", f"allowed with {option('trust', '-')}"
 
 
 @final
 @dataclass(frozen=True)
 class OwnCode:
-    """A class by its import path, the folder it is looked for in first, and whether it may be imported.
+    """A class by its import path, and whether it may be imported.
 
-    It is looked for beside the spec, then on Python's path, then in the current folder.
+    It is looked for in `folder`, beside the spec, then on Python's path, then in the current folder.
     """
 
     path: str  # module:Class
@@ -71,33 +72,32 @@ class OwnCode:
     trusted: bool
 
     def load(self, base: type, *, method: str = "") -> type:
-        """Import the class. base: what it has to be derived from. method: what it has to have.
+        """Import the class. base: the class it must be derived from. method: one that it must have.
 
-        Raises: UsageError where it is not trusted, cannot be imported, is missing, or is no such class.
+        Raises: UsageError if it is not trusted, cannot be imported, is missing, or is no such class.
         """
         if not self.trusted:
             message, hint = wants_trust(self.path)
             raise UsageError(f"{message}, {hint}")
-        name, _, word = self.path.partition(":")
-        module = self._import(name)
-        found = getattr(module, word, None)
+        module_name, _, name = self.path.partition(":")
+        module = self._import(module_name)
+        own = getattr(module, name, None)
         file = getattr(module, "__file__", None) or "a module without a file"
-        if found is None:
-            classes = [each for each, value in vars(module).items() if isinstance(value, type)]
-            hint = suggest(word, classes)
-            raise UsageError(f"'{self.path}': no '{word}' in {file}" + (f" ({hint})" if hint else ""))
-        if not (isinstance(found, type) and issubclass(found, base)):
+        if own is None:
+            hint = suggest(name, [word for word, value in vars(module).items() if isinstance(value, type)])
+            raise UsageError(f"'{self.path}': no '{name}' in {file}" + (f" ({hint})" if hint else ""))
+        if not (isinstance(own, type) and issubclass(own, base)):
             wanted = "" if base is object else f" derived from {base.__module__}.{base.__name__}"
-            raise UsageError(f"'{self.path}': '{word}' in {file} is no class{wanted}")
-        if method and not callable(getattr(found, method, None)):
-            raise UsageError(f"'{self.path}': '{word}' in {file} has no method '{method}'")
-        _own.add(name)
-        return found
+            raise UsageError(f"'{self.path}': '{name}' in {file} is no class{wanted}")
+        if method and not callable(getattr(own, method, None)):
+            raise UsageError(f"'{self.path}': '{name}' in {file} has no method '{method}'")
+        _own_modules.add(module_name)
+        return own
 
     def _import(self, name: str) -> ModuleType:
         with _looking_in(self.folder):
             try:
-                module = importlib.import_module(name)
+                return importlib.import_module(name)
             except ModuleNotFoundError as problem:
                 if problem.name is None or not f"{name}.".startswith(f"{problem.name}."):
                     raise UsageError(f"'{self.path}' cannot be imported: {_words(problem, name)}") from None
@@ -105,20 +105,19 @@ class OwnCode:
                 raise UsageError(f"'{self.path}' cannot be imported: no module '{problem.name}' {where}") from None
             except (Exception, SystemExit) as problem:  # whatever the user's module may do
                 raise UsageError(f"'{self.path}' cannot be imported: {_words(problem, name)}") from None
-        return module
 
 
-_own: set[str] = set()  # the modules that were imported as own code
-_beside: dict[str, Path] = {}  # top-level modules that stand beside a spec, and in which folder
+_own_modules: set[str] = set()  # those that were imported as own code
+_beside: dict[str, Path] = {}  # top-level modules beside a spec, and their folder
 
 
 @contextlib.contextmanager
 def _looking_in(folder: Path) -> Iterator[None]:
-    """Look for modules beside a spec first; those of the same name beside another spec are forgotten."""
+    """Look for modules beside a spec first, and forget those of the same name beside another spec."""
     importlib.invalidate_caches()
-    for name in [each for each, where in _beside.items() if where != folder]:
+    for name in [name for name, other in _beside.items() if other != folder]:
         if PathFinder.find_spec(name, [str(folder)]) is not None:
-            for loaded in [each for each in sys.modules if each == name or each.startswith(f"{name}.")]:
+            for loaded in [loaded for loaded in sys.modules if loaded == name or loaded.startswith(f"{name}.")]:
                 del sys.modules[loaded]
             del _beside[name]
     before = {name.partition(".")[0] for name in sys.modules}
@@ -128,7 +127,7 @@ def _looking_in(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        sys.path[:] = [*path, *(each for each in sys.path if each not in around)]  # what a module added stays
+        sys.path[:] = [*path, *(entry for entry in sys.path if entry not in around)]  # what a module added stays
         for name in {name.partition(".")[0] for name in sys.modules} - before:
             file = Path(getattr(sys.modules.get(name), "__file__", None) or os.devnull)
             if folder in (file.parent, file.parent.parent):
@@ -142,42 +141,43 @@ def raised(problem: BaseException) -> str:
 
 
 def _words(problem: BaseException, module: str) -> str:
-    """Say what own code raised, and where in it."""
-    said = raised(problem)
+    """Say what own code raised, and in which of its lines."""
+    words = raised(problem)
     if isinstance(problem, SyntaxError) and problem.filename:
-        return f"{said} ({problem.filename}, line {problem.lineno})" if "line" not in said else said
-    frames = [each for each in traceback.walk_tb(problem.__traceback__) if _is_own(each[0].f_globals, module)]
-    return f"{said} ({frames[-1][0].f_code.co_filename}, line {frames[-1][1]})" if frames else said
+        return f"{words} ({problem.filename}, line {problem.lineno})" if "line" not in words else words
+    own = [(f.f_code, line) for f, line in traceback.walk_tb(problem.__traceback__) if _is_own(f.f_globals, module)]
+    return f"{words} ({own[-1][0].co_filename}, line {own[-1][1]})" if own else words
 
 
 def _is_own(names: dict[str, Any], module: str = "") -> bool:  # Any: a module's globals
     name = names.get("__name__", "")
-    return name == module or name in _own or name.partition(".")[0] in _beside
+    return name == module or name in _own_modules or name.partition(".")[0] in _beside
 
 
 def failure(problem: BaseException) -> str:
-    """Say where own code failed, if an exception came out of it; an empty string if it did not."""
-    seen: BaseException | None = problem
-    while seen is not None:
-        if any(_is_own(frame.f_globals) for frame, _ in traceback.walk_tb(seen.__traceback__)):
-            return f"own code failed: {_words(seen, '')}"
-        seen = seen.__cause__ or seen.__context__
+    """Say where own code failed, if an exception or its cause came out of it; else an empty string."""
+    cause: BaseException | None = problem
+    while cause is not None:
+        if any(_is_own(frame.f_globals) for frame, _ in traceback.walk_tb(cause.__traceback__)):
+            return f"own code failed: {_words(cause, '')}"
+        cause = cause.__cause__ or cause.__context__
     return ""
 
 
 class OwnObject(OwnPiece):
-    """An object of a class of the user's own, made with `options` as keywords, that says of itself what it is."""
+    """An object of a class of the user's own, made with `options` as keywords."""
 
     options: dict[str, Any] = {}  # noqa: RUF012 - a frozen pydantic default; Any: whatever YAML can say
 
     def make(self, code: OwnCode, base: type, texts: Iterable[str]) -> Any:  # Any: of the class `base`
-        """Import and make it. texts: the attributes that have to be texts.
+        """Import and make it. texts: the attributes that must be texts.
 
-        Raises: UsageError where it is not trusted, is no such class, cannot be made, or says no such text.
+        Raises: UsageError if it is not trusted, is no such class, cannot be made, or has no such text.
         """
         kind = code.load(base)
+        self._check_types(kind)
         try:
-            made = kind(**self.options)
+            own = kind(**self.options)
         except ValidationError as problem:
             first = problem.errors()[0]
             where = ".".join(map(str, first["loc"])) or "options"
@@ -185,6 +185,17 @@ class OwnObject(OwnPiece):
         except Exception as problem:  # whatever the user's class may do
             raise UsageError(f"'{self.python}' cannot be made: {raised(problem)}") from None
         for text in texts:
-            if not isinstance(getattr(made, text, None), str):
+            if not isinstance(getattr(own, text, None), str):
                 raise UsageError(f"'{self.python}': its class says no '{text}', a text")
-        return made
+        return own
+
+    def _check_types(self, kind: type) -> None:
+        """Check each option against its annotation in the constructor, if that can be read. Raises: UsageError."""
+        with contextlib.suppress(NameError, TypeError, PydanticUserError):
+            hints = get_type_hints(kind.__init__)  # type: ignore[misc]  # of the class, no instance
+            checks = {name: TypeAdapter(hints[name]) for name in self.options if name in hints}
+            for name, check in checks.items():
+                try:  # as JSON, in which a list is also a tuple
+                    check.validate_json(json.dumps(self.options[name]), strict=True)
+                except ValidationError as problem:
+                    raise UsageError(f"'{self.python}': {name}: {problem.errors()[0]['msg']}") from None

@@ -1,4 +1,4 @@
-"""The base of every piece of a spec: a frozen pydantic model that takes nothing it does not know."""
+"""The base of every piece of a spec: a frozen pydantic model that refuses unknown keys."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from pydantic.json_schema import SkipJsonSchema
 
 T = TypeVar("T")
 
-MADE = "<made>"  # the tag of what no file can say
-EMPTY = object()  # stands in for an empty value, which then has the wrong type for whatever is wanted
+INTERNAL = "<internal>"  # the tag of what no file has
+EMPTY = object()  # put in place of an empty value, it has the wrong type for any field
 
 
 class Piece(BaseModel):
-    """A mapping of the spec language: strict types (no '3' for 3), unknown keys refused, frozen once made."""
+    """A mapping of the spec language: strict types (no '3' for 3), no unknown keys, frozen."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True, allow_inf_nan=False)
 
@@ -65,20 +65,19 @@ Many = Annotated[tuple[T, ...], BeforeValidator(_as_tuple)]
 
 
 def tagged(
-    branches: dict[str, Any], what: str, choose: Callable[[Any], str | None], *, key: bool = False, made: Any = None
+    branches: dict[str, Any], what: str, choose: Callable[[Any], str | None], *, key: bool = False, internal: Any = None
 ) -> Any:
     """Make a union whose branch `choose` names from the value as written; None is an unknown `what`.
 
-    In the places that pydantic reports, a branch stands as `<name>`, or as `{name}` where its name is a `key` of the
-    file that its fields stand under; whoever locates a fault takes the first out and goes down the second. made: a
-    class whose members the program may put there, and no file.
+    In the places that pydantic reports, a branch is `<name>`, or `{name}` where its fields are under a `key` of that
+    name in the file; see `sgc.spec.grammar`. internal: a class whose instances the program may put there, and no file.
     Any: pydantic builds its types at run time, no checker can follow.
     """
     mark = "{%s}" if key else "<%s>"
 
     def pick(value: Any) -> str | None:  # Any: whatever YAML can say
-        if made is not None and isinstance(value, made):
-            return MADE
+        if internal is not None and isinstance(value, internal):
+            return INTERNAL
         name = choose(value)
         return None if name is None else mark % name
 
@@ -86,13 +85,13 @@ def tagged(
     for tag, branch in branches.items():
         member: Any = Annotated[branch, Tag(mark % tag)]
         union = member if union is None else union | member
-    if made is not None:
-        union = union | Annotated[SkipJsonSchema[InstanceOf[made]], Tag(MADE)]  # type: ignore[misc]
+    if internal is not None:
+        union = union | Annotated[SkipJsonSchema[InstanceOf[internal]], Tag(INTERNAL)]  # type: ignore[misc]
     return Annotated[
         union,
         Discriminator(
             pick,
             custom_error_type="unknown_kind",
-            custom_error_message=f"{what}|{'|'.join(branches)}",  # taken apart by whoever words the fault
+            custom_error_message=f"{what}|{'|'.join(branches)}",  # `sgc.spec.grammar` takes it apart
         ),
     ]

@@ -1,14 +1,16 @@
-"""Schedules: a number that moves over the epochs, written where a plain number may stand."""
+"""Schedules: numbers that change over the epochs, allowed wherever a plain number is."""
 
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+import operator
+from typing import Annotated, Any, Literal, TypedDict, Unpack
 
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from sgc.piece import Piece, tagged
+from sgc.value_words import LIMITS
 
 
 class Schedule(Piece):
@@ -20,7 +22,7 @@ class Schedule(Piece):
     curve: Literal["linear", "cosine", "exponential"] = "linear"
 
     def at(self, epoch: float) -> float:
-        """Return the value at an epoch (a fraction is a place within one).
+        """Return the value at an epoch, which may be a fraction.
 
         >>> Schedule.model_validate({"from": 1, "to": 0, "epochs": 10}).at(5)
         0.5
@@ -33,7 +35,8 @@ class Schedule(Piece):
         else:
             along = (1 - math.cos(math.pi * share)) / 2 if self.curve == "cosine" else share
             value = self.start + (self.to - self.start) * along
-        return min(max(value, min(self.start, self.to)), max(self.start, self.to))  # rounding leaves no range
+        low, high = sorted((self.start, self.to))
+        return min(max(value, low), high)  # rounding does not leave the range
 
 
 Number = float | Schedule
@@ -45,34 +48,32 @@ def value_at(number: Number, epoch: float) -> float:
 
 
 def ends(number: Number) -> tuple[float, ...]:
-    """List the values that a number goes between: itself, or both ends of a schedule."""
+    """Return the values between which a number lies: itself, or both ends of a schedule."""
     return (number.start, number.to) if isinstance(number, Schedule) else (float(number),)
 
 
 def is_schedule(value: Any) -> bool:  # Any: whatever YAML can say
-    """Tell whether a value is a schedule, or is written as one."""
+    """Say whether a value is a schedule, or is written as one."""
     return isinstance(value, Schedule) or (isinstance(value, dict) and "from" in value)
 
 
-def scheduled(
-    *,
-    ge: float | None = None,
-    gt: float | None = None,
-    le: float | None = None,
-    lt: float | None = None,
-    to_zero: bool = False,
-) -> Any:
+class Limits(TypedDict, total=False):
+    """The range of a number, in pydantic's words."""
+
+    ge: float
+    gt: float
+    le: float
+    lt: float
+
+
+def scheduled(*, to_zero: bool = False, **limits: Unpack[Limits]) -> Any:
     """Make the type of a schedule that stays in a range, or may end at 0. Any: made at run time."""
-    limits = {"ge": ge, "gt": gt, "le": le, "lt": lt}
-    words = {"ge": "at least", "gt": "greater than", "le": "at most", "lt": "less than"}
-    tests = {"ge": float.__ge__, "gt": float.__gt__, "le": float.__le__, "lt": float.__lt__}
+    words = dict(LIMITS.values())
 
     def in_range(schedule: Schedule) -> Schedule:
         for key, end in (("from", schedule.start), ("to", schedule.to)):
-            for name, limit in limits.items():
-                if to_zero and key == "to" and end == 0:
-                    continue
-                if limit is not None and not tests[name](float(end), float(limit)):
+            for name, limit in limits.items() if not (to_zero and key == "to" and end == 0) else ():
+                if not getattr(operator, name)(end, limit):
                     wanted = {"key": key, "words": words[name], "limit": f"{limit:g}"}
                     raise PydanticCustomError("expected", "expected a number {words} {limit}", wanted)
             if schedule.curve == "exponential" and end <= 0:
@@ -83,18 +84,10 @@ def scheduled(
     return Annotated[Schedule, AfterValidator(in_range)]
 
 
-def number(
-    *,
-    ge: float | None = None,
-    gt: float | None = None,
-    le: float | None = None,
-    lt: float | None = None,
-    to_zero: bool = False,
-) -> Any:
+def number(*, to_zero: bool = False, **limits: Unpack[Limits]) -> Any:
     """Make the type of a number in a range, or a schedule that stays in it, or may end at 0. Any: made at run time."""
-    plain = Annotated[float, Field(ge=ge, gt=gt, le=le, lt=lt)]
     return tagged(
-        {"number": plain, "schedule": scheduled(ge=ge, gt=gt, le=le, lt=lt, to_zero=to_zero)},
+        {"number": Annotated[float, Field(**limits)], "schedule": scheduled(to_zero=to_zero, **limits)},
         "number",
         lambda value: "schedule" if isinstance(value, dict | Schedule) else "number",
     )

@@ -1,4 +1,4 @@
-"""Values in words: what a value is, and what pydantic found wrong with one, as a fault tells it."""
+"""Values in words for faults: what a value is, and what pydantic wanted instead."""
 
 from __future__ import annotations
 

@@ -213,6 +213,7 @@ def test_nothing_is_imported_without_trust(place: Path, objective: dict[str, Any
     ("bound", "told"),
     [
         ({"python": "mine:Renyi", "options": {"ordre": 1}}, "'mine:Renyi' cannot be made: TypeError: "),
+        ({"python": "mine:Renyi", "options": {"order": "half"}}, "'mine:Renyi': order: Input should be a valid number"),
         ({"python": "mine:Leaner"}, "is no class derived from sgc.objectives.bound.Bound"),
         ({"python": "mine:Nameless"}, "'mine:Nameless': its class says no 'name', a text"),
         ({"python": "mine:Nothing"}, "no 'Nothing' in "),
@@ -258,6 +259,7 @@ BOUND_SLIPS = {
     "return Expression((Scaled(LogMean(Product(given.scores)), Scale(1.0, 'y')),))": "weighed by the alpha of 'y', and "
     "these rows have the labels: none",
     "return Expression((Scaled(Mean(given.scores)),))": "the values of a Mean are no tuple of Values",
+    "return 1 / 0": "the bound 'slip': tried expression: own code failed: ZeroDivisionError: division by zero (",
 }
 
 
@@ -270,6 +272,16 @@ def test_a_bound_that_is_no_expression_is_told_at_its_place(tmp_path: Path, body
     (fault,) = problem.value.faults
     assert fault.path == ("objective", "bound", "python")
     assert BOUND_SLIPS[body] in fault.message
+
+
+def test_alpha_is_refused_beside_a_bound_that_has_none(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        MINE.replace('    name = "renyi"\n', '    name = "renyi"\n    has_alpha = False\n')
+    )
+    with pytest.raises(SpecError) as problem:
+        sgc.load(written(tmp_path, bound=BOUND, alpha=2), trust=True)
+    (fault,) = problem.value.faults
+    assert (fault.path, fault.message) == (("objective", "alpha"), "forbidden: the renyi bound has no alpha")
 
 
 def test_a_bound_that_takes_a_closed_form_under_a_logarithm_is_told(tmp_path: Path) -> None:

@@ -354,7 +354,7 @@ def _network_tag(value: Any) -> str:  # Any: whatever YAML can say
 if TYPE_CHECKING:
     EntryChoice = Entry
 else:
-    EntryChoice = tagged(dict(ENTRIES), "network", _entry_tag, made=Unrolled)
+    EntryChoice = tagged(dict(ENTRIES), "network", _entry_tag, internal=Unrolled)
 EntrySequence = Annotated[Many[EntryChoice], Field(min_length=1)]
 # The value of `network:`: the name of a shared one, one entry, or entries in sequence.
 NetworkChoice = tagged({"name": str, "entry": EntryChoice, "sequence": EntrySequence}, "network", _network_tag)

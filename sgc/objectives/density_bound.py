@@ -18,7 +18,6 @@ class Density(Bound):
     source: ClassVar[str] = "Eq. (4), Siddharth et al. under review at ICLR 2017"
     has_alpha: ClassVar[bool] = False
     refused: ClassVar[Mapping[str, str]] = {
-        "alpha": "the density bound has no alpha",
         "kl_weight": "the density bound has no kl_weight",
     }
 

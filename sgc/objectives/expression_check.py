@@ -26,15 +26,20 @@ from sgc.objectives.expressions import (
     Score,
     Value,
 )
+from sgc.own_code import failure, raised
 
 
 def expression_of(bound: Bound, given: Ingredients, words: BoundWords) -> Expression:
-    """Write the bound of one row. Raises: UsageError where one of the user's own is no expression of what is given."""
-    found = bound.expression(given, words)
-    if bound not in BOUNDS.values():
-        fault = next(_faults(found, given), "")
-        if fault:
-            raise UsageError(f"the bound '{bound.name}': {fault}")
+    """Write the bound of one row. Raises: UsageError if one of the user's own fails or is no expression of `given`."""
+    if bound in BOUNDS.values():
+        return bound.expression(given, words)
+    try:
+        found = bound.expression(given, words)
+    except Exception as problem:  # whatever the user's class may do
+        raise UsageError(f"the bound '{bound.name}': tried expression: {failure(problem) or raised(problem)}") from None
+    fault = next(_faults(found, given), "")
+    if fault:
+        raise UsageError(f"the bound '{bound.name}': {fault}")
     return found
 
 

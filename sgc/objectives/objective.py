@@ -74,13 +74,10 @@ class Objective(Piece):
     @classmethod
     def _exclusive(cls, value: Any) -> Any:  # Any: whatever YAML can say
         if isinstance(value, dict):
-            keys = list(value)
-            if "gamma" in value and "supervision_rate" in value:
-                later = max(("gamma", "supervision_rate"), key=keys.index)
-                other = "gamma" if later == "supervision_rate" else "supervision_rate"
-                raise PydanticCustomError(
-                    "excludes", f"'{later}' beside '{other}': the rate becomes gamma, give one of them", {"key": later}
-                )
+            both = [key for key in value if key in ("gamma", "supervision_rate")]
+            if len(both) == 2:
+                message = f"'{both[1]}' beside '{both[0]}': the rate becomes gamma, give one of them"
+                raise PydanticCustomError("excludes", message, {"key": both[1]})
         return value
 
     def alpha_of(self, node: str) -> Number | OverRate:

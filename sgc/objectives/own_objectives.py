@@ -21,12 +21,14 @@ class OwnBound(OwnObject):
     """A bound of the user's own, derived from `sgc.objectives.Bound`; `options` are the keywords of its constructor."""
 
     def load(self, code: OwnCode) -> Bound:
-        """Import and make it. Raises: UsageError, where it is not trusted, or is none."""
-        made: Bound = self.make(code, Bound, ("name", "source"))
-        check_bound(self.python, made)
-        if made.name in BOUNDS:
-            raise UsageError(f"'{self.python}': '{made.name}' is the name of another bound; give its class another one")
-        return made
+        """Import and make it. Raises: UsageError, if it is not trusted or is none."""
+        bound: Bound = self.make(code, Bound, ("name", "source"))
+        check_bound(self.python, bound)
+        if bound.name in BOUNDS:
+            raise UsageError(
+                f"'{self.python}': '{bound.name}' is the name of another bound; give its class another one"
+            )
+        return bound
 
 
 @final
@@ -34,8 +36,8 @@ class OwnEstimator(OwnObject):
     """An estimator of the user's own, derived from `sgc.objectives.Estimator`; `options` are its fields."""
 
     def load(self, code: OwnCode, names: Collection[str] = ()) -> Estimator:
-        """Import and make it. names: of other estimators. Raises: UsageError, where it is not trusted, or is none."""
-        made: Estimator = self.make(code, Estimator, ("name", "tag"))
-        check_estimator(self.python, made, names)
-        made._written = self
-        return made
+        """Import and make it. names: of other estimators. Raises: UsageError, if it is not trusted or is none."""
+        estimator: Estimator = self.make(code, Estimator, ("name", "tag"))
+        check_estimator(self.python, estimator, names)
+        estimator._written = self
+        return estimator

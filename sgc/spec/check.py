@@ -93,8 +93,10 @@ def check_objective(spec: Spec, findings: Findings, names: Names) -> None:
     if isinstance(objective.bound, OwnBound) and spec.trusted and not findings.faults:
         check_own_bound(spec, findings)
     usual = Objective()
-    changed = [key for key in bound.refused if getattr(objective, key) != getattr(usual, key)]
-    forbidden = [(key, bound.refused[key]) for key in changed]
+    refused = dict(bound.refused)
+    if not bound.has_alpha and "alpha" not in bound.idle:
+        refused.setdefault("alpha", f"the {bound.name} bound has no alpha")
+    forbidden = [(key, why) for key, why in refused.items() if getattr(objective, key) != getattr(usual, key)]
     for key in sorted(ELBO.own_words - bound.own_words, reverse=True):
         if getattr(objective, key) != getattr(usual, key):
             forbidden.append((key, f"it changes the {ELBO.name} bound, and the bound is {bound.name}"))

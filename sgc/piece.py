@@ -64,6 +64,16 @@ Maybe = Annotated[T | None, WrapValidator(_not_empty)]
 Many = Annotated[tuple[T, ...], BeforeValidator(_as_tuple)]
 
 
+def by_form(other: str, *, text: str = "", sequence: str = "", mapping: str = "") -> Callable[[Any], str]:
+    """Make a function that chooses a branch by the form of a value; `other` is chosen where its form has none."""
+
+    def choose(value: Any) -> str:  # Any: whatever YAML can say
+        form = text if isinstance(value, str) else sequence if isinstance(value, list | tuple) else ""
+        return (mapping if isinstance(value, dict | Piece) else form) or other
+
+    return choose
+
+
 def tagged(
     branches: dict[str, Any], what: str, choose: Callable[[Any], str | None], *, key: bool = False, internal: Any = None
 ) -> Any:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypedDict, Unpack
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from sgc.piece import Piece, tagged
+from sgc.piece import Piece, by_form, tagged
 from sgc.value_words import LIMITS
 
 
@@ -89,5 +89,5 @@ def number(*, to_zero: bool = False, **limits: Unpack[Limits]) -> Any:
     return tagged(
         {"number": Annotated[float, Field(**limits)], "schedule": scheduled(to_zero=to_zero, **limits)},
         "number",
-        lambda value: "schedule" if isinstance(value, dict | Schedule) else "number",
+        by_form("number", mapping="schedule"),
     )

@@ -23,7 +23,7 @@ from sgc.networks.recurrent import Gru as GruLayer
 from sgc.networks.residual import ResidualBlock
 from sgc.networks.spatial_transformer import Affine
 from sgc.own_code import OwnCode, OwnPiece
-from sgc.piece import Many, Maybe, Piece, tagged
+from sgc.piece import Many, Maybe, Piece, by_form, tagged
 
 Activation = Literal["relu", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "softplus", "tanh", "sigmoid", "none"]
 Norm = Literal["none", "batch", "layer"]
@@ -200,15 +200,11 @@ class Deconv(Stages):
         return sides, added
 
 
-def _blocks_tag(value: object) -> str:
-    return "mapping" if isinstance(value, dict | Convolutions) else "list"
-
-
 if TYPE_CHECKING:
     Blocks = tuple[int, ...] | Convolutions
 else:
     _widths = Annotated[Many[Width], Field(min_length=1)]
-    Blocks = tagged({"list": _widths, "mapping": Convolutions}, "residual", _blocks_tag)
+    Blocks = tagged({"list": _widths, "mapping": Convolutions}, "residual", by_form("list", mapping="mapping"))
 
 
 class Residual(Stages):
@@ -343,20 +339,18 @@ def _entry_tag(value: Any) -> str | None:  # Any: whatever YAML can say
     return getattr(value, "name", None)
 
 
-def _shared_tag(value: Any) -> str:  # Any: whatever YAML can say
-    return "sequence" if isinstance(value, list | tuple) else "entry"
-
-
-def _network_tag(value: Any) -> str:  # Any: whatever YAML can say
-    return "name" if isinstance(value, str) else _shared_tag(value)
-
-
 if TYPE_CHECKING:
     EntryChoice = Entry
 else:
     EntryChoice = tagged(dict(ENTRIES), "network", _entry_tag, internal=Unrolled)
 EntrySequence = Annotated[Many[EntryChoice], Field(min_length=1)]
 # The value of `network:`: the name of a shared one, one entry, or entries in sequence.
-NetworkChoice = tagged({"name": str, "entry": EntryChoice, "sequence": EntrySequence}, "network", _network_tag)
+NetworkChoice = tagged(
+    {"name": str, "entry": EntryChoice, "sequence": EntrySequence},
+    "network",
+    by_form("entry", text="name", sequence="sequence"),
+)
 # A network in the top-level `networks:`.
-SharedNetwork = tagged({"entry": EntryChoice, "sequence": EntrySequence}, "network", _shared_tag)
+SharedNetwork = tagged(
+    {"entry": EntryChoice, "sequence": EntrySequence}, "network", by_form("entry", sequence="sequence")
+)

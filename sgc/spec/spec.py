@@ -1,4 +1,4 @@
-"""The spec as written, in types: pydantic models that mirror the YAML, key by key, with their defaults."""
+"""The spec in types: pydantic models that mirror the YAML, key by key, with their defaults."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sgc.objectives.estimators import EstimatorChoice
 from sgc.objectives.objective import Objective
 from sgc.objectives.own_objectives import OwnBound
 from sgc.own_code import OwnCode, OwnPiece
-from sgc.piece import EMPTY, Many, Maybe, Piece, tagged
+from sgc.piece import EMPTY, Many, Maybe, Piece, by_form, tagged
 from sgc.schedules import Schedule, is_schedule, number, scheduled
 from sgc.spec.scopes import NAME as NAME
 from sgc.spec.unrolled import Unrolled
@@ -30,14 +30,10 @@ from sgc.spec.unrolled import Unrolled
 Size = Annotated[int, Field(ge=1, le=10_000_000)]
 
 
-def _start_tag(value: Any) -> str:  # Any: whatever YAML can say
-    return "numbers" if isinstance(value, list | tuple) else "number"
-
-
 if TYPE_CHECKING:
     Start = float | tuple[Any, ...]  # Any: numbers nested as deep as the event
 else:
-    Start = tagged({"number": float, "numbers": Many[Any]}, "number", _start_tag)
+    Start = tagged({"number": float, "numbers": Many[Any]}, "number", by_form("number", sequence="numbers"))
 
 
 class LearnedConstant(Piece):
@@ -48,20 +44,15 @@ class LearnedConstant(Piece):
 
 
 def _parameter_tag(value: Any) -> str:  # Any: whatever YAML can say
-    if isinstance(value, str):
-        return "name"
-    if isinstance(value, list | tuple):
-        return "numbers"
     if is_schedule(value) or (isinstance(value, dict) and "start" not in value and {"to", "epochs"} & set(value)):
         return "schedule"
-    return "learned" if isinstance(value, dict | LearnedConstant) else "number"
+    return by_form("number", text="name", sequence="numbers", mapping="learned")(value)
 
 
 def _not_learned(value: Any) -> Any:  # Any: whatever YAML can say
     for key in ("start", "learn") if isinstance(value, dict) and "from" in value else ():
         if key in value:
-            later = max((key, "from"), key=list(value).index)
-            other = "from" if later == key else key
+            other, later = sorted((key, "from"), key=list(value).index)
             message = f"'{later}' beside '{other}': what a schedule moves is not learned, give one of them"
             raise PydanticCustomError("excludes", "{message}", {"message": message, "key": later})
     return value
@@ -82,21 +73,23 @@ else:
     FixedParameter = tagged(branches, "parameter", _parameter_tag)
 
 
-class Generative(Piece):
-    """The conditional p(node | parents)."""
+class Conditional(Piece):
+    """The distribution of a node given its parents; abstract."""
 
     parents: Many[str] = ()
     network: Maybe[NetworkChoice] = None
     parameters: dict[str, FixedParameter] = {}  # noqa: RUF012 - a frozen pydantic default
+
+
+class Generative(Conditional):
+    """The conditional p(node | parents)."""
+
     learn: bool = False  # frees a standard prior
 
 
-class Recognition(Piece):
+class Recognition(Conditional):
     """The conditional q(node | parents), and the estimator of its expectation."""
 
-    parents: Many[str] = ()
-    network: Maybe[NetworkChoice] = None
-    parameters: dict[str, FixedParameter] = {}  # noqa: RUF012 - a frozen pydantic default
     estimator: Maybe[EstimatorChoice] = None
 
 
@@ -107,15 +100,13 @@ class DerivedRecognition(Piece):
     network: Maybe[NetworkChoice] = None
 
 
-def _rule_tag(value: Any) -> str:  # Any: whatever YAML can say
-    return "word" if isinstance(value, str) else "rule"
-
-
-# What stands under the top-level `recognition:`.
+# The value of the top-level `recognition:`.
 if TYPE_CHECKING:
     RecognitionRule = Literal["auto"] | DerivedRecognition
 else:
-    RecognitionRule = tagged({"word": Literal["auto"], "rule": DerivedRecognition}, "recognition", _rule_tag)
+    RecognitionRule = tagged(
+        {"word": Literal["auto"], "rule": DerivedRecognition}, "recognition", by_form("rule", text="word")
+    )
 
 
 class DistributionChoice(Piece):
@@ -167,7 +158,7 @@ class Node(Piece):
 
 
 class Input(Piece):
-    """A value that networks read and nobody models: a category (`values`, `categories`), or numbers (`shape`)."""
+    """A value that networks read and no graph models: a category (`values`, `categories`), or numbers (`shape`)."""
 
     values: Maybe[Categories] = None
     categories: Maybe[Annotated[int, Field(ge=2)]] = None
@@ -181,35 +172,28 @@ class Feature(Piece):
     network: NetworkChoice
 
 
-class Carry(Piece):
+class Carry(Feature):
     """A state that a repeat carries from step to step, in both graphs."""
 
-    parents: Annotated[Many[str], Field(min_length=1)]
-    network: NetworkChoice
     direction: Literal["forward", "backward"] = "forward"  # backward: from the last step to the first
 
 
-def _source_tag(value: Any) -> str:  # Any: whatever YAML can say
-    return "mapping" if isinstance(value, dict) else "path"
+_source = by_form("path", mapping="mapping")
 
 
 class Part(Piece):
     """Another spec's nodes and networks as a part of this one, with the weights of a run or without."""
 
-    spec: Maybe[tagged({"path": str, "mapping": dict[str, Any]}, "spec", _source_tag)] = None  # type: ignore[valid-type]
+    spec: Maybe[tagged({"path": str, "mapping": dict[str, Any]}, "spec", _source)] = None  # type: ignore[valid-type]
     weights: Maybe[str] = None  # a run folder
     freeze: bool = False
     bind: dict[str, str] = {}  # noqa: RUF012 - a frozen pydantic default; the part's name to the name here
 
 
-def _count_tag(value: Any) -> str:  # Any: whatever YAML can say
-    return "node" if isinstance(value, str) else "number"
-
-
 class Repeat(Piece):
-    """A body of nodes that stands as many times as `count` says, with the same networks in every step."""
+    """Nodes that are repeated as often as `count` says, with the same networks in every step."""
 
-    count: tagged({"number": Size, "node": str}, "count", _count_tag)  # type: ignore[valid-type]
+    count: tagged({"number": Size, "node": str}, "count", by_form("number", text="node"))  # type: ignore[valid-type]
     carry: dict[str, Carry] = {}  # noqa: RUF012 - a frozen pydantic default
     features: dict[str, Feature] = {}  # noqa: RUF012 - a frozen pydantic default
     nodes: dict[str, Node] = {}  # noqa: RUF012 - a frozen pydantic default
@@ -241,32 +225,24 @@ class Stop(Piece):
     patience: Size
 
 
-def _weights_tag(value: Any) -> str:  # Any: whatever YAML can say
-    return "numbers" if isinstance(value, list | tuple) else "word"
-
-
-def _by_category_tag(value: Any) -> str:  # Any: whatever YAML can say
-    return "by_node" if isinstance(value, dict) else "word"
-
-
-# What rows count by the category they are labelled with: all nodes that have one a row, or each by itself.
+# What rows count by the category they are labelled with: for all nodes that have one a row, or by node.
 if TYPE_CHECKING:
     CategoryWeights = Literal["balanced"] | Mapping[str, Literal["balanced"] | tuple[float, ...]]
 else:
-    _weights = {"word": Literal["balanced"], "numbers": Many[Annotated[float, Field(ge=0)]]}
-    _choices = {"word": Literal["balanced"], "by_node": dict[str, tagged(_weights, "category weights", _weights_tag)]}
-    CategoryWeights = tagged(_choices, "category weights", _by_category_tag)
+    _numbers = {"word": Literal["balanced"], "numbers": Many[Annotated[float, Field(ge=0)]]}
+    _weights = tagged(_numbers, "category weights", by_form("word", sequence="numbers"))
+    _choices = {"word": Literal["balanced"], "by_node": dict[str, _weights]}
+    CategoryWeights = tagged(_choices, "category weights", by_form("word", mapping="by_node"))
 
 
-def _batch_tag(value: Any) -> str:  # Any: whatever YAML can say
-    return "sizes" if isinstance(value, dict | BatchSizes) else "size"
+_batch = by_form("size", mapping="sizes")
 
 
 class Train(Piece):
     """How the model is trained."""
 
     epochs: Size = 50
-    batch_size: tagged({"size": Size, "sizes": BatchSizes}, "batch size", _batch_tag) = 100  # type: ignore[valid-type]
+    batch_size: tagged({"size": Size, "sizes": BatchSizes}, "batch size", _batch) = 100  # type: ignore[valid-type]
     optimizer: Optimizer = Optimizer()
     clip_norm: Maybe[number(gt=0)] = None  # type: ignore[valid-type]
     labelled_also_unlabelled: bool = False
@@ -278,14 +254,10 @@ class Train(Piece):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
 
-def _metric_tag(value: Any) -> str:  # Any: whatever YAML can say
-    return "own" if isinstance(value, dict | OwnMetric) else "name"
-
-
 if TYPE_CHECKING:
     MetricChoice = str | OwnMetric
 else:
-    MetricChoice = tagged({"name": Literal[tuple(METRICS)], "own": OwnMetric}, "metric", _metric_tag)
+    MetricChoice = tagged({"name": Literal[tuple(METRICS)], "own": OwnMetric}, "metric", by_form("name", mapping="own"))
 
 
 class Evaluate(Piece):
@@ -296,7 +268,7 @@ class Evaluate(Piece):
 
 
 def _own_pieces(part: Any) -> Iterator[OwnPiece]:  # Any: whatever a spec holds
-    """Find the pieces that name own code, in a piece and all it holds."""
+    """Find the pieces that name own code, in a piece and all that it holds."""
     if isinstance(part, OwnPiece):
         yield part
     below: Any = (value for _, value in part) if isinstance(part, Piece) else ()  # Any: values of any fields
@@ -316,7 +288,7 @@ def _integer(value: Any) -> Any:  # Any: whatever YAML can say
 class Origin:
     """Where a spec was read from, whether own code may be imported, and what was derived or unrolled.
 
-    None of it is written down. All origins are equal: two specs are the same wherever they stand.
+    None of it is saved. All origins are equal: a spec is the same in any folder.
     """
 
     folder: Path | None = field(default=None, compare=False)
@@ -352,7 +324,7 @@ class Spec(Piece):
 
     @property
     def trusted(self) -> bool:
-        """Whether own code that it names may be imported, as whoever loaded it has said."""
+        """Whether own code that it names may be imported."""
         return self._origin.trusted
 
     def stands_in(self, folder: Path | None, *, trusted: bool) -> Spec:
@@ -370,7 +342,7 @@ class Spec(Piece):
         return BOUNDS[bound]
 
     def own_code(self, *, but: tuple[type[OwnPiece], ...] = ()) -> list[str]:
-        """List the own code that it names anywhere, as module:Class. but: kinds that are left out."""
+        """List the own code that it names, as module:Class. but: kinds that are left out."""
         return [piece.python for piece in _own_pieces(self) if not isinstance(piece, but)]
 
     @property
@@ -380,28 +352,28 @@ class Spec(Piece):
 
     def with_parents(self, recognition: Mapping[str, Recognition]) -> Spec:
         """Return the spec with derived recognitions in place of `recognition: auto`."""
-        nodes = {name: self.nodes[name].model_copy(update={"recognition": each}) for name, each in recognition.items()}
-        found = self.model_copy(update={"nodes": {**self.nodes, **nodes}, "recognition": None})
-        found._origin = replace(self._origin, derived=frozenset(recognition))
-        return found
+        nodes = {name: self.nodes[name].model_copy(update={"recognition": q}) for name, q in recognition.items()}
+        spec = self.model_copy(update={"nodes": {**self.nodes, **nodes}, "recognition": None})
+        spec._origin = replace(self._origin, derived=frozenset(recognition))
+        return spec
 
     @property
     def unrolled(self) -> Unrolled:
-        """What its repeats and parts were; nothing where it had none."""
+        """Its repeats and parts; empty where it had none."""
         return self._origin.unrolled
 
     def once(self, unrolled: Unrolled) -> Spec:
-        """Note the repeats and parts that it was before they were written out."""
+        """Note the repeats and parts that were written out in it."""
         self._origin = replace(self._origin, unrolled=unrolled)
         return self
 
     def plain(self) -> dict[str, Any]:  # Any: plain data
-        """Return the spec as plain data with every default written out, fit to be loaded again.
+        """Return the spec as plain data with every default, fit to be loaded again.
 
-        Repeats stand once, as they were written, and parts in full.
+        Repeats are as they were written, and parts are in full.
         """
-        found = self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={*self.unrolled.written})
+        plain = self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={*self.unrolled.written})
         for section in ("repeat", "use"):
-            if not found.get(section):
-                found.pop(section, None)
-        return {**found, **self.unrolled.written}
+            if not plain.get(section):
+                plain.pop(section, None)
+        return {**plain, **self.unrolled.written}

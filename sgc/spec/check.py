@@ -19,8 +19,7 @@ from sgc.objectives.gradient import GRADIENTS, TOTAL
 from sgc.objectives.objective import Objective
 from sgc.objectives.own_objectives import OwnBound
 from sgc.spec.check_data import check_data
-from sgc.spec.check_graphs import check_graphs
-from sgc.spec.check_missing import check_missing
+from sgc.spec.check_graphs import check_graphs, check_missing
 from sgc.spec.check_names import Names, check_categories, check_names, check_statuses
 from sgc.spec.check_shapes import check_shapes
 from sgc.spec.check_totals import check_totals

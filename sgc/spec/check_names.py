@@ -12,8 +12,7 @@ from typing import get_args
 from sgc.derivation.graph import Supervision
 from sgc.errors import Path
 from sgc.spec.findings import Findings
-from sgc.spec.scopes import hides
-from sgc.spec.spec import NAME
+from sgc.spec.scopes import NAME, NO_NAME, hides
 from sgc.spec.unrolled import Unrolled
 
 SECTIONS = ("inputs", "features", "nodes")
@@ -75,8 +74,7 @@ def check_names(findings: Findings, unrolled: Unrolled) -> Names:
     for section in (*SECTIONS, "networks"):
         for name in findings.keys(section):
             if not fullmatch(NAME, name) and name not in made and "." not in name:
-                message = f"'{name}' is not a name: a letter, then letters, digits, '_' or '-'"
-                findings.faults.append(findings.document.fault((section, name), message, at="key"))
+                findings.faults.append(findings.document.fault((section, name), f"'{name}' {NO_NAME}", at="key"))
     written = {section: findings.keys(section) for section in SECTIONS}
     sections: dict[str, str] = {}
     for section in sorted(SECTIONS, key=lambda each: findings.document.order((each,))):

@@ -16,7 +16,7 @@ from sgc.spec.check_graphs import ROLES
 from sgc.spec.check_names import Names
 from sgc.spec.findings import Findings
 from sgc.spec.resolver import Resolver, needs
-from sgc.spec.spec import Feature, Generative, Recognition, Spec
+from sgc.spec.spec import Conditional, Feature, Spec
 
 EVENT_KEYS = ("distribution", "shape", "categories", "values")
 CONDITIONAL_KEYS = ("parents", "network", "parameters", "learn")
@@ -119,7 +119,7 @@ class _Shapes:
                             default = not self.findings.document.has(place)  # the top-level one, of derived parents
                             yield name, (role, "network") if default else place, found.trunk, found.stack
 
-    def constants(self, name: str, role: Role, cond: Generative | Recognition | None) -> bool:
+    def constants(self, name: str, role: Role, cond: Conditional | None) -> bool:
         """Resolve the parameters that the spec fixes, each for itself; tell whether all are right.
 
         Of a node whose event is wrong, what no event could mend is told all the same.
@@ -136,14 +136,14 @@ class _Shapes:
         """Give the event of a node that is the smallest of those that its family may have."""
         return (2,) * self.resolver.family(name).event_dim
 
-    def whole(self, path: Path, cond: Generative | Recognition | None) -> bool:
+    def whole(self, path: Path, cond: Conditional | None) -> bool:
         """Tell whether every key of a conditional that is written has been read."""
         read = cond.model_fields_set if cond is not None else set()
         written = {key for key in CONDITIONAL_KEYS if self.findings.document.has((*path, key))}
         lost = any(self.findings.hurt(*path, key) for key in CONDITIONAL_KEYS)
         return not lost and written <= read  # `recognition: auto` gives more than is written
 
-    def sound(self, path: Path, piece: Feature | Generative | Recognition | None) -> bool:
+    def sound(self, path: Path, piece: Feature | Conditional | None) -> bool:
         """Tell whether everything that a feature or a conditional reads is known, and nothing in it is wrong."""
         if piece is None:
             return not self.findings.hurt(*path)

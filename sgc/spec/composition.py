@@ -8,19 +8,19 @@ from dataclasses import dataclass, field
 from os.path import realpath  # `resolve` fails at links that lead to themselves
 from pathlib import Path as FilePath
 from re import fullmatch
+from typing import TypeVar
 
 from sgc.errors import Path, SpecError
 from sgc.spec.document import Document, Plain, read
 from sgc.spec.expanded import elsewhere
 from sgc.spec.findings import Findings
-from sgc.spec.scopes import EXISTS, OF_REPEAT, OF_SPEC, PREVIOUS, Kind, Plate, Scope, Template
-from sgc.spec.spec import NAME, Spec
+from sgc.spec.scopes import EXISTS, NAME, NO_NAME, OF_REPEAT, OF_SPEC, PREVIOUS, Kind, Plate, Scope, Template
+from sgc.spec.spec import Spec
 from sgc.spec.written_nodes import EVENT, event, largest_count
 
 MAX_STEPS = 10_000  # nodes and features, all steps counted
 MAX_NESTED = 20  # parts in parts
 TOO_MANY = f"more than {MAX_STEPS} nodes and features, all steps counted"
-NO_NAME = "is not a name: a letter, then letters, digits, '_' or '-'"
 UNROLLED = ("repeat", "use")
 MODEL = ("inputs", "networks", "features", "nodes", "repeat", "use")  # the sections of a part that count
 
@@ -52,6 +52,8 @@ class Composition:
 
 
 Check = Callable[[Document, tuple[FilePath, ...]], Spec]
+K = TypeVar("K")
+T = TypeVar("T")
 
 
 class Parts:
@@ -63,33 +65,30 @@ class Parts:
     def __init__(self, check: Check) -> None:
         self.check = check
         self._read: dict[FilePath, Document | SpecError] = {}
-        self._checked: dict[int, tuple[Document, Spec | SpecError]] = {}  # by the identity of a part's data
+        self._checked: dict[int, Spec | SpecError] = {}  # by the identity of a part's data
+        self._kept: list[Document] = []  # whose data are known by their identity
 
     def read(self, file: FilePath) -> Document:
         """Read a file. Raises: SpecError."""
-        found = self._read.get(file)
-        if found is None:
-            try:
-                found = read(file)
-            except SpecError as problem:
-                found = problem
-            self._read[file] = found
-        if isinstance(found, SpecError):
-            raise found
-        return found
+        return _once(self._read, file, lambda: read(file))
 
     def spec(self, document: Document, within: tuple[FilePath, ...]) -> Spec:
         """Validate a part. Raises: SpecError."""
-        key = id(document.data)
-        if key not in self._checked:
-            try:
-                self._checked[key] = document, self.check(document, within)
-            except SpecError as problem:
-                self._checked[key] = document, problem
-        _, found = self._checked[key]
-        if isinstance(found, SpecError):
-            raise found
-        return found
+        self._kept.append(document)
+        return _once(self._checked, id(document.data), lambda: self.check(document, within))
+
+
+def _once(results: dict[K, T | SpecError], key: K, compute: Callable[[], T]) -> T:
+    """Compute what is not known by its key yet, an error too. Raises: SpecError."""
+    if key not in results:
+        try:
+            results[key] = compute()
+        except SpecError as problem:
+            results[key] = problem
+    result = results[key]
+    if isinstance(result, SpecError):
+        raise result
+    return result
 
 
 def compose(
@@ -180,20 +179,18 @@ class _Composing:
             size = 1
         inner = Scope(scope.document, place, f"{whole}.", (*scope.plates, Plate(whole, size, count)), scope)
         scope.children[name] = inner
-        refused = self.check_names(inner, written, list(OF_REPEAT), counted=bool(count))
+        refused = self.check_names(inner, written, counted=bool(count))
         self.level(inner, written, OF_REPEAT, refused)
         if not inner.names and not inner.children and not self.full:
             self.add(scope, place, f"nothing stands in the repeat '{name}'", "give it nodes", at="key")
 
-    def check_names(
-        self, scope: Scope, written: Mapping[str, Plain], sections: list[str], *, counted: bool
-    ) -> set[str]:
-        """Find names of a repeat that are none, that stand twice, or that are kept; give what no name can be."""
+    def check_names(self, scope: Scope, written: Mapping[str, Plain], *, counted: bool) -> set[str]:
+        """Find names of a repeat that are malformed, used twice or reserved; return those that cannot be used."""
         seen: dict[str, str] = {}
         refused: set[str] = set()
-        for section in sections:
-            found = written.get(section)
-            for name in found if isinstance(found, dict) else ():
+        for section in OF_REPEAT:
+            pieces = written.get(section)
+            for name in pieces if isinstance(pieces, dict) else ():
                 place = (*scope.place, section, name)
                 if not fullmatch(NAME, name):
                     self.add(scope, place, f"'{name}' {NO_NAME}", at="key")

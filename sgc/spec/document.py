@@ -24,11 +24,12 @@ MAX_DEPTH = 60
 MAX_NODES = 50_000  # as expanded: an alias counts as what it stands for
 MAX_DIGITS = 300  # of an integer; a longer one would not even be a float
 
-_NULL = re.compile(r"^(?:~|null|Null|NULL|)$")
-_TRUE = re.compile(r"^(?:true|True|TRUE)$")
-_FALSE = re.compile(r"^(?:false|False|FALSE)$")
-_INTEGER = re.compile(r"^[-+]?[0-9]+$")
-_OCTAL, _HEX = re.compile(r"^0o[0-7]+$"), re.compile(r"^0x[0-9a-fA-F]+$")
+_WORDS = (
+    dict.fromkeys(("", "~", "null", "Null", "NULL"))
+    | dict.fromkeys(("true", "True", "TRUE"), True)
+    | dict.fromkeys(("false", "False", "FALSE"), False)
+)
+_INTEGERS = {10: re.compile(r"^[-+]?[0-9]+$"), 8: re.compile(r"^0o[0-7]+$"), 16: re.compile(r"^0x[0-9a-fA-F]+$")}
 _FLOAT = re.compile(r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$")
 _SPECIAL = {".inf": float("inf"), "+.inf": float("inf"), "-.inf": float("-inf"), ".nan": float("nan")}
 _BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # what YAML takes for the end of a line
@@ -315,13 +316,11 @@ def _scalar(node: yaml.ScalarNode) -> Plain:
     text: str = node.value
     if node.style is not None:  # quoted, or a block: always a string
         return text
-    if _NULL.match(text):
-        return None
-    if _TRUE.match(text) or _FALSE.match(text):
-        return bool(_TRUE.match(text))
-    for form, base in ((_INTEGER, 10), (_OCTAL, 8), (_HEX, 16)):
+    if text in _WORDS:
+        return _WORDS[text]
+    for base, form in _INTEGERS.items():
         if form.match(text):
-            return int(text if base == 10 else text[2:], base) if len(text) <= MAX_DIGITS else float("inf")
+            return int(text, base) if len(text) <= MAX_DIGITS else float("inf")
     if _FLOAT.match(text):
         return float(text)
     return _SPECIAL.get(text.lower(), text)

@@ -1,4 +1,4 @@
-"""Parameters that a spec fixes: held to the shapes and constraints of their family."""
+"""What a spec writes for a family: the parameters that it fixes, and its options, checked against the family."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from typing import Any, Literal
 
 from sgc.distributions.constraints import Matrix
 from sgc.distributions.family import Family
+from sgc.distributions.row_totals import OWN_SUM, TOTAL
+from sgc.distributions.table import Option
 from sgc.errors import OutlineFault, suggest
 from sgc.networks.layer import Shape, shape_text
 from sgc.schedules import Number, Schedule, value_at
 from sgc.spec.spec import LearnedConstant
+from sgc.value_words import describe
 
-PLACES = 1000  # where two schedules are compared on their way
+PLACES = 1000  # epochs at which two schedules are compared
 NUMBERS_OF: Mapping[int, tuple[float, float, float]] = {  # by bits: the least normal number, the largest, rounding
     32: (2.0**-126, (2 - 2.0**-23) * 2.0**127, 2.0**-23),
     64: (sys.float_info.min, sys.float_info.max, sys.float_info.epsilon),
@@ -25,20 +28,20 @@ Place = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Constant:
-    """A parameter that no network gives: its value or a schedule, or a feature's name, and whether it is learned."""
+    """A parameter that no network gives: its value, a schedule or a feature's name, and whether it is learned."""
 
     value: float | Schedule | tuple[Any, ...] | str  # Any: numbers nested as deep as the event
     learn: bool
 
 
 def check_name(place: Place, family: Family, key: str, written: Sequence[str]) -> None:
-    """Hold a parameter's name to the family, and to those beside it in the file. Raises: OutlineFault."""
+    """Check a parameter's name against its family, and against those beside it in the file. Raises: OutlineFault."""
     if key not in family.constraints or key in family.taken:
         others = [other for other in family.constraints if other not in (*written, *family.taken)]
         raise OutlineFault(place, f"unknown parameter '{key}' of {family.name}", suggest(key, others), at="key")
     apart = (*family.heads[:-1], *family.taken)
-    ways = [each for each in family.constraints if family.heads and each not in apart]
-    first = next(each for each in written if each == key or (each in ways and key in ways))
+    ways = [name for name in family.constraints if family.heads and name not in apart]  # of the last parameter
+    first = next(name for name in written if name == key or (name in ways and key in ways))
     if first != key:
         raise OutlineFault(place, f"'{key}' beside '{first}': two ways to say one parameter", at="key")
 
@@ -80,9 +83,9 @@ def fix(place: Place, owner: str, family: Family, key: str, value: Any, event: S
 
 
 def fix_without_event(place: Place, owner: str, family: Family, key: str, value: Any) -> Constant:  # Any: as written
-    """Take what a node of no known event has for a parameter, a number or a schedule held to its range.
+    """Take a parameter of a node of unknown event; numbers and schedules are checked against their range.
 
-    Raises: OutlineFault for what no event could mend.
+    Raises: OutlineFault for what is wrong with any event.
     """
     given = value.start if isinstance(value, LearnedConstant) else value
     if isinstance(given, str | tuple):
@@ -91,9 +94,9 @@ def fix_without_event(place: Place, owner: str, family: Family, key: str, value:
 
 
 def check_precision(place: Place, family: Family, key: str, constant: Constant, bits: Literal[32, 64]) -> None:
-    """Hold the numbers of a parameter to what so many bits can say and learn from. Raises: OutlineFault.
+    """Check that so many bits can represent the numbers of a parameter, and learn from them. Raises: OutlineFault.
 
-    What is learned lies as far inside its set as rounding reaches, see `Constraint.constrain`.
+    A learned number lies as far inside its set as rounding reaches, see `Constraint.constrain`.
     """
     lies, (least, largest, rounding) = family.constraints[key].elements, NUMBERS_OF[bits]
     value = constant.value
@@ -106,7 +109,7 @@ def check_precision(place: Place, family: Family, key: str, constant: Constant, 
         if abs(number) > largest or 0 < abs(number) < least:
             end = f"end at {largest:.2g}" if abs(number) > 1 else f"begin at {least:.2g}"
             raise OutlineFault(place, f"'{key}' of '{family.name}' is {number:g}: {bits} bits {end}", hint)
-        beside = matrix and i // shape[-1] % shape[-1] != i % shape[-1]  # the diagonal, where any number may stand
+        beside = matrix and i // shape[-1] % shape[-1] != i % shape[-1]  # off the diagonal any number is allowed
         if not constant.learn or beside or not lies.bounded:
             continue
         low, high = lies.ends
@@ -117,7 +120,7 @@ def check_precision(place: Place, family: Family, key: str, constant: Constant, 
 
 
 def check_order(place: Place, low: Number, high: Number) -> None:
-    """Hold the ends of a range apart, in every epoch where they move. Raises: OutlineFault."""
+    """Check that a range is not empty, in every epoch where its ends move. Raises: OutlineFault."""
     moving = [each.epochs for each in (low, high) if isinstance(each, Schedule)]
     last = max(moving, default=0)
     for epoch in sorted({0.0, *map(float, moving), *(last * i / PLACES for i in range(PLACES) if last)}):
@@ -137,7 +140,7 @@ def _check_number(place: Place, family: Family, key: str, value: float, *, learn
 
 
 def _numbers(value: Any) -> tuple[Shape, list[float]] | None:  # Any: nested as deep as the user likes
-    """Read nested lists of numbers: their shape and the numbers, or None where they are uneven or not numbers."""
+    """Read nested lists of numbers: their shape and the numbers; None if they are uneven or hold something else."""
     if isinstance(value, bool) or not isinstance(value, int | float | list | tuple):
         return None
     if isinstance(value, int | float):
@@ -147,3 +150,49 @@ def _numbers(value: Any) -> tuple[Shape, list[float]] | None:  # Any: nested as 
     if not parts or len(known) < len(parts) or len({shape for shape, _ in known}) > 1:
         return None
     return (len(parts), *known[0][0]), [number for _, flat in known for number in flat]
+
+
+def with_options(place: tuple[str, str], family: Family, options: Any) -> Family:  # Any: as written
+    """Return a family with the options that are written. Raises: OutlineFault."""
+    _check_options(place, family, options)
+    numbers = {key: value for key, value in options.items() if not takes_total(family, key, value)}
+    return (family if len(numbers) == len(options) else family.counted()).with_options(numbers)
+
+
+def takes_total(family: Family, option: str, value: object) -> bool:
+    """Say whether an option gives each row a total of its own: by an input's name, or as the row's sum."""
+    return option == TOTAL and option in family.options and isinstance(value, str)
+
+
+def _check_options(place: tuple[str, str], family: Family, options: Any) -> None:  # Any: as written
+    """Check options against those of a family. Raises: OutlineFault."""
+    if not isinstance(options, Mapping):
+        raise OutlineFault(place, f"expected a mapping, got {describe(options)}")
+    for key, value in options.items():
+        if key not in family.options:
+            hint = suggest(key, [each for each in family.options if each not in options])
+            raise OutlineFault((*place, key), f"unknown key '{key}'", hint, at="key")
+        if not family.options[key].accepts(value) and not takes_total(family, key, value):
+            wanted = _option_words(family, key, family.options[key])
+            raise OutlineFault((*place, key), f"expected {wanted}, got {describe(value)}")
+    for key, option in family.options.items():
+        if key not in options and option.default is None:
+            message = f"missing key '{key}': {family.name} needs {_option_words(family, key, option)}"
+            raise OutlineFault(place, message, at="key", missing=key)
+
+
+def _option_words(family: Family, key: str, option: Option) -> str:
+    """Say what an option takes.
+
+    >>> from sgc.distributions.families import FAMILIES
+    >>> _option_words(FAMILIES["Multinomial"], "total_count", Option("int", 1))
+    "an integer at least 1, the name of an input, or 'sum', the row's own"
+    """
+    noun = "an integer" if option.type == "int" else "a number"
+    most = "" if option.high == math.inf else f" and at most {option.high:g}"
+    words = f"{noun} {'greater than' if option.open_low else 'at least'} {option.low:g}{most}"
+    if key != TOTAL:
+        return words
+    if not family.event_dim:
+        return f"{words}, or the name of an input"
+    return f"{words}, the name of an input, or '{OWN_SUM}', the row's own"

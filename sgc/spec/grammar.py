@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from sgc.errors import Path, nearest, suggest
 from sgc.spec.document import Plain
 from sgc.spec.findings import Findings
+from sgc.spec.scopes import NO_NAME
 from sgc.spec.spec import Spec
 from sgc.value_words import LIMITS, SIZES, TYPES, describe
 
@@ -105,7 +106,7 @@ def _report(error: _Error, plain: Plain, findings: Findings) -> None:
         wanted = context[key]
         add(path, f"expected a string of {words} {wanted} {'letter' if wanted == 1 else 'letters'}, {got}")
     elif kind == "string_pattern_mismatch":
-        add(path, f"'{value}' is not a name: a letter, then letters, digits, '_' or '-'")
+        add(path, f"'{value}' {NO_NAME}")
     elif kind == "expected":
         add(path, f"{error.message}, {got}")
     else:

@@ -14,7 +14,7 @@ from sgc.errors import Path
 from sgc.spec.check_names import Names
 from sgc.spec.document import MAX_NODES
 from sgc.spec.findings import Findings
-from sgc.spec.spec import DerivedRecognition, DistributionChoice, Feature, Generative, Node, Recognition, Spec
+from sgc.spec.spec import Conditional, DerivedRecognition, DistributionChoice, Feature, Node, Recognition, Spec
 
 KEY = ("recognition",)
 
@@ -74,7 +74,7 @@ def _graphs(spec: Spec, proposed: list[str]) -> Graphs:
     return Graphs(nodes, {name: _reads(feature) for name, feature in spec.features.items()}, tuple(spec.inputs))
 
 
-def _reads(piece: Feature | Generative | Recognition | None) -> tuple[str, ...]:
+def _reads(piece: Feature | Conditional | None) -> tuple[str, ...]:
     """Name what a piece reads: its parents, and the features that its parameters take their value from."""
     if piece is None:
         return ()

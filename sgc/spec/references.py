@@ -51,6 +51,12 @@ class Made:
             self.hidden[flat] = None
         self.note("features", name, flat, plates)
 
+    def helper(self, flat: str, raw: Plain, place: Written) -> None:
+        """Write out a feature that nobody wrote and that is of no step. place: what it is made from."""
+        self.features[flat] = raw
+        self.hidden[flat] = None
+        self.written.setdefault(("features", flat), place)
+
     def note(self, section: str, name: str, flat: str, plates: Sequence[Plate]) -> None:
         """Note which name a step is of."""
         if plates:
@@ -199,8 +205,7 @@ class Referring:
                 self.zeros(template, flat, self.flat(template, tuple(0 for _ in template.plates)))
             return flat
         if before:
-            place = Written(template.scope.document, template.place, exact=True)
-            self.write_zeros(flat, Zeros(of=self.beside(template, _first(index), beyond)), place)
+            self.write_zeros(flat, Zeros(of=self.beside(template, _first(index), beyond)), written_for(template))
             return flat
         return self.beside(template, index, beyond)
 
@@ -214,11 +219,7 @@ class Referring:
             exists = tuple(len(steps) + booleans.index(mask) for mask in masks)
             entry = Collect(steps=tuple(plate.size for plate in beyond), exists=exists)
             parents = [*(name for name, _ in steps), *booleans]
-            self.made.features[flat] = {"parents": parents, "network": entry}
-            self.made.hidden[flat] = None
-            self.made.written.setdefault(
-                ("features", flat), Written(template.scope.document, template.place, exact=True)
-            )
+            self.made.helper(flat, {"parents": parents, "network": entry}, written_for(template))
             if any(self.is_unsized(plate) for plate in beyond):
                 self.unsized.add(("features", flat))
         return flat
@@ -242,9 +243,7 @@ class Referring:
             sizes = [range(plate.size) for plate in plates[shared : at + 1]]
             parents = [self.exists(plates[: at + 1], (*index, *more)) for more in itertools.product(*sizes)]
             entry = Collect(steps=tuple(plate.size for plate in plates[shared : at + 1]))
-            self.made.features[name] = {"parents": parents, "network": entry}
-            self.made.hidden[name] = None
-            self.made.written["features", name] = self.counted(plates[at])
+            self.made.helper(name, {"parents": parents, "network": entry}, self.counted(plates[at]))
             self.made.called[name] = f"whether each step of '{plates[at].name}' exists"
         return name
 
@@ -259,15 +258,12 @@ class Referring:
 
     def zeros(self, template: Template, flat: str, of: str) -> None:
         """Write the zeros that stand before the first step of a name."""
-        place = Written(template.scope.document, template.place, exact=True)
-        self.write_zeros(flat, Zeros(of=of, width=self.width(template)), place)
+        self.write_zeros(flat, Zeros(of=of, width=self.width(template)), written_for(template))
 
     def write_zeros(self, flat: str, zeros: Zeros, place: Written) -> None:
         """Write zeros out under a flat name. place: what they stand for."""
         if flat not in self.made.features:
-            self.made.features[flat] = Feature.model_construct(parents=(), network=zeros)
-            self.made.hidden[flat] = None
-            self.made.written.setdefault(("features", flat), place)
+            self.made.helper(flat, Feature.model_construct(parents=(), network=zeros), place)
 
     def width(self, template: Template) -> int | None:
         """Say how wide a feature is, where its network says so by itself."""
@@ -291,6 +287,11 @@ class Referring:
             if isinstance(network, str):
                 return []
         return network if isinstance(network, list) else [] if network is None else [network]
+
+
+def written_for(template: Template) -> Written:
+    """Return the place of what is written, for a feature that stands for it."""
+    return Written(template.scope.document, template.place, exact=True)
 
 
 def _first(index: Index) -> Index:

@@ -25,11 +25,10 @@ from sgc.objectives.pathwise import PATHWISE
 from sgc.objectives.plain_draw import PlainDraw
 from sgc.own_code import OwnCode
 from sgc.schedules import Schedule
-from sgc.spec.family_options import with_options
 from sgc.spec.fixed_parameters import Constant as Constant
-from sgc.spec.fixed_parameters import check_name, check_order, check_precision, fix, fix_without_event
+from sgc.spec.fixed_parameters import check_name, check_order, check_precision, fix, fix_without_event, with_options
 from sgc.spec.outline import Density, FeatureOutline, InputOutline, Outline, Stepped, Variable
-from sgc.spec.spec import Feature, Generative, Node, Recognition, Spec
+from sgc.spec.spec import Conditional, Feature, Generative, Node, Spec
 from sgc.spec.value_ranges import ValueRanges
 
 
@@ -232,7 +231,7 @@ class Resolver:
             self._features[name] = FeatureOutline(name, given.parents, entries, trunk, laid)
         return self._features[name]
 
-    def conditional(self, name: str, role: Role) -> Generative | Recognition | None:
+    def conditional(self, name: str, role: Role) -> Conditional | None:
         """Return one conditional of a node as written."""
         node = self.spec.nodes[name]
         return node.generative if role == "generative" else node.recognition
@@ -272,7 +271,7 @@ class Resolver:
             raise OutlineFault(place, message, at="key", missing="parents" if place else role)
         return free
 
-    def _check_derived(self, name: str, cond: Generative | Recognition, free: list[str]) -> None:
+    def _check_derived(self, name: str, cond: Conditional, free: list[str]) -> None:
         """Hold what is written of a recognition to the parents that were derived for it. Raises: OutlineFault."""
         place, parents = ("recognition",), " and ".join(f"'{parent}'" for parent in cond.parents)
         if cond.parents and not free:

@@ -19,6 +19,7 @@ Kind = Literal["input", "feature", "carry", "node"]
 OF_SPEC: dict[str, Kind] = {"inputs": "input", "features": "feature", "nodes": "node"}
 OF_REPEAT: dict[str, Kind] = {"features": "feature", "carry": "carry", "nodes": "node"}
 NAME = r"^[A-Za-z][A-Za-z0-9_-]*$"
+NO_NAME = "is not a name: a letter, then letters, digits, '_' or '-'"
 EXISTS = "exists"  # the name, in a repeat whose count is a node, of whether a step exists
 PREVIOUS = "prev"
 

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Literal
 
 from sgc.derivation.factors import Charge, Proposal, Weight
-from sgc.derivation.graph import GraphNode, Graphs, Role
+from sgc.derivation.graph import GraphNode, Graphs, Role, reach
 from sgc.derivation.plan import EachNode, Plan
 from sgc.objectives.expressions import Scale
 
@@ -94,7 +94,8 @@ def computation(graphs: Graphs, plan: Plan) -> Computation:
     labels = [_label(plan, weight) for weight in plan.weights]
     baselines = {charge.node: charge.baseline for charge in plan.charges}
     draws = {p.node: _draw(p, baselines.get(p.node, "")) for p in plan.proposals}
-    read = _above([*scores, *labels, *draws.values()], graphs)
+    steps = (*scores, *labels, *draws.values())
+    read = reach((name for step in steps for name in step.reads), lambda name: graphs.features.get(name, ()))
     values = [Step(name, "input", name) for name in graphs.inputs if name in read]
     clamped = [graphs.nodes[name] for name in plan.order if name in read and name in plan.clamped]
     values += [Step(name, "clamped", name) for name in _by_step(clamped)]
@@ -144,7 +145,7 @@ def _scores(plan: Plan) -> Iterator[Step]:
 def _label(plan: Plan, weight: Weight) -> Step:
     node = weight.factor.node
     found = plan.expression.scale_of(node)
-    scale = "-" if found == Scale(-1.0) else EachNode(plan).scale(found, plan.words)
+    scale = "-" if found == Scale(-1.0) else EachNode(plan).scale(found)
     reads = _once(weight.factor.parents if weight.factor.asked else (node, *weight.factor.parents))
     text, tag = EachNode(plan).label_term(weight), weight.tag
     return Step(_id("label", node), "label", text, reads, scale, ("recognition",), tag, weight.why)
@@ -167,18 +168,6 @@ def _charged(plan: Plan, charge: Charge) -> list[str]:
         return [BOUND]
     labels = [_id("label", node) for node in charge.labels]
     return [*(_id(role, node) for node, role in charge.terms), *labels]
-
-
-def _above(steps: list[Step], graphs: Graphs) -> set[str]:
-    """Name all that some steps read, directly or through features."""
-    found: set[str] = set()
-    front = [read for step in steps for read in step.reads]
-    while front:
-        name = front.pop()
-        if name not in found:
-            found.add(name)
-            front += graphs.features.get(name, ())
-    return found
 
 
 def _once(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -64,9 +64,8 @@ def derive(
 
 
 class _Derivation:
-    """The state of one derivation: what is clamped, and over which dimensions each value varies."""
+    """The state of one derivation: what is clamped, and what each value varies over."""
 
-    # each answer about a name is worked out once: many paths lead to the same ancestors
     def __init__(
         self, graphs: Graphs, observed: frozenset[str], words: ObjectiveWords, maybe_labelled: frozenset[str]
     ) -> None:
@@ -84,65 +83,42 @@ class _Derivation:
             self.latent = tuple(n for n in self.latent if n in read)
         self.order = tuple(order)
         self.dimensions = NameSets([*self.order, SAMPLES])
-        self._dims: dict[str, int] = {}  # as bits: where everything is enumerated they are very large
-        self._carriers: dict[str, int] = {}  # as bits, as well
-        self._biased: dict[str, bool] = {}
-        for name in graphs.order("recognition"):  # parents first: a long chain must not become a deep recursion
-            self.dims(name), self.carried(name), self.is_biased(name)
+        # by name, sets as bits: where everything is enumerated they are very large
+        self.dims = dict.fromkeys(graphs.inputs, 0)  # what a value varies over: enumerated nodes, the samples
+        self.carried = dict.fromkeys(graphs.inputs, 0)  # the random proposals that a value depends on
+        self.is_biased = dict.fromkeys(graphs.inputs, False)  # whether relaxed or averaged, or read from such
+        for name in graphs.order("recognition"):  # parents first
+            self.follow(name)
 
-    def dims(self, name: str) -> int:
-        """Give the dimensions that a value varies over: enumerated nodes, and the samples."""
-        if name not in self._dims:
-            self._dims[name] = self.find_dims(name)
-        return self._dims[name]
-
-    def find_dims(self, name: str) -> int:
-        if name in self.graphs.inputs or name in self.clamped:
-            return 0
-        if name in self.graphs.features:
-            return self.union(self.graphs.features[name])
-        estimator = self.graphs.nodes[name].estimator
-        if estimator.enumerates:
-            return self.dimensions.bits([name])
-        above = self.union(self.graphs.parents(name, "recognition"))
-        return above | self.dimensions.bits([SAMPLES]) if estimator.over_samples else above
+    def follow(self, name: str) -> None:
+        """Find what a value varies over and carries, and whether it is biased, from what q reads for it."""
+        if name in self.clamped:
+            self.dims[name], self.carried[name], self.is_biased[name] = 0, 0, False
+            return
+        parents, node = self.graphs.parents(name, "recognition"), self.graphs.nodes.get(name)
+        dims, carried, biased = self.union(parents), self.carriers(parents), self.biased(parents)
+        if node is not None:
+            own, estimator = self.dimensions.bits([name]), node.estimator
+            dims |= self.dimensions.bits([SAMPLES]) if estimator.over_samples else 0
+            dims = own if estimator.enumerates else dims
+            carried = carried if estimator.averages else own
+            biased = biased or estimator.tag == "biased"
+        self.dims[name], self.carried[name], self.is_biased[name] = dims, carried, biased
 
     def union(self, names: Iterable[str]) -> int:
-        return functools.reduce(operator.or_, map(self.dims, names), 0)
+        """Give the dimensions that any of some values varies over."""
+        return functools.reduce(operator.or_, (self.dims[name] for name in names), 0)
 
     def named(self, dims: int) -> NameSet:
         return self.dimensions.of(dims)
 
     def carriers(self, names: Iterable[str]) -> int:
-        """Give the random proposals that a list of parents carries; features and means are seen through."""
-        return functools.reduce(operator.or_, map(self.carried, names), 0)
-
-    def carried(self, name: str) -> int:
-        if name not in self._carriers:
-            found = 0
-            if name in self.graphs.features:
-                found = self.carriers(self.graphs.features[name])
-            elif name in self.graphs.nodes and name not in self.clamped:
-                averaged = self.graphs.nodes[name].estimator.averages
-                above = self.graphs.parents(name, "recognition")
-                found = self.carriers(above) if averaged else self.dimensions.bits([name])
-            self._carriers[name] = found
-        return self._carriers[name]
+        """Give the random proposals that some values carry."""
+        return functools.reduce(operator.or_, (self.carried[name] for name in names), 0)
 
     def biased(self, names: Iterable[str]) -> bool:
-        """Tell whether a relaxed or averaged value stands among these names, or above them in q."""
-        return any(self.is_biased(name) for name in names)
-
-    def is_biased(self, name: str) -> bool:
-        if name not in self._biased:
-            found = False
-            if name in self.graphs.features:
-                found = self.biased(self.graphs.features[name])
-            elif name in self.graphs.nodes and name not in self.clamped:
-                own = self.graphs.nodes[name].estimator.tag == "biased"
-                found = own or self.biased(self.graphs.parents(name, "recognition"))
-            self._biased[name] = found
-        return self._biased[name]
+        """Tell whether a relaxed or averaged value is among some names, or above them in q."""
+        return any(self.is_biased[name] for name in names)
 
     def generative(self, name: str) -> Factor:
         parents = self.graphs.parents(name, "generative")
@@ -151,7 +127,7 @@ class _Derivation:
         )
 
     def recognition(self, name: str, *, asked: bool = False) -> Factor:
-        """Give q of a node, or where `asked` the probability that a count is above the last step that is labelled."""
+        """Give q of a node; where `asked`, the probability that a count is above its last labelled step."""
         parents = self.graphs.parents(name, "recognition")
         above, last = "", self.existence.evidence.get(name, -1)
         if name not in self.maybe_labelled and last != -1:
@@ -160,12 +136,10 @@ class _Derivation:
         return Factor(name, "recognition", parents, dims, above, asked)
 
     def plan(self) -> Plan:
-        proposals = tuple(
-            Proposal(self.recognition(n), node.estimator, node.support, self.named(self.dims(n)), self.sampled_above(n))
-            for n, node in ((n, self.graphs.nodes[n]) for n in self.latent)
-        )
+        proposals = tuple(map(self.proposal, self.latent))
         weights = tuple(self.weight(n) for n in self.weighing)
-        scored = [n for n in self.graphs.nodes if n in self.clamped or n in self.latent]
+        known = self.clamped.union(self.latent)
+        scored = [n for n in self.graphs.nodes if n in known]
         modelled = scored if self.words.bound.generative else []
         joint = tuple(self.generative(n) for n in modelled)
         untagged = [term for n in modelled for term in self.terms(n)]
@@ -178,8 +152,7 @@ class _Derivation:
         spans = [p.factor.dims.bits for p in proposals if p.estimator.enumerates]
         spans += [w.factor.dims.bits for w in weights if w.varies] + [t.dims.bits for t in terms]
         swept = sweep(self.dimensions, spans, sizes, self.words.samples)
-        wanted = {n for n in self.order if n in self.weighing or n in self.latent}
-        needed = self.graphs.ancestors(wanted, "recognition")
+        needed = self.graphs.ancestors({*self.weighing, *self.latent}, "recognition")
         if joint:
             needed |= self.graphs.ancestors([f.node for f in joint], "generative")
         meeting = [
@@ -207,29 +180,25 @@ class _Derivation:
             axes=share_axes(self.dimensions, meeting, tuple(sizes)),
             needed=needed,
             maybe_labelled=self.maybe_labelled,
-            exists={n: steps for n in scored if (steps := self.masks(n))},
+            exists={n: steps for n in scored if (steps := self.masks(n, known))},
             paths=self.paths() if self.words.gradient.weighs_paths else None,
             evidence=frozenset(self.existence.evidence.keys() & set(self.latent)),
         )
 
+    def masks(self, name: str, known: Collection[str]) -> Steps:
+        """Give what masks the scores of a node, by the counts that this plan has: `supervised` leaves counts out."""
+        return tuple((count, i) for count, i in self.existence.masks(name) if count in known)
+
     def paths(self) -> Paths:
-        """Tell which features lie below draws."""
+        """Find the features below draws."""
         drawn = [name for name in self.latent if not self.graphs.nodes[name].estimator.enumerates]
         scored = [*self.clamped, *self.latent] if self.words.bound.generative else []
         return Paths.of(self.graphs, drawn, [*self.latent, *self.weighing], scored)
 
-    def sampled_above(self, name: str) -> bool:
-        """Tell whether what q of a node reads varies over the samples."""
-        return bool(self.union(self.graphs.parents(name, "recognition")) & self.dimensions.bits([SAMPLES]))
-
-    def masks(self, name: str) -> Steps:
-        """Give what masks the scores of a node, as far as this plan has it: `supervised` leaves counts out."""
-        return tuple((count, i) for count, i in self.existence.masks(name) if count in self.known)
-
-    @cached_property
-    def known(self) -> frozenset[str]:
-        """What is clamped or proposed."""
-        return self.clamped.union(self.latent)
+    def proposal(self, name: str) -> Proposal:
+        node, factor = self.graphs.nodes[name], self.recognition(name)
+        above_samples = bool(self.union(factor.parents) & self.dimensions.bits([SAMPLES]))
+        return Proposal(factor, node.estimator, node.support, self.named(self.dims[name]), above_samples)
 
     def weight(self, name: str) -> Weight:
         factor = self.recognition(name, asked=name not in self.clamped | self.maybe_labelled)
@@ -237,28 +206,32 @@ class _Derivation:
         return Weight(factor, tuple(self.dimensions.named(carriers)), self.biased(factor.parents))
 
     def terms(self, name: str) -> list[Term]:
-        factor = self.generative(name)
+        """List the terms of log p − log r of a node, not yet tagged."""
+        factor, counts = self.generative(name), self.existence.counts(name)
+
+        def term(role: str, dims: NameSet, reads: Sequence[str], why: Message) -> Term:
+            return Term(name, role, dims, "", why, (*reads, *counts))
+
         if name in self.clamped:
             why = Message("where present" if self.graphs.nodes[name].dropped else "")
-            reads = [name, *factor.parents, *self.existence.counts(name)]
-            return [self.term(name, "generative", factor.dims, reads, why)]
+            return [term("generative", factor.dims, [name, *factor.parents], why)]
         proposal = self.recognition(name)
         estimator = self.graphs.nodes[name].estimator
-        counts = self.existence.counts(name)
-        both = self.named(self.union([*factor.parents, *proposal.parents, *counts]))
-        readers = [name, *factor.parents, *proposal.parents, *counts]
+        parents = [*factor.parents, *proposal.parents]
+        both = self.named(self.union([*parents, *counts]))
         if estimator.averages:
-            return [self.term(name, "kl", both, readers, Message("the mean is scored by its expectations under q"))]
+            return [term("kl", both, [name, *parents], Message("the mean is scored by its expectations under q"))]
         refusal = Message("") if estimator.enumerates else self.refuse_kl(name)
         if not refusal.words and not estimator.enumerates:
-            return [self.term(name, "kl", both, readers[1:], Message("closed form"))]
-        first = self.term(name, "generative", factor.dims, [name, *factor.parents, *counts], refusal)
+            return [term("kl", both, parents, Message("closed form"))]
         dims = self.named(proposal.dims.bits | self.union(counts))
-        second = self.term(name, "recognition", dims, [name, *proposal.parents, *counts], refusal)
-        return [first, second]
+        return [
+            term("generative", factor.dims, [name, *factor.parents], refusal),
+            term("recognition", dims, [name, *proposal.parents], refusal),
+        ]
 
     def check_closed_forms(self, terms: Sequence[Term], expression: Expression) -> None:
-        """Refuse a bound that takes a closed form where it is no mean. Raises: UsageError."""
+        """Refuse a bound that uses a closed-form KL where it is not averaged. Raises: UsageError."""
         closed = {Score(t.node, t.role) for t in terms if t.role == "kl"}
         closed -= {score for score in closed if self.graphs.nodes[score.node].estimator.averages}
         products = [each.part.weight if isinstance(each.part, Mean) else each.part.product for each in expression.parts]
@@ -267,9 +240,6 @@ class _Derivation:
                 f"the bound '{self.words.bound.name}': a KL divergence in closed form stands under a logarithm or "
                 "among weights, where it is no mean: let its class say closed_kl_refusal"
             )
-
-    def term(self, name: str, role: str, dims: NameSet, reads: Sequence[str], why: Message) -> Term:
-        return Term(name, role, dims, "", why, tuple(reads))
 
     def tagged(self, terms: Sequence[Term], weights: Sequence[Weight], expression: Expression) -> tuple[Term, ...]:
         """Say how each term is computed: by what it varies over, and what it is weighed by."""
@@ -293,7 +263,7 @@ class _Derivation:
         return tuple(replace(term, tag=tag(term)) for term in terms)
 
     def charges(self, weights: Sequence[Weight], terms: Sequence[Term], expression: Expression) -> Iterator[Charge]:
-        """Work out what each draw can influence: through proposals, their masses, and factors of the weight."""
+        """Find what each draw can influence: through proposals, their masses, and factors of the weight."""
         drawn = [n for n in self.latent if self.graphs.nodes[n].estimator.charged]
         every = tuple((t.node, t.role) for t in terms)
         weighing = tuple(w.factor.node for w in weights)
@@ -338,8 +308,8 @@ class _Derivation:
             return Message("labels of its steps restrict it")
         for others, words in (
             (self.observed_bits, "the label of {node} depends on it in q"),
-            (self.evidence_bits, "what labels tell of {node} depends on it in q"),
-            (bits(self.existence.counts(name)), "whether it exists hangs on {node}, which is drawn after it"),
+            (self.evidence_bits, "the evidence of labels on {node} depends on it in q"),
+            (bits(self.existence.counts(name)), "whether it exists depends on {node}, which is drawn after it"),
             (
                 self.graphs.source_bits(self.graphs.parents(name, "generative")),
                 "its prior reads {node}, which is drawn after it",
@@ -357,7 +327,7 @@ class _Derivation:
 
     @cached_property
     def evidence_bits(self) -> int:
-        """The counts that labels of steps tell of."""
+        """The counts that have labelled steps."""
         return self.graphs.sets.bits(self.existence.evidence)
 
     def first_below(self, name: str, others: int) -> str:
@@ -371,7 +341,7 @@ class _Derivation:
         return self.graphs.below_bits(self.clamped)
 
     def messages(self, given: Ingredients) -> Iterator[Message]:
-        """Say what a user should know; also of rows that teach p nothing: inputs above latents, and nothing below."""
+        """Say what a user should know; also of rows that teach p nothing: inputs, and nothing observed below."""
         for each in self.words.bound.warnings(given, self.words):
             yield Message(each) if isinstance(each, str) else each
         fed = [n for n in self.latent if set(self.graphs.inputs) & set(self.graphs.parents(n, "generative"))]

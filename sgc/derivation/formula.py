@@ -1,6 +1,6 @@
 """The expression of a bound as text and as LaTeX.
 
-How a factor is written is left to a writer: that of a plan writes each by itself, one of a model with repeats puts the
+How a factor is written is left open: the writer of a plan writes each by itself, that of a model with repeats puts the
 sum or product over their steps before it.
 """
 
@@ -29,6 +29,16 @@ class Writer(ABC):
 
     latex: bool
 
+    @property
+    @abstractmethod
+    def words(self) -> ObjectiveWords:
+        """The words of the objective."""
+
+    @property
+    @abstractmethod
+    def proposes(self) -> bool:
+        """Whether anything is proposed, so that there is an expectation."""
+
     @abstractmethod
     def score(self, score: Score) -> str:
         """Write a term as it stands inside the expectation: `log p(x | z)`, `-KL(q(z | x) || p(z))`."""
@@ -50,22 +60,24 @@ class Writer(ABC):
         """Write the log of a label's factor: `log q(y | x)`."""
 
     def mean(self, text: str) -> str:
-        """Write an expectation under the proposal."""
+        """Write an expectation under the proposal, where there is one."""
+        if not self.proposes:
+            return text
         return rf"\mathbb{{E}}_{{r}}\left[ {text} \right]" if self.latex else f"E_r[ {text} ]"
 
-    def alpha(self, node: str, words: ObjectiveWords) -> str:
+    def alpha(self, node: str) -> str:
         """Write the weight of a label."""
         letter = r"\alpha" if self.latex else "α"
-        if not words.alpha_by_node:
+        if not self.words.alpha_by_node:
             return letter
         name = self.name(node)
         return rf"{letter}_{{{symbol(name)}}}" if self.latex else f"{letter}_{name}"
 
-    def scale(self, scale: Scale, words: ObjectiveWords) -> str:
+    def scale(self, scale: Scale) -> str:
         """Write what a part is multiplied by; nothing for 1."""
         if not scale.alpha:
             return "" if scale.constant == 1 else f"{scale.constant:g}"
-        alpha = self.alpha(scale.alpha, words)
+        alpha = self.alpha(scale.alpha)
         return f"({scale.constant:g} + {alpha})" if scale.constant else alpha
 
     def product(self, product: Product) -> str:
@@ -94,63 +106,39 @@ class Writer(ABC):
 
     def sum(self, values: Iterable[Value]) -> str:
         """Write a sum with its signs; 0 where nothing is added."""
-        text = ""
-        for value in values:
-            each = self.value(value)
-            if not text:
-                text = each
-            else:
-                text += f" - {each[1:]}" if each.startswith("-") else f" + {each}"
-        return text or "0"
-
-
-def bound_lines(expression: Expression, words: ObjectiveWords, writer: Writer, *, proposed: bool) -> list[str]:
-    """Write a bound, a line for each part. proposed: whether anything is, so that there is an expectation."""
-    return list(_Lines(words, writer, proposed).of(expression))
-
-
-class _Lines:
-    def __init__(self, words: ObjectiveWords, writer: Writer, proposed: bool) -> None:
-        self.words, self.writer, self.proposed = words, writer, proposed
-
-    def of(self, expression: Expression) -> Iterator[str]:
-        latex = self.writer.latex
-        equals, more = (r"\mathcal{L} &= ", r"&\quad ") if latex else ("L = ", "    ")
-        if not expression.parts:
-            yield f"{equals}0"
-            return
-        first, *others = expression.parts
-        source = "" if latex else f"    ({self.words.bound.source})"
-        yield f"{equals}{self.scaled(first.scale, self.part(first.part))}{source}"
-        weight = expression.weights
-        if isinstance(first.part, Mean) and first.part.normalised and weight.logs:
-            total = self.expect(self.writer.product(weight))
-            yield f"{more}Z = {total}" if latex else f"{more}with Z = {total}"
-        for each in others:
-            yield f"{more}+ {self.scaled(each.scale, self.part(each.part))}"
-
-    def scaled(self, scale: Scale, text: str) -> str:
-        return f"{self.writer.scale(scale, self.words)} {text}".lstrip()
+        first, *others = [*map(self.value, values)] or ["0"]
+        return first + "".join(f" - {each[1:]}" if each.startswith("-") else f" + {each}" for each in others)
 
     def part(self, part: Part) -> str:
-        writer = self.writer
+        """Write a part without its scale."""
         if isinstance(part, Constant):
-            return writer.log_product(part.product)
+            return self.log_product(part.product)
         if isinstance(part, LogMean):
             text = self.log_mean(part.whole)
             return f"({text} - {self.log_mean(part.before)})" if part.before.logs else text
-        inner, weight = writer.sum(part.values), part.weight
+        inner, weight = self.sum(part.values), part.weight
         if not weight.logs:
-            return self.expect(inner)
-        ratio = (r"\frac{w}{Z}" if writer.latex else "(w/Z)") if part.normalised else writer.product(weight)
-        return self.expect(f"{ratio} ({inner})")
+            return self.mean(inner)
+        ratio = (r"\frac{w}{Z}" if self.latex else "(w/Z)") if part.normalised else self.product(weight)
+        return self.mean(f"{ratio} ({inner})")
 
     def log_mean(self, product: Product) -> str:
-        writer = self.writer
-        return f"{writer.log}{writer.mean(writer.product(product))}" if self.proposed else writer.log_product(product)
+        """Write the log of the mean of a product."""
+        return f"{self.log}{self.mean(self.product(product))}" if self.proposes else self.log_product(product)
 
-    def expect(self, text: str) -> str:
-        return self.writer.mean(text) if self.proposed else text
+    def bound_lines(self, expression: Expression) -> Iterator[str]:
+        """Write a bound, a line for each part."""
+        equals, more = (r"\mathcal{L} &= ", r"&\quad ") if self.latex else ("L = ", "    ")
+        if not expression.parts:
+            yield f"{equals}0"
+            return
+        first, *others = (f"{self.scale(each.scale)} {self.part(each.part)}".lstrip() for each in expression.parts)
+        yield f"{equals}{first}{'' if self.latex else f'    ({self.words.bound.source})'}"
+        leading, weight = expression.parts[0].part, expression.weights
+        if isinstance(leading, Mean) and leading.normalised and weight.logs:
+            yield f"{more}{'' if self.latex else 'with '}Z = {self.mean(self.product(weight))}"
+        for each in others:
+            yield f"{more}+ {each}"
 
 
 def symbol(name: str) -> str:

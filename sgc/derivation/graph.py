@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from graphlib import TopologicalSorter
 from typing import Literal
 
 import networkx as nx
@@ -26,7 +27,7 @@ ROLES: tuple[Role, Role] = ("generative", "recognition")
 
 @dataclass(frozen=True)
 class GraphNode:
-    """What the derivation needs to know of a random variable, and no more."""
+    """What the derivation needs to know about a random variable."""
 
     name: str
     supervision: Supervision
@@ -36,12 +37,12 @@ class GraphNode:
     closed_kl: bool = True
     support: int = 0  # how many values; 0: not finite
     dropped: bool = False  # partial, and scored where it is present: clamped in every row, no label of any
-    exists: tuple[tuple[str, int], ...] = ()  # of a step: (count, i): it is there while each count is above i
-    step: NodeId | None = None  # of which name in the file it is which step; None: it stands in no repeat
+    exists: tuple[tuple[str, int], ...] = ()  # of a step, (count, i): it exists while each count is above its i
+    step: NodeId | None = None  # its name in the file and its step; None: it is in no repeat
 
     @property
     def counts(self) -> tuple[str, ...]:
-        """The nodes that say whether it is there."""
+        """The counts that say whether it exists."""
         return tuple(count for count, _ in self.exists)
 
     @property
@@ -52,7 +53,7 @@ class GraphNode:
 
 @dataclass(frozen=True)
 class _Facts:
-    """What is asked of one graph again and again."""
+    """What is needed of one graph again and again."""
 
     digraph: nx.DiGraph[str]
     order: tuple[str, ...]
@@ -105,7 +106,7 @@ class Graphs:
         return self._facts[role].digraph
 
     def order(self, role: Role) -> tuple[str, ...]:
-        """Return the variables and features so that each stands after its parents; ties by name, not as in the file.
+        """Return the variables and features, each after its parents; ties by name, not as in the file.
 
         With an α for each node the bound depends on the order of its labels, and must not on that of a file.
         """
@@ -125,29 +126,17 @@ class Graphs:
 
     def features_of(self, names: Iterable[str], role: Role) -> frozenset[str]:
         """Return the features that variables read, those that these read among them."""
-        found: set[str] = set()
-        front = [parent for name in names for parent in self.parents(name, role)]
-        while front:
-            name = front.pop()
-            if name in self.features and name not in found:
-                found.add(name)
-                front += self.features[name]
-        return frozenset(found)
+        read = (parent for name in names for parent in self.parents(name, role))
+        return frozenset(reach(read, lambda name: self.features.get(name, ())) & self.features.keys())
 
     def children(self, name: str, role: Role) -> frozenset[str]:
         """Return the variables that read a variable, features seen through."""
-        readers = self._facts[role].readers
-        front, found = [name], {name}
-        while front:
-            here = front.pop()
-            if here == name or here in self.features:
-                fresh = set(readers.get(here, ())) - found
-                found |= fresh
-                front += fresh
-        return frozenset(each for each in found if each in self.nodes and each != name)
+        readers = self.readers(role)
+        found = reach(readers.get(name, ()), lambda each: readers.get(each, ()) if each in self.features else ())
+        return frozenset(found & self.nodes.keys() - {name})
 
     @cached_property
-    def _facts(self) -> dict[Role, _Facts]:  # asked for every row pattern and every step
+    def _facts(self) -> dict[Role, _Facts]:  # needed for every row pattern and every step
         return {role: self._find_facts(role) for role in ROLES}
 
     def _find_facts(self, role: Role) -> _Facts:
@@ -183,16 +172,12 @@ class Graphs:
 
     def ancestors(self, names: Iterable[str], role: Role) -> frozenset[str]:
         """Return everything above some names in one graph, themselves included; in p a count is above its steps."""
-        found: set[str] = set()
-        front = list(names)
-        while front:
-            name = front.pop()
-            if name not in found:
-                found.add(name)
-                front += self.parents(name, role)
-                if role == "generative" and name in self.nodes:
-                    front += self.nodes[name].counts
-        return frozenset(found)
+
+        def above(name: str) -> tuple[str, ...]:
+            counts = self.nodes[name].counts if role == "generative" and name in self.nodes else ()
+            return (*self.parents(name, role), *counts)
+
+        return frozenset(reach(names, above))
 
     def ancestor_bits(self, role: Role) -> Mapping[str, int]:
         """Return the variables and inputs above each name in one graph as bits, itself included where it is one."""
@@ -240,25 +225,30 @@ def generations(graph: nx.DiGraph[str]) -> list[list[str]]:
 
 
 def see_through(features: Mapping[str, Iterable[str]], sets: NameSets) -> Mapping[str, int]:
-    """Return what of some names each feature is made of, as bits; parents first, however long a chain of them is."""
+    """Return the names that each feature is made of, as bits; unknown names, which are faults, are left out."""
     found: dict[str, int] = {}
-    for name in features:
-        front = [name]
-        while front:
-            here = front[-1]
-            waiting = [] if here in found else [each for each in features[here] if each in features]
-            waiting = [each for each in waiting if each not in found]
-            if waiting:
-                front += waiting
-            elif front.pop() not in found:
-                known = (each for each in features[here] if each in features or each in sets.place)  # others are faults
-                bits = (found[each] if each in features else 1 << sets.place[each] for each in known)
-                found[here] = functools.reduce(operator.or_, bits, 0)
+    order = TopologicalSorter({name: [p for p in parents if p in features] for name, parents in features.items()})
+    for name in order.static_order():
+        known = (each for each in features[name] if each in features or each in sets.place)
+        bits = (found[each] if each in features else 1 << sets.place[each] for each in known)
+        found[name] = functools.reduce(operator.or_, bits, 0)
+    return found
+
+
+def reach(start: Iterable[str], onward: Callable[[str], Iterable[str]]) -> set[str]:
+    """Return some names and all that is reached from them, a step at a time."""
+    found: set[str] = set()
+    front = list(start)
+    while front:
+        name = front.pop()
+        if name not in found:
+            found.add(name)
+            front += onward(name)
     return found
 
 
 def find_cycles(edges: Iterable[tuple[str, str]]) -> list[list[str]]:
-    """Find the cycles of (parent, child) edges: of each tangle the first that is met, its names in order.
+    """Find the cycles of (parent, child) edges: of each strongly connected component the first, its names in order.
 
     >>> find_cycles([("b", "a"), ("c", "b"), ("a", "c"), ("d", "d"), ("a", "d")])
     [['a', 'c', 'b', 'a'], ['d', 'd']]
@@ -269,10 +259,10 @@ def find_cycles(edges: Iterable[tuple[str, str]]) -> list[list[str]]:
         graph.add_edge(parent, child)
     place = {name: i for i, name in enumerate(graph)}
     found: list[list[str]] = []
-    for tangle in nx.strongly_connected_components(graph):
+    for component in nx.strongly_connected_components(graph):
         inside: nx.DiGraph[str] = nx.DiGraph()
-        names = sorted(tangle, key=place.__getitem__)
-        inside.add_edges_from((name, child) for name in names for child in graph[name] if child in tangle)
+        names = sorted(component, key=place.__getitem__)
+        inside.add_edges_from((name, child) for name in names for child in graph[name] if child in component)
         if inside:
             steps = nx.find_cycle(inside)
             found.append([steps[0][0], *(head for _, head in steps)])

@@ -16,7 +16,7 @@ from typing import ClassVar, Self, final
 
 from sgc.derivation.existence import Steps, masked_text
 from sgc.derivation.factors import SAMPLES, Charge, Factor, Proposal, Term, Weight, ingredients
-from sgc.derivation.formula import Writer, bound_lines
+from sgc.derivation.formula import Writer
 from sgc.derivation.name_sets import members
 from sgc.derivation.paths import Paths
 from sgc.derivation.plan_page import Cells, aligned
@@ -254,10 +254,17 @@ class PlanWriter(Writer):
 
     # the whole
 
+    @property
+    def words(self) -> ObjectiveWords:
+        return self.plan.words
+
+    @property
+    def proposes(self) -> bool:
+        return bool(self.plan.proposals)
+
     def bound(self) -> list[str]:
         """Write the bound that the rows add, a line for each part."""
-        plan = self.plan
-        return bound_lines(plan.expression, plan.words, self, proposed=bool(plan.proposals))
+        return list(self.bound_lines(self.plan.expression))
 
     def equations(self) -> str:
         """Write the bound in LaTeX, with the proposal and the weight that it uses."""

@@ -27,7 +27,7 @@ from sgc.networks.image_layers import (
 from sgc.networks.layer import Shape, ShapeFault
 from sgc.networks.layers import LAYERS
 from sgc.networks.stack import stack
-from sgc.runtime.modules import Trunk
+from sgc.runtime.network_modules import Trunk
 from sgc.spec.resolver import outline
 
 pytestmark = pytest.mark.usefixtures("double_precision", "seeded_draws")

@@ -23,7 +23,7 @@ from sgc.networks.layers import LAYERS
 from sgc.networks.stack import Stack, stack
 from sgc.report.json_report import inspect_json
 from sgc.report.text_report import inspect_text
-from sgc.runtime.modules import Trunk
+from sgc.runtime.network_modules import Trunk
 from sgc.spec.resolver import outline
 
 pytestmark = pytest.mark.usefixtures("double_precision", "seeded_draws")

@@ -16,7 +16,7 @@ from sgc.networks.entries import AffineNetwork, Combine, Mlp
 from sgc.networks.layer import Shape, ShapeFault
 from sgc.networks.spatial_transformer import Affine
 from sgc.networks.stack import stack
-from sgc.runtime.modules import Trunk
+from sgc.runtime.network_modules import Trunk
 
 pytestmark = pytest.mark.usefixtures("double_precision", "seeded_draws")
 

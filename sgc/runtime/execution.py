@@ -22,10 +22,11 @@ from sgc.errors import RunError
 from sgc.objectives.estimator import Draw, Estimator
 from sgc.randomness import draws
 from sgc.runtime import counts, step_masks
+from sgc.runtime.density_modules import AnyDensity, naming
 from sgc.runtime.drawn_paths import PathWeight, frozen
 from sgc.runtime.group import Group
 from sgc.runtime.layout import Score
-from sgc.runtime.modules import AnyDensity, AnyFeature, FeatureModule, naming, read_by
+from sgc.runtime.network_modules import AnyFeature, FeatureModule, read_by
 from sgc.runtime.probabilities import log_score
 from sgc.spec.outline import Outline, Variable
 

@@ -16,11 +16,12 @@ from sgc.errors import RunError
 from sgc.runtime import steps
 from sgc.runtime.batch import check_totals, row_values
 from sgc.runtime.counts import counted, filled
+from sgc.runtime.density_modules import naming
 from sgc.runtime.finiteness import is_about_rows, rows_words
 from sgc.runtime.given_values import check_known, check_names, held_tensor_of, names_of
 from sgc.runtime.group import Group
 from sgc.runtime.layout import Layout
-from sgc.runtime.modules import naming, read_by
+from sgc.runtime.network_modules import read_by
 from sgc.runtime.plan_runner import PlanRunner
 from sgc.spec.outline import Outline, Variable
 
@@ -145,7 +146,8 @@ def _ancestral(model: PlanRunner, held: Mapping[str, Tensor], count: int, center
             module = model.machine.generative[name]
             assert variable is not None
             parents = [group.network_inputs[parent] for parent in module.outline.parents]
-            (p,) = module([parents], [group.values], layout.rank, finite=True)
+            (parameters,) = module.parameters_of([parents], [group.values], layout.rank)
+            p = module.distribution(parameters, finite=True)
             leading = layout.drawn(p.batch_shape)
             with naming(module.outline):
                 laid = variable.family.draw(p, leading).value

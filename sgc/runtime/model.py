@@ -20,12 +20,12 @@ from sgc.runtime import generation as ancestral
 from sgc.runtime import single_conditional, steps
 from sgc.runtime.batch import PatternRows, prepare
 from sgc.runtime.charges import surrogate_bound
+from sgc.runtime.density_modules import AnyDensity
 from sgc.runtime.finiteness import rows_words
 from sgc.runtime.generation import Generated
 from sgc.runtime.given_values import encode, row_weights
 from sgc.runtime.inference import ANSWERS, Answer, Inference, infer, warn
 from sgc.runtime.modes import evaluating, on_the_cpu, outside_inference_mode
-from sgc.runtime.modules import AnyDensity
 from sgc.runtime.outcome import Outcome, merge
 from sgc.runtime.plan_runner import PlanRunner, bound_named
 from sgc.runtime.posterior import NodePosterior

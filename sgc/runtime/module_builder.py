@@ -12,17 +12,9 @@ from sgc.distributions.step_counts import count_values
 from sgc.errors import UsageError
 from sgc.metrics.own_metric import OwnMetric, try_metric
 from sgc.networks import repeat_entries
+from sgc.runtime.density_modules import AnyDensity, DensityModule, DensityStep
 from sgc.runtime.execution import Machine
-from sgc.runtime.modules import (
-    AnyDensity,
-    AnyFeature,
-    DensityModule,
-    DensityStep,
-    Existence,
-    FeatureModule,
-    Trunk,
-    Zeros,
-)
+from sgc.runtime.network_modules import AnyFeature, Existence, FeatureModule, Trunk, Zeros
 from sgc.spec.measured_nodes import measured, metric_of
 from sgc.spec.outline import Density, FeatureOutline, Outline
 from sgc.spec.unrolled import PartOf

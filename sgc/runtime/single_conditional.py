@@ -11,10 +11,11 @@ from torch.distributions import Distribution
 
 from sgc.runtime import steps
 from sgc.runtime.batch import check_totals, row_values, there
+from sgc.runtime.density_modules import AnyDensity
 from sgc.runtime.given_values import tensors_of
 from sgc.runtime.group import Group
 from sgc.runtime.layout import Layout
-from sgc.runtime.modules import AnyDensity, read_by
+from sgc.runtime.network_modules import read_by
 from sgc.runtime.plan_runner import PlanRunner
 from sgc.spec.outline import Variable
 

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from sgc.randomness import Generators, drawing_from
+from sgc.runtime.density_modules import DensityModule
 from sgc.runtime.model import Model
 from sgc.runtime.modes import evaluating
-from sgc.runtime.modules import DensityModule, FeatureModule
+from sgc.runtime.network_modules import FeatureModule
 from sgc.runtime.streams import PROBE, Streams, seed_for
 
 DRAWS = 4  # gradients a probe: each costs a little less than a step

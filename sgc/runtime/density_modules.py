@@ -1,0 +1,211 @@
+"""The conditional densities of a model: networks with their heads, constants, and the distributions that these give."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from sgc.distributions.row_totals import OWN_SUM, TOTAL
+from sgc.errors import ParameterError, UsageError
+from sgc.networks.scheduled_module import Moving
+from sgc.randomness import number_type
+from sgc.runtime.network_modules import Group, ParentSum, Trunk
+from sgc.schedules import Schedule
+from sgc.spec.outline import Constant, Density, Variable
+
+
+class Conditional:
+    """A conditional density of one node."""
+
+    outline: Density
+    variable: Variable
+
+    @abstractmethod
+    def parameters_of(
+        self, groups: Sequence[Group], named: Sequence[Mapping[str, Tensor]], rank: int
+    ) -> list[dict[str, Tensor]]:
+        """Give each group's parameters of the distribution: [*leading, *parameter shape], constants without leading.
+
+        named: for each group, the values of the features that parameters are taken from.
+        """
+
+    def distribution(
+        self, parameters: Mapping[str, Tensor], *, validate: bool = False, finite: bool = False
+    ) -> Distribution:
+        """Make the node's distribution: batch shape the leading dimensions, event the node's.
+
+        Raises: ParameterError, which names the node.
+        """
+        with naming(self.outline):
+            return self.variable.family.distribution(parameters, self.variable.event, validate=validate, finite=finite)
+
+
+class DensityModule(nn.Module, Conditional, Moving):
+    """One conditional density: its network, its heads, its constants; gives a distribution for each group of rows."""
+
+    def __init__(self, outline: Density, variable: Variable, trunk: Trunk | None) -> None:
+        super().__init__()
+        self.outline, self.variable = outline, variable
+        self.trunk = trunk
+        width = sum(math.prod(shape) for shape in outline.heads.values())
+        self.heads: nn.Module | None = None
+        if outline.stack is not None:
+            if outline.stack.heads is not None:
+                self.heads = outline.stack.heads.module(outline.stack.output)
+            elif trunk is None:
+                self.heads = ParentSum(outline.stack.parents, width)
+            else:
+                self.heads = nn.Linear(math.prod(outline.stack.output), width)
+        self.constants = nn.ParameterDict()
+        self.constants_type = number_type()  # what they are rounded to, whatever comes later
+        for name, constant in outline.constants.items():
+            self._constant(name, constant)
+
+    def _constant(self, name: str, constant: Constant) -> None:
+        if isinstance(constant.value, str):
+            return
+        family, event = self.variable.family, self.variable.event
+        start = constant.value.start if isinstance(constant.value, Schedule) else constant.value
+        exact = torch.tensor(start, dtype=torch.float64, device="cpu")  # where its values can be looked at
+        value = exact.to(self.constants_type)
+        if not bool(value.isfinite().all()) or bool(((value == 0) & (exact != 0)).any()):
+            raise self._not_held(name, start)
+        if not constant.learn:
+            self.register_buffer(f"fixed_{name}", value.to(torch.get_default_device()), persistent=False)
+            return
+        whole = family.fill(name, value, event).clone()
+        try:
+            raw = family.unconstrain(name, whole)
+        except ValueError:
+            raise self._not_held(name, start) from None
+        self.constants[name] = nn.Parameter(raw.to(torch.get_default_device()))
+
+    def _not_held(self, name: str, start: object) -> UsageError:
+        number = f"is {start:g}, which" if isinstance(start, float) else "has a number that"
+        kind = str(self.constants_type).removeprefix("torch.")
+        return UsageError(
+            f"node '{self.variable.name}': '{name}' {number} {kind} cannot hold or learn from: a run computes in the "
+            f"type of its train.precision, sgc.compile in torch's default type"
+        )
+
+    @property
+    def owner(self) -> DensityModule:
+        """What holds the network: itself."""
+        return self
+
+    def named(self, values: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Give the values that parameters are taken from."""
+        return values
+
+    def stand_at(self, epoch: float) -> None:
+        """Take the constants of an epoch, where schedules move them; to the bit what a number written there gives."""
+        for name, constant in self.outline.constants.items():
+            if isinstance(constant.value, Schedule):
+                before = getattr(self, f"fixed_{name}")
+                value = torch.tensor(constant.value.at(epoch), dtype=self.constants_type)
+                setattr(self, f"fixed_{name}", value.to(before))  # in place it would spoil gradients not yet taken
+
+    def parameters_of(
+        self, groups: Sequence[Group], named: Sequence[Mapping[str, Tensor]], rank: int
+    ) -> list[dict[str, Tensor]]:
+        found: list[dict[str, Tensor]] = [{} for _ in groups]
+        family, heads = self.variable.family, self.outline.heads
+        if self.heads is not None:
+            if self.trunk is None:
+                rows, leading = self.heads(groups, rank)
+            else:
+                rows, leading = self.trunk(groups, rank)
+                pixelwise = self.outline.stack is not None and self.outline.stack.heads is not None
+                rows = self._by_head(self.heads(rows)) if pixelwise else self.heads(rows.flatten(1))
+            if rows.dtype in (torch.bfloat16, torch.float16):
+                rows = rows.float()  # densities are never scored in half precision
+            sizes = [math.prod(lead) for lead in leading]
+            widths = [math.prod(shape) for shape in heads.values()]
+            for i, (part, lead) in enumerate(zip(rows.split(sizes), leading, strict=True)):
+                for raw, (head, shape) in zip(part.split(widths, -1), heads.items(), strict=True):
+                    found[i][head] = family.constrain(head, raw.reshape(*lead, *shape))
+        for name, constant in self.outline.constants.items():
+            for i, values in enumerate(named):
+                found[i][name] = self._value(name, constant, values, rank)
+        if self.variable.total == OWN_SUM:
+            for made, values in zip(found, named, strict=True):
+                made[TOTAL] = self._own_sum(values)
+        return found
+
+    def _own_sum(self, values: Mapping[str, Tensor]) -> Tensor:
+        """Add up the node's own value. Raises: KeyError where it is not known."""
+        name = self.variable.name
+        if name not in values:
+            raise KeyError(f"the value of '{name}' is missing: its {TOTAL} is its own sum")
+        return values[name].sum(-1)
+
+    def _by_head(self, images: Tensor) -> Tensor:
+        """Lay images [R, channels, height, width] out as the heads side by side, [R, numbers of all heads].
+
+        A head [channels, height, width, *more] has its channels together, for each of them what is more.
+        """
+        height, width = images.shape[-2:]
+        counts = [math.prod(shape) // (height * width) for shape in self.outline.heads.values()]
+        flat: list[Tensor] = []
+        for part, shape in zip(images.split(counts, 1), self.outline.heads.values(), strict=True):
+            more = math.prod(shape[len(self.variable.shape) :])
+            flat.append(part.unflatten(1, (-1, more)).movedim(2, -1).flatten(1))
+        return flat[0] if len(flat) == 1 else torch.cat(flat, 1)
+
+    def _value(self, name: str, constant: Constant, named: Mapping[str, Tensor], rank: int) -> Tensor:
+        family, event = self.variable.family, self.variable.event
+        if isinstance(constant.value, str):
+            value = named[constant.value]
+            wanted = family.parameter_shape(name, event)
+            value = family.constraints[name].floored(value)
+            one_for_all = tuple(value.shape[rank:]) != wanted
+            return value.reshape(*value.shape[:rank], *(1,) * len(wanted)) if one_for_all else value
+        if constant.learn:
+            return family.constrain(name, self.constants[name])
+        fixed = getattr(self, f"fixed_{name}")
+        assert isinstance(fixed, Tensor)
+        return fixed
+
+
+class DensityStep(Conditional):
+    """One step of a repeat: the networks of its first step, on parents of its own."""
+
+    def __init__(self, first: DensityModule, outline: Density, variable: Variable) -> None:
+        self.owner, self.outline, self.variable = first, outline, variable
+        pairs = [(first.outline.constants[name].value, each.value) for name, each in outline.constants.items()]
+        self.renamed = [(ours, own) for ours, own in pairs if isinstance(ours, str) and isinstance(own, str)]
+
+    def named(self, values: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Give the values that parameters are taken from, by the names that the first step has for them."""
+        me, first = self.variable, self.owner.variable
+        itself = {first.name: values[me.name]} if me.total == OWN_SUM and me.name in values else {}
+        return itself | {ours: values[own] for ours, own in self.renamed}
+
+    def parameters_of(
+        self, groups: Sequence[Group], named: Sequence[Mapping[str, Tensor]], rank: int
+    ) -> list[dict[str, Tensor]]:
+        return self.owner.parameters_of(groups, [self.named(values) for values in named], rank)
+
+
+AnyDensity = DensityModule | DensityStep
+
+
+@contextmanager
+def naming(outline: Density) -> Iterator[None]:
+    """Name the conditional in faults of its parameters."""
+    try:
+        yield
+    except ParameterError as problem:
+        raise problem if problem.of else ParameterError(problem.message, density_text(outline)) from problem
+
+
+def density_text(outline: Density) -> str:
+    """Write a conditional as formulas do: 'p(x | y, z)'."""
+    given = f" | {', '.join(outline.reads)}" if outline.reads else ""
+    return f"{'p' if outline.role == 'generative' else 'q'}({outline.node}{given})"

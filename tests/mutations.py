@@ -13,8 +13,8 @@ from torch import Tensor
 
 from sgc.derivation.derive import _Derivation
 from sgc.distributions.points import Point
+from sgc.objectives.bound import Message
 from sgc.objectives.expressions import LabelScore, Product
-from sgc.objectives.messages import Message
 from sgc.runtime import charges, counts, execution, plan_runner, step_masks
 from sgc.runtime import model as models
 from sgc.runtime.batch import PatternRows, prepare

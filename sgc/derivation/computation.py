@@ -146,7 +146,7 @@ def _label(plan: Plan, weight: Weight) -> Step:
     node = weight.factor.node
     found = plan.expression.scale_of(node)
     scale = "-" if found == Scale(-1.0) else EachNode(plan).scale(found)
-    reads = _once(weight.factor.parents if weight.factor.asked else (node, *weight.factor.parents))
+    reads = _once(weight.factor.parents if weight.factor.tail else (node, *weight.factor.parents))
     text, tag = EachNode(plan).label_term(weight), weight.tag
     return Step(_id("label", node), "label", text, reads, scale, ("recognition",), tag, weight.why)
 

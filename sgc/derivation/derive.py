@@ -28,10 +28,9 @@ from sgc.derivation.paths import Paths
 from sgc.derivation.plan import Plan
 from sgc.derivation.summation import share_axes, sweep
 from sgc.errors import UsageError
-from sgc.objectives.bound import Ingredients
+from sgc.objectives.bound import Ingredients, Message
 from sgc.objectives.expression_check import expression_of
 from sgc.objectives.expressions import Expression, Mean, Score
-from sgc.objectives.messages import Message
 from sgc.objectives.objective_words import ObjectiveWords
 
 
@@ -126,14 +125,14 @@ class _Derivation:
             name, "generative", parents, self.named(self.union([name, *parents, *self.existence.counts(name)]))
         )
 
-    def recognition(self, name: str, *, asked: bool = False) -> Factor:
-        """Give q of a node; where `asked`, the probability that a count is above its last labelled step."""
+    def recognition(self, name: str, *, tail: bool = False) -> Factor:
+        """Give q of a node; where `tail`, the probability that a count is above its last labelled step."""
         parents = self.graphs.parents(name, "recognition")
         above, last = "", self.existence.evidence.get(name, -1)
         if name not in self.maybe_labelled and last != -1:
             above = "i*" if last is None else str(last)
-        dims = self.named(self.union(parents if asked else [name, *parents]))
-        return Factor(name, "recognition", parents, dims, above, asked)
+        dims = self.named(self.union(parents if tail else [name, *parents]))
+        return Factor(name, "recognition", parents, dims, above, tail)
 
     def plan(self) -> Plan:
         proposals = tuple(map(self.proposal, self.latent))
@@ -201,7 +200,7 @@ class _Derivation:
         return Proposal(factor, node.estimator, node.support, self.named(self.dims[name]), above_samples)
 
     def weight(self, name: str) -> Weight:
-        factor = self.recognition(name, asked=name not in self.clamped | self.maybe_labelled)
+        factor = self.recognition(name, tail=name not in self.clamped | self.maybe_labelled)
         carriers = self.carriers(factor.parents) | self.dimensions.bits({name} & self.maybe_labelled)
         return Weight(factor, tuple(self.dimensions.named(carriers)), self.biased(factor.parents))
 

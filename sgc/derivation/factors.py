@@ -8,10 +8,9 @@ from dataclasses import dataclass, field, replace
 from sgc.derivation.formula import symbol
 from sgc.derivation.graph import Role
 from sgc.derivation.name_sets import NOTHING, NameSet, members
-from sgc.objectives.bound import Ingredients
+from sgc.objectives.bound import Ingredients, Message
 from sgc.objectives.estimator import Estimator
 from sgc.objectives.expressions import LabelScore, Score
-from sgc.objectives.messages import Message
 
 SAMPLES = "S"  # the dimension of samples, beside the enumerated ones, which bear their nodes' names
 
@@ -20,8 +19,8 @@ SAMPLES = "S"  # the dimension of samples, beside the enumerated ones, which bea
 class Factor:
     """One conditional density of the model, and the dimensions over which its value varies in this plan.
 
-    above: of a count that labels of its steps tell of, the number that it is above. It is then given, or, where
-    `asked`, what the probability is of.
+    above: of a count with labelled steps, the number that it is above. The density is then conditioned on this, or
+    where `tail` it is the probability of this.
     """
 
     node: str
@@ -29,7 +28,7 @@ class Factor:
     parents: tuple[str, ...]
     dims: NameSet = NOTHING
     above: str = ""
-    asked: bool = False
+    tail: bool = False
 
     def __str__(self) -> str:
         return self._write(str, "|", self.above)
@@ -43,9 +42,9 @@ class Factor:
 
     def _write(self, name: Callable[[str], str], bar: str, above: str) -> str:
         letter = "p" if self.role == "generative" else "q"
-        told = f"{name(self.node)} > {above}"
-        given = [name(parent) for parent in self.parents] + ([told] if above and not self.asked else [])
-        left = told if self.asked else name(self.node)
+        condition = f"{name(self.node)} > {above}"
+        given = [name(parent) for parent in self.parents] + ([condition] if above and not self.tail else [])
+        left = condition if self.tail else name(self.node)
         return f"{letter}({left} {bar} {', '.join(given)})" if given else f"{letter}({left})"
 
 
@@ -87,8 +86,8 @@ class Weight:
 
     @property
     def why(self) -> str:
-        """What brings it: its node's label, or that of a step which the node counts."""
-        return "labels of its steps" if self.factor.asked else "label"
+        """Where it comes from: its node's label, or labels of the steps that the node counts."""
+        return "labels of its steps" if self.factor.tail else "label"
 
 
 @dataclass(frozen=True)

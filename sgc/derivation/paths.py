@@ -10,7 +10,7 @@ from sgc.derivation.graph import Graphs
 
 @dataclass(frozen=True)
 class Paths:
-    """The draws of a plan, and the features below them by who reads these."""
+    """The draws of a plan, and the features below them by what reads these features."""
 
     drawn: tuple[str, ...]
     again: frozenset[str]  # that q of draws reads: computed to draw, and once more to score
@@ -18,8 +18,8 @@ class Paths:
     proposing: frozenset[str]  # that any q reads
 
     @classmethod
-    def of(cls, graphs: Graphs, drawn: Collection[str], asked: Iterable[str], scored: Iterable[str]) -> Paths:
-        """Find the features below draws. asked: the nodes of which q is computed; scored: those of which p is."""
+    def of(cls, graphs: Graphs, drawn: Collection[str], proposing: Iterable[str], scored: Iterable[str]) -> Paths:
+        """Find the features below draws. proposing: the nodes whose q is computed; scored: those whose p is."""
 
         def below(names: frozenset[str]) -> frozenset[str]:
             return frozenset(name for name in names if not graphs.sources([name]).isdisjoint(drawn))
@@ -28,9 +28,9 @@ class Paths:
             tuple(drawn),
             below(graphs.features_of(drawn, "recognition")),
             below(graphs.features_of(scored, "generative")),
-            below(graphs.features_of(asked, "recognition")),
+            below(graphs.features_of(proposing, "recognition")),
         )
 
     def early(self, feature: str) -> bool:
-        """Tell whether a feature is computed as values are proposed: not one that p alone reads of them."""
+        """Tell whether a feature is computed while values are proposed: one that p alone reads is not."""
         return feature in self.proposing or feature not in self.scored

@@ -20,9 +20,9 @@ from sgc.derivation.formula import Writer
 from sgc.derivation.name_sets import members
 from sgc.derivation.paths import Paths
 from sgc.derivation.plan_page import Cells, aligned
+from sgc.objectives.bound import Message
 from sgc.objectives.expression_check import expression_of
 from sgc.objectives.expressions import ONE, Expression, LabelScore, LogMean, Mean, Score
-from sgc.objectives.messages import Message
 from sgc.objectives.objective_words import ObjectiveWords
 
 

@@ -19,8 +19,8 @@ from sgc.randomness import Generators, drawing_from
 from sgc.report.plated_plan import over_all_steps
 from sgc.report.plates import plated
 from sgc.runtime.batch import PatternRows
+from sgc.runtime.inference import mean_of
 from sgc.runtime.model import Model
-from sgc.runtime.outer_names import mean_of
 from sgc.runtime.posterior import Posterior
 from sgc.runtime.streams import VALIDATION, seed_for
 from sgc.runtime.sums import Sums

@@ -20,8 +20,8 @@ from sgc.randomness import Generators, drawing_from
 from sgc.runtime.batch import PatternRows
 from sgc.runtime.exact_estimators import numbers_a_row
 from sgc.runtime.finiteness import WORDS, check_finite, rows_words, term_text
+from sgc.runtime.inference import mean_of
 from sgc.runtime.model import Model
-from sgc.runtime.outer_names import mean_of
 from sgc.runtime.posterior import Posterior
 from sgc.runtime.streams import VALIDATION, TensorRows, seed_for
 from sgc.runtime.sums import Sums

@@ -15,8 +15,8 @@ from sgc.distributions.category_names import CategoryName
 from sgc.evaluation.calibration import Calibrating, Calibration, coverage
 from sgc.evaluation.confusion import Clustering, Confusion, clustering, confusion
 from sgc.metrics.metric import Metric, Pairs
+from sgc.runtime.inference import mean_of, share_below
 from sgc.runtime.model import Model
-from sgc.runtime.outer_names import mean_of, share_below
 from sgc.runtime.posterior import Posterior
 from sgc.runtime.steps import nodes_of
 from sgc.runtime.streams import TensorRows

@@ -3,7 +3,7 @@
 What a bound or an estimator of one's own is made of can be imported from here.
 """
 
-from sgc.objectives.bound import Bound, BoundWords, Ingredients, alpha_of
+from sgc.objectives.bound import Bound, BoundWords, Ingredients, Message, alpha_of
 from sgc.objectives.estimator import Charging, Draw, Estimator
 from sgc.objectives.expressions import (
     ONE,
@@ -19,7 +19,6 @@ from sgc.objectives.expressions import (
     Value,
     telescoped,
 )
-from sgc.objectives.messages import Message
 
 __all__ = [
     "ONE",

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from sgc.objectives.expressions import Expression, LabelScore, Scale, Score
-from sgc.objectives.messages import Message
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,19 @@ class Ingredients:
     def varying(self) -> tuple[LabelScore, ...]:
         """The labels whose factor varies over the particles."""
         return tuple(label for label in self.labels if label.varies)
+
+
+@dataclass(frozen=True)
+class Message:
+    """A sentence about a plan, with blanks: `{node}` for a node, `{factor}` for a label's factor, `{carriers}` for what
+    it reads.
+
+    Names are put in by whatever shows the plan: a node of a repeat has another name where its steps are shown as one.
+    """
+
+    words: str
+    node: str = ""
+    label: LabelScore | None = None
 
 
 class Bound(ABC):

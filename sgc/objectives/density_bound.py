@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import ClassVar, final
 
-from sgc.objectives.bound import Bound, BoundWords, Ingredients
+from sgc.objectives.bound import Bound, BoundWords, Ingredients, Message
 from sgc.objectives.expressions import ONE, Expression, Mean, Product, Scaled, Value
-from sgc.objectives.messages import Message
 
 
 @final

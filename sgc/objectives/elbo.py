@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar, final
 
-from sgc.objectives.bound import Bound, BoundWords, Ingredients, alpha_of
+from sgc.objectives.bound import Bound, BoundWords, Ingredients, Message, alpha_of
 from sgc.objectives.expressions import ONE, Constant, Expression, Mean, Product, Scaled, Value, telescoped
-from sgc.objectives.messages import Message
 
 
 @final

@@ -21,10 +21,10 @@ from sgc.spec.outline import InputOutline, Outline, Variable
 
 @dataclass(frozen=True)
 class PatternRows:
-    """Rows of a batch that share a plan: how many, where they stand in it, their values [B, *event].
+    """Rows of a batch that share a plan: how many, their places in the batch, their values [B, *event].
 
-    They carry the same labels, but for those nodes of which `labelled` says row by row whether they do. Either all of
-    them carry some label or none does.
+    They carry the same labels, except for the maybe-labelled nodes, for which `labelled` says so row by row. Either all
+    of them carry some label or none does.
     """
 
     observed: frozenset[str]
@@ -39,9 +39,8 @@ class PatternRows:
 
     @property
     def places(self) -> list[int]:
-        """Where its rows stand in the batch."""
-        found: list[int] = list(range(self.size)) if self.rows is None else self.rows.tolist()
-        return found
+        """The places of its rows in the batch."""
+        return [int(row) for row in (range(self.size) if self.rows is None else self.rows.tolist())]
 
     def select(self, index: Tensor) -> PatternRows:
         """Take some of its rows, by their places in it: [n] integers."""
@@ -55,7 +54,7 @@ class PatternRows:
 
 @dataclass(frozen=True)
 class Share:
-    """Which rows of a batch share a plan: their places, the labels they all carry, and those that some of them do."""
+    """Rows of a batch that share a plan: their places, the labels that all of them carry, and those that some do."""
 
     places: np.ndarray
     observed: frozenset[str]
@@ -86,7 +85,7 @@ def share_rows(merging: Merging, names: Sequence[str], present: np.ndarray) -> l
 
 
 def patterns_of(present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """List the different rows of booleans, that without any first, and which of them each row is."""
+    """List the distinct rows of booleans, the one without any first, and which of them each row is."""
     if present.shape[1] < 63:  # as bits of a number they are sorted much faster
         codes = present @ (1 << np.arange(present.shape[1], dtype=np.int64))
         _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
@@ -101,10 +100,10 @@ def prepare(
     """Check a batch and part it by observation pattern; give the parts and how many rows there are.
 
     batch: by node or input, [B, *event], or [B] integer categories; of a node of a repeat all steps by its outer name,
-    [B, *steps, *event], or each by its own. Missing in a row: NaN, or −1 for integer categories, and whatever stands at
-    a step that the row does not have; a partial node that is absent is unlabelled. A node that drops what is missing
-    keeps NaN, element by element, in the rows of every pattern; absent, it is all NaN. like: a tensor of the type and
-    device computed in.
+    [B, *steps, *event], or each step by its own name. Missing in a row: NaN, or −1 for integer categories, and all
+    values of steps that the row does not have; a partial node that is absent is unlabelled. A node that drops missing
+    values keeps NaN, element by element, in the rows of every pattern; absent, it is all NaN. like: a tensor of the
+    type and device computed in.
 
     Raises: ValueError or KeyError, naming the node, what came and what was wanted.
     """
@@ -145,20 +144,15 @@ def prepare(
     for name in outline.graphs.dropped:
         if name not in values:
             values[name] = like.new_full((size, *outline.variables[name].event), float("nan"))
-    partial = [name for name in outline.graphs.partial if name in values]
-    values = counts.filled(outline, values)
-    fixed = {n: v for n, v in values.items() if n not in outline.graphs.partial}
-    return _part(outline, partial, values, fixed, missing, size), size
+    return _part(outline, counts.filled(outline, values), missing, size), size
 
 
 def _part(
-    outline: Outline,
-    partial: Sequence[str],
-    values: Mapping[str, Tensor],
-    fixed: Mapping[str, Tensor],
-    missing: Mapping[str, Tensor],
-    size: int,
+    outline: Outline, values: Mapping[str, Tensor], missing: Mapping[str, Tensor], size: int
 ) -> list[PatternRows]:
+    """Part rows by their pattern of labels. values: [B, *event] by node; missing: [B] booleans."""
+    partial = [name for name in outline.graphs.partial if name in values]
+    fixed = {name: value for name, value in values.items() if name not in partial}
     if not partial:
         return [PatternRows(frozenset(), size, None, fixed)]
     present = torch.stack([~missing[name] for name in partial], 1).cpu().numpy()
@@ -181,7 +175,7 @@ def _part(
 def row_values(name: str, owner: Variable | InputOutline, value: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
     """Turn one entry of a batch into [B, *event] and a mask [B] of rows where something is missing.
 
-    Axes of size 1 may be left out or stand there, as in data. What a node that drops it misses stands as NaN.
+    Axes of size 1 may be left out or present, as in data. Missing values of a node that drops them are NaN.
     """
     event = owner.event if isinstance(owner, Variable) else owner.shape
     count = owner.categories
@@ -247,9 +241,8 @@ def check_totals(outline: Outline, values: Mapping[str, Tensor]) -> None:
         variable = outline.variables.get(name)
         if variable is not None and variable.total in values:
             vector = bool(variable.family.event_dim)
-            _tell(
-                name, variable, faults_of_totals(value.detach(), values[variable.total], variable.total, vector=vector)
-            )
+            faults = faults_of_totals(value.detach(), values[variable.total], variable.total, vector=vector)
+            _refuse(name, variable, faults)
 
 
 def check_support(name: str, owner: Variable | InputOutline, value: Tensor) -> None:
@@ -257,10 +250,10 @@ def check_support(name: str, owner: Variable | InputOutline, value: Tensor) -> N
 
     Raises: ValueError, naming the node, the first row outside, the value and what was wanted.
     """
-    _tell(name, owner, owner.support.faults(value.detach()))
+    _refuse(name, owner, owner.support.faults(value.detach()))
 
 
-def _tell(name: str, owner: Variable | InputOutline, faults: Iterable[Fault]) -> None:
+def _refuse(name: str, owner: Variable | InputOutline, faults: Iterable[Fault]) -> None:
     of = f" ({owner.family.name})" if isinstance(owner, Variable) else ""
     for fault in faults:
         place = [int(each) for each in fault.mask.nonzero()[0]]

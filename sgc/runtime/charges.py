@@ -1,7 +1,7 @@
-"""Charging: what the bound costs each draw that has no gradient of its own, and the baselines that are taken off.
+"""The bound with its whole gradient: what charged draws, weighed paths into draws, and the wake phase of q add to it.
 
-The costs are those that a draw can influence (Schulman et al. 2015); what gradient an estimator makes of them is its
-own, see `Estimator.surrogate`.
+A draw without a gradient of its own is charged with the terms that it can influence (Schulman et al. 2015), less a
+baseline; what gradient an estimator makes of this charge is its own, see `Estimator.surrogate`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from sgc.derivation.factors import Charge
 from sgc.errors import RunError, UsageError
 from sgc.objectives.estimator import Estimator
 from sgc.objectives.expressions import LabelScore, Log
-from sgc.runtime.layout import Layout, Pair, join, sum_enumerated
-from sgc.runtime.path_weights import set_path_weights, wake
+from sgc.runtime.layout import Pair, join, sum_enumerated
+from sgc.runtime.step_masks import masked
 from sgc.runtime.sums import Sums, WeighedLogMean, WeighedMean
 
 
@@ -36,8 +36,25 @@ def surrogate_bound(sums: Sums, kl_weight: float = 1.0) -> Tensor:
     return found if missing is None else found + missing
 
 
+def set_path_weights(sums: Sums) -> None:
+    """Give every watched draw the share ŵ of all weight that the particles in which it exists have."""
+    for name, path in sums.group.paths.items():
+        with torch.enable_grad():
+            probe = sums.probe(name)
+            here = probe if path.there is None else masked(probe, path.there)
+            whole = sums.sweep_still(sums.weight_pairs, Pair(log=here)).log
+            (path.weight,) = torch.autograd.grad(whole.sum(), probe.tensor)
+
+
+def wake(sums: Sums) -> Tensor:
+    """Give Σ ŵ log r of each row less its own value, [B], ŵ held fixed (Bornschein and Bengio 2015, Eq. 8)."""
+    logs = [Pair(value=log) for log in sums.group.waking.values()]
+    found = sums.sweep_still(sums.weight_pairs, *logs).value
+    return found - found.detach()
+
+
 def surrogate(sums: Sums, kl_weight: float) -> Tensor | None:
-    """Give what has the value 0 and the gradient that charged draws add, [B]; None where no draw needs it."""
+    """Give zeros with the gradient that charged draws add, [B]; None where no draw needs it."""
     total: Tensor | None = None
     for charge in sums.plan.charges:
         log = sums.group.draws[charge.node].tensor  # [*enumerated, S, B]
@@ -45,7 +62,7 @@ def surrogate(sums: Sums, kl_weight: float) -> Tensor | None:
             continue
         given, drawn = sums.group.drawn[charge.node]
         estimator, refusal = sums.plan.proposed[charge.node].estimator, sums.plan.refuse_charging(charge)
-        if refusal:  # a value can be had, as of another bound than the spec's
+        if refusal:  # the value is still defined, for example of another bound than the spec's
             part = _without_gradient(log, f"'{estimator}' of {charge.node} {refusal}: here is a bound, but no gradient")
         else:
             part = estimator.surrogate(log, given, drawn, _Charging(sums, charge, kl_weight))
@@ -56,19 +73,19 @@ def surrogate(sums: Sums, kl_weight: float) -> Tensor | None:
 
 
 def _check_surrogate(node: str, estimator: Estimator, part: object, rows: int) -> None:
-    """Hold what an estimator of the user's own gives to its shape and value. Raises: RunError."""
-    told = f"node '{node}': surrogate() of the estimator '{estimator}' gives"
+    """Check the shape and the value of what a user's own estimator gives. Raises: RunError."""
+    gives = f"node '{node}': surrogate() of the estimator '{estimator}' gives"
     if not isinstance(part, Tensor):
-        raise RunError(f"{told} a {type(part).__name__}, wanted a tensor of one number for each row")
+        raise RunError(f"{gives} a {type(part).__name__}, wanted a tensor of one number for each row")
     if tuple(part.shape) != (rows,):
-        raise RunError(f"{told} the shape {list(part.shape)}, wanted one number for each of {rows} rows")
+        raise RunError(f"{gives} the shape {list(part.shape)}, wanted one number for each of {rows} rows")
     largest = float(part.detach().abs().max()) if rows else 0.0
     if not largest < 1e-3:
-        raise RunError(f"{told} values as large as {largest:.3g}: its value has to be 0, its gradient is what is added")
+        raise RunError(f"{gives} values up to {largest:.3g}: its value has to be 0, its gradient is what is added")
 
 
 def _without_gradient(log: Tensor, message: str) -> Tensor:
-    """Give zeros of each row, [B], whose gradient is refused."""
+    """Give zeros, [B], that refuse a gradient."""
 
     def refuse(gradient: Tensor) -> None:
         raise UsageError(message)
@@ -79,13 +96,13 @@ def _without_gradient(log: Tensor, message: str) -> Tensor:
 
 
 class _Charging:
-    """What the draws of one node are charged with, over [*enumerated, S, B]: nothing here has a gradient to hand on."""
+    """What the draws of one node are charged with, over [*enumerated, S, B]; nothing here has a gradient."""
 
     def __init__(self, sums: Sums, charge: Charge, kl_weight: float) -> None:
         self.sums, self.charge, self.kl_weight = sums, charge, kl_weight
         self.group = sums.group
         self.terms, self.labels = frozenset(charge.terms), frozenset(charge.labels)
-        self.layout: Layout = sums.group.layout
+        self.layout = sums.group.layout
         self.leaves_out = charge.baseline == "leave_one_out" and self.layout.samples > 1
 
     def signal(self) -> Tensor:
@@ -201,7 +218,7 @@ class _Charging:
         if self.charge.baseline != "running_mean":
             return 0.0
         found = torch.zeros_like(charged)
-        decay = self.sums.decay(self.charge.node)
+        decay = self.sums.settings.decay[self.charge.node]
         for pattern, places in self.sums.patterns():
             key = f"{self.charge.node} | {pattern} | {part}"
             rows = slice(None) if places is None else places

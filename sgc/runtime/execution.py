@@ -176,7 +176,7 @@ class _Walk:
         if estimator.own:
             check_drawn(name, estimator, given, drawn)
         if estimator.averages:
-            group.put(name, self.lead_value(drawn.value, len(variable.event)), self.machine.outline)
+            group.put(name, layout.padded(drawn.value, len(variable.event)), self.machine.outline)
             return
         group.put_draw(name, drawn, self.machine.outline)
         if estimator.charged:
@@ -309,10 +309,6 @@ class _Walk:
             else:
                 log = self.log_prob(group, variable, p)
                 group.scores[name, "generative"] = group.score(log, name, "generative")
-
-    def lead_value(self, value: Tensor, event: int) -> Tensor:
-        missing = self.rank + event - value.dim()
-        return value.reshape((1,) * missing + tuple(value.shape))
 
 
 def draw(q: Distribution, leading: tuple[int, ...]) -> Point:

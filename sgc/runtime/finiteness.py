@@ -1,4 +1,4 @@
-"""Rows whose scores are no finite numbers: which they are, by which node's term, and the others without them."""
+"""Rows whose scores are not finite: which rows, because of which node's term, and the other rows without them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from sgc.runtime.group import Group
 from sgc.runtime.layout import Score
 
 S = TypeVar("S")
+W = TypeVar("W")
 
 WORDS = {"generative": "log p", "recognition": "log q", "kl": "the KL", "label": "log q of the label"}
 
@@ -33,44 +34,57 @@ def term_text(node: str, role: str) -> str:
     return f"node '{node}': {WORDS[role]} is not finite"
 
 
-def sums_without_failures(
-    run: Callable[[list[PatternRows]], list[S]], parts: Sequence[PatternRows]
-) -> tuple[list[tuple[PatternRows, S]], dict[int, str]]:
-    """Run parts of a batch; where that fails by a row, such as at parameters that are NaN, run the others without it.
+def without_failures(
+    run: Callable[[W], S], whole: W, places: Callable[[W], Sequence[int]], halves: Callable[[W], tuple[W, W]]
+) -> tuple[list[tuple[W, S]], dict[int, str]]:
+    """Run rows; where that fails because of a row, such as at parameters that are NaN, run the others without it.
 
     Failing rows are found by halving, so that n rows with k of them take some k log n passes. What is drawn for the
     others then differs.
 
-    run: from parts to their sums, as `Model.sums`, or to what is made of them.
+    places: the places of some rows in the batch. halves: parts of them.
 
-    Returns: what was run, with its sums; and the reason of each failing row, by its place in the batch.
+    Returns: the rows that were run, in order, with what that gave; and the reason of each failing row, by its place.
     """
     try:
-        return list(zip(parts, run(list(parts)), strict=True)), {}
+        return [(whole, run(whole))], {}
     except (ValueError, RuntimeError, RunError) as problem:  # torch's refusals are of many kinds
         if not is_about_rows(problem):
             raise
-        if sum(part.size for part in parts) == 1:
-            return [], {parts[0].places[0]: str(problem).splitlines()[0].rstrip(":")}
-    if len(parts) > 1:
-        halves = [parts[: len(parts) // 2], parts[len(parts) // 2 :]]
-    else:
-        places, middle = torch.arange(parts[0].size), parts[0].size // 2
-        halves = [[parts[0].select(places[:middle])], [parts[0].select(places[middle:])]]
-    (first, wrong), (second, also_wrong) = (sums_without_failures(run, half) for half in halves)
+        if len(places(whole)) == 1:
+            return [], {places(whole)[0]: str(problem).splitlines()[0].rstrip(":")}
+    (first, wrong), (second, also_wrong) = (without_failures(run, half, places, halves) for half in halves(whole))
     return [*first, *second], wrong | also_wrong
 
 
+def sums_without_failures(
+    run: Callable[[list[PatternRows]], list[S]], parts: Sequence[PatternRows]
+) -> tuple[list[tuple[PatternRows, S]], dict[int, str]]:
+    """Run parts of a batch, see `without_failures`. run: from parts to their sums, as `Model.sums`, or others."""
+
+    def halves(some: list[PatternRows]) -> tuple[list[PatternRows], list[PatternRows]]:
+        if len(some) > 1:
+            return some[: len(some) // 2], some[len(some) // 2 :]
+        places, middle = torch.arange(some[0].size), some[0].size // 2
+        return [some[0].select(places[:middle])], [some[0].select(places[middle:])]
+
+    def places(some: list[PatternRows]) -> list[int]:
+        return [place for part in some for place in part.places]
+
+    done, broken = without_failures(run, list(parts), places, halves)
+    return [pair for some, sums in done for pair in zip(some, sums, strict=True)], broken
+
+
 def is_about_rows(problem: BaseException) -> bool:
-    """Tell whether a failure may be that of a row: not where memory runs out, nor in a user's own code."""
+    """Tell whether a row may have caused a failure: not if memory ran out, or in a user's own code."""
     return not is_about_memory(problem) and not failure(problem)
 
 
 def explain_rows(group: Group, broken: Tensor) -> dict[int, str]:
     """Say of each broken row which term makes it so, by its place in the group.
 
-    That is the first term that is NaN or +∞ in one of the row's particles, or −∞ in all of them: a value that is
-    impossible in some particles only is none.
+    That is the first term that is NaN or +∞ in one of the row's particles, or −∞ in all of them: a value may be
+    impossible in some of the particles.
 
     broken: [B] booleans.
     """
@@ -90,7 +104,7 @@ def explain_rows(group: Group, broken: Tensor) -> dict[int, str]:
 
 
 def finite_values(group: Group, name: str) -> Tensor:
-    """Tell in which rows all values of a node, [*enumerated, S, B, *event], are finite: [B]."""
+    """Mark the rows in which all values of a node, [*enumerated, S, B, *event], are finite: [B]."""
     axis = group.layout.row_axis
     finite = torch.isfinite(group.values[name])
     flat = finite.movedim(axis, 0).reshape(finite.shape[axis], -1).all(1)
@@ -134,7 +148,7 @@ def _scored(group: Group) -> list[tuple[tuple[str, str], Score]]:
 
 
 def _of_rows(score: Score, rows: int) -> Tensor:
-    """Tell in which rows a score makes the sum over particles no number: [B]."""
+    """Mark the rows in which a score makes the sum over particles no number: [B]."""
     particles = score.tensor.reshape(-1, score.tensor.shape[-1])
     whole = torch.isnan(particles).any(0) | (particles == torch.inf).any(0) | (particles == -torch.inf).all(0)
     return whole.expand(rows)

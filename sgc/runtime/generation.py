@@ -1,8 +1,8 @@
-"""Ancestral sampling in the generative graph, some nodes held."""
+"""Ancestral sampling in the generative graph, with some nodes intervened on: held at values."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, TypeAlias
@@ -17,7 +17,7 @@ from sgc.runtime import steps
 from sgc.runtime.batch import check_totals, row_values
 from sgc.runtime.counts import counted, filled
 from sgc.runtime.density_modules import naming
-from sgc.runtime.finiteness import is_about_rows, rows_words
+from sgc.runtime.finiteness import rows_words, without_failures
 from sgc.runtime.given_values import check_known, check_names, held_tensor_of, names_of
 from sgc.runtime.group import Group
 from sgc.runtime.layout import Layout
@@ -34,7 +34,7 @@ def held_value(outline: Outline, name: str, given: Any, count: int, like: Tensor
     A category of a node with `values` is given as it stands there (one integer that is none of them is its place);
     tensors hold places, 0 to K - 1. Of a node of a repeat by its outer name, it is all steps: [*steps, *event].
 
-    Any: whatever a user may give. Raises: ValueError for a category that there is not, or a shape that does not fit.
+    Any: whatever a user may give. Raises: ValueError for an unknown category, or a shape that does not fit.
     """
     laid, missing = laid_rows(outline, name, given, count, like)
     _check_there(name, missing)
@@ -86,36 +86,21 @@ def generate(
             how = f"give '{known}', or let an input be its {TOTAL}"
             raise ValueError(f"'{known}' cannot be drawn: its {TOTAL} is the sum of its own value ({how})")
     centered = {node for name in means for node in steps.nodes_of(outline, name)}
-    values, broken = _without_failures(lambda some, n: _ancestral(model, some, n, centered), held, range(count))
+
+    def run(rows: range) -> Drawn:
+        return _ancestral(model, {n: v[rows.start : rows.stop] for n, v in held.items()}, len(rows), centered)
+
+    done, broken = without_failures(run, range(count), list, lambda r: (r[: len(r) // 2], r[len(r) // 2 :]))
+    broken |= {rows[place]: reason for rows, (_, wrong) in done for place, reason in wrong.items()}
     if len(broken) == count:
         raise RunError(f"no sample is finite: {rows_words(broken)}")
+    values = done[0][1][0]
+    if len(done) > 1 or len(done[0][0]) < count:  # rows that failed have missing values
+        values = {name: _missing(like, count) for name, like in values.items()}
+        for rows, (some, _) in done:
+            for name, value in some.items():
+                values[name][rows.start : rows.stop] = value
     return Generated(steps.join(outline, values), dict(sorted(broken.items())))
-
-
-def _without_failures(
-    run: Callable[[Mapping[str, Tensor], int], Drawn], held: Mapping[str, Tensor], rows: range
-) -> tuple[dict[str, Tensor], dict[int, str]]:
-    """Draw rows; where that fails by one, draw the others without it, found by halving. What fails is missing."""
-    try:
-        values, broken = run(held, len(rows))
-        return values, {rows[place]: reason for place, reason in broken.items()}
-    except (ValueError, RuntimeError, RunError) as problem:  # torch's refusals are of many kinds
-        if not is_about_rows(problem):
-            raise
-        if len(rows) == 1:
-            return {}, {rows[0]: str(problem).splitlines()[0]}
-    middle = len(rows) // 2
-    halves = [slice(0, middle), slice(middle, len(rows))]
-    found = [_without_failures(run, {n: v[half] for n, v in held.items()}, rows[half]) for half in halves]
-    (first, wrong), (second, also_wrong) = found
-    whole = {}
-    for name in first or second:
-        parts = [each[name] if each else None for each in (first, second)]
-        like = next(part for part in parts if part is not None)
-        sizes = [half.stop - half.start for half in halves]
-        filled = [_missing(like, n) if part is None else part for part, n in zip(parts, sizes, strict=True)]
-        whole[name] = torch.cat(filled)
-    return whole, wrong | also_wrong
 
 
 def _missing(like: Tensor, count: int) -> Tensor:
@@ -124,7 +109,7 @@ def _missing(like: Tensor, count: int) -> Tensor:
 
 
 def _ancestral(model: PlanRunner, held: Mapping[str, Tensor], count: int, centered: Collection[str]) -> Drawn:
-    """Sample rows, each node after its parents; those that are not finite are told by the first node that is not."""
+    """Sample rows, each node after its parents; a row that is not finite is reported with its first such node."""
     outline = model.outline
     layout = Layout({}, 1, count)
     group = Group(model.plan(()), layout, {}, model.like)
@@ -133,18 +118,15 @@ def _ancestral(model: PlanRunner, held: Mapping[str, Tensor], count: int, center
     for name in [*(each for each in outline.inputs if each in held), *outline.graphs.order("generative")]:
         if name in outline.features and name not in read:
             continue
-        variable = outline.variables.get(name)
         if name in held:
-            value = held[name]
-            drawn[name] = value
+            drawn[name] = value = held[name]
         elif name in outline.features:
             feature = model.machine.features[name]
             (made,) = feature([read_by(feature, group.values, group.network_inputs)], layout.rank)
             group.put(name, made, outline)
             continue
         else:
-            module = model.machine.generative[name]
-            assert variable is not None
+            module, variable = model.machine.generative[name], outline.variables[name]
             parents = [group.network_inputs[parent] for parent in module.outline.parents]
             (parameters,) = module.parameters_of([parents], [group.values], layout.rank)
             p = module.distribution(parameters, finite=True)
@@ -168,12 +150,10 @@ def _ancestral(model: PlanRunner, held: Mapping[str, Tensor], count: int, center
         for row in (~finite).nonzero().reshape(-1).tolist():
             broken.setdefault(row, f"node '{name}': its {what} is not finite")
         whole = _category(name, model, value, centered, gone)
-        found[name] = whole if bool(finite.all()) else torch.where(_over(finite, whole), whole, _missing(whole, count))
+        if not bool(finite.all()):
+            whole = torch.where(finite.reshape(-1, *(1,) * (whole.dim() - 1)), whole, _missing(whole, count))
+        found[name] = whole
     return found, broken
-
-
-def _over(rows: Tensor, value: Tensor) -> Tensor:
-    return rows.reshape(-1, *(1,) * (value.dim() - 1))
 
 
 def _value(outline: Outline, name: str, given: Any) -> Tensor:  # Any: as above

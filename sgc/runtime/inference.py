@@ -1,4 +1,4 @@
-"""Inference: what is known of every node that rows have not observed, under the model's posterior or under q."""
+"""Inference of every node that rows have not observed, under the model's posterior or under q."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from sgc.runtime import steps
 from sgc.runtime.batch import PatternRows, prepare
 from sgc.runtime.finiteness import explain_rows, rows_words, sums_without_failures
 from sgc.runtime.outcome import merge
-from sgc.runtime.outer_names import joined
 from sgc.runtime.plan_runner import PlanRunner
 from sgc.runtime.posterior import NodePosterior, Posterior
 from sgc.runtime.sums import Sums
+from sgc.spec.outline import Outline
 
 Answer: TypeAlias = Literal["posterior", "q"]
 ANSWERS: tuple[Answer, ...] = get_args(Answer)
@@ -31,7 +31,7 @@ class Inference:
     """What was inferred of rows: by node, the effective samples of each row, and rows for which there is no answer.
 
     `effective` [B] is infinite where nothing weighs the samples. `broken`, by row, says which score is not finite; all
-    that is said of such a row is NaN, and no node stands here where all rows are such.
+    values of such a row are NaN; if all rows are broken there are no nodes.
     """
 
     nodes: Mapping[str, NodePosterior]
@@ -88,13 +88,13 @@ def infer(
     if len(broken) == size:
         return Inference({}, model.like.new_full((size,), torch.nan), broken)
     merged = {name: _merged(found[name], size) for name in _hidden(model, parts)}
-    told = merge(effective, size, effective[0][1])
+    known = merge(effective, size, effective[0][1])
     if broken:
-        gone = torch.zeros(size, dtype=torch.bool, device=told.device)
+        gone = torch.zeros(size, dtype=torch.bool, device=known.device)
         gone[list(broken)] = True
-        told = told.masked_fill(gone, torch.nan)
+        known = known.masked_fill(gone, torch.nan)
         merged = {name: _without(each, gone) for name, each in merged.items()}
-    return Inference(joined(merged, model.outline), told, broken)
+    return Inference(joined(merged, model.outline), known, broken)
 
 
 def _of_part(part: PatternRows, sums: Sums, posterior: Posterior, weighted: bool) -> dict[str, NodePosterior]:
@@ -104,7 +104,7 @@ def _of_part(part: PatternRows, sums: Sums, posterior: Posterior, weighted: bool
     for name in sums.plan.proposed:
         made = posterior.node(name, chosen, weights, weighted=weighted)
         if name in part.labelled:
-            made = made.held(part.values[name], part.labelled[name])
+            made = made.observed_in(part.values[name], part.labelled[name])
         found[name] = made
     found |= {name: NodePosterior.at(part.values[name], weights) for name in sums.plan.observed}
     for name in posterior.outline.graphs.dropped:
@@ -134,8 +134,40 @@ def _merged(rows: list[tuple[PatternRows, NodePosterior]], size: int) -> NodePos
 
 
 def _without(known: NodePosterior, gone: Tensor) -> NodePosterior:
-    """Say nothing of rows that are gone: [B] booleans."""
+    """Give NaN for rows that are gone: [B] booleans."""
     return replace(known.only(~gone), weights=known.weights.masked_fill(gone, torch.nan))
+
+
+# all steps of a node of a repeat, by its outer name
+
+
+def joined(found: Mapping[str, NodePosterior], outline: Outline) -> dict[str, NodePosterior]:
+    """Join the steps of each node: means and deviations [B, *steps, *event], samples [S, B, *steps, *event]."""
+    means = steps.join(outline, {name: each.mean for name, each in found.items()})
+    spreads = steps.join(outline, {name: each.sd for name, each in found.items()})
+    samples = steps.join(outline, {name: each.samples for name, each in found.items()}, axis=2)
+    weights = {outline.outer_name.get(name, name): each.weights for name, each in found.items()}
+    return {name: NodePosterior(means[name], samples[name], weights[name], spreads[name]) for name in means}
+
+
+def mean_of(posterior: Posterior, name: str, *, weighted: bool) -> Tensor:
+    """Average a node over all particles, as `Posterior.mean` does: [B, *steps, *event]."""
+    means = {n: posterior.mean(n, weighted=weighted) for n in steps.nodes_of(posterior.outline, name)}
+    return steps.join(posterior.outline, means)[name]
+
+
+def share_below(posterior: Posterior, name: str, value: Tensor) -> Tensor | None:
+    """Give q's probability of at most `value`, as `Posterior.share_below` does, both [B, *steps, *event]."""
+    found: dict[str, Tensor] = {}
+    for node, each in steps.apart(posterior.outline, name, value).items():
+        below = posterior.share_below(node, each)
+        if below is None:
+            return None
+        found[node] = below
+    return steps.join(posterior.outline, found)[name]
+
+
+# in words
 
 
 def warn(found: Inference, samples: int, advice: str) -> None:

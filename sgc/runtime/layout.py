@@ -48,6 +48,10 @@ class Layout:
         """Lay out the values of rows: [B, *event] -> [1, ..., 1, B, *event]."""
         return value.reshape((1,) * (self.rank - 1) + tuple(value.shape))
 
+    def padded(self, value: Tensor, event: int = 0) -> Tensor:
+        """Put dimensions of size 1 in front of a value until it has all leading ones. event: how many others it has."""
+        return value.reshape((1,) * (self.rank + event - value.dim()) + tuple(value.shape))
+
     def spread(self, support: Tensor, node: str) -> Tensor:
         """Lay out a whole support on its node's dimension: [K, *event] -> [1, .., K, .., 1, *event]."""
         leading = [1] * self.rank
@@ -64,7 +68,7 @@ class Layout:
 
         log: as much of [*enumerated, S, B] as its parameters have, one of constants has none.
         """
-        whole = log.reshape((1,) * (self.rank - log.dim()) + tuple(log.shape))
+        whole = self.padded(log)
         nodes = frozenset(n for n in dims if n in self.axes and whole.shape[self.axes[n]] > 1)
         assert len(nodes) == sum(size > 1 for size in whole.shape[: self.depth]), "a dimension that no node stands for"
         return Score(whole, nodes)

@@ -49,6 +49,7 @@ class Model(PlanRunner):
 
     # the objective
 
+    @on_the_cpu()
     def objective(
         self,
         batch: Mapping[str, Any],
@@ -73,38 +74,22 @@ class Model(PlanRunner):
         """
         samples = None if samples is None else whole_number("samples", samples)
         truth("exact", exact)
-        with on_the_cpu():
-            return self._objective(batch, weights, samples, generator, exact, bound)
-
-    def _objective(
-        self,
-        batch: Mapping[str, Any],  # Any: as for objective
-        weights: Tensor | None,
-        samples: int | None,
-        generator: torch.Generator | None,
-        exact: bool,
-        bound: str | None,
-    ) -> Outcome:
         parts, size = prepare(self.outline, self._by_node(batch), self.like)
         given = None if weights is None else row_weights(weights, size, self.like)
         with drawing_from(generator, self.like.device):
             sums = self.sums(parts, samples=samples, exact=exact, bound=bound_named(self.outline.words.bound, bound))
         settings = self.settings()
+        run = list(zip(parts, sums, strict=True))
         with self.running_means.still(settings.kl_weight != 1.0):  # only what is minimised moves them
-            each = [(part, surrogate_bound(s)) for part, s in zip(parts, sums, strict=True)]
+            each = [(part, surrogate_bound(s)) for part, s in run]
         whole = merge(each, size, each[0][1])
         weighted = whole
         if settings.kl_weight != 1.0:
-            scaled = [(p, surrogate_bound(s, settings.kl_weight)) for p, s in zip(parts, sums, strict=True)]
-            weighted = merge(scaled, size, whole)
+            weighted = merge([(part, surrogate_bound(s, settings.kl_weight)) for part, s in run], size, whole)
         if given is None:
-            rows = [
-                (p, s.group.like.new_full((s.group.layout.rows,), self.row_weight(p)))
-                for p, s in zip(parts, sums, strict=True)
-            ]
-            given = merge(rows, size, whole)
+            given = merge([(p, self.like.new_full((p.size,), self.row_weight(p))) for p in parts], size, whole)
         loss = -(given * weighted).sum() / size
-        return Outcome(loss, whole, list(zip(parts, sums, strict=True)), self.outline)
+        return Outcome(loss, whole, run, self.outline)
 
     def row_weight(self, part: PatternRows) -> float:
         """Return γ for rows with a label, 1 for the others."""
@@ -155,25 +140,23 @@ class Model(PlanRunner):
 
     # one conditional
 
+    @on_the_cpu()
     def conditional(self, node: str, role: Role, values: Mapping[str, Any]) -> Distribution:  # Any: as for objective
         """Give p(node | parents) or q(node | parents) at given values: batch shape [B], event the node's.
 
         Features are computed from the values. Raises: KeyError or ValueError for what is unknown or missing.
         """
-        module = self._density(node, role)
-        with on_the_cpu():
-            return single_conditional.conditional(self, module, self._by_node(values))
+        return single_conditional.conditional(self, self._density(node, role), self._by_node(values))
 
+    @on_the_cpu()
     def log_prob(self, node: str, role: Role, values: Mapping[str, Any]) -> Tensor:  # Any: as for objective
         """Score the node's own value under one of its conditionals: [B] nats, differentiable.
 
         values: the node's value and its parents'. Raises: KeyError or ValueError for what is unknown or missing.
         """
-        module = self._density(node, role)
-        with on_the_cpu():
-            return single_conditional.log_prob(self, module, self._by_node(values))
+        return single_conditional.log_prob(self, self._density(node, role), self._by_node(values))
 
-    # what is not observed, and new rows
+    # inference, and new rows
 
     @torch.no_grad()
     def infer(
@@ -187,7 +170,7 @@ class Model(PlanRunner):
         """Infer every node that is not observed in a row: what is in the batch is evidence.
 
         from_: `posterior`, the model's, for which samples of q are weighed by p/r; or `q`, what q says given the
-        labels. Of a step of a repeat the mean is that given that it exists, and NaN stands wherever it does not.
+        labels. The mean of a step of a repeat is its mean given that it exists, and NaN where it does not.
 
         batch: as for `objective`. Returns, by node, `.mean` and `.sd` [B, *event] (categories as probabilities),
         `.samples` [S, B, *event] and their normalised `.weights` [S, B]. In rows where a partial node is observed, its
@@ -207,7 +190,7 @@ class Model(PlanRunner):
 
     @torch.no_grad()
     def inference(self, batch: Mapping[str, Any], samples: int, from_: Answer) -> Inference:  # Any: as for objective
-        """Infer as `infer` does, and tell effective samples and rows without finite scores instead of warning."""
+        """Infer as `infer` does; report few effective samples and rows without finite scores instead of warning."""
         samples = whole_number("samples", samples)
         one_of("from_", from_, ANSWERS)
         with on_the_cpu(), outside_inference_mode(), evaluating(self):
@@ -230,7 +213,7 @@ class Model(PlanRunner):
         means: Collection[str] = (),
         generator: torch.Generator | None = None,
     ) -> dict[str, Tensor]:  # Any: a category, a number, an event or [count, *event]
-        """Sample rows from the generative model, some nodes held: ancestral sampling.
+        """Sample rows from the generative model, with some nodes intervened on: ancestral sampling.
 
         given: by node or input (those that p reads must be given): a category (by its name where the spec has
         `values`), a number, one event, or one for each row; of a node of a repeat, by its outer name, with the steps
@@ -250,7 +233,7 @@ class Model(PlanRunner):
     def generation(
         self, count: int, given: Mapping[str, Any] | None = None, means: Collection[str] = ()
     ) -> Generated:  # Any: as for generate
-        """Sample rows as `generate` does, and tell those that are not finite instead of warning."""
+        """Sample rows as `generate` does; report those that are not finite instead of warning."""
         count = whole_number("count", count)
         with on_the_cpu(), outside_inference_mode(), evaluating(self):
             return ancestral.generate(self, count, {} if given is None else given, names_in("means", means))

@@ -1,9 +1,9 @@
 """The posterior of what is not observed: particles weighed by p/r, their means, draws of them, and predictions by q.
 
-Weighed by p(c, l) / r(l), particles are the model's posterior. "From q" they are what q says given the labels: its own
-means over its particles, weighed by q of the labels, the w of Siddharth et al. 2017, which is 1 where there are none.
-What is said of a repeat's step is said given that the step exists. Enumerated nodes are summed out in both, so that
-categories come as probabilities.
+Weighed by p(c, l) / r(l), particles are the model's posterior. "From q" they are q's own prediction given the labels:
+q's means over its particles, weighed by q of the labels, the w of Siddharth et al. 2017, which is 1 without labels.
+Statements about a repeat's step are conditioned on its existence. Enumerated nodes are summed out in both cases, so
+that categories come as probabilities.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sgc.derivation.factors import SAMPLES
 from sgc.distributions.densities import element_of
 from sgc.randomness import generator_on
 from sgc.runtime.finiteness import finite_values
-from sgc.runtime.layout import Eliminated, Layout, Pair, Score, eliminate
+from sgc.runtime.layout import Eliminated, Pair, Score, eliminate
 from sgc.runtime.step_masks import count_dims, particles_exist
 from sgc.runtime.sums import Sums
 from sgc.spec.outline import Outline
@@ -29,14 +29,14 @@ from sgc.spec.outline import Outline
 
 @dataclass(frozen=True)
 class NodePosterior:
-    """What is known of one unobserved node in each row, under the model's posterior or under q.
+    """The posterior of one unobserved node in each row, the model's or q's own.
 
     `mean` [B, *event]: probabilities for categories; `sd` [B, *event]: the standard deviation of each element about it.
     `samples` [S, B, *event] with normalised `weights` [S, B], which sum to one over S: Σ_s weights · samples estimates
     the mean.
 
-    Of a step of a repeat the mean is that given that the step exists, NaN where it cannot, and samples in which it does
-    not are NaN.
+    The mean of a step of a repeat is its mean given that it exists, NaN where it cannot; samples in which it does not
+    exist are NaN.
     """
 
     mean: Tensor
@@ -46,17 +46,17 @@ class NodePosterior:
 
     @classmethod
     def at(cls, value: Tensor, weights: Tensor) -> NodePosterior:
-        """Make the posterior of what was observed: all of it at the value, [B, *event]."""
+        """Make the posterior of an observed node: all mass at the value, [B, *event]."""
         return cls(value, value.expand(len(weights), *value.shape), weights, torch.zeros_like(value))
 
-    def held(self, value: Tensor, there: Tensor) -> NodePosterior:
-        """Put what was observed in its place, where it was. value: [B, *event], there: [B] booleans."""
+    def observed_in(self, value: Tensor, there: Tensor) -> NodePosterior:
+        """Replace rows by observed values. value: [B, *event]; there: which rows, [B] booleans."""
         where = there.reshape(-1, *(1,) * (value.dim() - 1))
         mean, samples = (torch.where(where, value, each) for each in (self.mean, self.samples))
         return NodePosterior(mean, samples, self.weights, self.sd.masked_fill(where, 0.0))
 
     def only(self, there: Tensor) -> NodePosterior:
-        """Leave out what is said of rows that are not `there`: [B] booleans."""
+        """Give NaN in the rows that are not `there`: [B] booleans."""
         where = ~there.reshape(-1, *(1,) * (self.mean.dim() - 1))
         mean, samples, sd = (each.masked_fill(where, torch.nan) for each in (self.mean, self.samples, self.sd))
         return NodePosterior(mean, samples, self.weights, sd)
@@ -66,25 +66,21 @@ class Posterior:
     """The particles of one group of rows, weighed."""
 
     def __init__(self, sums: Sums, outline: Outline) -> None:
-        self.group, self.outline = sums.group, outline
-        self.layout: Layout = sums.group.layout
+        self.group, self.outline, self.layout = sums.group, outline, sums.group.layout
         self.masses = [Pair(log=mass) for mass in self.group.masses]
         self.scores = [Pair(log=score) for score in self.group.scores.values()]
         self.labels = [Pair(log=log) for log in self.group.weights.values()]  # log q of what is labelled
+        self._swept: dict[bool, Eliminated] = {}
 
     def factors(self, *, weighted: bool) -> list[Pair]:
         """Give what particles are weighed by: p/r, or q of the labels."""
         return [*self.masses, *(self.scores if weighted else self.labels)]
 
-    @cached_property
-    def swept(self) -> Eliminated:
-        """The sums over the particles weighed by p/r."""
-        return self.sweep(self.factors(weighted=True))
-
-    @cached_property
-    def swept_by_q(self) -> Eliminated:
-        """The sums over the particles weighed by q of the labels."""
-        return self.sweep(self.factors(weighted=False))
+    def swept(self, *, weighted: bool) -> Eliminated:
+        """Give the sums over the particles, weighed by p/r or by q of the labels; worked out once."""
+        if weighted not in self._swept:
+            self._swept[weighted] = self.sweep(self.factors(weighted=weighted))
+        return self._swept[weighted]
 
     def sweep(self, pairs: Sequence[Pair]) -> Eliminated:
         return eliminate(pairs, self.group.plan.elimination, self.layout, self.group.like)
@@ -92,11 +88,11 @@ class Posterior:
     @property
     def log_evidence(self) -> Tensor:
         """log (1/S) Σ p/r, [B] nats: an importance-sampled log p of what is observed, from below in expectation."""
-        return self.swept.log
+        return self.swept(weighted=True).log
 
     def sample_weights(self, *, weighted: bool = True) -> Tensor:
         """Normalise the samples' weights: [S, B], summing to one over S."""
-        log = (self.swept if weighted else self.swept_by_q).samples
+        log = self.swept(weighted=weighted).samples
         size = (self.layout.samples, self.layout.rows)
         if log is None:
             return self.group.like.new_full(size, 1 / self.layout.samples)
@@ -104,13 +100,13 @@ class Posterior:
 
     def effective_samples(self, *, weighted: bool) -> Tensor:
         """Give 1 / Σ_s ŵ_s² of the normalised weights, [B], from 1 to S; infinite where nothing weighs the samples."""
-        if (self.swept if weighted else self.swept_by_q).samples is None:
+        if self.swept(weighted=weighted).samples is None:
             return self.group.like.new_full((self.layout.rows,), torch.inf)
         return 1 / (self.sample_weights(weighted=weighted) ** 2).sum(0)
 
     def sound_rows(self, *, weighted: bool) -> Tensor:
         """Tell in which rows the particles and the sum of their weights are finite: [B]."""
-        sound = torch.isfinite((self.swept if weighted else self.swept_by_q).log)
+        sound = torch.isfinite(self.swept(weighted=weighted).log)
         for name in self.group.plan.proposed:
             sound = sound & finite_values(self.group, name)
         return sound
@@ -121,8 +117,7 @@ class Posterior:
         if weighted or node in self.by_value:
             value = self.group.values[node]
         else:
-            value = family.mean(self.group.proposals[node])
-            value = value.reshape((1,) * (self._rank(node) - value.dim()) + tuple(value.shape))
+            value = self._padded(node, family.mean(self.group.proposals[node]))
         return self.average(node, value, weighted=weighted)
 
     def deviation(self, node: str, mean: Tensor, *, weighted: bool) -> Tensor:
@@ -148,9 +143,7 @@ class Posterior:
         Raises: NotImplementedError where the family does not say its variance.
         """
         family = self.outline.variables[node].family
-        variance, center = family.variance(law), family.mean(law)
-        lead = (1,) * (self._rank(node) - center.dim())
-        variance, center = (each.reshape(lead + tuple(each.shape)) for each in (variance, center))
+        variance, center = (self._padded(node, each) for each in (family.variance(law), family.mean(law)))
         apart = (center - self.layout.clamp(mean)) ** 2
         return self.average(node, variance + apart, weighted=weighted).sqrt().masked_fill(mean.isinf(), torch.inf)
 
@@ -165,10 +158,9 @@ class Posterior:
         missing = torch.isnan(value)
         safe = torch.where(missing, family.inside(q, value), value)
         try:
-            below = element_of(q).cdf(safe)
+            below = self._padded(node, element_of(q).cdf(safe))
         except NotImplementedError:
             return None
-        below = below.reshape((1,) * (self._rank(node) - below.dim()) + tuple(below.shape))
         return self.average(node, below, weighted=False).masked_fill(missing, torch.nan)
 
     def log_share(self, node: str, category: Tensor, *, weighted: bool) -> Tensor | None:
@@ -189,13 +181,11 @@ class Posterior:
         else:
             dims = proposal.factor.dims - {node}
             log = variable.family.log_prob(self.group.proposals[node], chosen)
-        log = log.reshape((1,) * (self.layout.rank - log.dim()) + tuple(log.shape))
-        factor = Pair(log=Score(log, frozenset(dims & self.layout.axes.keys())))
-        whole = self.swept if weighted else self.swept_by_q
-        return self.sweep([*self.factors(weighted=weighted), factor]).log - whole.log
+        factor = Pair(log=Score(self.layout.padded(log), frozenset(dims & self.layout.axes.keys())))
+        return self.sweep([*self.factors(weighted=weighted), factor]).log - self.swept(weighted=weighted).log
 
     def average(self, node: str, value: Tensor, *, weighted: bool, weights: Tensor | None = None) -> Tensor:
-        """Average what every particle says of a node, [*enumerated, S, B, *event], over all of them: [B, *event].
+        """Average a value of every particle, [*enumerated, S, B, *event], over the particles: [B, *event].
 
         weights: those of the particles, over as many dimensions as the value varies over; of the node's mean if None.
         """
@@ -211,27 +201,22 @@ class Posterior:
         return total.expand(self.layout.rows, total.shape[-1]).reshape(self.layout.rows, *event)
 
     def given_there(self, node: str, weights: Tensor, over: tuple[int, ...], *, weighted: bool) -> Tensor:
-        """Hold the weights of a step to the particles in which it exists: NaN where there are none.
+        """Restrict the weights of a step to the particles in which it exists: NaN where there are none.
 
-        But q still has something to say of a step that no draw of its count reached: unweighted, all particles count.
+        Unweighted, all particles count if no draw of its count reached the step: q still predicts it.
         """
-        kept = torch.where(self.there(node).tensor, weights, 0.0)
+        kept = torch.where(particles_exist(self.group, node, self.outline).tensor, weights, 0.0)
         total = kept.sum(over, keepdim=True)
         if weighted:
             return kept / total  # 0/0 is NaN
         found = torch.where(total > 0, kept / total, weights)
         return torch.where(self.group.exist[node], found, torch.nan) if node in self.group.exist else found
 
-    def there(self, node: str) -> Score:
-        """Tell in which particles a step exists, booleans over [*enumerated, S, B]."""
-        return particles_exist(self.group, node, self.outline)
-
     @cached_property
     def by_value(self) -> frozenset[str]:
-        """The nodes that are held to something which their q does not read: labels, or that they exist.
+        """The nodes that are conditioned on something which their q does not read, so that q's mean is not theirs.
 
-        What a label's q reads, a count that labels tell of, and a step that a count below it in q may deny: q's own
-        mean is not theirs.
+        They are what a label's q reads, counts with labelled steps, and steps that a count below them in q may deny.
         """
         plan, graphs = self.group.plan, self.outline.graphs
         steps = (name for name in plan.exists if name in plan.proposed)
@@ -240,8 +225,8 @@ class Posterior:
         weighing = (weight.factor.node for weight in plan.weights if weight.varies)
         return plan.evidence.union(later, graphs.ancestors(weighing, "recognition") & plan.proposed.keys())
 
-    def _rank(self, node: str) -> int:
-        return self.layout.rank + len(self.outline.variables[node].event)
+    def _padded(self, node: str, value: Tensor) -> Tensor:
+        return self.layout.padded(value, len(self.outline.variables[node].event))
 
     @cached_property
     def by_posterior(self) -> dict[str, Tensor]:
@@ -283,19 +268,14 @@ class Posterior:
         for dims in map(frozenset, wanted.values()):
             shape = [1] * layout.depth + [layout.samples if SAMPLES in dims else 1, layout.rows]
             for name in dims & layout.axes.keys():
-                shape[layout.axes[name]] = self._support(name)
+                shape[layout.axes[name]] = self.group.values[name].shape[layout.axes[name]]
             probes.setdefault(dims, like.new_zeros(shape).requires_grad_())
         with torch.enable_grad():
-            fixed = [
-                Pair(log=Score(pair.log.tensor.detach(), pair.log.nodes)) for pair in pairs if pair.log is not None
-            ]
+            fixed = [pair.still() for pair in pairs]
             more = [Pair(log=Score(probe, dims & layout.axes.keys())) for dims, probe in probes.items()]
             found = torch.autograd.grad(self.sweep([*fixed, *more]).log.sum(), list(probes.values()))
         by_dims = dict(zip(probes, found, strict=True))
         return {name: by_dims[frozenset(dims)] for name, dims in wanted.items()}
-
-    def _support(self, node: str) -> int:
-        return self.group.values[node].shape[self.layout.axes[node]]
 
     def choose(self, *, weighted: bool = True) -> dict[str, Tensor]:
         """Draw for each sample and row a value of every enumerated node: indices [S, B], backwards through the sums.
@@ -304,7 +284,7 @@ class Posterior:
         """
         size = (self.layout.samples, self.layout.rows)
         chosen: dict[str, Tensor] = {}
-        for node, log in reversed((self.swept if weighted else self.swept_by_q).steps):
+        for node, log in reversed(self.swept(weighted=weighted).steps):
             picked = self.pick(log.tensor, log.nodes, chosen, node)  # [S, B, K]
             flat = picked.reshape(-1, picked.shape[-1]).softmax(-1)
             flat = torch.where(flat.isnan(), 1.0, flat)  # torch refuses to draw for any row
@@ -343,14 +323,14 @@ class Posterior:
         return NodePosterior(mean, self.where_there(name, samples, chosen), weights, sd)
 
     def of_steps(self, name: str, made: NodePosterior) -> NodePosterior:
-        """Leave out what is said of a step in rows whose labelled counts deny it."""
+        """Give NaN in the rows whose labelled counts deny a step."""
         return made.only(self.group.exist[name]) if name in self.group.exist else made
 
     def where_there(self, name: str, samples: Tensor, chosen: Mapping[str, Tensor]) -> Tensor:
         """Put NaN in place of the samples, [S, B, *event], in which a step does not exist."""
         if name not in self.group.plan.exists:
             return samples
-        there = self.pick(self.there(name).tensor, count_dims(self.group, name), chosen)
+        there = self.pick(particles_exist(self.group, name, self.outline).tensor, count_dims(self.group, name), chosen)
         return samples.masked_fill(~there.reshape(*there.shape, *(1,) * (samples.dim() - 2)), torch.nan)
 
     def filled(
@@ -362,8 +342,7 @@ class Posterior:
         """
         p, missing = self.group.dropped[name], torch.isnan(given)
         family = self.outline.variables[name].family
-        center = family.mean(p)
-        center = center.reshape((1,) * (self._rank(name) - center.dim()) + tuple(center.shape))
+        center = self._padded(name, family.mean(p))
         drawn = family.draw(p, self.layout.drawn(p.batch_shape)).value
         draws = self.pick(drawn, self.group.plan.scored[name].dims, chosen)
         mean = self.average(name, center, weighted=weighted)

@@ -59,7 +59,6 @@ class Sums:
         self.group, self.settings, self.running_means = group, settings, running_means
         self.plan, self.expression = group.plan, group.plan.expression
         self.masses = [Pair(log=mass) for mass in group.masses]
-        self.latent = {p.node for p in self.plan.proposals}
         self.last_bound = group.like.new_zeros(group.layout.rows)  # as it went into the loss; for the run's log
 
     def eliminate(self, pairs: Sequence[Pair]) -> Eliminated:
@@ -101,7 +100,7 @@ class Sums:
 
     def weighed(self, key: Key, score: Score, kl_weight: float) -> Score:
         """Weigh the terms of proposed nodes."""
-        if kl_weight == 1.0 or key[0] not in self.latent:
+        if kl_weight == 1.0 or key[0] not in self.plan.proposed:
             return score
         labelled = self.group.labelled.get(key[0])
         if labelled is None:
@@ -182,9 +181,6 @@ class Sums:
             places = torch.from_numpy((kind == i).nonzero()[0]).to(self.group.like.device)
             found.append((",".join(name for name in plan.order if name in labels), places))
         return found
-
-    def decay(self, name: str) -> float:
-        return self.settings.decay[name]
 
     def row(self, score: Score) -> Tensor:
         """Flatten a score that varies over rows alone: [1, ..., B] -> [B]."""

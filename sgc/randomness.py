@@ -1,8 +1,8 @@
-"""Where draws come from, and in what precision modules are built: said by who runs a model, to its own thread alone.
+"""The generator of draws and the type of new tensors, set for a block of code and for its thread only.
 
 torch's distributions, layers and initialisations know only torch's global generator and default type, which any other
-code of the process may move. Here both are said for a block of code: `drawing_from` names the generator, and whatever
-draws does so under `draws`, which hands it on; `built_in` names the type of new tensors. Neither changes torch's own.
+code of the process may change. Here both are set for a block: `drawing_from` names the generator, and code that draws
+does so under `draws`, which passes it on; `built_in` names the type of new tensors. Neither changes torch's own.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ _number_type: ContextVar[torch.dtype | None] = ContextVar("number_type", default
 
 @contextmanager
 def drawing_from(source: Source | None, device: torch.device | None = None) -> Iterator[None]:
-    """Draw from this in the block; None: from where the code around it draws, torch's global generator at last.
+    """Draw from this in the block; None: from the source of the code around it, or else torch's global generator.
 
-    device: what is drawn on. Raises: ValueError where a generator is none, or one of another device.
+    device: where values are drawn. Raises: ValueError for what is no generator, or one of another device.
     """
     if source is None:
         yield
@@ -70,21 +70,21 @@ def _check(source: object, device: torch.device | None) -> None:
 
 
 def generator_on(device: torch.device) -> torch.Generator | None:
-    """Give the generator that draws on a device come from here; None: torch's global one."""
+    """Give the generator of draws on a device in this block; None: torch's global one."""
     source = _source.get()
     return source.on(device) if isinstance(source, Generators) else source
 
 
-def draws() -> AbstractContextManager[Any]:  # Any: nobody takes what it gives
-    """Hand the generator on to whatever torch draws in the block, in distributions and layers of anyone's too."""
+def draws() -> AbstractContextManager[Any]:  # Any: its value is not used
+    """Pass the generator on to all that torch draws in the block, in the user's own distributions and layers too."""
     return nullcontext() if _source.get() is None else _drawing()()
 
 
 @contextmanager
 def built_in(dtype: torch.dtype, numbers: torch.dtype | None = None) -> Iterator[None]:
-    """Give new tensors this floating-point type in the block, where nothing else is said of theirs.
+    """Give new tensors this floating-point type in the block, unless a call names another.
 
-    numbers: the type of those that hold a number of the spec, which nothing draws; the same if None.
+    numbers: the type of tensors that hold a number of the spec, which is never drawn; the same if None.
     """
     tokens = _type.set(dtype), _number_type.set(numbers)
     try:
@@ -96,7 +96,7 @@ def built_in(dtype: torch.dtype, numbers: torch.dtype | None = None) -> Iterator
 
 
 def default_type() -> torch.dtype:
-    """Give the floating-point type of new tensors here."""
+    """Give the floating-point type of new tensors in this block."""
     import torch
 
     return _type.get() or torch.get_default_dtype()
@@ -109,7 +109,7 @@ def number_type() -> torch.dtype:
 
 @cache
 def _drawing() -> type[AbstractContextManager[Any]]:
-    """Give the mode in which every operation that torch marks as one that draws takes the generator."""
+    """Give the mode in which every operation that torch marks as drawing takes the generator."""
     import torch
     from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -146,7 +146,7 @@ def _drawing() -> type[AbstractContextManager[Any]]:
     def _dropped(
         generator: torch.Generator | None, value: Tensor, p: float, train: bool | None
     ) -> tuple[Tensor, Tensor]:
-        """Give what dropout leaves and what it kept, as the fused form of it does that takes no generator."""
+        """Give what dropout leaves and what it kept, as torch's fused form does, which takes no generator."""
         if train is False or p == 0:
             return value.clone(), torch.ones_like(value, dtype=torch.bool)
         kept = torch.empty_like(value).bernoulli_(1 - p, generator=generator)
@@ -157,7 +157,7 @@ def _drawing() -> type[AbstractContextManager[Any]]:
 
 @cache
 def _building() -> type[AbstractContextManager[Any]]:
-    """Give the mode in which new tensors are of the type that was said."""
+    """Give the mode in which new tensors have the type of the block."""
     import torch
     from torch.overrides import TorchFunctionMode
 
@@ -177,7 +177,7 @@ def _building() -> type[AbstractContextManager[Any]]:
 
 
 def _device(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.device:
-    """Tell on which device a call draws: that of its tensors, or the one it names."""
+    """Find the device on which a call draws: that of its tensors, or the one it names."""
     import torch
 
     found = next((each.device for each in (*args, *kwargs.values()) if isinstance(each, torch.Tensor)), None)

@@ -1,4 +1,4 @@
-"""Arrays and data frames that a caller passes instead of a source."""
+"""Arrays and data frames that a caller passes in place of a source."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def frame_columns(frame: Any, wanted: Collection[str]) -> dict[str, SourceColumn
 
 
 def array_columns(arrays: Mapping[str, Any]) -> dict[str, SourceColumn]:  # any: whatever numpy can read as an array
-    """Take each array of a mapping. Raises: DataError, as `array_column`; or no mapping by name."""
+    """Take each array of a mapping. Raises: DataError, as `array_column`; or for what is no mapping of names."""
     if not isinstance(arrays, Mapping):
         raise DataError(f"found data of the type '{type(arrays).__name__}', wanted a mapping by node, or a data frame")
     for name in arrays:
@@ -46,7 +46,8 @@ def array_columns(arrays: Mapping[str, Any]) -> dict[str, SourceColumn]:  # any:
 def array_column(name: str, values: Any) -> SourceColumn:  # any: as above
     """Take an array `(N, *event)`, or what numpy can read as one, of numbers or text; a masked cell is missing.
 
-    A cell of Python's own may be missing too (None, NaN, pandas' NA), or hold a whole row, as a column of lists does.
+    A Python object in a cell may mean a missing one too (None, NaN, pandas' NA). It may also hold a whole row, as in a
+    column of lists.
 
     Raises:
         DataError: no array, or one that mixes numbers with text.
@@ -64,7 +65,7 @@ def array_column(name: str, values: Any) -> SourceColumn:  # any: as above
 
 
 def _with_nulls(name: str, values: Any) -> tuple[Array, Mask | None]:  # any: as above
-    """Read as an array what numpy can, with what it would lose: which cells are masked, or NA of pandas' types."""
+    """Read values as numpy does, and keep what it would lose: which cells are masked, or pandas' NA."""
     if hasattr(values, "iloc") and getattr(values, "ndim", 0) == 1:
         return _series(values)
     if isinstance(values, (list, tuple)) and any(isinstance(each, np.ma.MaskedArray) for each in values):
@@ -83,14 +84,14 @@ def _with_nulls(name: str, values: Any) -> tuple[Array, Mask | None]:  # any: as
         raise DataError(f"'{name}' cannot be read as an array: {error}") from error
     array = array.astype(object) if array.dtype.kind == "T" else array
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:  # torch has no wider numbers
-        with np.errstate(over="ignore"):  # what is too large is found as infinite
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, which is reported later
             array = array.astype(np.float64)
     array = array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
     return array, np.ma.getmaskarray(values) if masked else None
 
 
 def _of_objects(values: Any) -> Array:  # any: as above
-    """Give rows of which some are missing, so that numpy finds them uneven, each as it is."""
+    """Give each row as an object: some are missing, so that numpy finds their lengths unequal."""
     array = np.empty(len(values), dtype=object)
     for row, each in enumerate(values):
         array[row] = each
@@ -98,7 +99,7 @@ def _of_objects(values: Any) -> Array:  # any: as above
 
 
 def _series(series: Any) -> tuple[Array, Mask]:  # any: a pandas series
-    """Take a series: its numbers and truths as they are, whatever stands where one is missing, others as objects."""
+    """Take a series: numbers and booleans keep their type, missing ones have any value; the others are objects."""
     missing = np.asarray(series.isna().to_numpy(), dtype=bool)
     kind = getattr(series.dtype, "kind", "O")
     if kind in "biuf" and not missing.any():
@@ -118,7 +119,7 @@ def _stacked(name: str, values: Any) -> Any:  # any: as above
 
 
 def _rows(name: str, array: Array, missing: Mask) -> SourceColumn:
-    """Stack cells that each hold a row, all of one shape; of a missing one every element is."""
+    """Stack cells that each hold a row, all of one shape; of a missing row, every element is missing."""
     parts = [None if gone else array_column(name, cell) for cell, gone in zip(array, missing, strict=True)]
     first = next(part for part in parts if part is not None)
     shape = first.values.shape

@@ -1,4 +1,4 @@
-"""Columns as a source gives them, and the numbers or categories read from them."""
+"""Columns as a source gives them, and the numbers or categories that are read from them."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ Rows: TypeAlias = NDArray[np.int64]
 class SourceColumn:
     """One column of a source: `values` is `(N, *event)`, numbers or text.
 
-    `null`, `(N, *event)`, says which cells are empty where the values cannot say so; `marks` are those by which others
-    are, as the spec has them where a source has none of its own (None). `absent`, `(N, *steps)`, says which steps a row
-    does not have, whatever stands there. `lines` are the lines of the file that rows stand in, where it has lines.
-    `file` is empty for arrays that were passed in.
+    `null`, `(N, *event)`, marks empty cells that the values cannot show. Cells that hold one of the `marks` are empty
+    too; None: the marks of the spec, where the source has none of its own. `absent`, `(N, *steps)`, marks the steps
+    that a row does not have, whatever its cells hold. `lines` are the lines of the rows in the file, where it has
+    lines. `file` is empty for arrays that were passed in.
     """
 
     name: str
@@ -42,13 +42,13 @@ class SourceColumn:
 
     @cached_property
     def missing(self) -> NDArray[np.bool_] | None:
-        """Which cells of the whole column are empty, `(N, *event)`, but for NaN, which says so itself; None: none."""
+        """The empty cells of the whole column, `(N, *event)`; NaN, which shows itself, is not marked. None: none is."""
         return _either(self.null, self._marked(self.values))
 
     def empty(self, rows: Rows, raw: Array) -> NDArray[np.bool_] | None:
-        """Mark the cells of these rows that are empty or of a step that is not there: `(n, *event)`; None: unknown.
+        """Mark the cells of these rows that are empty, or of a step that does not exist: `(n, *event)`; None: none is.
 
-        raw: what stands in the rows, text as text.
+        raw: the cells of these rows, text as text.
         """
         missing = _either(None if self.null is None else self.null[rows], self._marked(raw))
         if self.absent is None:
@@ -82,8 +82,8 @@ class Origin:
     """Where an array of values came from, so that an error can name the file, the column and the row.
 
     `rows`, `(N,)`, are the row ids of the array's rows in the source. Of a node of a repeat, `steps` are the axes that
-    come next in the array; `folded`: it has none, but a row for each step, `(N · steps, *event)`. `kind` says what
-    `node` names, where it is no node.
+    come next in the array; if `folded`, each step has a row instead, `(N · steps, *event)`. `kind` says what `node` is
+    the name of, where it is no node.
     """
 
     node: str
@@ -112,7 +112,7 @@ class Origin:
         return DataError(f"{named}: {message}{line}", file=column.file or None, row=row)
 
     def fold(self) -> Origin:
-        """Give the origin of the same cells with a row for each step; itself where there are no steps."""
+        """Give the origin of the same cells with a row for each step; unchanged where there are no steps."""
         return replace(self, folded=True) if self.steps else self
 
     def check_steps(self) -> None:
@@ -131,14 +131,14 @@ class Origin:
 
     def absent(self) -> NDArray[np.bool_] | None:
         """Mark the steps that rows do not have, `(n, *steps)`, or `(n · steps,)`; None: every row has all."""
-        found = [column.absent[self.rows] for column in self.columns if column.absent is not None]
-        if not found:
+        absent = [column.absent[self.rows] for column in self.columns if column.absent is not None]
+        if not absent:
             return None
-        gone = found[0] if len(self.columns) == 1 else np.stack(found, axis=1)
+        gone = absent[0] if len(self.columns) == 1 else np.stack(absent, axis=1)
         return gone.reshape(-1) if self.folded else gone
 
     def of_column(self, column: SourceColumn) -> Origin:
-        """Give the origin of one column by itself, which has the steps only where the node has no other."""
+        """Give the origin of one column; it has the steps only if it is the node's only column."""
         return replace(self, columns=(column,), steps=self.steps if len(self.columns) == 1 else ())
 
     def fail(self, message: str, bad: NDArray[np.bool_], found: Array | str, start: int = 0) -> NoReturn:
@@ -152,13 +152,13 @@ class Origin:
         raise self.error(message.replace("{found}", text), position, element)
 
     def _where(self, position: int, element: tuple[int, ...]) -> str:
-        """Say where in a row something stands: its step, counted from 1, and its place in the event, from 0."""
+        """Name a place in a row: its step, counted from 1, and its place in the event, from 0."""
         steps: tuple[int, ...] = ()
         if self.folded:
             steps = tuple(int(each) for each in np.unravel_index(position % math.prod(self.steps), self.steps))
         elif self.steps and len(element) >= len(self.steps):
             steps, element = element[: len(self.steps)], element[len(self.steps) :]
-        listed = len(self.columns) > 1 and not (self.steps and steps)  # a column of its own says where already
+        listed = len(self.columns) > 1 and not (self.steps and steps)  # the column's name says where
         step = f" in step {', '.join(str(each + 1) for each in steps)}" if steps else ""
         return step + ("" if listed or not element else f" at {list(element)}")
 
@@ -166,7 +166,7 @@ class Origin:
 def read_numbers(origin: Origin) -> Array:
     """Read an origin's rows as numbers `(N, *event)`, NaN where missing; several columns become a vector.
 
-    The result is the caller's own, float32, or float64 where the source is finer than that.
+    The caller may write into the result. It is float32, or float64 where the source is more precise than that.
 
     Raises:
         DataError: a cell that is no number.
@@ -191,7 +191,7 @@ def _numbers(origin: Origin, column: SourceColumn) -> Array:
     own = origin.of_column(column)
     raw, missing = _read(own, column)
     if raw.dtype.kind in "biuf":
-        # finer than float32 only where the source is, so that bytes do not grow eightfold
+        # float64 only where the source is more precise than float32, so that bytes do not grow eightfold
         numbers = raw.astype(np.result_type(raw.dtype, np.float32), copy=False)
     elif raw.dtype.kind == "U":
         numbers = _parse(own, raw, missing)
@@ -203,14 +203,14 @@ def _numbers(origin: Origin, column: SourceColumn) -> Array:
 
 
 def _read(origin: Origin, column: SourceColumn) -> tuple[Array, NDArray[np.bool_] | None]:
-    """Give what stands in an origin's rows, text as text, and which of these cells are empty. Raises: DataError."""
+    """Give the cells of an origin's rows, text as text, and which of them are empty. Raises: DataError."""
     raw = column.values[origin.rows]
     raw = _text(origin, raw) if raw.dtype.kind in "US" else raw
     return raw, column.empty(origin.rows, raw)
 
 
 def _text(origin: Origin, raw: Array) -> Array:
-    """Give text without spaces around it; bytes, as h5py and C write it, are UTF-8. Raises: DataError."""
+    """Strip text of spaces; decode bytes, as h5py and C write text, as UTF-8. Raises: DataError."""
     try:
         return np.char.strip(raw if raw.dtype.kind == "U" else np.char.decode(raw, "utf-8"))
     except UnicodeDecodeError:
@@ -226,13 +226,16 @@ def _is_utf8(text: bytes) -> bool:
     return True
 
 
-TRUTHS = (("false", "False", "FALSE"), ("true", "True", "TRUE"))  # what tables write for 0 and 1 in a column of truths
+TRUTHS = (
+    ("false", "False", "FALSE"),
+    ("true", "True", "TRUE"),
+)  # the words of tables for 0 and 1
 
 
 def _parse(origin: Origin, texts: Array, missing: NDArray[np.bool_] | None) -> Array:
     texts = texts if missing is None else np.where(missing, "nan", texts)
     found = _floats(texts)
-    if found is None:  # other formats have a type for truths
+    if found is None:  # other formats have a type for booleans
         texts = np.where(np.isin(texts, TRUTHS[1]), "1", np.where(np.isin(texts, TRUTHS[0]), "0", texts))
         found = _floats(texts)
     if found is None:
@@ -243,7 +246,7 @@ def _parse(origin: Origin, texts: Array, missing: NDArray[np.bool_] | None) -> A
 
 
 def _floats(texts: Array) -> Array | None:
-    """Read texts as numbers; None where one is none."""
+    """Read texts as numbers; None if one of them is no number."""
     if (np.char.find(texts, "_") >= 0).any():
         return None
     try:
@@ -259,7 +262,7 @@ _UNKNOWN = -2
 def read_categories(origin: Origin, variable: Variable, *, key: str = "values") -> Array:
     """Read an origin's rows as categories: int64 `(N, *event)` indices, -1 where missing.
 
-    `key` is where the names of the categories stand in the spec.
+    `key` is the key of the spec that lists the categories.
 
     Raises:
         DataError: a value that is none of the categories.
@@ -274,7 +277,7 @@ def _categories(origin: Origin, column: SourceColumn, variable: Variable, key: s
     if raw.dtype.kind not in "biufU":
         raise own.error(f"found values of the type {raw.dtype}, wanted categories")
     index_of = _lookup(variable)
-    if raw.dtype == np.uint8:  # a table of all of them is much faster than to sort
+    if raw.dtype == np.uint8:  # a table of all 256 values is much faster than sorting
         kinds = np.flatnonzero(np.bincount(raw.ravel(), minlength=256))
         indices = np.array([index_of(each.item()) for each in kinds], dtype=np.int64)
         by_value = np.full(256, _UNKNOWN, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""A data set: rows of node values, split, with the labels that training may not see really gone."""
+"""A data set: rows of node values, split, and without the labels that training may not see."""
 
 from __future__ import annotations
 
@@ -31,12 +31,11 @@ from sgc.errors import DataError
 class Rows:
     """Rows of values by node: float32 `(N, *event)`, or int64 categories; missing is NaN, or -1.
 
-    Of a node of a repeat the steps stand first, `(N, *steps, *event)`; what a row does not have is missing.
+    Of a node of a repeat the steps come first, `(N, *steps, *event)`; a step that a row does not have is missing.
+    Values that are too large for memory are a column that gives the same values when they are taken.
 
-    What is too large to be held is a column that gives the same values when they are taken.
-
-    `rows`, `(N,)`, are the row ids in the source, from 0, in the file the rows came from. The nodes in `dynamic` hold
-    grey values, of which 0 or 1 is to be drawn anew at every use. `weights`, `(N,)`, are what rows count; None: alike.
+    `rows`, `(N,)`, are the row ids in their file, from 0. The nodes in `dynamic` hold grey values; 0 or 1 is drawn anew
+    from them at every use. `weights`, `(N,)`, are what rows count; None: all alike.
     """
 
     values: Mapping[str, Array | EncodedColumn]
@@ -52,9 +51,9 @@ class Rows:
 class DataSet:
     """The parts of a data set; validation and test keep all their labels and may have no rows.
 
-    `labelled_rows` are, by partial node, the ids of the training rows whose label was kept; of a node that drops what
-    is missing, only where a rule hides rows. `fingerprint` is of the cells that the values were made of. `notes`
-    are what a user should know of the labels.
+    `labelled_rows` are, by partial node, the ids of the training rows whose label was kept; of a node with `missing:
+    drop`, only where a rule hides rows. `fingerprint` is of the cells that the values were made of. `notes` are what a
+    user should know of the labels.
     """
 
     train: Rows
@@ -78,15 +77,14 @@ def open_dataset(
 ) -> DataSet:
     """Open the data of a spec: read, split, choose labels, overwrite the others, fit encoders on training rows, encode.
 
-    `beside` is the folder of the spec file; `seed` draws labels whose rule has none of its own, and static
-    binarisations. `arrays` stand in the place of the source: a mapping by node, or a data frame by column (by node
-    where `data` is None). `fitted` encoders, of an earlier run, are used as they are. `weight` is the
-    column of what training and validation rows count; it is not read under `fitted` encoders, where nothing is trained.
+    `beside` is the folder of the spec file. `seed` draws static binarisations, and labels whose rule has no seed.
+    `arrays` take the place of the source: a mapping by node, or a data frame by column (by node where `data` is None).
+    `fitted` encoders, of an earlier run, are used as they are. `weight` is the column of what training and validation
+    rows count; under `fitted` encoders, where nothing is trained, it is not read.
 
-    A node that is too large to be held is read in passes, one of which checks it; under a `fitted` encoder its training
-    rows, which that run has checked, are not, so that an evaluation need not read them: its fingerprint is then of some
-    rows that stand evenly spaced. Whatever is read on later, a
-    file or an array that was passed, must stay as it is.
+    A node that is too large for memory is read in passes, one of which checks it. Under a `fitted` encoder its training
+    rows are not read, since that run has checked them; its fingerprint is then of a few rows, evenly spaced. Files and
+    arrays that are read later must not change.
 
     Raises:
         DataError: names the file and the row where they are known.
@@ -101,7 +99,7 @@ def open_dataset(
     if test is not None and split.test:
         raise DataError("split: the source has a test part of its own: leave out 'test'")
 
-    # labels first: an encoder must not be fitted on a value that training may not see
+    # labels first: an encoder must not be fitted on values that training may not see
     origins = {
         name: Origin(name, train.nodes[name], division.train, each.steps)
         for name, each in variables.items()
@@ -172,7 +170,7 @@ def _of_rows(
 
 
 def encode_rows(part: Part, variables: Mapping[str, Variable], encoders: Mapping[str, Encoder], rows: RowIds) -> Rows:
-    """Encode these rows of a part, nothing hidden; a node that the part has no column for is missing in all of them.
+    """Encode these rows of a part and hide nothing; a node without a column is missing in all of them.
 
     Raises:
         DataError: names the file and the row.
@@ -193,7 +191,7 @@ def encode_rows(part: Part, variables: Mapping[str, Variable], encoders: Mapping
 def _encoded(
     cells: Array | LargeCells, origin: Origin, encoder: Encoder, *, checked: bool = True
 ) -> Array | EncodedColumn:
-    """Encode cells; those that are not held are encoded, and without `checked` also checked, when they are taken."""
+    """Encode cells. Large ones are encoded when they are taken, and without `checked` only checked then too."""
     if not isinstance(cells, LargeCells):
         return encoder.encode_cells(cells, origin)
     column = EncodedColumn(encoder, cells)

@@ -1,4 +1,4 @@
-"""What a run keeps of an encoder: the node as data see it, its columns and transforms, and what these learned."""
+"""The record of an encoder in a run: the node as data see it, its columns, its transforms and what these learned."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class SupportRecord(Record):
     @model_validator(mode="before")
     @classmethod
     def _of_before(cls, value: Any) -> Any:  # Any: whatever a file can say
-        """Before there were versions, it was a word."""
+        """In a file without a version, it is a word."""
         return {"word": value} if isinstance(value, str) else value
 
     @field_validator("word")
@@ -45,14 +45,14 @@ class SupportRecord(Record):
 
 
 class VariableRecord(Record):
-    """A `Variable`; which of its steps are there, columns say."""
+    """A `Variable`, without `exists` and `total`, which columns and the spec give."""
 
     name: str
     shape: Many[Size] = ()
     categories: Annotated[int, Field(ge=2)] | None = None
     values: Categories | None = None
     support: SupportRecord = SupportRecord(word="real")
-    upper: float | None = None  # of integers, in a run of before there were versions
+    upper: float | None = None  # of integers, in a file without a version
     supervision: Literal["full", "partial", "input"] = "full"
     whole: bool = False
     dropped: bool = False
@@ -65,7 +65,7 @@ class VariableRecord(Record):
 
 
 class EncoderRecord(Record):
-    """An `Encoder`, with what each of its transforms learned in the transform's own words."""
+    """An `Encoder`, with what each of its transforms learned."""
 
     variable: VariableRecord
     columns: Annotated[Many[str], Field(min_length=1)]

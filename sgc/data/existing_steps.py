@@ -1,7 +1,7 @@
-"""Which steps of a repeat a row has, by its counts, so that what stands in the others is no value of any node.
+"""Which steps of a repeat a row has, by its counts: the cells of other steps are no values of any node.
 
-A count that the row does not tell says nothing of its steps. Of a node with supervision `full`, a step that is not
-there is known as such only where the count is in every row as well.
+Where a row has no value of the count, nothing is known of its steps. A node with supervision `full` may lack steps only
+if every row has a value of the count.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def mark_absent(part: Part, variables: Mapping[str, Variable], transforms: Trans
         return marked[name]
 
     def counts_of(name: str) -> NDArray[np.float64] | None:
-        """Read a count in every row: `(N, steps of its own)`, NaN where it is not known; None: it has no column."""
+        """Read a count in every row: `(N, its own steps)`, NaN where it is missing; None: it has no column."""
         if name not in part.nodes:
             return None
         variable = variables[name]
@@ -54,7 +54,7 @@ def mark_absent(part: Part, variables: Mapping[str, Variable], transforms: Trans
 
 
 def _integers(variable: Variable, values: Array) -> NDArray[np.float64]:
-    """Give what a count's values count: a category counts what stands in the data."""
+    """Give the numbers of a count's values: of a category, its name in the data."""
     if variable.categories is None:
         return values.astype(np.float64)
     names = range(variable.categories) if variable.values is None else variable.values
@@ -83,7 +83,7 @@ def _mark(
 
 
 def check_known_counts(part: Part, variables: Mapping[str, Variable]) -> None:
-    """Check that no row lacks a step of a node with supervision 'full' by a count that it may not tell.
+    """Check that no row lacks a step of a node with supervision 'full' by a count that is only partially observed.
 
     Raises:
         DataError: names the file, the row and the count.

@@ -1,7 +1,7 @@
-"""What data are known by: a hash of each row and a digest of each node, so that a run tells whether they changed.
+"""The fingerprint of data, a hash of each row and a digest of each node, by which a run sees whether they changed.
 
-They are of the cells as the source holds them, before any transform, so that neither another machine nor another
-version of a library gives another fingerprint of the same cells.
+It is made of the cells of the source, before any transform, so that the same cells have the same fingerprint on every
+machine and with every version of a library.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from sgc.data.variables import Variable
 Hashes: TypeAlias = NDArray[np.uint64]
 
 BLOCK = 1 << 16  # numbers that are hashed at a time
-SPACED = 1000  # training rows that are looked at where a node is too large to be read again
+SPACED = 1000  # training rows that are hashed where a node is too large to be read again
 SPLITS = ("train", "validation", "test")
 WORDS = {"train": "training", "validation": "validation", "test": "test"}
-EMPTY = 0x9E3779B97F4A7C15  # what stands for a cell without a value
+EMPTY = 0x9E3779B97F4A7C15  # the bits of a cell without a value
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What the data of a run are known by.
+    """The fingerprint of a run's data.
 
-    By split: `counts` of rows, a digest of their `ids`, and `rows`, a 64-bit hash of what each has of the nodes that
-    all rows have (of inputs too), of those at `places`: all, but where a large node would have to be read again for it.
-    `nodes` is by part of the source and node a digest of all its cells; a large node that is not read again has none.
+    By split: `counts` of rows, a digest of their `ids`, and `rows`, a 64-bit hash of each row at `places`, of the nodes
+    and inputs that all rows have. `places` are all rows, except where a large node would have to be read again.
+    `nodes`, by part of the source and node, is a digest of all its cells; of a large node that is not read again, none.
     """
 
     rows: Mapping[str, Hashes]
@@ -45,12 +45,12 @@ class Fingerprint:
     places: Mapping[str, Rows]
 
     def beside(self, name: str, column: SourceColumn) -> Fingerprint:
-        """Add the digest of a column of training rows that is no node's."""
+        """Add the digest of a column of training rows that belongs to no node."""
         digest = _digest(hash_rows(name, (column,), np.arange(len(column), dtype=np.int64)))
         return replace(self, nodes={**self.nodes, "train": {**self.nodes["train"], name: digest}})
 
     def state(self) -> dict[str, Array]:
-        """Return all of a fingerprint of the whole data as arrays; `Fingerprint.from_state` makes it again."""
+        """Return a fingerprint of the whole data as arrays; `Fingerprint.from_state` builds it again."""
         ids = {f"ids/{split}": np.array(each) for split, each in self.ids.items()}
         cells = {f"nodes/{part}/{n}": np.array(each) for part, nodes in self.nodes.items() for n, each in nodes.items()}
         return {**{f"rows/{split}": each for split, each in self.rows.items()}, **ids, **cells}
@@ -86,7 +86,7 @@ def fingerprint(
 ) -> Fingerprint:
     """Take the fingerprint of the parts of a source, `train` and, where it brings one, `test`.
 
-    spaced: look at no more than `SPACED` training rows of a node that is too large to be held, evenly spaced.
+    spaced: whether only `SPACED` training rows, evenly spaced, of a node that is too large for memory are hashed.
     """
     ids = {"train": division.train, "validation": division.validation, "test": division.test}
     owner = dict.fromkeys(SPLITS, parts["train"])
@@ -130,11 +130,11 @@ def fingerprint(
 
 
 def hash_rows(node: str, columns: tuple[SourceColumn, ...], rows: Rows) -> Hashes:
-    """Hash what these rows have of a node: `(n,)`, the same for the same cells, however they are stored.
+    """Hash the cells of a node in these rows: `(n,)`, the same for the same cells, however they are stored.
 
     It is multilinear, Σ_j w_j c_j mod 2⁶⁴ (Carter and Wegman 1979), of cells whose bits are mixed first.
     """
-    found = np.zeros(len(rows), dtype=np.uint64)
+    hashes = np.zeros(len(rows), dtype=np.uint64)
     salt = int.from_bytes(hashlib.blake2b(node.encode(), digest_size=8).digest(), "little")
     for number, column in enumerate(columns):
         size = int(np.prod(column.values.shape[1:], dtype=np.int64))
@@ -147,8 +147,8 @@ def hash_rows(node: str, columns: tuple[SourceColumn, ...], rows: Rows) -> Hashe
             empty = column.empty(block, raw)
             if empty is not None:
                 cells = np.where(empty.reshape(len(block), size), np.uint64(EMPTY), cells)
-            found[start : start + step] += cells @ (weights | np.uint64(1))
-    return found
+            hashes[start : start + step] += cells @ (weights | np.uint64(1))
+    return hashes
 
 
 def _bits(cells: Array) -> Hashes:
@@ -158,7 +158,7 @@ def _bits(cells: Array) -> Hashes:
         letters = np.ascontiguousarray(cells).view(np.uint32 if cells.dtype.kind == "U" else np.uint8)
         if not width:
             return np.zeros(cells.shape, dtype=np.uint64)
-        weights = _mixed(np.arange(1, width + 1, dtype=np.uint64))  # letters that are not there are 0
+        weights = _mixed(np.arange(1, width + 1, dtype=np.uint64))  # shorter text is padded with zeros
         return _mixed(letters.reshape(*cells.shape, width).astype(np.uint64) @ weights)
     numbers = cells.astype(np.float64) + 0.0  # −0 is 0
     numbers[np.isnan(numbers)] = np.nan
@@ -182,9 +182,9 @@ def _digest(values: Array) -> str:
 
 
 def changes(before: Fingerprint, now: Fingerprint) -> str:
-    """Say in words in what the data of now differ from those before; an empty text where they are the same.
+    """Say how the data differ from those before; an empty text where they are the same.
 
-    before: of the whole data. now: as far as it looks.
+    before: the fingerprint of the whole data. now: maybe one of fewer rows.
     """
     counts = [
         f"{now.counts[each]} {WORDS[each]} rows, not {before.counts[each]}"
@@ -194,30 +194,30 @@ def changes(before: Fingerprint, now: Fingerprint) -> str:
     same = same_rows(before, now)
     other = [repr(name) for name in _other_nodes(before, now)]
     if counts:
-        found = ", ".join(counts)
+        change = ", ".join(counts)
     elif not same and _reordered(before, now):
-        found = "the same rows in another order"
+        change = "the same rows in another order"
     elif other or not same:
-        found = f"other values of {' and '.join(other)}" if other else "other rows or values"
+        change = f"other values of {' and '.join(other)}" if other else "other rows or values"
     else:
         return "" if before.ids == now.ids else "other rows are held out"
     leaks = [leak for each in SPLITS[1:] if (leak := _leak(before, now, each))]
-    return found + (f", so that it was trained on {' and '.join(leaks)}" if leaks else "")
+    return change + (f", so that it was trained on {' and '.join(leaks)}" if leaks else "")
 
 
 def same_rows(before: Fingerprint, now: Fingerprint) -> bool:
-    """Tell whether all splits have the rows that they had, but for labels, as far as now looks."""
+    """Tell whether all splits have the same rows as before, apart from labels, as far as `now` knows."""
     as_many = before.counts == now.counts
     return as_many and all(np.array_equal(before.rows[each][now.places[each]], now.rows[each]) for each in SPLITS)
 
 
 def trained_on(before: Fingerprint, rows: Hashes) -> int:
-    """Count the rows that have the values of one of the training rows of before."""
+    """Count the rows that equal one of the training rows of `before`."""
     return int(np.isin(rows, before.rows["train"]).sum())
 
 
 def _leak(before: Fingerprint, now: Fingerprint, split: str) -> str:
-    """Say how many rows of a split were trained on, where they are more than what always stood there twice."""
+    """Say how many rows of a split were trained on, if they are more than the duplicates that it always had."""
     count = trained_on(before, now.rows[split])
     if count <= trained_on(before, before.rows[split]):
         return ""
@@ -226,14 +226,14 @@ def _leak(before: Fingerprint, now: Fingerprint, split: str) -> str:
 
 def _other_nodes(before: Fingerprint, now: Fingerprint) -> list[str]:
     """Name the nodes whose cells differ in some part of the source."""
-    found: dict[str, None] = {}
+    names: dict[str, None] = {}
     for part in [*now.nodes, *before.nodes]:
         old, new = before.nodes.get(part, {}), now.nodes.get(part, {})
-        found |= dict.fromkeys(name for name in new if old.get(name) != new[name])
-    return list(found)
+        names |= dict.fromkeys(name for name in new if old.get(name) != new[name])
+    return list(names)
 
 
 def _reordered(before: Fingerprint, now: Fingerprint) -> bool:
-    """Tell whether all splits together have the rows that they had, in another order."""
+    """Tell whether all splits together have the same rows as before, in another order."""
     old, new = (np.sort(np.concatenate([each.rows[split] for split in SPLITS])) for each in (before, now))
     return np.array_equal(old, new)

@@ -35,11 +35,11 @@ def choose_labels(
     """Choose, for each node of `present`, the ids of the training rows whose label is kept, ascending.
 
     `present`, `(N,)`, marks the training rows that have a label: one that is missing in the data is never chosen.
-    `cells`, `(N,)`, are the labels themselves, of nodes with one category a row. A choice depends on the row ids, the
-    seed and the node's name; a larger count under one seed keeps the rows of a smaller one, unless it is balanced.
+    `cells`, `(N,)`, are the labels of nodes with one category a row. The choice depends on the row ids, the seed and
+    the node's name; with the same seed, a larger count keeps the rows of a smaller one, unless it is balanced.
 
     Raises:
-        DataError: fewer labels than wanted, or a rule about rows or nodes that are not there.
+        DataError: fewer labels than wanted, or a rule about rows or nodes that do not exist.
     """
     chosen: dict[str, Rows] = {}
 
@@ -206,7 +206,7 @@ def label_notes(
 
 
 def category_counts(values: Array | EncodedColumn, categories: int) -> Rows:
-    """Count how often each category stands among values `(N, *event)`, where -1 is none: `(categories,)`."""
+    """Count each category among values `(N, *event)`, of which -1 is none: `(categories,)`."""
     chunks = values.chunks() if isinstance(values, EncodedColumn) else [values]
     total = np.zeros(categories, dtype=np.int64)
     for chunk in chunks:

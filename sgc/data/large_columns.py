@@ -1,7 +1,7 @@
-"""Columns larger than memory: their cells stay where the source holds them, and are encoded when they are taken.
+"""Columns larger than memory: their cells stay in the source, and are encoded when they are taken.
 
-The values are those that the whole column would be encoded to, to the bit: what learns is fitted on the same chunks,
-and what is drawn is drawn by row. They are checked whenever they are taken, so that one pass over a column checks it.
+The values equal those of the column encoded as a whole, to the bit: transforms are fitted on the same chunks, and draws
+belong to rows. Values are checked whenever they are taken, so that one pass over a column checks it.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from sgc.data.encoder import Encoder, fit_in_chunks, has_value, missing_values, 
 from sgc.data.transforms.transforms import AnyTransform
 from sgc.data.variables import Variable
 
-LIMIT = 1 << 30  # bytes of one node's values in one part of the data, as float32: more are not held in memory
+LIMIT = 1 << 30  # bytes of one node's values in one part of the data, as float32: more are not kept in memory
 
 
 def read_or_note(origin: Origin, variable: Variable, transforms: Sequence[AnyTransform] = ()) -> Array | LargeCells:
-    """Read an origin's rows as `read_cells` does or, where they or their values are too much to hold, only note them.
+    """Read an origin's rows as `read_cells` does, or only note them if they or their values are too large for memory.
 
-    One number a row never is, since its row's id takes as much; and text is held, which is longer than its numbers.
+    One number a row is always read, since the row's id takes as much memory; so is text, which is longer than its
+    numbers.
 
     Raises:
         DataError: as `read_cells`.
@@ -35,7 +36,7 @@ def read_or_note(origin: Origin, variable: Variable, transforms: Sequence[AnyTra
 
 
 def is_large(columns: Sequence[SourceColumn], variable: Variable, rows: int) -> bool:
-    """Tell whether so many rows of a node are too much to hold, as cells or as values."""
+    """Tell whether so many rows of a node are too large for memory, as cells or as values."""
     numbers = max(math.prod(_shape(columns)), math.prod(variable.laid))
     single = numbers == 1 or (variable.categories is not None and not variable.laid)
     numeric = all(column.values.dtype.kind in "biuf" for column in columns)
@@ -43,7 +44,7 @@ def is_large(columns: Sequence[SourceColumn], variable: Variable, rows: int) -> 
 
 
 def absent(variable: Variable, count: int) -> Array | EncodedColumn:
-    """Make the values of a node that is missing in all rows, `(N, *event)`; too many take no more than one row does."""
+    """Make the values of a node that is missing in all rows, `(N, *event)`; many rows share the memory of one."""
     if not _too_much(count, math.prod(variable.laid)):
         return missing_values(variable, count)
     row = missing_values(variable, 1)
@@ -71,14 +72,14 @@ class LargeCells:
 
     variable: Variable
     origin: Origin
-    transforms: tuple[AnyTransform, ...] = ()  # the node's, of which the first may say how cells are read
+    transforms: tuple[AnyTransform, ...] = ()  # the node's: the first may decide how cells are read
     hidden: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.origin.rows)
 
     def take(self, index: Rows) -> tuple[Array, Origin]:
-        """Read the rows at these places: `(n,) -> (n, *event)`, the caller's own, and where they come from.
+        """Read the rows at these places: `(n,) -> (n, *event)`, which the caller may write into, and their origin.
 
         Raises:
             DataError: as `read_cells`.
@@ -130,7 +131,7 @@ class EncodedColumn:
 
     @property
     def is_held(self) -> bool:
-        """Tell whether the values, unlike the cells, are few enough to be held in memory."""
+        """Whether the values, unlike the cells, are few enough for memory."""
         return not _too_much(len(self), math.prod(self.shape[1:]))
 
     def take(self, index: Rows) -> Array:
@@ -143,7 +144,7 @@ class EncodedColumn:
             yield self.encoder.encode_cells(cells, origin)
 
     def checked(self) -> Array | EncodedColumn:
-        """Go through all rows once; give the values where they are to be held, or else the column itself.
+        """Go through all rows once; give the values if they fit into memory, or else the column itself.
 
         Raises:
             DataError: names the file and the first row whose value cannot be the node's.

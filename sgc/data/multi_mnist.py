@@ -1,7 +1,7 @@
-"""Building multi-MNIST: canvases of one to three digits, scaled and shifted, with all that is known of each.
+"""Multi-MNIST: canvases of one to three digits, scaled and shifted, with all that is known of each.
 
-As in Siddharth et al. 2017 (after Eslami et al. 2016): as many canvases of every count, and as many of every digit.
-The digits of a canvas stand in order from left to right, so that a model that finds them one by one can.
+As in Siddharth et al. 2017 (after Eslami et al. 2016), every count is equally frequent, and so is every digit. The
+digits of a canvas are in order from left to right, so that a model can find them one by one.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Float = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the built data: its event, its type, and what stands where a step is missing."""
+    """A column of the data: its event, its type, and the value of a step that does not exist."""
 
     name: str
     shape: tuple[int, ...]
@@ -93,7 +93,7 @@ def build(images: Array, labels: Array, rows: int, seed: int) -> Iterator[dict[s
 
 
 def _places(draw: np.random.Generator, count: int) -> tuple[Float, Float]:
-    """Draw windows that lie on the canvas and hardly over each other, from left to right: sizes [n], middles [n, 2]."""
+    """Draw windows on the canvas that hardly overlap, from left to right: sizes [n], middles [n, 2]."""
     while True:
         sizes = np.exp(draw.uniform(np.log(SIZES[0]), np.log(SIZES[1]), count))
         for _ in range(ATTEMPTS):
@@ -104,7 +104,7 @@ def _places(draw: np.random.Generator, count: int) -> tuple[Float, Float]:
 
 
 def _apart(sizes: Float, middles: Float) -> bool:
-    """Tell whether no two windows, whose sides are 2 size, share more than a part of the smaller."""
+    """Tell whether no two windows, whose sides are 2 · size, share more than OVERLAP of the smaller one."""
     for i in range(len(sizes)):
         for j in range(i):
             shared = np.clip(sizes[i] + sizes[j] - np.abs(middles[i] - middles[j]), 0, 2 * min(sizes[i], sizes[j]))
@@ -122,7 +122,7 @@ def _pasted(image: Float, size: float, middle: Float) -> Float:
 
 
 def _weights(found: int, size: float, middle: float) -> Float:
-    """Give what each pixel of the canvas takes of each pixel of a picture, along one side: [SIDE, found]."""
+    """Give the weight of each pixel of a picture in each pixel of the canvas, along one side: [SIDE, found]."""
     canvas = (2 * np.arange(SIDE) + 1) / SIDE - 1
     place = (((canvas - middle) / size + 1) * found - 1) / 2
     weights: Float = np.clip(1 - np.abs(place[:, None] - np.arange(found)), 0, None)
@@ -132,7 +132,7 @@ def _weights(found: int, size: float, middle: float) -> Float:
 def write(path: Path, images: Array, labels: Array, rows: int, seed: int) -> None:
     """Write an npz archive of named arrays, not compressed, so that it can be read from a memory map.
 
-    A file that is there is replaced once the new one is whole. Raises: OSError.
+    An existing file is replaced once the new one is whole. Raises: OSError.
     """
     height, width = images.shape[1], images.shape[2]
     whole = path.with_name(path.name + ".part")
@@ -156,7 +156,7 @@ def write(path: Path, images: Array, labels: Array, rows: int, seed: int) -> Non
 
 
 def write_parts(folder: Path, digits: str, rows: tuple[int, int], seed: int, *, force: bool) -> dict[str, Path]:
-    """Write train.npz and test.npz, each built from the digits of its own part: so many canvases of either.
+    """Write train.npz and test.npz, of so many canvases each, from the digits of their own part.
 
     digits: `mnist`, or scikit-learn's `digits`, of which four fifths are for training.
 

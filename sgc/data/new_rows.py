@@ -1,4 +1,4 @@
-"""New rows, of a file or from Python, encoded as those of a run."""
+"""New rows, from a file or from Python, encoded as those of a run."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from sgc.errors import DataError, check_regular
 class NewRows:
     """New rows, encoded.
 
-    `given`, by partial node that is taken as evidence, marks the rows that have a value, `(N,)`; `ignored` counts them
-    for each of the others. `ids` are the rows' own, by the name of their column, and of pictures the files' `paths`.
+    `given` marks, for each partial node that is evidence, the rows that have a value, `(N,)`; `ignored` counts these
+    rows for each other partial node. `ids` is the column of the rows' own ids; `paths` are the files of pictures.
     """
 
     rows: Rows
@@ -54,14 +54,13 @@ def read_rows(
 ) -> NewRows:
     """Read new rows: a file with the spec's column names (npz, mat, csv, parquet), or one IDX file.
 
-    What the spec's own source can read, a folder of pictures too, is read as the spec says.
+    A file that the spec's own source can read, or a folder of pictures, is read as the spec says.
 
-    Columns of partial nodes may be absent: their values are then missing in all rows. One IDX file serves where the
+    Columns of partial nodes may be absent: their values are then missing in all rows. One IDX file is enough where the
     model needs exactly one column.
 
-    evidence: the partial nodes whose values are taken, all of them if None; what stands in the columns of the others
-    is not looked at, but for whether it is there. id_column: holds the rows' own ids; else the index column of a table
-    that has one, as pandas writes it.
+    evidence: the partial nodes whose values are used, all of them if None; of the others only the number of values is
+    reported. id_column: the column of the rows' own ids; None: the index column of a table, if pandas wrote one.
 
     Raises:
         DataError: as `open_dataset`; or a file of none of these formats, or evidence without a column.
@@ -97,10 +96,10 @@ def read_arrays(
     *,
     seed: int,
 ) -> tuple[Rows, frozenset[str]]:
-    """Read new rows from a mapping by node, or a data frame by column, and say which nodes it has columns for.
+    """Read new rows from a mapping by node, or a data frame by column; return them and the nodes that have columns.
 
-    Without `encoders`, of a run, the transforms are those of the spec, none of which may have to learn anything; `seed`
-    is then that of a static binarisation.
+    Without the `encoders` of a run, the transforms are those of the spec, and none of them may learn; `seed` is then
+    that of a static binarisation.
 
     Raises:
         DataError: as `open_dataset`; or a transform that learns.
@@ -131,7 +130,7 @@ def _part(
     *,
     file: str = "",
 ) -> Part:
-    """Hand each node its columns, of which those of partial nodes may be absent. Raises: DataError."""
+    """Give each node its columns; those of partial nodes may be absent. Raises: DataError."""
     present: dict[str, tuple[str, ...]] = {}
     for node, names in wanted.items():
         if _needed(variables[node]) or any(name in columns for name in names):
@@ -161,7 +160,7 @@ def _bare_encoders(
     data: DataSection | None, variables: Mapping[str, Variable], part: Part, seed: int
 ) -> dict[str, Encoder]:
     """Make encoders by the spec alone. Raises: DataError where a transform learns from training rows."""
-    found: dict[str, Encoder] = {}
+    encoders: dict[str, Encoder] = {}
     rows = np.arange(part.size, dtype=np.int64)
     for node, columns in part.nodes.items():
         transforms = data.columns[node].transforms if data is not None and node in data.columns else ()
@@ -172,21 +171,21 @@ def _bare_encoders(
                 f"the transform '{learns}' learns from training rows: take the model of a run (sgc.open)"
             )
         cells = read_cells(origin, variables[node], transforms)
-        found[node], _ = fit_encoder(variables[node], transforms, cells, origin, seed)
-    return found
+        encoders[node], _ = fit_encoder(variables[node], transforms, cells, origin, seed)
+    return encoders
 
 
 def _index_column(data: DataSection | None, path: Path) -> str | None:
-    """Name the index column of a table that has one; None of anything else."""
+    """Name the index column of a table; None where there is none, or no table."""
     if not path.is_file() or not path.name.lower().endswith(TABLES):
         return None
     return index_column(path, data.separator if isinstance(data, Images | Table) and data.takes(path) else ",")
 
 
 def _with_value(columns: tuple[SourceColumn, ...], variable: Variable) -> NDArray[np.bool_]:
-    """Tell for each row whether something stands in its cells: `(N,)`, whatever it is; in all of a value that is whole.
+    """Tell for each row whether it has a value, whatever it is: `(N,)`. A value that is whole needs all of its cells.
 
-    Of a node of a repeat, whether something stands in some step.
+    Of a node of a repeat: whether some step has a value.
     """
     filled = np.stack([_filled(column, variable).reshape(len(column), -1) for column in columns], axis=2)
     if variable.whole and not variable.steps:
@@ -195,7 +194,7 @@ def _with_value(columns: tuple[SourceColumn, ...], variable: Variable) -> NDArra
 
 
 def _filled(column: SourceColumn, variable: Variable) -> NDArray[np.bool_]:
-    """Mark the cells of a column in which something stands: `(N, *event)`."""
+    """Mark the cells of a column that are not empty: `(N, *event)`."""
     values, empty = column.values, column.missing
     gone = np.zeros(values.shape, dtype=bool) if empty is None else empty
     if values.dtype.kind == "f":

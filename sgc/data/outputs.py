@@ -1,4 +1,4 @@
-"""Files that are written: an ending that can be, a folder that is there, and nothing that is read."""
+"""Files that are written: with a known ending, into a folder that exists, and over no file that is read."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ PART = ".part"  # of the name of a file that is not yet whole
 
 @dataclass(frozen=True)
 class Inputs:
-    """What is read, and is not to be overwritten: files, each in words, and those of a data section.
+    """Files that are read and must not be overwritten: `files`, each with a description, and those of a data section.
 
-    whose: what the data are, in words. beside: the folder where files of the section are looked for.
+    whose: a description of the data. beside: the folder where files of the section are looked for.
     """
 
     files: Mapping[Path, str] = field(default_factory=dict)
@@ -29,12 +29,12 @@ class Inputs:
     whose: str = "data of the spec"
 
     def at(self, path: Path) -> str:
-        """Say which of them stands at a path, by whatever name and link; an empty string where none does."""
+        """Describe the one of them that is at a path, under any name or link; an empty string: none is."""
         if not path.exists():
             return ""
-        found = next((what for file, what in self.files.items() if _same(path, file)), "")
-        if found or self.data is None:
-            return found
+        described = next((what for file, what in self.files.items() if _same(path, file)), "")
+        if described or self.data is None:
+            return described
         names = [rule.rows for rule in self.data.labels.values() if rule.rows]
         files = [look_for((name,), "", self.beside) for name in names]
         read = [*(file for file in files if file is not None), *self.data.inputs(self.beside)]
@@ -49,7 +49,7 @@ def check_output(path: Path, endings: tuple[str, ...], inputs: Inputs = Inputs()
 
 
 def check_place(path: Path, inputs: Inputs) -> None:
-    """Refuse a place where no file can be written, or that holds an input, by whatever name. Raises: UsageError."""
+    """Refuse a place where no file can be written, or that holds an input, under any name. Raises: UsageError."""
     if not Path(os.path.realpath(path)).parent.is_dir():  # `resolve` fails at links that lead to themselves
         raise UsageError(f"{path}: the folder {path.parent} does not exist")
     if path.is_dir():
@@ -61,13 +61,13 @@ def check_place(path: Path, inputs: Inputs) -> None:
 
 
 def write_output(path: Path, content: bytes) -> None:
-    """Write a file of a user's: it is as before or complete, and no other file is touched; links are followed."""
+    """Write a user's file: it is complete or as before, and no other file is touched; links are followed."""
     target = Path(os.path.realpath(path))
     write_beside(path, target.with_name(f".{secrets.token_hex(8)}{PART}"), target, content)
 
 
 def write_beside(path: Path, part: Path, target: Path, content: bytes) -> None:
-    """Write a new file, and put it in the place of another once it is whole. path: as a fault of the disk names it."""
+    """Write a new file, and replace another by it once it is whole. path: the name that a fault of the disk gives."""
     with writing(path):
         try:
             with part.open("xb") as file:
@@ -77,12 +77,12 @@ def write_beside(path: Path, part: Path, target: Path, content: bytes) -> None:
             os.replace(part, target)
         except OSError:
             with suppress(OSError):
-                part.unlink()  # on a full disk it takes room from whatever comes next
+                part.unlink()  # on a full disk it would take room from other files
             raise
 
 
 def _same(path: Path, other: Path) -> bool:
-    """Tell whether a file that is there is also another."""
+    """Tell whether an existing file is the same as another."""
     try:
         return path.samefile(other)
     except (OSError, ValueError):  # the other is not there

@@ -24,11 +24,11 @@ class Division:
 def divide_rows(size: int, split: Split, column: SourceColumn | None) -> Division:
     """Divide the rows 0 … size - 1.
 
-    `column` is the one that `stratify` (each part has its categories in proportion) or `group` (no group stands in two
-    parts, so sizes are met only as nearly as groups allow) names.
+    `column` is the one of `stratify` (each part has its categories in proportion) or of `group` (no group is in two
+    parts; the sizes are then as near as groups allow).
 
     Raises:
-        DataError: more rows asked for than there are, or a share that is no row at all.
+        DataError: more rows are wanted than there are, or a share is less than one row.
     """
     rows = np.arange(size, dtype=np.int64)
     order = priorities(rows, stream(split.seed, "split"))

@@ -1,4 +1,4 @@
-"""Categories by the names that stand for them in the data."""
+"""Categories, by their names in the data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def _category_tag(value: Any) -> str | None:  # Any: whatever YAML can say
 
 
 CATEGORIES: dict[str, type] = {"string": str, "integer": int, "number": float, "boolean": bool}
-# A category by the name that stands for it in the data.
+# A category by its name in the data.
 if TYPE_CHECKING:
     CategoryName = str | int | float | bool
 else:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def log_from_zero(x: Tensor) -> Tensor:
-    """Give log x, −∞ at 0, where the gradient is 0: a share that was rounded to 0 has none, and 0 · ∞ is no number."""
+    """Give log x, −∞ at 0. The gradient there is 0, as of a share that was rounded to 0: 0 · ∞ would be NaN."""
     import torch
 
     return torch.where(x == 0, -torch.inf, torch.where(x == 0, 1.0, x).log())
@@ -24,7 +24,7 @@ def log_to_one(x: Tensor) -> Tensor:
 
 
 def log_one_plus_square(x: Tensor, scale: Tensor) -> Tensor:
-    """Give log(1 + (x/s)²), s positive: 2 log |x/s| where the ratio or its square is no float any more."""
+    """Give log(1 + (x/s)²), s positive: 2 log |x/s| where the ratio or its square overflows."""
     import torch
 
     far = x.abs() > scale * math.sqrt(torch.finfo(x.dtype).max) / 16
@@ -41,7 +41,7 @@ def log_one_less_exp(x: Tensor) -> Tensor:
 
 
 def log_one_less_exp_by_log(log_y: Tensor) -> tuple[Tensor, Tensor]:
-    """Give log(1 − e^{−y}) by log y, y > 0, and what it is beyond log y: log((1 − e^{−y}) / y), near 0 where y is."""
+    """Give log(1 − e^{−y}) by log y, y > 0, and its difference from log y, log((1 − e^{−y}) / y), near 0 if y is."""
     import torch
 
     y = log_y.clamp(max=100).exp()  # beyond, e^{−y} is 0

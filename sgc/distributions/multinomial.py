@@ -1,4 +1,4 @@
-"""Multinomial: torch's, which also keeps what it was made of, and one whose total differs from row to row."""
+"""Multinomial: torch's, which also keeps its own parameters, and one whose total differs from row to row."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def multinomial() -> Any:  # Any: the base class is torch's, which is not import
     from torch import Tensor
 
     class Multinomial(torch.distributions.Multinomial):
-        """torch's own normalises the logits in their own precision; n of them, summed, show what was rounded."""
+        """torch's class normalises logits in their own precision; a sum of n of them shows the rounding."""
 
         def __init__(
             self,

@@ -55,7 +55,7 @@ Support = Literal[
 
 @final
 class OwnFamily(OwnPiece):
-    """A family of the user's own: its class by import path, and what a checker has to know of it.
+    """A family of the user's own: its class by import path, and the facts that a checker needs.
 
     `parameters`: each one's constraint. `draws`: pathwise (the class has rsample) or sampled. `upper`: the largest
     value of an integer_interval, which begins at 0. `event_dim`: 1 where the values, or parameters, are vectors. Its
@@ -121,7 +121,7 @@ def _at(key: str, message: str) -> PydanticCustomError:
 @final
 @dataclass(frozen=True)
 class OwnMembers:
-    """What gives the class of an own family's members: imported on first use, and never without trust."""
+    """The maker of the class of an own family's members, which is imported on first use, and never without trust."""
 
     code: OwnCode
     parameters: tuple[tuple[str, bool], ...]  # names, and which are matrices
@@ -133,9 +133,9 @@ class OwnMembers:
 
 @functools.cache
 def _member_class(members: OwnMembers) -> Any:  # Any: the user's class
-    """Derive from the user's class one that is made of the parameters by name, and expands by its parameters alone.
+    """Derive a class from the user's that takes its parameters by name, and expands by expanding them.
 
-    torch's own `expand` copies what it knows of and refuses a class with a constructor of its own.
+    torch's own `expand` copies only what it knows, and refuses a class with its own constructor.
     """
     import torch
     from torch.distributions import Distribution
@@ -171,9 +171,9 @@ def _member_class(members: OwnMembers) -> Any:  # Any: the user's class
 
 
 def try_member(family: Family, *, wants_mean: bool) -> None:
-    """Make one member of an own family and hold it to its facts, before anything is trained.
+    """Make one member of an own family and compare it with its facts, before anything is trained.
 
-    wants_mean: whether the model cannot do without the mean.
+    wants_mean: whether the model needs the mean.
 
     Raises: UsageError, which says what was tried, where the class cannot be imported or is not as declared.
     """
@@ -219,7 +219,7 @@ def try_member(family: Family, *, wants_mean: bool) -> None:
 
 
 def _check_constraints(family: Family, event: tuple[int, ...]) -> None:
-    """Hold the declared constraints to those of the class, where it has some. Raises: UsageError."""
+    """Compare the declared constraints with those of the class, where it has some. Raises: UsageError."""
     import torch
     from torch.distributions import constraints
 

@@ -1,7 +1,7 @@
 """The Concrete relaxations of Categorical and Bernoulli: draws, densities, and the nearest value of the support.
 
-A cold draw is at a corner to all its digits, and its density there is infinite. So it is drawn and scored by its logs,
-whose density stays in sight at every temperature. The same change of variable in p and q leaves their ratio, every
+At a low temperature a draw is rounded to a corner, where its density is infinite. So it is drawn and scored by its
+logs, whose density is finite at every temperature. The same change of variable in p and q leaves their ratio, every
 bound and the divergence as they are (Maddison et al. 2017, Appendix C.3).
 """
 
@@ -86,7 +86,7 @@ def score_bit(logits: Tensor, log_odds: Tensor, temperature: float) -> Tensor:
 @final
 @dataclass(frozen=True)
 class Relaxation:
-    """How values of a family are relaxed: drawn, rounded to the nearest value, and scored by what a draw keeps."""
+    """How values of a family are relaxed: drawn, rounded to the nearest value, and scored by `Point.exact`."""
 
     draw: Callable[[Tensor, Tensor | float], Point]
     nearest: Callable[[Tensor], Tensor]

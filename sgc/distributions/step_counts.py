@@ -1,4 +1,4 @@
-"""Counts: the nodes that say how many steps of a repeat there are, and the integers that they may be."""
+"""Counts, the nodes that give the number of a repeat's steps, and the integers that they may be."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ def count_values(
 ) -> tuple[int, ...]:  # Any: the names of categories as they stand in the data
     """Give the integers that a count may be, in the order of `Family.enumerate`.
 
-    values: those of a Categorical's categories; 0 to K − 1 where it has none.
+    values: the names of a Categorical's categories; None: 0 to K − 1.
 
-    Raises: ValueError, wording what is wrong: not a number, not finite, not integers, or below 0.
+    Raises: ValueError, in words: not one number, not finite, not integers, or below 0.
     """
     if not family.finite:
         raise ValueError(f"a count needs a largest value, and the support of {family.name} is not finite")

@@ -1,4 +1,4 @@
-"""The sets that values of distributions lie in: their words, checks, legal and nearest values, what networks read."""
+"""The sets that values of distributions lie in: their words, checks, legal and nearest values, and views."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Bound = float | tuple[Any, ...]  # one for all elements, or nested as deep as th
 
 @dataclass(frozen=True)
 class Fault:
-    """Values of one kind outside a support: which, what each of them is, and what was wanted.
+    """Values outside a support: which they are, their numbers, and what was wanted.
 
     mask: booleans [*leading] or [*leading, *elements]; measured: numbers of that shape. Any: numpy's or torch's, as
     the values were. summed: whether a number is the sum of a vector's elements.
@@ -29,7 +29,7 @@ class Fault:
     summed: bool = False
 
     def text(self, found: str) -> str:
-        """Word the fault about one of its numbers, as written."""
+        """Word the fault about one of its numbers, written as `found`."""
         return f"found a sum of {found}, {self.wanted}" if self.summed else f"found {found}, wanted {self.wanted}"
 
 
@@ -39,10 +39,10 @@ class Support:
     """A set of values, each of which every member of a family gives a finite density.
 
     word: as in specs and messages. low, high: the bounds of an element, excluded where `open_low`, `open_high`. whole:
-    integers alone. total: what the elements of a vector sum to, up to `tolerance`; None where it is not known.
-    nominal: values are names without an order, categories or bits; what lies between two of them is scored, but never
-    drawn. periodic: angles, alike modulo 2π. wants_upper: the largest integer is an option's or a spec's to say.
-    by_parameters: its ends are the parameters `low` and `high`. view: what networks read of a value.
+    only integers. total: the sum of the elements of a vector, up to `tolerance`; None: not known. nominal: values are
+    names without an order, categories or bits; values between two of them are scored, but never drawn. periodic:
+    angles, equal modulo 2π. wants_upper: an option or the spec gives the largest integer. by_parameters: its ends are
+    the parameters `low` and `high`. view: what networks read of a value.
     """
 
     word: str
@@ -79,7 +79,7 @@ class Support:
 
     @property
     def finite(self) -> bool:
-        """Whether a single element, or a one-hot vector, has finitely many values once its largest is said."""
+        """Whether a single element, or a one-hot vector, has finitely many values once its largest is given."""
         return self.nominal or (self.whole and not self.vector and (self.wants_upper or self.upper is not None))
 
     @property
@@ -99,29 +99,29 @@ class Support:
         return replace(self, low=low, high=high)
 
     def up_to(self, upper: float | None) -> Support:
-        """Give the support of integers, or of counts that sum to it, that ends at a number; as it is if None."""
+        """Give the support of integers up to a number, or of counts that sum to it; unchanged if None."""
         if upper is None:
             return self
         return replace(self, total=float(upper)) if self.vector else replace(self, high=float(upper))
 
     def moved(self, ends: Mapping[str, Bound]) -> Support:
-        """Give the support where some of the parameters `low` and `high` are fixed; as it is where these are no ends.
+        """Give the support where some of the parameters `low` and `high` are fixed; unchanged where these are no ends.
 
-        A bound that a network gives, or that is learned, is not known here: no value lies beyond it.
+        A bound that a network gives, or that is learned, is not known here, and counts as infinite.
         """
         return self.within(ends.get("low", -math.inf), ends.get("high", math.inf)) if self.by_parameters else self
 
     # ---- compared with others
 
     def contains(self, other: Support) -> bool:
-        """Tell whether every element of the other's values may be one of this; a composition has those alone."""
+        """Tell whether all elements of the other's values are in this set; in a composition, only those of shares are."""
         summing = other.composition or other.categorical
         if (self.composition and not summing) or (self.whole and not other.whole):
             return False
         return other._from() >= self._from() and other._to() >= self._to()
 
     def with_zero(self) -> Support:
-        """Give the smallest interval that has the elements of this and 0."""
+        """Give the smallest interval of its elements and 0."""
         low, high = self.ends
         return replace(
             INTERVAL,
@@ -132,7 +132,7 @@ class Support:
         )
 
     def met(self, other: Support) -> Support:
-        """Give the set of what is in both; a composition where one is, and whole numbers where one is whole."""
+        """Give the intersection of both; a composition if one is, and whole numbers if one is whole."""
         if self.contains(other) or other.contains(self):
             return other if self.contains(other) else self
         start, end = max(self._from(), other._from()), max(self._to(), other._to())
@@ -142,11 +142,11 @@ class Support:
 
     @property
     def element(self) -> Support:
-        """Where each number of a value lies, whatever stands beside it."""
+        """The set of each number of a value, whatever the others are."""
         return replace(self, nominal=False, vector=False, total=None) if self.vector else self
 
     def joined(self, other: Support) -> Support:
-        """Give the smallest interval that has the elements of both."""
+        """Give the smallest interval of the elements of both."""
         if self.contains(other) or other.contains(self):
             return (self if self.contains(other) else other).element
         return _spanned(min(self._from(), other._from()), min(self._to(), other._to()))
@@ -177,15 +177,15 @@ class Support:
         return min(_flat(self.low)), max(_flat(self.high))
 
     def _from(self) -> tuple[float, bool]:
-        """Give where it begins and whether that is left out: what begins later, or leaves out more, is larger."""
+        """Give the lower end, and whether it is excluded: of a higher beginning, the pair is larger."""
         return self.ends[0], self.open_low
 
     def _to(self) -> tuple[float, bool]:
-        """Give minus where it ends and whether that is left out, so that what ends sooner is larger."""
+        """Give minus the upper end, and whether it is excluded: of a lower ending, the pair is larger."""
         return -self.ends[1], self.open_high
 
     def faults(self, values: Any) -> Iterator[Fault]:  # Any: an array of numpy's or a tensor of torch's, alike here
-        """Tell what lies outside: single elements first, then the sums of vectors. NaN, a missing value, does not.
+        """Find the values outside: single elements first, then the sums of vectors. NaN, a missing value, is no fault.
 
         values: [*leading, *event].
         """
@@ -202,7 +202,7 @@ class Support:
                 yield Fault(mask, sums, f"wanted values that sum to {self.total:.6g}", summed=True)
 
     def _holds(self, least: float, largest: float) -> bool:
-        """Tell from the extremes alone that all is well; NaN, where something is missing, tells nothing."""
+        """Tell from the extremes that all values are inside; False where that is not known, as with a NaN."""
         if self.whole or not isinstance(self.low, float | int) or not isinstance(self.high, float | int):
             return False
         above = least > self.low if self.open_low else least >= self.low
@@ -265,11 +265,11 @@ class Support:
         difference = value - center
         return (difference + math.pi) % (2 * math.pi) - math.pi if self.periodic else difference
 
-    # ---- what is shown of it
+    # ---- how values are read and shown
 
     @property
     def seen(self) -> Support:
-        """Where every number lies that networks read of a value."""
+        """The set of the numbers that networks read of a value."""
         return self if self.view.ends is None else INTERVAL.within(*self.view.ends)
 
     def look(self, value: Tensor) -> Tensor:
@@ -278,7 +278,7 @@ class Support:
 
     @property
     def shades(self) -> tuple[float, float] | None:
-        """The numbers that a picture shows in black and in white; None where the values at hand have to say."""
+        """The numbers that a picture shows in black and in white; None: those of the values to be shown."""
         if self.upper is not None:
             return 0.0, self.upper
         return (0.0, 1.0) if (self.low, self.high) == (0, 1) else None
@@ -286,14 +286,14 @@ class Support:
     # ---- as data of a file
 
     def plain(self) -> dict[str, Any]:  # Any: what JSON can say
-        """Give it as JSON can hold it: its word and the bounds that are its own; see `read`."""
+        """Give it in JSON's types: its word, and the bounds that differ from the word's; see `read`."""
         known = SUPPORTS[self.word]
         keys = ("low", "high", "total")
         return {"word": self.word} | {k: getattr(self, k) for k in keys if getattr(self, k) != getattr(known, k)}
 
     @classmethod
     def read(cls, plain: Mapping[str, Any]) -> Support:  # Any: as for `plain`
-        """Make the support that gave this. Raises: KeyError for a word that there is not."""
+        """Make the support that gave this. Raises: KeyError for an unknown word."""
         own = {key: _tuples(plain[key]) for key in ("low", "high", "total") if plain.get(key) is not None}
         return replace(SUPPORTS[plain["word"]], **own)
 
@@ -310,7 +310,7 @@ def _between(low: float, high: float) -> float:
 
 
 def _first(low: float, is_open: bool) -> float:
-    """Give the first integer from a number on, or above it; an infinite one as it is."""
+    """Give the first integer from a number on, or above it; infinity stays."""
     if not math.isfinite(low):
         return low
     return float(math.floor(low) + 1 if is_open else math.ceil(low))

@@ -40,8 +40,8 @@ class Option:
     low: float
     high: float = math.inf
     open_low: bool = False  # True: `low` itself is refused
-    default: float | None = None  # None: the spec has to say it
-    bounds: Callable[[Support, float], Support] | None = None  # the support that it leaves of the family's
+    default: float | None = None  # None: the spec must give it
+    bounds: Callable[[Support, float], Support] | None = None  # how it narrows the family's support
 
     def accepts(self, value: object) -> bool:
         """Say whether a value has the option's type and lies in its range; an int counts as a float."""
@@ -70,9 +70,9 @@ class Line:
     options: Mapping[str, Option] = field(default_factory=dict)
     has_standard: bool = True
     standard: Mapping[str, float] = field(default_factory=dict)
-    center: Center = "mean"  # the median, loc or scale, where members have no mean; torch may give nan for infinite
+    center: Center = "mean"  # loc or scale, the median, where members have no mean; infinite where torch may give nan
     relaxation: Relaxation | None = None
-    gaussian: bool = False  # whether the variance of its means over rows is held to a prior's of 1
+    gaussian: bool = False  # whether the variance of its means over rows is compared with the 1 of a standard prior
     torch_class: str = ""  # "" where the name is torch's own
     define: Callable[[], Any] | None = None  # gives the class of members that are not torch's
     words: Mapping[str, str] = field(default_factory=dict)  # in place of torch's constraint words
@@ -98,7 +98,7 @@ _LEAST = {
 #                                         from them
 #   OneHotCategorical                     is what Categorical is here; with StraightThrough, it is one of its estimators
 #   Independent, MixtureSameFamily, TransformedDistribution   are ways to build families
-# Where one of them is wanted all the same, a class of one's own can build on it and be named as own code.
+# To use one of them nevertheless, name a class that builds on it as own code.
 LINES: tuple[Line, ...] = (
     Line("Bernoulli", ("logits",), relaxation=BIT, support="grey", scoring=BERNOULLI),
     Line("Categorical", ("logits",), torch_class="OneHotCategorical", relaxation=ONE_HOT, scoring=CATEGORICAL),

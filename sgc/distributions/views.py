@@ -1,4 +1,4 @@
-"""What networks read of a value: it as it is, log(1 + value), an angle's cosine and sine, levels around 0."""
+"""What networks read of a value: itself, log(1 + value), an angle's cosine and sine, levels around 0."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class View:
     """A way to read values.
 
-    look: (values [*leading, *event], the largest that an element may be) -> [*leading, *event, *behind]. ends: between
-    which numbers all lie that it gives; None: where the values do.
+    look: (values [*leading, *event], the largest value of an element) -> [*leading, *event, *behind]. ends: the bounds
+    of the numbers that it gives; None: those of the values.
     """
 
     look: Callable[[Tensor, float], Tensor]

@@ -1,4 +1,4 @@
-"""VonMises with draws for any concentration: torch's never return where it is huge, 0 or no number."""
+"""VonMises with draws for any concentration: torch's never return where it is huge, 0 or NaN."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
-MOST_ROUNDS = 100  # two of three proposals are accepted at least: one in 1e47 draws is not by then
+MOST_ROUNDS = 100  # at least two of three proposals are accepted: one in 1e47 draws is not accepted by then
 
 
 @functools.cache
@@ -18,7 +18,7 @@ def von_mises() -> Any:  # Any: the base class is torch's, which is not imported
     import torch
 
     class VonMises(torch.distributions.VonMises):
-        """torch's own but for its draws, which always return: no number where a parameter is not finite."""
+        """torch's own, but its draws always return: NaN where a parameter is not finite."""
 
         @torch.no_grad()
         def sample(self, sample_shape: Any = ()) -> Tensor:

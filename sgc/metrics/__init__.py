@@ -1,6 +1,6 @@
-"""What predictions of a node are held against its labels by: metrics, each in one file.
+"""Metrics, which compare predictions of a node with its labels; each is one file.
 
-What a metric of one's own is made of can be imported from here.
+The classes that an own metric needs can be imported from here.
 """
 
 from sgc.metrics.metric import MeasuredNode, Metric, Pairs

@@ -1,4 +1,4 @@
-"""What a metric is: how far each prediction is from its label, and how that is averaged, named and written.
+"""The base of metrics: how far each prediction is from its label, and how that is averaged, named and written.
 
 A new metric is one file with one class derived from `Metric`, and a line in `sgc.metrics.metrics`.
 """
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MeasuredNode:
-    """What is known of a node without its data; of a node of a repeat, of one step.
+    """A node as it is known without its data; of a node of a repeat, one step.
 
     event: the shape of a value, of categories with their axis. named: its column holds names, which a transform
-    numbers. points: a transform makes unit vectors of what stands in its column, so that angles have a meaning.
+    numbers. points: a transform makes unit vectors of its column, so that angles have a meaning.
     """
 
     name: str
@@ -68,16 +68,16 @@ class Pairs:
 class Metric(ABC):
     """A number that says how good predictions of a node are: a mean over labels, or a function of one."""
 
-    name: ClassVar[str]  # as specs and JSON write it
-    title: ClassVar[str]  # as the table of `evaluate` writes it
-    abbreviation: ClassVar[str] = ""  # where a sentence has no room for the title; empty: the title
-    unit: ClassVar[str] = ""  # that it is written in; empty: that of the data, or none
-    scale: ClassVar[float] = 1.0  # what a value is multiplied by where it is written: 100 of a share in %
+    name: ClassVar[str]  # in specs and JSON
+    title: ClassVar[str]  # in the table of `evaluate`
+    abbreviation: ClassVar[str] = ""  # in sentences, where the title is too long; empty: the title
+    unit: ClassVar[str] = ""  # empty: that of the data, or none
+    scale: ClassVar[float] = 1.0  # by which a value is multiplied when it is written: 100 for a share in %
     lower_is_better: ClassVar[bool] = True
     directions: ClassVar[bool] = False  # whether it compares directions: unit vectors, angles, or whole values
 
     def refuse(self, node: MeasuredNode) -> str:
-        """Say why it means nothing for a node; an empty string where it does."""
+        """Say why it is not meaningful for a node; an empty string where it is."""
         return ""
 
     @abstractmethod
@@ -89,24 +89,25 @@ class Metric(ABC):
         return mean, standard_error
 
     def more(self, value: float) -> dict[str, float]:
-        """Say a value in other numbers too, by the names they have in JSON."""
+        """Give further numbers of a value, by their names in JSON."""
         return {}
 
     def aside(self, value: float) -> str:
-        """Say a value in other words too, as the table writes them behind it."""
+        """Give further words for a value, which the table writes behind it."""
         return ""
 
     @final
     def of_rows(self, pairs: Pairs) -> Tensor:
-        """Average the distances of each row over its elements: [n]. Raises: UsageError where they are none."""
+        """Average the distances of each row over its elements: [n]. Raises: UsageError for any other result."""
         import torch
 
-        found, rows = self.distances(pairs), len(pairs.label)
-        if not isinstance(found, torch.Tensor):
-            raise UsageError(f"'{self}': its distances are a {type(found).__name__}, wanted a tensor")
-        if not found.dim() or len(found) != rows:
-            raise UsageError(f"'{self}': its distances are {list(found.shape)}, wanted [{rows}, …]: some for each row")
-        return found.reshape(rows, -1).double().mean(1)
+        distances, rows = self.distances(pairs), len(pairs.label)
+        if not isinstance(distances, torch.Tensor):
+            raise UsageError(f"'{self}': its distances are a {type(distances).__name__}, wanted a tensor")
+        if not distances.dim() or len(distances) != rows:
+            shape = list(distances.shape)
+            raise UsageError(f"'{self}': its distances are {shape}, wanted [{rows}, …]: some for each row")
+        return distances.reshape(rows, -1).double().mean(1)
 
     @final
     def write(self, value: float, standard_error: float = math.nan) -> str:
@@ -126,7 +127,7 @@ class Metric(ABC):
 
     @property
     def short_unit(self) -> str:
-        """Its unit behind a number of a sentence; degrees stand close to it."""
+        """Its unit behind a number in a sentence, with a space unless it is °."""
         return self.unit if self.unit in ("", "°") else f" {self.unit}"
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""The metrics that specs name, and which one measures a node for which a spec names none."""
+"""The metrics that specs name, and the default one of a node."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ METRICS: dict[str, Metric] = {metric.name: metric for metric in (ERROR, RMSE, Me
 
 
 def default(node: MeasuredNode) -> Metric:
-    """Choose the metric of a node that names none: the share of wrong categories, else the root mean square."""
+    """Choose the metric of a node if its spec names none: the error rate of categories, else the root mean square."""
     return ERROR if node.nominal else RMSE
 
 
 def possible(node: MeasuredNode) -> list[str]:
-    """Name the metrics that mean something for a node."""
+    """Name the metrics that are meaningful for a node."""
     return [name for name, metric in METRICS.items() if not metric.refuse(node)]

@@ -30,7 +30,7 @@ class OwnMetric(OwnObject):
     """A metric of the user's own, derived from `sgc.metrics.Metric`; `options` are the keywords of its constructor."""
 
     def load(self, code: OwnCode) -> Metric:
-        """Import and make it. Raises: UsageError, where it is not trusted, or is none."""
+        """Import and make it. Raises: UsageError, where it is not trusted, or no metric."""
         made: Metric = self.make(code, Metric, TEXTS)
         if made.name in METRICS:
             raise UsageError(f"'{self.python}': '{made.name}' is the name of another metric; give its class another")
@@ -41,14 +41,14 @@ class OwnMetric(OwnObject):
 
 
 def refusal(path: str, metric: Metric, node: MeasuredNode) -> str:
-    """Ask an own metric why it means nothing for a node. Raises: UsageError, where its class fails."""
+    """Ask an own metric why it is not meaningful for a node. Raises: UsageError, where its class fails."""
     try:
-        found = metric.refuse(node)
+        reason = metric.refuse(node)
     except Exception as problem:  # whatever the user's class may do
         raise UsageError(f"'{path}': tried refuse: {failure(problem) or raised(problem)}") from None
-    if not isinstance(found, str):
-        raise UsageError(f"'{path}': its refuse gave {type(found).__name__}, wanted a text")
-    return found
+    if not isinstance(reason, str):
+        raise UsageError(f"'{path}': its refuse gave {type(reason).__name__}, wanted a text")
+    return reason
 
 
 def try_metric(path: str, metric: Metric, node: MeasuredNode) -> None:
@@ -58,11 +58,11 @@ def try_metric(path: str, metric: Metric, node: MeasuredNode) -> None:
     pairs = _trial(node, directions=metric.directions)
     step = "distances"
     try:
-        found = metric.of_rows(pairs)
-        if not bool(torch.isfinite(found).all()):
-            raise UsageError(f"'{path}': its distances are {found.tolist()} between labels and themselves")
+        distances = metric.of_rows(pairs)
+        if not bool(torch.isfinite(distances).all()):
+            raise UsageError(f"'{path}': its distances are {distances.tolist()} between labels and themselves")
         step = "average"
-        value, error = metric.average(float(found.mean()), 0.0)
+        value, error = metric.average(float(distances.mean()), 0.0)
         step = "write"
         metric.write(float(value), float(error))
         metric.aside(float(value))
@@ -75,7 +75,7 @@ def try_metric(path: str, metric: Metric, node: MeasuredNode) -> None:
 
 
 def _trial(node: MeasuredNode, *, directions: bool) -> Pairs:
-    """Make predictions of a node that are right."""
+    """Make right predictions of a node."""
     import torch
 
     label: Tensor = torch.tensor(node.support.legal(node.event), dtype=torch.float64).reshape(1, -1).repeat(TRIED, 1)

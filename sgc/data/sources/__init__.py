@@ -1,1 +1,1 @@
-"""Sources of data: what stands under `data` in a spec, and which reader it asks. numpy comes in as it reads."""
+"""Sources of data: the `data` section of a spec, and its readers. numpy is imported only to read."""

@@ -63,7 +63,7 @@ def _mark_form(value: object) -> str:
 Mark: TypeAlias = Annotated[
     Annotated[str, Tag("<text>")] | Annotated[float, Tag("<number>")], Discriminator(_mark_form)
 ]
-"""What stands in an empty cell of a table: text as it is, or a number by value."""
+"""The mark of an empty cell of a table: text as it is written, or a number by value."""
 
 
 class TableSource(FileSource):

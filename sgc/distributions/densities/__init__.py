@@ -1,9 +1,9 @@
 """Log-densities, divergences and means of families, in nats; torch is imported inside the functions.
 
-A family names its formulas in its line of `sgc.distributions.table`. They are stable by themselves: nothing huge is
-subtracted from something huge. Yet a gradient may be the small difference of two large numbers, (α − 1)/x − β, and
-float32 has then rounded both before a formula can see them; so all but the fast lane (Bernoulli, Categorical, Normal)
-compute the score, and it alone, in float64.
+A family names its formulas in its line of `sgc.distributions.table`. They are stable: nothing huge is subtracted from
+something huge. Yet a gradient may be the small difference of two large numbers, (α − 1)/x − β, which float32 has
+rounded before. So the score, and only the score, is computed in float64, but for the fast lane (Bernoulli, Categorical,
+Normal).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.distributions import Distribution
 
-# (member, value) -> a number for each element; (member, value, *exact) for a draw that its value does not say: `Point`
+# (member, value) -> a number for each element; (member, value, *exact) for a draw with more digits, see `Point`
 Formula = Callable[..., "Tensor"]
 Divergence = Callable[[Member, Member], "Tensor"]  # (q's member, p's member) -> a number for each element
 
@@ -106,7 +106,7 @@ def _own_log_prob(distribution: Distribution, value: Tensor) -> Tensor:
 
 
 def _uniform_log_prob(distribution: Distribution, value: Tensor) -> Tensor:
-    """−log(high − low) on the closed interval; torch leaves its upper end out, which data may well have."""
+    """−log(high − low) on the closed interval; torch leaves out its upper end, which data may have."""
     import torch
 
     uniform = element_of(distribution)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def bernoulli_logits(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Give logits that are finite. Given ones are by their constraint, and are the largest tensor there is: no copy."""
+    """Give finite logits. Those of a network are finite already, and may be the largest tensor: they are not copied."""
     if "logits" in parameters:
         return parameters
     probs = parameters["probs"]
@@ -22,7 +22,7 @@ def bernoulli_logits(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def categorical_logits(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Give the logarithms of the probabilities, finite. torch would subtract their sum only once it is rounded."""
+    """Give the logarithms of the probabilities, finite. torch would normalise them only once they are rounded."""
     logits = parameters["logits"] if "logits" in parameters else log_from_zero(parameters["probs"])
     return {"logits": _bounded(_bounded(logits).log_softmax(-1))}
 

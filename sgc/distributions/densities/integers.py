@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def log_odds(member: Member) -> tuple[Tensor, Tensor, Tensor]:
     """Give log p, log (1 − p) and their difference, from probs or logits, whichever the member was made of.
 
-    Members know the other too, but of probs near 0 or 1 torch makes others first.
+    Members have the other one too, but torch clamps probs near 0 or 1 first.
     """
     from torch.nn.functional import logsigmoid
 
@@ -85,7 +85,7 @@ def geometric(member: Member, value: Tensor) -> Tensor:
 
 
 def geometric_kl(q: Member, p: Member) -> Tensor:
-    """1/p times that of one trial: so many there are in the mean, the last one among them."""
+    """1/p times that of one trial: 1/p is the mean number of trials, the last one included."""
     return _trial_kl(q, p) * (-log_odds(q)[0]).exp()
 
 

@@ -1,11 +1,11 @@
-"""The two numbers that log-gammas are made of where they nearly cancel, each right in any precision.
+"""Two parts of log-gammas, for formulas where these nearly cancel; each part is right in any precision.
 
 log Γ(x+1) is x log x − x, which is huge, less a small `log_peak(x)`. A density with several log-gammas is a sum of such
 peaks and of a `deviance` from its mean, in which the huge parts have cancelled before anything is rounded. Source:
 Loader 2000, "Fast and accurate computation of binomial probabilities", whose stirlerr and bd0 these are up to a log.
 
-Both know their derivatives, for speed: torch would keep and run back through every step of both branches, and rows of
-counts have thousands of elements.
+Both define their derivatives, for speed: torch would keep every step of both branches for its backward pass, and rows
+of counts have thousands of elements.
 """
 
 from __future__ import annotations
@@ -41,8 +41,7 @@ def log_peak_slope(x: Tensor) -> Tensor:
 def deviance(x: Tensor, log_mean: Tensor, mean: Tensor | None = None) -> Tensor:
     """Give x log(x / m) + m − x, which is at least 0, and m where x is 0.
 
-    x: nonnegative, log_mean: log m; they broadcast. mean: m itself, where it is known to more digits than its log gives
-    back.
+    x: nonnegative, log_mean: log m; they broadcast. mean: m itself, where it is known to more digits than its log has.
     """
     return _functions()[1].apply(x, log_mean, mean)  # type: ignore[no-any-return]
 
@@ -50,7 +49,7 @@ def deviance(x: Tensor, log_mean: Tensor, mean: Tensor | None = None) -> Tensor:
 def log_gamma_kernel(shape: Tensor, log_x: Tensor, x: Tensor | None = None) -> Tensor:
     """Give a log x − x − log Γ(a): the log-density of log x where x is Gamma(a, 1).
 
-    x: itself, where it is known to more digits than its log gives back.
+    x: itself, where it is known to more digits than its log has.
     """
     return shape.log() + log_peak(shape) - deviance(shape, log_x, x)
 
@@ -60,7 +59,7 @@ def log_beta_kernel(
 ) -> Tensor:
     """Give a log p + b log q − log B(a, b), where p + q = 1: the log-density of logit p where p is Beta(a, b).
 
-    p, q: themselves, where they are known to more digits than their logs give back.
+    p, q: themselves, where they are known to more digits than their logs have.
     """
     total = a + b
     log_total = total.log()
@@ -71,7 +70,7 @@ def log_beta_kernel(
 
 
 def gamma_shape_kl(a: Tensor, c: Tensor) -> Tensor:
-    """Give what KL(Gamma(a)‖Gamma(c)) is beyond the `deviance` of c from a's mean.
+    """Give KL(Gamma(a)‖Gamma(c)) less the `deviance` of c from a's mean.
 
     log(a/c) + c/a − 1 + g(a) + (c − a) g'(a) − g(c), where g is `log_peak`.
     """
@@ -80,7 +79,7 @@ def gamma_shape_kl(a: Tensor, c: Tensor) -> Tensor:
 
 
 def _stirling_from(x: Tensor) -> float:
-    """Say from where two terms of Stirling's series are righter than a log-gamma."""
+    """Give the number from which two terms of Stirling's series are more precise than a log-gamma."""
     import torch
 
     return 1e5 if x.dtype == torch.float64 else 20.0
@@ -88,7 +87,7 @@ def _stirling_from(x: Tensor) -> float:
 
 @functools.cache
 def _functions() -> Any:  # Any: two classes of torch's, which is not imported before it is needed
-    """Define both as functions with a derivative. They work in place: a new tensor costs more than a sum."""
+    """Define both as functions with a derivative. They work in place: a new tensor costs more time than a sum."""
     import torch
     from torch.autograd.function import once_differentiable
 

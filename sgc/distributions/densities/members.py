@@ -18,14 +18,14 @@ def widen(value: Tensor) -> Tensor:
 
 @final
 class Member:
-    """A distribution whose parameters are read in float64, each widened once: gradients are summed, then rounded."""
+    """A distribution whose parameters are read in float64, each converted once: gradients are summed, then rounded."""
 
     def __init__(self, own: Distribution) -> None:
         self.own = own
         self.types: set[torch.dtype] = set()  # of the parameters that were read
 
     def __getattr__(self, name: str) -> Tensor:
-        """Widen what was not asked for before."""
+        """Convert a parameter when it is first read."""
         value: Tensor = getattr(self.own, name)
         self.types.add(value.dtype)
         wide = widen(value)
@@ -33,18 +33,18 @@ class Member:
         return wide
 
     def has(self, name: str) -> bool:
-        """Say whether the distribution was made of a parameter, or asked for it before."""
+        """Tell whether the distribution was made of a parameter, or has computed it."""
         return vars(self.own).get(name) is not None
 
     @property
     def floats(self) -> torch.finfo:
-        """What numbers there are of the type that results have, see `narrow`."""
+        """The limits of the type that results have, see `narrow`."""
         import torch
 
         return torch.finfo(functools.reduce(torch.promote_types, self.types))
 
     def narrow(self, result: Tensor) -> Tensor:
-        """Give a result the type that torch gives to what is computed of the parameters that were read."""
+        """Give a result the type that torch would give it, by the types of the parameters that were read."""
         import torch
 
         return result.to(functools.reduce(torch.promote_types, self.types)) if self.types else result

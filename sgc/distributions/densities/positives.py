@@ -1,8 +1,8 @@
 """Log-densities and divergences on the positive half-line.
 
 Formulas take a member's parameters and values of one type that broadcast, and give one number for each element, in
-nats. log_x: that of a draw, which its value may have been too small or too large to say; the density is then that of
-the log, see `Point`.
+nats. log_x: the log of a draw, whose value may be too small or too large for a float; the density is then that of the
+log, see `Point`.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ EULER = 0.57721566490153286  # γ
 
 
 def normal_kl(q: Member, p: Member) -> Tensor:
-    """log(σ'/σ) + (σ² + (μ − μ')²) / 2σ'² − ½. Ratios are squared, not scales: these leave float32 sooner."""
+    """log(σ'/σ) + (σ² + (μ − μ')²) / 2σ'² − ½. Ratios are squared, not scales, which would overflow sooner."""
     ratio, gap = q.scale / p.scale, (q.loc - p.loc) / p.scale
     return 0.5 * (ratio * ratio + gap * gap - 1) - ratio.log()
 
@@ -99,8 +99,8 @@ def student_t(
 ) -> Tensor:
     """log Γ(a + ½) − log Γ(a) − ½ log 2πa − log σ − (a + ½) log(1 + z²/2a), where 2a are the degrees of freedom.
 
-    log_offset: the log of the size of a draw's offset, which may have been too large to say. The density of a draw is
-    that of sign(o) log(1 + |o|), o the offset; a location is nothing beside one whose square is no float.
+    log_offset: the log of the size of a draw's offset, which may be too large for a float. The density of a draw is
+    that of sign(o) log(1 + |o|), o the offset; beside an offset whose square overflows, the location is negligible.
     """
     import torch
     from torch.nn.functional import softplus

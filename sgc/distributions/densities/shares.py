@@ -1,8 +1,8 @@
 """Log-densities and divergences on an interval and on the simplex.
 
 Formulas take a member's parameters and values of one type that broadcast, and give one number for each element, in
-nats. log_x, log_rest: those of a draw x and of 1 − x, which its value may have been too near to 0 or 1 to say; where
-values crowd there the density is that of the log-odds, on the simplex of the logs, see `Point`.
+nats. log_x, log_rest: the logs of a draw x and of 1 − x, whose value may be rounded to 0 or 1; where values crowd there
+the density is that of the log-odds, on the simplex of the logs, see `Point`.
 """
 
 from __future__ import annotations

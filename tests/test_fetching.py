@@ -14,7 +14,7 @@ import pytest
 from data_files import REAL_DATA
 from test_sources import COLOUR, GREY, LABELS, fails, source, write_idx, write_mat
 
-from sgc.data.downloads import PUBLISHED, Published
+from sgc.data.sources.fetched_sources import PUBLISHED, Published
 
 MNIST = "{source: mnist, %s}"
 SVHN = "{source: svhn, columns: {x: {column: X}}}"

@@ -358,7 +358,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path, name: str, monkeypatc
     if "folder" in name:  # a folder has what it has
         assert len(source(case.text, tmp_path).read(tmp_path, ["image"]).train["image"]) == PARTS["train"] - 1
     elif SOURCES[name.split(" ")[0]].__mro__[1].__name__.startswith("Fetched"):
-        monkeypatch.setattr("sgc.data.downloads.PUBLISHED", {name: _unreachable(name)})
+        monkeypatch.setattr("sgc.data.sources.fetched_sources.PUBLISHED", {name: _unreachable(name)})
         assert Path(case.victim).name.removesuffix(".gz") in fails(case.text, tmp_path, *case.columns)
     else:
         assert "no such file" in fails(case.text, tmp_path, *case.columns)
@@ -367,6 +367,6 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path, name: str, monkeypatc
 def _unreachable(name: str) -> Any:
     from dataclasses import replace
 
-    from sgc.data.downloads import PUBLISHED
+    from sgc.data.sources.fetched_sources import PUBLISHED
 
     return replace(PUBLISHED[name], addresses=("http://127.0.0.1:9/",))

@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 import torch
 from scipy import stats
+from test_families import parameterisations
 from torch import Tensor
 from torch.nn import functional
 from typer.testing import CliRunner
@@ -162,7 +163,7 @@ def test_binomial_draws_end_at_their_rows_total() -> None:
 
 def test_what_rows_give_is_no_other_way_to_say_a_parameter() -> None:
     for family in COUNTED.values():
-        assert family.parameterisations == (("logits", "total_count"), ("probs", "total_count"))
+        assert parameterisations(family) == (("logits", "total_count"), ("probs", "total_count"))
         assert not family.finite
         assert not family.options
 

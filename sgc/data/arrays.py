@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sgc.data.columns import Array, SourceColumn
+from sgc.data.columns import Array, SourceColumn, SourceColumns
 from sgc.data.file_search import choose_columns
 from sgc.errors import DataError
 
@@ -22,7 +22,7 @@ def is_frame(data: object) -> bool:
     return hasattr(data, "iloc") and hasattr(data, "columns")
 
 
-def frame_columns(frame: Any, wanted: Collection[str]) -> dict[str, SourceColumn]:  # any: pandas is no dependency
+def frame_columns(frame: Any, wanted: Collection[str]) -> SourceColumns:  # any: pandas is no dependency
     """Take these columns of a data frame, whatever the others hold; rows count from 0, whatever its index says.
 
     Raises:
@@ -33,7 +33,7 @@ def frame_columns(frame: Any, wanted: Collection[str]) -> dict[str, SourceColumn
     return {name: array_column(name, frame.iloc[:, names.index(name)]) for name in dict.fromkeys(chosen)}
 
 
-def array_columns(arrays: Mapping[str, Any]) -> dict[str, SourceColumn]:  # any: whatever numpy can read as an array
+def array_columns(arrays: Mapping[str, Any]) -> SourceColumns:  # any: whatever numpy can read as an array
     """Take each array of a mapping. Raises: DataError, as `array_column`; or for what is no mapping of names."""
     if not isinstance(arrays, Mapping):
         raise DataError(f"found data of the type '{type(arrays).__name__}', wanted a mapping by node, or a data frame")

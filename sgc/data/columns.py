@@ -69,6 +69,9 @@ def _either(one: NDArray[np.bool_] | None, other: NDArray[np.bool_] | None) -> N
     return one | other
 
 
+SourceColumns: TypeAlias = dict[str, SourceColumn]  # by name
+
+
 @dataclass(frozen=True)
 class Opened:
     """The columns of a source by name: its training rows and, where the source brings them, its test rows."""

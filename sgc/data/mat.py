@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from sgc.data.columns import Array, SourceColumn
+from sgc.data.columns import Array, SourceColumn, SourceColumns
 from sgc.data.file_search import choose_columns, known_columns
 from sgc.data.raw_files import reading
 from sgc.errors import DataError
@@ -26,7 +26,7 @@ def read_mat(
     *,
     rows: Literal["first", "last"] | None = None,
     optional: Collection[str] = (),
-) -> dict[str, SourceColumn]:
+) -> SourceColumns:
     """Read these variables, and those of `optional` that are there, with the rows first: `(N, *event)`.
 
     rows: which axis the rows are; None: the last of four, else the first. A vector has one value a row.
@@ -97,9 +97,7 @@ def _rows_first(values: Array, name: str, path: Path, rows: str | None) -> Array
     return np.moveaxis(values, -1, 0) if last else values
 
 
-def _check_lengths(
-    path: Path, read: dict[str, SourceColumn], shapes: dict[str, tuple[int, ...]], rows: str | None
-) -> None:
+def _check_lengths(path: Path, read: SourceColumns, shapes: dict[str, tuple[int, ...]], rows: str | None) -> None:
     """Check that all have as many rows. Raises: DataError, which says which axis was taken for the rows."""
     first = next(iter(read.values()), None)
     for name, column in read.items():

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgc.data.arrays import array_columns, frame_columns, is_frame
-from sgc.data.columns import MISSING, Array, Origin, SourceColumn
+from sgc.data.columns import MISSING, Array, Origin, SourceColumn, SourceColumns
 from sgc.data.dataset import Rows, encode_rows
 from sgc.data.encoder import Encoder, fit_encoder, read_cells
 from sgc.data.existing_steps import check_known_counts, mark_absent
@@ -208,7 +208,7 @@ def _filled(column: SourceColumn, variable: Variable) -> NDArray[np.bool_]:
     return np.asarray(~gone)
 
 
-def _read(data: DataSection | None, path: Path, needed: list[str], optional: list[str]) -> dict[str, SourceColumn]:
+def _read(data: DataSection | None, path: Path, needed: list[str], optional: list[str]) -> SourceColumns:
     if not path.exists():
         raise DataError("no such file", file=str(path))
     if isinstance(data, FileSource) and data.takes(path):

@@ -18,7 +18,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from sgc.data.columns import Array, SourceColumn
+from sgc.data.columns import Array, SourceColumn, SourceColumns
 from sgc.data.file_search import choose_columns
 from sgc.data.raw_files import CHUNK, is_large, map_array, read_up_to, reading
 from sgc.errors import DataError
@@ -93,7 +93,7 @@ def read_values(file: IO[bytes], header: Header) -> Array:
 ENDING = ".npy"  # of the name of an array in an archive
 
 
-def read_npz(path: Path, columns: Collection[str], *, optional: Collection[str] = ()) -> dict[str, SourceColumn]:
+def read_npz(path: Path, columns: Collection[str], *, optional: Collection[str] = ()) -> SourceColumns:
     """Read these arrays, and those of `optional` that are there.
 
     A large array that is not compressed stays in the file and is read-only, see `map_array`.

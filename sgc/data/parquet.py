@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sgc.data.columns import Array, SourceColumn
+from sgc.data.columns import Array, SourceColumn, SourceColumns
 from sgc.data.empty_cells import MARKS, Mark
 from sgc.data.file_search import choose_columns
 from sgc.errors import DataError
@@ -23,7 +23,7 @@ def read_parquet(
     missing_values: Sequence[Mark] = MARKS,
     optional: Collection[str] = (),
     also: Collection[str] = (),
-) -> dict[str, SourceColumn]:
+) -> SourceColumns:
     """Read these columns, and those of `optional` that are there; the parameters are as in `read_table`.
 
     A column of lists of one length, which may be nested, is one of vectors. `missing_values` mark empty cells as in a

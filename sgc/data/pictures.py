@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sgc.data.columns import Array, SourceColumn
+from sgc.data.columns import Array, SourceColumn, SourceColumns
 from sgc.data.file_search import choose_columns
 from sgc.data.transforms.image_transforms import Resize
 from sgc.errors import DataError, check_regular, check_text
@@ -24,7 +24,7 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")  # of others, one runs a program to read a file
 IMAGE, LABEL, PATH = "image", "label", "path"
 
-ReadTable = Callable[[Collection[str], Collection[str]], dict[str, SourceColumn]]  # columns, and those that may lack
+ReadTable = Callable[[Collection[str], Collection[str]], SourceColumns]  # columns, and those that may lack
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Wanted:
 
 def read_pictures(
     place: Path, columns: Collection[str], wanted: Wanted, *, optional: Collection[str] = ()
-) -> dict[str, SourceColumn]:
+) -> SourceColumns:
     """Read the pictures of a folder, in the order of their paths, or a single one.
 
     The columns are image, `(N, C, H, W)` bytes, path, relative to the folder, and, where pictures stand in folders of
@@ -56,7 +56,7 @@ def read_pictures(
         message = f"found pictures in it ({outside}) and in its folders ({inside[0]}), wanted one or the other"
         raise DataError(message, file=str(place))
     known = [IMAGE, *([LABEL] if inside else []), PATH]
-    found: dict[str, SourceColumn] = {}
+    found: SourceColumns = {}
     for name in choose_columns(columns, optional, known, file=str(place)):
         if name == IMAGE:
             found[name] = SourceColumn(name, _load([folder / path for path in paths], wanted), str(place), marks=())
@@ -86,7 +86,7 @@ def read_listed(
     wanted: Wanted,
     *,
     optional: Collection[str] = (),
-) -> dict[str, SourceColumn]:
+) -> SourceColumns:
     """Read the pictures that a table lists, a row each, and the table's other columns; a picture is `image`.
 
     read: reads columns of the table. column: the one with the paths, relative to the table's folder, below which they

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sgc.data.columns import SourceColumn
+from sgc.data.columns import SourceColumn, SourceColumns
 from sgc.data.empty_cells import MARKS, Mark
 from sgc.data.file_search import choose_columns
 from sgc.data.raw_files import CHUNK, open_binary, reading, text_lines
@@ -27,7 +27,7 @@ def read_table(
     missing_values: Sequence[Mark] = MARKS,
     optional: Collection[str] = (),
     also: Collection[str] = (),
-) -> dict[str, SourceColumn]:
+) -> SourceColumns:
     """Read these columns as text, spaces around a cell dropped, and those of `optional` that are there.
 
     also: columns that the source has beside those of the table, to be named where one is unknown.

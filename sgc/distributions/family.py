@@ -64,18 +64,6 @@ class Family:
         """Whether `enumerate` and `support_size` work: not where single numbers only make a value together."""
         return self.support.finite and self.event_dim == int(self.support.vector)
 
-    @property
-    def parameterisations(self) -> tuple[tuple[str, ...], ...]:
-        """List the sets of parameters that make a distribution, that of the heads first.
-
-        A parameter without a head stands in for the last head: probs for logits, covariance_matrix for scale_tril.
-        What rows give stands in each.
-        """
-        if not self.heads:
-            return (tuple(self.constraints),)
-        others = [name for name in self.constraints if name not in (*self.heads, *self.taken)]
-        return ((*self.heads, *self.taken), *((*self.heads[:-1], name, *self.taken) for name in others))
-
     def counted(self) -> Family:
         """Give the family of members whose total_count is no option but a number of each row, from 0 up.
 
@@ -216,8 +204,9 @@ class Family:
     ) -> Distribution:
         """Make the distribution of a whole event.
 
-        parameters: one of `parameterisations`, constrained, each as `fill` takes it. Returns: batch shape the leading
-        dimensions, broadcast, and event shape the event. This is the one place where distributions are made.
+        parameters: constrained, each as `fill` takes it. They are the heads and what rows give; a parameter without a
+        head may replace the last head: probs for logits, covariance_matrix for scale_tril. Returns: batch shape the
+        leading dimensions, broadcast, and event shape the event. This is the one place where distributions are made.
 
         Raises: ParameterError for a parameter that no member has: what torch's class refuses, where `validate` all
         that it knows of; where `finite`, anything that leaves its set.

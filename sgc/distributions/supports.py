@@ -114,7 +114,7 @@ class Support:
     # ---- compared with others
 
     def contains(self, other: Support) -> bool:
-        """Tell whether all elements of the other's values are in this set; in a composition, only those of shares are."""
+        """Tell whether all elements of the other's values are in this set; a composition has only those of shares."""
         summing = other.composition or other.categorical
         if (self.composition and not summing) or (self.whole and not other.whole):
             return False

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal, final
 
 from pydantic import model_validator
 
+from sgc.data.file_search import look_for
 from sgc.data.sources.source import Source, refuse_second_test
+from sgc.errors import DataError
 
 if TYPE_CHECKING:
     from sgc.data.columns import Opened
@@ -30,15 +32,11 @@ class MultiMnist(Source):
     _exclude = model_validator(mode="before")(refuse_second_test)
 
     def inputs(self, beside: Path) -> list[Path]:
-        from sgc.data.file_search import look_for
-
         return [path for name in self.files if (path := look_for((name,), self.root, beside)) is not None]
 
     def read(self, beside: Path, columns: Collection[str], training: Collection[str] = ()) -> Opened:
         from sgc.data.columns import Opened
-        from sgc.data.file_search import look_for
         from sgc.data.numpy_files import read_npz
-        from sgc.errors import DataError
 
         paths = self.inputs(beside)
         if len(paths) < len(self.files):

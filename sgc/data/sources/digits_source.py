@@ -6,7 +6,9 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, final
 
+from sgc.data.file_search import known_columns
 from sgc.data.sources.source import Source
+from sgc.errors import DataError
 
 if TYPE_CHECKING:
     from sgc.data.columns import Opened
@@ -20,8 +22,6 @@ class Digits(Source):
 
     def read(self, beside: Path, columns: Collection[str], training: Collection[str] = ()) -> Opened:
         from sgc.data.columns import Opened, SourceColumn
-        from sgc.data.file_search import known_columns
-        from sgc.errors import DataError
 
         try:
             from sklearn.datasets import load_digits

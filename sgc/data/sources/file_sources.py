@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias, final
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
+from sgc.data.file_search import find_file, known_columns, look_for
 from sgc.data.sources.source import FileSource, Source, refuse_second_test
+from sgc.errors import DataError
 from sgc.piece import Many, Maybe, Piece
 
 if TYPE_CHECKING:
-    from sgc.data.columns import Opened, SourceColumn
+    from sgc.data.columns import Opened, SourceColumns
 
 TABLES = (".csv", ".csv.gz", ".parquet")
 
@@ -26,9 +28,7 @@ class Npz(FileSource):
 
     source: Literal["npz"]
 
-    def read_file(
-        self, path: Path, columns: Collection[str], optional: Collection[str] = ()
-    ) -> dict[str, SourceColumn]:
+    def read_file(self, path: Path, columns: Collection[str], optional: Collection[str] = ()) -> SourceColumns:
         from sgc.data.numpy_files import read_npz
 
         return read_npz(path, columns, optional=optional)
@@ -48,9 +48,7 @@ class Mat(FileSource):
     source: Literal["mat"]
     rows: Maybe[Literal["first", "last"]] = None
 
-    def read_file(
-        self, path: Path, columns: Collection[str], optional: Collection[str] = ()
-    ) -> dict[str, SourceColumn]:
+    def read_file(self, path: Path, columns: Collection[str], optional: Collection[str] = ()) -> SourceColumns:
         from sgc.data.mat import read_mat
 
         return read_mat(path, columns, rows=self.rows, optional=optional)
@@ -84,9 +82,7 @@ class Table(TableSource):
 
     source: Literal["table"]
 
-    def read_file(
-        self, path: Path, columns: Collection[str], optional: Collection[str] = ()
-    ) -> dict[str, SourceColumn]:
+    def read_file(self, path: Path, columns: Collection[str], optional: Collection[str] = ()) -> SourceColumns:
         from sgc.data.tables import read_table
 
         return read_table(
@@ -120,7 +116,6 @@ class Images(TableSource):
     def inputs(self, beside: Path) -> list[Path]:
         from sgc.data.pictures import listed
         from sgc.data.tables import read_table
-        from sgc.errors import DataError
 
         found = super().inputs(beside)
         for path in list(found):
@@ -141,13 +136,11 @@ class Images(TableSource):
     def _is_table(self, path: Path) -> bool:
         return path.name.lower().endswith(self.endings) and not path.is_dir()
 
-    def read_file(
-        self, path: Path, columns: Collection[str], optional: Collection[str] = ()
-    ) -> dict[str, SourceColumn]:
+    def read_file(self, path: Path, columns: Collection[str], optional: Collection[str] = ()) -> SourceColumns:
         from sgc.data.pictures import IMAGE, Wanted, read_listed, read_pictures
         from sgc.data.tables import read_table
 
-        def table(names: Collection[str], others: Collection[str]) -> dict[str, SourceColumn]:
+        def table(names: Collection[str], others: Collection[str]) -> SourceColumns:
             marks = self.missing_values
             return read_table(
                 path, names, separator=self.separator, missing_values=marks, optional=others, also=(IMAGE,)
@@ -188,18 +181,15 @@ class Idx(Source):
         return refuse_second_test(value) if isinstance(files, dict) and files.get("test") is not None else value
 
     def inputs(self, beside: Path) -> list[Path]:
-        from sgc.data.file_search import look_for
-
         names = [name for part in (self.files.train, self.files.test) for name in (part or {}).values()]
         found = (look_for((name, name + ".gz"), self.root, beside) for name in names)
         return [path for path in found if path is not None]
 
     def read(self, beside: Path, columns: Collection[str], training: Collection[str] = ()) -> Opened:
         from sgc.data.columns import Opened, SourceColumn
-        from sgc.data.file_search import find_file, known_columns
         from sgc.data.idx import read_idx
 
-        def part(files: dict[str, str], wanted: Collection[str]) -> dict[str, SourceColumn]:
+        def part(files: dict[str, str], wanted: Collection[str]) -> SourceColumns:
             known_columns(wanted, files, file=self.root or None)
             found = {name: find_file((files[name], files[name] + ".gz"), self.root, beside) for name in wanted}
             return {name: SourceColumn(name, read_idx(path), str(path)) for name, path in found.items()}

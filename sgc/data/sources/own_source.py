@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal, Self, final
 
 from pydantic import PrivateAttr
 
+from sgc.data.file_search import known_columns
 from sgc.data.sources.source import Source
+from sgc.errors import DataError
 from sgc.own_code import OwnCode, OwnPiece, failure, raised
 
 if TYPE_CHECKING:
-    from sgc.data.columns import Opened, SourceColumn
+    from sgc.data.columns import Opened, SourceColumns
 
 
 @final
@@ -47,7 +49,6 @@ class OwnSource(Source, OwnPiece):
         """
         from sgc.data.arrays import is_frame
         from sgc.data.columns import Opened
-        from sgc.errors import DataError
 
         code = self._code or OwnCode(self.python, beside, trusted=False)
         own: Any = code.load(object, method="read")  # Any: the user's class
@@ -66,10 +67,8 @@ class OwnSource(Source, OwnPiece):
         return Opened(*(_part(part, columns, code.path) for part in parts))
 
 
-def _part(given: Any, columns: Collection[str], path: str) -> dict[str, SourceColumn]:  # Any: as it came
+def _part(given: Any, columns: Collection[str], path: str) -> SourceColumns:  # Any: as it came
     from sgc.data.arrays import array_columns, frame_columns, is_frame
-    from sgc.data.file_search import known_columns
-    from sgc.errors import DataError
 
     try:
         if is_frame(given):

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Self, final
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from sgc.data.file_search import find_file, look_for
 from sgc.data.label_fields import LabelRule, Refusable, Refused, Split, pairs, refuse_later
 from sgc.data.transforms.image_transforms import Resize
 from sgc.data.transforms.transforms import AnyTransform, Flatten, Standardize
 from sgc.piece import Many, Maybe, Piece
 
 if TYPE_CHECKING:
-    from sgc.data.columns import Opened, SourceColumn
+    from sgc.data.columns import Opened, SourceColumns
 
 
 def _column_form(value: object) -> str:
@@ -121,9 +122,7 @@ class FileSource(Source):
         return refuse_second_test(marked) if isinstance(files, dict) and files.get("test") is not None else marked
 
     @abstractmethod
-    def read_file(
-        self, path: Path, columns: Collection[str], optional: Collection[str] = ()
-    ) -> dict[str, SourceColumn]:
+    def read_file(self, path: Path, columns: Collection[str], optional: Collection[str] = ()) -> SourceColumns:
         """Read these columns of one file, and those of `optional` that are there.
 
         Raises:
@@ -131,8 +130,6 @@ class FileSource(Source):
         """
 
     def inputs(self, beside: Path) -> list[Path]:
-        from sgc.data.file_search import look_for
-
         names = [self.file or ""] if self.files is None else [self.files.train, self.files.test]
         found = [look_for((name,), self.root, beside, folders=self.root_alone) for name in names if name is not None]
         return [path for path in found if path is not None]
@@ -143,9 +140,8 @@ class FileSource(Source):
 
     def read(self, beside: Path, columns: Collection[str], training: Collection[str] = ()) -> Opened:
         from sgc.data.columns import Opened
-        from sgc.data.file_search import find_file
 
-        def part(name: str, wanted: Collection[str]) -> dict[str, SourceColumn]:
+        def part(name: str, wanted: Collection[str]) -> SourceColumns:
             return self.read_file(find_file((name,), self.root, beside, folders=self.root_alone), wanted)
 
         if self.files is None:

@@ -161,12 +161,12 @@ def _building() -> type[AbstractContextManager[Any]]:
     import torch
     from torch.overrides import TorchFunctionMode
 
-    made = {torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn, torch.eye, torch.linspace}
+    makers = {torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn, torch.eye, torch.linspace}
 
     class Building(TorchFunctionMode):
         def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             kwargs = dict(kwargs or {})
-            if kwargs.get("dtype") is None and (function in made or _is_real(function, args, kwargs)):
+            if kwargs.get("dtype") is None and (function in makers or _is_real(function, args, kwargs)):
                 kwargs["dtype"] = default_type()
             return function(*args, **kwargs)
 
@@ -180,5 +180,5 @@ def _device(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.device:
     """Find the device on which a call draws: that of its tensors, or the one it names."""
     import torch
 
-    found = next((each.device for each in (*args, *kwargs.values()) if isinstance(each, torch.Tensor)), None)
-    return found or torch.device(kwargs.get("device") or torch.get_default_device())
+    device = next((each.device for each in (*args, *kwargs.values()) if isinstance(each, torch.Tensor)), None)
+    return device or torch.device(kwargs.get("device") or torch.get_default_device())

@@ -237,15 +237,15 @@ TRUTHS = (
 
 def _parse(origin: Origin, texts: Array, missing: NDArray[np.bool_] | None) -> Array:
     texts = texts if missing is None else np.where(missing, "nan", texts)
-    found = _floats(texts)
-    if found is None:  # other formats have a type for booleans
+    numbers = _floats(texts)
+    if numbers is None:  # other formats have a type for booleans
         texts = np.where(np.isin(texts, TRUTHS[1]), "1", np.where(np.isin(texts, TRUTHS[0]), "0", texts))
-        found = _floats(texts)
-    if found is None:
+        numbers = _floats(texts)
+    if numbers is None:
         bad = np.array([number_of(text) is None for text in texts.ravel()]).reshape(texts.shape)
         hint = "wanted a number; is it a mark for an empty cell (missing_values)?"
         origin.fail(f"found {{found}}, {hint}", bad, texts)
-    return found
+    return numbers
 
 
 def _floats(texts: Array) -> Array | None:

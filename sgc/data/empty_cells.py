@@ -28,11 +28,11 @@ def marked(cells: NDArray[Any], marks: Sequence[Mark]) -> NDArray[np.bool_] | No
         values: set[Any] = {str(mark).lower() == "true" for mark in marks if str(mark).lower() in ("true", "false")}
     else:
         values = {value for mark in marks for value in stored(mark, cells.dtype)} if kind in "iuf" else set()
-    found: NDArray[np.bool_] | None = None
+    empty: NDArray[np.bool_] | None = None
     for value in values:
         here = np.asarray(cells == value)
-        found = here if found is None else found | here
-    return found
+        empty = here if empty is None else empty | here
+    return empty
 
 
 def stored(mark: Mark, dtype: np.dtype[Any]) -> list[Any]:

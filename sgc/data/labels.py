@@ -51,17 +51,17 @@ def choose_labels(
             raise DataError(f"labels: 'same_rows_as' goes in a circle: {circle}")
         if node not in present:
             raise DataError(f"labels: node '{node}' has no label: wanted a partial node with a column")
-        found = division.train[present[node]]
+        labelled = division.train[present[node]]
         rule = rules.get(node)
         if rule is None:
-            chosen[node] = found
+            chosen[node] = labelled
         elif rule.same_rows_as is not None:
-            chosen[node] = np.intersect1d(found, choose(rule.same_rows_as, (*waiting, node)))
+            chosen[node] = np.intersect1d(labelled, choose(rule.same_rows_as, (*waiting, node)))
         elif rule.rows is not None:
-            chosen[node] = np.intersect1d(found, _listed_rows(rule.rows, node, division, beside))
+            chosen[node] = np.intersect1d(labelled, _listed_rows(rule.rows, node, division, beside))
         else:
             generator = stream(seed if rule.seed is None else rule.seed, "labels", node)
-            ranked = found[np.argsort(priorities(found, generator), kind="stable")]
+            ranked = labelled[np.argsort(priorities(labelled, generator), kind="stable")]
             kept = _draw(node, rule, ranked, cells, variables[node], division, generator)
             chosen[node] = np.sort(kept)
         return chosen[node]

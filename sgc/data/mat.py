@@ -45,10 +45,10 @@ def read_mat(
     with _parsing(path):
         import scipy.io
 
-        found = scipy.io.loadmat(path, variable_names=wanted)
-    known_columns(wanted, found, file=str(path))
-    read = {name: SourceColumn(name, _rows_first(found[name], name, path, rows), str(path)) for name in wanted}
-    _check_lengths(path, read, {name: found[name].shape for name in wanted}, rows)
+        loaded = scipy.io.loadmat(path, variable_names=wanted)
+    known_columns(wanted, loaded, file=str(path))
+    read = {name: SourceColumn(name, _rows_first(loaded[name], name, path, rows), str(path)) for name in wanted}
+    _check_lengths(path, read, {name: loaded[name].shape for name in wanted}, rows)
     return read
 
 

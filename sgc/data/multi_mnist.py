@@ -121,11 +121,11 @@ def _pasted(image: Float, size: float, middle: Float) -> Float:
     return pasted
 
 
-def _weights(found: int, size: float, middle: float) -> Float:
-    """Give the weight of each pixel of a picture in each pixel of the canvas, along one side: [SIDE, found]."""
+def _weights(pixels: int, size: float, middle: float) -> Float:
+    """Give the weight of each pixel of a picture in each pixel of the canvas, along one side: [SIDE, pixels]."""
     canvas = (2 * np.arange(SIDE) + 1) / SIDE - 1
-    place = (((canvas - middle) / size + 1) * found - 1) / 2
-    weights: Float = np.clip(1 - np.abs(place[:, None] - np.arange(found)), 0, None)
+    place = (((canvas - middle) / size + 1) * pixels - 1) / 2
+    weights: Float = np.clip(1 - np.abs(place[:, None] - np.arange(pixels)), 0, None)
     return weights
 
 
@@ -181,14 +181,14 @@ def write_parts(folder: Path, digits: str, rows: tuple[int, int], seed: int, *, 
 
 def _mnist(beside: Path) -> dict[str, tuple[Array, Array]]:
     source = Mnist(source="mnist", columns={})
-    found = source.read(beside, ("image", "label"))
-    assert found.test is not None
-    parts = {"train": found.train, "test": found.test}
+    opened = source.read(beside, ("image", "label"))
+    assert opened.test is not None
+    parts = {"train": opened.train, "test": opened.test}
     return {name: (part["image"].values, part["label"].values.astype(np.int64)) for name, part in parts.items()}
 
 
 def _sklearn_digits(beside: Path) -> dict[str, tuple[Array, Array]]:
-    found = Digits(columns={}).read(beside, ("image", "label")).train
-    images = np.minimum(found["image"].values.astype(np.int64) * 16, 255).astype(np.uint8)
-    labels, own = found["label"].values, len(images) * 4 // 5
+    rows = Digits(columns={}).read(beside, ("image", "label")).train
+    images = np.minimum(rows["image"].values.astype(np.int64) * 16, 255).astype(np.uint8)
+    labels, own = rows["label"].values, len(images) * 4 // 5
     return {"train": (images[:own], labels[:own]), "test": (images[own:], labels[own:])}

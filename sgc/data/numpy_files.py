@@ -124,8 +124,8 @@ def opened(path: Path) -> Iterator[zipfile.ZipFile]:
 
 def members_of(archive: zipfile.ZipFile) -> Mapping[str, zipfile.ZipInfo]:
     """Name the arrays of an archive, without the ending that numpy gives each; of two of a name, the one with it."""
-    found = sorted(archive.infolist(), key=lambda each: each.filename.endswith(ENDING))
-    return {each.filename.removesuffix(ENDING): each for each in found}
+    members = sorted(archive.infolist(), key=lambda each: each.filename.endswith(ENDING))
+    return {each.filename.removesuffix(ENDING): each for each in members}
 
 
 def _column(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, path: Path) -> SourceColumn:

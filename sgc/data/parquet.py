@@ -35,8 +35,8 @@ def read_parquet(
     with _opened(path) as file:
         wanted = choose_columns(columns, optional, list(file.schema_arrow.names), str(path), also)
         table = file.read(columns=wanted)
-        found = {name: table.column(name).combine_chunks() for name in wanted}
-    return {name: _column(name, array, path, missing_values) for name, array in found.items()}
+        arrays = {name: table.column(name).combine_chunks() for name in wanted}
+    return {name: _column(name, array, path, missing_values) for name, array in arrays.items()}
 
 
 def column_names(path: Path) -> list[str]:
@@ -49,8 +49,8 @@ def parquet_index(path: Path) -> str | None:
     """Name the one column that pandas wrote its index to; None where there is none. Raises: DataError."""
     with _opened(path) as file:
         names, metadata = file.schema_arrow.names, file.schema_arrow.pandas_metadata or {}
-    found = [each for each in metadata.get("index_columns", []) if isinstance(each, str) and each in names]
-    return found[0] if len(found) == 1 else None
+    named = [each for each in metadata.get("index_columns", []) if isinstance(each, str) and each in names]
+    return named[0] if len(named) == 1 else None
 
 
 @contextlib.contextmanager

@@ -56,26 +56,26 @@ def read_pictures(
         message = f"found pictures in it ({outside}) and in its folders ({inside[0]}), wanted one or the other"
         raise DataError(message, file=str(place))
     known = [IMAGE, *([LABEL] if inside else []), PATH]
-    found: SourceColumns = {}
+    read: SourceColumns = {}
     for name in choose_columns(columns, optional, known, file=str(place)):
         if name == IMAGE:
-            found[name] = SourceColumn(name, _load([folder / path for path in paths], wanted), str(place), marks=())
+            read[name] = SourceColumn(name, _load([folder / path for path in paths], wanted), str(place), marks=())
         else:
             for path in paths:
                 check_text(path)
             texts = [path.partition("/")[0] for path in paths] if name == LABEL else paths
-            found[name] = SourceColumn(name, np.array(texts, dtype=str), str(place))
-    return found
+            read[name] = SourceColumn(name, np.array(texts, dtype=str), str(place))
+    return read
 
 
 def listed(folder: Path) -> list[str]:
     """List the pictures in a folder and below, as paths relative to it with '/', sorted."""
-    found: list[str] = []
+    paths: list[str] = []
     for above, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         pictures = [name for name in files if name.lower().endswith(ENDINGS) and not name.startswith(".")]
-        found += [(Path(above) / name).relative_to(folder).as_posix() for name in pictures]
-    return sorted(found)
+        paths += [(Path(above) / name).relative_to(folder).as_posix() for name in pictures]
+    return sorted(paths)
 
 
 def read_listed(
@@ -97,12 +97,12 @@ def read_listed(
     """
     names = [name for name in columns if name != IMAGE]
     pictured = IMAGE in columns or IMAGE in optional
-    found = read([*names, *([column] if pictured and column not in names else [])], optional)
+    table_columns = read([*names, *([column] if pictured and column not in names else [])], optional)
     if not pictured:
-        return found
-    cells = found[column]
+        return table_columns
+    cells = table_columns[column]
     paths = [table.parent / _inside(str(text), row, cells) for row, text in enumerate(cells.values)]
-    kept = {name: each for name, each in found.items() if name in names or name in optional}
+    kept = {name: each for name, each in table_columns.items() if name in names or name in optional}
     return {**kept, IMAGE: SourceColumn(IMAGE, _load(paths, wanted), str(table), lines=cells.lines, marks=())}
 
 

@@ -93,13 +93,13 @@ def _mapped(
             hint = suggest(name, variables)
             raise DataError(f"'{name}' is no observed node or input of the model{f'; {hint}' if hint else ''}")
     owner = {names[0]: node for node, names in wanted.items() if len(names) == 1}
-    found = dict(columns)
+    known = dict(columns)
     for other in others:
-        if other not in found and owner.get(other) in columns:
-            found[other] = columns[owner[other]]
-    known_columns(others, found, file=None)
+        if other not in known and owner.get(other) in columns:
+            known[other] = columns[owner[other]]
+    known_columns(others, known, file=None)
     by_node = {name: (name,) for name in variables if name in columns}
-    return assemble(found, _with_column(by_node, variables), others, data)
+    return assemble(known, _with_column(by_node, variables), others, data)
 
 
 def _with_column(

@@ -7,7 +7,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, ClassVar, final
 
 from sgc.distributions.supports import NONNEGATIVE, NONNEGATIVE_INTEGER, POSITIVE, REAL, SIMPLEX, UNIT_INTERVAL, Support
 
@@ -139,10 +139,7 @@ class Shares(Constraint):
 class Matrix(Constraint):
     """A set of matrices, which no number of a matrix decides by itself."""
 
-    @property
-    @abstractmethod
-    def wanted(self) -> str:
-        """What a matrix must be."""
+    wanted: ClassVar[str]  # what a matrix must be
 
     @abstractmethod
     def holds(self, rows: Rows) -> bool:
@@ -154,9 +151,7 @@ class Matrix(Constraint):
 class LowerCholesky(Matrix):
     """The entries row by row, those on the diagonal made positive."""
 
-    @property
-    def wanted(self) -> str:
-        return "lower triangular with a positive diagonal"
+    wanted: ClassVar[str] = "lower triangular with a positive diagonal"
 
     def holds(self, rows: Rows) -> bool:
         above = itertools.combinations(range(len(rows)), 2)
@@ -174,9 +169,7 @@ class LowerCholesky(Matrix):
 class PositiveDefinite(Matrix):
     """L Lᵀ of a lower triangular matrix with a positive diagonal."""
 
-    @property
-    def wanted(self) -> str:
-        return "symmetric and positive definite"
+    wanted: ClassVar[str] = "symmetric and positive definite"
 
     def holds(self, rows: Rows) -> bool:
         pairs = itertools.combinations(range(len(rows)), 2)

@@ -75,9 +75,9 @@ def discretized_logistic() -> Any:  # Any: the base class is torch's, which is n
         def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
             assert _instance is None
             loc, scale = self.loc.expand(batch_shape), self.scale.expand(batch_shape)
-            made = DiscretizedLogistic(loc, scale, self.levels, validate_args=False)
-            made._validate_args = self._validate_args
-            return made
+            expanded = DiscretizedLogistic(loc, scale, self.levels, validate_args=False)
+            expanded._validate_args = self._validate_args
+            return expanded
 
         def log_prob(self, value: Tensor) -> Tensor:
             """Score values, in nats; see `log_mass`."""

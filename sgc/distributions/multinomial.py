@@ -27,12 +27,12 @@ def multinomial() -> Any:  # Any: the base class is torch's, which is not import
 
         def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
             assert _instance is None
-            made: Any = super().expand(batch_shape, Multinomial.__new__(Multinomial))  # type: ignore[no-untyped-call]
+            expanded: Any = super().expand(batch_shape, Multinomial.__new__(Multinomial))  # type: ignore[no-untyped-call]
             wide = (*batch_shape, *self.event_shape)
-            made.given_probs, made.given_logits = (
+            expanded.given_probs, expanded.given_logits = (
                 None if each is None else each.expand(wide) for each in (self.given_probs, self.given_logits)
             )
-            return made
+            return expanded
 
     return Multinomial
 

@@ -161,9 +161,9 @@ def _member_class(members: OwnMembers) -> Any:  # Any: the user's class
                 name: value.expand(*batch_shape, *value.shape[value.dim() - inner[name] :])
                 for name, value in self._given.items()
             }
-            made = Member(validate_args=False, **wide)
-            made._validate_args = self._validate_args
-            return made
+            expanded = Member(validate_args=False, **wide)
+            expanded._validate_args = self._validate_args
+            return expanded
 
     assert issubclass(Member, torch.distributions.Distribution)
     Member.__name__, Member.__qualname__, Member.__module__ = own.__name__, own.__qualname__, own.__module__

@@ -231,8 +231,10 @@ class Support:
                 value = [self.total, *[0.0] * (size - 1)]
             return _nested(value, tuple(outer))
         if isinstance(self.low, tuple) or isinstance(self.high, tuple):
-            pairs = zip(_spread(self.low, event), _spread(self.high, event), strict=True)
-            return _shaped([_between(low, high) for low, high in pairs], event)
+            import numpy as np
+
+            ends = np.broadcast_arrays(np.empty(event), self.low, self.high)[1:]
+            return np.vectorize(_between, otypes=[float])(*ends).tolist()
         return _nested(self._element(), event)
 
     def _element(self) -> float:
@@ -320,22 +322,10 @@ def _flat(bound: Bound) -> list[float]:
     return [number for each in bound for number in _flat(each)] if isinstance(bound, tuple) else [bound]
 
 
-def _spread(bound: Bound, event: tuple[int, ...]) -> list[float]:
-    flat = _flat(bound)
-    return flat if isinstance(bound, tuple) else flat * math.prod(event)
-
-
 def _nested(value: Any, shape: tuple[int, ...]) -> Any:  # Any: as for `legal`
     for size in reversed(shape):
         value = [value] * size
     return value
-
-
-def _shaped(flat: list[float], shape: tuple[int, ...]) -> Any:  # Any: as for `legal`
-    if not shape:
-        return flat[0]
-    step = len(flat) // shape[0]
-    return [_shaped(flat[i * step : (i + 1) * step], shape[1:]) for i in range(shape[0])]
 
 
 def _tuples(bound: Any) -> Any:  # Any: lists, as JSON nests them

@@ -54,8 +54,8 @@ def turns(concentration: Tensor) -> Tensor:
         less = above * 2 * (math.pi / 2 * half).sin() ** 2 / (above + 2 * (math.pi / 2 * half).cos() ** 2)  # 1 − f
         c = kappa * (above + less)
         accepted = (c * (2 - c) > height) | ((c / height).log() + 1 - c >= 0)
-        found = 2 * (less / 2).clamp(max=1).sqrt().asin()
-        angle = torch.where(accepted & ~done, torch.where(side < 0.5, -found, found), angle)
+        turn = 2 * (less / 2).clamp(max=1).sqrt().asin()
+        angle = torch.where(accepted & ~done, torch.where(side < 0.5, -turn, turn), angle)
         done = done | accepted
         if bool(done.all()):
             break

@@ -31,13 +31,13 @@ class OwnMetric(OwnObject):
 
     def load(self, code: OwnCode) -> Metric:
         """Import and make it. Raises: UsageError, where it is not trusted, or no metric."""
-        made: Metric = self.make(code, Metric, TEXTS)
-        if made.name in METRICS:
-            raise UsageError(f"'{self.python}': '{made.name}' is the name of another metric; give its class another")
-        if not re.fullmatch(NAME, made.name) or made.name in TAKEN:
+        metric: Metric = self.make(code, Metric, TEXTS)
+        if metric.name in METRICS:
+            raise UsageError(f"'{self.python}': '{metric.name}' is the name of another metric; give its class another")
+        if not re.fullmatch(NAME, metric.name) or metric.name in TAKEN:
             wanted = f"a letter, then letters, digits or '_', and none of {', '.join(TAKEN)}"
-            raise UsageError(f"'{self.python}': its name is '{made.name}', wanted {wanted}")
-        return made
+            raise UsageError(f"'{self.python}': its name is '{metric.name}', wanted {wanted}")
+        return metric
 
 
 def refusal(path: str, metric: Metric, node: MeasuredNode) -> str:

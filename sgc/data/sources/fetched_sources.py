@@ -71,8 +71,8 @@ def published_file(name: str, file: str, beside: Path) -> Path:
     Raises:
         DataError: it cannot be fetched; it says where to put it by hand.
     """
-    found = look_for((file.removesuffix(".gz"), file), name, beside)
-    return found if found is not None else _fetch(name, file, beside)
+    path = look_for((file.removesuffix(".gz"), file), name, beside)
+    return path if path is not None else _fetch(name, file, beside)
 
 
 def _fetch(name: str, file: str, beside: Path) -> Path:

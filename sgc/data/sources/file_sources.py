@@ -117,15 +117,15 @@ class Images(TableSource):
         from sgc.data.pictures import listed
         from sgc.data.tables import read_table
 
-        found = super().inputs(beside)
-        for path in list(found):
+        paths = super().inputs(beside)
+        for path in list(paths):
             if path.is_dir():
-                found += [path / name for name in listed(path)]
+                paths += [path / name for name in listed(path)]
             elif self._is_table(path):
                 with suppress(DataError):  # reading its rows says what is wrong with it
                     cells = read_table(path, [self.path], separator=self.separator)[self.path]
-                    found += [path.parent / str(text) for text in cells.values]
-        return found
+                    paths += [path.parent / str(text) for text in cells.values]
+        return paths
 
     def names_files_in(self, path: Path) -> str:
         """Name the column that says which file a picture is, of new pictures."""
@@ -182,8 +182,8 @@ class Idx(Source):
 
     def inputs(self, beside: Path) -> list[Path]:
         names = [name for part in (self.files.train, self.files.test) for name in (part or {}).values()]
-        found = (look_for((name, name + ".gz"), self.root, beside) for name in names)
-        return [path for path in found if path is not None]
+        paths = (look_for((name, name + ".gz"), self.root, beside) for name in names)
+        return [path for path in paths if path is not None]
 
     def read(self, beside: Path, columns: Collection[str], training: Collection[str] = ()) -> Opened:
         from sgc.data.columns import Opened, SourceColumn
@@ -191,8 +191,8 @@ class Idx(Source):
 
         def part(files: dict[str, str], wanted: Collection[str]) -> SourceColumns:
             known_columns(wanted, files, file=self.root or None)
-            found = {name: find_file((files[name], files[name] + ".gz"), self.root, beside) for name in wanted}
-            return {name: SourceColumn(name, read_idx(path), str(path)) for name, path in found.items()}
+            paths = {name: find_file((files[name], files[name] + ".gz"), self.root, beside) for name in wanted}
+            return {name: SourceColumn(name, read_idx(path), str(path)) for name, path in paths.items()}
 
         tested = [name for name in columns if name not in training]
         return Opened(

@@ -36,9 +36,9 @@ class OwnSource(Source, OwnPiece):
     options: dict[str, Any] = {}  # noqa: RUF012 - a frozen pydantic default; Any: whatever YAML can say
 
     def standing_in(self, folder: Path, *, trusted: bool) -> Self:
-        found = self.model_copy()
-        found._code = OwnCode(self.python, folder, trusted)
-        return found
+        source = self.model_copy()
+        source._code = OwnCode(self.python, folder, trusted)
+        return source
 
     def read(self, beside: Path, columns: Collection[str], training: Collection[str] = ()) -> Opened:
         """Open these columns, as the class gives them.

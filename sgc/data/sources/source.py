@@ -131,8 +131,8 @@ class FileSource(Source):
 
     def inputs(self, beside: Path) -> list[Path]:
         names = [self.file or ""] if self.files is None else [self.files.train, self.files.test]
-        found = [look_for((name,), self.root, beside, folders=self.root_alone) for name in names if name is not None]
-        return [path for path in found if path is not None]
+        paths = [look_for((name,), self.root, beside, folders=self.root_alone) for name in names if name is not None]
+        return [path for path in paths if path is not None]
 
     def takes(self, path: Path) -> bool:
         """Tell whether a new file is one of this source's, to be read as those of the spec are."""

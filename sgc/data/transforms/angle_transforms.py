@@ -79,9 +79,9 @@ class Direction(Learner):
         angles = _radians(values, self.direction)
         azimuth, elevation = angles[..., 0], angles[..., 1]
         level = np.cos(elevation)
-        made = np.stack([-np.sin(azimuth) * level, np.sin(elevation), np.cos(azimuth) * level], axis=-1)
-        made[np.isnan(angles).any(axis=-1)] = np.nan
-        return made
+        vectors = np.stack([-np.sin(azimuth) * level, np.sin(elevation), np.cos(azimuth) * level], axis=-1)
+        vectors[np.isnan(angles).any(axis=-1)] = np.nan
+        return vectors
 
     def undo(self, values: Numbers, fitted: Fitted) -> Numbers:
         import numpy as np

@@ -98,13 +98,13 @@ class Crop(Transform):
         return {"shape": list(values.shape[-2:])}
 
     def apply(self, values: Numbers, fitted: Fitted, uniforms: Uniforms) -> Numbers:
-        found = values.shape[1:]
-        if len(found) < 2:
-            raise ValueError(f"'crop' wants rows and columns, found the shape {list(found)}")
+        shape = values.shape[1:]
+        if len(shape) < 2:
+            raise ValueError(f"'crop' wants rows and columns, found the shape {list(shape)}")
         (rows, columns), (top, left) = self._window(values.shape[-2], values.shape[-1])
-        if top < 0 or left < 0 or top + rows > found[-2] or left + columns > found[-1]:
+        if top < 0 or left < 0 or top + rows > shape[-2] or left + columns > shape[-1]:
             place = f" from {[top, left]}" if isinstance(self.crop, Window) and self.crop.start is not None else ""
-            raise ValueError(f"'crop' to {[rows, columns]}{place} does not fit into the shape {list(found)}")
+            raise ValueError(f"'crop' to {[rows, columns]}{place} does not fit into the shape {list(shape)}")
         return values[..., top : top + rows, left : left + columns]
 
     def undo(self, values: Numbers, fitted: Fitted) -> Numbers:

@@ -29,10 +29,10 @@ def _finite_numbers(value: Any) -> Any:  # Any: a number, or lists of lists of t
     import numpy as np
 
     try:
-        found = np.asarray(value)
+        numbers = np.asarray(value)
     except ValueError:
-        found = np.asarray(None)  # lists of unlike lengths
-    if found.dtype.kind not in "if" or not np.isfinite(found).all():
+        numbers = np.asarray(None)  # lists of unlike lengths
+    if numbers.dtype.kind not in "if" or not np.isfinite(numbers).all():
         raise PydanticCustomError("numbers", "expected a finite number for each element, in lists as the row has them")
     return value
 

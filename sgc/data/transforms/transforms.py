@@ -160,13 +160,13 @@ class Standardize(Named, Learner):
             low, high = np.fmin(low, np.fmin.reduce(values, axis=0)), np.fmax(high, np.fmax.reduce(values, axis=0))
             there = ~np.isnan(values)
             known = values if there.all() else np.where(there, values, 0)
-            found = there.sum(axis=0)
-            own = np.sum(known, axis=0, dtype=np.float64) / np.maximum(found, 1)
+            present = there.sum(axis=0)
+            own = np.sum(known, axis=0, dtype=np.float64) / np.maximum(present, 1)
             distance = (known - own) * there
-            share = found / np.maximum(count + found, 1)
+            share = present / np.maximum(count + present, 1)
             shift = own - mean
             squares = squares + np.sum(np.square(distance, out=distance), axis=0) + shift**2 * count * share
-            mean, count = mean + shift * share, count + found
+            mean, count = mean + shift * share, count + present
         deviation = np.sqrt(squares / count)
         if not np.isfinite(deviation[count > 0]).all():
             raise ValueError(

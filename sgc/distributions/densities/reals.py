@@ -39,8 +39,8 @@ def multivariate_normal(
 
     gap = from_location(member.loc, value, start, offset)
     zero = torch.zeros_like(member.loc)
-    made = torch.distributions.MultivariateNormal(zero, scale_tril=member.scale_tril, validate_args=False)
-    score: Tensor = made.log_prob(gap)
+    normal = torch.distributions.MultivariateNormal(zero, scale_tril=member.scale_tril, validate_args=False)
+    score: Tensor = normal.log_prob(gap)
     return score
 
 
@@ -48,8 +48,8 @@ def multivariate_normal_kl(q: Member, p: Member) -> Tensor:
     import torch
 
     kind = torch.distributions.MultivariateNormal
-    made = [kind(each.loc, scale_tril=each.scale_tril, validate_args=False) for each in (q, p)]
-    divergence: Tensor = torch.distributions.kl_divergence(*made)
+    members = [kind(each.loc, scale_tril=each.scale_tril, validate_args=False) for each in (q, p)]
+    divergence: Tensor = torch.distributions.kl_divergence(*members)
     return divergence
 
 

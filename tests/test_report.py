@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
+from sgc.derivation.styled_letters import plain, style
 from sgc.report.json_report import inspect_json
+from sgc.report.printed_lines import fold
 from sgc.report.products import product
-from sgc.report.text_report import fold, inspect_text
+from sgc.report.text_report import inspect_text
 from sgc.report.warning_notes import warnings
 from sgc.spec.document import parse
 from sgc.spec.loader import load
@@ -231,9 +233,10 @@ def test_folded_and_coloured_it_says_the_same() -> None:
 
 
 def test_a_fold_keeps_factors_whole() -> None:
-    text = "p(x, y) = p(x | y, z, a) p(y | z)"
-    assert fold(text, 28, "  ") == ["p(x, y) = p(x | y, z, a)", "  p(y | z)"]
-    assert " ".join(line.strip() for line in fold(text, 12)) == text
+    joint, *factors = (style(each, "generative") for each in ("p(x, y)", "p(x | y, z, a)", "p(y | z)"))
+    text = f"{joint} = {' '.join(factors)}"
+    assert list(map(plain, fold(text, 28, "  "))) == ["p(x, y) = p(x | y, z, a)", "  p(y | z)"]
+    assert " ".join(plain(line).strip() for line in fold(text, 12)) == plain(text)
 
 
 def test_plain_data_tell_what_the_text_tells() -> None:

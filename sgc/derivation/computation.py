@@ -14,6 +14,7 @@ from typing import Literal
 from sgc.derivation.factors import Charge, Proposal, Weight
 from sgc.derivation.graph import GraphNode, Graphs, Role, reach
 from sgc.derivation.plan import EachNode, Plan
+from sgc.derivation.styled_letters import plain, style
 from sgc.objectives.expressions import Scale
 
 Kind = Literal["clamped", "input", "feature", "draw", "score", "label", "weight", "bound"]
@@ -26,7 +27,7 @@ class Step:
 
     id: str  # the name of a value or draw, else as "kl of z"
     kind: Kind
-    text: str
+    styled: str  # its text, with factors in styled letters
     reads: tuple[str, ...] = ()  # ids
     scale: str = ""  # what stands before the text in the bound, such as α
     owners: tuple[Role, ...] = ()  # generative: θ, recognition: φ
@@ -36,9 +37,14 @@ class Step:
     baseline: str = ""  # of a draw by score_function
 
     @property
+    def text(self) -> str:
+        """What it is, in words or as a formula."""
+        return plain(self.styled)
+
+    @property
     def scaled(self) -> str:
-        """The text as it stands in the bound."""
-        return f"{self.scale}{'' if self.scale in ('', '-') else ' '}{self.text}"
+        """The text as it stands in the bound, with factors in styled letters."""
+        return f"{self.scale}{'' if self.scale in ('', '-') else ' '}{self.styled}"
 
     @property
     def biased(self) -> bool:
@@ -120,7 +126,7 @@ def _draw(proposal: Proposal, baseline: str) -> Step:
     return Step(
         factor.node,
         "draw",
-        f"{factor.node} ~ {factor}",
+        f"{factor.node} ~ {style(str(factor), 'recognition')}",
         _once(factor.parents),
         owners=("recognition",),
         tag=proposal.estimator.tag,
@@ -135,7 +141,7 @@ def _scores(plan: Plan) -> Iterator[Step]:
         "recognition": ("recognition",),
         "kl": ("recognition", "generative"),
     }
-    writer = EachNode(plan)
+    writer = EachNode(plan, styled=True)
     for term in plan.terms:
         name = _id(term.role, term.node)
         own, reads = owners[term.role], _once(term.reads)
@@ -147,7 +153,7 @@ def _label(plan: Plan, weight: Weight) -> Step:
     found = plan.expression.scale_of(node)
     scale = "-" if found == Scale(-1.0) else EachNode(plan).scale(found)
     reads = _once(weight.factor.parents if weight.factor.tail else (node, *weight.factor.parents))
-    text, tag = EachNode(plan).label_term(weight), weight.tag
+    text, tag = EachNode(plan, styled=True).label_term(weight), weight.tag
     return Step(_id("label", node), "label", text, reads, scale, ("recognition",), tag, weight.why)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 
+from sgc.derivation.styled_letters import style
 from sgc.objectives.expressions import (
     Constant,
     Expression,
@@ -28,6 +29,11 @@ class Writer(ABC):
     """Writes the pieces of a formula, as text or as LaTeX."""
 
     latex: bool
+    styled: bool  # whether factors and tags are in styled letters
+
+    def mark(self, text: str, role: str) -> str:
+        """Give a piece of text its role, where the writer styles."""
+        return style(text, role) if self.styled else text
 
     @property
     @abstractmethod
@@ -54,6 +60,10 @@ class Writer(ABC):
     @property
     def log(self) -> str:
         return r"\log " if self.latex else "log "
+
+    def before(self, signs: str, word: str) -> str:
+        """Write what stands before a factor: the signs of a sum, which are kept with it, and a word such as `log`."""
+        return self.mark(signs + word, "kept") if signs else word
 
     @abstractmethod
     def log_label(self, label: LabelScore) -> str:

@@ -131,8 +131,6 @@ class Plan:
             if not p.estimator.enumerates and p.dims - {SAMPLES}:
                 yield p.node, math.prod(size[d] for d in p.dims - {SAMPLES})
 
-    # as text, every node by itself
-
     def __str__(self) -> str:
         return self.text()
 
@@ -143,11 +141,6 @@ class Plan:
     def latex(self) -> str:
         """Write the bound in LaTeX, with the proposal and the weight that it uses."""
         return EachNode(self).equations()
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What a user should know of these rows before training."""
-        return EachNode(self).warnings()
 
 
 class PlanWriter(Writer):
@@ -204,25 +197,23 @@ class PlanWriter(Writer):
     def charges(self) -> list[str]:
         """Say what draws are charged with, a line for each."""
 
-    # pieces
-
     def factor(self, factor: Factor) -> str:
         """Write one factor, without signs."""
         called = self.called(factor)
-        return called.latex() if self.latex else str(called)
+        return called.latex() if self.latex else self.mark(str(called), factor.role)
 
     def score(self, score: Score) -> str:
         """Write a term as it stands inside the expectation."""
         signs, q = self.signs("sum", score.node), self.flat.proposed.get(score.node)
         if score.role == "generative":
-            return f"{signs}{self.log}{self.factor(self.flat.scored[score.node])}"
+            return f"{self.before(signs, self.log)}{self.factor(self.flat.scored[score.node])}"
         assert q is not None
         if score.role == "recognition":
-            return f"-{signs}{self.log}{self.factor(q.factor)}"
+            return f"-{self.before(signs, self.log)}{self.factor(q.factor)}"
         both = self.factor(q.factor), self.factor(self.flat.scored[score.node])
         if self.latex:
             return rf"-{signs}\mathrm{{KL}}\left({both[0]} \,\|\, {both[1]}\right)"
-        return f"-{signs}KL({both[0]} || {both[1]})"
+        return f"-{self.before(signs, 'KL(')}{both[0]} || {both[1]})"
 
     def label(self, label: LabelScore) -> str:
         """Write the factor of a label."""
@@ -230,7 +221,7 @@ class PlanWriter(Writer):
 
     def log_label(self, label: LabelScore) -> str:
         """Write the log of a label's factor."""
-        return f"{self.signs('sum', label.node, label=True)}{self.log}{self.weighed(label.node)}"
+        return f"{self.before(self.signs('sum', label.node, label=True), self.log)}{self.weighed(label.node)}"
 
     def weighed(self, node: str) -> str:
         """Write a factor of the weight, without signs."""
@@ -251,8 +242,6 @@ class PlanWriter(Writer):
             found["factor"] = self.weighed(message.label.node)
             found["carriers"] = " and ".join(self.carried(message.label))
         return message.words.format(**found) if found else message.words
-
-    # the whole
 
     @property
     def words(self) -> ObjectiveWords:
@@ -275,7 +264,11 @@ class PlanWriter(Writer):
         return "\\begin{aligned}\n" + " \\\\\n".join(lines) + "\n\\end{aligned}"
 
     def text(self) -> str:
-        """Write the plan as aligned lines."""
+        """Write the plan as aligned lines, with its warnings."""
+        return "\n".join([*self.lines(), *(f"  warning   {warning}" for warning in self.warnings())])
+
+    def lines(self) -> list[str]:
+        """Write the plan as a title and aligned lines, without its warnings."""
         blocks: dict[str, list[Cells]] = {
             "clamped": [(", ".join(self.listed(self.plan.clamped)) or "nothing",)],
             "proposed": [*self._proposed()] or [("nothing",)],
@@ -288,8 +281,7 @@ class PlanWriter(Writer):
             "charged": [(line,) for line in self.charges()],
             "cost": [(self.cost(),)],
         }
-        lines = aligned(self.rows(), blocks, [] if self.apart else [("proposed", "w =")])
-        return "\n".join([*lines, *(f"  warning   {warning}" for warning in self.warnings())])
+        return list(aligned(self.rows(), blocks, [] if self.apart else [("proposed", "w =")]))
 
     def _proposed(self) -> Iterator[Cells]:
         baselines = {each.node: f", baseline {each.baseline}" for each in self.plan.charges if each.baseline}
@@ -300,7 +292,7 @@ class PlanWriter(Writer):
 
     def _varies(self, weight: Weight) -> str:
         if weight.varies:
-            return f"varies: reads {' and '.join(self.carriers(weight))}"
+            return f"{self.mark('varies', 'varies')}: reads {' and '.join(self.carriers(weight))}"
         return "constant: cancels in w/Z" if self.plan.normalised else "constant"
 
     def _no_bound(self) -> Iterator[str]:
@@ -321,9 +313,9 @@ class PlanWriter(Writer):
     def _terms(self) -> Iterator[Cells]:
         for term in self.plan.terms:
             why = self.reason(term)
-            yield self.term(term), f"{term.tag} ({why})" if why else term.tag
+            yield self.term(term), self.mark(term.tag, term.tag) + (f" ({why})" if why else "")
         for weight in self.plan.weights:
-            yield self.label_term(weight), f"{weight.tag} ({weight.why})"
+            yield self.label_term(weight), f"{self.mark(weight.tag, weight.tag)} ({weight.why})"
 
     def cost(self) -> str:
         """Say what is summed out, and what it costs."""
@@ -354,6 +346,7 @@ class EachNode(PlanWriter):
 
     plan: Plan
     latex: bool = False
+    styled: bool = False
     apart: ClassVar[bool] = False
 
     @property
@@ -361,7 +354,7 @@ class EachNode(PlanWriter):
         return self.plan
 
     def with_latex(self) -> EachNode:
-        return replace(self, latex=True)
+        return replace(self, latex=True, styled=False)
 
     def rows(self) -> str:
         return self.plan.rows_text()

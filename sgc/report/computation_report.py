@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,12 +9,12 @@ from sgc.derivation.computation import BOUND, Computation, Kind, Step, computati
 from sgc.derivation.derive import derive
 from sgc.derivation.graph import Role
 from sgc.derivation.plan import EachNode
+from sgc.derivation.styled_letters import style
 from sgc.errors import option
 from sgc.report.plated_plan import plan_rows
 from sgc.report.plates import plated
+from sgc.report.printed_lines import Line, printed, unstyled
 from sgc.report.shown_patterns import shown
-from sgc.report.standard_streams import visible
-from sgc.report.text_report import coloured, fold
 from sgc.spec.outline import Outline
 
 TITLE = "stochastic computation graphs (Schulman et al. 2015)"
@@ -52,21 +51,19 @@ def left_out_words(expanded: Expansion) -> str:
 def expand_text(expanded: Expansion, *, width: int | None = None, color: bool = False) -> str:
     """Write the graphs as lists, each step after what it reads. width: fold lines there; None: never."""
     spec = expanded.outline.spec
-    lines = [f"{spec.name}: {TITLE}"]
-    for graph in expanded.graphs:
-        lines += ["", *_graph_lines(graph, width)]
+    parts = [printed(unstyled([f"{spec.name}: {TITLE}"], "title"), width=None, indent="", color=color)]
+    parts += [_graph_text(graph, width, color=color) for graph in expanded.graphs]
     if expanded.left_out:
-        lines += ["", left_out_words(expanded)]
-    text = visible("\n".join(lines))
-    return coloured(text) if color else text
+        parts.append(printed(unstyled([left_out_words(expanded)], "title"), width=None, indent="", color=color))
+    return "\n\n".join(parts)
 
 
-def _graph_lines(graph: Computation, width: int | None) -> Iterator[str]:
+def _graph_text(graph: Computation, width: int | None, *, color: bool) -> str:
     steps = [step for step in graph.steps if step.id != BOUND]
     rows = [(step.kind, step.scaled, reads_text(graph, step), _how(step)) for step in steps]
     wide = [max([5, *(len(row[i]) for row in rows)]) for i in range(3)]
     hanging = " " * (wide[0] + 8)
-    lines = [graph.rows]
+    lines: list[str] = []
     before = ""
     for step, (word, text, reads, how) in zip(steps, rows, strict=True):
         label = word if word != before else ""
@@ -74,21 +71,22 @@ def _graph_lines(graph: Computation, width: int | None) -> Iterator[str]:
         charged = charged_text(graph, step)
         lines += [f"{hanging}charged with {charged}"] if charged else []
         before = word
-    for i, line in enumerate(EachNode(graph.plan).bound()):
+    for i, line in enumerate(EachNode(graph.plan, styled=True).bound()):
         lines.append(f"  {'' if i else 'bound':<{wide[0]}}  {line}")
-    for line in lines:
-        yield from [line] if width is None else fold(line, width, hanging)
+    page = [*unstyled([graph.rows], "title"), *map(Line, lines)]
+    return printed(page, width=width, indent=hanging, color=color)
 
 
 def _how(step: Step) -> str:
     if step.kind == "draw":
         return f"{step.how} (biased)" if step.biased else step.how
-    return f"{step.tag} ({step.why})" if step.why and step.kind == "score" else step.tag
+    tag = style(step.tag, step.tag) if step.tag else ""
+    return f"{tag} ({step.why})" if step.why and step.kind == "score" else tag
 
 
 def reads_text(graph: Computation, step: Step) -> str:
     """Say what a step reads: values by their names, scores as they are written."""
-    names = [read if graph.step[read].kind in VALUES else graph.step[read].text for read in step.reads]
+    names = [read if graph.step[read].kind in VALUES else graph.step[read].styled for read in step.reads]
     return f"reads {', '.join(names)}" if names else ""
 
 
@@ -124,7 +122,7 @@ def _graph_json(graph: Computation) -> dict[str, Any]:  # Any: plain data
 
 
 def _step_json(graph: Computation, step: Step) -> dict[str, Any]:  # Any: plain data
-    plain: dict[str, Any] = {
+    found: dict[str, Any] = {
         "id": step.id,
         "kind": step.kind,
         "text": step.text,
@@ -132,11 +130,11 @@ def _step_json(graph: Computation, step: Step) -> dict[str, Any]:  # Any: plain 
         "parameters": [PARAMETERS[role] for role in step.owners],
     }
     if step.tag:
-        plain["tag"] = step.tag
+        found["tag"] = step.tag
     if step.why:
-        plain["why"] = step.why
+        found["why"] = step.why
     if step.proposal is not None:
-        plain |= {"estimator": step.proposal.estimator.name, "support": step.proposal.support}
+        found |= {"estimator": step.proposal.estimator.name, "support": step.proposal.support}
     if step.baseline:
-        plain["baseline"] = step.baseline
-    return plain
+        found["baseline"] = step.baseline
+    return found

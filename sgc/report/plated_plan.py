@@ -112,10 +112,11 @@ class PlatedPlan(PlanWriter):
     plan: Plan
     groups: StepGroups
     latex: bool = False
+    styled: bool = False
     apart: ClassVar[bool] = True
 
     def with_latex(self) -> PlatedPlan:
-        return replace(self, latex=True)
+        return replace(self, latex=True, styled=False)
 
     def rows(self) -> str:
         return plan_rows(self.view, self.flat)
@@ -135,7 +136,7 @@ class PlatedPlan(PlanWriter):
         return [range_words(ranges, i) for i in range(len(ranges))]
 
     def signs(self, kind: str, node: str, *, label: bool = False) -> str:
-        return signs(kind, self.groups.of(node, label=label).around, latex=self.latex)
+        return self.mark(signs(kind, self.groups.of(node, label=label).around, latex=self.latex), "kept")
 
     def factors(self, factors: Sequence[Factor], *, label: bool = False) -> str:
         """Write a product of factors, equal ones of several groups as one."""
@@ -148,11 +149,11 @@ class PlatedPlan(PlanWriter):
             plates = names.plates(names.of(flat[0]))
             ranges = boxes(map(names.index, flat)) if plates else [()]
             items += [(text, around(plates, box)) for box in ranges]
-        return nested(items, latex=self.latex)
+        return nested(items, self.mark, latex=self.latex)
 
     def exact_bound(self) -> list[str]:
         """Write the bound, step by step where no formula over repeats is the same."""
-        return EachNode(self.flat).bound() if self._interlaced else self.bound()
+        return EachNode(self.flat, styled=self.styled).bound() if self._interlaced else self.bound()
 
     @property
     def _interlaced(self) -> bool:
@@ -244,17 +245,17 @@ class _Charging:
         return f"{unsigned}{SIDES.get(tuple(sorted(sides)), ' of all steps')}"
 
 
-def plan_of(view: Plated, observed: Iterable[str]) -> EachNode | PlatedPlan:
+def plan_of(view: Plated, observed: Iterable[str], *, styled: bool = False) -> EachNode | PlatedPlan:
     """Derive the plan of a pattern of names in the file, written over repeats where there are any."""
-    return writer_of(view, derive(view.flat.graphs, view.spread(observed), view.flat.words))
+    return writer_of(view, derive(view.flat.graphs, view.spread(observed), view.flat.words), styled=styled)
 
 
-def writer_of(view: Plated, plan: Plan) -> EachNode | PlatedPlan:
+def writer_of(view: Plated, plan: Plan, *, styled: bool = False) -> EachNode | PlatedPlan:
     """Give what writes a plan of all steps by names of the file."""
     if not view.names.around:
-        return EachNode(plan)
+        return EachNode(plan, styled=styled)
     groups = grouped(view, plan)
-    return PlatedPlan(view, plan, groups.written(plan), groups)
+    return PlatedPlan(view, plan, groups.written(plan), groups, styled=styled)
 
 
 def plan_rows(view: Plated, plan: Plan) -> str:

@@ -5,13 +5,17 @@ from __future__ import annotations
 from sgc.derivation.factors import Factor
 from sgc.derivation.formula import symbol
 from sgc.derivation.graph import Role
+from sgc.derivation.styled_letters import style
 from sgc.report.plates import plated
 from sgc.report.step_ranges import nested, whole
 from sgc.spec.outline import Outline
 
 
-def product(outline: Outline, role: Role, *, latex: bool = False) -> str:
-    """Write p or q as the product of its factors: in p children before their parents, in q after them."""
+def product(outline: Outline, role: Role, *, latex: bool = False, styled: bool = False) -> str:
+    """Write p or q as the product of its factors: in p children before their parents, in q after them.
+
+    styled: with factors in styled letters.
+    """
     view = plated(outline)
     folded, names = view.outline, view.names
     densities = folded.generative if role == "generative" else folded.recognition
@@ -28,8 +32,13 @@ def product(outline: Outline, role: Role, *, latex: bool = False) -> str:
     for name in graphs.order(role) if role == "recognition" else graphs.children_first():
         counts = [plate.count for plate in names.plates(name)]  # a count stands before what it counts
         order |= dict.fromkeys(each for each in (*counts, name) if each in densities)
+
+    def mark(text: str, letters: str) -> str:
+        return style(text, letters) if styled else text
+
     factors = []
     for name in order:
         factor = Factor(name, role, densities[name].reads)
-        factors.append((factor.latex() if latex else str(factor), whole(names.plates(name))))
-    return f"{letter}({before}{bar if behind else ''}{behind}) = {nested(factors, latex=latex)}"
+        factors.append((factor.latex() if latex else mark(str(factor), role), whole(names.plates(name))))
+    joint = f"{letter}({before}{bar if behind else ''}{behind})"
+    return f"{mark(joint, role)} = {nested(factors, mark, latex=latex)}"

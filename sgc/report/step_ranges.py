@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from sgc.derivation.formula import symbol
 from sgc.derivation.node_id import Index
@@ -19,8 +19,13 @@ def whole(plates: Sequence[Plate]) -> Around:
     return tuple((plate, (0, None)) for plate in plates)
 
 
-def nested(factors: Sequence[tuple[str, Around]], *, latex: bool = False, depth: int = 0) -> str:
-    """Write a product of factors, each over the steps of its repeats; those of one repeat share its sign."""
+def nested(
+    factors: Sequence[tuple[str, Around]], mark: Callable[[str, str], str], *, latex: bool = False, depth: int = 0
+) -> str:
+    """Write a product of factors, each over the steps of its repeats; those of one repeat share its sign.
+
+    mark: gives a text a role, here that of the sign of a single factor, which is kept with it.
+    """
     groups: dict[object, list[tuple[str, Around]]] = {}
     for i, factor in enumerate(factors):
         groups.setdefault(factor[1][depth : depth + 1] or i, []).append(factor)
@@ -28,10 +33,12 @@ def nested(factors: Sequence[tuple[str, Around]], *, latex: bool = False, depth:
     for group in groups.values():
         text, around = group[0]
         if len(around) > depth:
-            text = nested(group, latex=latex, depth=depth + 1)
+            text = nested(group, mark, latex=latex, depth=depth + 1)
+            before = f"{sign('prod', around, depth, latex=latex)} "
             if len(group) > 1:
-                text = rf"\left[ {text} \right]" if latex else f"[{text}]"
-            text = f"{sign('prod', around, depth, latex=latex)} {text}"
+                text = before + (rf"\left[ {text} \right]" if latex else f"[{text}]")
+            else:
+                text = mark(before, "kept") + text
         texts.append(text)
     return (r" \, " if latex else " ").join(texts)
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
-import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from sgc.derivation.graph import ROLES
+from sgc.derivation.styled_letters import style
 from sgc.networks.layer import shape_text
 from sgc.report.independence_notes import notes
 from sgc.report.plated_plan import plan_of
 from sgc.report.plates import Plated, plated
+from sgc.report.printed_lines import Line, printed, unstyled
 from sgc.report.products import product
 from sgc.report.repeat_report import part_rows, repeat_rows
 from sgc.report.short_words import (
@@ -35,36 +35,40 @@ HANGING = 14  # how far a folded line of a plan is set in
 def inspect_text(outline: Outline, *, width: int | None = None, color: bool = False) -> str:
     """Write the report as text. width: fold lines at so many characters; None: never. color: ANSI escapes."""
     description, view = outline.spec.description, plated(outline)
-    lines = [f"{outline.spec.name}: {description}" if description else outline.spec.name, ""]
-    lines += ["nodes", *_node_table(view.outline, width)]
+    lines = unstyled([f"{outline.spec.name}: {description}" if description else outline.spec.name], "title")
+    lines += _section("nodes", [])
+    lines += [Line(text, foldable=False) for text in _node_table(view.outline, width)]
     for title, rows in _lists(view):
-        lines += ["", title, *_columns(rows)]
-    lines += ["", "products", *(f"  {product(outline, role)}" for role in ROLES)]
-    lines += [f"  {line}" for line in _feature_lines(view.outline)]
-    lines += [f"  parents of q: {DERIVED}"] if outline.spec.derived else []
+        lines += _section(title, _columns(rows))
+    lines += _section("products", [])
+    lines += [Line(f"  {product(outline, role, styled=True)}") for role in ROLES]
+    lines += unstyled(f"  {line}" for line in _feature_lines(view.outline))
+    lines += unstyled([f"  parents of q: {DERIVED}"] if outline.spec.derived else [])
     chosen, left_out = shown(view.outline)
     for observed in chosen:
-        lines += ["", *plan_of(view, observed).text().split("\n")]
+        plan = plan_of(view, observed, styled=True)
+        title, *rows_of_plan = plan.lines()
+        lines += [*_section(title, []), *map(Line, rows_of_plan)]
+        lines += [Line(f"  warning   {warning}", "warning") for warning in plan.warnings()]
     if left_out:
         some = "one" if left_out == 1 else str(left_out)
-        lines += ["", f"and {some} more observation patterns, derived in the same way"]
-    lines += ["", "objective", *_columns(objective_rows(view.outline))]
-    counts = [(part, f"{count:,}") for part, count in view.outline.parameter_table()]
+        lines += _section(f"and {some} more observation patterns, derived in the same way", [])
+    lines += _section("objective", _columns(objective_rows(view.outline)))
+    letters = ((role, "p" if role == "generative" else "q") for role in ROLES)
+    factors = {f"{p}({name})": style(f"{p}({name})", role) for role, p in letters for name in view.outline.variables}
+    counts = [(factors.get(part, part), f"{count:,}") for part, count in view.outline.parameter_table()]
     counts += [("total", f"{outline.parameter_count():,}")]
-    counts += [(f"and those of {path}", "not known") for path in outline.own_networks]
-    lines += ["", "parameters", *_columns(counts, right=True)]
-    found = warnings(outline)
-    lines += ["", *(["warnings", *(f"  {each}" for each in found)] if found else ["no warnings"])]
-    noted = notes(outline)
-    lines += ["", "notes", *(f"  {each}" for each in noted)] if noted else []
-    if width is not None:
-        indent = " " * min(HANGING, width // 4)
-        lines = [folded for line in lines for folded in ([line] if "─" in line else fold(line, width, indent))]
-    text = visible("\n".join(lines))
-    return coloured(text) if color else text
+    counts += [(visible(f"and those of {path}"), "not known") for path in outline.own_networks]
+    lines += [*_section("parameters", []), *map(Line, _columns(counts, right=True))]
+    found, noted = warnings(outline), notes(outline)
+    lines += _section("warnings" if found else "no warnings", [f"  {each}" for each in found])
+    lines += _section("notes", [f"  {each}" for each in noted]) if noted else []
+    indent = " " * min(HANGING, width // 4) if width is not None else ""
+    return printed(lines, width=width, indent=indent, color=color)
 
 
-# ---- as text
+def _section(title: str, texts: Iterable[str]) -> list[Line]:
+    return [Line(""), *unstyled([title], "title"), *unstyled(texts)]
 
 
 def _node_table(outline: Outline, width: int | None) -> list[str]:
@@ -167,56 +171,3 @@ def _columns(rows: list[tuple[str, ...]] | list[tuple[str, str]], *, right: bool
         left = "  ".join(f"{cell:<{width}}" for cell, width in zip(first, widths, strict=False))
         lines.append(f"  {left}  {last:>{widths[-1]}}" if right else f"  {left}  {last}".rstrip())
     return lines
-
-
-def fold(text: str, width: int, indent: str = "") -> list[str]:
-    """Fold a line that is too long at its spaces, a factor p(…) or q(…) kept whole where it fits."""
-    if len(text) <= width:
-        return [text]
-    inner = width - len(indent)
-    whole = r"(?:(?:sum|prod)_\{\S+\} (?:log |KL\()?)*\b[pq]\([^()]*\)"
-    kept = re.sub(whole, lambda m: m[0].replace(" ", "\0") if len(m[0]) <= inner else m[0], text)
-    folded = textwrap.wrap(
-        kept,
-        max(width, 20),
-        subsequent_indent=indent,
-        replace_whitespace=False,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-    return [line.replace("\0", " ") for line in folded]
-
-
-STYLES = (
-    (r"^\S.*$", "bold"),  # titles
-    (r"\bp\([^()]*\)", "blue"),
-    (r"\bq\([^()]*\)", "dark_orange"),
-    (r"(?<=  )exact\b", "green"),
-    (r"(?<=  )enumerated\b", "cyan"),
-    (r"(?<=  )sampled\b", "yellow"),
-    (r"(?<=  )biased\b", "red"),
-    (r"(?<=  )varies(?=: reads)", "bold yellow"),
-    (r"^  warning .*$", "yellow"),
-)
-
-
-def coloured(text: str) -> str:
-    """Style a report with ANSI escapes: its titles, factors and tags."""
-    import io
-
-    from rich.console import Console
-    from rich.text import Text
-
-    styled = Text(text)
-    for pattern, style in STYLES:
-        for match in re.finditer(pattern, text, re.MULTILINE):
-            styled.stylize(style, *match.span())
-    file = io.StringIO()
-    width = max(1, *(len(line) for line in text.split("\n")))
-    Console(file=file, force_terminal=True, color_system="256", width=width, no_color=False).print(
-        styled, soft_wrap=True
-    )
-    return file.getvalue().removesuffix("\n")
-
-
-# ---- as plain data

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sgc.derivation.computation import Computation, Kind, Step
 from sgc.derivation.plan import EachNode
+from sgc.derivation.styled_letters import plain
 from sgc.errors import UsageError, option
 from sgc.report.computation_report import Expansion, expand_text, left_out_words
 from sgc.report.pictures.canvas import (
@@ -34,7 +35,7 @@ from sgc.report.pictures.canvas import (
     write_lines,
     write_title,
 )
-from sgc.report.text_report import fold
+from sgc.report.printed_lines import fold
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -122,7 +123,7 @@ def lines_of(step: Step) -> tuple[str, ...]:
         return fold_name(step.id)
     text = step.scaled.replace(" || ", "\n|| ") if len(step.scaled) > FOLDED else step.scaled
     tag = f"{step.tag}, {step.why}" if step.why == "where present" else step.tag
-    return (*(part for line in text.split("\n") for part in fold(line, FOLDED)), *([tag] if tag else []))
+    return (*(part for line in text.split("\n") for part in map(plain, fold(line, FOLDED))), *([tag] if tag else []))
 
 
 def _size(step: Step) -> Any:  # Any: the sizes of `lay_out`, whose module needs numpy
@@ -141,7 +142,8 @@ def _panels(expanded: Expansion) -> tuple[list[_Panel], float, float]:
     for graph in expanded.graphs:
         layout = lay_out_graph(graph)
         width = max(layout.width, NARROWEST)
-        bound = [part for line in EachNode(graph.plan).bound() for part in fold(line, int(width / LETTER), "        ")]
+        lines = EachNode(graph.plan, styled=True).bound()
+        bound = [plain(part) for line in lines for part in fold(line, int(width / LETTER), "        ")]
         made.append(_Panel(graph, layout, width, tuple(bound)))
     columns = [max(panel.width for panel in made[i::ACROSS]) for i in range(min(ACROSS, len(made)))]
     rows = [made[i : i + ACROSS] for i in range(0, len(made), ACROSS)]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sgc.derivation.graph import ROLES, Role, Supervision
+from sgc.derivation.styled_letters import plain
 from sgc.report.pictures.canvas import (
     COLORS,
     FAINT,
@@ -32,8 +33,9 @@ from sgc.report.pictures.canvas import (
     write_title,
 )
 from sgc.report.plates import plated
+from sgc.report.printed_lines import fold
 from sgc.report.products import product
-from sgc.report.text_report import fold, inspect_text
+from sgc.report.text_report import inspect_text
 from sgc.spec.outline import Outline
 
 if TYPE_CHECKING:
@@ -78,7 +80,9 @@ def _figure(outline: Outline) -> Figure:
     framed = frame(view)
     layout = framed.layout
     width = max(layout.width, NARROWEST)
-    products = {role: fold(product(outline, role), int(width / LETTER), "    ") for role in ROLES}
+    products = {
+        role: [*map(plain, fold(product(outline, role, styled=True), int(width / LETTER), "    "))] for role in ROLES
+    }
     below = max(map(len, products.values())) * LINE
     rows = legend_rows(_legend(view.outline), 2 * width + GUTTER)
     legend_top = MARGIN + ROW * len(rows)

@@ -22,7 +22,7 @@ def is_frame(data: object) -> bool:
     return hasattr(data, "iloc") and hasattr(data, "columns")
 
 
-def frame_columns(frame: Any, wanted: Collection[str]) -> SourceColumns:  # any: pandas is no dependency
+def frame_columns(frame: Any, wanted: Collection[str]) -> SourceColumns:  # Any: pandas is no dependency
     """Take these columns of a data frame, whatever the others hold; rows count from 0, whatever its index says.
 
     Raises:
@@ -33,7 +33,7 @@ def frame_columns(frame: Any, wanted: Collection[str]) -> SourceColumns:  # any:
     return {name: array_column(name, frame.iloc[:, names.index(name)]) for name in dict.fromkeys(chosen)}
 
 
-def array_columns(arrays: Mapping[str, Any]) -> SourceColumns:  # any: whatever numpy can read as an array
+def array_columns(arrays: Mapping[str, Any]) -> SourceColumns:  # Any: whatever numpy can read as an array
     """Take each array of a mapping. Raises: DataError, as `array_column`; or for what is no mapping of names."""
     if not isinstance(arrays, Mapping):
         raise DataError(f"found data of the type '{type(arrays).__name__}', wanted a mapping by node, or a data frame")
@@ -43,7 +43,7 @@ def array_columns(arrays: Mapping[str, Any]) -> SourceColumns:  # any: whatever 
     return {name: array_column(name, values) for name, values in arrays.items()}
 
 
-def array_column(name: str, values: Any) -> SourceColumn:  # any: as above
+def array_column(name: str, values: Any) -> SourceColumn:  # Any: as above
     """Take an array `(N, *event)`, or what numpy can read as one, of numbers or text; a masked cell is missing.
 
     A Python object in a cell may mean a missing one too (None, NaN, pandas' NA). It may also hold a whole row, as in a
@@ -64,7 +64,7 @@ def array_column(name: str, values: Any) -> SourceColumn:  # any: as above
     return SourceColumn(name, _plain(name, array, missing), null=missing)
 
 
-def _with_nulls(name: str, values: Any) -> tuple[Array, Mask | None]:  # any: as above
+def _with_nulls(name: str, values: Any) -> tuple[Array, Mask | None]:  # Any: as above
     """Read values as numpy does, and keep what it would lose: which cells are masked, or pandas' NA."""
     if hasattr(values, "iloc") and getattr(values, "ndim", 0) == 1:
         return _series(values)
@@ -90,7 +90,7 @@ def _with_nulls(name: str, values: Any) -> tuple[Array, Mask | None]:  # any: as
     return array, np.ma.getmaskarray(values) if masked else None
 
 
-def _of_objects(values: Any) -> Array:  # any: as above
+def _of_objects(values: Any) -> Array:  # Any: as above
     """Give each row as an object: some are missing, so that numpy finds their lengths unequal."""
     array = np.empty(len(values), dtype=object)
     for row, each in enumerate(values):
@@ -98,20 +98,20 @@ def _of_objects(values: Any) -> Array:  # any: as above
     return array
 
 
-def _series(series: Any) -> tuple[Array, Mask]:  # any: a pandas series
+def _series(series: Any) -> tuple[Array, Mask]:  # Any: a pandas series
     """Take a series: numbers and booleans keep their type, missing ones have any value; the others are objects."""
     missing = np.asarray(series.isna().to_numpy(), dtype=bool)
     kind = getattr(series.dtype, "kind", "O")
     if kind in "biuf" and not missing.any():
         return np.asarray(series.to_numpy()), missing
     if kind in "biuf":
-        types: dict[str, Any] = {"b": np.bool_, "i": np.int64, "u": np.uint64, "f": np.float64}  # any: a numpy type
+        types: dict[str, Any] = {"b": np.bool_, "i": np.int64, "u": np.uint64, "f": np.float64}  # Any: a numpy type
         wide = np.float32 if kind == "f" and getattr(series.dtype, "itemsize", 8) == 4 else types[kind]
         return series.to_numpy(dtype=wide, na_value=np.nan if kind == "f" else wide(0)), missing
     return series.astype(object).where(~series.isna(), None).to_numpy(), missing
 
 
-def _stacked(name: str, values: Any) -> Any:  # any: as above
+def _stacked(name: str, values: Any) -> Any:  # Any: as above
     try:
         return np.ma.stack(values)
     except (ValueError, TypeError) as error:

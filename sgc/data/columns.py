@@ -43,14 +43,14 @@ class SourceColumn:
     @cached_property
     def missing(self) -> NDArray[np.bool_] | None:
         """The empty cells of the whole column, `(N, *event)`; NaN, which shows itself, is not marked. None: none is."""
-        return _either(self.null, self._marked(self.values))
+        return _union(self.null, self._marked(self.values))
 
     def empty(self, rows: Rows, raw: Array) -> NDArray[np.bool_] | None:
         """Mark the cells of these rows that are empty, or of a step that does not exist: `(n, *event)`; None: none is.
 
         raw: the cells of these rows, text as text.
         """
-        missing = _either(None if self.null is None else self.null[rows], self._marked(raw))
+        missing = _union(None if self.null is None else self.null[rows], self._marked(raw))
         if self.absent is None:
             return missing
         gone = self.absent[rows]
@@ -63,7 +63,7 @@ class SourceColumn:
         return marked(raw, MARKS if self.marks is None else self.marks)
 
 
-def _either(one: NDArray[np.bool_] | None, other: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
+def _union(one: NDArray[np.bool_] | None, other: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
     if one is None or other is None:
         return other if one is None else one
     return one | other

@@ -71,7 +71,7 @@ def open_dataset(
     *,
     beside: Path,
     seed: int,
-    arrays: Any = None,  # any: a mapping to whatever numpy reads as an array, or a data frame; pandas is optional
+    arrays: Any = None,  # Any: a mapping to whatever numpy reads as an array, or a data frame; pandas is optional
     fitted: Mapping[str, Encoder] | None = None,
     weight: str | None = None,
 ) -> DataSet:

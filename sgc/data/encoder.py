@@ -22,7 +22,7 @@ from sgc.distributions.supports import GREY, REAL
 
 CHUNK = 1 << 22  # numbers that are summed at a time in fitting, whether all are in memory or not
 
-Json = dict[str, Any]  # any: JSON nests
+Json = dict[str, Any]  # Any: JSON nests
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Encoder:
         """Whether the values are grey, to be drawn as 0 or 1 at every use."""
         return any(each.draws_anew for each in self.transforms)
 
-    def encode(self, raw: Any, rows: Rows | None = None) -> Array:  # any: whatever numpy can read as an array
+    def encode(self, raw: Any, rows: Rows | None = None) -> Array:  # Any: whatever numpy can read as an array
         """Turn cells `(N, *raw)` into values: float32, or int64 categories, `(N, *event)`.
 
         `rows`, `(N,)`, are the row ids, 0 … N - 1 unless given.
@@ -268,7 +268,7 @@ def _learn(transform: AnyTransform, chunks: Iterator[Array], origin: Origin) -> 
     """Fit a transform on the training rows' values; one that does not learn sees only the first chunk."""
 
     def watched() -> Iterator[Array]:
-        known: Any = False  # any: an array of booleans but at first
+        known: Any = False  # Any: an array of booleans but at first
         for values in chunks:
             known = known | ~np.isnan(values).all(axis=0)
             yield values

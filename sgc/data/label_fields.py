@@ -1,4 +1,4 @@
-"""Which rows go where: the split into training, validation and test, and the rows that keep a label."""
+"""The keys `split` and `labels` of a data section: which rows go into which part, and which keep a label."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Refused:
 
     type: str
     message: str
-    context: Mapping[str, Any] = field(default_factory=dict)  # any: pydantic's own type for an error's context
+    context: Mapping[str, Any] = field(default_factory=dict)  # Any: pydantic's own type for an error's context
 
 
 def _raise_refused(value: object) -> object:

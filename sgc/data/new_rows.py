@@ -92,7 +92,7 @@ def read_arrays(
     data: DataSection | None,
     variables: Mapping[str, Variable],
     encoders: Mapping[str, Encoder] | None,
-    arrays: Any,  # any: as in open_dataset
+    arrays: Any,  # Any: as in open_dataset
     *,
     seed: int,
 ) -> tuple[Rows, frozenset[str]]:

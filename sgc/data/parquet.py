@@ -54,7 +54,7 @@ def parquet_index(path: Path) -> str | None:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[Any]:  # any: pyarrow's file
+def _opened(path: Path) -> Iterator[Any]:  # Any: pyarrow's file
     """Open a parquet file, and report whatever pyarrow raises in plain words. Raises: DataError."""
     try:
         import pyarrow as arrow
@@ -70,12 +70,12 @@ def _opened(path: Path) -> Iterator[Any]:  # any: pyarrow's file
         raise DataError("not a parquet file, or one that is cut short or damaged", file=str(path)) from error
 
 
-def _column(name: str, array: Any, path: Path, marks: Sequence[Mark]) -> SourceColumn:  # any: an arrow array
+def _column(name: str, array: Any, path: Path, marks: Sequence[Mark]) -> SourceColumn:  # Any: an arrow array
     values, null = _plain(array, name, path)
     return SourceColumn(name, values, str(path), null if null.any() else None, marks=tuple(marks))
 
 
-def _plain(array: Any, name: str, path: Path) -> tuple[Array, NDArray[np.bool_]]:  # any: an arrow array
+def _plain(array: Any, name: str, path: Path) -> tuple[Array, NDArray[np.bool_]]:  # Any: an arrow array
     """Give an arrow array's values, and which of them are null; these hold some other value of their type."""
     import pyarrow as arrow
 
@@ -101,7 +101,7 @@ def _plain(array: Any, name: str, path: Path) -> tuple[Array, NDArray[np.bool_]]
 
 def _vectors(
     array: Any, null: NDArray[np.bool_], name: str, path: Path
-) -> tuple[Array, NDArray[np.bool_]]:  # any: as above
+) -> tuple[Array, NDArray[np.bool_]]:  # Any: as above
     """Stack the lists of a column, all of one length; a null becomes a list of nulls."""
     import pyarrow.compute as compute
 

@@ -31,7 +31,7 @@ def gather(
     variables: Mapping[str, Variable],
     *,
     beside: Path,
-    arrays: Any,  # any: as in open_dataset
+    arrays: Any,  # Any: as in open_dataset
     weight: str | None = None,
     weighing: bool = True,
 ) -> tuple[Part, Part | None]:

@@ -41,7 +41,7 @@ class UnknownSource(Section):
     source: Annotated[str, AfterValidator(_refuse_source)]
 
 
-def _source_tag(value: Any) -> str:  # any: whatever stands in the file
+def _source_tag(value: Any) -> str:  # Any: whatever the file holds
     if isinstance(value, Source):
         return next(f"<{name}>" for name, kind in SOURCES.items() if isinstance(value, kind))
     name = value.get("source", "digits") if isinstance(value, dict) else "digits"

@@ -229,7 +229,7 @@ TRANSFORMS: dict[str, type[Transform]] = {
 }
 
 
-def _kind(value: Any) -> str | None:  # any: whatever YAML can say
+def _kind(value: Any) -> str | None:  # Any: whatever YAML can say
     if isinstance(value, Transform):
         return value.name
     words = value if isinstance(value, dict) else [value] if isinstance(value, str) else []

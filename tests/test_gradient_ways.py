@@ -289,12 +289,12 @@ def test_rws_trains_a_drawn_count_that_labels_restrict_as_an_enumerated_one(monk
     [
         (
             {"z": normal(["prev.z"], ["x", "prev.z"])},
-            "'dreg' needs one weight for draws that hang on each other in q: r.z hangs on that of another step, "
+            "'dreg' needs one weight for draws that depend on each other in q: r.z depends on that of another step, "
             "and k can leave out one of the two",
         ),
         (
             {"z": normal(["u"], ["x", "u"])},
-            "'dreg' needs one weight for draws that hang on each other in q: r.z hangs on u, and k can leave out "
+            "'dreg' needs one weight for draws that depend on each other in q: r.z depends on u, and k can leave out "
             "one of the two",
         ),
     ],

@@ -1,9 +1,11 @@
-"""What must hold between the parts of a spec: names, graphs, statuses, shapes, estimators, objective and data.
+"""What must hold between the pieces of a spec: names, graphs, statuses, shapes, estimators, objective and data.
 
-Every fault is found in one go. A piece already known to be wrong gives no second fault, and none to its neighbours.
+Every fault is found at once. A piece that is known to be wrong causes no second fault, there or in its neighbours.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 from sgc.derivation.derive import derive
 from sgc.derivation.factors import SAMPLES
@@ -36,10 +38,9 @@ ADAMS = ("Adam", "AdamW", "NAdam", "RAdam", "Adamax")
 
 
 def check(spec: Spec, findings: Findings, unrolled: Unrolled = Unrolled()) -> Spec:  # noqa: B008 - it is frozen
-    """Find what is wrong between the parts of a spec; `spec` holds those that are right in themselves.
+    """Find what is wrong between the pieces of a spec; `spec` holds those that are right in themselves.
 
-    unrolled: the repeats and parts that it was. Returns the spec with what it leaves to be derived: the parents of q,
-    where it says `recognition: auto`.
+    unrolled: its repeats and parts. Returns the spec with the parents of q derived, where it says `recognition: auto`.
     """
     spec = spec.once(unrolled)
     names = check_names(findings, unrolled)
@@ -63,7 +64,7 @@ def check(spec: Spec, findings: Findings, unrolled: Unrolled = Unrolled()) -> Sp
 
 
 def check_counts(spec: Spec, findings: Findings) -> None:
-    """Find counts of repeats that q would relax or average: a step is there or it is not."""
+    """Find counts of repeats that q would relax or average: a step exists or does not."""
     resolver = Resolver(spec)
     for name in dict.fromkeys(count for counts in spec.unrolled.exists.values() for count, _ in counts):
         path, node = ("nodes", name), spec.nodes.get(name)
@@ -76,7 +77,7 @@ def check_counts(spec: Spec, findings: Findings) -> None:
 
 
 def check_objective(spec: Spec, findings: Findings, names: Names) -> None:
-    """Find words of the objective that its bound does not have, and weights of labels that there are not."""
+    """Find words of the objective that its bound does not have, and weights of labels that do not exist."""
     objective, partial = spec.objective, names.labelled
     weights = findings.keys("objective", "alpha")
     for name in weights if not {"from", "over_rate"} & set(weights) else ():
@@ -107,20 +108,25 @@ def check_objective(spec: Spec, findings: Findings, names: Names) -> None:
         findings.add(("objective", "bound"), message)
 
 
-def check_own_bound(spec: Spec, findings: Findings) -> None:
-    """Find a bound of the user's own that gives no expression of what the rows of a pattern have."""
-    made = outline(spec)
-    partial = made.graphs.partial
+def _plans(spec: Spec) -> Iterator[Plan]:
+    """Derive a plan for rows without labels, for each label alone, and for all labels."""
+    model = outline(spec)
+    partial = model.graphs.partial
     for observed in [(), *((name,) for name in partial), partial]:
-        try:
-            derive(made.graphs, observed, made.words)
-        except UsageError as problem:
-            findings.add(("objective", "bound", "python"), str(problem))
-            return
+        yield derive(model.graphs, observed, model.words)
+
+
+def check_own_bound(spec: Spec, findings: Findings) -> None:
+    """Find a bound of the user's own that fails, or gives no expression of the factors of a plan."""
+    try:
+        for _ in _plans(spec):
+            pass
+    except UsageError as problem:
+        findings.add(("objective", "bound", "python"), str(problem))
 
 
 def _bound(spec: Spec, findings: Findings) -> Bound:
-    """Give the bound; for own code that cannot be had, which is told, the usual one stands in."""
+    """Return the bound; in place of own code that cannot be loaded, which is reported, the usual one."""
     if not spec.trusted and isinstance(spec.objective.bound, OwnBound):
         return ELBO
     try:
@@ -131,15 +137,13 @@ def _bound(spec: Spec, findings: Findings) -> Bound:
 
 
 def check_charging(spec: Spec, findings: Findings) -> None:
-    """Find estimators that need each sample's costs by itself, or one q for all samples, where there are none."""
+    """Find estimators that need the costs of each sample by itself, or one q for all samples, and cannot have them."""
     if findings.faults:
         return
-    made = outline(spec)
-    if not any(node.estimator.own_costs or node.estimator.one_q for node in made.graphs.nodes.values()):
+    estimators = [node.estimator for node in outline(spec).graphs.nodes.values()]
+    if not any(estimator.own_costs or estimator.one_q for estimator in estimators):
         return
-    partial = made.graphs.partial
-    for observed in [(), *((name,) for name in partial), partial]:
-        plan = derive(made.graphs, observed, made.words)
+    for plan in _plans(spec):
         for charge in plan.charges:
             refusal = plan.refuse_charging(charge)
             if refusal:
@@ -165,31 +169,32 @@ def check_gradient(spec: Spec, findings: Findings) -> None:
             findings.add(place, message, "allowed: enumerate, pathwise, score_function")
     if findings.faults or not (gradient.reparameterised or gradient.constant_weights):
         return
-    made = outline(spec)
-    partial = made.graphs.partial
+    model = outline(spec)
+    partial = model.graphs.partial
     for observed in [*((name,) for name in partial), *(((), partial) if gradient.reparameterised else ())]:
-        plan = derive(made.graphs, observed, made.words)
+        plan = derive(model.graphs, observed, model.words)
         refusals = _of_weights(plan, spec) if gradient.constant_weights else []
-        refusals += _of_draws(plan, made.graphs, spec) if gradient.reparameterised else []
-        refusals += _of_networks(plan, made) if gradient.weighs_paths and not refusals else []
+        refusals += _of_draws(plan, model.graphs, spec) if gradient.reparameterised else []
+        refusals += _of_networks(plan, model) if gradient.weighs_paths and not refusals else []
         for why in refusals:
             findings.add(path, f"'{gradient.name}' {why}", hint)
 
 
 def _of_weights(plan: Plan, spec: Spec) -> list[str]:
-    """Say which weights vary; where none are taken none is in the way."""
+    """Say which weights vary; without weights none is in the way."""
     if spec.objective.weights != "normalized":
         return []
     name = spec.unrolled.name
-    varying = [(each.factor.called(name), map(name, each.carriers)) for each in plan.weights if each.varies]
     return [
-        f"needs weights that are constant, but {factor} varies: it reads {' and '.join(carriers)}"
-        for factor, carriers in varying
+        f"needs weights that are constant, but {weight.factor.called(name)} varies: it reads "
+        f"{' and '.join(map(name, weight.carriers))}"
+        for weight in plan.weights
+        if weight.varies
     ]
 
 
 def _of_draws(plan: Plan, graphs: Graphs, spec: Spec) -> list[str]:
-    """Say which draws are not reparameterised, or are in other particles than those they hang on."""
+    """Say which draws are not reparameterised, or lie in other particles than those they depend on."""
     called = spec.unrolled.name
     drawn = [proposal for proposal in plan.proposals if not proposal.estimator.enumerates]
     wrong = [proposal for proposal in drawn if not proposal.estimator.reparameterised]
@@ -206,30 +211,30 @@ def _of_draws(plan: Plan, graphs: Graphs, spec: Spec) -> list[str]:
     masks = {proposal.node: set(plan.exists.get(proposal.node, ())) for proposal in drawn}
     for name, mask in masks.items():
         above = graphs.ancestors([name], "recognition")
-        for each in (each for each in masks if each in above and masks[each] != mask):
-            counts = dict.fromkeys(count for count, _ in sorted(mask ^ masks[each]))
-            read = "that of another step" if called(name) == called(each) else called(each)
+        for parent in (parent for parent in masks if parent in above and masks[parent] != mask):
+            counts = dict.fromkeys(count for count, _ in sorted(mask ^ masks[parent]))
+            read = "that of another step" if called(name) == called(parent) else called(parent)
             return [
-                f"needs one weight for draws that hang on each other in q: {called(name)} hangs on {read}, and "
+                f"needs one weight for draws that depend on each other in q: {called(name)} depends on {read}, and "
                 f"{' and '.join(map(called, counts))} can leave out one of the two"
             ]
     return []
 
 
-def _of_networks(plan: Plan, made: Outline) -> list[str]:
-    """Say which network would have to give the same twice, first to draw and then to score, and does not."""
-    paths, parts, called = plan.paths, made.spec.unrolled.parts, made.spec.unrolled.name
+def _of_networks(plan: Plan, model: Outline) -> list[str]:
+    """Say which network must give the same values twice, first to draw and then to score, and does not."""
+    paths, parts, called = plan.paths, model.spec.unrolled.parts, model.spec.unrolled.name
     assert paths is not None
     steady = {name for part in parts if part.freeze for name in part.names.values() if name not in part.bound.values()}
     twice: dict[str, tuple[str, Stack | None]] = {
-        name: (f"the feature {called(name)}", made.features[name].stack) for name in sorted(paths.again)
+        name: (f"the feature {called(name)}", model.features[name].stack) for name in sorted(paths.again)
     }
     for name in paths.drawn:
         if plan.proposed[name].above_samples:
-            twice[name] = f"q of {called(name)}", made.recognition[name].stack
+            twice[name] = f"q of {called(name)}", model.recognition[name].stack
     for name, (words, stack) in twice.items():
-        layer = next((each.unsteady for each in (stack.rest if stack else ()) if each.unsteady), "")
-        if layer and made.outer_name.get(name, name) not in steady:
+        layer = next((layer.unsteady for layer in (stack.rest if stack else ()) if layer.unsteady), "")
+        if layer and model.outer_name.get(name, name) not in steady:
             return [f"computes {words}, below a draw, twice, and its {layer} does not give the same again"]
     return []
 
@@ -250,7 +255,7 @@ def check_optimizer(spec: Spec, findings: Findings) -> None:
 
 
 def check_metrics(spec: Spec, findings: Findings, names: Names) -> None:
-    """Find metrics of what is no node, and those that mean nothing for theirs."""
+    """Find metrics for what is no node, and metrics that do not suit their node."""
     nodes = dict.fromkeys(name for name, section in names.section.items() if section in ("nodes", ""))
     written = findings.keys("evaluate", "metrics")
     for name in written:

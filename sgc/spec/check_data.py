@@ -9,9 +9,9 @@ from sgc.spec.findings import Findings
 
 
 def check_data(findings: Findings, names: Names, optional: Collection[str] = ()) -> None:
-    """Find columns and labels of what there is not or what has none, and observed names without a column.
+    """Find columns and labels of unknown or unsuitable names, and observed names without a column.
 
-    optional: partial nodes that need none; without one no row has their label.
+    optional: partial nodes that need no column; without one no row has their label.
     """
     if not isinstance(findings.at("data"), dict):
         return
@@ -47,7 +47,7 @@ def _check_columns(findings: Findings, names: Names, optional: Collection[str]) 
 
 
 def _check_one_of(findings: Findings, names: Names) -> None:
-    """Find names of a column that stand twice, that the node gives already, or that are not as many as it has."""
+    """Find names of categories in a column that are repeated, that the node gives too, or whose number is wrong."""
     for name in findings.keys("data", "columns"):
         section, steps = names.section.get(name), findings.at("data", "columns", name, "transforms")
         for i, step in enumerate(steps if isinstance(steps, list) else []):

@@ -1,6 +1,6 @@
-"""The two graphs of a spec: their edges name what there is, none stands twice, and none close a cycle.
+"""The two graphs of a spec: every edge has a known parent, none is given twice, and none closes a cycle.
 
-Read from the file as written, so that a piece which is wrong elsewhere still has its parents.
+They are read from the file as written, so that a piece with other faults still has its parents.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ROLES: tuple[Role, Role] = ("generative", "recognition")
 
 @dataclass(frozen=True)
 class Edge:
-    """An entry of a parents list, or a parameter that takes a name's value: whose, in which graphs, and where."""
+    """An entry of a parents list, or a parameter that takes its value from a name."""
 
     parent: str
     child: str
@@ -30,9 +30,9 @@ class Edge:
 
 
 def check_graphs(findings: Findings, names: Names) -> None:
-    """Find parents that are unknown or stand twice, unknown networks, and cycles.
+    """Find parents that are unknown or given twice, unknown networks, and cycles.
 
-    In p a step hangs on the counts that say whether it is there.
+    In p a step depends on the counts that say whether it exists.
     """
     unrolled = names.unrolled
     written = list(written_edges(findings, names))
@@ -82,7 +82,7 @@ def written_edges(findings: Findings, names: Names) -> Iterable[Edge]:
 
 
 def _valid(wrong: Edge, edges: list[Edge], names: Names) -> list[str]:
-    """Name what could stand at an edge: nothing that is there already, or that depends on its child."""
+    """Name the parents that a wrong edge could have: those that are not there yet and do not depend on its child."""
     pairs = [(edge.parent, edge.child) for edge in edges if set(edge.roles) & set(wrong.roles)]
     barred = {wrong.child, *descendants(wrong.child, pairs)}
     barred |= {edge.parent for edge in edges if edge.place[:-1] == wrong.place[:-1]}
@@ -90,7 +90,7 @@ def _valid(wrong: Edge, edges: list[Edge], names: Names) -> list[str]:
 
 
 def _check_networks(findings: Findings) -> None:
-    """Find networks by a name that none has."""
+    """Find unknown names of shared networks."""
     if findings.lost("networks"):
         return
     shared = dict.fromkeys(findings.keys("networks"))
@@ -111,7 +111,7 @@ def _check_cycles(
     unrolled: Unrolled,
     shown: Collection[str],
 ) -> None:
-    """Find the cycles of one graph; one that runs through features alone is in both, and told once."""
+    """Find the cycles of one graph; one through features alone is in both, and is reported once."""
     standing: dict[tuple[str, str], list[Path]] = {}
     for edge in edges:
         standing.setdefault((edge.parent, edge.child), []).append(edge.place)
@@ -128,7 +128,7 @@ def _check_cycles(
 
 
 def _written(cycle: Sequence[str], shown: Collection[str]) -> list[str]:
-    """Name a cycle as a file has its names, steps under one, from the first that it has and back to it."""
+    """Name a cycle by the names in the file, all steps by one, from the first back to itself."""
     names: list[str] = []
     for name in cycle[:-1]:
         if name in shown and names[-1:] != [name]:
@@ -139,7 +139,7 @@ def _written(cycle: Sequence[str], shown: Collection[str]) -> list[str]:
 
 
 def check_missing(findings: Findings, names: Names) -> None:
-    """Find `missing` where nothing or everything is missing, beside a recognition, or on a node with children in p."""
+    """Find `missing: drop` on nodes that are not partial, have a recognition, or have children in p."""
     children = _children(findings, names)
     for name, status in names.status.items():
         if name not in names.dropped:
@@ -162,20 +162,20 @@ def check_missing(findings: Findings, names: Names) -> None:
 
 
 def _children(findings: Findings, names: Names) -> dict[str, str]:
-    """Name the first child in p, features seen through, of every node that drops what is missing and has one."""
+    """Return the first child in p, through features too, of each node with `missing: drop` that has one."""
     above: dict[str, list[str]] = {}
     for edge in written_edges(findings, names) if names.dropped else ():
         if "generative" in edge.roles:
             above.setdefault(edge.child, []).append(edge.parent)
-    found: dict[str, str] = {}
-    seen: set[str] = set()  # features that are looked through already: what is above them has its first child
+    first: dict[str, str] = {}
+    seen: set[str] = set()  # features whose ancestors have their first child already
     for child in findings.keys("nodes"):
         front = [child]
         for name in front:
             for parent in above.get(name, ()):
                 if parent in names.dropped and parent != child:
-                    found.setdefault(parent, child)
+                    first.setdefault(parent, child)
                 elif names.section.get(parent) == "features" and parent not in seen:
                     seen.add(parent)
                     front.append(parent)
-    return found
+    return first

@@ -1,6 +1,6 @@
-"""The names of a spec: each is a name, stands for one thing, and says by its status what has to be written for it.
+"""The names of a spec: each is well formed and means one thing, and its status says which keys it needs.
 
-Read from the file as written, so that a piece which is wrong elsewhere still has its name.
+They are read from the file as written, so that a piece with other faults still has its name.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ SECTIONS = ("inputs", "features", "nodes")
 
 @dataclass(frozen=True)
 class Names:
-    """Every name that a spec gives: the section it stands in (empty: in two), and a node's status where it has one."""
+    """Every name of a spec: its section (empty: it has two), and the status of each node that has one."""
 
     section: dict[str, str]
     status: dict[str, str]
-    dropped: frozenset[str]  # nodes that say so of what is missing
-    whole: bool  # nothing in the sections is unreadable
-    unread: frozenset[str]  # of what is unreadable, the names; an empty one: any name may be
-    statuses_whole: bool  # nor has a node lost its status
-    unrolled: Unrolled  # what has names that no file has
+    dropped: frozenset[str]  # nodes with `missing: drop`
+    whole: bool  # the sections could be read as a whole
+    unread: frozenset[str]  # names that could not be read; '' stands for any name
+    statuses_whole: bool  # and every node has its status
+    unrolled: Unrolled
 
     def word(self, flat: str) -> str:
-        """Say in a message to users what a name stands for."""
+        """Write a name for a message to users."""
         return self.unrolled.word(flat)
 
     def nodes(self, *statuses: str) -> list[str]:
         return [name for name, status in self.status.items() if status in statuses]
 
     def outside(self) -> Names:
-        """Give the names as data and the objective know them: of a repeat's nodes one for all steps."""
+        """Return the names as data and the objective know them: one for all steps of a node of a repeat."""
         unrolled = self.unrolled
         section, status = dict(self.section), dict(self.status)
         for name in unrolled.hidden:
@@ -54,11 +54,11 @@ class Names:
         return replace(self, section=section, status=status, dropped=dropped)
 
     def surely(self, word: str) -> bool:
-        """Tell whether what has no section is unknown indeed, and no name of what is unreadable."""
+        """Say whether a name without a section is unknown, and is none that could not be read."""
         return not hides(self.unread, word)
 
     def decided(self, name: str) -> bool:
-        """Tell whether it is known what a name is: a node with its status, something else, or nothing."""
+        """Say whether it is known what a name is: a node with its status, something else, or nothing."""
         section = self.section.get(name)
         return name in self.status or section in ("inputs", "features") or (section is None and self.surely(name))
 
@@ -69,7 +69,7 @@ class Names:
 
 
 def check_names(findings: Findings, unrolled: Unrolled) -> Names:
-    """Find names that are none, or that stand twice; return the rest. unrolled: what has names that no file has."""
+    """Find names that are malformed or used twice, and return all of them. unrolled: the spec's repeats and parts."""
     made = {*unrolled.template, *unrolled.hidden}
     for section in (*SECTIONS, "networks"):
         for name in findings.keys(section):
@@ -96,14 +96,14 @@ def check_names(findings: Findings, unrolled: Unrolled) -> Names:
 
 
 def check_categories(findings: Findings) -> None:
-    """Find categories that stand twice."""
+    """Find categories that are repeated."""
     for section in ("inputs", "nodes"):
         for name in findings.keys(section):
             check_twice(findings, (section, name, "values"))
 
 
 def check_twice(findings: Findings, path: Path) -> None:
-    """Find categories that stand twice in the list at a path."""
+    """Find categories that are repeated in the list at a path."""
     seen: set[tuple[type, object]] = set()
     values = findings.at(*path)
     for i, value in enumerate(values if isinstance(values, list) else []):
@@ -114,9 +114,9 @@ def check_twice(findings: Findings, path: Path) -> None:
 
 
 def check_statuses(findings: Findings, names: Names) -> None:
-    """Find nodes that need a recognition and have none, or have one and must not; and that nothing is observed.
+    """Find nodes that lack a recognition or must not have one, and specs in which nothing is observed.
 
-    Under `recognition: auto` every node that q proposes gets one, and none may name its parents.
+    Under `recognition: auto` every node that q proposes gets one, and none may give its parents.
     """
     derived = findings.document.has(("recognition",))
     meant = derived or findings.lost("recognition")

@@ -1,7 +1,7 @@
-"""Own code in a spec: every place that names some, refused where nobody has said that it is trusted.
+"""Own code in a spec: every place that names some, refused if the spec is not trusted.
 
-Read from the file as written: what is wrong beside a name does not hide it, and the rest of the spec is checked by what
-is declared.
+It is read from the file as written: faults beside it do not hide it, and the rest of the spec is checked by what it
+declares.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from sgc.own_code import is_import_path, wants_trust
 from sgc.spec.document import Plain
 from sgc.spec.findings import Findings
 
-# where `python: module:Class` may stand in a spec, and in a repeat: a bound, a metric, a family, an estimator, a
-# network, and an entry of one
+# where a spec or a repeat may have `python: module:Class`: a source, a bound, a metric, a family, an estimator, a
+# network or an entry of one
 _NETWORKS = (
     ("networks", "*"),
     ("features", "*", "network"),
@@ -41,20 +41,20 @@ def check_own_code(findings: Findings, *, trust: bool) -> None:
     for level, data in levels:
         for path, here in (found for place in PLACES for found in _matching(data, place, level)):
             named = here.get("python") if isinstance(here, dict) else None
-            if is_import_path(named):  # what is none has a fault of its own
-                # it breaks nothing: what is declared beside it holds
+            if is_import_path(named):  # else it has a fault of its own
+                # nothing is marked as broken: what is declared beside it still holds
                 findings.faults.append(document.fault((*path, "python"), *wants_trust(named)))
 
 
 def _repeats(here: Plain, path: Path = ()) -> Iterator[tuple[Path, Plain]]:
-    """List the repeats of a level, and those in them, with what stands there."""
+    """List the repeats of a level, and those in them, with what is written there."""
     for inner, found in _matching(here, ("repeat", "*"), path):
         yield inner, found
         yield from _repeats(found, inner)
 
 
 def _matching(here: Plain, form: tuple[str, ...], path: Path = ()) -> Iterator[tuple[Path, Plain]]:
-    """List the places below that a form stands for, with what is there: `*` is any key, and any entry of a list."""
+    """List the places that match a form, with what is written there: `*` matches any key and any entry of a list."""
     if not form:
         yield path, here
         return

@@ -1,6 +1,6 @@
 """Families, shapes, parameters and estimators of a spec, and the networks between them.
 
-A piece is resolved once everything that it reads has been; what reads a piece that is wrong is left alone.
+A piece is resolved once everything that it reads has been; what reads a wrong piece is skipped.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from sgc.spec.spec import Conditional, Feature, Spec
 EVENT_KEYS = ("distribution", "shape", "categories", "values")
 CONDITIONAL_KEYS = ("parents", "network", "parameters", "learn")
 T = TypeVar("T")
-Use = tuple[str, Path, str, Stack]  # of a shared network: whose, where, which, on what
+Use = tuple[str, Path, str, Stack]  # of a shared network: its user, the place, its name, its layers
 
 
 def check_shapes(spec: Spec, findings: Findings, names: Names) -> None:
-    """Find what cannot be resolved, each piece for itself."""
+    """Find what cannot be resolved, piece by piece."""
     _Shapes(spec, findings, names).check()
 
 
@@ -49,7 +49,7 @@ class _Shapes:
         self.shared(sorted(uses, key=lambda use: self.findings.document.order(use[1])))
 
     def attempt(self, path: Path, resolve: Callable[..., T], *arguments: object) -> list[T]:
-        """Resolve one piece: a list of it, or an empty one where it has a fault, which is added."""
+        """Resolve one piece: return it in a list, or add its fault and return an empty list."""
         try:
             return [resolve(*arguments)]
         except OutlineFault as problem:
@@ -77,11 +77,11 @@ class _Shapes:
                 self.known.add(name)
             if chosen is not None:
                 self.attempt(path, self.resolver.estimator, name, node)
-        elif chosen is not None and chosen.estimator is not None:  # what no event could mend is told all the same
+        elif chosen is not None and chosen.estimator is not None:  # it may be wrong for any event
             self.attempt(path, self.resolver.estimator, name, node, self.smallest(name))
 
     def features(self) -> Iterable[Use]:
-        """Resolve features after their parents; one on a cycle never is."""
+        """Resolve features after their parents; those on a cycle are left out."""
         waiting = {name: set(needs(feature)) - self.known for name, feature in self.spec.features.items()}
         readers: dict[str, list[str]] = {}
         for name, parents in waiting.items():
@@ -120,9 +120,9 @@ class _Shapes:
                             yield name, (role, "network") if default else place, found.trunk, found.stack
 
     def constants(self, name: str, role: Role, cond: Conditional | None) -> bool:
-        """Resolve the parameters that the spec fixes, each for itself; tell whether all are right.
+        """Resolve the parameters that the spec fixes, one by one; return whether all are right.
 
-        Of a node whose event is wrong, what no event could mend is told all the same.
+        If the event of the node is wrong, only what is wrong for any event is reported.
         """
         given = cond.parameters if cond is not None else {}
         path, right = ("nodes", name), True
@@ -133,18 +133,18 @@ class _Shapes:
         return right
 
     def smallest(self, name: str) -> Shape:
-        """Give the event of a node that is the smallest of those that its family may have."""
+        """Return the smallest event that the family of a node may have."""
         return (2,) * self.resolver.family(name).event_dim
 
     def whole(self, path: Path, cond: Conditional | None) -> bool:
-        """Tell whether every key of a conditional that is written has been read."""
+        """Say whether every key that is written of a conditional has been read."""
         read = cond.model_fields_set if cond is not None else set()
         written = {key for key in CONDITIONAL_KEYS if self.findings.document.has((*path, key))}
         lost = any(self.findings.hurt(*path, key) for key in CONDITIONAL_KEYS)
         return not lost and written <= read  # `recognition: auto` gives more than is written
 
     def sound(self, path: Path, piece: Feature | Conditional | None) -> bool:
-        """Tell whether everything that a feature or a conditional reads is known, and nothing in it is wrong."""
+        """Say whether everything that a feature or a conditional reads is known, and nothing in it is wrong."""
         if piece is None:
             return not self.findings.hurt(*path)
         fixed = [] if isinstance(piece, Feature) else [v for v in piece.parameters.values() if isinstance(v, str)]
@@ -154,15 +154,15 @@ class _Shapes:
         return not wrong and all(name in self.known for name in (*piece.parents, *fixed))
 
     def shared(self, uses: Iterable[Use]) -> None:
-        """Hold the users of a shared network to the shapes of the first one in the file."""
+        """Find users of a shared network whose shapes differ from those of its first user in the file."""
         first: dict[str, tuple[str, Stack]] = {}
         for owner, path, trunk, stack in uses:
             model, wanted = first.setdefault(trunk, (owner, stack))
             shared = f"{self.names.word(owner)}: the shared network '{trunk}'"
             if stack.parents != wanted.parents:
-                got, other = (", ".join(map(shape_text, each.parents)) for each in (stack, wanted))
+                got, other = (", ".join(map(shape_text, user.parents)) for user in (stack, wanted))
                 self.findings.add(path, f"{shared} got inputs {got}, wanted {other} as for {self.names.word(model)}")
-            elif (stack.first, stack.rest) != (wanted.first, wanted.rest):  # a deconv, from another event backwards
+            elif (stack.first, stack.rest) != (wanted.first, wanted.rest):  # a deconv of another event
                 got, other = shape_text(stack.output), shape_text(wanted.output)
                 message = (
                     f"{shared} runs backwards to other layers than for {self.names.word(model)}: {got} before the heads"

@@ -1,6 +1,6 @@
-"""Totals by row: a total_count that is written as a name is that of an input of numbers, or the row's own sum.
+"""Totals by row: a total_count that is a name is that of an input of numbers, or means the row's own sum.
 
-Read from the file as written, so that a piece which is wrong elsewhere still has its total.
+They are read from the file as written, so that a piece with other faults still has its total.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ KINDS = {"nodes": "node", "features": "feature"}
 
 
 def check_totals(findings: Findings, names: Names) -> None:
-    """Find names of totals that are none, or that stand for what gives no total."""
+    """Find totals by an unknown name, or by one that gives no total."""
     for name in findings.keys("nodes"):
         node = findings.at("nodes", name)
         place, family = options_place(node), FAMILIES.get(family_of(node)[0])

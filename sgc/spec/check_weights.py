@@ -1,4 +1,4 @@
-"""Weights of categories in training: which nodes they may be of, and how many each has."""
+"""Weights of categories in training: for which nodes, and how many."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DECIDING = (*EVENT, "supervision")  # the keys of a node that say whether it has
 
 
 def by_node(spec: Spec) -> dict[str, str | Sequence[float]]:
-    """Give the weights of categories by node: `balanced`, or a number for each; the word alone is of every node."""
+    """Return the weights of categories by node: `balanced`, or a number for each; the word alone means every node."""
     given = spec.train.category_weights
     if given is None:
         return {}
@@ -35,7 +35,7 @@ def category_nodes(spec: Spec) -> list[str]:
 
 
 def check_category_weights(spec: Spec, findings: Findings, names: Names) -> None:
-    """Find weights of what has no categories to weigh by, and lists of another length or of nothing but 0."""
+    """Find weights of nodes without categories, and lists that are too long, too short, or all 0."""
     given, able = findings.at(*PATH), category_nodes(spec)
     if given is None or findings.hurt(*PATH):
         return
@@ -44,16 +44,16 @@ def check_category_weights(spec: Spec, findings: Findings, names: Names) -> None
         if not able and names.statuses_whole and not unknown:
             findings.add(PATH, f"'{given}' weighs rows by their label, and no node is labelled with one category a row")
         return
-    for name, each in (spec.train.category_weights or {}).items():  # type: ignore[union-attr]
+    for name, weights in (spec.train.category_weights or {}).items():  # type: ignore[union-attr]
         if name in unknown or not names.decided(name):
-            continue  # nobody can tell what it is
+            continue  # it is not known what it is
         if name not in able:
             message = f"no node named '{name}'"
             if names.section.get(name) == "nodes":
                 message = f"'{name}' is not labelled with one category a row"
             findings.add((*PATH, name), message, suggest(name, able), at="key")
-        elif not isinstance(each, str) and len(each) != spec.nodes[name].category_count:
+        elif not isinstance(weights, str) and len(weights) != spec.nodes[name].category_count:
             count = spec.nodes[name].category_count
-            findings.add((*PATH, name), f"{len(each)} weights, and '{name}' has {count} categories")
-        elif not isinstance(each, str) and not any(each):
+            findings.add((*PATH, name), f"{len(weights)} weights, and '{name}' has {count} categories")
+        elif not isinstance(weights, str) and not any(weights):
             findings.add((*PATH, name), f"every weight is 0: no row with a label of '{name}' would count")

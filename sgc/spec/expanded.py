@@ -1,4 +1,4 @@
-"""A spec whose repeats and parts are written out, and where each piece of it was written before."""
+"""A spec whose repeats and parts are written out, and the place of each piece in the file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sgc.spec.findings import Findings
 
 @dataclass(frozen=True)
 class Written:
-    """A place in a file: of the spec itself, or of a part's. exact: what stands below was written nowhere."""
+    """A place in the file of the spec or of a part. exact: what lies below it in the expanded spec is in no file."""
 
     document: Document
     path: Path
@@ -21,10 +21,10 @@ class Written:
 
 @dataclass
 class Expanded(Document):
-    """Plain data of nodes and features alone; a fault in it is told at what was written.
+    """Plain data of nodes and features alone; a fault in it is reported at what was written.
 
-    written: by path, where a piece and all below it come from; what has no entry stands where it stood. emptied: what
-    was taken out for its faults, or is not known for those of others, which are told already.
+    written: by path, the origin of a piece and of all below it; what has no entry was not moved. emptied: what was
+    taken out, or is not known, because of faults that are reported already.
     """
 
     source: Document = field(default_factory=lambda: Document("spec", []))
@@ -49,7 +49,7 @@ class Expanded(Document):
         return place.document.order(place.path)
 
     def broken(self, findings: Findings) -> Iterable[Path]:
-        """List what cannot be used because of what was written for it."""
+        """List the pieces whose origin is broken."""
         yield from self.emptied
         below: dict[Path, list[Path]] = {}
         for broken in findings.broken:
@@ -64,6 +64,6 @@ class Expanded(Document):
 def elsewhere(faults: Iterable[Fault], path: Path, *, inside: bool) -> list[Fault]:
     """Put the faults of a part under the key that names it; they keep their own file and line.
 
-    inside: it stands in the same file, where that key is above it.
+    inside: the part is written in the same file, below that key.
     """
     return [replace(fault, path=(*path, *fault.path)) if inside or not fault.line else fault for fault in faults]

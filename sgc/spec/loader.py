@@ -1,13 +1,13 @@
-"""YAML -> Spec, or every fault of the file at once: what pydantic finds, located in the text, then what `check` finds.
+"""YAML -> Spec, or every fault of the file at once: first those that pydantic finds, then those of `check`.
 
-A piece that is wrong is reported, taken out, and the rest is validated again, so that one fault hides no other.
+A wrong piece is reported and taken out, and the rest is validated again, so that one fault hides no other.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -28,7 +28,7 @@ from sgc.value_words import describe
 
 REWRITTEN = ("networks", "features", "nodes", *UNROLLED)
 
-# for required keys that are missing or wrong, which must not keep the rest from being looked at
+# for required keys that are missing or wrong, so that the rest is still checked
 STAND_INS: dict[Path, Plain] = {
     ("version",): 1,
     ("nodes",): {},
@@ -43,9 +43,9 @@ def load(
     """Read and validate a spec.
 
     path: a YAML file, or the spec as plain data. overrides: as `--set`, e.g. "train.epochs=10", or "train.seed=" to
-    take a key out. trust: allow the spec to name code of its own, which is imported once a model is made of it.
+    take a key out. trust: allow the spec to name code of its own, which is then imported.
 
-    Raises: SpecError, which holds the list of faults; UsageError where `path` is none.
+    Raises: SpecError, which holds the list of faults; UsageError where an argument is of the wrong type.
     """
     truth("trust", trust, error=UsageError)
     document = from_mapping(path) if isinstance(path, Mapping) else read(path_of("path", path))
@@ -56,72 +56,55 @@ def load(
 
 def validate(document: Document, *, trust: bool = False, folder: FilePath | None = None) -> Spec:
     """Validate what was read; folder: where it stands. Raises: SpecError, with all faults in the order of the file."""
-    origin = Origin(folder, trust)
-
-    def check_part(part: Document, within: tuple[FilePath, ...]) -> Spec:
-        return _validated(part, parts, origin, within=within)
-
-    parts = Parts(check_part)
-    return _validated(document, parts, origin)
+    return _Validation(folder, trust=trust).spec(document)
 
 
-@dataclass(frozen=True)
-class Origin:
-    """Where a spec stands, and whether its own code is trusted."""
+class _Validation:
+    """The validation of one spec with its parts; trust: whether own code may be imported."""
 
-    folder: FilePath | None
-    trust: bool
+    def __init__(self, folder: FilePath | None, *, trust: bool) -> None:
+        self.folder, self.trust = folder, trust
+        self.parts = Parts(self.spec)
 
+    def spec(self, document: Document, within: tuple[FilePath, ...] = ()) -> Spec:
+        """Validate a spec, or a part of one. within: the files that it is a part of. Raises: SpecError."""
+        findings = Findings(document)
+        if not isinstance(document.data, dict):
+            message = f"expected a mapping with 'version' and 'nodes', got {describe(document.data)}"
+            findings.add((), message)
+            raise SpecError(document.sort(findings.faults))
+        unrolls = any(section in document.data for section in UNROLLED)
+        if unrolls:
+            document.data.setdefault("nodes", {})
+        spec, plain = _fit(document.data, findings)
+        if unrolls and "recognition" in plain:
+            message = "forbidden beside 'repeat' and 'use': give each node its recognition parents"
+            findings.add(("recognition",), message, at="key")
+            del plain["recognition"]
+        check_own_code(findings, trust=self.trust)
+        if unrolls:
+            spec = self._unrolled(spec, plain, findings, within)
+        else:
+            spec = check(spec.stands_in(self.folder, trusted=self.trust), findings)
+        if findings.faults:
+            raise SpecError(document.sort(findings.faults))
+        return spec
 
-def _validated(document: Document, parts: Parts, origin: Origin, *, within: tuple[FilePath, ...] = ()) -> Spec:
-    """Validate a spec, or a part of one. within: the files that it is a part of. Raises: SpecError."""
-    findings = Findings(document)
-    if not isinstance(document.data, dict):
-        message = f"expected a mapping with 'version' and 'nodes', got {describe(document.data)}"
-        findings.add((), message)
-        raise SpecError(document.sort(findings.faults))
-    unrolls = any(section in document.data for section in UNROLLED)
-    if unrolls:
-        document.data.setdefault("nodes", {})
-    spec, plain = _fit(document.data, findings)
-    if unrolls:
-        spec = _unrolled(document, spec, plain, findings, parts, origin, within=within)
-    else:
-        check_own_code(findings, trust=origin.trust)
-        spec = check(spec.stands_in(origin.folder, trusted=origin.trust), findings)
-    if findings.faults:
-        raise SpecError(document.sort(findings.faults))
-    return spec
-
-
-def _unrolled(
-    document: Document,
-    spec: Spec,
-    plain: Plain,
-    findings: Findings,
-    parts: Parts,
-    origin: Origin,
-    *,
-    within: tuple[FilePath, ...],
-) -> Spec:
-    """Write repeats and parts out, and check what comes of it; its faults are added to the findings."""
-    if "recognition" in plain:
-        message = "forbidden beside 'repeat' and 'use': give each node its recognition parents"
-        findings.add(("recognition",), message, at="key")
-        del plain["recognition"]
-    check_own_code(findings, trust=origin.trust)
-    composition = compose(document, plain, findings, parts, within)
-    expanded, unrolled = unroll(document, plain, composition, findings)
-    inner = Findings(expanded, findings)
-    for path in [*expanded.broken(findings), *(path for path in findings.broken if path[0] not in UNROLLED)]:
-        inner.breaks(path)
-    made, _ = _fit(expanded.data, inner)
-    made = check(made.stands_in(origin.folder, trusted=origin.trust), inner, unrolled)
-    return made.once(replace(unrolled, written=_as_written(spec, composition)))
+    def _unrolled(self, spec: Spec, plain: Plain, findings: Findings, within: tuple[FilePath, ...]) -> Spec:
+        """Write repeats and parts out, and check the result; its faults are added to the findings."""
+        document = findings.document
+        composition = compose(document, plain, findings, self.parts, within)
+        expanded, unrolled = unroll(document, plain, composition, findings)
+        inner = Findings(expanded, findings)
+        for path in [*expanded.broken(findings), *(path for path in findings.broken if path[0] not in UNROLLED)]:
+            inner.breaks(path)
+        flat, _ = _fit(expanded.data, inner)
+        flat = check(flat.stands_in(self.folder, trusted=self.trust), inner, unrolled)
+        return flat.once(replace(unrolled, written=_as_written(spec, composition)))
 
 
 def _as_written(spec: Spec, composition: Composition) -> dict[str, Plain]:
-    """Give the sections that unrolling rewrites as they were written, the specs of parts in full."""
+    """Return the sections that unrolling rewrites as they were written, the specs of parts in full."""
     written = spec.model_dump(mode="json", by_alias=True, exclude_none=True, include=set(REWRITTEN))
     for part in composition.parts:
         if part.host is composition.root.document:
@@ -134,7 +117,7 @@ def _as_written(spec: Spec, composition: Composition) -> dict[str, Plain]:
 
 
 def _fit(written: Plain, findings: Findings) -> tuple[Spec, Plain]:
-    """Make a spec of what is right in `written`, and give that; report and leave out what is wrong."""
+    """Make a spec of what is right in `written`, and return both; report and leave out what is wrong."""
     plain = copy.deepcopy(written)
     while True:  # each round takes out at least one piece
         try:
@@ -146,11 +129,11 @@ def _fit(written: Plain, findings: Findings) -> tuple[Spec, Plain]:
 
 
 def _remove(plain: Plain, path: Path) -> None:
-    """Take out what stands at a path, or the list or mapping that it is missing from."""
+    """Take out the value at a path, or the list or mapping that it is missing from."""
     parent: Plain = plain
     for part in path[:-1]:
         if isinstance(parent, dict) and part not in parent:
-            return  # taken out already, with what holds it
+            return  # taken out already, with the piece around it
         parent = parent[part]
     key, form = path[-1], (path[-3], "*", path[-1]) if path[-3:-2] in (("nodes",), ("repeat",)) else path
     if form in STAND_INS:

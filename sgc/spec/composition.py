@@ -1,4 +1,4 @@
-"""The scopes of a spec with repeats and parts: parts are read, bound and taken in, and steps are counted."""
+"""The scopes of a spec with repeats and parts: parts are read, bound and included, and steps are counted."""
 
 from __future__ import annotations
 
@@ -27,10 +27,7 @@ MODEL = ("inputs", "networks", "features", "nodes", "repeat", "use")  # the sect
 
 @dataclass(eq=False)
 class Included:
-    """A part as it was read: its scope, its own names for what is bound, and what is said of its weights.
-
-    host, place: the document that uses it, and where.
-    """
+    """A part as it was read, with its scope and weights. host, place: the document that uses it, and where."""
 
     name: str
     host: Document
@@ -39,16 +36,16 @@ class Included:
     spec: Spec
     weights: FilePath | None
     freeze: bool
-    bound: dict[str, Template] = field(default_factory=dict)  # nodes alone
+    bound: dict[str, Template] = field(default_factory=dict)  # nodes only, by their names in the part
 
 
 @dataclass(eq=False)
 class Composition:
-    """The scopes of a whole spec, its parts, and the conditionals that parts give to nodes that are bound to them."""
+    """The scopes of a whole spec, its parts, and the part's node that gives p to each bound node of a host."""
 
     root: Scope
     parts: list[Included] = field(default_factory=list)
-    given: dict[str, Template] = field(default_factory=dict)  # by whole name of a bound node: the part's node
+    given: dict[str, Template] = field(default_factory=dict)  # the part's node, by whole name of the host's
 
 
 Check = Callable[[Document, tuple[FilePath, ...]], Spec]
@@ -94,22 +91,24 @@ def _once(results: dict[K, T | SpecError], key: K, compute: Callable[[], T]) -> 
 def compose(
     document: Document, written: Plain, findings: Findings, parts: Parts, within: tuple[FilePath, ...] = ()
 ) -> Composition:
-    """Lay out the scopes of a spec; what is wrong with them is added to the findings.
+    """Lay out the scopes of a spec; their faults are added to the findings.
 
-    written: the document's data without what is wrong in itself. within: the files that this one is a part of.
+    written: the document's data without its wrong pieces. within: the files that this one is a part of.
     """
     root = Scope(document, (), "")
     composing = _Composing(Composition(root), findings, parts, (*within, FilePath(realpath(document.file))))
     composing.level(root, written, OF_SPEC)
-    return composing.made
+    return composing.composition
 
 
 class _Composing:
-    def __init__(self, made: Composition, findings: Findings, parts: Parts, within: tuple[FilePath, ...]) -> None:
-        self.made, self.findings, self.parts, self.within = made, findings, parts, within
+    def __init__(
+        self, composition: Composition, findings: Findings, parts: Parts, within: tuple[FilePath, ...]
+    ) -> None:
+        self.composition, self.findings, self.parts, self.within = composition, findings, parts, within
         self.taken = 0  # names so far, at all their steps, and levels
         self.full = False  # there were too many
-        self.using: Path = ()  # the outermost part that is taken in
+        self.using: Path = ()  # the outermost part that is being included
 
     def add(self, scope: Scope, place: Path, message: str, hint: str = "", *, at: str = "value") -> None:
         """Report a fault of what is written in the document of a scope."""
@@ -119,7 +118,7 @@ class _Composing:
     def level(
         self, scope: Scope, written: Mapping[str, Plain], sections: Mapping[str, Kind], refused: Collection[str] = ()
     ) -> None:
-        """Take in the names of a level but those refused, and the repeats and parts in it."""
+        """Take in the names of a level except those refused, and the repeats and parts in it."""
         own = scope.document is self.findings.document  # else a part, in which nothing is wrong
         given = scope.document.get(scope.place) if own else written
         scope.take(written, sections, given)
@@ -138,7 +137,7 @@ class _Composing:
             scope.unread |= set(names) - set(scope.children) if isinstance(names, dict) else set()
 
     def has_room(self, scope: Scope) -> bool:
-        """Count the names of a level at all their steps; where that is too much it is left empty, and told once."""
+        """Count the names of a level at all their steps; if there are too many, empty it and report that once."""
         self.taken += 1 + len(scope.names) * math.prod(plate.size for plate in scope.plates)
         if scope.above is None or self.taken <= MAX_STEPS:
             return True
@@ -155,8 +154,8 @@ class _Composing:
     def inside(self, scope: Scope, written: Mapping[str, Plain]) -> None:
         """Take in the repeats and parts of a level."""
         for section in ("use", "repeat"):
-            found = written.get(section)
-            for name, each in found.items() if isinstance(found, dict) else ():
+            pieces = written.get(section)
+            for name, piece in pieces.items() if isinstance(pieces, dict) else ():
                 place = (*scope.place, section, name)
                 if not fullmatch(NAME, name):
                     self.add(scope, place, f"'{name}' {NO_NAME}", at="key")
@@ -165,11 +164,9 @@ class _Composing:
                 elif name in scope.names or name in scope.children:
                     self.add(scope, place, f"'{name}' is already the name of something else", at="key")
                 elif section == "use":
-                    self.part(scope, name, place, each)
+                    self.part(scope, name, place, piece)
                 else:
-                    self.repeat(scope, name, place, each)
-
-    # repeats
+                    self.repeat(scope, name, place, piece)
 
     def repeat(self, scope: Scope, name: str, place: Path, written: Mapping[str, Plain]) -> None:
         whole = f"{scope.prefix}{name}"
@@ -182,7 +179,7 @@ class _Composing:
         refused = self.check_names(inner, written, counted=bool(count))
         self.level(inner, written, OF_REPEAT, refused)
         if not inner.names and not inner.children and not self.full:
-            self.add(scope, place, f"nothing stands in the repeat '{name}'", "give it nodes", at="key")
+            self.add(scope, place, f"the repeat '{name}' is empty", "give it nodes", at="key")
 
     def check_names(self, scope: Scope, written: Mapping[str, Plain], *, counted: bool) -> set[str]:
         """Find names of a repeat that are malformed, used twice or reserved; return those that cannot be used."""
@@ -205,7 +202,7 @@ class _Composing:
         return refused
 
     def count(self, scope: Scope, place: Path, written: Plain) -> tuple[int, str]:
-        """Say how many steps there are at most, and which node counts them; 1 step where that is wrong."""
+        """Return the largest number of steps, and the node that counts them; 1 step if the count is wrong."""
         if not isinstance(written, str):
             return (written, "") if isinstance(written, int) else (1, "")
         reference = scope.find(written)
@@ -217,14 +214,12 @@ class _Composing:
             return 1, ""
         counter = reference.template
         if reference.previous or counter.plates != scope.plates[: len(counter.plates)]:
-            self.add(scope, place, f"'{written}' stands in a repeat: count by a node that is there once")
+            self.add(scope, place, f"'{written}' is in a repeat: count by a node outside it")
             return 1, ""
         most, why = largest_count(counter.written)
         if why and not self.findings.hurt(*counter.place):
             self.add(scope, place, f"'{written}' cannot count: {why}")
         return most, counter.name
-
-    # parts
 
     def part(self, scope: Scope, name: str, place: Path, written: Mapping[str, Plain]) -> None:
         if len(self.within) > MAX_NESTED:
@@ -256,14 +251,14 @@ class _Composing:
             written.get("freeze") is True,
         )
         scope.children[name] = inner
-        self.made.parts.append(part)
+        self.composition.parts.append(part)
         bind = written.get("bind")
         for own, word in bind.items() if isinstance(bind, dict) else ():
-            found = len(self.findings.faults)
+            faults = len(self.findings.faults)
             self.bind(scope, part, (*place, "bind", own), own, word, bind or {})
-            if len(self.findings.faults) > found:  # what it leaves unbound is no fault besides
-                for each in inner.names.values():
-                    self.findings.breaks(("data", "columns", each.name))
+            if len(self.findings.faults) > faults:  # names that it leaves unbound are no further faults
+                for template in inner.names.values():
+                    self.findings.breaks(("data", "columns", template.name))
         if scope.document is self.findings.document:
             self.using = place
         for own, template in inner.names.items():
@@ -273,7 +268,7 @@ class _Composing:
             self.inside(inner, data)
 
     def document(self, scope: Scope, place: Path, written: Mapping[str, Plain]) -> Document | None:
-        """Read the spec of a part: of its own file, of its run, or where it stands."""
+        """Read the spec of a part: from its own file, from its run, or in place. None, and a fault, if that fails."""
         given, weights = written.get("spec"), written.get("weights")
         if given is None and weights is None:
             self.add(scope, place, "missing key 'spec' (or 'weights', of a run)", at="key")
@@ -294,7 +289,7 @@ class _Composing:
             return None
 
     def bind(self, scope: Scope, part: Included, place: Path, own: str, word: str, beside: Mapping[str, Plain]) -> None:
-        """Let a name of the part stand for one of the host. beside: all of its names that do."""
+        """Bind a name of the part to one of the host. beside: all names of the part that are bound."""
         inner = part.scope
         template = inner.names.get(own)
         nodes = [n for n, t in inner.names.items() if t.kind in ("node", "input")]
@@ -309,13 +304,13 @@ class _Composing:
             return
         if template.kind == "input":
             if host.plates != scope.plates[: len(host.plates)]:
-                self.add(scope, place, f"'{word}' stands for all its steps: an input is bound to one value")
+                self.add(scope, place, f"'{word}' means all its steps: an input is bound to one value")
             inner.bound[own] = host
             return
-        given = self.made.given.get(host.name)
+        given = self.composition.given.get(host.name)
         handed_on = given is not None and given is scope.handed.get(word)  # a node of this part is bound itself
         if host.kind != "node" or (host.scope is not scope and not handed_on):
-            self.add(scope, place, f"'{word}' is no node beside the part: it has to stand where 'use' does")
+            self.add(scope, place, f"'{word}' is no node beside the part: it must be where 'use' is")
             return
         if given is not None and not handed_on:
             self.add(scope, place, f"'{word}' is bound already")
@@ -332,11 +327,11 @@ class _Composing:
             here, there = got[differ[0]], wanted[differ[0]]
             self.add(scope, place, f"'{word}' has the {differ[0]} {here}, and '{own}' of the part has {there}")
         inner.bound[own] = part.bound[own] = host
-        inner.handed[own] = self.made.given[host.name] = template
+        inner.handed[own] = self.composition.given[host.name] = template
         del inner.names[own]
 
     def host(self, scope: Scope, place: Path, word: str) -> Template | None:
-        """Find what a name of a part is bound to; None, and a fault, where it is nothing."""
+        """Find what a name of a part is bound to; None, and a fault, if it is unknown."""
         reference = scope.find(word)
         if reference is None or reference.previous:
             hint = self.findings.suggest(word, lambda: scope.names)
@@ -346,25 +341,23 @@ class _Composing:
 
 
 def model_sections(data: Plain, spec: Spec) -> dict[str, Plain]:
-    """Take the sections of a part that its host takes in, derived recognition parents written out."""
-    found = {key: data[key] for key in MODEL if key in data}
+    """Return the sections of a part that its host includes, derived recognition parents written out."""
+    sections = {key: data[key] for key in MODEL if key in data}
     if spec.derived:
-        plain = spec.plain()
-        nodes = {**found["nodes"]}
-        for name in spec.derived:
-            nodes[name] = {**nodes[name], "recognition": plain["nodes"][name]["recognition"]}
-        found["nodes"] = nodes
-    return found
+        plain = spec.plain()["nodes"]
+        derived = {n: {**data["nodes"][n], "recognition": plain[n]["recognition"]} for n in spec.derived}
+        sections["nodes"] = {**data["nodes"], **derived}
+    return sections
 
 
 def found_beside(document: Document, name: str) -> FilePath:
-    """Look for a file beside the spec that names it, then from where the program runs."""
+    """Look for a file beside the spec that names it, then in the current folder."""
     beside = FilePath(document.file).parent / name if document.lines else FilePath(name)
     return beside if beside.exists() else FilePath(name)
 
 
 def inline(document: Document, place: Path) -> Document:
-    """Take a spec that stands in another for a document of its own, with the other's lines."""
+    """Make a document of a spec that is written in another, with the other's lines."""
     depth, every = len(place), document.below(place)
     keys = {path[depth:]: document.keys[path] for path in every if path in document.keys and len(path) > depth}
     values = {path[depth:]: document.values[path] for path in every if path in document.values}

@@ -1,6 +1,6 @@
-"""What a name in a parents list becomes at one step of a repeat: a flat name, and the features that stand behind it.
+"""What a name in a parents list becomes at one step of a repeat: a flat name, and features that compute its value.
 
-Nobody writes these: the steps of a name side by side, whether a step exists, the zeros before the first one.
+No file has these features: the steps of a name side by side, whether a step exists, the zeros before the first step.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from sgc.spec.spec import Feature
 
 
 @dataclass
-class Made:
-    """What is written out so far."""
+class Expansion:
+    """The nodes, features and networks that are written out so far, and where they come from."""
 
     nodes: dict[str, Plain] = field(default_factory=dict)
     features: dict[str, Plain] = field(default_factory=dict)
@@ -34,31 +34,31 @@ class Made:
     around: dict[str, tuple[Plate, ...]] = field(default_factory=dict)
     exists: dict[str, tuple[tuple[str, int], ...]] = field(default_factory=dict)
     hidden: dict[str, None] = field(default_factory=dict)
-    called: dict[str, str] = field(default_factory=dict)  # in words, by flat name, what nobody gave that name
-    ids: dict[str, NodeId] = field(default_factory=dict)  # by flat name, of all that stands at a step
+    called: dict[str, str] = field(default_factory=dict)  # by flat name, the words for a feature that no file names
+    ids: dict[str, NodeId] = field(default_factory=dict)  # by flat name, for everything at a step
 
     def flat(self, name: str, index: Index) -> str:
-        """Give the flat name of a name at a step."""
-        made = NodeId(name, index)
+        """Return the flat name of a name at a step."""
+        node = NodeId(name, index)
         if index:
-            self.ids[made.flat] = made
-        return made.flat
+            self.ids[node.flat] = node
+        return node.flat
 
     def feature(self, name: str, flat: str, raw: Plain, plates: Sequence[Plate], *, hidden: bool = True) -> None:
-        """Write a feature out. name: what all its steps go by; hidden: nobody wrote it."""
+        """Write a feature out. name: that of all its steps; hidden: no file has it."""
         self.features[flat] = raw
         if hidden:
             self.hidden[flat] = None
         self.note("features", name, flat, plates)
 
     def helper(self, flat: str, raw: Plain, place: Written) -> None:
-        """Write out a feature that nobody wrote and that is of no step. place: what it is made from."""
+        """Write out a feature that no file has and that belongs to no step. place: what it is made from."""
         self.features[flat] = raw
         self.hidden[flat] = None
         self.written.setdefault(("features", flat), place)
 
     def note(self, section: str, name: str, flat: str, plates: Sequence[Plate]) -> None:
-        """Note which name a step is of."""
+        """Note the name that a step belongs to."""
         if plates:
             self.steps[section].setdefault(name, []).append(flat)
             self.sizes[name] = tuple(plate.size for plate in plates)
@@ -67,7 +67,7 @@ class Made:
 
 @dataclass(frozen=True)
 class Reader:
-    """Who reads: in which scope, at which step of each repeat around it."""
+    """A template at one step of each repeat around it, as the reader of a name."""
 
     template: Template
     index: Index
@@ -78,43 +78,45 @@ class Reader:
         return self.template.scope
 
 
-class Referring:
+class References:
     """Turns names into flat names, writing out the features that they need."""
 
     def __init__(
-        self, document: Document, data: Plain, composition: Composition, findings: Findings, made: Made
+        self, document: Document, data: Plain, composition: Composition, findings: Findings, expansion: Expansion
     ) -> None:
         self.document, self.data, self.composition, self.findings = document, data, composition, findings
-        self.made = made
-        self.wrong: set[Path] = set()  # flat paths of what means nothing
-        self.unsized: set[Path] = set()  # flat paths of steps side by side, of which nobody can tell how many
+        self.expansion = expansion
+        self.wrong: set[Path] = set()  # flat paths of unknown names
+        self.unsized: set[Path] = set()  # flat paths of steps side by side whose number is not known
 
     def flat(self, template: Template, index: Index) -> str:
         if template.kind == "input":
             return template.name
-        return self.made.flat(template.name, index)
+        return self.expansion.flat(template.name, index)
 
     def exists(self, plates: Sequence[Plate], index: Index) -> str:
-        """Name the feature that says whether a step exists, of the innermost repeat that a node counts; empty: none."""
+        """Name the feature that says whether a step exists, in the innermost repeat counted by a node; empty: none."""
         counted = [i for i, plate in enumerate(plates) if plate.count]
         if not counted:
             return ""
         at = counted[-1]
         plate, here = plates[at], index[: at + 1]
         name = f"{plate.name}.{EXISTS}"
-        flat = self.made.flat(name, here)
-        if min(here) < 0:  # before the first step nothing is there
+        flat = self.expansion.flat(name, here)
+        if min(here) < 0:  # nothing exists before the first step
             self.write_zeros(flat, Zeros(of="", width=1), self.counted(plate))
-        elif flat not in self.made.features:
+        elif flat not in self.expansion.features:
             (count, i), *_ = reversed(self.counts(plates[: at + 1], here))
             outer = self.exists(plates[:at], index[:at])
             parents = [count, *([outer] if outer else [])]
-            self.made.feature(name, flat, {"parents": parents, "network": Exists(count=count, i=i)}, plates[: at + 1])
-            self.made.written["features", flat] = self.counted(plate)
+            self.expansion.feature(
+                name, flat, {"parents": parents, "network": Exists(count=count, i=i)}, plates[: at + 1]
+            )
+            self.expansion.written["features", flat] = self.counted(plate)
         return flat
 
     def counted(self, plate: Plate) -> Written:
-        """Say where the count of a repeat is written."""
+        """Return where the count of a repeat is written."""
         return self._counted[plate]
 
     @cached_property
@@ -123,13 +125,9 @@ class Referring:
         return {s.plates[-1]: Written(s.document, (*s.place, "count"), exact=True) for s in reversed(scopes)}
 
     def counts(self, plates: Sequence[Plate], index: Index) -> tuple[tuple[str, int], ...]:
-        """List the counts that say whether a step exists, and what each must be above."""
-        found = []
-        for plate, i in zip(plates, index, strict=True):
-            if plate.count:
-                counter = self.by_name[plate.count]
-                found.append((self.flat(counter, index[: len(counter.plates)]), i))
-        return tuple(found)
+        """List the counts that say whether a step exists, and the number that each must exceed."""
+        counters = [(self.by_name[plate.count], i) for plate, i in zip(plates, index, strict=True) if plate.count]
+        return tuple((self.flat(counter, index[: len(counter.plates)]), i) for counter, i in counters)
 
     @cached_property
     def by_name(self) -> Mapping[str, Template]:
@@ -139,44 +137,46 @@ class Referring:
     def parents(
         self, reader: Reader, words: Sequence[Plain], path: Path, place: Path, *, apart: bool
     ) -> tuple[list[Plain], list[str] | None]:
-        """Give what stands for a list of parents; `apart`, steps one by one, each with what says whether it exists."""
-        found: list[Plain] = []
+        """Return the flat names for a list of parents, and the names of what says whether they exist.
+
+        apart: steps are listed one by one instead of side by side; the second list is None where there are none.
+        """
+        flat: list[Plain] = []
         masks: list[str] = []
         several = False
         for i, word in enumerate(words):
             here = (*place, "parents", i)
-            reference = self.find(reader, word, (*path, "parents", len(found)), here) if isinstance(word, str) else None
+            reference = self.find(reader, word, (*path, "parents", len(flat)), here) if isinstance(word, str) else None
             added: list[tuple[str, str]]
             if reference is None:
                 added = [(word, "")]
             elif apart and self.beyond(reader, reference):
                 several = True
-                added = list(
-                    self.steps(reference.template, self.index(reader, reference), self.beyond(reader, reference))
-                )
+                beyond = self.beyond(reader, reference)
+                added = list(self.steps(reference.template, self.index(reader, reference), beyond))
             else:
                 added = [(self.value(reader, reference), "")]
                 mask = "" if apart else self.mask(reader, reference)
-                if mask and mask not in found:
+                if mask and mask not in flat:
                     added.append((mask, ""))
             for name, mask in added:
-                self.made.written[*path, "parents", len(found)] = Written(reader.scope.document, here)
-                found.append(name)
+                self.expansion.written[*path, "parents", len(flat)] = Written(reader.scope.document, here)
+                flat.append(name)
                 masks.append(mask)
-        return found, masks if several else None
+        return flat, masks if several else None
 
     def find(self, reader: Reader, word: str, path: Path, place: Path) -> Reference | None:
-        """Say what a name means to a reader; one that means nothing in a repeat is a fault, else it is told later."""
-        found = reader.scope.find(word)
-        if found is None and reader.scope.document is self.document:
+        """Resolve a name for a reader; None, and a fault, if it is unknown. A part reports its own faults."""
+        reference = reader.scope.find(word)
+        if reference is None and reader.scope.document is self.document:
             self.wrong.add(path)
             if reader.scope.surely(word):
                 hint = self.findings.suggest(word, lambda: reader.scope.visible(reader.template))
                 self.findings.add(place, f"no node, feature or input named '{word}'", hint)
-        return found
+        return reference
 
     def shared(self, reader: Reader, template: Template) -> int:
-        """Count the repeats that a reader and what it reads stand in together."""
+        """Count the repeats around both a reader and what it reads."""
         pairs = zip(reader.scope.plates, template.plates, strict=False)
         return len(list(itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)))
 
@@ -185,7 +185,7 @@ class Referring:
         return reference.template.plates[self.shared(reader, reference.template) :]
 
     def index(self, reader: Reader, reference: Reference) -> Index:
-        """Give the step of each shared repeat at which a reader reads; -1: before the first one."""
+        """Return the step of each shared repeat at which a reader reads; -1: before the first one."""
         index = reader.index[: self.shared(reader, reference.template)]
         if not reference.previous:
             return index
@@ -193,7 +193,7 @@ class Referring:
         return (*index[:at], index[at] - 1, *index[at + 1 :])
 
     def value(self, reader: Reader, reference: Reference) -> str:
-        """Name the one value that a reference stands for, all steps side by side where it stands for several."""
+        """Name the one value of a reference: all steps side by side where it means several."""
         template, index = reference.template, self.index(reader, reference)
         if reference.previous and template is reader.template and reader.carried:
             return reader.carried
@@ -212,20 +212,20 @@ class Referring:
     def beside(self, template: Template, index: Index, beyond: Sequence[Plate]) -> str:
         """Name all steps of a name side by side, those at one step of the repeats around."""
         flat = self.flat(template, index)
-        if flat not in self.made.features:
+        if flat not in self.expansion.features:
             steps = list(self.steps(template, index, beyond))
             masks = [mask for _, mask in steps if mask]
             booleans = list(dict.fromkeys(masks))  # steps of a repeat within share that of the step that they are in
             exists = tuple(len(steps) + booleans.index(mask) for mask in masks)
             entry = Collect(steps=tuple(plate.size for plate in beyond), exists=exists)
             parents = [*(name for name, _ in steps), *booleans]
-            self.made.helper(flat, {"parents": parents, "network": entry}, written_for(template))
+            self.expansion.helper(flat, {"parents": parents, "network": entry}, written_for(template))
             if any(self.is_unsized(plate) for plate in beyond):
                 self.unsized.add(("features", flat))
         return flat
 
     def is_unsized(self, plate: Plate) -> bool:
-        """Tell whether the count of a repeat is wrong, so that its steps side by side have no known shape."""
+        """Say whether the count of a repeat is wrong, so that its steps side by side have no known shape."""
         count = self.counted(plate)
         return count.document is self.document and self.findings.lost(*count.path)
 
@@ -238,17 +238,17 @@ class Referring:
         shared = self.shared(reader, reference.template)
         at = max(i for i, plate in enumerate(plates) if plate.count)
         index = self.index(reader, reference)
-        name = self.made.flat(f"{plates[at].name}.{EXISTS}", index)
-        if name not in self.made.features:
+        name = self.expansion.flat(f"{plates[at].name}.{EXISTS}", index)
+        if name not in self.expansion.features:
             sizes = [range(plate.size) for plate in plates[shared : at + 1]]
             parents = [self.exists(plates[: at + 1], (*index, *more)) for more in itertools.product(*sizes)]
             entry = Collect(steps=tuple(plate.size for plate in plates[shared : at + 1]))
-            self.made.helper(name, {"parents": parents, "network": entry}, self.counted(plates[at]))
-            self.made.called[name] = f"whether each step of '{plates[at].name}' exists"
+            self.expansion.helper(name, {"parents": parents, "network": entry}, self.counted(plates[at]))
+            self.expansion.called[name] = f"whether each step of '{plates[at].name}' exists"
         return name
 
     def steps(self, template: Template, index: Index, beyond: Sequence[Plate]) -> Iterator[tuple[str, str]]:
-        """Give every step of a name at one step of the repeats around, and what says whether it exists."""
+        """List every step of a name at one step of the repeats around, and what says whether it exists."""
         for more in itertools.product(*(range(plate.size) for plate in beyond)):
             whole = (*index, *more)
             flat = self.flat(template, whole)
@@ -257,16 +257,16 @@ class Referring:
             yield flat, self.exists(template.plates, whole)
 
     def zeros(self, template: Template, flat: str, of: str) -> None:
-        """Write the zeros that stand before the first step of a name."""
+        """Write out the zeros before the first step of a name."""
         self.write_zeros(flat, Zeros(of=of, width=self.width(template)), written_for(template))
 
     def write_zeros(self, flat: str, zeros: Zeros, place: Written) -> None:
-        """Write zeros out under a flat name. place: what they stand for."""
-        if flat not in self.made.features:
-            self.made.helper(flat, Feature.model_construct(parents=(), network=zeros), place)
+        """Write zeros out under a flat name. place: what they are the start of."""
+        if flat not in self.expansion.features:
+            self.expansion.helper(flat, Feature.model_construct(parents=(), network=zeros), place)
 
     def width(self, template: Template) -> int | None:
-        """Say how wide a feature is, where its network says so by itself."""
+        """Return the width of a feature, if its network alone gives it."""
         if template.kind == "node" or not isinstance(template.written, dict):
             return None
         entries = self.entries(template.scope, template.written.get("network"))
@@ -279,7 +279,7 @@ class Referring:
         return None
 
     def entries(self, scope: Scope, network: Plain) -> list[Plain]:
-        """List the entries of a network, that of a shared one by its name."""
+        """List the entries of a network, which may be a shared one by its name."""
         if isinstance(network, str):
             root = scope.root
             source = self.data if root.above is None else root.document.data
@@ -295,5 +295,5 @@ def written_for(template: Template) -> Written:
 
 
 def _first(index: Index) -> Index:
-    """Give the first step where an index is before it."""
+    """Return an index, with the first step in place of what is before it."""
     return tuple(max(i, 0) for i in index)

@@ -1,7 +1,7 @@
-"""The names of a spec by the repeat or part that they stand in, and what a name means to whoever reads it.
+"""The names of a spec by the repeat or part that they are in, and what a name means to its reader.
 
-A repeat sees what is around it; a part sees itself alone, and what is bound to its names. From outside, a name of a
-repeat stands for all its steps; inside, for the reader's own step, and `prev.NAME` for the step before.
+A repeat sees what is around it; a part sees only itself, and what is bound to its names. From outside, a name of a
+repeat means all its steps; inside, the reader's own step, and `prev.NAME` means the step before.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sgc.errors import Path, nearest
 from sgc.spec.document import Document, Plain
 
 Kind = Literal["input", "feature", "carry", "node"]
-# what a level may have that gives names: a whole spec, and a repeat
+# the sections of a whole spec, and of a repeat, that give names
 OF_SPEC: dict[str, Kind] = {"inputs": "input", "features": "feature", "nodes": "node"}
 OF_REPEAT: dict[str, Kind] = {"features": "feature", "carry": "carry", "nodes": "node"}
 NAME = r"^[A-Za-z][A-Za-z0-9_-]*$"
@@ -25,16 +25,16 @@ PREVIOUS = "prev"
 
 
 def hides(unread: Collection[str], word: str) -> bool:
-    """Tell whether what cannot be read may hold what a word means: by a name in it, or one like what is no name.
+    """Say whether a word may mean something that could not be read: it holds its name, or a name like a malformed one.
 
-    unread: what stands there; '': any name may.
+    unread: the names that could not be read; '' stands for any name.
 
     >>> hides({"digit", "9a"}, "digit.size"), hides({"9a"}, "a"), hides({"9a"}, "size"), hides({""}, "size")
     (True, True, False, True)
     """
-    no_names = [each for each in unread if not fullmatch(NAME, each)]
+    malformed = [name for name in unread if not fullmatch(NAME, name)]
     parts = word.removeprefix(f"{PREVIOUS}.").split(".")
-    return "" in unread or any(part in unread or nearest(part, no_names) for part in parts)
+    return "" in unread or any(part in unread or nearest(part, malformed) for part in parts)
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Plate:
 
 @dataclass(eq=False)
 class Template:
-    """What stands once in the file, and once for each step of the repeats around it when it is unrolled."""
+    """A name that is written once, and means one thing at each step of the repeats around it."""
 
     name: str  # with the names of the repeats and parts around it, and dots between
     kind: Kind
@@ -79,14 +79,12 @@ class Scope:
     prefix: str  # of its names: empty, or ending in a dot
     plates: tuple[Plate, ...] = ()
     above: Scope | None = None
-    closed: bool = False  # a part: what is around it is not seen
+    closed: bool = False  # a part, which does not see what is around it
     names: dict[str, Template] = field(default_factory=dict)
     children: dict[str, Scope] = field(default_factory=dict)
-    bound: dict[str, Template] = field(default_factory=dict)  # of a part: its own names that stand for others
+    bound: dict[str, Template] = field(default_factory=dict)  # of a part: what its own names are bound to
     handed: dict[str, Template] = field(default_factory=dict)  # of a part: its own nodes that give p to others
-    unread: set[str] = field(
-        default_factory=set
-    )  # names, of repeats and parts too, that cannot be read; '': any may be
+    unread: set[str] = field(default_factory=set)  # names that could not be read; '' stands for any name
 
     @property
     def root(self) -> Scope:
@@ -102,7 +100,7 @@ class Scope:
         return len(self.plates) > len(self.root.plates)
 
     def surely(self, word: str) -> bool:
-        """Tell whether a name that is not found here stands for nothing that cannot be read either."""
+        """Say whether a name that is not found here is unknown, and is none that could not be read."""
         return not any(hides(scope.unread, word) for scope in self.root.walk())
 
     def take(
@@ -110,17 +108,17 @@ class Scope:
     ) -> None:
         """Take in the names of the sections of one level.
 
-        given: the level with what is wrong in itself, which has its name all the same.
+        given: the level with its wrong pieces, whose names count too.
         """
         for section, kind in sections.items():
-            found, wrong = written.get(section), (given or {}).get(section)
-            pieces: dict[str, Plain] = {name: {} for name in wrong} if isinstance(wrong, dict) else {}
-            for name, each in (pieces | (found if isinstance(found, dict) else {})).items():
+            right, whole = written.get(section), (given or {}).get(section)
+            pieces: dict[str, Plain] = {name: {} for name in whole} if isinstance(whole, dict) else {}
+            for name, piece in (pieces | (right if isinstance(right, dict) else {})).items():
                 place = (*self.place, section, name)
-                self.names.setdefault(name, Template(f"{self.prefix}{name}", kind, self, place, each))
+                self.names.setdefault(name, Template(f"{self.prefix}{name}", kind, self, place, piece))
 
     def find(self, word: str) -> Reference | None:
-        """Say what a name means here; None where it means nothing."""
+        """Return what a name means here; None if it is unknown."""
         first, _, rest = word.partition(".")
         if first == PREVIOUS and rest and self.in_repeat:
             found = self.find(rest)
@@ -128,9 +126,9 @@ class Scope:
             return Reference(found.template, True) if found and inner in found.template.plates else None
         here: Scope | None = self
         while here is not None:
-            found_here = here.below(word)
-            if found_here is not None:
-                return Reference(found_here)
+            template = here.below(word)
+            if template is not None:
+                return Reference(template)
             here = None if here.closed else here.above
         return None
 
@@ -158,7 +156,7 @@ class Scope:
         return [*found.values(), *before]
 
     def listed(self) -> Iterator[str]:
-        """List the names of this level and of those in it."""
+        """List the names of this level and of the levels in it."""
         yield from self.names
         for name, child in self.children.items():
             yield from (f"{name}.{each}" for each in child.listed())
@@ -170,6 +168,6 @@ class Scope:
             yield from child.walk()
 
     def templates(self) -> Iterator[Template]:
-        """List everything that stands once in the file and is unrolled, level by level."""
+        """List every template, level by level."""
         for scope in self.walk():
             yield from scope.names.values()

@@ -1,4 +1,4 @@
-"""What a spec's repeats and parts were before they were written out as plain nodes and features."""
+"""The repeats and parts of a spec whose nodes and features are written out."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ Steps = Mapping[str, tuple[str, ...]]  # by name in the file, the flat name of e
 class PartOf:
     """A part of a spec: where its weights are, and what its names are called here.
 
-    where: its place in the file. names: by the part's own name, that of the node or feature here, steps all under one;
-    bound: those of its nodes that stand for a node of the host, which has a q of its own.
+    where: its place in the file. names: by the part's own name, that of the node or feature here, one for all steps;
+    bound: those of its nodes that are bound to a node of the host, which has its own q.
     """
 
     name: str
@@ -34,13 +34,12 @@ class PartOf:
 
 @dataclass(frozen=True)
 class Unrolled:
-    """The repeats and parts of a spec whose nodes and features are all plain.
+    """The repeats and parts of a spec, by the names in the file and the flat names that they became.
 
-    sizes: by name in the file, how often it stands for each repeat around it. exists: by flat name of a node,
-    the counts that say whether it exists, and the step (from 0) that each must be above. optional: nodes of
-    parts that need no column. hidden: features that nobody wrote. written: the sections as they were written,
-    parts in full. ids: by flat name, the name and step of all that stands at a step, what nobody wrote too; called:
-    of what nobody gave the name that it has, words for it.
+    sizes: by name in the file, the number of steps of each repeat around it. exists: by flat name of a node, the counts
+    that say whether it exists, and the step (from 0) that each must exceed. optional: nodes of parts that need no
+    column. hidden: features that no file has. written: the sections as they were written, parts in full. ids: by flat
+    name, the name and step of everything in a repeat, hidden or not. called: words for hidden features.
     """
 
     nodes: Steps = field(default_factory=dict)
@@ -56,24 +55,24 @@ class Unrolled:
     called: Mapping[str, str] = field(default_factory=dict)
 
     def id(self, flat: str) -> NodeId:
-        """Give the name in the file and the step of a flat name; a name that stands in no repeat is its own."""
+        """Return the name in the file and the step of a flat name; outside repeats the two names are the same."""
         return self.ids.get(flat) or NodeId(flat)
 
     def name(self, flat: str) -> str:
-        """Give the name in the file of a flat name."""
+        """Return the name in the file of a flat name."""
         return self.id(flat).name
 
     def word(self, flat: str) -> str:
-        """Say in a message to users what a flat name stands for: a name of the file in quotes, without its step."""
+        """Write a flat name for a message to users: its name in the file, in quotes, without its step."""
         return self.called.get(flat) or f"'{self.id(flat).name}'"
 
     @cached_property
     def template(self) -> Mapping[str, str]:
-        """The name in the file, by the flat name of each step; what stands in no repeat is not in it."""
-        return {flat: name for steps in (self.nodes, self.features) for name, each in steps.items() for flat in each}
+        """The name in the file, by the flat name of each step; only what is in a repeat."""
+        return {flat: name for steps in (self.nodes, self.features) for name, flats in steps.items() for flat in flats}
 
     def owner(self, flat: str) -> str:
-        """Give the first step of a name, whose networks the others share; itself where it stands in no repeat."""
+        """Return the first step of a name, whose networks the others share; outside repeats the name itself."""
         name = self.template.get(flat)
         return flat if name is None else (self.nodes.get(name) or self.features[name])[0]
 

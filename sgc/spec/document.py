@@ -51,7 +51,7 @@ class Mark:
 
 @dataclass
 class Document:
-    """A spec as it was written: plain data, where each part of it stands, and which flag brought it in."""
+    """A spec as it was written: plain data, and the place of each piece in the file, or the flag that set it."""
 
     file: str
     lines: list[str]
@@ -59,13 +59,13 @@ class Document:
     keys: dict[Path, Mark] = field(default_factory=dict)
     values: dict[Path, Mark] = field(default_factory=dict)
     flags: dict[Path, str] = field(default_factory=dict)
-    faults: list[Fault] = field(default_factory=list)  # that do not keep the rest from being read
-    unread: set[Path] = field(default_factory=set)  # what they kept from being read
+    faults: list[Fault] = field(default_factory=list)  # those beside which the rest could be read
+    unread: set[Path] = field(default_factory=set)  # what could not be read
 
     def fault(self, path: Path, message: str, hint: str = "", *, at: str = "value", about: Path | None = None) -> Fault:
-        """Locate a fault: at the value or the key of `path`, or at the nearest key above what does not exist.
+        """Locate a fault: at the value or the key of `path`, or if that does not exist, at the nearest key above.
 
-        about: what is missing, where that is the fault; a flag may have taken it out.
+        about: what is missing, if that is the fault; a flag may have taken it out.
         """
         set_at = path if about is None else about
         flag = next((self.flags[set_at[:n]] for n in range(len(set_at), 0, -1) if set_at[:n] in self.flags), "")
@@ -83,7 +83,7 @@ class Document:
         return Fault(path, message, hint, self.file, mark.line, mark.column, mark.width, source)
 
     def get(self, path: Path) -> Plain:
-        """Return what is written at `path`; Raises KeyError where nothing is."""
+        """Return what is written at `path`. Raises: KeyError, if nothing is."""
         here = self.data
         for part in path:
             try:
@@ -93,7 +93,7 @@ class Document:
         return here
 
     def has(self, path: Path) -> bool:
-        """Tell whether something is written at `path`."""
+        """Say whether something is written at `path`."""
         try:
             self.get(path)
         except KeyError:
@@ -121,7 +121,7 @@ class Document:
         return mark.line, mark.column
 
     def sort(self, faults: Sequence[Fault]) -> list[Fault]:
-        """Order faults as the file has them; those of flags come last, and no fault stands twice."""
+        """Sort faults by their place in the file, those of flags last, and drop duplicates."""
         unique: dict[object, Fault] = {}
         for f in faults:  # an alias has the same fault on several paths
             unique.setdefault((f.flag, f.file, f.line, f.column, f.message, () if f.line else f.path), f)
@@ -184,9 +184,9 @@ def parse(text: str, file: str = "spec") -> Document:
 
 
 def from_mapping(data: Mapping[Any, Any], file: str = "spec") -> Document:
-    """Take a spec that was written in Python as plain data; its faults have paths, but no lines.
+    """Make a document of a spec that is plain data in Python; its faults have paths, but no lines.
 
-    Any: whatever a caller hands over. Raises: SpecError, where it is nested too deep or too large.
+    Any: whatever a caller passes. Raises: SpecError, if it is nested too deep or too large.
     """
     document = Document(file, [])
     document.data = _take(data, (), document)
@@ -194,7 +194,7 @@ def from_mapping(data: Mapping[Any, Any], file: str = "spec") -> Document:
 
 
 class _TooLarge(Exception):
-    """What is more than a spec may have, and where it was too much."""
+    """A limit that a text exceeds, and the place where it does."""
 
     def __init__(self, message: str, mark: yaml.Mark) -> None:
         super().__init__(message)
@@ -202,7 +202,7 @@ class _TooLarge(Exception):
 
 
 class _Composer(yaml.SafeLoader):
-    """Composes nodes down to a greatest depth, and notes which of them bear a tag."""
+    """Composes nodes down to a limit of depth and number, and notes those with a tag."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)

@@ -1,4 +1,4 @@
-"""What a spec reads, so that nothing that is written stands in its place."""
+"""The files that a spec reads, so that no output replaces one."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from sgc.spec.spec import Spec
 
 
 def spec_inputs(spec: Spec, path: Path | None, beside: Path) -> Inputs:
-    """Name what a spec reads: its file, those of its parts and of their weights, and its data.
+    """List what a spec reads: its file, those of its parts and of their weights, and its data.
 
-    path: the file it was read from, if it is not to be written either. beside: where its data are looked for.
+    path: the file it was read from, if that must not be written either. beside: where its data are looked for.
     """
     files = {} if path is None else {path: "the spec"}
     for part in spec.unrolled.parts:

@@ -1,4 +1,4 @@
-"""What pydantic finds in a spec -> faults: each at its place in the file, in the words of the spec language."""
+"""The errors that pydantic finds in a spec -> faults, at their place in the file, in the words of the spec language."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _KEY_TAG = re.compile(r"^\{(.*)\}$")
 
 @dataclass(frozen=True)
 class _Error:
-    """One of pydantic's errors, located: `path` is the value at fault, or where a key is missing.
+    """One of pydantic's errors, located: `path` is that of the wrong value, or of a missing key.
 
-    `piece` has to go before the rest can be validated: the outermost choice of a kind that holds the fault, because
-    less of it might be taken for another kind.
+    `piece` must be taken out before the rest can be validated: the outermost choice of a kind that holds the fault,
+    because a part of it might be taken for another kind.
     """
 
     kind: str
@@ -40,9 +40,9 @@ class _Error:
 
 
 def report(problem: ValidationError, plain: Plain, findings: Findings) -> list[Path]:
-    """Add the faults of one validation of `plain` to the findings; return the pieces that have to go for another.
+    """Add the faults of one validation of `plain` to the findings; return the pieces to take out before the next.
 
-    A key that nobody knows is taken for the one that it resembles: that one is not missing then.
+    An unknown key is taken for the one that it resembles, which is then not missing.
     """
     errors = [_located(error, plain) for error in problem.errors(include_url=False)]
     unknown = [error for error in errors if error.kind == "extra_forbidden"]
@@ -69,7 +69,7 @@ def report(problem: ValidationError, plain: Plain, findings: Findings) -> list[P
 
 
 def _of_unknown_kind(error: _Error, findings: Findings) -> bool:
-    """Tell whether a key is unknown only because the kind of its mapping is."""
+    """Say whether a key is unknown only because the kind of its mapping is."""
     return error.kind == "extra_forbidden" and findings.lost(*error.path[:-1], "source")
 
 
@@ -114,7 +114,7 @@ def _report(error: _Error, plain: Plain, findings: Findings) -> None:
 
 
 def _form(path: Path, value: Plain) -> str:
-    """Say how a piece is written that is easily written in another way; empty where its type says all."""
+    """Return a hint on the form of a piece that is often written wrongly; empty if there is none."""
     match path:
         case ("data", "columns", str()) if isinstance(value, str):
             return f"written {{column: {value}}}"
@@ -149,7 +149,7 @@ def _report_kind(error: _Error, findings: Findings) -> None:
 
 
 def _report_literal(error: _Error, findings: Findings) -> None:
-    """Word a value that is none of a few words."""
+    """Word a value that is not one of the allowed words."""
     expected, value, path = str(error.context.get("expected", "")), error.value, error.path
     allowed = re.findall(r"'([^']*)'", expected)
     if not allowed:
@@ -209,7 +209,7 @@ def _value(data: Plain, path: Path) -> Plain:
 
 
 def _keys_for(error: _Error, plain: Plain, findings: Findings) -> list[str]:
-    """Name the keys that could stand in place of an unknown one: those not there, or all where a flag sets it."""
+    """List the keys that may have been meant by an unknown one: those not there, or all if a flag sets it."""
     annotation: Any = Spec  # Any: types at run time
     for part in error.loc[:-1]:
         annotation = _step(annotation, part)

@@ -1,4 +1,4 @@
-"""Which metric a node is measured by, and what a metric is told of it before there are data."""
+"""The metric of each node, and the description of a node that a metric gets before there are data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sgc.spec.spec import Spec
 
 
 def measured_node(spec: Spec, name: str, variable: Variable) -> MeasuredNode:
-    """Describe a node to a metric. name: as data know it; variable: of a node of a repeat, one step's."""
+    """Describe a node to a metric. name: as data know it; variable: for a node of a repeat, that of one step."""
     column = None if spec.data is None else spec.data.columns.get(name)
     steps = () if column is None else column.transforms
     return MeasuredNode(
@@ -28,15 +28,15 @@ def measured_node(spec: Spec, name: str, variable: Variable) -> MeasuredNode:
 
 
 def metric_of(outline: Outline, name: str) -> Metric:
-    """Give the metric of a node, by outer name: as its spec says, or the usual one.
+    """Return the metric of a node, by outer name: as its spec says, or the usual one.
 
-    Raises: UsageError, where it is own code that is not trusted or is none.
+    Raises: UsageError, if it is own code that is not trusted or is no metric.
     """
     spec = outline.spec
     chosen = spec.evaluate.metrics.get(name)
     if chosen is None:
         return default(measured(outline, name))
-    return _made(spec, chosen)
+    return _metric(spec, chosen)
 
 
 def measured(outline: Outline, name: str) -> MeasuredNode:
@@ -45,14 +45,14 @@ def measured(outline: Outline, name: str) -> MeasuredNode:
     return measured_node(outline.spec, name, outline.variables[flat])
 
 
-def _made(spec: Spec, chosen: str | OwnMetric) -> Metric:
+def _metric(spec: Spec, chosen: str | OwnMetric) -> Metric:
     if isinstance(chosen, OwnMetric):
         return chosen.load(OwnCode(chosen.python, spec.folder, spec.trusted))
     return METRICS[chosen]
 
 
 def check_suited(spec: Spec, findings: Findings, names: list[str]) -> None:
-    """Find metrics that mean nothing for their nodes, these names, and own ones that are none."""
+    """Find metrics that do not suit their nodes, and own code that is no metric. names: of the nodes."""
     resolver = Resolver(spec)
     for name in names:
         path, flat = ("evaluate", "metrics", name), spec.unrolled.nodes.get(name, (name,))[0]
@@ -61,7 +61,7 @@ def check_suited(spec: Spec, findings: Findings, names: list[str]) -> None:
         if chosen is None or findings.hurt(*path) or (own and not spec.trusted):
             continue
         try:
-            metric = _made(spec, chosen)
+            metric = _metric(spec, chosen)
             if findings.hurt("nodes", flat) or findings.hurt("data", "columns", name):
                 continue
             node = measured_node(spec, name, resolver.variable(flat))
@@ -69,7 +69,7 @@ def check_suited(spec: Spec, findings: Findings, names: list[str]) -> None:
         except UsageError as problem:
             findings.add((*path, "python"), str(problem))
         except OutlineFault:
-            continue  # which has a fault of its own
+            continue  # the node has a fault of its own
         else:
             if why:
                 hint = f"allowed: {', '.join(possible(node))}"

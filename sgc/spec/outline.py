@@ -87,7 +87,7 @@ class InputOutline:
 
 @dataclass(frozen=True)
 class Stepped:
-    """A node of a repeat as data and users know it: one name for all its steps.
+    """A node of a repeat as data and users know it, with one name for all steps.
 
     steps: the sizes of the repeats around it, outermost first; nodes: the node of each step, row-major.
     """
@@ -112,20 +112,20 @@ class Outline:
 
     @cached_property
     def outer(self) -> Mapping[str, Variable]:
-        """Every variable as data and users know it: of a node of a repeat, one for all steps, which stand first."""
-        found: dict[str, Variable] = {}
+        """Every variable as data and users know it: for a node of a repeat one, whose first axes are the steps."""
+        outer: dict[str, Variable] = {}
         for name, variable in self.variables.items():
             if name not in self.outer_name:
-                found[name] = variable
-            elif (whole := self.outer_name[name]) not in found:
+                outer[name] = variable
+            elif (whole := self.outer_name[name]) not in outer:
                 steps = self.stepped[whole].steps
-                shape, event, view = ((*steps, *each) for each in (variable.shape, variable.event, variable.view))
-                found[whole] = replace(variable, name=whole, shape=shape, event=event, view=view)
-        return found
+                shape, event, view = ((*steps, *part) for part in (variable.shape, variable.event, variable.view))
+                outer[whole] = replace(variable, name=whole, shape=shape, event=event, view=view)
+        return outer
 
     @cached_property
     def outer_name(self) -> Mapping[str, str]:
-        """The name that all steps of a node go by, by the node of each step."""
+        """The one name of all steps of a node, by the node of each step."""
         return {node: name for name, each in self.stepped.items() for node in each.nodes}
 
     @property
@@ -159,7 +159,7 @@ class Outline:
     def names_read(self, role: Role, *, without: Collection[str] = ()) -> set[str]:
         """Name everything that the conditionals of a graph read, directly or through features.
 
-        without: nodes whose own conditionals do not count.
+        without: nodes whose conditionals do not count.
         """
         densities = self.generative if role == "generative" else self.recognition
         front = [name for node, density in densities.items() if node not in without for name in density.reads]
@@ -174,9 +174,9 @@ class Outline:
     @property
     def own_networks(self) -> tuple[str, ...]:
         """Name the networks of the user's own code, whose parameters only their classes know."""
-        densities = [*self.generative.values(), *self.recognition.values()]
-        entries = [entry for each in densities for entry in each.entries]
-        entries += [entry for each in self.features.values() for entry in each.entries]
+        features = self.features.values()
+        pieces: list[Density | FeatureOutline] = [*self.generative.values(), *self.recognition.values(), *features]
+        entries = (entry for piece in pieces for entry in piece.entries)
         return tuple(dict.fromkeys(entry.python for entry in entries if isinstance(entry, OwnNetwork)))
 
     def parameter_count(self) -> int:
@@ -184,7 +184,7 @@ class Outline:
         return sum(count for _, count in self.parameter_table())
 
     def parameter_table(self) -> list[tuple[str, int]]:
-        """List what holds parameters, and how many: densities, features, shared networks."""
+        """List the densities, features and shared networks that have parameters, and how many."""
         rows: list[tuple[str, int]] = []
         shared: dict[str, int] = {}
         names = self.spec.unrolled

@@ -1,6 +1,6 @@
-"""Values set from outside the file, as `--set key=value` does: dots between keys, [i] for entries of lists.
+"""Values set from outside the file, as by `--set key=value`: dots between keys, [i] for entries of lists.
 
-`--set key=` takes a key out, as if it were not written.
+`--set key=` takes a key out, as if it had not been written.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class _Refused(Exception):
 
 
 def override(document: Document, assignments: Sequence[str]) -> None:
-    """Set values in a document, or take them out; what is wrong with that is added to its faults, naming the flag."""
+    """Set values in a document, or take them out; faults name the flag and are added to the document's."""
     for text in assignments:
         flag = option("set", text, python=f"overrides: {text}")
         match = _ASSIGNMENT.match(text)
@@ -38,7 +38,7 @@ def override(document: Document, assignments: Sequence[str]) -> None:
         try:
             taken_out = not match[2].strip()
             value = None if taken_out else _value(match[2])
-            if not isinstance(document.data, dict):  # the file's own fault is told elsewhere
+            if not isinstance(document.data, dict):  # the fault of the file is reported elsewhere
                 continue
             if taken_out:
                 _take_out(document, path, flag)
@@ -49,7 +49,7 @@ def override(document: Document, assignments: Sequence[str]) -> None:
 
 
 def _value(text: str) -> Plain:
-    """Read the value of an assignment, which is YAML; only a comment is the empty value."""
+    """Read the value of an assignment, which is YAML; a comment alone is an empty value."""
     if not text.partition("#")[0].strip():
         return None
     try:
@@ -62,7 +62,7 @@ def _value(text: str) -> Plain:
 
 
 def _take_out(document: Document, path: Path, flag: str) -> None:
-    """Take a key and all below it out of the mapping that holds it."""
+    """Take a key and all below it out of its mapping."""
     here = document.data
     for depth, part in enumerate(path):
         above = path_text(path[:depth])
@@ -87,7 +87,7 @@ def _take_out(document: Document, path: Path, flag: str) -> None:
 
 
 def _assign(document: Document, path: Path, value: Plain, flag: str) -> None:
-    """Set a value, making the mappings above it where there are none."""
+    """Set a value, and make the mappings above it that do not exist."""
     here, last = document.data, len(path) - 1
     for depth, part in enumerate(path):
         above = path_text(path[:depth])

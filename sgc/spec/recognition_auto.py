@@ -1,6 +1,6 @@
 """`recognition: auto`: the parents of q derived from the generative graph, before anything reads them.
 
-A pure rewrite: what comes back is an ordinary spec, its parents written out, and so it is kept in a run.
+A pure rewrite: the result is an ordinary spec with its parents written out, and a run keeps it in that form.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ KEY = ("recognition",)
 def derive_recognition(spec: Spec, findings: Findings, names: Names) -> Spec:
     """Put derived parents, and the default network, into the recognition of each node that q proposes.
 
-    Where the generative graph is not known as a whole, nothing can be said of any recognition.
+    If the generative graph is not known as a whole, no recognition is known.
     """
     has = findings.document.has
     if not has(KEY) and not findings.lost(*KEY):
@@ -46,7 +46,7 @@ def derive_recognition(spec: Spec, findings: Findings, names: Names) -> Spec:
     for name, parents in inverse.items():
         own = spec.nodes[name].recognition or Recognition()
         network = own.network
-        if network is None and parents:  # a default for whoever has parents
+        if network is None and parents:  # the default is for nodes with parents
             network = default
             if findings.hurt(*KEY):
                 findings.breaks(("nodes", name, "recognition", "network"))
@@ -56,7 +56,7 @@ def derive_recognition(spec: Spec, findings: Findings, names: Names) -> Spec:
 
 
 def _is_known(spec: Spec, findings: Findings, names: Names) -> bool:
-    """Tell whether all names, the statuses of nodes and what they read in p are right; a network of nothing is not."""
+    """Say whether all names, statuses and parents in p are right, and no network lacks parents."""
     reads: list[Path] = [("features", name, "parents") for name in spec.features]
     reads += [("nodes", name, "generative", key) for name in spec.nodes for key in ("parents", "parameters")]
     empty = any(p.network is not None and not p.parents for p in (n.generative for n in spec.nodes.values()) if p)
@@ -66,7 +66,7 @@ def _is_known(spec: Spec, findings: Findings, names: Names) -> bool:
 
 
 def _graphs(spec: Spec, proposed: list[str]) -> Graphs:
-    """Draw p; the recognition of what q proposes is left open."""
+    """Return the graph of p; nodes that q proposes have a recognition without parents yet."""
     nodes = {
         name: GraphNode(name, node.supervision, _read_in_p(spec, node), () if name in proposed else None)
         for name, node in spec.nodes.items()
@@ -75,7 +75,7 @@ def _graphs(spec: Spec, proposed: list[str]) -> Graphs:
 
 
 def _reads(piece: Feature | Conditional | None) -> tuple[str, ...]:
-    """Name what a piece reads: its parents, and the features that its parameters take their value from."""
+    """Name what a piece reads: its parents, and the names in its parameters."""
     if piece is None:
         return ()
     taken = () if isinstance(piece, Feature) else piece.parameters.values()
@@ -83,7 +83,7 @@ def _reads(piece: Feature | Conditional | None) -> tuple[str, ...]:
 
 
 def _read_in_p(spec: Spec, node: Node) -> tuple[str, ...]:
-    """Name what a node reads in p: with its total, where an input gives that."""
+    """Name what a node reads in p, with the input that gives its total, if one does."""
     options = node.distribution.options if isinstance(node.distribution, DistributionChoice) else {}
     total = options.get(TOTAL) if isinstance(options, Mapping) else None
     read = _reads(node.generative)
@@ -91,7 +91,7 @@ def _read_in_p(spec: Spec, node: Node) -> tuple[str, ...]:
 
 
 def _check_cycles(spec: Spec, findings: Findings, recognition: Mapping[str, Recognition]) -> None:
-    """Find parameters that take the value of what derived parents draw after their node."""
+    """Find parameters that take the value of a name which depends on their node through derived parents."""
     pieces: dict[str, Feature | Recognition] = {**spec.features, **recognition}
     for cycle in find_cycles([(parent, name) for name, piece in pieces.items() for parent in _reads(piece)]):
         places = [

@@ -98,7 +98,7 @@ class Resolver:
         )
 
     def total(self, name: str) -> str:
-        """Say what gives the rows of a node their total_count, see `Variable`; hold an input to what it has to be.
+        """Return what gives the rows of a node their total_count, see `Variable`, and check an input's shape and range.
 
         Raises: OutlineFault.
         """
@@ -111,7 +111,7 @@ class Resolver:
         return total
 
     def _fixed(self, name: str) -> dict[str, Bound]:
-        """Read the parameters of p that are numbers; of one that a schedule moves, the widest for a bound."""
+        """Return the parameters of p that are numbers; for one with a schedule, the end that gives the wider range."""
         given = self.spec.nodes[name].generative
         standard = self.family(name).standard if not self.family(name).heads else None
         found: dict[str, Bound] = {}
@@ -123,7 +123,7 @@ class Resolver:
         return found
 
     def dropped(self, name: str) -> bool:
-        """Tell whether a name is that of a node whose missing elements have no term, and a flag for networks."""
+        """Say whether a name is that of a node with `missing: drop`, whose networks also read a flag."""
         return name in self.spec.nodes and self.spec.nodes[name].missing is not None
 
     def estimator(self, name: str, node: Node, event: Shape | None = None) -> Estimator | None:
@@ -151,7 +151,7 @@ class Resolver:
         return GRADIENTS[self.spec.objective.gradient].estimator(chosen)
 
     def own_estimator(self, written: OwnEstimator) -> Estimator:
-        """Import an estimator of the user's own; without trust, which is told elsewhere, any draw stands in for it."""
+        """Import an estimator of the user's own; without trust, which is reported elsewhere, return a plain draw."""
         if not self.spec.trusted:
             return PlainDraw()
         try:
@@ -186,7 +186,7 @@ class Resolver:
         return (network if isinstance(network, tuple) else (network,)), ""
 
     def own_code(self, path: str) -> OwnCode:
-        """Say where own code is looked for, and whether it may be imported."""
+        """Return own code by its import path, with the spec's folder and trust."""
         return OwnCode(path, self.spec.folder, self.spec.trusted)
 
     def stack(
@@ -205,11 +205,11 @@ class Resolver:
             raise OutlineFault((*place, "network"), f"{self.spec.unrolled.word(owner)}: {problem}") from None
 
     def feature(self, name: str) -> FeatureOutline:
-        """Resolve a feature, what it reads before it: a long chain must not become a deep recursion."""
+        """Resolve a feature after what it reads: a long chain must not become a deep recursion."""
         waiting = [name]
         while waiting:
-            above = [each for each in needs(self.spec.features[waiting[-1]]) if each in self.spec.features]
-            above = [each for each in above if each not in self._features]
+            needed = needs(self.spec.features[waiting[-1]])
+            above = [name for name in needed if name in self.spec.features and name not in self._features]
             if above:
                 waiting += above
             else:
@@ -272,7 +272,7 @@ class Resolver:
         return free
 
     def _check_derived(self, name: str, cond: Conditional, free: list[str]) -> None:
-        """Hold what is written of a recognition to the parents that were derived for it. Raises: OutlineFault."""
+        """Check a recognition as written against the parents that were derived for it. Raises: OutlineFault."""
         place, parents = ("recognition",), " and ".join(f"'{parent}'" for parent in cond.parents)
         if cond.parents and not free:
             message = f"every parameter of '{name}' is fixed, and 'recognition: auto' lets it read {parents}"
@@ -327,7 +327,7 @@ class Resolver:
         return Density(name, role, parents, (*parents, *taken), entries, trunk, laid, heads, constants, count)
 
     def constant(self, name: str, role: Role, key: str, event: Shape | None) -> Constant:
-        """Resolve a parameter that the spec fixes; without an event, or what it is taken from, as far as one can."""
+        """Resolve a parameter that the spec fixes; without an event, as far as possible."""
         given, family = self.conditional(name, role), self.family(name)
         assert given is not None
         place = (role, "parameters", key)
@@ -345,7 +345,7 @@ class Resolver:
     def _check_taken(
         self, place: tuple[str, ...], name: str, key: str, family: Family, event: Shape, taken: str
     ) -> None:
-        """Hold the name that a parameter takes its value from to the parameter. Raises: OutlineFault."""
+        """Check a name against the parameter that takes its value from it. Raises: OutlineFault."""
         word = self.spec.unrolled.word
         takes = f"'{key}' of {word(name)} takes {word(taken)}"
         if self.dropped(taken):
@@ -393,6 +393,6 @@ def outline(spec: Spec) -> Outline:
 
 
 def needs(feature: Feature) -> tuple[str, ...]:
-    """Name what has to be resolved before a feature: its parents, and what zeros have the shape of."""
+    """Name what must be resolved before a feature: its parents; for zeros, the name whose shape they have."""
     zeros = feature.network if isinstance(feature.network, Zeros) else None
     return feature.parents if zeros is None or zeros.width is not None else (zeros.of,)

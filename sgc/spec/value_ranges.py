@@ -1,4 +1,4 @@
-"""Where the values lie that parameters are taken from: proved of features and nodes, asked of inputs."""
+"""The ranges of values that parameters are taken from: derived for features and nodes, required of inputs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Place = tuple[str | int, ...]
 
 @final
 class ValueRanges:
-    """Says where every number of a name's value lies, and holds parameters that are taken from it to that."""
+    """Derives the range of every name's value, and checks it against the parameters that are taken from it."""
 
     def __init__(
         self,
@@ -29,13 +29,12 @@ class ValueRanges:
     ) -> None:
         self.spec, self.variable, self.feature, self.input = spec, variable, feature, given
         self._features: dict[str, Support] = {}
-        self._asked: dict[str, Support] = {}
+        self._required: dict[str, Support] = {}
 
     def check(self, place: Place, takes: str, constraint: Constraint, name: str) -> None:
-        """Hold what a parameter is taken from to the parameter's set, before any number is computed.
+        """Check that the value a parameter is taken from lies in the parameter's set, before any is computed.
 
-        takes: the beginning of the message. The numbers of an input are held to the set where they are read, see
-        `of_input`.
+        takes: the beginning of the message. The numbers of an input are checked when they are read, see `of_input`.
 
         Raises: OutlineFault.
         """
@@ -44,7 +43,7 @@ class ValueRanges:
             raise OutlineFault(place, f"{takes}, and a {kind} matrix cannot be taken from a name")
         wanted = constraint.elements
         if name in self.spec.inputs and self.input(name).categories is None:
-            self._asked[name] = self.of_input(name).met(wanted)
+            self._required[name] = self.of_input(name).met(wanted)
             return
         made = self.of_value(name)
         if wanted.contains(made):
@@ -57,36 +56,36 @@ class ValueRanges:
         raise OutlineFault(place, f"{takes}, which may be {made.range}: wanted {wanted.range}", hint)
 
     def of_input(self, name: str) -> Support:
-        """Say where the numbers of an input have to lie, for the parameters seen so far that are taken from it."""
-        return self._asked.get(name, REAL)
+        """Return the range required of an input by the parameters checked so far that are taken from it."""
+        return self._required.get(name, REAL)
 
     def of_value(self, name: str) -> Support:
-        """Say where every number lies of a node's own value, of a feature, or of an input's category."""
+        """Return the range of a node's own value, of a feature, or of an input."""
         if name in self.spec.nodes:
             return self.variable(name).support
         if name in self.spec.inputs:
             return ONE_HOT if self.input(name).categories is not None else self.of_input(name)
         waiting = [] if name in self._features else [name]
         while waiting:  # a long chain must not become a deep recursion
-            made = self.feature(waiting[-1])
-            above = [each for each in made.parents if each in self.spec.features and each not in self._features]
+            feature = self.feature(waiting[-1])
+            above = [name for name in feature.parents if name in self.spec.features and name not in self._features]
             if above:
                 waiting += above
             else:
-                self._features[waiting.pop()] = self._of_feature(made)
+                self._features[waiting.pop()] = self._of_feature(feature)
         return self._features[name]
 
-    def _of_feature(self, made: FeatureOutline) -> Support:
-        match made.entries:
+    def _of_feature(self, feature: FeatureOutline) -> Support:
+        match feature.entries:
             case (Zeros(),):
                 return INTERVAL.within(0.0, 0.0)
             case (Exists(),):
                 return UNIT_INTERVAL
             case _:
-                return range_of(made.stack, [self._read(parent) for parent in made.parents])
+                return range_of(feature.stack, [self._read(parent) for parent in feature.parents])
 
     def _read(self, name: str) -> Support:
-        """Say where every number lies that a network reads of a name."""
+        """Return the range of what a network reads of a name."""
         if name not in self.spec.nodes:
             return self.of_value(name)
         variable = self.variable(name)

@@ -1,4 +1,4 @@
-"""Nodes as they are written, before anything in them is checked: the family, its options, and what a value is."""
+"""Nodes as they are written, before anything in them is checked: their family, its options, and their values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ EVENT = ("distribution", "shape", "categories", "values")
 
 
 def family_of(node: Plain) -> tuple[str, dict[str, Plain]]:
-    """Give the name of a node's family and its options, in either way of writing them."""
+    """Return the name of a node's family and its options, in either form."""
     choice = node.get("distribution") if isinstance(node, dict) else None
     if isinstance(choice, dict) and "name" in choice:
         name, options = choice["name"], choice.get("options")
@@ -24,7 +24,7 @@ def family_of(node: Plain) -> tuple[str, dict[str, Plain]]:
 
 
 def options_place(node: Plain) -> tuple[str, str] | None:
-    """Say where the options of a node's family stand in the node; None where it has none."""
+    """Return the place of the family's options in a node; None if it has none."""
     choice = node.get("distribution") if isinstance(node, dict) else None
     if not isinstance(choice, dict) or "python" in choice:
         return None
@@ -33,20 +33,20 @@ def options_place(node: Plain) -> tuple[str, str] | None:
 
 
 def event(node: Plain, bound: Mapping[str, Plain] | None = None) -> dict[str, str]:
-    """Word what a value of a node is, to compare two. bound: of a part's, what its inputs stand for."""
+    """Describe the values of a node, to compare two nodes. bound: what the inputs of its part are bound to."""
     name, options = family_of(node)
     total = options.get(TOTAL)
     if bound and isinstance(total, str) and total in bound:
         options = {**options, TOTAL: bound[total]}
     found = {key: "none" if node.get(key) in (None, []) else str(node[key]).replace("'", "") for key in EVENT}
     family = FAMILIES.get(name)
-    if family is not None and not family.support.categorical:  # which may have none: told of the node itself
+    if family is not None and not family.support.categorical:  # which must have none: a fault of the node itself
         found |= {"categories": "none", "values": "none"}
     return found | {"distribution": f"{name} {options}".replace("'", "") if options else name}
 
 
 def largest_count(node: Plain) -> tuple[int, str]:
-    """Say how far a node counts, or why it cannot."""
+    """Return the largest count of a node, or 1 and why it cannot count."""
     name, options = family_of(node)
     family = FAMILIES.get(name)
     if family is None:

@@ -1,4 +1,4 @@
-"""What a caller passes, held to what is wanted: a whole number, a word, names, a path."""
+"""Checks of what a caller passes: a whole number, a word, names, a path."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ LARGEST = 2**31 - 1
 def whole_number(name: str, value: object, *, error: type[Exception] = ValueError) -> int:
     """Take a whole number from 1 up, of any integer type.
 
-    Raises:
-        ValueError, or another error where it is said: it is none.
+    Raises: `error`, where it is none.
     """
     if not isinstance(value, Integral) or isinstance(value, bool):
         raise error(f"{name} is {_shown(value)}, wanted a whole number from 1 up")
@@ -30,10 +29,9 @@ def whole_number(name: str, value: object, *, error: type[Exception] = ValueErro
 
 
 def truth(name: str, value: object, *, error: type[Exception] = ValueError) -> bool:
-    """Take True or False; of a word such as 'no' Python would make a yes.
+    """Take True or False, and no word: Python would take 'no' for true.
 
-    Raises:
-        ValueError, or another error where it is said: it is neither.
+    Raises: `error`, where it is neither.
     """
     if isinstance(value, bool):
         return value
@@ -43,8 +41,7 @@ def truth(name: str, value: object, *, error: type[Exception] = ValueError) -> b
 def one_of(name: str, value: object, allowed: Sequence[str], *, error: type[Exception] = ValueError) -> str:
     """Take one of some words.
 
-    Raises:
-        ValueError, or another error where it is said: it is none of them.
+    Raises: `error`, where it is none of them.
     """
     if isinstance(value, str) and value in allowed:
         return value
@@ -59,11 +56,11 @@ def names_in(name: str, value: object) -> tuple[str, ...]:
     """Take names, or one. Raises: ValueError where it is something else."""
     if isinstance(value, str):
         return (value,)
-    found = _held(value)
-    for each in found:
+    names = _items(value)
+    for each in names:
         if not isinstance(each, str):
             raise ValueError(f"{name} holds {_shown(each)}, wanted names of nodes")
-    return found
+    return names
 
 
 def path_of(name: str, value: object) -> Path:
@@ -77,12 +74,11 @@ def words_in(name: str, value: object) -> list[str]:
     """Take a list of texts, or one text. Raises: UsageError where it is something else."""
     if isinstance(value, str):
         return [value]
-    found: list[str] = []
-    for each in _held(value):
+    texts = _items(value)
+    for each in texts:
         if not isinstance(each, str):
             raise UsageError(f"{name} holds {_shown(each)}, wanted texts")
-        found.append(each)
-    return found
+    return list(texts)
 
 
 def call_of(name: str, value: object) -> None:
@@ -91,8 +87,8 @@ def call_of(name: str, value: object) -> None:
         raise UsageError(f"{name} is {_shown(value)}, wanted a function")
 
 
-def _held(value: object) -> tuple[Any, ...]:  # Any: what a caller passed
-    """Give what a collection holds, or a thing that is none, such as an array of no dimension, by itself."""
+def _items(value: object) -> tuple[Any, ...]:  # Any: what a caller passed
+    """Give the items of a collection; what is no collection, such as an array of no dimension, is one item."""
     try:
         return tuple(value)  # type: ignore[arg-type]
     except TypeError:

@@ -1,4 +1,4 @@
-"""What a user is told when something is wrong: where it stands, what was found, what was allowed, the likely fix."""
+"""Faults and errors in words: where it is, what was found, what is allowed, and the likely fix."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ _IN_SHELL: ContextVar[bool] = ContextVar("in_shell", default=False)
 
 @contextmanager
 def in_shell() -> Iterator[None]:
-    """Word options as flags while inside: whoever reads is at the command line."""
+    """Word options as flags while inside, for a reader at the command line."""
     before = _IN_SHELL.set(True)
     try:
         yield
@@ -95,7 +95,7 @@ def option(name: str, value: str = "", *, python: str = "") -> str:
 
 @contextmanager
 def writing(path: object) -> Iterator[None]:
-    """Name the file in a fault of the disk: a full one is told by a write, which knows no names."""
+    """Name the file in an error of the disk: a write to a full one fails without naming its file."""
     try:
         yield
     except OSError as problem:
@@ -204,29 +204,29 @@ class DataError(Exception):
 
 
 def special_file(path: FilePath) -> str:
-    """Say what a path leads to that never ends or waits to be written, and is not opened; an empty string else."""
+    """Name the kind of special file at a path, such as a pipe, which is never opened; '' for any other path."""
     try:
         mode = path.stat().st_mode
-    except (OSError, ValueError):  # whoever opens it says why
+    except (OSError, ValueError):  # opening it says why
         return ""
     kinds = {S_IFIFO: "a named pipe", S_IFSOCK: "a socket", S_IFCHR: "a device", S_IFBLK: "a device"}
     return kinds.get(S_IFMT(mode), "")
 
 
 def check_regular(path: FilePath) -> None:
-    """Check that a file of data is none of those that are not opened. Raises: DataError."""
+    """Check that a file of data is no special file. Raises: DataError."""
     if kind := special_file(path):
         raise DataError(f"is {kind}, wanted a regular file", file=str(path))
 
 
 def check_run_file(path: FilePath) -> None:
-    """Check that a file of a run is none of those that are not opened. Raises: UsageError."""
+    """Check that a file of a run is no special file. Raises: UsageError."""
     if kind := special_file(path):
         raise UsageError(f"{path}: is {kind}, wanted a file of a run")
 
 
 def check_text(name: str) -> None:
-    """Check that the name of a file is text, as everything is that a spec, a column or a record of a run holds.
+    """Check that the name of a file is text, so that a spec or a record of a run can hold it.
 
     Raises:
         DataError: it has bytes that are no UTF-8, which Python carries as surrogates.
@@ -250,7 +250,7 @@ class Interrupted(Exception):
 
 
 class ParameterError(RunError):
-    """A parameter that a network or a constant gave and no distribution can have; `of` says whose it is.
+    """A parameter of a value that no distribution can have; `of` names the distribution it belongs to.
 
     >>> print(ParameterError("'rate' is nan in row 3, wanted a number above 0", of="p(x | z)"))
     p(x | z): 'rate' is nan in row 3, wanted a number above 0
@@ -262,8 +262,7 @@ class ParameterError(RunError):
 
 
 def is_about_memory(problem: BaseException) -> bool:
-    """Tell torch's many ways to say that memory has run out."""
+    """Tell whether an error says, in one of torch's many ways, that memory has run out."""
     words = ("out of memory", "not enough memory", "can't allocate memory")
-    return isinstance(problem, MemoryError) or (
-        isinstance(problem, RuntimeError) and any(each in str(problem) for each in words)
-    )
+    said = isinstance(problem, RuntimeError) and any(each in str(problem) for each in words)
+    return said or isinstance(problem, MemoryError)

@@ -84,7 +84,7 @@ def test_rows_are_told_no_more_than_once_in_ten_seconds_and_not_when_all_are_don
     lines = RowLines("evaluating", clock=lambda: now[0])
     for done in range(100, 1001, 100):
         now[0] += 4.0
-        lines.tell(done, 1000)
+        lines.show(done, 1000)
     assert capsys.readouterr().err.splitlines() == [
         "evaluating: 300 of 1000 rows  28 s left",
         "evaluating: 600 of 1000 rows  16 s left",

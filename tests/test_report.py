@@ -295,7 +295,7 @@ def test_what_does_nothing_is_noted() -> None:
         "the feature 'g' is read by no node: it does nothing",
         "the input 'site' is read by no node: it does nothing",
         "the input 'used' is read by no node: it does nothing",
-        "the network 'spare' is named by nobody: it does nothing",
+        "no node or feature uses the network 'spare': it does nothing",
         "q(a) reads no node: it proposes the same for every row",
         "nothing observed depends on 'a', and q reads it for nothing else: p is the same without it",
         "q never reads 'w', though every row has it",

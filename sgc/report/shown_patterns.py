@@ -1,4 +1,4 @@
-"""Which of the observation patterns are shown, which are searched, and which a user asks for: there are 2ⁿ of them."""
+"""The choice among 2ⁿ observation patterns: which are shown, which are searched, and which a user names."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from sgc.derivation.graph import Graphs
 from sgc.errors import UsageError, option
 from sgc.spec.outline import Outline
 
-SHOWN = 8  # so many observation patterns are shown; of more the unlabelled one, single labels, and all labels
-SEARCHED = 256  # and warnings are looked for in this many, all labels among them
-EFFORT = 60_000  # fewer for large models: so many names and parents are gone through in all
+SHOWN = 8  # patterns that are shown; where there are more: without labels, with single labels, with all labels
+SEARCHED = 256  # patterns that are searched for warnings, that with all labels among them
+EFFORT = 60_000  # names and parents that are gone through in all: fewer patterns for large models
 
 
 def _patterns(groups: Sequence[frozenset[str]]) -> Iterator[frozenset[str]]:

@@ -56,8 +56,8 @@ def visible_json(text: str, encoding: str | None) -> str:
 class StandardStream:
     """A standard stream that writes everything visibly.
 
-    styled: what is written was made visible before, and carries our own escape sequences. needed: a stream that can no
-    longer be written ends the command, as what it came for is lost; messages are dropped instead.
+    styled: what is written was made visible before, and carries our own escape sequences. needed: a command whose
+    stream can no longer be written ends, as its result is lost; without it, messages are dropped.
     """
 
     def __init__(self, stream: TextIO, name: str, *, needed: bool, styled: bool = False) -> None:
@@ -80,7 +80,7 @@ class StandardStream:
             self.stream.flush()
 
     def __getattr__(self, name: str) -> Any:  # Any: whatever else a stream has
-        if name == "buffer":  # whoever writes bytes there goes past this
+        if name == "buffer":  # writing bytes there would bypass this
             raise AttributeError(name)
         return getattr(self.stream, name)
 
@@ -120,7 +120,7 @@ def standard_streams() -> Iterator[None]:
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):  # told already, where it was written
+        with contextlib.suppress(OSError):  # reported already, when it was written
             sys.stdout.flush()
         sys.stdout, sys.stderr = before
 

@@ -1,4 +1,4 @@
-"""What a person sees while a command runs, on standard error: a bar on a terminal, now and then a line elsewhere."""
+"""Progress of a command on standard error: a bar on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class TrainingProgress:
         self.shown = 0.0
 
     def note(self, text: str) -> None:
-        """Say it above the bar."""
+        """Print a note above the bar."""
         self.progress.console.print(printable(f"note: {text}"), markup=False, highlight=False, soft_wrap=True)
 
     def begin(self, epochs: int, steps: int, done: int) -> None:
@@ -46,7 +46,7 @@ class TrainingProgress:
         self.progress.update(self.task, completed=(epoch - 1) * steps + step, text=text)
 
     def epoch(self, line: Mapping[str, Any]) -> None:  # Any: a line of metrics.jsonl
-        """Note what validation found, and say above the bar what is to be warned of."""
+        """Note the validation of an epoch, and print its warnings above the bar."""
         self.validation = validation_words(line)
         for warning in line.get("warnings", ()):
             self.progress.console.print(printable(f"warning: {warning}"), markup=False, highlight=False, soft_wrap=True)
@@ -56,9 +56,9 @@ EVERY = 10.0  # s between two lines
 
 
 class TrainingLines:
-    """Lines for a file or a pipe: what came of an epoch, or where a long one stands.
+    """Lines for a file or a pipe: the result of an epoch, or the progress of a long one.
 
-    There is no more than one in so many seconds, but for the first epoch and the last; warnings stand between them.
+    There is at most one line in so many seconds, besides those of the first and the last epoch and the warnings.
     """
 
     def __init__(self, title: str, every: float = EVERY, clock: Callable[[], float] = time.monotonic) -> None:
@@ -68,21 +68,21 @@ class TrainingLines:
         self.first = True
 
     def note(self, text: str) -> None:
-        """Say it."""
+        """Print a note."""
         say(f"note: {text}")
 
     def begin(self, epochs: int, steps: int, done: int) -> None:
-        """Take note of what there is to do."""
+        """Note how many epochs and steps there are, and how many steps are done."""
         self.epochs, self.steps, self.done = epochs, steps, done
         self.began = self.written = self.clock()
 
     def step(self, epoch: int, step: int, steps: int, bound: float) -> None:
-        """Say where a long epoch stands."""
+        """Print the progress of a long epoch."""
         if self.clock() - self.written >= self.every:
             self._line(epoch, f"step {step}/{steps}  bound {bound:.2f}", (epoch - 1) * steps + step)
 
     def epoch(self, line: Mapping[str, Any]) -> None:  # Any: a line of metrics.jsonl
-        """Say what came of an epoch, and what is to be warned of."""
+        """Print the result of an epoch, and its warnings."""
         for warning in line.get("warnings", ()):
             say(f"warning: {warning}")
         epoch = int(line["epoch"])
@@ -99,14 +99,14 @@ class TrainingLines:
 
 
 class RowLines:
-    """Lines for a file or a pipe: how many rows are done, no more than one in so many seconds."""
+    """Lines for a file or a pipe: how many rows are done, at most one in so many seconds."""
 
     def __init__(self, title: str, every: float = EVERY, clock: Callable[[], float] = time.monotonic) -> None:
         self.title, self.every, self.clock = title, every, clock
         self.began = self.written = clock()
 
-    def tell(self, done: int, total: int) -> None:
-        """Say how many rows are done and how long the rest may take; not that all are, which the result says."""
+    def show(self, done: int, total: int) -> None:
+        """Print how many rows are done and how long the rest may take; once all are done, nothing."""
         now = self.clock()
         if done < total and now - self.written >= self.every:
             self.written = now
@@ -158,11 +158,11 @@ def training_progress(title: str) -> Iterator[TrainingProgress | TrainingLines]:
 def rows_progress(title: str) -> Iterator[Callable[[int, int], None]]:
     """Show how many rows are done, by lines where standard error is no terminal."""
     if not sys.stderr.isatty():
-        yield RowLines(title).tell
+        yield RowLines(title).show
         return
 
-    def tell(done: int, total: int) -> None:
+    def show(done: int, total: int) -> None:
         end = "\r\033[K" if done >= total else ""
         print(f"\r{title} {done}/{total} rows{end}", end="", file=styled(sys.stderr), flush=True)
 
-    yield tell
+    yield show

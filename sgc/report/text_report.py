@@ -151,7 +151,7 @@ def _lists(view: Plated) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
     if shared:
         yield (
             "networks",
-            [(name, f["network"], f"used by {', '.join(f['used_by']) or 'nobody'}") for name, f in shared.items()],
+            [(name, f["network"], f"used by {', '.join(f['used_by']) or 'nothing'}") for name, f in shared.items()],
         )
 
 

@@ -21,7 +21,7 @@ from sgc.spec.outline import Outline, Variable
 
 
 def warnings(outline: Outline) -> list[str]:
-    """List what a user should know before training: of every pattern, each message once, and of what nobody uses.
+    """List what a user should know before training: of every pattern, each message once, and what has no effect.
 
     A node of a repeat is labelled at all its steps or at none in the patterns that are gone through.
     """
@@ -29,7 +29,7 @@ def warnings(outline: Outline) -> list[str]:
     rows: dict[str, list[str]] = {}
     worst: Plan | None = None
     patterns = searched(view.outline, _size(outline))
-    # of patterns that are left out, as those of some steps of a repeat, nothing is known
+    # in patterns that are left out, as those of single steps of a repeat, anything may be drawn or vary
     drawn = varying = len(patterns) < 1 << len(together(view.outline)) or any(
         name in outline.outer_name for name in outline.graphs.partial
     )
@@ -88,12 +88,12 @@ def _drawn_by(variable: Variable) -> list[type[Estimator]]:
 
 
 def _without_effect(view: Plated) -> Iterator[str]:
-    """Say what is written and has no effect, what q does not look at, and what is not there yet."""
+    """Say what has no effect, what q never reads, and which weights do not exist yet."""
     outline, names = view.flat, view.names
     spec = outline.spec
     used = {role: outline.names_read(role) for role in ROLES}
-    asked = _asked(outline)
-    seen = outline.names_read("recognition", without=outline.recognition.keys() - asked)
+    trained = _trained_q(outline)
+    seen = outline.names_read("recognition", without=outline.recognition.keys() - trained)
     read = {names.of(name) for each in used.values() for name in each}
     for name in [*view.outline.features, *outline.inputs]:
         if name not in read:
@@ -103,8 +103,8 @@ def _without_effect(view: Plated) -> Iterator[str]:
     named |= {feature.trunk for feature in view.outline.features.values()}
     for name in spec.networks:
         if name not in named:
-            yield f"the network '{name}' is named by nobody: it does nothing"
-    yield from _blind(view, asked)
+            yield f"no node or feature uses the network '{name}': it does nothing"
+    yield from _blind(view, trained)
     yield from _barren(view)
     variables = outline.variables.items() if outline.recognition else ()
     full = [name for name, v in variables if v.supervision == "full" and name not in seen]
@@ -140,8 +140,8 @@ def _idle_words(view: Plated, *, drawn: bool, varying: bool) -> Iterator[str]:
             yield f"objective.{key} does nothing: {reason}"
 
 
-def _asked(outline: Outline) -> set[str]:
-    """Name the nodes whose q the bound has; where p is not trained, those that labels are read through."""
+def _trained_q(outline: Outline) -> set[str]:
+    """Name the nodes whose q is trained: all in most bounds; with q alone, those that q of a label depends on."""
     if outline.spec.maximised.generative:
         return set(outline.recognition)
     labelled = [name for name in outline.recognition if name in outline.graphs.partial]

@@ -98,9 +98,9 @@ def _panel(found: _Inference, window: Window, held_out: HeldOut) -> Panel:
     for row in range(len(chosen)):
         for step in range(steps):
             color = color_of(step)
-            told = None if truth is None else truth[row, step]
-            if told is not None and not bool(told.isnan().any()):
-                boxes.append(Box(0, row, _four(told.tolist()), color, dashed=True))
+            label = None if truth is None else truth[row, step]
+            if label is not None and not bool(label.isnan().any()):
+                boxes.append(Box(0, row, _four(label.tolist()), color, dashed=True))
             if there[row][step]:
                 word = words[row][step]
                 grid[2 + step, row] = _fitted(inner[step, row], window.canvas)
@@ -144,13 +144,13 @@ def _columns(found: _Inference, window: Window) -> tuple[str, ...]:
 
 
 def _labelled_boxes(window: Window, held_out: HeldOut, chosen: Chosen) -> Tensor | None:
-    """Give the boxes that labels tell of, [B, steps, 4], NaN where they do not; None: no node of them has labels."""
+    """Give the boxes by labels, [B, steps, 4], NaN where one is missing; None: a node of them has no labels at all."""
     values: dict[str, Tensor] = {}
     for name in {name for names in window.numbers for name in names}:
-        told = held_out.labels(name, chosen)
-        if told is None:
+        labels = held_out.labels(name, chosen)
+        if labels is None:
             return None
-        values[name] = told
+        values[name] = labels
     return window.boxes(values)
 
 

@@ -26,7 +26,7 @@ POSTERIOR = 16  # samples of the weighted posterior
 def generated(
     model: Model, count: int, given: Mapping[str, Any], failures: list[str], **words: Any
 ) -> dict[str, Tensor]:  # Any: values as a spec may hold them
-    """Sample rows, what is held as it is.
+    """Sample rows, with given nodes held at their values.
 
     failures: takes in which rows are not finite. Raises: UsageError; RunError where no row is finite.
     """
@@ -40,9 +40,9 @@ def generated(
 
 
 def made_failures(model: Model, name: str, value: Tensor, what: str, rows: Sequence[str]) -> list[str]:
-    """Say of which rows what is made, [R, *event] or [R, C, *event] of a shown node, is not finite."""
+    """List the rows whose values of a shown node, [R, *event] or [R, C, *event], are not finite, in words."""
     known = value.isnan() if name in model.outline.stepped else torch.zeros_like(value, dtype=torch.bool)
-    wrong = ~(torch.isfinite(value) | known).reshape(len(value), -1).all(1)  # of a step that is not there there is NaN
+    wrong = ~(torch.isfinite(value) | known).reshape(len(value), -1).all(1)  # a step that does not exist is NaN
     wrong |= value.isnan().reshape(len(value), -1).all(1)
     listed = [rows[place] for place in wrong.nonzero().reshape(-1).tolist()]
     return [f"{what} that are not finite, of node '{name}': {', '.join(listed)}"] if listed else []
@@ -68,7 +68,7 @@ class Overview:
         return shades(values.detach().cpu().numpy(), self.variable, rows, steps_of(self.model.outline, self.node))
 
     def samples(self, count: int) -> Panel:
-        """Draw rows from the model, what is held as it is."""
+        """Draw rows from the model, with given nodes held at their values."""
         wide = min(WIDE, count)
         whole = max(wide, count // wide * wide)
         drawn = generated(self.model, whole, self.held, self.failures, means=[self.node])
@@ -111,8 +111,8 @@ class Overview:
                 changed.add(node)
         held = {node for each in self.held for node in nodes_of(outline, each)}
         kept = set(graphs.nodes) - changed - held - set(self.steps)
-        told = {n for n in kept if {*graphs.nodes[n].counts} <= kept | held | {name}}
-        whole = join(outline, {n: v for n, v in drawn.items() if n in kept and (n in told or not _lacks(v))})
+        certain = {n for n in kept if {*graphs.nodes[n].counts} <= kept | held | {name}}
+        whole = join(outline, {n: v for n, v in drawn.items() if n in kept and (n in certain or not _lacks(v))})
         return {n: v for n, v in whole.items() if n in outline.stepped or not _lacks(v)}
 
     def reconstructions(self, opened: Callable[[], HeldOut]) -> list[Panel]:

@@ -26,7 +26,7 @@ from sgc.trained.traversal import inferred
 
 SPLITS = ("test", "validation", "train")
 WIDE = 10  # pictures in a row, and rows or categories, where nothing else says how many
-SEARCHED = 200  # rows that are looked at for some that will do
+SEARCHED = 200  # rows that are tried where not all are suitable
 FEW = 4  # elements of a value that are written out
 
 
@@ -95,7 +95,7 @@ def value_words(encoder: Encoder, values: np.ndarray) -> tuple[str, ...]:
 
 
 class HeldOut:
-    """The rows that a model may show, and those whose labels say what a node's values are."""
+    """The held-out rows that pictures may show, and the labels by which they are chosen and named."""
 
     def __init__(self, dataset: DataSet, model: Model, seed: int) -> None:
         self.dataset, self.model = dataset, model
@@ -115,12 +115,12 @@ class HeldOut:
         return {} if found is None else {"held_out": {"split": found.split, "rows": list(found.ids)}}
 
     def choose(self, shown: str, count: int, fit: Callable[[dict[str, Tensor]], np.ndarray] | None = None) -> Chosen:
-        """Choose rows that have a value of what is shown, or part of one, and of which q says something finite.
+        """Choose rows that have a value of the shown node, or part of one, and for which q is finite.
 
-        Raises: DataError where no row has a value; RunError where of none something finite is said.
+        Raises: DataError where no row has a value; RunError where q is finite for none.
 
-        fit: tells of what is observed of rows, [B, *event], which of them will do, and raises where none will; of many,
-        some are looked at.
+        fit: given what is observed of rows, [B, *event], says which are suitable, and raises where none is; of many
+        rows, some are tried.
         """
         usable = np.arange(self.rows.count)
         if self.model.outline.outer[shown].dropped:
@@ -150,7 +150,7 @@ class HeldOut:
         return self.chosen
 
     def _inferable(self, index: np.ndarray) -> np.ndarray:
-        """Leave out the rows of which what q says is not finite, and tell them. Raises: RunError where all are."""
+        """Leave out the rows for which q is not finite, and report them. Raises: RunError where all are left out."""
         broken: dict[int, str] = {}
         for place in index:
             try:
@@ -163,11 +163,11 @@ class HeldOut:
                 problem = str(failure).splitlines()[0]
             if problem:
                 broken[int(place)] = problem
-        told = rows_words({int(self.rows.row_ids[place]): problem for place, problem in sorted(broken.items())})
+        problems = rows_words({int(self.rows.row_ids[place]): problem for place, problem in sorted(broken.items())})
         if len(broken) == len(index):
-            raise RunError(f"no chosen row of the {self.split} split can be shown: {told}")
+            raise RunError(f"no chosen row of the {self.split} split can be shown: {problems}")
         if broken:
-            self.failures.append(f"left out of the {self.split} rows: {told}")
+            self.failures.append(f"left out of the {self.split} rows: {problems}")
         return index[[int(place) not in broken for place in index]]
 
     def labels(self, node: str, chosen: Chosen) -> Tensor | None:

@@ -97,8 +97,8 @@ def own_share_alone(patch: Patch) -> None:
             return right(self, mean)
         own = [(number, log) for number, log in mean.values if not isinstance(log, LabelScore)]
         values = [self.sums.value_of(number, log, self.kl_weight) for number, log in own]
-        held = self.held([*self.sums.factors(mean.weight), *values])
-        return held.charged - held.share * self.baseline(mean.name, held)  # type: ignore[no-any-return]
+        shares = self.shares([*self.sums.factors(mean.weight), *values])
+        return shares.charged - shares.share * self.baseline(mean.name, shares)  # type: ignore[no-any-return]
 
     patch.setattr(charges._Charging, "mean", alone)
 

@@ -1,7 +1,7 @@
 """The stochastic computation graph of a plan: values, draws and scores, each with what it reads, down to the bound.
 
-A draw stands for the distribution it is drawn from too: q's parameters belong to it. What a draw by `score_function` is
-charged with runs against the edges and is kept apart from them. Source: Schulman et al. 2015.
+A draw stands for the distribution it is drawn from too: q's parameters belong to it. The terms that a
+`score_function` draw is charged with run against the edges and are kept apart. Source: Schulman et al. 2015.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Step:
 class Computation:
     """The steps of a plan, each after all that it reads, and what draws are charged with: (score or bound, draw).
 
-    title: which rows it is for, where that is said in other words than the plan's.
+    title: which rows it is for, if in other words than the plan's.
     """
 
     plan: Plan
@@ -95,7 +95,7 @@ class Computation:
 
 
 def computation(graphs: Graphs, plan: Plan) -> Computation:
-    """Expand a plan into its stochastic computation graph; values that nothing reads are left out."""
+    """Expand a plan into its stochastic computation graph, without values that nothing reads."""
     scores = list(_scores(plan))
     labels = [_label(plan, weight) for weight in plan.weights]
     baselines = {charge.node: charge.baseline for charge in plan.charges}

@@ -13,7 +13,7 @@ class Dependence(NameSets):
     """What depends on what in p: its variables and inputs alone, features seen through, in sets of bits.
 
     by_name: the lowest bit is the first by name, else the first in the file. No edge runs from a count to its steps:
-    given that a step exists its value does not hang on it.
+    given that a step exists, its value does not depend on it.
     """
 
     def __init__(self, graphs: Graphs, *, by_name: bool = False) -> None:

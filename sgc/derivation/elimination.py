@@ -1,4 +1,4 @@
-"""Eliminating variables of p, one after the other: what each costs, and its Markov boundary in the rest."""
+"""Elimination of variables of p, one after the other: the cost of each, and its Markov boundary in the rest."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sgc.derivation.name_sets import members
 
 
 class Boundaries:
-    """The Markov boundaries of variables in what is not eliminated: the fewest that part each from all the others.
+    """The Markov boundaries of variables in what is not eliminated: the least that separates each from the others.
 
     They are the first such variables on the ways from it through the moral graph of these, itself and their ancestors.
     There is one such set, since d-separation is a compositional graphoid (Pearl 1988).
@@ -19,7 +19,7 @@ class Boundaries:
     def __init__(self, graph: Dependence) -> None:
         self.graph = graph
         self.left = (1 << len(graph.names)) - 1
-        self.barren = 0  # eliminated, and so is all below: it says nothing of what is left
+        self.barren = 0  # eliminated, and so is all below: irrelevant to what is left
         self.fertile = [children.bit_count() for children in graph.children]  # children that are not barren
         self.region: dict[int, int] = {}  # of an eliminated variable that is not barren, the first of its region
         self.regions: dict[int, tuple[int, int]] = {}  # by its first: what hangs together, and what it touches
@@ -34,7 +34,7 @@ class Boundaries:
         return boundary
 
     def _join(self, variable: int, around: int) -> None:
-        """Make one region of a variable and those that it touches; what has a new name is in the smaller ones."""
+        """Merge a variable and the regions that it touches; only the smaller ones are renamed."""
         inside, touched, named = 1 << variable, around, variable
         gone = around & ~self.left
         while gone:
@@ -62,7 +62,7 @@ class Boundaries:
         return around & ~(1 << variable)
 
     def _bury(self, variable: int) -> None:
-        """Give up what became barren with a variable, and part the regions that it held together."""
+        """Drop what became barren with a variable, and split the regions that it connected."""
         fresh, front = 0, [variable]
         while front:
             here = front.pop()
@@ -94,7 +94,7 @@ class Boundaries:
 class MoralGraph:
     """Some variables and the parents of theirs, each joined to the others, as they are eliminated.
 
-    What is eliminated joins its neighbours to each other, but no two of the evidence. edges: so many there are besides
+    What is eliminated joins its neighbours to each other, but no two of the evidence. edges: their number, without
     those within the evidence. within: variables and all their ancestors.
     """
 
@@ -186,7 +186,7 @@ class Elimination:
         return once + twice // 2
 
     def _eliminate(self, variable: int) -> None:
-        """Take out a variable, join its neighbours, and tell all that are ready what that changes."""
+        """Take out a variable, join its neighbours, and update the costs of all that are ready."""
         joined, around = self.moral.joined, self.moral.joined[variable]
         fresh = self.moral.fresh(variable)
         self.ready &= ~(1 << variable)

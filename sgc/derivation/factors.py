@@ -1,4 +1,4 @@
-"""What a plan is made of: the model's factors, what is proposed, weighed, scored, and charged to draws. Plain data."""
+"""The parts of a plan: factors of the model, proposals, weights, terms, and the charges of draws. Plain data."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ class Charge:
 
 
 def ingredients(roles: Iterable[tuple[str, str]], weights: Iterable[Weight], *, enumerated: bool) -> Ingredients:
-    """Give what a bound is made of.
+    """Give the ingredients of a bound.
 
     roles: of each term, its node and role. enumerated: whether something is proposed and all of it is enumerated.
     """

@@ -10,8 +10,8 @@ opposite order. The evidence is what q never proposes, X, and the inputs. Two th
 - A parent in q is a neighbour in the moral graph of what still stands and its ancestors, not in that of the whole
   graph: a latent with nothing observed below it would marry its parents for nothing, and the inverse be too large.
 
-q is held to p(l | x), the posterior of rows without labels, in the order in which q proposes. In a row whose label
-comes late in that order, q proposes without it, and the importance weight makes up for that.
+q is compared with p(l | x), the posterior of rows without labels, in the order in which q proposes. In a row whose
+label comes late in that order, q proposes without it, and the importance weight corrects for that.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SOURCE = "Webb et al. 2018"
 
 @dataclass(frozen=True)
 class LeftOut:
-    """The parents that a conditional of q needs and does not read: q makes its node independent of them, p does not."""
+    """The parents that a conditional of q needs but does not read: q makes its node independent of them, p does not."""
 
     node: str
     reads: int  # a set of `sets`
@@ -75,7 +75,7 @@ class LargeInverse(Exception):
 
 
 class _Inverse:
-    """One of the two inverses, as far as it was followed."""
+    """One of the two inverses, as far as it has been worked out."""
 
     def __init__(self, graph: Dependence, evidence: list[str], stages: Iterable[list[str]], *, forward: bool) -> None:
         self.graph = graph
@@ -88,7 +88,7 @@ class _Inverse:
         self.sure = MoralGraph(graph, known, graph.above(known))
 
     def eliminate(self) -> bool:
-        """Go on by one variable; tell whether there was one."""
+        """Eliminate one more variable; tell whether there was one."""
         variable = next(self.order, None)
         if variable is not None:
             boundary = self.boundaries[self.graph.names[variable]] = self.left.eliminate(variable)

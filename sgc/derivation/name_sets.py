@@ -1,7 +1,7 @@
 """Sets of names as integers, a bit for each name.
 
-Where everything hangs together a thousand names have a million pairs: a set of bits for each of them is small still,
-and two of these are joined at once.
+Where all names depend on each other, a thousand of them have a million pairs: sets of bits are still small, and two of
+them are joined in one operation.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class NameSets:
 
 
 class NameSet(AbstractSet[str]):
-    """A set of names that is held as bits; its names are made when somebody asks for them.
+    """A set of names as bits; the names are listed when they are needed.
 
     It equals any set of the same names; two of one `NameSets` are joined and compared as bits.
     """
@@ -48,7 +48,7 @@ class NameSet(AbstractSet[str]):
         return tuple(self.universe.named(self.bits))
 
     def __contains__(self, name: object) -> bool:
-        place = self.universe.place.get(name)  # type: ignore[call-overload]  # any object may be asked for
+        place = self.universe.place.get(name)  # type: ignore[call-overload]  # any object may be looked up
         return place is not None and bool(self.bits >> place & 1)
 
     def __iter__(self) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The name of a node or feature: what it is called in the file, and at which step of each repeat it stands."""
+"""The name of a node or feature: its name in the file, and its step of each repeat around it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Index = tuple[int, ...]  # a step of each repeat around a name, outermost first,
 
 @dataclass(frozen=True, order=True)
 class NodeId:
-    """A name in the file and a step of it; what stands in no repeat has no index."""
+    """A name in the file and a step of it; outside repeats there is no index."""
 
     name: str
     index: Index = ()
@@ -18,7 +18,7 @@ class NodeId:
     def flat(self) -> str:
         """The one word that stands for it in graphs and plans: steps count from 1, before the first one is 0.
 
-        Nothing takes it apart again: whoever made it keeps the `NodeId` beside it.
+        Nothing takes it apart again: what makes it keeps the `NodeId` as well.
 
         >>> NodeId("digit.size", (1,)).flat, NodeId("a.b.x", (0, 2)).flat, NodeId("x").flat
         ('digit.size@2', 'a.b.x@1.3', 'x')
@@ -27,5 +27,5 @@ class NodeId:
 
     @property
     def step(self) -> str:
-        """Its step as a reader counts it, empty where it stands in no repeat: `2`, `1.3`."""
+        """Its step as a reader counts it, empty outside repeats: `2`, `1.3`."""
         return ".".join(str(i + 1) for i in self.index)

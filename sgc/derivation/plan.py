@@ -1,6 +1,6 @@
-"""A plan: for one observation pattern, what is proposed when, what it is weighed by, and what the bound is made of.
+"""A plan: for one observation pattern, what is proposed in which order, the weight, and the terms of the bound.
 
-Plain data. A `PlanWriter` writes it as text or LaTeX, and the runtime executes it, with nothing left to decide.
+Plain data. A `PlanWriter` writes it as text or LaTeX, and the runtime executes it without further decisions.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Plan:
     observed: tuple[str, ...]  # O, in the order of the recognition graph
     clamped: tuple[str, ...]  # X and O
     proposals: tuple[Proposal, ...]  # L, in the order of the recognition graph
-    weights: tuple[Weight, ...]  # one for each of O, and for each count that labels of its steps tell of
+    weights: tuple[Weight, ...]  # one for each of O, and for each count with labelled steps
     joint: tuple[Factor, ...]
     terms: tuple[Term, ...]
     charges: tuple[Charge, ...]  # one for each proposal by score_function
@@ -50,7 +50,7 @@ class Plan:
     maybe_labelled: frozenset[str] = frozenset()  # enumerated nodes whose label some of the rows carry: see `derive`
     exists: Mapping[str, Steps] = field(default_factory=dict, hash=False)  # what the scores of a step are masked by
     paths: Paths | None = None  # of draws, where the gradient weighs these
-    evidence: frozenset[str] = frozenset()  # proposed counts that labels of their steps tell of: see `existence`
+    evidence: frozenset[str] = frozenset()  # proposed counts with labelled steps: see `existence`
 
     @cached_property
     def expression(self) -> Expression:
@@ -146,7 +146,7 @@ class Plan:
 class PlanWriter(Writer):
     """Writes a plan as text or as LaTeX: rows of cells, the same for every node by itself and for repeats as one.
 
-    What is left open is what a factor stands for, and how it is called.
+    Subclasses say which nodes a factor stands for, and its names.
     """
 
     plan: Plan  # what is written: of nodes that stand as one, the one

@@ -28,6 +28,6 @@ class Density(Bound):
         return Expression((Scaled(Mean(values, weight, normalised=False)),))
 
     def warnings(self, given: Ingredients, words: BoundWords) -> Iterator[Message]:
-        """Tell of a bound that rises where q of a label falls."""
+        """Warn of a bound that rises where q of a label falls."""
         for label in given.labels:
             yield Message("the density bound can train {factor} away from the label", label=label)

@@ -43,7 +43,7 @@ class Elbo(Bound):
         return words.weights == "normalized"
 
     def warnings(self, given: Ingredients, words: BoundWords) -> Iterator[Message]:
-        """Tell of weights that one sample makes 1."""
+        """Warn of weights that are all 1 with one sample."""
         if not self.normalises(words) or words.samples > 1:
             return
         for label in given.varying:

@@ -29,6 +29,6 @@ class Enumerate(Estimator):
         return "" if size <= ENUMERABLE else f"its support has {size} values, at most {ENUMERABLE} are enumerated"
 
     def draw(self, given: Draw) -> Point:
-        """Give the whole support, [K, *event]: whoever runs a plan lays it out on the node's dimension."""
+        """Give the whole support, [K, *event]; the runtime lays it out on the node's dimension."""
         like = given.family.mean(given.q)
         return Point(given.family.enumerate(tuple(given.q.event_shape), like.dtype, like.device))

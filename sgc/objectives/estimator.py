@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class Draw:
     """What is drawn from.
 
-    leading: the leading shape of the values, [*enumerated, S, B]. epoch: where schedules stand.
+    leading: the leading shape of the values, [*enumerated, S, B]. epoch: that of schedules.
     """
 
     family: Family
@@ -65,8 +65,8 @@ class Estimator(Named, ABC):
     weighs_draws: ClassVar[bool] = False  # whether the samples of a row do not count alike, see `log_mass`
     exact: ClassVar[bool] = False  # whether evaluation keeps it
     gradient_note: ClassVar[str] = ""  # why its gradient is none of a bound, where its value is one
-    wanted_samples: ClassVar[int] = 1  # as many as make its gradient worth having
-    count_refusal: ClassVar[str] = ""  # what it would make of the count of a repeat, which is a whole number
+    wanted_samples: ClassVar[int] = 1  # enough for a useful gradient
+    count_refusal: ClassVar[str] = ""  # how it would propose the count of a repeat, which must be a whole number
 
     @staticmethod
     @abstractmethod
@@ -92,7 +92,7 @@ class Estimator(Named, ABC):
         return self
 
     def refuse_samples(self, samples: int) -> tuple[str, str, str]:
-        """Say what it cannot do with so many samples: an option of its own, why not, what is allowed; or nothing."""
+        """Refuse a number of samples: give its option at fault, why, and what is allowed; or empty strings."""
         return "", "", ""
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""The estimators that specs name, and which one a node has that names none."""
+"""The estimators that specs name, and the default one of a node."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def default(family: Family, event: tuple[int, ...]) -> Estimator:
 def refuse_count(family: Family, estimator: Estimator | None) -> str:
     """Say why a count cannot be proposed like this; an empty string where it can, or where it never is (None).
 
-    A relaxed or averaged count is between two numbers of steps, and a step is there or it is not. Draws that hang on
-    each other, with a gradient of their own, cannot be held to the values that labels of steps leave to a row.
+    A relaxed or averaged count is between two numbers of steps, but a step exists or not. Draws that depend on each
+    other, with a gradient of their own, cannot be restricted to the values that labels of steps leave to a row.
     """
     if estimator is None or not estimator.count_refusal:
         return ""

@@ -1,6 +1,6 @@
-"""Holding a bound or an estimator of the user's own to what it has to be, so that a slip is told in words.
+"""Checks of a user's own bound or estimator, so that a mistake is reported in words.
 
-The package's own are held by their types and tests.
+Those of the package are checked by types and tests.
 """
 
 from __future__ import annotations
@@ -98,13 +98,13 @@ def _article(value: object) -> str:
 
 
 def check_bound(path: str, made: Bound) -> None:
-    """Hold the class of a bound to the methods that it has to have. Raises: UsageError."""
+    """Check that the class of a bound has the right methods. Raises: UsageError."""
     _check_takes(path, "expression", made.expression, "given, words", 2)
     _check_takes(path, "warnings", made.warnings, "given, words", 2)
 
 
 def check_estimator(path: str, made: Estimator, names: Collection[str]) -> None:
-    """Hold the class of an estimator to the methods and facts that it has to have. Raises: UsageError.
+    """Check that the class of an estimator has the right methods and facts. Raises: UsageError.
 
     names: those that other estimators have.
     """
@@ -118,8 +118,8 @@ def check_estimator(path: str, made: Estimator, names: Collection[str]) -> None:
     _check_takes(path, "surrogate", made.surrogate, "log, given, drawn, charging", 4)
     own = kind.surrogate is not Estimator.surrogate
     if made.charged != own:
-        told = "says charged and has no surrogate()" if made.charged else "has a surrogate(), and does not say charged"
-        raise UsageError(f"'{path}': it {told}: the gradient of its draws would be missing")
+        slip = "says charged and has no surrogate()" if made.charged else "has a surrogate(), and does not say charged"
+        raise UsageError(f"'{path}': it {slip}: the gradient of its draws would be missing")
 
 
 def _check_takes(path: str, name: str, method: object, wanted: str, count: int) -> None:

@@ -143,7 +143,7 @@ class Expression:
 
     @property
     def weights(self) -> Product:
-        """What the particles of a row are weighed by, beside their masses, and for which they are told in words."""
+        """What the particles of a row are weighed by, beside their masses."""
         if not self.parts:
             return ONE
         first = self.parts[0].part

@@ -29,7 +29,7 @@ class Iwae(Bound):
         return Expression((main, *whole[-1:]))
 
     def warnings(self, given: Ingredients, words: BoundWords) -> Iterator[str]:
-        """Tell of rows that do not train q."""
+        """Warn of rows that do not train q."""
         if given.enumerated:
             trained = "they train it through alpha alone" if given.labels else "they do not train it"
             yield f"every proposed node is enumerated, so iwae does not contain q: {trained}"

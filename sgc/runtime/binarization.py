@@ -16,7 +16,7 @@ _BLOCK = 1 << 18  # numbers drawn from one state of a generator, which takes 5 k
 def binarized(value: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Draw 0 or 1 with the grey value as the probability of 1; what is missing stays NaN.
 
-    generator: where draws come from; what was said by `drawing_from` if None.
+    generator: where draws come from; that of `drawing_from` if None.
     """
     generator = generator_on(value.device) if generator is None else generator
     missing = torch.isnan(value)
@@ -26,9 +26,9 @@ def binarized(value: Tensor, generator: torch.Generator | None = None) -> Tensor
 
 
 class FixedDraws:
-    """The draws that `binarized` would make of all rows at once, for any of them, with neither rows nor draws held.
+    """The draws that `binarized` would make of all rows at once, for any of them, without keeping rows or draws.
 
-    A draw depends on its place and its value alone, so that of a block of rows the state before it is enough.
+    A draw depends on its place and its value alone, so the generator's state before each block of rows is enough.
     """
 
     def __init__(self, shape: tuple[int, ...], like: Tensor, generator: torch.Generator) -> None:

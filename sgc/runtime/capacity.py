@@ -1,4 +1,4 @@
-"""What a plan needs that no machine, or not this one, has: dimensions of a tensor, and memory for the largest one."""
+"""Plans that cannot run: tensors of too many dimensions, or too large for the memory of this machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DIMENSIONS = 64  # of a tensor, at most: torch's own limit
 
 
 def check_capacity(outline: Outline, plan: Plan, depth: int, rows: int, like: Tensor) -> None:
-    """Refuse a plan whose sums over enumerated nodes cannot be held.
+    """Refuse a plan whose sums over enumerated nodes do not fit into a tensor or into memory.
 
     depth: leading dimensions for enumerated nodes. like: a tensor of the type and on the device that is computed in.
 
@@ -46,8 +46,8 @@ def _advice(outline: Outline, nodes: Iterable[str]) -> str:
 
 
 def _memory(like: Tensor) -> int:
-    """Give the bytes of this machine's memory where tensors lie in it: elsewhere torch refuses what is too large."""
+    """Give the bytes of this machine's memory for tensors on the CPU: elsewhere torch refuses what is too large."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if like.device.type == "cpu" else sys.maxsize
-    except (AttributeError, ValueError, OSError):  # not told on every system
+    except (AttributeError, ValueError, OSError):  # not known on every system
         return sys.maxsize

@@ -122,8 +122,8 @@ class _Charging:
             assert not any(map(self.charges, mean.weight.logs)), "what moves weights is no draw's own cost"
             values = self.values(mean)
             if values:
-                held = self.held([*self.sums.factors(mean.weight), *values])
-                total = total + (held if mean.normalised else held.unnormalised()).charged
+                own = self.shares([*self.sums.factors(mean.weight), *values])
+                total = total + (own if mean.normalised else own.unnormalised()).charged
         return total
 
     def charges(self, log: Log) -> bool:
@@ -146,8 +146,8 @@ class _Charging:
         if moved:
             log, value = self.inside(pairs)  # Z holds the samples together
             return self.less(mean.name, log, value, lambda _, average: average)
-        held = self.held(pairs)
-        return held.charged - held.share * self.baseline(mean.name, held)
+        own = self.shares(pairs)
+        return own.charged - own.share * self.baseline(mean.name, own)
 
     def values(self, mean: WeighedMean, *, every: bool = False) -> list[Pair]:
         """Give the values of a mean that the draw can influence."""
@@ -155,12 +155,12 @@ class _Charging:
         return [value_of(number, log, self.kl_weight) for number, log in mean.values if every or self.charges(log)]
 
     def unnormalised(self, name: str, pairs: Sequence[Pair], *, moved: bool) -> Tensor:
-        """Charge Σ m w f over the particles that hold the draw, all of f where it moves w."""
-        held = self.held(pairs).unnormalised()
+        """Charge Σ m w f over the particles with the draw, all of f where it moves w."""
+        own = self.shares(pairs).unnormalised()
         if not moved:
-            return held.charged - held.share * self.baseline(name, held)
-        alike = torch.full_like(held.share, 1 / self.layout.samples)
-        return held.charged - alike * self.baseline(name, Held(held.log, alike, held.charged))
+            return own.charged - own.share * self.baseline(name, own)
+        alike = torch.full_like(own.share, 1 / self.layout.samples)
+        return own.charged - alike * self.baseline(name, DrawShare(own.log, alike, own.charged))
 
     def log_mean(self, each: WeighedLogMean) -> Tensor:
         """Charge log (1/S) Σ a less the same without the sample."""
@@ -169,8 +169,8 @@ class _Charging:
 
     # sums over particles
 
-    def held(self, pairs: Sequence[Pair]) -> Held:
-        """Sum the particles that hold each draw, by one sweep and its gradient in the weight of each draw.
+    def shares(self, pairs: Sequence[Pair]) -> DrawShare:
+        """Sum the particles with each draw, by one sweep and its gradient by the weight of each draw.
 
         With a factor e^τ over the draws, ∂ log Σ m w / ∂τ is their share ŵ, and ∂ Σ ŵ F / ∂τ is ŵ (F − Σ ŵ F).
         """
@@ -180,7 +180,7 @@ class _Charging:
             (share,) = torch.autograd.grad(swept.log.sum(), probe.tensor, retain_graph=True)
             alike = not swept.value.requires_grad  # every particle has the same value
             slope = torch.zeros_like(share) if alike else torch.autograd.grad(swept.value.sum(), probe.tensor)[0]
-        return Held(swept.log.detach(), share, slope + share * swept.value.detach())
+        return DrawShare(swept.log.detach(), share, slope + share * swept.value.detach())
 
     def inside(self, pairs: Sequence[Pair]) -> tuple[Tensor, Tensor]:
         """Sum the enumerated dimensions out inside each sample: the log of its weight, and its mean value, [S, B]."""
@@ -203,15 +203,15 @@ class _Charging:
             return whole - choose(*leave_one_out(log, value))
         return whole - self.running(part, whole.reshape(-1))
 
-    def baseline(self, part: str, held: Held) -> Tensor | float:
+    def baseline(self, part: str, own: DrawShare) -> Tensor | float:
         """Give what is taken off each draw's terms: the mean of the other samples', a running mean, or nothing."""
         if self.leaves_out:
             axis = self.layout.sample_axis
-            share = sum_of_others(held.share, axis)
-            return sum_of_others(held.charged, axis) / share.clamp(min=torch.finfo(share.dtype).tiny)
-        over = tuple(range(held.share.dim() - 1))
-        share = held.share.sum(over)
-        return self.running(part, held.charged.sum(over) / share.clamp(min=torch.finfo(share.dtype).tiny))
+            share = sum_of_others(own.share, axis)
+            return sum_of_others(own.charged, axis) / share.clamp(min=torch.finfo(share.dtype).tiny)
+        over = tuple(range(own.share.dim() - 1))
+        share = own.share.sum(over)
+        return self.running(part, own.charged.sum(over) / share.clamp(min=torch.finfo(share.dtype).tiny))
 
     def running(self, part: str, charged: Tensor) -> Tensor | float:
         """Give each row the running mean of its own pattern, and move these by what is charged now, [B]: [B] or 0."""
@@ -226,17 +226,17 @@ class _Charging:
         return found
 
 
-class Held(NamedTuple):
-    """The particles that hold each draw, [*enumerated, S, B]: their share of all weight, and that times their value."""
+class DrawShare(NamedTuple):
+    """The share of all weight of the particles with each draw, [*enumerated, S, B], and this times their value."""
 
     log: Tensor  # of all weight, [B]
     share: Tensor
     charged: Tensor
 
-    def unnormalised(self) -> Held:
+    def unnormalised(self) -> DrawShare:
         """Take the weight itself in place of its share: where nothing is normalised."""
         scale = self.log.exp()
-        return Held(self.log, self.share * scale, self.charged * scale)
+        return DrawShare(self.log, self.share * scale, self.charged * scale)
 
 
 def sum_of_others(each: Tensor, axis: int) -> Tensor:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from sgc.arguments import truth
 from sgc.errors import UsageError
@@ -27,11 +26,11 @@ CHECKPOINTS = ("best", "last")  # of a run folder, in the order in which they ar
 
 
 def compile_spec(spec: Spec | str | Path | Mapping[str, Any], *, trust: bool = False) -> Model:  # Any: plain data
-    """Compile a spec (or load one first) into a model; no data are needed.
+    """Compile a spec, or load one first, into a model; no data are needed.
 
     Weights are drawn from torch's global generator; those of a part are read from the run that the spec names, and
     drawn, with a warning, where that run is not there. trust: as for `sgc.load`; a spec that is loaded already keeps
-    what was said then.
+    its own trust.
 
     Raises: SpecError; UsageError where own code cannot be used, a part's weights do not fit, or torch's default type
     does not hold a number of the spec.
@@ -53,7 +52,7 @@ def model_of_run(made: Outline) -> Model:
 
 
 def take_all_weights(model: Model, beside: Path) -> None:
-    """Read the weights of all parts that have some; beside: where runs are looked for besides.
+    """Read the weights of all parts that have some. beside: a folder in which runs are looked for as well.
 
     Raises: UsageError where a run is missing or does not fit.
     """
@@ -82,7 +81,7 @@ def take_weights(model: Model, part: PartOf) -> None:
     if part.weights is None:
         return
     trusted = model.spec.trusted
-    with drawing_from(Generators(0)):  # in the place of which the weights come
+    with drawing_from(Generators(0)):  # these draws are replaced by the weights
         own = model_of_run(outline(load(part.own, trust=trusted).stands_in(model.spec.folder, trusted=trusted)))
     own = own.to(model.like.dtype)
     try:
@@ -96,14 +95,11 @@ def take_weights(model: Model, part: PartOf) -> None:
             section, module, rest = key.split(".", 2)
             if (section, module) in dropped:  # the host has a q of its own there
                 continue
-            _copy(ours[".".join((*where[section, module], rest))], tensor, part, key)
-
-
-def _copy(into: Tensor, tensor: Tensor, part: PartOf, key: str) -> None:
-    if into.shape != tensor.shape:
-        got, wanted = list(tensor.shape), list(into.shape)
-        raise UsageError(f"{part.where}.weights: '{key}' has shape {got}, wanted {wanted}")
-    into.copy_(tensor)
+            into = ours[".".join((*where[section, module], rest))]
+            if into.shape != tensor.shape:
+                got, wanted = list(tensor.shape), list(into.shape)
+                raise UsageError(f"{part.where}.weights: '{key}' has shape {got}, wanted {wanted}")
+            into.copy_(tensor)
 
 
 def weights_file(path: Path) -> Path:

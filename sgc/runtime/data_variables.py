@@ -43,7 +43,7 @@ def data_variables(outline: Outline) -> dict[str, Variable]:
 
 
 def _existence(outline: Outline, stepped: Stepped) -> tuple[tuple[Existence, ...], ...]:
-    """Say of each step what it needs to be there, counts by the names and steps that data have; () where all are."""
+    """Give what each step needs to exist, with counts by the names and steps of the data; () where all steps exist."""
     found: list[tuple[Existence, ...]] = []
     for node in stepped.nodes:
         needed: list[Existence] = []
@@ -56,7 +56,7 @@ def _existence(outline: Outline, stepped: Stepped) -> tuple[tuple[Existence, ...
 
 
 def encoders_of(outline: Outline, encoders: Mapping[str, Encoder]) -> dict[str, Encoder]:
-    """Give the encoders of a run to the nodes of its spec, which says what they are of once more.
+    """Match the encoders of a run with the nodes of its spec, which describes them once more.
 
     Raises: ValueError, which names the key of the first that is missing, or of another node, transform or seed.
     """

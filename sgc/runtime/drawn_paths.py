@@ -1,4 +1,4 @@
-"""Draws whose gradient is multiplied by a weight that is known later, and modules that are held fixed meanwhile."""
+"""Draws whose gradient is multiplied by a weight that is known later, and modules whose parameters are kept fixed."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from sgc.runtime.layout import Score
 
 @dataclass(eq=False)
 class PathWeight:
-    """The weight of the draws of a node, known once the bound is: [*enumerated, S, B], 1 until then."""
+    """The weight of the draws of a node, [*enumerated, S, B], known only once the bound is."""
 
     event: int  # how many dimensions a value has
     there: Score | None = None  # the particles in which the node exists, where some lack it
     weight: Tensor | None = field(default=None)
 
     def watched(self, drawn: Point) -> Point:
-        """Give the same draw to whoever scores it; what its gradient says of the draw is multiplied by the weight."""
+        """Give the same draw for scoring; the gradient of what reads it is multiplied by the weight."""
         return Point(self._watched(drawn.value), tuple(map(self._watched, drawn.exact)))
 
     def _watched(self, value: Tensor) -> Tensor:
@@ -39,7 +39,7 @@ class PathWeight:
 
 @contextmanager
 def frozen(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Hold the parameters of modules fixed in what is computed meanwhile; gradients run through what they read.
+    """Keep the parameters of modules fixed inside the block; gradients still run through what the modules read.
 
     Raises: RunError where a module would not compute the same again: dropout and batch norm, while training.
     """

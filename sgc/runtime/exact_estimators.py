@@ -1,4 +1,4 @@
-"""Which estimators evaluation takes in place of relaxed, averaged and drawn nodes, and how large its tensors get."""
+"""The estimators of evaluation for nodes that training relaxes, averages or draws, and how large its tensors get."""
 
 from __future__ import annotations
 

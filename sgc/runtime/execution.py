@@ -1,4 +1,4 @@
-"""Running plans: particles are proposed, every factor is scored, and the bound is summed. Nothing is decided here.
+"""Run plans: propose particles and score every factor. Nothing is decided here.
 
 The groups of a call (one for each observation pattern) go through the model in step: whatever network several of them
 meet is run once, on their joined rows.
@@ -49,7 +49,7 @@ class Machine:
 
     @cached_property
     def together(self) -> list[list[str]]:
-        """All names in the order of q; together those steps of a repeat that are known as soon as the first of them."""
+        """All names in the order of q, the steps of a repeat that can be computed together as one group."""
         graphs, unrolled = self.outline.graphs, self.outline.spec.unrolled
         steps = {**unrolled.features, **unrolled.nodes}
         done = set(self.outline.inputs)
@@ -151,11 +151,10 @@ class _Walk:
     def propose(self, group: Group, module: AnyDensity, found: Conditional) -> None:
         variable, q = module.variable, found.distribution
         name = variable.name
-        family, layout = variable.family, group.layout
+        family, layout, gradient = variable.family, group.layout, group.plan.words.gradient
         estimator = group.plan.proposed[name].estimator
         if estimator.enumerates:
-            like = group.like
-            support = family.enumerate(variable.event, like.dtype, like.device)
+            support = family.enumerate(variable.event, group.like.dtype, group.like.device)
             value = layout.spread(support, name)
             if name in group.labelled or name in group.allowed:
                 self.propose_restricted(group, name, q, value)
@@ -164,7 +163,7 @@ class _Walk:
             mass = group.score(log_score(variable, q, value), name, "recognition")
             group.masses.append(mass)
             group.scores[name, "recognition"] = -mass
-            if group.plan.words.gradient.wakes:
+            if gradient.wakes:
                 group.waking[name] = mass
             return
         given = Draw(family, q, layout.drawn(q.batch_shape), self.epoch)
@@ -184,7 +183,6 @@ class _Walk:
             group.drawn[name] = (given, drawn)
         if estimator.weighs_draws:
             group.masses.append(group.score(estimator.log_mass(given, drawn), name, "recognition"))
-        gradient = group.plan.words.gradient
         if gradient.wakes:
             group.waking[name] = group.score(log_score(variable, q, drawn), name, "recognition")
         if (name, "recognition") in group.plan.roles:
@@ -199,9 +197,9 @@ class _Walk:
             group.scores[name, "recognition"] = -group.score(log, name, "recognition")
 
     def weigh_paths(self, group: Group, paths: Paths) -> None:
-        """Let whatever scores draws read them through their weights, and score q with its parameters held fixed.
+        """Make all scores read the draws through their weights, and score q with its parameters kept fixed.
 
-        What q computes from draws on the way to a score is computed anew with fixed parameters.
+        Features of draws that q reads are computed again with fixed parameters.
         """
         outline = self.machine.outline
         for name in paths.drawn:
@@ -234,10 +232,10 @@ class _Walk:
         return log_score(variable, conditional, group.points.get(name, group.values[name]))
 
     def propose_restricted(self, group: Group, name: str, q: Distribution, support: Tensor) -> None:
-        """Enumerate a node of which rows may tell something.
+        """Enumerate a node whose values are restricted in some rows, by its label or by labels of steps.
 
-        A row that has its label holds it K times over, with mass 1/K, and q in its weight. A row whose labels tell that
-        a count is above some step proposes those values alone, with their probability in its weight.
+        A row with its label repeats it K times, with mass 1/K, and has q in its weight. A row whose labels are evidence
+        that a count is above some step proposes those values alone, with their probability in its weight.
         """
         variable, layout = self.machine.outline.variables[name], group.layout
         value, axis = support, layout.axes[name]
@@ -265,12 +263,12 @@ class _Walk:
         group.weights[name] = Score(weight, nodes)
 
     def draw_allowed(self, group: Group, variable: Variable, given: Draw) -> None:
-        """Draw a count among the values that its steps' labels leave to it, whose probability goes into the weight."""
+        """Draw a count from the values that labels of its steps allow; their probability goes into the weight."""
         name = variable.name
-        law, support, whole = counts.truncated(variable, given.q, group.allowed[name], self.rank)
-        place = draw(law, given.leading).value
+        truncated, support, whole = counts.truncated(variable, given.q, group.allowed[name], self.rank)
+        place = draw(truncated, given.leading).value
         group.put(name, support[place], self.machine.outline)
-        log = group.score(law.expand(given.leading).log_prob(place), name, "recognition")
+        log = group.score(truncated.expand(given.leading).log_prob(place), name, "recognition")
         if group.plan.words.gradient.wakes:
             group.waking[name], log = log, log.still()
         else:
@@ -280,7 +278,7 @@ class _Walk:
         group.weights[name] = group.score(whole, name, "recognition")
 
     def mask(self) -> None:
-        """Take the scores of steps as 0 where the steps do not exist."""
+        """Set the scores of steps to 0 where the steps do not exist."""
         for group in self.groups:
             for name in group.plan.exists:
                 found = step_masks.particles_exist(group, name, self.machine.outline)
@@ -288,7 +286,7 @@ class _Walk:
                     group.scores[key] = step_masks.masked(group.scores[key], found)
                 if name in group.waking:
                     group.waking[name] = step_masks.masked(group.waking[name], found)
-                if name in group.weights and name in group.exist:  # a label tells that its step is there
+                if name in group.weights and name in group.exist:  # a label says that its step exists
                     there = Score(group.layout.clamp(group.exist[name]))
                     group.weights[name] = step_masks.masked(group.weights[name], there)
 
@@ -312,16 +310,16 @@ class _Walk:
 
 
 def draw(q: Distribution, leading: tuple[int, ...]) -> Point:
-    """Draw without a gradient from what is no node's family, [*leading, *event]."""
+    """Draw without a gradient from a distribution that no family made, [*leading, *event]."""
     with draws():
         return Point(q.expand(leading).sample())
 
 
 def check_drawn(name: str, estimator: Estimator, given: Draw, drawn: object) -> None:
-    """Hold what an estimator of the user's own draws to its type and shape. Raises: RunError."""
-    told = f"node '{name}': draw() of the estimator '{estimator}' gives"
+    """Check the type and the shape of what a user's own estimator draws. Raises: RunError."""
+    gives = f"node '{name}': draw() of the estimator '{estimator}' gives"
     if not isinstance(drawn, Point):
-        raise RunError(f"{told} a {type(drawn).__name__}, wanted a Point, as family.draw() makes it")
+        raise RunError(f"{gives} a {type(drawn).__name__}, wanted a Point, as family.draw() makes it")
     wanted = (*given.leading, *given.q.event_shape)
     if not estimator.averages and tuple(drawn.value.shape) != wanted:
-        raise RunError(f"{told} values of the shape {list(drawn.value.shape)}, wanted {list(wanted)}")
+        raise RunError(f"{gives} values of the shape {list(drawn.value.shape)}, wanted {list(wanted)}")

@@ -18,7 +18,7 @@ from sgc.runtime.batch import check_totals, row_values
 from sgc.runtime.counts import counted, filled
 from sgc.runtime.density_modules import naming
 from sgc.runtime.finiteness import rows_words, without_failures
-from sgc.runtime.given_values import check_known, check_names, held_tensor_of, names_of
+from sgc.runtime.given_values import check_known, check_names, intervened_tensor_of, names_of
 from sgc.runtime.group import Group
 from sgc.runtime.layout import Layout
 from sgc.runtime.network_modules import read_by
@@ -28,10 +28,10 @@ from sgc.spec.outline import Outline, Variable
 Drawn: TypeAlias = tuple[dict[str, Tensor], dict[int, str]]  # values by node, and why rows are not finite
 
 
-def held_value(outline: Outline, name: str, given: Any, count: int, like: Tensor) -> Tensor:
-    """Spread a held value over the rows: a category, a number, one event, or [count, *event].
+def intervened_value(outline: Outline, name: str, given: Any, count: int, like: Tensor) -> Tensor:
+    """Spread the value of an intervened node over the rows: a category, a number, one event, or [count, *event].
 
-    A category of a node with `values` is given as it stands there (one integer that is none of them is its place);
+    A category of a node with `values` is given by its name (an integer that is no name is a place);
     tensors hold places, 0 to K - 1. Of a node of a repeat by its outer name, it is all steps: [*steps, *event].
 
     Any: whatever a user may give. Raises: ValueError for an unknown category, or a shape that does not fit.
@@ -42,7 +42,7 @@ def held_value(outline: Outline, name: str, given: Any, count: int, like: Tensor
 
 
 def laid_rows(outline: Outline, name: str, given: Any, count: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Lay a held value out for each row, and mark the rows where some of it is missing; see `held_value`."""
+    """Lay a held value out for each row, and mark the rows where some of it is missing; see `intervened_value`."""
     owner = steps.owner_of(outline, name)
     event = owner.event if isinstance(owner, Variable) else owner.shape
     value = _value(outline, name, given)
@@ -66,7 +66,7 @@ class Generated:
 
 def generate(
     model: PlanRunner, count: int, given: Mapping[str, Any], means: Collection[str]
-) -> Generated:  # Any: as for held_value
+) -> Generated:  # Any: as for intervened_value
     """Sample `count` rows; see Model.generate. A row that cannot be drawn breaks no other.
 
     Raises: RunError where no row is finite.
@@ -75,20 +75,20 @@ def generate(
     check_names(outline, given)
     for name in means:
         check_known(outline, name)
-    held = held_nodes(outline, given, count, model.like)
-    read = outline.names_read("generative", without=held)
+    intervened = intervened_nodes(outline, given, count, model.like)
+    read = outline.names_read("generative", without=intervened)
     for name in outline.inputs:
-        if name in read and name not in held:
+        if name in read and name not in intervened:
             raise KeyError(f"the input '{name}' must be given")
     for name, variable in outline.variables.items():
-        if variable.total == OWN_SUM and name not in held:
+        if variable.total == OWN_SUM and name not in intervened:
             known = outline.outer_name.get(name, name)
             how = f"give '{known}', or let an input be its {TOTAL}"
             raise ValueError(f"'{known}' cannot be drawn: its {TOTAL} is the sum of its own value ({how})")
     centered = {node for name in means for node in steps.nodes_of(outline, name)}
 
     def run(rows: range) -> Drawn:
-        return _ancestral(model, {n: v[rows.start : rows.stop] for n, v in held.items()}, len(rows), centered)
+        return _ancestral(model, {n: v[rows.start : rows.stop] for n, v in intervened.items()}, len(rows), centered)
 
     done, broken = without_failures(run, range(count), list, lambda r: (r[: len(r) // 2], r[len(r) // 2 :]))
     broken |= {rows[place]: reason for rows, (_, wrong) in done for place, reason in wrong.items()}
@@ -108,18 +108,18 @@ def _missing(like: Tensor, count: int) -> Tensor:
     return like.new_full((count, *like.shape[1:]), torch.nan if like.is_floating_point() else -1)
 
 
-def _ancestral(model: PlanRunner, held: Mapping[str, Tensor], count: int, centered: Collection[str]) -> Drawn:
+def _ancestral(model: PlanRunner, intervened: Mapping[str, Tensor], count: int, centered: Collection[str]) -> Drawn:
     """Sample rows, each node after its parents; a row that is not finite is reported with its first such node."""
     outline = model.outline
     layout = Layout({}, 1, count)
     group = Group(model.plan(()), layout, {}, model.like)
-    read = outline.names_read("generative", without=held)
+    read = outline.names_read("generative", without=intervened)
     drawn: dict[str, Tensor] = {}
-    for name in [*(each for each in outline.inputs if each in held), *outline.graphs.order("generative")]:
+    for name in [*(each for each in outline.inputs if each in intervened), *outline.graphs.order("generative")]:
         if name in outline.features and name not in read:
             continue
-        if name in held:
-            drawn[name] = value = held[name]
+        if name in intervened:
+            drawn[name] = value = intervened[name]
         elif name in outline.features:
             feature = model.machine.features[name]
             (made,) = feature([read_by(feature, group.values, group.network_inputs)], layout.rank)
@@ -164,7 +164,7 @@ def _value(outline: Outline, name: str, given: Any) -> Tensor:  # Any: as above
         return torch.tensor(int(given))  # no name is one, so that it is a place
     try:
         if given is not None:
-            return held_tensor_of(outline, name, given)
+            return intervened_tensor_of(outline, name, given)
     except ValueError:
         if not isinstance(given, str | Real):
             raise
@@ -179,23 +179,23 @@ def inputs_wanted(outline: Outline, given: Collection[str]) -> list[str]:
 
     given: what is held, nodes of repeats by step or by outer name.
     """
-    held = {node for name in given for node in steps.nodes_of(outline, name)}
-    read = outline.names_read("generative", without=held)
-    return [name for name in outline.inputs if name in read and name not in held]
+    intervened = {node for name in given for node in steps.nodes_of(outline, name)}
+    read = outline.names_read("generative", without=intervened)
+    return [name for name in outline.inputs if name in read and name not in intervened]
 
 
-def held_nodes(outline: Outline, given: Mapping[str, Any], count: int, like: Tensor) -> dict[str, Tensor]:
+def intervened_nodes(outline: Outline, given: Mapping[str, Any], count: int, like: Tensor) -> dict[str, Tensor]:
     """Spread held values over the rows, by node: [count, *event], each step of a node of a repeat by itself.
 
     Of the steps that are given together, those that are missing in all rows are not held. In rows whose held counts
     leave a step out, its value is another of the support.
 
-    Any: as for held_value. Raises: ValueError.
+    Any: as for intervened_value. Raises: ValueError.
     """
     found: dict[str, Tensor] = {}
     for name, value in given.items():
         if name not in outline.stepped:
-            found[name] = held_value(outline, name, value, count, like)
+            found[name] = intervened_value(outline, name, value, count, like)
             continue
         laid, _ = laid_rows(outline, name, value, count, like)
         for node, each in steps.apart(outline, name, laid).items():

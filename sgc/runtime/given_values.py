@@ -1,7 +1,7 @@
-"""What a caller gives of a node -> a tensor: a tensor holds the model's own values, all else is read as data are.
+"""A caller's value of a node -> a tensor: a tensor has the model's own values, anything else is read as data are.
 
-The model's own value of a category is its place, or its one-hot row; data have its name where the spec has one. What
-stands in an empty cell of the data is missing here too, unless transforms stand between the data and the node.
+The model's own value of a category is its place or its one-hot row; data have its name where the spec has one. The
+marks of empty cells in the data are missing values here too, unless transforms lie between the data and the node.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def row_weights(given: Any, size: int, like: Tensor) -> Tensor:  # Any: a tensor
 
 
 def real(name: str, value: Tensor) -> Tensor:
-    """Take a dense tensor of numbers, one that gradients may be kept of where they are wanted. Raises: ValueError."""
+    """Take a dense tensor of numbers, which may take part in gradients. Raises: ValueError."""
     if value.is_meta:
         raise ValueError(f"'{name}' is a tensor on the device 'meta', which has no values")
     if value.layout != torch.strided or value.is_nested or value.is_quantized:
@@ -97,7 +97,7 @@ def check_names(outline: Outline, given: object) -> None:
 
 
 def check_known(outline: Outline, name: str) -> None:
-    """Check that a name stands for a node, all its steps, one of them, or an input. Raises: KeyError."""
+    """Check that a name is that of a node, of all its steps, of one of them, or of an input. Raises: KeyError."""
     known = [*outline.variables, *outline.inputs]
     if name not in known and name not in outline.stepped:
         raise KeyError(f"no node or input named '{name}'; {suggest(name, [*outline.outer, *known])}")
@@ -124,7 +124,7 @@ def tensor_of(outline: Outline, name: str, given: Any) -> Tensor:  # Any: a tens
     return _tensor(outline, name, given, laid_out)
 
 
-def held_tensor_of(outline: Outline, name: str, given: Any) -> Tensor:  # Any: as above, or what one row may hold
+def intervened_tensor_of(outline: Outline, name: str, given: Any) -> Tensor:  # Any: as above, or what one row may hold
     """Turn a value that is held into a tensor, as `tensor_of` does: of one row, or of all. Raises: ValueError."""
     owner, names = owner_of(outline, name), names_of(outline, name) or ()
     event = owner.event if isinstance(owner, Variable) else owner.shape
@@ -155,7 +155,7 @@ def _tensor(outline: Outline, name: str, given: Any, laid_out: Callable[[SourceC
 
 
 def names_of(outline: Outline, name: str) -> tuple[Any, ...] | None:  # Any: as Variable.values
-    """Give the names by which data have the places of a node's values: its own, or those of its transform; or None."""
+    """Give the names of a node's categories or places in the data: its own, or those of its transform; or None."""
     return _reading(outline, name).names
 
 
@@ -195,7 +195,7 @@ def _read(
 
 
 def _marked(name: str, value: Tensor, owner: Owner, marks: tuple[Mark, ...]) -> Tensor:
-    """Take a tensor of numbers; what is a mark of the data, and no place of a category, is missing."""
+    """Take a tensor of numbers; a mark of empty cells that is no place of a category is missing."""
     value = real(name, value)
     for mark in _numbers(marks):
         if owner.categories is not None and mark in range(owner.categories):

@@ -1,4 +1,4 @@
-"""Rows of one observation pattern: their plan, their particles, and the scores that a run of the plan leaves."""
+"""Rows of one observation pattern: their plan, their particles, and the scores once the plan is run."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Group:
     allowed: dict[str, Tensor] = field(default_factory=dict)  # [B, K]: the values that labels leave to a count
 
     def put(self, name: str, value: Tensor, outline: Outline) -> None:
-        """Take in the value of a node, a feature or an input, and what networks read of it; NaN is what is missing."""
+        """Store the value of a node, a feature or an input, and what networks read of it; NaN is missing."""
         variable = outline.variables.get(name)
         self.values[name] = value
         if variable is not None and variable.dropped:
@@ -60,12 +60,12 @@ class Group:
             self.network_inputs[name] = value if variable is None else variable.family.look(value)
 
     def put_draw(self, name: str, drawn: Point, outline: Outline) -> None:
-        """Take in a draw: its value is what networks read, and it is scored where it was drawn."""
+        """Store a draw: networks read its value, and densities score the point itself."""
         self.points[name] = drawn
         self.put(name, drawn.value, outline)
 
     def scorable(self, name: str, variable: Variable, conditional: Distribution) -> Tensor:
-        """Give the value of a node, in rows where it is that of no step another that has a finite score."""
+        """Give the value of a node; in rows that do not have its step, another one with a finite score."""
         value = self.values[name]
         if name not in self.exist or name not in self.plan.clamped:
             return value
@@ -73,5 +73,5 @@ class Group:
         return torch.where(there, value, variable.family.inside(conditional, value))
 
     def score(self, log: Tensor, name: str, role: str) -> Score:
-        """Lay out the score of a node: what the plan says it varies over, at most."""
+        """Lay out the score of a node over at most the dimensions that the plan gives it."""
         return self.layout.score(log, self.plan.dims(name, role))

@@ -1,4 +1,4 @@
-"""The modes of a model and of torch around it: a call computes as it says, whatever mode the code around it has set."""
+"""The modes of a model and of torch: a call computes the same, whatever mode the code around it has set."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def outside_inference_mode() -> Iterator[None]:
 
 @contextmanager
 def on_the_cpu() -> Iterator[None]:
-    """Make new tensors on the CPU where nothing else is said, whatever torch's default device is."""
+    """Make new tensors on the CPU unless a device is given, whatever torch's default device is."""
     if torch.get_default_device().type == "cpu":
         yield
         return
@@ -43,9 +43,9 @@ def on_the_cpu() -> Iterator[None]:
 
 @contextmanager
 def as_a_run() -> Iterator[None]:
-    """Compute as a run does, of which its spec alone decides: with gradients, without autocast, on the CPU by default.
+    """Compute as a run does, as its spec alone decides: with gradients, without autocast, on the CPU.
 
-    What the code around has set (`no_grad`, `inference_mode`, `autocast`, a default device) rests, in this thread.
+    The modes of the code around (`no_grad`, `inference_mode`, `autocast`, a default device) are off, in this thread.
     """
     with ExitStack() as stack:
         stack.enter_context(on_the_cpu())

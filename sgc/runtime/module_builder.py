@@ -1,4 +1,4 @@
-"""Outline -> modules: every network once, shared by all who name it and by all steps of a repeat."""
+"""Outline -> modules: every network once, shared by all that name it and by all steps of a repeat."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class _Building:
         return Machine(made, features, self.densities(made.generative), self.densities(made.recognition))
 
     def trunk(self, owner: Density | FeatureOutline) -> Trunk | None:
-        """Build a network, or take the shared one; None where nothing stands before the heads."""
+        """Build a network, or take the shared one; None where there is nothing before the heads."""
         stack = owner.stack
         if stack is None or stack.empty:
             return None
@@ -70,7 +70,7 @@ class _Building:
 
 
 def registered(made: Outline, modules: Mapping[str, AnyDensity] | Mapping[str, AnyFeature]) -> nn.ModuleDict:
-    """Hold the modules under their names in the file, what the steps of a repeat share once."""
+    """Register the modules under their names in the file, and what the steps of a repeat share once."""
     owner, template = made.spec.unrolled.owner, made.spec.unrolled.template
     mine = {name: module for name, module in modules.items() if owner(name) == name}
     return nn.ModuleDict({key_of(template.get(n, n)): m for n, m in mine.items() if isinstance(m, nn.Module)})
@@ -88,7 +88,7 @@ def frozen_modules(parts: Sequence[PartOf], sections: Mapping[str, nn.ModuleDict
 
 
 def part_modules(part: PartOf) -> dict[tuple[str, str], tuple[str, str]]:
-    """Say where the modules of a part stand in its host: by section and key there, section and key here.
+    """Give where the modules of a part are in its host: by section and key there, section and key here.
 
     A node that is bound to one of the host's has its p from the part and its q from the host.
     """

@@ -1,4 +1,4 @@
-"""What an objective gives for a batch: the loss, each row's bound, its terms by node and role."""
+"""The result of an objective for a batch: the loss, each row's bound, its terms by node and role."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sgc.spec.outline import Outline
 
 
 class Outcome:
-    """What an objective gives for a batch; everything in nats, rows as in the batch.
+    """The result of an objective for a batch; everything in nats, rows as in the batch.
 
     `loss` is the scalar that is minimised, `bound` [B] each row's L̂ for its own pattern (α in, γ not), `terms` the
     parts of it by node and role [B] (0 for rows whose plan lacks the term; of a node of a repeat the sum over steps),

@@ -1,4 +1,4 @@
-"""The networks of a spec, built, and its plans derived once and run on rows: what every use of a model stands on."""
+"""The networks of a spec and its plans, each derived once and run on rows: what every use of a model builds on."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ PLANS_KEPT = 100_000  # nodes in all plans that are kept, those that were asked 
 
 
 class PlanRunner(nn.Module):
-    """The networks of a spec and its plans. `sums` runs these on rows; `Model` is what users hold."""
+    """The networks of a spec and its plans. `sums` runs these on rows; `Model` is what users have."""
 
     validate_args = False  # whether torch checks the arguments of every distribution: slow, for tests and --debug
 
@@ -55,7 +55,7 @@ class PlanRunner(nn.Module):
         try_own(made)
         self.outline = made
         self.spec: Spec = made.spec
-        self.gamma: float | None = None  # what training made of a rate, once the data are known: only told
+        self.gamma: float | None = None  # what training made of a rate, once the data are known; for reports
         self.rate: float | None = None  # ρ, likewise, for α over the rate
         with outside_inference_mode(), built_in(dtype or default_type(), numbers), draws():
             self.machine = build(made)
@@ -75,7 +75,7 @@ class PlanRunner(nn.Module):
 
     @property
     def epoch(self) -> float:
-        """Where schedules stand: training moves it, and a trained model stands where its weights were written."""
+        """The epoch of schedules: training moves it, and a trained model has that of its weights."""
         return self._epoch
 
     @epoch.setter
@@ -152,11 +152,11 @@ class PlanRunner(nn.Module):
         objective = self.spec.objective
         alpha: dict[str, float] = {}
         graphs = self.outline.graphs
-        for name in dict.fromkeys([*graphs.partial, *counts_of(graphs)]):  # labels of steps tell of their counts
+        for name in dict.fromkeys([*graphs.partial, *counts_of(graphs)]):  # counts are weighed where steps are labelled
             given = objective.alpha_of(self.outline.outer_name.get(name, name))
             if isinstance(given, OverRate):
                 known = self.rate if objective.supervision_rate is None else objective.supervision_rate
-                rate = value_at(known or 1.0, self.epoch)  # 1: nothing is known of the data
+                rate = value_at(known or 1.0, self.epoch)  # 1: without data
                 alpha[name] = value_at(given.over_rate, self.epoch) / rate
             else:
                 alpha[name] = value_at(given, self.epoch)

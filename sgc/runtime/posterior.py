@@ -137,13 +137,13 @@ class Posterior:
             self.average(node, apart**2, weighted=weighted, weights=weights).sqrt().masked_fill(mean.isinf(), torch.inf)
         )
 
-    def spread(self, node: str, law: Distribution, mean: Tensor, *, weighted: bool) -> Tensor:
-        """Give the standard deviation about the mean of a node with this law in each particle, [B, *event].
+    def spread(self, node: str, density: Distribution, mean: Tensor, *, weighted: bool) -> Tensor:
+        """Give the standard deviation about the mean of a node with this density in each particle, [B, *event].
 
         Raises: NotImplementedError where the family does not say its variance.
         """
         family = self.outline.variables[node].family
-        variance, center = (self._padded(node, each) for each in (family.variance(law), family.mean(law)))
+        variance, center = (self._padded(node, each) for each in (family.variance(density), family.mean(density)))
         apart = (center - self.layout.clamp(mean)) ** 2
         return self.average(node, variance + apart, weighted=weighted).sqrt().masked_fill(mean.isinf(), torch.inf)
 

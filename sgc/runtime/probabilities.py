@@ -1,4 +1,4 @@
-"""Scores of nodes, of which those of discrete ones are logs of probabilities: none is above 0."""
+"""Scores of nodes: for discrete nodes they are logs of probabilities, and none is above 0."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def log_score(
     """Score a value of a node, in nats: see `Family.log_prob`.
 
     Raises: RunError where a discrete value has a probability above 1, which a parameter outside its set may give, or an
-    own class that is no distribution: the bound would be above log p(x) for ever.
+    own class that is no distribution: the bound would be above log p(x).
     """
     log = variable.family.log_prob(distribution, value, present)
     if variable.family.support.discrete and log.numel():

@@ -28,10 +28,10 @@ class RunningMeans:
         return 0.0 if before is None else before
 
     @contextmanager
-    def still(self, held: bool = True) -> Iterator[None]:
-        """Hold the means where they are."""
+    def still(self, hold: bool) -> Iterator[None]:
+        """Keep the means as they are, if `hold`."""
         before = self.learning
-        self.learning = before and not held
+        self.learning = before and not hold
         try:
             yield
         finally:

@@ -1,4 +1,4 @@
-"""One conditional of a model at values that are given: its distribution, and the score of a value under it."""
+"""One conditional of a model at given values: its distribution, and the score of a value under it."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def rows_text(outline: Outline, plan: Plan) -> str:
 
 
 def owner_of(outline: Outline, name: str) -> Variable | InputOutline:
-    """Give what a name stands for: a variable, all steps of one, one step, or an input."""
+    """Give the variable, all steps of one, the one step, or the input that a name stands for."""
     return outline.outer.get(name) or outline.variables.get(name) or outline.inputs[name]
 
 
@@ -91,7 +91,7 @@ def split(outline: Outline, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def join(outline: Outline, found: Mapping[str, Tensor], axis: int = 1) -> dict[str, Tensor]:
     """Join the nodes of steps, by their outer name: [B, *event] -> [B, *steps, *event], the steps at `axis`.
 
-    A name of which a step is not found is left apart.
+    The steps of a name are left apart if one of them is not found.
     """
     joined: dict[str, Tensor] = {}
     for node, value in found.items():
@@ -107,7 +107,7 @@ def join(outline: Outline, found: Mapping[str, Tensor], axis: int = 1) -> dict[s
 
 
 def summed(outline: Outline, found: Mapping[str, Mapping[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
-    """Add what is found of each step, by node and role, up to that of the whole."""
+    """Add up the terms of all steps of a node, by node and role."""
     total: dict[str, dict[str, Tensor]] = {}
     for node, roles in found.items():
         kept = total.setdefault(outline.outer_name.get(node, node), {})

@@ -46,8 +46,8 @@ UNLABELLED, LABELLED, NOISE, VALIDATION, BINARIZE, PROBE = 1, 2, 3, 4, 5, 6  # w
 class TensorRows:
     """The rows of one split as tensors, and which of their labels are present.
 
-    Of a node that is too large to be held, tensors are made of the rows that are taken. `encoders`, by node, are what
-    brought the data to these values, where they are to be undone.
+    Of a node that is too large for memory, tensors are made of the rows that are taken. `encoders`, by node, made these
+    values from the data and can undo this.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class TensorRows:
         self.weights = rows.weights  # [N]; None: one each
         self.dynamic = rows.dynamic
         self.names = list(rows.values)  # as data know them: all steps of a node by one
-        self.values: dict[str, Tensor] = {}  # of the nodes that are held
+        self.values: dict[str, Tensor] = {}  # of the nodes that fit into memory
         self.columns: dict[str, EncodedColumn] = {}  # of the others
         self.draws: dict[str, FixedDraws] = {}
         for name, value in rows.values.items():
@@ -132,7 +132,7 @@ class TensorRows:
         return np.asarray((there.all(2) if whole else there.any(2)).numpy())
 
     def drawn_once(self, seed: int) -> TensorRows:
-        """Draw dynamic values once and for all, by this seed alone: what rows are measured on."""
+        """Draw dynamic values once and for all, by this seed alone: those that rows are measured on."""
         generator = torch.Generator().manual_seed(seed_for(seed, BINARIZE))
         for name in sorted(self.dynamic):
             if name in self.columns:
@@ -258,7 +258,7 @@ def rates(unlabelled: float, labelled: float, gamma: float | None, rate: float |
 
     unlabelled, labelled: how many rows, or what they count together, W and V.
 
-    Raises: ValueError where a rate was asked for and one of the streams has no rows.
+    Raises: ValueError where a rate is given and one of the streams has no rows.
 
     >>> rates(900, 100, 1.0, None).rate
     0.1
@@ -324,7 +324,7 @@ class Streams:
         self.steps = max(1, int(np.ceil(longest)))  # an epoch is one pass over the unlabelled rows
 
     def rates_at(self, epoch: float) -> Rates:
-        """Give γ and ρ where their schedules stand."""
+        """Give γ and ρ at an epoch of their schedules."""
         gamma, rate = (None if each is None else value_at(each, epoch) for each in (self.gamma, self.rate))
         return rates(*self.totals, gamma, rate)
 
@@ -333,7 +333,7 @@ class Streams:
 
         A weight is a number where the rows of a part count alike, else [B].
 
-        epoch: where the schedules of γ and ρ stand, the step's own if None. Rows that weigh nothing are left out.
+        epoch: of the schedules of γ and ρ, the step's own if None. Rows that weigh nothing are left out.
         """
         parts: list[PatternRows] = []
         weights: list[float | Tensor] = []

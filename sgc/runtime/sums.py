@@ -1,6 +1,6 @@
 """The sums over the particles of a group that make its bound, its terms and its weights.
 
-Nothing is decided here: the plan says what is summed, and the scores are there once it has run.
+Nothing is decided here: the plan says what is summed, and running it gives the scores.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Sums:
         return Score(group.like.new_zeros(shape).requires_grad_(), nodes)
 
     def sweep_still(self, pairs: Sequence[Pair], *more: Pair) -> Eliminated:
-        """Sum every particle out with the masses and some factors held still; `more` hand their gradient on."""
+        """Sum every particle out with the masses and some factors without gradient; `more` keep theirs."""
         still = [pair.still() for pair in [*self.masses, *pairs]]
         return eliminate([*still, *more], self.plan.elimination, self.group.layout, self.group.like)
 
@@ -207,7 +207,7 @@ class Sums:
         return found
 
     def _label_parts(self) -> Iterator[tuple[LabelScore, Tensor]]:
-        """Take apart what each label adds to the bound: log E ∏ w_v as the ratios that it telescopes into."""
+        """Give what each label adds to the bound: log E ∏ w_v as the ratios that it telescopes into."""
         for mean in self.means:
             for number, log in mean.values:
                 if isinstance(log, LabelScore):

@@ -1,4 +1,4 @@
-"""What training rows count: a column of weights, times the weight of the category that a row is labelled with."""
+"""Weights of training rows: a column of weights, times the weight of the category that a row is labelled with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights in files: a model's tensors by name, and files that fit a model or do not."""
+"""Files of weights: a model's tensors by name, checked against the model that reads them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def own_state(model: Model) -> dict[str, Tensor]:
 
 
 class WeightsRecord(Versioned):
-    """What stands beside the tensors: the epoch they are of, and how labelled rows weighed then."""
+    """The metadata beside the tensors: their epoch, and how labelled rows weighed then."""
 
     epoch: Annotated[float, Field(ge=0)]
     gamma: Annotated[float, Field(ge=0)] | None
@@ -38,17 +38,17 @@ class WeightsRecord(Versioned):
 
 
 def fit_weights(model: Model, path: Path) -> None:
-    """Load the weights of a run into a model, and where its schedules stood. Raises: UsageError."""
+    """Load the weights of a run into a model, and the epoch of its schedules. Raises: UsageError."""
     tensors, metadata = _read(path)
     fit_tensors(model, tensors, path)
-    told = f"{path}: its metadata cannot be read as those of a run"
+    fault = f"{path}: its metadata cannot be read as those of a run"
     if "sgc" not in metadata:
-        raise UsageError(f"{told} (key 'sgc': missing)")
+        raise UsageError(f"{fault} (key 'sgc': missing)")
     try:
         plain = json.loads(metadata["sgc"])
     except (ValueError, RecursionError) as problem:
-        raise UsageError(f"{told} (key 'sgc': {problem_words(problem)})") from None
-    record = read_record(WeightsRecord, plain, told)
+        raise UsageError(f"{fault} (key 'sgc': {problem_words(problem)})") from None
+    record = read_record(WeightsRecord, plain, fault)
     model.epoch, model.gamma, model.rate = record.epoch, record.gamma, record.rate
 
 
@@ -63,7 +63,7 @@ def fit_part(model: Model, path: Path) -> None:
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read the tensors of a file, and what stands beside them. Raises: UsageError."""
+    """Read the tensors of a file and its metadata. Raises: UsageError."""
     check_run_file(path)
     try:
         with open(path, "rb") as opened, safe_open(_name(path, opened.fileno()), framework="pt") as file:
@@ -88,25 +88,25 @@ def fit_tensors(model: Model, tensors: Mapping[str, Tensor], path: Path) -> None
     wanted = own_state(model)
     lacks = [name for name in wanted if name not in tensors]
     more = [name for name in tensors if name not in wanted]
-    told = f"{path}: the weights do not fit the spec"
+    misfit = f"{path}: the weights do not fit the spec"
     if lacks or more:
         text = "; ".join(
             f"{word} {', '.join(printable(name) for name in names[:3])}{', …' if len(names) > 3 else ''}"
             for word, names in (("lacks", lacks), ("has besides", more))
             if names
         )
-        raise UsageError(f"{told}: the file {text}")
+        raise UsageError(f"{misfit}: the file {text}")
     for name, tensor in wanted.items():
         fault = tensor_fault(tensors[name], like=tensor)
         if fault:
-            raise UsageError(f"{told}: '{name}' {fault}")
+            raise UsageError(f"{misfit}: '{name}' {fault}")
     with torch.no_grad():
         for name, tensor in wanted.items():
             tensor.copy_(tensors[name])
 
 
 def tensor_fault(found: Tensor, *, like: Tensor) -> str:
-    """Say what keeps a tensor from standing where another one does; an empty string where nothing does.
+    """Say why a tensor cannot replace another one; an empty string where it can.
 
     Another layout, shape or type, or a value that is not finite where none may be.
     """

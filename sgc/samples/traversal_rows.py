@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sgc.errors import UsageError, option, suggest
 from sgc.runtime.counts import absent_rows
-from sgc.runtime.generation import held_nodes
+from sgc.runtime.generation import intervened_nodes
 from sgc.runtime.model import Model
 from sgc.runtime.steps import join, listed, nodes_of, owner_of, steps_of
 from sgc.samples.overview import made_failures
@@ -209,6 +209,6 @@ class Turner:
 
     def _hold(self, count: int) -> dict[str, Tensor]:
         try:
-            return held_nodes(self.model.outline, self.held, count, self.model.like)
+            return intervened_nodes(self.model.outline, self.held, count, self.model.like)
         except ValueError as problem:
             raise UsageError(f"{option('given')}: {problem.args[0]}") from None

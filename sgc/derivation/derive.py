@@ -21,10 +21,9 @@ from dataclasses import replace
 from functools import cached_property
 
 from sgc.derivation.existence import Existence, Steps
-from sgc.derivation.factors import SAMPLES, Charge, Factor, Proposal, Term, Weight, ingredients
-from sgc.derivation.graph import Graphs
+from sgc.derivation.factors import SAMPLES, Charge, Factor, Paths, Proposal, Term, Weight, ingredients
+from sgc.derivation.graph import Graphs, Role
 from sgc.derivation.name_sets import NameSet, NameSets
-from sgc.derivation.paths import Paths
 from sgc.derivation.plan import Plan
 from sgc.derivation.summation import share_axes, sweep
 from sgc.errors import UsageError
@@ -190,9 +189,19 @@ class _Derivation:
 
     def paths(self) -> Paths:
         """Find the features below draws."""
-        drawn = [name for name in self.latent if not self.graphs.nodes[name].estimator.enumerates]
+        drawn = tuple(name for name in self.latent if not self.graphs.nodes[name].estimator.enumerates)
         scored = [*self.clamped, *self.latent] if self.words.bound.generative else []
-        return Paths.of(self.graphs, drawn, [*self.latent, *self.weighing], scored)
+
+        def below(names: Iterable[str], role: Role) -> frozenset[str]:
+            read = self.graphs.features_of(names, role)
+            return frozenset(name for name in read if not self.graphs.sources([name]).isdisjoint(drawn))
+
+        return Paths(
+            drawn,
+            below(drawn, "recognition"),
+            below(scored, "generative"),
+            below([*self.latent, *self.weighing], "recognition"),
+        )
 
     def proposal(self, name: str) -> Proposal:
         node, factor = self.graphs.nodes[name], self.recognition(name)

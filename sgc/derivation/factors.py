@@ -132,6 +132,20 @@ class Charge:
         return tuple(self.weighing[i] for i in members(self.varied))
 
 
+@dataclass(frozen=True)
+class Paths:
+    """The draws of a plan, and the features below them: computed once the draws are weighed on their way to scores."""
+
+    drawn: tuple[str, ...]
+    again: frozenset[str]  # read by q of draws: computed to draw, and again to score
+    scored: frozenset[str]  # read by p
+    proposing: frozenset[str]  # read by any q
+
+    def early(self, feature: str) -> bool:
+        """Tell whether a feature is computed while values are proposed: one that p alone reads is not."""
+        return feature in self.proposing or feature not in self.scored
+
+
 def ingredients(roles: Iterable[tuple[str, str]], weights: Iterable[Weight], *, enumerated: bool) -> Ingredients:
     """Give the ingredients of a bound.
 

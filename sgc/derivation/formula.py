@@ -1,4 +1,4 @@
-"""The expression of a bound as text and as LaTeX.
+"""The expression of a bound as text and as LaTeX, and rows of formulas set in columns.
 
 How a factor is written is left open: the writer of a plan writes each by itself, that of a model with repeats puts the
 sum or product over their steps before it.
@@ -7,7 +7,7 @@ sum or product over their steps before it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from sgc.derivation.styled_letters import style
 from sgc.objectives.expressions import (
@@ -23,6 +23,8 @@ from sgc.objectives.expressions import (
     Value,
 )
 from sgc.objectives.objective_words import ObjectiveWords
+
+Cells = tuple[str, ...]  # of a row
 
 
 class Writer(ABC):
@@ -155,3 +157,22 @@ def symbol(name: str) -> str:
     """Write a node's name for LaTeX: a letter stays one, a word stands upright."""
     safe = name.replace("_", r"\_")
     return safe if len(name) == 1 else rf"\mathrm{{{safe}}}"
+
+
+def aligned(title: str, blocks: Mapping[str, Sequence[Cells]], together: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Write blocks of rows, each below its label. together: labels of blocks whose columns have one width.
+
+    >>> print(*aligned("rows", {"a": [("x", "1"), ("yy", "2")], "b": [("no column",)]}, []), sep="\\n")
+    rows
+      a         x   1
+                yy  2
+      b         no column
+    """
+    wide = {label: max((len(row[0]) for row in rows if len(row) > 1), default=0) for label, rows in blocks.items()}
+    for labels in together:
+        wide |= dict.fromkeys(labels, max(wide[label] for label in labels))
+    yield title
+    for label, rows in blocks.items():
+        for i, (first, *rest) in enumerate(rows):
+            text = "  ".join([f"{first:<{wide[label]}}", *rest]) if rest else first
+            yield f"  {'' if i else label:<10}{text}".rstrip()

@@ -15,11 +15,9 @@ from functools import cached_property
 from typing import ClassVar, Self, final
 
 from sgc.derivation.existence import Steps, masked_text
-from sgc.derivation.factors import SAMPLES, Charge, Factor, Proposal, Term, Weight, ingredients
-from sgc.derivation.formula import Writer
+from sgc.derivation.factors import SAMPLES, Charge, Factor, Paths, Proposal, Term, Weight, ingredients
+from sgc.derivation.formula import Cells, Writer, aligned
 from sgc.derivation.name_sets import members
-from sgc.derivation.paths import Paths
-from sgc.derivation.plan_page import Cells, aligned
 from sgc.objectives.bound import Message
 from sgc.objectives.expression_check import expression_of
 from sgc.objectives.expressions import ONE, Expression, LabelScore, LogMean, Mean, Score
@@ -296,19 +294,15 @@ class PlanWriter(Writer):
         return "constant: cancels in w/Z" if self.plan.normalised else "constant"
 
     def _no_bound(self) -> Iterator[str]:
-        """Say which nodes make the bound none, and which its gradient."""
-        relaxed = self.called_once(p.node for p in self.plan.proposals if not p.estimator.attainable)
+        """Say which nodes keep the value from being a bound, and which only its gradient."""
+        proposals = self.plan.proposals
+        relaxed = dict.fromkeys(self.name(p.node) for p in proposals if not p.estimator.attainable)
         if relaxed:
             verb = "is" if len(relaxed) == 1 else "are"
             yield f"not a bound: {' and '.join(relaxed)} {verb} relaxed or averaged, not drawn"
-        for note in dict.fromkeys(p.estimator.gradient_note for p in self.plan.proposals):
-            nodes = self.called_once(p.node for p in self.plan.proposals if p.estimator.gradient_note == note)
-            if note:
-                yield f"its gradient is not a bound's: {' and '.join(nodes)}: {note}"
-
-    def called_once(self, nodes: Iterable[str]) -> list[str]:
-        """Name nodes, those of one name once."""
-        return [*dict.fromkeys(map(self.name, nodes))]
+        for note in dict.fromkeys(p.estimator.gradient_note for p in proposals if p.estimator.gradient_note):
+            nodes = dict.fromkeys(self.name(p.node) for p in proposals if p.estimator.gradient_note == note)
+            yield f"its gradient is not a bound's: {' and '.join(nodes)}: {note}"
 
     def _terms(self) -> Iterator[Cells]:
         for term in self.plan.terms:

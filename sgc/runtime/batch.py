@@ -228,8 +228,14 @@ def _categories(name: str, value: Tensor, count: int, like: Tensor) -> tuple[Ten
         row, place = (int(i) for i in wrong.nonzero()[0])
         found = int(flat[row, place])
         raise ValueError(f"'{name}' has category {found} in row {row}, wanted 0 to {count - 1} (−1: missing)")
-    laid = functional.one_hot(value.clamp(min=0), count).to(like.dtype)
-    return laid.masked_fill((value == -1).unsqueeze(-1), float("nan")), missing
+    return one_hot(value, count, like.dtype), missing
+
+
+def one_hot(value: Tensor, count: int, dtype: torch.dtype) -> Tensor:
+    """Lay categories out: [N, *event] integers -> [N, *event, count], NaN where one is missing (-1)."""
+    laid = functional.one_hot(value.clamp(min=0), count).to(dtype)
+    missing = value == -1
+    return laid.masked_fill(missing.unsqueeze(-1), float("nan")) if bool(missing.any()) else laid
 
 
 def check_totals(outline: Outline, values: Mapping[str, Tensor]) -> None:

@@ -57,10 +57,10 @@ def surrogate(sums: Sums, kl_weight: float) -> Tensor | None:
     """Give zeros with the gradient that charged draws add, [B]; None where no draw needs it."""
     total: Tensor | None = None
     for charge in sums.plan.charges:
-        log = sums.group.draws[charge.node].tensor  # [*enumerated, S, B]
+        score, given, drawn = sums.group.charged[charge.node]
+        log = score.tensor  # [*enumerated, S, B]
         if not log.requires_grad:
             continue
-        given, drawn = sums.group.drawn[charge.node]
         estimator, refusal = sums.plan.proposed[charge.node].estimator, sums.plan.refuse_charging(charge)
         if refusal:  # the value is still defined, for example of another bound than the spec's
             part = _without_gradient(log, f"'{estimator}' of {charge.node} {refusal}: here is a bound, but no gradient")

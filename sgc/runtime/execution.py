@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from sgc.derivation.paths import Paths
+from sgc.derivation.factors import Paths
 from sgc.distributions.points import Point
 from sgc.errors import RunError
 from sgc.objectives.estimator import Draw, Estimator
@@ -179,8 +179,8 @@ class _Walk:
             return
         group.put_draw(name, drawn, self.machine.outline)
         if estimator.charged:
-            group.draws[name] = group.score(log_score(variable, q, drawn), name, "recognition")
-            group.drawn[name] = (given, drawn)
+            log_q = group.score(log_score(variable, q, drawn), name, "recognition")
+            group.charged[name] = (log_q, given, drawn)
         if estimator.weighs_draws:
             group.masses.append(group.score(estimator.log_mass(given, drawn), name, "recognition"))
         if gradient.wakes:
@@ -272,8 +272,7 @@ class _Walk:
         if group.plan.words.gradient.wakes:
             group.waking[name], log = log, log.still()
         else:
-            group.draws[name] = log
-            group.drawn[name] = (given, Point(support[place]))
+            group.charged[name] = (log, given, Point(support[place]))
         group.scores[name, "recognition"] = -log
         group.weights[name] = group.score(whole, name, "recognition")
 

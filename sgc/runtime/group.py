@@ -39,11 +39,10 @@ class Group:
     masses: list[Score] = field(default_factory=list)  # log q of enumerated nodes
     scores: dict[Key, Score] = field(default_factory=dict)  # of every term, with its sign
     weights: dict[str, Score] = field(default_factory=dict)  # log q of labelled nodes
-    drawn: dict[str, tuple[Draw, Point]] = field(default_factory=dict)  # of the nodes that are charged for
+    charged: dict[str, tuple[Score, Draw, Point]] = field(default_factory=dict)  # log q, and the draws that are charged
     drawn_with: dict[str, Mapping[str, Tensor]] = field(default_factory=dict)  # q's parameters, where paths are weighed
     paths: dict[str, PathWeight] = field(default_factory=dict)  # of draws whose gradient is weighed
     waking: dict[str, Score] = field(default_factory=dict)  # log q of what is proposed, where that trains q
-    draws: dict[str, Score] = field(default_factory=dict)  # log q of the draws that are charged for
     proposals: dict[str, Distribution] = field(default_factory=dict)  # q of every node that has one
     parameters: dict[Key, Mapping[str, Tensor]] | None = None  # of each conditional, by p or q, where they are kept
     exist: dict[str, Tensor] = field(default_factory=dict)  # [B]: rows whose labelled counts reach a step

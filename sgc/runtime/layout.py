@@ -122,13 +122,15 @@ class Pair:
         """Sum a node's dimension out, whose masses are among the weights."""
         if self.log is None or node not in self.log.nodes:
             raise AssertionError("a dimension without its masses")
-        log = self.log.tensor
-        total = log.logsumexp(axis, keepdim=True)
-        summed = Score(total, self.log.nodes - {node})
+        return self._weigh_out(self.log, axis, frozenset({node}))
+
+    def _weigh_out(self, log: Score, axis: int, gone: frozenset[str] = frozenset()) -> Pair:
+        """Sum a dimension out: the log of the total weight, and the mean of the value under the weights."""
+        total = log.tensor.logsumexp(axis, keepdim=True)
         if self.value is None:
-            return Pair(summed)
-        value = ((log - total).exp() * self.value.tensor).sum(axis, keepdim=True)
-        return Pair(summed, Score(value, (self.log.nodes | self.value.nodes) - {node}))
+            return Pair(Score(total, log.nodes - gone))
+        value = ((log.tensor - total).exp() * self.value.tensor).sum(axis, keepdim=True)
+        return Pair(Score(total, log.nodes - gone), Score(value, (log.nodes | self.value.nodes) - gone))
 
     def varies(self, axis: int) -> bool:
         return any(part is not None and part.tensor.shape[axis] > 1 for part in (self.log, self.value))
@@ -138,12 +140,9 @@ class Pair:
         log, value = self.log, self.value
         if log is None or log.tensor.shape[axis] == 1:
             return Pair(log, None if value is None else Score(value.tensor.mean(axis, keepdim=True), value.nodes))
-        total = log.tensor.logsumexp(axis, keepdim=True)
-        mean = Score(total - math.log(log.tensor.shape[axis]), log.nodes)
-        if value is None:
-            return Pair(mean)
-        weighed = ((log.tensor - total).exp() * value.tensor).sum(axis, keepdim=True)
-        return Pair(mean, Score(weighed, log.nodes | value.nodes))
+        summed = self._weigh_out(log, axis)
+        assert summed.log is not None
+        return Pair(Score(summed.log.tensor - math.log(log.tensor.shape[axis]), log.nodes), summed.value)
 
 
 def join(pairs: Sequence[Pair]) -> Pair:

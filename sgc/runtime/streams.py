@@ -26,14 +26,13 @@ from math import prod
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from sgc.data.dataset import Rows
 from sgc.data.encoder import Encoder
 from sgc.data.large_columns import EncodedColumn
 from sgc.derivation.existence import counts_of
 from sgc.runtime import steps
-from sgc.runtime.batch import PatternRows, patterns_of, share_rows
+from sgc.runtime.batch import PatternRows, one_hot, patterns_of, share_rows
 from sgc.runtime.binarization import FixedDraws, binarized
 from sgc.runtime.counts import filled, known_counts, resolve_labels
 from sgc.runtime.training_weights import RowWeights
@@ -209,13 +208,6 @@ class TensorRows:
         """Give all rows in order, so many at a time."""
         for start in range(0, self.count, size):
             yield np.arange(start, min(start + size, self.count))
-
-
-def one_hot(value: Tensor, count: int, dtype: torch.dtype) -> Tensor:
-    """Lay categories out: [N, *event] integers -> [N, *event, count], NaN where one is missing (-1)."""
-    laid = functional.one_hot(value.clamp(min=0), count).to(dtype)
-    missing = value == -1
-    return laid.masked_fill(missing.unsqueeze(-1), float("nan")) if bool(missing.any()) else laid
 
 
 @dataclass(frozen=True)

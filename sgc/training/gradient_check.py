@@ -78,7 +78,8 @@ def _blamed(loss: Tensor, sums: Sums) -> str:
         parameters = conditionals.get((node, "recognition"), {})
         if _broken(loss, parameters.values()):
             own = [(role, group.scores.get((node, role))) for role in ("kl", "recognition")]
-            for role, log in [*own, ("recognition", group.draws.get(node))]:
+            draws = group.charged[node][0] if node in group.charged else None
+            for role, log in [*own, ("recognition", draws)]:
                 if log is not None and _broken(log.tensor.sum(), parameters.values()):
                     return _text(node, role)
             return f"node '{node}': the gradient of what q proposes is not finite"

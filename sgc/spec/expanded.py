@@ -41,8 +41,8 @@ class Expanded(Document):
 
     def fault(self, path: Path, message: str, hint: str = "", *, at: str = "value", about: Path | None = None) -> Fault:
         place = self.origin(path)
-        told = None if about is None else self.origin(about).path
-        return place.document.fault(place.path, message, hint, at=at, about=told)
+        missing = None if about is None else self.origin(about).path
+        return place.document.fault(place.path, message, hint, at=at, about=missing)
 
     def order(self, path: Path) -> tuple[int, int]:
         place = self.origin(path)

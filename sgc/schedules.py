@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypedDict, Unpack
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BaseModel, Field
 from pydantic_core import PydanticCustomError
 
 from sgc.piece import Piece, by_form, tagged
@@ -50,6 +51,17 @@ def value_at(number: Number, epoch: float) -> float:
 def ends(number: Number) -> tuple[float, ...]:
     """Return the values between which a number lies: itself, or both ends of a schedule."""
     return (number.start, number.to) if isinstance(number, Schedule) else (float(number),)
+
+
+def schedules_in(value: object) -> list[Schedule]:
+    """List the schedules in a piece of a spec, in order."""
+    if isinstance(value, Schedule):
+        return [value]
+    if isinstance(value, BaseModel):
+        return schedules_in([getattr(value, name) for name in type(value).model_fields])
+    if isinstance(value, Mapping):
+        return schedules_in(list(value.values()))
+    return [each for part in value for each in schedules_in(part)] if isinstance(value, list | tuple) else []
 
 
 def is_schedule(value: Any) -> bool:  # Any: whatever YAML can say

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sgc.evaluation.mean_terms import NO_LABELS, Terms
+from sgc.evaluation.mean_terms import NO_LABELS, Means
 from sgc.runtime.model import Model
 from sgc.runtime.steps import outer_names
 
@@ -18,7 +18,7 @@ DEGENERATE = 1.05  # effective samples, of more than one
 LASTING = 5  # epochs that something has to last before it is worth a warning: many a KL starts near zero
 
 
-def divergences(means: Mapping[str, Terms]) -> dict[str, float]:
+def divergences(means: Mapping[str, Means]) -> dict[str, float]:
     """Give the mean of log q − log p of each latent node, in nats: of rows without labels, else of those there are.
 
     It is KL(q‖p) wherever the two have the same parents beside it, and always in sum over the nodes.
@@ -33,7 +33,7 @@ def divergences(means: Mapping[str, Terms]) -> dict[str, float]:
     return found
 
 
-def collapsed(means: Mapping[str, Terms]) -> list[str]:
+def collapsed(means: Mapping[str, Means]) -> list[str]:
     """Name the latent nodes whose KL is near zero, so that q says nothing of the row (Bowman et al. 2016)."""
     return [node for node, divergence in divergences(means).items() if abs(divergence) < COLLAPSED]
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sgc.derivation.plan import EachNode
 from sgc.evaluation.collapse import active_units, collapsed, unit_nodes
-from sgc.evaluation.mean_terms import TermMeans, Terms, effective_samples
+from sgc.evaluation.mean_terms import Means, TermMeans, effective_samples
 from sgc.evaluation.passes import Scored, finite_passes
 from sgc.objectives.bounds import ELBO
 from sgc.objectives.expressions import Score
@@ -33,7 +33,7 @@ class Diagnosis:
     `active_units` of each Normal node that is latent in rows without labels, beside how many `units` it has.
     """
 
-    terms: dict[str, Terms]
+    terms: dict[str, Means]
     effective_samples: dict[str, float]
     active_units: dict[str, int]
     units: dict[str, int]

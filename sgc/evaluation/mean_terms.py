@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from sgc.runs.run_records import TermSums
 from sgc.runtime.sums import Sums
 from sgc.spec.outline import Outline, Stepped
 
-Terms = dict[str, dict[str, float]]  # by node and role, nats a row
+Means = dict[str, dict[str, float]]  # by node and role, nats a row
 SHOWN = 16  # patterns that are told apart; the rarer ones stand together
 NO_LABELS, OTHERS = "none", "others"
 
@@ -36,6 +37,21 @@ def effective_samples(sums: Sums) -> Tensor:
     return 1 / (weights**2).sum(0)
 
 
+@dataclass(frozen=True)
+class Terms:
+    """The terms of a bound by row, and the effective samples at last: [terms + 1, B]."""
+
+    names: tuple[tuple[str, str], ...]  # node and role
+    values: Tensor
+
+
+def terms_of(sums: Sums, effective: Tensor | None = None) -> Terms:
+    """Take a bound apart, row by row. effective: the effective samples [B], those of these sums if None."""
+    found = {(node, role): term for node, roles in sums.terms().items() for role, term in roles.items()}
+    last = effective_samples(sums) if effective is None else effective
+    return Terms(tuple(found), torch.stack([*found.values(), last]))
+
+
 class TermMeans:
     """What rows add up to, pattern by pattern; for elbo the means of the terms add up to that of the bound.
 
@@ -46,22 +62,22 @@ class TermMeans:
         self.stepped: Mapping[str, Stepped] = {} if outline is None else outline.stepped
         self.outer: Mapping[str, str] = {} if outline is None else outline.outer_name
         self.rows: dict[str, int] = {}  # by pattern, as its labels with commas between
-        self.terms: dict[str, Terms] = {}
+        self.terms: dict[str, Means] = {}
         self.effective: dict[str, float] = {}
 
     @torch.no_grad()
     def add(self, sums: Sums, effective: Tensor | None = None) -> None:
         """Take in rows of one plan. effective: their effective samples [B], those of these sums if None."""
-        found = [(node, role, term) for node, roles in sums.terms().items() for role, term in roles.items()]
-        each = torch.stack(
-            [*(term for _, _, term in found), effective_samples(sums) if effective is None else effective]
-        )
-        for labels, places in sums.patterns():
+        self.take(sums.patterns(), terms_of(sums, effective))
+
+    def take(self, patterns: Sequence[tuple[str, Tensor | None]], terms: Terms) -> None:
+        """Take in the terms of rows. patterns: the labels of some, with commas between, and their places; None: all."""
+        for labels, places in patterns:
             pattern = self._pattern(labels)
-            here = each if places is None else each[:, places]
+            here = terms.values if places is None else terms.values[:, places]
             *totals, whole = here.sum(1).tolist()  # one transfer from a GPU
             kept = self.terms.setdefault(pattern, {})
-            for (node, role, _), total in zip(found, totals, strict=True):
+            for (node, role), total in zip(terms.names, totals, strict=True):
                 roles = kept.setdefault(self.outer.get(node, node), {})
                 roles[role] = roles.get(role, 0.0) + total
             self.rows[pattern] = self.rows.get(pattern, 0) + here.shape[1]
@@ -79,9 +95,9 @@ class TermMeans:
             found[name] = name if whole else f"{name} in part"
         return ",".join(found.values())
 
-    def means(self) -> dict[str, Terms]:
+    def means(self) -> dict[str, Means]:
         """Average over the rows without labels and over those with some; a term that a pattern lacks counts as 0."""
-        found: dict[str, Terms] = {}
+        found: dict[str, Means] = {}
         for kind, labelled in (("unlabelled", False), ("labelled", True)):
             patterns = [pattern for pattern in sorted(self.rows) if bool(pattern) is labelled]
             rows = sum(self.rows[pattern] for pattern in patterns)

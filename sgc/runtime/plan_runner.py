@@ -33,7 +33,7 @@ from sgc.runtime.modes import outside_inference_mode
 from sgc.runtime.module_builder import build, frozen_modules, registered, try_own
 from sgc.runtime.running_means import RunningMeans
 from sgc.runtime.sums import Settings, Sums
-from sgc.schedules import value_at
+from sgc.schedules import Schedule, schedules_in, value_at
 from sgc.spec.outline import Outline
 from sgc.spec.spec import Spec
 
@@ -163,6 +163,10 @@ class PlanRunner(nn.Module):
         chosen = {name: variable.estimator for name, variable in self.outline.variables.items()}
         decay = {name: each.decay_at(self.epoch) for name, each in chosen.items() if each is not None}
         return Settings(alpha, value_at(objective.kl_weight, self.epoch), decay)
+
+    def schedules(self) -> list[Schedule]:
+        """List the schedules that move what a step computes, in a fixed order."""
+        return [*schedules_in(self.spec.objective), *schedules_in(self.spec.nodes), *schedules_in(self.spec.features)]
 
     def group(self, part: PatternRows, plan: Plan, samples: int, depth: int = 0) -> Group:
         """Lay rows of one pattern out for a plan. depth: leading dimensions that all groups of a call have."""

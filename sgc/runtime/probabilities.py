@@ -24,12 +24,12 @@ def log_score(
     """
     log = variable.family.log_prob(distribution, value, present)
     if variable.family.support.discrete and log.numel():
-        most = float(log.detach().amax())
-        if most > ROUNDING * (1 + 0.01 * math.prod(variable.event)):
+        most = log.detach().amax()
+        if bool(most > ROUNDING * (1 + 0.01 * math.prod(variable.event))):
             row = int(log.detach().reshape(-1, log.shape[-1]).amax(0).argmax()) if log.dim() else 0
             where = f" in row {row}" if log.dim() and log.shape[-1] > 1 else ""
             raise RunError(
-                f"node '{variable.name}': its probability is e^{most:.4g}{where}, and none is above 1: "
+                f"node '{variable.name}': its probability is e^{float(most):.4g}{where}, and none is above 1: "
                 f"a parameter of {variable.family.name} is outside its set, or its log_prob is no log-probability"
             )
     return log

@@ -5,7 +5,7 @@ Nothing is decided here: the plan says what is summed, and running it gives the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TypeVar
@@ -19,6 +19,7 @@ from sgc.objectives.expressions import Score as ScoreOf
 from sgc.runtime.batch import patterns_of
 from sgc.runtime.group import Group, Key
 from sgc.runtime.layout import Eliminated, Pair, Score, eliminate
+from sgc.runtime.recording import not_recordable
 from sgc.runtime.running_means import RunningMeans
 
 P = TypeVar("P", Mean, LogMean, Constant)
@@ -170,17 +171,7 @@ class Sums:
 
     def patterns(self) -> list[tuple[str, Tensor | None]]:
         """List the patterns of the rows, as labels with commas between, and their places; None: all rows."""
-        plan = self.plan
-        if not plan.maybe_labelled:
-            return [(",".join(plan.observed), None)]
-        names = [name for name in plan.order if name in plan.maybe_labelled]
-        carried, kind = patterns_of(torch.stack([self.group.labelled[name] for name in names], 1).cpu().numpy())
-        found: list[tuple[str, Tensor | None]] = []
-        for i, each in enumerate(carried):
-            labels = {*plan.observed, *(name for name, has in zip(names, each, strict=True) if has)}
-            places = torch.from_numpy((kind == i).nonzero()[0]).to(self.group.like.device)
-            found.append((",".join(name for name in plan.order if name in labels), places))
-        return found
+        return patterns_in(self.plan.observed, self.group.labelled, self.plan.order)
 
     def row(self, score: Score) -> Tensor:
         """Flatten a score that varies over rows alone: [1, ..., B] -> [B]."""
@@ -234,3 +225,24 @@ class Sums:
         samples = self.group.layout.samples
         ratio = 2 * self.eliminate(once).log - self.eliminate(twice).log
         return samples * ratio.exp()
+
+
+def patterns_in(
+    observed: Collection[str], labelled: Mapping[str, Tensor], order: Sequence[str]
+) -> list[tuple[str, Tensor | None]]:
+    """List the patterns of rows that share a plan, as labels with commas between, and their places; None: all rows.
+
+    observed: the labels that all carry. labelled: which rows carry the others, [B]. order: of all nodes.
+    """
+    names = [name for name in order if name in labelled]
+    if not names:
+        return [(",".join(name for name in order if name in observed), None)]
+    not_recordable("rows are parted by the labels that they carry")
+    has = torch.stack([labelled[name] for name in names], 1)
+    carried, kind = patterns_of(has.cpu().numpy())
+    found: list[tuple[str, Tensor | None]] = []
+    for i, each in enumerate(carried):
+        labels = {*observed, *(name for name, there in zip(names, each, strict=True) if there)}
+        places = torch.from_numpy((kind == i).nonzero()[0]).to(has.device)
+        found.append((",".join(name for name in order if name in labels), places))
+    return found

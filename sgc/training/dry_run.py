@@ -53,9 +53,11 @@ def try_patterns(trainer: Trainer) -> list[dict[str, Any]]:  # Any: what JSON ca
         for rows, parts in steps:
             began = time.perf_counter()
             count = sum(part.size for part in parts)
-            sums, _ = trainer.learn(parts, [1 / count] * len(parts))
-            bound = float(torch.cat([each.last_bound.detach() for each in sums]).mean())
+            result = trainer.learn(parts, [1 / count] * len(parts))
+            bound = float(torch.cat([each.bound for each in result.parts]).mean())
             seconds = time.perf_counter() - began
-            rows = rows or rows_text(trainer.model.outline, sums[0].plan)
+            rows = rows or rows_text(
+                trainer.model.outline, trainer.model.plan(parts[0].observed, either=parts[0].labelled)
+            )
             found.append({"rows": rows, "count": count, "bound": bound, "seconds": seconds})
     return found

@@ -6,8 +6,9 @@ from typing import Any
 
 from sgc.evaluation.mean_terms import TermMeans
 from sgc.runs.run_records import EpochSums
-from sgc.runtime.sums import Sums
+from sgc.runtime.sums import patterns_in
 from sgc.spec.outline import Outline
+from sgc.training.recorded_steps import StepResult
 
 # Terms are those of every eighth step of an epoch, from its first: with small networks and much that is enumerated,
 # taking them apart costs up to half a step.
@@ -22,17 +23,22 @@ class EpochTotals:
         self.bounds = {"unlabelled": 0.0, "labelled": 0.0}
         self.rows = {"unlabelled": 0, "labelled": 0}
         self.terms = TermMeans(outline)
+        self.order = outline.graphs.order("recognition")
 
-    def add(self, loss: float, parts: list[Sums]) -> None:
-        """Take in a step: its loss, and the sums of its parts."""
-        taken_apart = self.steps % STRIDE == 0
-        for sums in parts:
-            kind = "labelled" if sums.plan.observed or sums.plan.maybe_labelled else "unlabelled"
-            self.bounds[kind] += float(sums.last_bound.detach().sum())
-            self.rows[kind] += sums.group.layout.rows
-            if taken_apart:
-                self.terms.add(sums)
-        self.loss, self.steps = self.loss + loss, self.steps + 1
+    @property
+    def wants_terms(self) -> bool:
+        """Whether the terms of the next step are to be taken in."""
+        return self.steps % STRIDE == 0
+
+    def add(self, step: StepResult) -> None:
+        """Take in a step."""
+        for each in step.parts:
+            kind = "labelled" if each.part.has_labels else "unlabelled"
+            self.bounds[kind] += float(each.bound.sum())
+            self.rows[kind] += each.part.size
+            if each.terms is not None:
+                self.terms.take(patterns_in(each.part.observed, each.part.labelled, self.order), each.terms)
+        self.loss, self.steps = self.loss + step.loss, self.steps + 1
 
     def means(self) -> dict[str, Any]:  # Any: numbers
         """Average over steps and rows, as a line of the log says it; terms over the rows of every eighth step."""

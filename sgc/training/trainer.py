@@ -23,7 +23,7 @@ from sgc.arguments import path_of, truth
 from sgc.data.dataset import DataSet
 from sgc.errors import Interrupted, RunError, UsageError, option
 from sgc.evaluation.collapse import Alarms, collapsed
-from sgc.evaluation.measurement import blame, validate
+from sgc.evaluation.measurement import validate
 from sgc.randomness import Generators, drawing_from
 from sgc.runs.extension import extended
 from sgc.runs.folder_claim import claim, same_data, same_threads
@@ -36,7 +36,6 @@ from sgc.runtime.data_variables import open_data
 from sgc.runtime.model import Model
 from sgc.runtime.modes import as_a_run
 from sgc.runtime.streams import NOISE, Rates, Streams, TensorRows, batch_sizes, seed_for
-from sgc.runtime.sums import Sums
 from sgc.runtime.training_weights import RowWeights, row_weights
 from sgc.runtime.weight_files import own_state
 from sgc.schedules import value_at
@@ -58,6 +57,7 @@ from sgc.training.engine import (
 from sgc.training.epoch_totals import EpochTotals
 from sgc.training.gradient_check import blame_gradient, clip, gradient_norm, is_finite
 from sgc.training.gradient_variance import due, probe
+from sgc.training.recorded_steps import RecordedSteps, StepResult
 from sgc.training.training_state import StateFault, optimizer_state, restore
 from sgc.training.watchers import Silent, Watcher, check_watcher
 
@@ -179,6 +179,13 @@ class Trainer:
         self.parameters = parameters
         self.optimizer = make_optimizer(self.settings.optimizer, parameters)
         _, self.stepper = self.fabric.setup(self.model, self.optimizer)
+        self.steps = RecordedSteps(
+            self.model,
+            parameters,
+            self.fabric.autocast,
+            self.fabric.backward,
+            allowed=not made.own_networks and not hasattr(self.fabric.strategy.precision, "scaler"),
+        )
         self.epoch = 0  # epochs that are done
         self.step = 0  # steps that are done
         self.best_bound, self.best_epoch = -math.inf, 0
@@ -265,29 +272,30 @@ class Trainer:
         noise = seed_for(self.settings.seed, NOISE, self.step)
         with drawing_from(Generators(noise)):
             parts, weights = self.streams.take(self.step)
-            sums, value = self.learn(parts, weights, noise)
-        self.totals.add(value, sums)
+            result = self.learn(parts, weights, noise, terms=self.totals.wants_terms)
+        self.totals.add(result)
         self.step += 1
-        self.watcher.step(self.epoch + 1, self.step - self.epoch * self.streams.steps, self.streams.steps, -value)
+        self.watcher.step(self.epoch + 1, self.step - self.epoch * self.streams.steps, self.streams.steps, -result.loss)
 
     def learn(
-        self, parts: list[PatternRows], weights: Sequence[float | Tensor], noise: int | None = None
-    ) -> tuple[list[Sums], float]:
-        """Take one step down the loss of these rows; give their sums and the loss. Raises: RunError.
+        self,
+        parts: list[PatternRows],
+        weights: Sequence[float | Tensor],
+        noise: int | None = None,
+        *,
+        terms: bool = False,
+    ) -> StepResult:
+        """Take one step down the loss of these rows. Raises: RunError.
 
-        noise: the seed of what is drawn for the step, rows included, by which it can be run again.
+        noise: the seed of what is drawn for the step, rows included, by which it can be run again. terms: whether the
+        terms of the bound are wanted.
         """
         where = f"step {self.step + 1} (epoch {self.epoch + 1})"
         try:
-            with self.fabric.autocast():  # not through Fabric's wrapper, which would rebuild the rows on their way
-                loss, sums = self.model(parts, weights)
-        except RunError as problem:  # a parameter that no distribution can have
+            left = self.settings.epochs * self.streams.steps - self.step
+            result = self.steps.take(parts, weights, terms=terms, left=left)
+        except RunError as problem:  # a parameter that no distribution can have, or a loss that is not finite
             raise RunError(f"{where}: {problem}; {UNTOUCHED}") from None
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise RunError(f"{where}: {blame(sums)}; {UNTOUCHED}")
-        self.stepper.zero_grad(set_to_none=True)
-        self.fabric.backward(loss)
         limit, precision = self.settings.clip_norm, self.fabric.strategy.precision
         if limit is not None:
             precision.unscale_gradients(self.optimizer)
@@ -299,7 +307,7 @@ class Trainer:
             clip(self.parameters, norm, value_at(limit, self.model.epoch))
         if refused := take_step(self.stepper.step, self.settings.optimizer, self.model.epoch):
             raise RunError(f"{where}: {refused}; {UNTOUCHED}")
-        return sums, value
+        return result
 
     def _blamed(self, parts: list[PatternRows], weights: Sequence[float | Tensor], noise: int | None) -> str:
         """Run a step again to say by which term its gradient is not finite."""

@@ -1,0 +1,169 @@
+"""A computation recorded as a straight list of operations, forward and backward, and run again on other tensors.
+
+A step of training decides nothing that depends on the values of its rows: whatever it looks up, it looks up alike in
+every step with the same patterns and sizes. So one step is watched below autograd, where each operation on tensors
+passes by with the tensors that it takes and gives, those of the backward pass too; the list of them, without what
+nobody needs, is the step. Running the list gives the same numbers, to the bit, without the work around them.
+
+What the computation reads of values itself (`bool(tensor)`) becomes a guard: the list is good for tensors that give the
+same answer. Whoever reads a number (`float(tensor)`), or numbers that are no tensors, cannot be recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+aten = torch.ops.aten
+
+_READS = {aten._local_scalar_dense.default, aten.is_nonzero.default}
+
+
+class _Source:
+    """Stands for the generator of a step in a recorded call."""
+
+
+GENERATOR = _Source()
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A tensor of the computation, by number."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Call:
+    """One operation: what it takes, with slots in place of tensors, and the slots of what it gives."""
+
+    function: Any  # an operation of torch
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    given: tuple[int, ...]  # slots; of an operation that gives several tensors, all of them
+    several: bool
+
+    @property
+    def taken(self) -> list[int]:
+        """The slots that it takes."""
+        return [slot.number for slot in _slots((self.args, tuple(self.kwargs.values())))]
+
+    @property
+    def changes(self) -> list[int]:
+        """The slots whose values it changes in place."""
+        found: list[int] = []
+        for place, argument in enumerate(self.function._schema.arguments):
+            if argument.alias_info is not None and argument.alias_info.is_write:
+                value = self.args[place] if place < len(self.args) else self.kwargs.get(argument.name)
+                found += [slot.number for slot in _slots(value)]
+        return found
+
+    @property
+    def draws(self) -> bool:
+        return torch.Tag.nondeterministic_seeded in self.function.tags
+
+    @property
+    def aliases(self) -> bool:
+        """Tell whether what it gives lies in the memory of what it takes."""
+        return any(each.alias_info is not None for each in self.function._schema.returns)
+
+
+def _slots(value: object) -> Iterator[Slot]:
+    if isinstance(value, Slot):
+        yield value
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _slots(each)
+
+
+_current: ContextVar[Recorder | None] = ContextVar("recorder", default=None)
+
+
+def not_recordable(why: str) -> None:
+    """Say of the code around that what it does is no list of operations on tensors."""
+    recorder = _current.get()
+    if recorder is not None:
+        recorder.refuse(why)
+
+
+class Recorder(TorchDispatchMode):
+    """Watches operations and lists them. Tensors that it has not met are constants: weights, and what modules keep."""
+
+    def __init__(self, inputs: Sequence[Tensor]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.refusal = ""
+        self.calls: list[Call] = []
+        self.constants: dict[int, Tensor] = {}
+        self.guards: list[tuple[int, bool]] = []
+        self._slot: dict[int, int] = {}
+        self.tensors: list[Tensor] = []  # all of them, so that none takes the place of another
+        self.inputs = [self._new(tensor) for tensor in inputs]
+
+    def refuse(self, why: str) -> None:
+        """Give the recording up; the first reason stays."""
+        self.refusal = self.refusal or why
+
+    def slot_of(self, tensor: Tensor) -> int:
+        """Give the slot of a tensor; one that was not met is a constant."""
+        found = self._slot.get(id(tensor))
+        if found is None:
+            found = self._new(tensor)
+            self.constants[found] = tensor
+        return found
+
+    def _new(self, tensor: Tensor) -> int:
+        self._slot[id(tensor)] = number = len(self.tensors)
+        self.tensors.append(tensor)
+        return number
+
+    def _refer(self, value: Any) -> Any:  # Any: an argument of an operation
+        if isinstance(value, Tensor):
+            return Slot(self.slot_of(value))
+        if isinstance(value, torch.Generator):
+            return GENERATOR
+        if isinstance(value, list | tuple):
+            return tuple(map(self._refer, value))
+        return value
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if self.refusal:
+            return function(*args, **kwargs)
+        taken, named = self._refer(tuple(args)), {name: self._refer(value) for name, value in kwargs.items()}
+        out = function(*args, **kwargs)
+        if function in _READS:
+            if args[0].dtype != torch.bool:
+                self.refuse("a number is read")
+            else:
+                self.guards.append((taken[0].number, bool(out)))
+            return out
+        several = isinstance(out, list | tuple)
+        results = list(out) if several else [out]
+        if not all(isinstance(each, Tensor) for each in results):
+            self.refuse(f"{function} gives no tensor")
+            return out
+        given = tuple(self._slot[id(each)] if id(each) in self._slot else self._new(each) for each in results)
+        call = Call(function, taken, named, given, several)
+        if call.draws and GENERATOR not in (*taken, *named.values()):
+            self.refuse(f"{function} draws from no generator of the step's")
+        self.calls.append(call)
+        return out
+
+
+@contextmanager
+def recording(inputs: Sequence[Tensor]) -> Iterator[Recorder]:
+    """List the operations in the block; inputs: the tensors that differ from one run to the next."""
+    recorder = Recorder(inputs)
+    token = _current.set(recorder)
+    try:
+        with recorder:
+            yield recorder
+    finally:
+        _current.reset(token)

@@ -1,0 +1,250 @@
+"""A tape: the list of operations of a recording, without what nobody needs, and as a function that runs it.
+
+Every pass keeps each number to the bit: it leaves operations out, or does once what was done twice.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from sgc.runtime.recording import GENERATOR, Call, Recorder, Slot
+
+aten = torch.ops.aten
+
+MADE = {  # their values are those of no tensor
+    aten.arange.default,
+    aten.arange.start,
+    aten.full.default,
+    aten.full_like.default,
+    aten.new_full.default,
+    aten.new_ones.default,
+    aten.new_zeros.default,
+    aten.ones.default,
+    aten.ones_like.default,
+    aten.scalar_tensor.default,
+    aten.zeros.default,
+    aten.zeros_like.default,
+}
+
+DIRECT = {  # the same operations where Python reaches them faster than by their entry in torch.ops
+    aten.add.Tensor: torch.add,
+    aten.addcmul.default: torch.addcmul,
+    aten.addmm.default: torch.addmm,
+    aten.as_strided.default: torch.as_strided,
+    aten.bmm.default: torch.bmm,
+    aten.cat.default: torch.cat,
+    aten.clamp.default: torch.clamp,
+    aten.cumsum.default: torch.cumsum,
+    aten.div.Tensor: torch.div,
+    aten.eq.Tensor: torch.eq,
+    aten.exp.default: torch.exp,
+    aten.ge.Scalar: torch.ge,
+    aten.le.Scalar: torch.le,
+    aten.log.default: torch.log,
+    aten.log1p.default: torch.log1p,
+    aten.logsumexp.default: torch.logsumexp,
+    aten.mm.default: torch.mm,
+    aten.mul.Scalar: torch.mul,
+    aten.mul.Tensor: torch.mul,
+    aten.ne.Scalar: torch.ne,
+    aten.neg.default: torch.neg,
+    aten.relu.default: torch.relu,
+    aten.sigmoid.default: torch.sigmoid,
+    aten.sub.Tensor: torch.sub,
+    aten.sum.dim_IntList: torch.sum,
+    aten.tanh.default: torch.tanh,
+    aten.where.self: torch.where,
+}
+
+Layout = tuple[torch.Size, tuple[int, ...], int, torch.dtype]  # shape, strides, offset, type
+
+
+def _layout(tensor: Tensor) -> Layout:
+    return tensor.shape, tensor.stride(), int(tensor.storage_offset()), tensor.dtype
+
+
+@dataclass(frozen=True)
+class Tape:
+    """A list of operations from inputs to outputs, and the guards under which it is good."""
+
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    calls: tuple[Call, ...]
+    constants: dict[int, Tensor]
+    guards: tuple[tuple[int, bool], ...]
+    tensors: Sequence[Tensor]  # as they were when they were recorded, by slot
+
+    # ---- what is known of its slots
+
+    def roots(self) -> dict[int, int]:
+        """Map each slot that lies in another's memory to the slot that this memory was made for."""
+        found: dict[int, int] = {}
+        for call in self.calls:
+            if call.aliases and call.taken:
+                for each in call.given:
+                    if each != call.taken[0]:
+                        found[each] = found.get(call.taken[0], call.taken[0])
+        return found
+
+    def changed(self) -> set[int]:
+        """List the slots whose memory some call changes in place."""
+        roots = self.roots()
+        written = {roots.get(each, each) for call in self.calls for each in call.changes}
+        known = {each for call in self.calls for each in (*call.taken, *call.given)} | {*self.constants}
+        return {each for each in known if roots.get(each, each) in written}
+
+    # ---- passes
+
+    def renamed(self, calls: Sequence[Call], names: dict[int, int]) -> Tape:
+        """Take other calls, and other slots in place of some."""
+
+        def name(value: Any) -> Any:  # Any: an argument of an operation
+            if isinstance(value, Slot):
+                return Slot(names.get(value.number, value.number))
+            return tuple(map(name, value)) if isinstance(value, tuple) else value
+
+        return replace(
+            self,
+            calls=tuple(
+                replace(c, args=name(c.args), kwargs={key: name(each) for key, each in c.kwargs.items()}) for c in calls
+            ),
+            outputs=tuple(names.get(each, each) for each in self.outputs),
+            guards=tuple(dict.fromkeys((names.get(each, each), value) for each, value in self.guards)),
+        )
+
+    def with_views_of_roots(self) -> Tape:
+        """See each piece of memory from the tensor that it was made for, in one step, or as it is."""
+        roots, names = self.roots(), dict[int, int]()
+        calls: list[Call] = []
+        for call in self.calls:
+            if not call.aliases or not call.taken or call.changes:
+                calls.append(call)
+                continue
+            root = roots[call.given[0]]
+            whole = _layout(self.tensors[root])
+            for each in call.given:
+                shape, stride, offset, kind = seen = _layout(self.tensors[each])
+                if seen == whole:
+                    names[each] = root
+                else:
+                    assert kind == whole[3], "memory seen as another type"
+                    args = (Slot(root), tuple(shape), tuple(stride), offset)
+                    calls.append(Call(aten.as_strided.default, args, {}, (each,), several=False))
+        return self.renamed(calls, names)
+
+    def with_constants_made_once(self) -> Tape:
+        """Make once what depends on constants alone: views of weights, and tensors filled with a number."""
+        changed, constants = self.changed(), dict(self.constants)
+        calls: list[Call] = []
+        for call in self.calls:
+            (each, *more) = call.given
+            kept = bool(more) or each in changed or each in self.outputs
+            if not kept and call.function in MADE:
+                constants[each] = self.tensors[each].detach().clone()
+            elif not kept and call.function is aten.as_strided.default and call.taken[0] in constants:
+                with torch.no_grad():
+                    constants[each] = constants[call.taken[0]].as_strided(*call.args[1:])
+            else:
+                calls.append(call)
+        return replace(self, calls=tuple(calls), constants=constants)
+
+    def with_equal_calls_shared(self) -> Tape:
+        """Do once what is done alike to the same tensors, and copy no tensor that is only read."""
+        changed, names = self.changed(), dict[int, int]()
+        met: dict[object, Call] = {}
+        calls: list[Call] = []
+        for before in self.calls:
+            (call,) = self.renamed([before], names).calls
+            if call.draws or {*call.taken, *call.given} & changed:
+                calls.append(call)
+                continue
+            if call.function is aten.cat.default and len(call.taken) == 1:
+                (source,) = call.taken
+                if _layout(self.tensors[source])[:2] == _layout(self.tensors[call.given[0]])[:2]:
+                    names[call.given[0]] = source
+                    continue
+            key = (call.function, _hashable(call.args), _hashable(tuple(call.kwargs.items())))
+            if key in met:
+                names |= dict(zip(call.given, met[key].given, strict=True))
+            else:
+                met[key] = call
+                calls.append(call)
+        return self.renamed(calls, names)
+
+    def without_unused(self) -> Tape:
+        """Leave out what leads to no output, to no guard, and to no change of a constant."""
+        roots = self.roots()
+        used = {*self.outputs, *(each for each, _ in self.guards)}
+        kept = {roots.get(each, each) for each in used | {*self.constants}}
+        calls: list[Call] = []
+        for call in reversed(self.calls):
+            writes = any(roots.get(each, each) in kept for each in call.changes)
+            if writes or not used.isdisjoint(call.given):
+                calls.append(call)
+                used.update(call.taken)
+                kept |= {roots.get(each, each) for each in call.taken}
+        return replace(self, calls=tuple(reversed(calls)))
+
+    # ---- running it
+
+    def function(self) -> Callable[..., tuple[Tensor, ...]]:
+        """Give the function of the inputs, and of a generator at last, that gives the outputs and then the guards.
+
+        It takes tensors laid out as those that were recorded, and leaves no gradient.
+        """
+        graph = fx.Graph()
+        nodes = {slot: graph.placeholder(f"input_{slot}") for slot in self.inputs}
+        generator = graph.placeholder("generator")
+        last = [*self.outputs, *(slot for slot, _ in self.guards)]
+        needed = {slot for call in self.calls for slot in call.taken} | {*last}
+        constants = {slot: tensor for slot, tensor in self.constants.items() if slot in needed}
+        for slot in constants:
+            nodes[slot] = graph.get_attr(f"constant_{slot}")
+
+        def resolve(value: Any) -> Any:  # Any: an argument of an operation
+            if isinstance(value, Slot):
+                return nodes[value.number]
+            if value is GENERATOR:
+                return generator
+            return [resolve(each) for each in value] if isinstance(value, tuple) else value
+
+        for call in self.calls:
+            kwargs = {key: resolve(each) for key, each in call.kwargs.items()}
+            args = tuple(resolve(each) for each in call.args)
+            node = graph.call_function(DIRECT.get(call.function, call.function), args, kwargs)
+            if not call.several:
+                nodes[call.given[0]] = node
+                continue
+            for place, slot in enumerate(call.given):
+                nodes[slot] = graph.call_function(operator.getitem, (node, place))
+        graph.output(tuple(nodes[slot] for slot in last))
+        module = fx.GraphModule({f"constant_{slot}": tensor for slot, tensor in constants.items()}, graph)
+        run: Callable[..., tuple[Tensor, ...]] = module.forward
+        return run
+
+
+def _hashable(value: object) -> object:
+    """Give an argument by its type, too: 1, 1.0 and True are not the same to an operation."""
+    if isinstance(value, tuple):
+        return tuple(map(_hashable, value))
+    return type(value), (repr(value) if isinstance(value, float) else value)
+
+
+def tape_of(recorder: Recorder, outputs: Sequence[Tensor]) -> Tape:
+    """Take the way to some outputs from a recording, in as few operations as give the same bits."""
+    tape = Tape(
+        tuple(recorder.inputs),
+        tuple(recorder.slot_of(each) for each in outputs),
+        tuple(recorder.calls),
+        dict(recorder.constants),
+        tuple(recorder.guards),
+        recorder.tensors,
+    )
+    tape = tape.with_views_of_roots().without_unused().with_constants_made_once()
+    return tape.with_equal_calls_shared().without_unused()

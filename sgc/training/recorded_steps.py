@@ -1,0 +1,255 @@
+"""Steps of training that are recorded once and replayed: for rows with the patterns and sizes of steps before.
+
+The first step of its kind is computed as it stands, the second one is recorded while it is computed, the third one is
+computed both ways, and what does not agree to the bit is never replayed; from the fourth step on the list of operations
+runs alone (`sgc.runtime.tape`). A replayed step gives the same bits, so a run that is stopped and resumed, and so
+records other steps, comes to the same result.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sgc.errors import RunError
+from sgc.evaluation.mean_terms import Terms, terms_of
+from sgc.evaluation.measurement import blame
+from sgc.randomness import generator_on
+from sgc.runtime.batch import PatternRows
+from sgc.runtime.model import Model
+from sgc.runtime.recording import recording
+from sgc.runtime.sums import Sums
+from sgc.runtime.tape import tape_of
+
+KEPT = 16  # kinds of steps that are kept, the last ones
+WORTH = 64  # steps that a run must have left for a recording to pay
+
+
+@dataclass(frozen=True)
+class PartResult:
+    """What a step leaves of the rows of one pattern: their bounds, and the terms of these where they were asked for."""
+
+    part: PatternRows
+    bound: Tensor  # [B] nats
+    terms: Terms | None
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """The loss of a step and what it leaves of each part; its gradients lie at the parameters."""
+
+    loss: float
+    parts: list[PartResult]
+
+
+@dataclass
+class _Kind:
+    """Steps whose rows have the same patterns and sizes, under the same numbers of the objective."""
+
+    met: int = 0
+    refusal: str = ""
+    run: Callable[..., tuple[Tensor, ...]] | None = None
+    changed: list[Tensor] = field(default_factory=list)  # by the step itself: the means of batch norms
+    guards: list[bool] = field(default_factory=list)
+    with_gradient: list[bool] = field(default_factory=list)  # by parameter
+    names: list[tuple[tuple[str, str], ...]] = field(default_factory=list)  # of the terms, by part
+    checked: bool = False
+
+
+class RecordedSteps:
+    """Computes losses and their gradients, step after step; those of a kind that was met before by replay."""
+
+    def __init__(
+        self,
+        model: Model,
+        parameters: Sequence[torch.nn.Parameter],
+        autocast: Callable[[], AbstractContextManager[Any]],
+        backward: Callable[[Tensor], object],
+        *,
+        allowed: bool,
+    ) -> None:
+        """Compute the steps of a model.
+
+        autocast, backward: how a step is computed as it stands. allowed: whether steps may be recorded at all.
+        """
+        self.model, self.parameters = model, list(parameters)
+        self.autocast, self.backward, self.allowed = autocast, backward, allowed
+        self._kinds: OrderedDict[Hashable, _Kind] = OrderedDict()
+        self._numbers = model.schedules()
+
+    def take(
+        self, parts: list[PatternRows], weights: Sequence[float | Tensor], *, terms: bool = False, left: int = 0
+    ) -> StepResult:
+        """Compute the loss of these rows and its gradient.
+
+        weights: what a row counts, by part. terms: whether the terms of the bound are wanted. left: how many steps the
+        run has left. Raises: RunError where the loss is not finite.
+        """
+        if not self.allowed:
+            return self._compute(parts, weights, terms)
+        kind = self._kind(parts, weights, terms)
+        kind.met += 1
+        if kind.refusal or kind.met == 1 or (kind.run is None and left < WORTH):
+            return self._compute(parts, weights, terms)
+        if kind.run is None:
+            return self._record(kind, parts, weights, terms)
+        if not kind.checked:
+            return self._check(kind, parts, weights, terms)
+        return self._replay(kind, parts, weights) or self._compute(parts, weights, terms)
+
+    def _kind(self, parts: Sequence[PatternRows], weights: Sequence[float | Tensor], terms: bool) -> _Kind:
+        """Find the kind of a step. Whatever it is told apart by, a recording holds fixed."""
+        key = (
+            terms,
+            tuple(schedule.at(self.model.epoch) for schedule in self._numbers),
+            tuple(_tensor_key(each) if isinstance(each, Tensor) else each for each in weights),
+            tuple(
+                (part.observed, part.size, *((name, _tensor_key(value)) for name, value in _inputs_of(part)))
+                for part in parts
+            ),
+        )
+        kind = self._kinds.setdefault(key, _Kind())
+        self._kinds.move_to_end(key)
+        if len(self._kinds) > KEPT:
+            self._kinds.popitem(last=False)
+        return kind
+
+    # ---- the ways to compute a step
+
+    def _compute(self, parts: list[PatternRows], weights: Sequence[float | Tensor], terms: bool) -> StepResult:
+        with self.autocast():  # not through Fabric's wrapper, which would rebuild the rows on their way
+            loss, sums = self.model(parts, weights)
+        value = _finite(loss, sums)
+        for parameter in self.parameters:
+            parameter.grad = None
+        self.backward(loss)
+        found = [_terms(each) if terms else None for each in sums]
+        return StepResult(value, _results(parts, [each.last_bound for each in sums], found))
+
+    def _record(
+        self, kind: _Kind, parts: list[PatternRows], weights: Sequence[float | Tensor], terms: bool
+    ) -> StepResult:
+        inputs = _inputs(parts, weights)
+        with recording(inputs) as recorder, self.autocast():
+            loss, sums = self.model(parts, weights)
+            gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True)
+            bounds = [each.last_bound.detach() for each in sums]
+            found = [_terms(each) for each in sums] if terms else []
+        value = _finite(loss, sums)
+        kind.refusal = recorder.refusal
+        kind.with_gradient = [each is not None for each in gradients]
+        kind.names = [each.names for each in found]
+        if not kind.refusal:
+            outputs = [loss, *bounds, *(each.values for each in found), *(g for g in gradients if g is not None)]
+            tape = tape_of(recorder, outputs)
+            kind.run, kind.guards = tape.function(), [value for _, value in tape.guards]
+            kind.changed = [tape.constants[slot] for slot in tape.changed() if slot in tape.constants]
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            parameter.grad = gradient
+        return StepResult(value, _results(parts, bounds, found or [None] * len(parts)))
+
+    def _replay(self, kind: _Kind, parts: list[PatternRows], weights: Sequence[float | Tensor]) -> StepResult | None:
+        """Run the recorded operations; None, and nothing has changed, where they do not hold for these rows."""
+        assert kind.run is not None
+        generator = generator_on(self.model.like.device)
+        before = None if generator is None else generator.get_state()
+        kept = [each.clone() for each in kind.changed]
+        with torch.inference_mode():
+            outputs = kind.run(*_inputs(parts, weights), generator)
+        guards = outputs[len(outputs) - len(kind.guards) :]
+        loss = float(outputs[0])
+        if not math.isfinite(loss) or not _agree(guards, kind.guards):
+            with torch.no_grad():
+                for tensor, old in zip(kind.changed, kept, strict=True):
+                    tensor.copy_(old)
+            if generator is not None and before is not None:
+                generator.set_state(before)
+            return None
+        rest = iter(outputs[1:])
+        bounds = [next(rest) for _ in parts]
+        found: list[Terms | None] = [Terms(names, next(rest)) for names in kind.names] or [None] * len(parts)
+        for parameter, there in zip(self.parameters, kind.with_gradient, strict=True):
+            parameter.grad = next(rest) if there else None
+        return StepResult(loss, _results(parts, bounds, found))
+
+    def _check(
+        self, kind: _Kind, parts: list[PatternRows], weights: Sequence[float | Tensor], terms: bool
+    ) -> StepResult:
+        """Compute a step both ways, and never replay it where they differ in a bit."""
+        generator = generator_on(self.model.like.device)
+        state = None if generator is None else generator.get_state()
+        kept = [each.clone() for each in kind.changed]
+        replayed = self._replay(kind, parts, weights)
+        gradients = [each.grad for each in self.parameters]
+        changed = [each.clone() for each in kind.changed]
+        with torch.no_grad():
+            for tensor, old in zip(kind.changed, kept, strict=True):
+                tensor.copy_(old)
+        if generator is not None and state is not None:
+            generator.set_state(state)
+        result = self._compute(parts, weights, terms)
+        kind.checked = True
+        if replayed is not None and not (
+            replayed.loss == result.loss
+            and _alike(gradients, [each.grad for each in self.parameters])
+            and _alike(changed, kind.changed)
+            and _alike(_values(replayed), _values(result))
+        ):
+            kind.refusal, kind.run = "a replayed step is not the same", None
+        return result
+
+
+def _finite(loss: Tensor, sums: Sequence[Sums]) -> float:
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        raise RunError(blame(sums))
+    return value
+
+
+@torch.no_grad()
+def _terms(sums: Sums) -> Terms:
+    return terms_of(sums)
+
+
+def _inputs_of(part: PatternRows) -> list[tuple[str, Tensor]]:
+    return [*part.values.items(), *part.labelled.items()]
+
+
+def _inputs(parts: Sequence[PatternRows], weights: Sequence[float | Tensor]) -> list[Tensor]:
+    """List the tensors that differ from step to step."""
+    values = [value for part in parts for _, value in _inputs_of(part)]
+    return [*values, *(each for each in weights if isinstance(each, Tensor))]
+
+
+def _tensor_key(tensor: Tensor) -> Hashable:
+    return tuple(tensor.shape), tensor.stride(), tensor.dtype, tensor.storage_offset()
+
+
+def _results(parts: Sequence[PatternRows], bounds: Sequence[Tensor], terms: Sequence[Terms | None]) -> list[PartResult]:
+    return [PartResult(*each) for each in zip(parts, (b.detach() for b in bounds), terms, strict=True)]
+
+
+def _values(result: StepResult) -> list[Tensor | None]:
+    bounds: list[Tensor | None] = [part.bound for part in result.parts]
+    return [*bounds, *(part.terms.values for part in result.parts if part.terms is not None)]
+
+
+def _agree(guards: Sequence[Tensor], wanted: Sequence[bool]) -> bool:
+    """Tell whether guards have the values that they were recorded with, by one transfer from a GPU."""
+    return not guards or torch.stack([each.reshape(()) for each in guards]).tolist() == wanted
+
+
+def _alike(one: Sequence[Tensor | None], other: Sequence[Tensor | None]) -> bool:
+    """Tell whether tensors are the same to the bit; what is not a number is alike."""
+    return all(
+        (a is None and b is None)
+        or (a is not None and b is not None and a.shape == b.shape and bool(((a == b) | (a.isnan() & b.isnan())).all()))
+        for a, b in zip(one, other, strict=True)
+    )

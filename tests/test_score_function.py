@@ -197,7 +197,9 @@ def assert_exact(model: Model, spec: Raw, row: Row, drawn: Sequence[str], monkey
     bounds, chance = expected(model, draws, Words.of(spec))
     wanted = (bounds * chance).sum()
     batch = forced(model, draws, monkeypatch)
-    model.running_means.means = dict.fromkeys(model.running_means.means, 0.7)  # any constant leaves it unbiased
+    model.running_means.means = {  # any constant leaves it unbiased
+        key: torch.tensor(0.7, dtype=torch.float64) for key in model.running_means.means
+    }
     out = model.objective(batch)
     got = (out.bound * chance.detach()).sum()
     if spec["objective"].get("kl") == "sampled":
@@ -413,9 +415,10 @@ def test_running_means_are_kept_by_pattern_where_rows_share_a_plan(monkeypatch: 
         apart.objective(batch_of(spec, [row]))
     monkeypatch.setattr(Merging, "worth", lambda self, observed, maybe_labelled, patterns, rows: bool(maybe_labelled))
     together.objective(batch_of(spec, rows))
-    assert set(together.running_means.means) == {f"v | {each} | bound" for each in ("", "s", "s,y", "y")}
-    for key, mean in apart.running_means.means.items():
-        assert together.running_means.means[key] == pytest.approx(mean, abs=1e-12)
+    found = together.running_means.state()
+    assert set(found) == {f"v | {each} | bound" for each in ("", "s", "s,y", "y")}
+    for key, mean in apart.running_means.state().items():
+        assert found[key] == pytest.approx(mean, abs=1e-12)
 
 
 def test_evaluation_enumerates_drawn_nodes_only_where_that_stays_small() -> None:

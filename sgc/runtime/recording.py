@@ -6,7 +6,7 @@ passes by with the tensors that it takes and gives, those of the backward pass t
 nobody needs, is the step. Running the list gives the same numbers, to the bit, without the work around them.
 
 What the computation reads of values itself (`bool(tensor)`) becomes a guard: the list is good for tensors that give the
-same answer. Whoever reads a number (`float(tensor)`), or numbers that are no tensors, cannot be recorded.
+same answer. What reads a real number (`float(tensor)`), or has numbers from elsewhere, cannot be recorded.
 """
 
 from __future__ import annotations
@@ -26,11 +26,22 @@ aten = torch.ops.aten
 _READS = {aten._local_scalar_dense.default, aten.is_nonzero.default}
 
 
+_MOVED = {  # arguments that operations change without saying so
+    each: ("running_mean", "running_var")
+    for each in (
+        aten.native_batch_norm.default,
+        aten.cudnn_batch_norm.default,
+        aten.miopen_batch_norm.default,
+    )
+}
+
+
 class _Source:
     """Stands for the generator of a step in a recorded call."""
 
 
 GENERATOR = _Source()
+NOTHING = -1  # the slot of what an operation leaves out of its results
 
 
 @dataclass(frozen=True)
@@ -47,7 +58,7 @@ class Call:
     function: Any  # an operation of torch
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
-    given: tuple[int, ...]  # slots; of an operation that gives several tensors, all of them
+    given: tuple[int, ...]  # slots; of an operation that gives several tensors, all of them, or NOTHING
     several: bool
 
     @property
@@ -60,7 +71,8 @@ class Call:
         """The slots whose values it changes in place."""
         found: list[int] = []
         for place, argument in enumerate(self.function._schema.arguments):
-            if argument.alias_info is not None and argument.alias_info.is_write:
+            written = argument.alias_info is not None and argument.alias_info.is_write
+            if written or argument.name in _MOVED.get(self.function, ()):
                 value = self.args[place] if place < len(self.args) else self.kwargs.get(argument.name)
                 found += [slot.number for slot in _slots(value)]
         return found
@@ -101,7 +113,7 @@ class Recorder(TorchDispatchMode):
         self.refusal = ""
         self.calls: list[Call] = []
         self.constants: dict[int, Tensor] = {}
-        self.guards: list[tuple[int, bool]] = []
+        self.guards: list[tuple[int, int]] = []
         self._slot: dict[int, int] = {}
         self.tensors: list[Tensor] = []  # all of them, so that none takes the place of another
         self.inputs = [self._new(tensor) for tensor in inputs]
@@ -110,12 +122,13 @@ class Recorder(TorchDispatchMode):
         """Give the recording up; the first reason stays."""
         self.refusal = self.refusal or why
 
-    def slot_of(self, tensor: Tensor) -> int:
-        """Give the slot of a tensor; one that was not met is a constant."""
+    def slot_of(self, tensor: Tensor, *, made: bool = False) -> int:
+        """Give the slot of a tensor; one that was not met is a constant, unless it was made just now."""
         found = self._slot.get(id(tensor))
         if found is None:
             found = self._new(tensor)
-            self.constants[found] = tensor
+            if not made:
+                self.constants[found] = tensor
         return found
 
     def _new(self, tensor: Tensor) -> int:
@@ -139,17 +152,17 @@ class Recorder(TorchDispatchMode):
         taken, named = self._refer(tuple(args)), {name: self._refer(value) for name, value in kwargs.items()}
         out = function(*args, **kwargs)
         if function in _READS:
-            if args[0].dtype != torch.bool:
+            if args[0].dtype.is_floating_point:
                 self.refuse("a number is read")
             else:
-                self.guards.append((taken[0].number, bool(out)))
+                self.guards.append((taken[0].number, int(out)))
             return out
         several = isinstance(out, list | tuple)
         results = list(out) if several else [out]
-        if not all(isinstance(each, Tensor) for each in results):
+        if not all(isinstance(each, Tensor | None) for each in results):
             self.refuse(f"{function} gives no tensor")
             return out
-        given = tuple(self._slot[id(each)] if id(each) in self._slot else self._new(each) for each in results)
+        given = tuple(NOTHING if each is None else self.slot_of(each, made=True) for each in results)
         call = Call(function, taken, named, given, several)
         if call.draws and GENERATOR not in (*taken, *named.values()):
             self.refuse(f"{function} draws from no generator of the step's")

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -15,17 +16,26 @@ from torch import Tensor
 class RunningMeans:
     """The running means that are taken off what draws are charged with, by node, pattern and part of the bound."""
 
-    means: dict[str, float] = field(default_factory=dict)
+    means: dict[str, Tensor] = field(default_factory=dict)  # float64, NaN before the first step
     learning: bool = True
 
-    def take(self, key: str, charged: Tensor, decay: float) -> float:
-        """Give the mean of the steps before this one, 0 at the first, and move it on by what is charged now."""
-        before = self.means.get(key)
+    def take(self, key: str, charged: Tensor, decay: float) -> Tensor:
+        """Give the mean of the steps before this one, 0 at the first, and move it on by what is charged now.
+
+        Nothing is read, so that no step waits for a device.
+        """
+        if key not in self.means:
+            if not self.learning:
+                return charged.new_zeros(())
+            self.means[key] = torch.full((), math.nan, dtype=torch.float64, device=charged.device)
+        mean = self.means[key] = self.means[key].to(charged.device)
+        before = mean.nan_to_num(0.0).to(charged.dtype)
         if self.learning:
-            now = float(charged.mean())
-            if math.isfinite(now):
-                self.means[key] = now if before is None else decay * before + (1 - decay) * now
-        return 0.0 if before is None else before
+            now = charged.detach().mean().double()
+            moved = torch.where(mean.isnan(), now, decay * mean + (1 - decay) * now)
+            with torch.no_grad():
+                mean.copy_(torch.where(now.isfinite(), moved, mean))
+        return before
 
     @contextmanager
     def still(self, hold: bool) -> Iterator[None]:
@@ -39,8 +49,8 @@ class RunningMeans:
 
     def state(self) -> dict[str, Any]:  # Any: numbers
         """Give the means as plain data."""
-        return dict(self.means)
+        return {key: float(mean) for key, mean in self.means.items() if not mean.isnan()}
 
     def restore(self, state: dict[str, Any]) -> None:  # Any: numbers
         """Go on from a saved state."""
-        self.means = {str(key): float(value) for key, value in state.items()}
+        self.means = {str(key): torch.tensor(float(value), dtype=torch.float64) for key, value in state.items()}

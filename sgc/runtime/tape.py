@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from sgc.runtime.recording import GENERATOR, Call, Recorder, Slot
+from sgc.runtime.recording import GENERATOR, NOTHING, Call, Recorder, Slot
 
 aten = torch.ops.aten
 
@@ -77,7 +77,7 @@ class Tape:
     outputs: tuple[int, ...]
     calls: tuple[Call, ...]
     constants: dict[int, Tensor]
-    guards: tuple[tuple[int, bool], ...]
+    guards: tuple[tuple[int, int], ...]
     tensors: Sequence[Tensor]  # as they were when they were recorded, by slot
 
     # ---- what is known of its slots
@@ -126,12 +126,12 @@ class Tape:
             if not call.aliases or not call.taken or call.changes:
                 calls.append(call)
                 continue
-            root = roots[call.given[0]]
+            root = roots.get(call.given[0], call.given[0])
             whole = _layout(self.tensors[root])
             for each in call.given:
                 shape, stride, offset, kind = seen = _layout(self.tensors[each])
                 if seen == whole:
-                    names[each] = root
+                    names |= {each: root} if each != root else {}
                 else:
                     assert kind == whole[3], "memory seen as another type"
                     args = (Slot(root), tuple(shape), tuple(stride), offset)
@@ -178,14 +178,14 @@ class Tape:
         return self.renamed(calls, names)
 
     def without_unused(self) -> Tape:
-        """Leave out what leads to no output, to no guard, and to no change of a constant."""
+        """Leave out what leads to no output, to no guard, and to no change of a constant; draws stay, for their order."""
         roots = self.roots()
         used = {*self.outputs, *(each for each, _ in self.guards)}
         kept = {roots.get(each, each) for each in used | {*self.constants}}
         calls: list[Call] = []
         for call in reversed(self.calls):
             writes = any(roots.get(each, each) in kept for each in call.changes)
-            if writes or not used.isdisjoint(call.given):
+            if writes or call.draws or not used.isdisjoint(call.given):
                 calls.append(call)
                 used.update(call.taken)
                 kept |= {roots.get(each, each) for each in call.taken}
@@ -222,7 +222,8 @@ class Tape:
                 nodes[call.given[0]] = node
                 continue
             for place, slot in enumerate(call.given):
-                nodes[slot] = graph.call_function(operator.getitem, (node, place))
+                if slot != NOTHING:
+                    nodes[slot] = graph.call_function(operator.getitem, (node, place))
         graph.output(tuple(nodes[slot] for slot in last))
         module = fx.GraphModule({f"constant_{slot}": tensor for slot, tensor in constants.items()}, graph)
         run: Callable[..., tuple[Tensor, ...]] = module.forward

@@ -29,6 +29,7 @@ from sgc.runtime.sums import Sums
 from sgc.runtime.tape import tape_of
 
 KEPT = 16  # kinds of steps that are kept, the last ones
+FAILED = 3  # replays that did not hold, after which there are no more
 WORTH = 64  # steps that a run must have left for a recording to pay
 
 
@@ -57,10 +58,11 @@ class _Kind:
     refusal: str = ""
     run: Callable[..., tuple[Tensor, ...]] | None = None
     changed: list[Tensor] = field(default_factory=list)  # by the step itself: the means of batch norms
-    guards: list[bool] = field(default_factory=list)
+    guards: list[int] = field(default_factory=list)
     with_gradient: list[bool] = field(default_factory=list)  # by parameter
     names: list[tuple[tuple[str, str], ...]] = field(default_factory=list)  # of the terms, by part
     checked: bool = False
+    failed: int = 0  # replays
 
 
 class RecordedSteps:
@@ -102,7 +104,13 @@ class RecordedSteps:
             return self._record(kind, parts, weights, terms)
         if not kind.checked:
             return self._check(kind, parts, weights, terms)
-        return self._replay(kind, parts, weights) or self._compute(parts, weights, terms)
+        replayed = self._replay(kind, parts, weights)
+        if replayed is not None:
+            return replayed
+        kind.failed += 1
+        if kind.failed == FAILED:
+            kind.refusal, kind.run = "what it decides changes from step to step", None
+        return self._compute(parts, weights, terms)
 
     def _kind(self, parts: Sequence[PatternRows], weights: Sequence[float | Tensor], terms: bool) -> _Kind:
         """Find the kind of a step. Whatever it is told apart by, a recording holds fixed."""
@@ -241,9 +249,9 @@ def _values(result: StepResult) -> list[Tensor | None]:
     return [*bounds, *(part.terms.values for part in result.parts if part.terms is not None)]
 
 
-def _agree(guards: Sequence[Tensor], wanted: Sequence[bool]) -> bool:
+def _agree(guards: Sequence[Tensor], wanted: Sequence[int]) -> bool:
     """Tell whether guards have the values that they were recorded with, by one transfer from a GPU."""
-    return not guards or torch.stack([each.reshape(()) for each in guards]).tolist() == wanted
+    return not guards or torch.stack([each.reshape(()).long() for each in guards]).tolist() == wanted
 
 
 def _alike(one: Sequence[Tensor | None], other: Sequence[Tensor | None]) -> bool:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, Unpack
 
 from pydantic import AfterValidator, BaseModel, Field
 from pydantic_core import PydanticCustomError
 
 from sgc.piece import Piece, by_form, tagged
 from sgc.value_words import LIMITS
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Schedule(Piece):
@@ -46,6 +49,26 @@ Number = float | Schedule
 def value_at(number: Number, epoch: float) -> float:
     """Return a number or, of a schedule, its value at `epoch`."""
     return number.at(epoch) if isinstance(number, Schedule) else float(number)
+
+
+class Moment(float):
+    """An epoch at which schedules have their values as tensors, so that a step can be recorded once for all epochs."""
+
+    numbers: Mapping[Schedule, Tensor]
+
+    @classmethod
+    def at(cls, epoch: float, numbers: Mapping[Schedule, Tensor]) -> Moment:
+        """Stand at an epoch. numbers: the values of schedules there, float64 tensors without dimensions."""
+        made = cls(epoch)
+        made.numbers = numbers
+        return made
+
+
+def number_at(number: Number, epoch: float) -> Any:  # Any: a float or a tensor, which compute alike
+    """Return a number or, of a schedule, its value at `epoch`: at a `Moment` that has it, as a tensor."""
+    if isinstance(number, Schedule) and isinstance(epoch, Moment) and number in epoch.numbers:
+        return epoch.numbers[number]
+    return value_at(number, epoch)
 
 
 def ends(number: Number) -> tuple[float, ...]:

@@ -2,75 +2,268 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from drawn_specs import draw
+from small_runs import finished_files, rich, small, small_arrays, write_rich, z_then_y
+from torch import Tensor
 
 import sgc
+from sgc.errors import Interrupted
 from sgc.runs.run_folder import RunFolder
 from sgc.runtime.data_variables import open_data
-from sgc.runtime.model import Model
+from sgc.runtime.recording import not_recordable, recording
+from sgc.runtime.tape import tape_of
 from sgc.spec.resolver import outline
 from sgc.training.recorded_steps import RecordedSteps
 from sgc.training.trainer import Trainer
 from sgc.training.watchers import Silent
 
-sys.path.insert(0, str(Path(__file__).parent / "fuzz"))
-import drawn_specs
-
 Raw = dict[str, Any]  # Any: a spec as plain data
 
 
 def arrays_for(spec: Raw, rows: int = 40) -> dict[str, Any]:  # Any: arrays
-    """Draw data from a model's own p, with labels of partial nodes in half of the rows."""
+    """Draw data from a model's own p; the first half of the rows carries every label."""
     rng = np.random.default_rng(0)
     torch.manual_seed(0)
     model = sgc.compile(spec)
-    inputs: dict[str, Any] = {}
+    inputs: dict[str, Tensor] = {}
     for name, section in spec.get("inputs", {}).items():
-        if "values" in section or "categories" in section:
-            count = len(section["values"]) if "values" in section else section["categories"]
-            inputs[name] = torch.from_numpy(rng.integers(0, count, rows))
+        if "values" in section:
+            inputs[name] = torch.from_numpy(rng.integers(0, len(section["values"]), rows))
         else:
             inputs[name] = torch.from_numpy(rng.random((rows, *section.get("shape", ())))).float()
-    drawn = model.generate(rows, inputs)
     found: dict[str, Any] = {}
-    for name, value in {**drawn, **inputs}.items():
+    for name, value in {**model.generate(rows, inputs), **inputs}.items():
         steps = model.outline.stepped[name].nodes if name in model.outline.stepped else [name]
-        graph_node = model.outline.graphs.nodes.get(steps[0])
-        if graph_node is not None and graph_node.supervision == "none":
+        node = model.outline.graphs.nodes.get(steps[0])
+        if node is not None and node.supervision == "none":
             continue
         array = value.numpy().astype(float)
-        places = spec["nodes"].get(name, {}).get("values")
-        if places is not None:
-            array = np.array(places, dtype=float)[array.astype(int)]
-        if graph_node is not None and graph_node.supervision == "partial":
+        section = spec["nodes"].get(name) or spec.get("inputs", {}).get(name, {})
+        if "values" in section:
+            array = np.array(section["values"])[array.astype(int)]
+        if node is not None and node.supervision == "partial":
+            array = array.astype(float)
             array[rows // 2 :] = np.nan
-        values = spec.get("inputs", {}).get(name, {}).get("values")
-        found[name] = array if values is None else np.array(values)[array.astype(int)]
+        found[name] = array
     return found
 
 
-def trainer(spec: Raw, arrays: Mapping[str, Any], folder: Path, *, recorded: bool) -> Trainer:
-    loaded = sgc.load({**spec, "train": {"epochs": 1000, "batch_size": 8, **spec.get("train", {})}})
-    made = outline(loaded)
+def trainer(spec: Raw, arrays: Mapping[str, Any] | None, folder: Path, *, recorded: bool) -> Trainer:
+    words = {"batch_size": 8, **spec.get("train", {}), "epochs": 1000}
+    made = outline(sgc.load({**spec, "train": words}))
     found = Trainer(made, open_data(made, folder, arrays), RunFolder(folder / "run"), Silent(), debug=False)
-    found.steps.allowed = recorded and found.steps.allowed
+    found.steps.allowed = recorded
     found.model.train()
     return found
 
 
-def assert_same_training(spec: Raw, arrays: Mapping[str, Any], folder: Path, steps: int = 8) -> RecordedSteps:
+def replays(spec: Raw, arrays: Mapping[str, Any] | None, folder: Path, steps: int = 9) -> int:
+    """Hold recorded steps to those that are computed; count the kinds that were replayed."""
     plain, recorded = (trainer(spec, arrays, folder, recorded=way) for way in (False, True))
     for _ in range(steps):
         plain._step()
         recorded._step()
     assert recorded.totals.state() == plain.totals.state()
+    assert recorded.model.running_means.state() == plain.model.running_means.state()
     for (name, one), other in zip(plain.model.state_dict().items(), recorded.model.state_dict().values(), strict=True):
         assert torch.equal(one, other), name
-    return recorded.steps
+    kinds = recorded.steps._kinds.values()
+    assert not any(kind.refusal for kind in kinds)
+    return sum(kind.checked for kind in kinds)
+
+
+MOVING = {"from": 0.1, "to": 1, "epochs": 1}
+SPECS: dict[str, Raw] = {
+    "m2": small(),
+    "m2 in float64": small(train__precision="64-true"),
+    "m2 in bfloat16": small(train__precision="bf16-mixed"),
+    "z then y": z_then_y(data=None),
+    "iwae": small(objective={"bound": "iwae", "samples": 3}),
+    "dreg": small(objective={"bound": "iwae", "samples": 3, "gradient": "dreg"}),
+    "rws": small(objective={"bound": "iwae", "samples": 3, "gradient": "rws"}),
+    "relaxed": small(nodes__y__recognition__estimator={"gumbel_softmax": {"temperature": 0.5}}),
+    "relaxed ever harder": small(
+        nodes__y__recognition__estimator={
+            "gumbel_softmax": {"temperature": {"from": 1, "to": 0.5, "epochs": 2}, "density": "concrete"}
+        }
+    ),
+    "straight through": small(nodes__y__recognition__estimator="straight_through"),
+    "score function": small(nodes__y__recognition__estimator="score_function", objective={"samples": 4}),
+    "running mean": small(nodes__y__recognition__estimator={"score_function": {"baseline": "running_mean"}}),
+    "without replacement": small(nodes__y__recognition__estimator="without_replacement", objective={"samples": 2}),
+    "warm-up": small(objective={"kl_weight": MOVING, "alpha": MOVING, "gamma": MOVING}),
+    "clipped": small(train__clip_norm=0.5),
+    "dropout and batch norm": small(
+        nodes__x__generative__network={"mlp": [6], "norm": "batch", "dropout": 0.3},
+        nodes__y__recognition__network={"mlp": [6, 6], "norm": "batch"},
+    ),
+}
+
+
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS.keys())
+def test_a_replayed_step_is_the_step_itself(spec: Raw, tmp_path: Path) -> None:
+    assert replays(spec, small_arrays(), tmp_path, steps=14) >= 1
+
+
+def test_warm_ups_are_replayed_beyond_their_end(tmp_path: Path) -> None:
+    """Where a weight comes to 1 the step decides otherwise, and is recorded anew: 3 steps are one epoch."""
+    spec = small(objective={"kl_weight": {"from": 0.1, "to": 1, "epochs": 5}})
+    assert replays(spec, small_arrays(), tmp_path, steps=60) >= 1
+
+
+def test_rows_of_many_patterns_and_all_that_draws_or_moves(tmp_path: Path) -> None:
+    write_rich(tmp_path)
+    replays(rich(), None, tmp_path, steps=30)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_specs_of_every_kind_of_network_are_replayed(seed: int, tmp_path: Path) -> None:
+    spec = {**draw(seed).spec, "name": "drawn"}
+    replays(spec, arrays_for(spec), tmp_path)
+
+
+def test_a_run_that_records_other_steps_ends_the_same(tmp_path: Path) -> None:
+    """Stopped after 40 of 96 steps, and resumed: its first steps are computed, and others recorded."""
+
+    class Stops(Silent):
+        def step(self, epoch: int, step: int, steps: int, bound: float) -> None:
+            if (epoch, step) == (14, 1):
+                raise KeyboardInterrupt
+
+    spec, arrays = small(train__epochs=32), small_arrays()
+    sgc.train(spec, arrays, output=tmp_path / "whole")
+    with pytest.raises((KeyboardInterrupt, Interrupted)):
+        sgc.train(spec, arrays, output=tmp_path / "stopped", watcher=Stops())
+    sgc.train(spec, arrays, output=tmp_path / "stopped", resume=True)
+    assert finished_files(tmp_path / "stopped") == finished_files(tmp_path / "whole")
+
+
+def test_guards_that_do_not_hold_leave_a_step_to_be_computed(tmp_path: Path) -> None:
+    spec, arrays = SPECS["dropout and batch norm"], small_arrays()
+    plain, recorded = (trainer(spec, arrays, tmp_path, recorded=way) for way in (False, True))
+    for step in range(20):
+        if step == 9:
+            for kind in recorded.steps._kinds.values():
+                kind.guards = [1 - each for each in kind.guards]
+        plain._step()
+        recorded._step()
+    assert any(kind.failed for kind in recorded.steps._kinds.values())
+    for one, other in zip(plain.model.state_dict().values(), recorded.model.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_step_that_is_not_the_same_is_never_replayed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded = trainer(small(), small_arrays(), tmp_path, recorded=True)
+    compute = recorded.steps._compute
+    monkeypatch.setattr(recorded.steps, "_record", spoilt(recorded.steps))
+    for _ in range(12):
+        recorded._step()
+    assert any(kind.refusal == "a replayed step is not the same" for kind in recorded.steps._kinds.values())
+    assert recorded.steps._compute == compute
+
+
+def spoilt(steps: RecordedSteps) -> Any:  # Any: a method
+    """Record a step, and spoil one bit of one of its gradients."""
+    record = RecordedSteps._record
+
+    def other(kind: Any, *words: Any) -> Any:
+        found = record(steps, kind, *words)
+        run = kind.run
+        last = -1 - len(kind.guards)
+
+        def spoil(*inputs: Any) -> tuple[Tensor, ...]:
+            outputs = run(*inputs)
+            return (*outputs[:last], outputs[last] + 1e-6, *outputs[len(outputs) + last + 1 :])
+
+        kind.run = spoil
+        return found
+
+    return other
+
+
+# ---- tapes
+
+
+def run_of(function: Any, *inputs: Tensor) -> tuple[Any, int]:
+    """Record a function of tensors, and give it as a tape's function, with the number of its operations."""
+    with recording(inputs) as recorder:
+        outputs = function(*inputs)
+    assert not recorder.refusal
+    tape = tape_of(recorder, outputs)
+    return tape.function(), len(tape.calls)
+
+
+WEIGHT = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
+
+
+def product(x: Tensor) -> list[Tensor]:
+    return [x.reshape(2, 1, 4).expand(2, 5, 4).reshape(-1, 4) @ WEIGHT.t(), (x.view(2, 4) @ WEIGHT.t()).neg()]
+
+
+def twice(x: Tensor) -> list[Tensor]:
+    return [x.exp() + x.exp(), torch.cat([x]) * 2]
+
+
+def in_place(x: Tensor) -> list[Tensor]:
+    made = torch.zeros_like(x)
+    made[0].add_(x[1])
+    made.view(-1)[1].mul_(3).add_(1)
+    return [made + x, torch.zeros_like(x)]
+
+
+def unused_draw(x: Tensor) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    torch.empty(3).normal_(generator=generator)
+    return [x + torch.empty_like(x).normal_(generator=generator)]
+
+
+@pytest.mark.parametrize("function", [product, twice, in_place, unused_draw])
+def test_a_tape_gives_what_its_function_gives(function: Any) -> None:
+    one, other = torch.randn(2, 4), torch.randn(2, 4)
+    run, _ = run_of(function, one)
+    for each in (one, other):
+        with torch.inference_mode():
+            found = run(each, torch.Generator().manual_seed(0))
+        assert all(torch.equal(a, b) for a, b in zip(found, function(each), strict=True))
+
+
+def test_what_is_done_twice_or_for_nothing_is_left_out() -> None:
+    assert run_of(twice, torch.randn(2, 4))[1] == 3  # exp, add, mul
+    assert run_of(lambda x: [x.t().t().view(-1).view(2, 4).exp()], torch.randn(2, 4))[1] == 1
+    assert run_of(lambda x: [x + WEIGHT.t()[0, 0], x.sin().cos()][:1], torch.randn(2, 4))[1] == 1
+
+
+def test_weights_that_move_in_place_are_read_as_they_are_now() -> None:
+    weight, x = torch.randn(3, 4), torch.randn(2, 4)
+    run, _ = run_of(lambda x: [x @ weight.t()], x)
+    weight.mul_(2)
+    assert torch.equal(run(x, None)[0], x @ weight.t())
+
+
+def test_what_is_read_is_a_guard() -> None:
+    x = torch.tensor([1.0, 2.0])
+    with recording([x]) as recorder:
+        y = x * 2 if bool((x > 0).all()) else x
+    tape = tape_of(recorder, [y])
+    assert [value for _, value in tape.guards] == [1]
+    assert tape.function()(-x, None)[1].tolist() is False
+
+
+def test_what_is_no_list_of_operations_is_refused() -> None:
+    x = torch.tensor([1.0, 2.0])
+    with recording([x]) as recorder:
+        float(x.sum())
+    assert recorder.refusal == "a number is read"
+    with recording([x]) as recorder:
+        torch.rand(2)
+    assert "draws from no generator" in recorder.refusal
+    with recording([x]) as recorder:
+        not_recordable("a reason")
+    assert recorder.refusal == "a reason"

@@ -361,7 +361,7 @@ class Family:
         assert self.relaxation is not None, self.name
         return self.relaxation.nearest(relaxed)
 
-    def concrete_log_prob(self, distribution: Distribution, relaxed: Point, temperature: float) -> Tensor:
+    def concrete_log_prob(self, distribution: Distribution, relaxed: Point, temperature: Tensor | float) -> Tensor:
         """Score a relaxed draw by the Concrete density of its logs, in nats, summed over the event.
 
         relaxed: [*leading, *event] as it was drawn; distribution: [*leading], whose logits it has -> [*leading]. It is

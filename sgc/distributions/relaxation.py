@@ -57,7 +57,7 @@ def nearest_bit(relaxed: Tensor) -> Tensor:
     return (relaxed > 0.5).to(relaxed)
 
 
-def score_one_hot(logits: Tensor, log_value: Tensor, temperature: float) -> Tensor:
+def score_one_hot(logits: Tensor, log_value: Tensor, temperature: Tensor | float) -> Tensor:
     """Give the log-density of the log x of a Concrete draw, in nats.
 
     log (K−1)! + (K−1) log τ + Σ_k (l_k − τ x_k) − K log Σ_k exp(l_k − τ x_k)
@@ -66,11 +66,11 @@ def score_one_hot(logits: Tensor, log_value: Tensor, temperature: float) -> Tens
     """
     count = log_value.shape[-1]
     tilted = logits - temperature * log_value
-    constant = math.lgamma(count) + (count - 1) * math.log(temperature)
+    constant = math.lgamma(count) + (count - 1) * _log(temperature)
     return constant + tilted.sum(-1) - count * tilted.logsumexp(-1)
 
 
-def score_bit(logits: Tensor, log_odds: Tensor, temperature: float) -> Tensor:
+def score_bit(logits: Tensor, log_odds: Tensor, temperature: Tensor | float) -> Tensor:
     """Give the log-density of the log-odds x of a binary Concrete draw, in nats.
 
     log τ + d − 2 log(1 + e^d), d = l − τx
@@ -80,7 +80,11 @@ def score_bit(logits: Tensor, log_odds: Tensor, temperature: float) -> Tensor:
     from torch.nn.functional import softplus
 
     apart = logits - temperature * log_odds
-    return math.log(temperature) + apart - 2 * softplus(apart, threshold=40.0)
+    return _log(temperature) + apart - 2 * softplus(apart, threshold=40.0)
+
+
+def _log(number: Tensor | float) -> Tensor | float:
+    return math.log(number) if isinstance(number, float) else number.log()
 
 
 @final
@@ -90,7 +94,7 @@ class Relaxation:
 
     draw: Callable[[Tensor, Tensor | float], Point]
     nearest: Callable[[Tensor], Tensor]
-    score: Callable[[Tensor, Tensor, float], Tensor]
+    score: Callable[[Tensor, Tensor, Tensor | float], Tensor]
 
 
 ONE_HOT = Relaxation(relaxed_one_hot, nearest_one_hot, score_one_hot)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from sgc.distributions.family import Family
 from sgc.distributions.points import Point
 from sgc.objectives.estimator import Draw, Estimator
-from sgc.schedules import Number, number, value_at
+from sgc.schedules import Number, number, number_at
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,8 +51,8 @@ class GumbelSoftmax(Estimator):
 
     def draw(self, given: Draw) -> Point:
         """Draw from the relaxation."""
-        return given.family.relaxed(given.q, value_at(self.temperature, given.epoch), given.leading)
+        return given.family.relaxed(given.q, number_at(self.temperature, given.epoch), given.leading)
 
     def log_prob(self, family: Family, conditional: Distribution, drawn: Point, epoch: float) -> Tensor:
         """Score a draw by the Concrete density, in nats, [*leading]."""
-        return family.concrete_log_prob(conditional, drawn, value_at(self.temperature, epoch))
+        return family.concrete_log_prob(conditional, drawn, number_at(self.temperature, epoch))

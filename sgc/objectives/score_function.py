@@ -8,7 +8,7 @@ from sgc.distributions.family import Family
 from sgc.distributions.points import Point
 from sgc.objectives.estimator import Charging, Draw, Estimator
 from sgc.piece import Maybe
-from sgc.schedules import Number, number, value_at
+from sgc.schedules import Number, number, number_at
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,7 +45,8 @@ class ScoreFunction(Estimator):
 
     def decay_at(self, epoch: float) -> float:
         """Give what the running mean keeps of itself in a step."""
-        return value_at(self.decay, epoch)
+        decay: float = number_at(self.decay, epoch)
+        return decay
 
     def at_samples(self, samples: int) -> ScoreFunction:
         """Fill in the baseline: the other samples where there are any, else a running mean."""

@@ -8,7 +8,7 @@ from sgc.distributions.family import Family
 from sgc.distributions.points import Point
 from sgc.objectives.estimator import Draw, Estimator
 from sgc.objectives.gumbel_softmax import GumbelSoftmax, Temperature
-from sgc.schedules import value_at
+from sgc.schedules import number_at
 
 
 class StraightThrough(Estimator):
@@ -31,5 +31,5 @@ class StraightThrough(Estimator):
 
     def draw(self, given: Draw) -> Point:
         """Draw from the relaxation and round; the gradient is the relaxation's."""
-        relaxed = given.family.relaxed(given.q, value_at(self.temperature, given.epoch), given.leading).value
+        relaxed = given.family.relaxed(given.q, number_at(self.temperature, given.epoch), given.leading).value
         return Point(given.family.harden(relaxed.detach()) + (relaxed - relaxed.detach()))

@@ -110,7 +110,7 @@ class Model(PlanRunner):
         total: Tensor | None = None
         for each, weight in zip(sums, weights, strict=True):
             each.last_bound = surrogate_bound(each, kl_weight)
-            if isinstance(weight, Tensor):
+            if isinstance(weight, Tensor) and weight.dim():
                 part = -(weight * each.last_bound).sum()
             else:
                 part = -weight * each.last_bound.sum()

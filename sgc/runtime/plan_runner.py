@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from numbers import Real
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +33,7 @@ from sgc.runtime.modes import outside_inference_mode
 from sgc.runtime.module_builder import build, frozen_modules, registered, try_own
 from sgc.runtime.running_means import RunningMeans
 from sgc.runtime.sums import Settings, Sums
-from sgc.schedules import Schedule, schedules_in, value_at
+from sgc.schedules import Moment, Schedule, number_at, schedules_in
 from sgc.spec.outline import Outline
 from sgc.spec.spec import Spec
 
@@ -71,6 +71,7 @@ class PlanRunner(nn.Module):
         for module in self.frozen:
             module.requires_grad_(False)
         self.train()
+        self._moving_numbers: dict[Schedule, Tensor] = {}
         self.epoch = 0.0
 
     @property
@@ -84,6 +85,10 @@ class PlanRunner(nn.Module):
         if not isinstance(place, Real) or not math.isfinite(place):
             raise ValueError(f"epoch is {place!r}, wanted a finite number")
         self._epoch: float = float(place)
+        if self._moving_numbers:
+            for schedule, tensor in self._moving_numbers.items():
+                tensor.fill_(schedule.at(self._epoch))
+            self._epoch = Moment.at(self._epoch, self._moving_numbers)
         for module in self._moving:
             module.stand_at(self._epoch)
 
@@ -150,23 +155,31 @@ class PlanRunner(nn.Module):
     def settings(self) -> Settings:
         """Read the numbers of the objective where the schedules stand."""
         objective = self.spec.objective
-        alpha: dict[str, float] = {}
+        alpha: dict[str, Any] = {}  # Any: see number_at
         graphs = self.outline.graphs
         for name in dict.fromkeys([*graphs.partial, *counts_of(graphs)]):  # counts are weighed where steps are labelled
             given = objective.alpha_of(self.outline.outer_name.get(name, name))
             if isinstance(given, OverRate):
                 known = self.rate if objective.supervision_rate is None else objective.supervision_rate
-                rate = value_at(known or 1.0, self.epoch)  # 1: without data
-                alpha[name] = value_at(given.over_rate, self.epoch) / rate
+                rate = number_at(known or 1.0, self.epoch)  # 1: without data
+                alpha[name] = number_at(given.over_rate, self.epoch) / rate
             else:
-                alpha[name] = value_at(given, self.epoch)
+                alpha[name] = number_at(given, self.epoch)
         chosen = {name: variable.estimator for name, variable in self.outline.variables.items()}
         decay = {name: each.decay_at(self.epoch) for name, each in chosen.items() if each is not None}
-        return Settings(alpha, value_at(objective.kl_weight, self.epoch), decay)
+        return Settings(alpha, number_at(objective.kl_weight, self.epoch), decay)
 
-    def schedules(self) -> list[Schedule]:
-        """List the schedules that move what a step computes, in a fixed order."""
-        return [*schedules_in(self.spec.objective), *schedules_in(self.spec.nodes), *schedules_in(self.spec.features)]
+    def take_schedules_as_tensors(self) -> list[Schedule]:
+        """Have the values of schedules of the objective and of estimators as tensors, for the steps of a training.
+
+        Returns: the other schedules, which move parts of networks and constants.
+        """
+        chosen = [variable.estimator for variable in self.outline.variables.values()]
+        numbers = schedules_in([self.spec.objective, *chosen])
+        self._moving_numbers = {schedule: torch.zeros((), dtype=torch.float64) for schedule in numbers}
+        self.epoch = self.epoch
+        estimators = {id(each) for each in numbers}
+        return [each for each in schedules_in([self.spec.nodes, self.spec.features]) if id(each) not in estimators]
 
     def group(self, part: PatternRows, plan: Plan, samples: int, depth: int = 0) -> Group:
         """Lay rows of one pattern out for a plan. depth: leading dimensions that all groups of a call have."""

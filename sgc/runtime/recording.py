@@ -26,14 +26,8 @@ aten = torch.ops.aten
 _READS = {aten._local_scalar_dense.default, aten.is_nonzero.default}
 
 
-_MOVED = {  # arguments that operations change without saying so
-    each: ("running_mean", "running_var")
-    for each in (
-        aten.native_batch_norm.default,
-        aten.cudnn_batch_norm.default,
-        aten.miopen_batch_norm.default,
-    )
-}
+_BATCH_NORMS = {aten.native_batch_norm.default, aten.cudnn_batch_norm.default, aten.miopen_batch_norm.default}
+_RUNNING = {"running_mean", "running_var"}  # which these change without saying so
 
 
 class _Source:
@@ -72,7 +66,7 @@ class Call:
         found: list[int] = []
         for place, argument in enumerate(self.function._schema.arguments):
             written = argument.alias_info is not None and argument.alias_info.is_write
-            if written or argument.name in _MOVED.get(self.function, ()):
+            if written or (self.function in _BATCH_NORMS and argument.name in _RUNNING):
                 value = self.args[place] if place < len(self.args) else self.kwargs.get(argument.name)
                 found += [slot.number for slot in _slots(value)]
         return found

@@ -107,7 +107,7 @@ class Sums:
         if labelled is None:
             return score * kl_weight
         one = score.tensor.new_ones(())
-        return score * torch.where(labelled, one, kl_weight * one)
+        return score * torch.where(labelled, one, (kl_weight * one).to(one.dtype))
 
     def scale(self, scale: Scale) -> float:
         """Give a scale as a number, α where it stands now."""

@@ -178,7 +178,7 @@ class Tape:
         return self.renamed(calls, names)
 
     def without_unused(self) -> Tape:
-        """Leave out what leads to no output, to no guard, and to no change of a constant; draws stay, for their order."""
+        """Leave out what leads to no output, guard or change of a constant; draws stay, for their order."""
         roots = self.roots()
         used = {*self.outputs, *(each for each, _ in self.guards)}
         kept = {roots.get(each, each) for each in used | {*self.constants}}

@@ -57,7 +57,7 @@ def try_patterns(trainer: Trainer) -> list[dict[str, Any]]:  # Any: what JSON ca
             bound = float(torch.cat([each.bound for each in result.parts]).mean())
             seconds = time.perf_counter() - began
             rows = rows or rows_text(
-                trainer.model.outline, trainer.model.plan(parts[0].observed, either=parts[0].labelled)
+                trainer.model.outline, trainer.model.plan(parts[0].observed, maybe_labelled=parts[0].labelled)
             )
             found.append({"rows": rows, "count": count, "bound": bound, "seconds": seconds})
     return found

@@ -23,7 +23,7 @@ def is_finite(parameters: Sequence[nn.Parameter], norm: Tensor) -> bool:
     return bool(torch.isfinite(norm)) or all(bool(torch.isfinite(each).all()) for each in _gradients(parameters))
 
 
-@torch.no_grad()
+@torch.inference_mode()  # in which replayed steps leave their gradients
 def clip(parameters: Sequence[nn.Parameter], norm: Tensor, limit: float) -> None:
     """Scale finite gradients so that their norm is at most the limit. norm: what it is now, see `gradient_norm`."""
     gradients = _gradients(parameters)

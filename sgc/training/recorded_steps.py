@@ -29,7 +29,7 @@ from sgc.runtime.sums import Sums
 from sgc.runtime.tape import tape_of
 
 KEPT = 16  # kinds of steps that are kept, the last ones
-FAILED = 3  # replays that did not hold, after which there are no more
+FAILED, ALL_FAILED = 3, 12  # replays that did not hold, after which it is recorded anew, and never again
 WORTH = 64  # steps that a run must have left for a recording to pay
 
 
@@ -64,6 +64,14 @@ class _Kind:
     checked: bool = False
     failed: int = 0  # replays
 
+    def fail(self) -> None:
+        """Take in that a replay did not hold. After some it is recorded anew, as where a weight comes to 1."""
+        self.failed += 1
+        if self.failed % FAILED == 0:
+            self.run, self.checked = None, False
+        if self.failed == ALL_FAILED:
+            self.refusal = "what it decides changes from step to step"
+
 
 class RecordedSteps:
     """Computes losses and their gradients, step after step; those of a kind that was met before by replay."""
@@ -84,7 +92,7 @@ class RecordedSteps:
         self.model, self.parameters = model, list(parameters)
         self.autocast, self.backward, self.allowed = autocast, backward, allowed
         self._kinds: OrderedDict[Hashable, _Kind] = OrderedDict()
-        self._numbers = model.schedules()
+        self._numbers = model.take_schedules_as_tensors()
 
     def take(
         self, parts: list[PatternRows], weights: Sequence[float | Tensor], *, terms: bool = False, left: int = 0
@@ -94,6 +102,13 @@ class RecordedSteps:
         weights: what a row counts, by part. terms: whether the terms of the bound are wanted. left: how many steps the
         run has left. Raises: RunError where the loss is not finite.
         """
+        counts = [each if isinstance(each, Tensor) else self._number(each) for each in weights]
+        return self._take(parts, counts, terms, left)
+
+    def _number(self, number: float) -> Tensor:
+        return torch.tensor(number, dtype=self.model.like.dtype)
+
+    def _take(self, parts: list[PatternRows], weights: Sequence[Tensor], terms: bool, left: int) -> StepResult:
         if not self.allowed:
             return self._compute(parts, weights, terms)
         kind = self._kind(parts, weights, terms)
@@ -107,17 +122,16 @@ class RecordedSteps:
         replayed = self._replay(kind, parts, weights)
         if replayed is not None:
             return replayed
-        kind.failed += 1
-        if kind.failed == FAILED:
-            kind.refusal, kind.run = "what it decides changes from step to step", None
+        kind.fail()
         return self._compute(parts, weights, terms)
 
-    def _kind(self, parts: Sequence[PatternRows], weights: Sequence[float | Tensor], terms: bool) -> _Kind:
+    def _kind(self, parts: Sequence[PatternRows], weights: Sequence[Tensor], terms: bool) -> _Kind:
         """Find the kind of a step. Whatever it is told apart by, a recording holds fixed."""
         key = (
             terms,
             tuple(schedule.at(self.model.epoch) for schedule in self._numbers),
-            tuple(_tensor_key(each) if isinstance(each, Tensor) else each for each in weights),
+            tuple(alpha for alpha in self.model.settings().alpha.values() if not isinstance(alpha, Tensor)),
+            tuple(map(_tensor_key, weights)),
             tuple(
                 (part.observed, part.size, *((name, _tensor_key(value)) for name, value in _inputs_of(part)))
                 for part in parts
@@ -131,7 +145,7 @@ class RecordedSteps:
 
     # ---- the ways to compute a step
 
-    def _compute(self, parts: list[PatternRows], weights: Sequence[float | Tensor], terms: bool) -> StepResult:
+    def _compute(self, parts: list[PatternRows], weights: Sequence[Tensor], terms: bool) -> StepResult:
         with self.autocast():  # not through Fabric's wrapper, which would rebuild the rows on their way
             loss, sums = self.model(parts, weights)
         value = _finite(loss, sums)
@@ -141,9 +155,7 @@ class RecordedSteps:
         found = [_terms(each) if terms else None for each in sums]
         return StepResult(value, _results(parts, [each.last_bound for each in sums], found))
 
-    def _record(
-        self, kind: _Kind, parts: list[PatternRows], weights: Sequence[float | Tensor], terms: bool
-    ) -> StepResult:
+    def _record(self, kind: _Kind, parts: list[PatternRows], weights: Sequence[Tensor], terms: bool) -> StepResult:
         inputs = _inputs(parts, weights)
         with recording(inputs) as recorder, self.autocast():
             loss, sums = self.model(parts, weights)
@@ -163,7 +175,7 @@ class RecordedSteps:
             parameter.grad = gradient
         return StepResult(value, _results(parts, bounds, found or [None] * len(parts)))
 
-    def _replay(self, kind: _Kind, parts: list[PatternRows], weights: Sequence[float | Tensor]) -> StepResult | None:
+    def _replay(self, kind: _Kind, parts: list[PatternRows], weights: Sequence[Tensor]) -> StepResult | None:
         """Run the recorded operations; None, and nothing has changed, where they do not hold for these rows."""
         assert kind.run is not None
         generator = generator_on(self.model.like.device)
@@ -187,9 +199,7 @@ class RecordedSteps:
             parameter.grad = next(rest) if there else None
         return StepResult(loss, _results(parts, bounds, found))
 
-    def _check(
-        self, kind: _Kind, parts: list[PatternRows], weights: Sequence[float | Tensor], terms: bool
-    ) -> StepResult:
+    def _check(self, kind: _Kind, parts: list[PatternRows], weights: Sequence[Tensor], terms: bool) -> StepResult:
         """Compute a step both ways, and never replay it where they differ in a bit."""
         generator = generator_on(self.model.like.device)
         state = None if generator is None else generator.get_state()
@@ -203,8 +213,11 @@ class RecordedSteps:
         if generator is not None and state is not None:
             generator.set_state(state)
         result = self._compute(parts, weights, terms)
+        if replayed is None:
+            kind.fail()
+            return result
         kind.checked = True
-        if replayed is not None and not (
+        if not (
             replayed.loss == result.loss
             and _alike(gradients, [each.grad for each in self.parameters])
             and _alike(changed, kind.changed)
@@ -230,10 +243,10 @@ def _inputs_of(part: PatternRows) -> list[tuple[str, Tensor]]:
     return [*part.values.items(), *part.labelled.items()]
 
 
-def _inputs(parts: Sequence[PatternRows], weights: Sequence[float | Tensor]) -> list[Tensor]:
+def _inputs(parts: Sequence[PatternRows], weights: Sequence[Tensor]) -> list[Tensor]:
     """List the tensors that differ from step to step."""
     values = [value for part in parts for _, value in _inputs_of(part)]
-    return [*values, *(each for each in weights if isinstance(each, Tensor))]
+    return [*values, *weights]
 
 
 def _tensor_key(tensor: Tensor) -> Hashable:

@@ -133,7 +133,7 @@ def _train(
             "seed": spec.train.seed,
             "gamma": trainer.rates.gamma,
             "rate": trainer.rates.rate,
-            "alpha": trainer.model.settings().alpha,
+            "alpha": {name: float(alpha) for name, alpha in trainer.model.settings().alpha.items()},
             "beside": str(place),
             "data": "arrays" if data is not None else "spec",
             "threads": torch.get_num_threads(),
@@ -184,7 +184,7 @@ class Trainer:
             parameters,
             self.fabric.autocast,
             self.fabric.backward,
-            allowed=not made.own_networks and not hasattr(self.fabric.strategy.precision, "scaler"),
+            allowed=not debug and not made.spec.own_code() and not hasattr(self.fabric.strategy.precision, "scaler"),
         )
         self.epoch = 0  # epochs that are done
         self.step = 0  # steps that are done

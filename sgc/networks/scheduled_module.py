@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 class Moving(ABC):
     """A part of a model that holds numbers which move over the epochs; abstract."""
 
+    @property
+    def moves(self) -> bool:
+        """Whether it holds any number that moves."""
+        return True
+
     @abstractmethod
     def stand_at(self, epoch: float) -> None:
         """Take the values of an epoch (a fraction is a place within one)."""

@@ -80,6 +80,12 @@ class Objective(Piece):
                 raise PydanticCustomError("excludes", message, {"key": both[1]})
         return value
 
+    @property
+    def follows_rate(self) -> bool:
+        """Whether some alpha is over the rate of labelled rows."""
+        every = self.alpha.values() if isinstance(self.alpha, Mapping) else [self.alpha]
+        return any(isinstance(each, OverRate) for each in every)
+
     def alpha_of(self, node: str) -> Number | OverRate:
         """Return the α of a node's label, as written; 1 where nothing is."""
         if isinstance(self.alpha, Mapping):

@@ -103,6 +103,11 @@ class DensityModule(nn.Module, Conditional, Moving):
         """Give the values that parameters are taken from."""
         return values
 
+    @property
+    def moves(self) -> bool:
+        """Whether a schedule moves one of its constants."""
+        return any(isinstance(constant.value, Schedule) for constant in self.outline.constants.values())
+
     def stand_at(self, epoch: float) -> None:
         """Take the constants of an epoch, where schedules move them; to the bit what a number written there gives."""
         for name, constant in self.outline.constants.items():

@@ -65,7 +65,7 @@ class PlanRunner(nn.Module):
         self.running_means = RunningMeans()  # the baselines of score_function nodes
         self._plans: OrderedDict[tuple[frozenset[str], frozenset[str], bool, ObjectiveWords], Plan] = OrderedDict()
         self.exact_graphs = made.graphs.with_estimators(exact_estimators(made))
-        self._moving = [module for module in self.modules() if isinstance(module, Moving)]
+        self._moving = [module for module in self.modules() if isinstance(module, Moving) and module.moves]
         sections = {"generative": self.generative, "recognition": self.recognition, "features": self.features}
         self.frozen = frozen_modules(made.spec.unrolled.parts, sections)
         for module in self.frozen:

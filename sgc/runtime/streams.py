@@ -199,7 +199,11 @@ class TensorRows:
     def parts(self, index: np.ndarray) -> list[PatternRows]:
         """Take rows by the patterns of the labels they carry, those together that share a plan."""
         found = []
-        for share in share_rows(self.outline.merging, self.partial, self.carried[index]):
+        carried = self.carried[index]
+        if bool((carried == carried[0]).all()):  # as often: there is nothing to part
+            observed = frozenset(name for name, there in zip(self.partial, carried[0], strict=True) if there)
+            return [self.part(index, observed)]
+        for share in share_rows(self.outline.merging, self.partial, carried):
             places = None if len(share.places) == len(index) else torch.from_numpy(share.places)
             found.append(self.part(index[share.places], share.observed, places, share.labelled))
         return found

@@ -8,6 +8,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from types import BuiltinFunctionType
 from typing import Any
 
 import torch
@@ -20,6 +21,8 @@ aten = torch.ops.aten
 MADE = {  # their values are those of no tensor
     aten.arange.default,
     aten.arange.start,
+    aten.arange.start_step,
+    aten.eye.default,
     aten.full.default,
     aten.full_like.default,
     aten.new_full.default,
@@ -32,35 +35,13 @@ MADE = {  # their values are those of no tensor
     aten.zeros_like.default,
 }
 
-DIRECT = {  # the same operations where Python reaches them faster than by their entry in torch.ops
-    aten.add.Tensor: torch.add,
-    aten.addcmul.default: torch.addcmul,
-    aten.addmm.default: torch.addmm,
-    aten.as_strided.default: torch.as_strided,
-    aten.bmm.default: torch.bmm,
-    aten.cat.default: torch.cat,
-    aten.clamp.default: torch.clamp,
-    aten.cumsum.default: torch.cumsum,
-    aten.div.Tensor: torch.div,
-    aten.eq.Tensor: torch.eq,
-    aten.exp.default: torch.exp,
-    aten.ge.Scalar: torch.ge,
-    aten.le.Scalar: torch.le,
-    aten.log.default: torch.log,
-    aten.log1p.default: torch.log1p,
-    aten.logsumexp.default: torch.logsumexp,
-    aten.mm.default: torch.mm,
-    aten.mul.Scalar: torch.mul,
-    aten.mul.Tensor: torch.mul,
-    aten.ne.Scalar: torch.ne,
-    aten.neg.default: torch.neg,
-    aten.relu.default: torch.relu,
-    aten.sigmoid.default: torch.sigmoid,
-    aten.sub.Tensor: torch.sub,
-    aten.sum.dim_IntList: torch.sum,
-    aten.tanh.default: torch.tanh,
-    aten.where.self: torch.where,
-}
+
+def _direct(function: Any) -> Any:  # Any: an operation of torch
+    """Find the same operation where Python reaches it faster than in torch.ops; itself where it is nowhere else."""
+    name = function.__name__.split(".")[0]
+    found = getattr(torch, name, None) or getattr(torch._C._nn, name, None)
+    return found if isinstance(found, BuiltinFunctionType) else function
+
 
 Layout = tuple[torch.Size, tuple[int, ...], int, torch.dtype]  # shape, strides, offset, type
 
@@ -217,7 +198,10 @@ class Tape:
         for call in self.calls:
             kwargs = {key: resolve(each) for key, each in call.kwargs.items()}
             args = tuple(resolve(each) for each in call.args)
-            node = graph.call_function(DIRECT.get(call.function, call.function), args, kwargs)
+            if call.changes and call.changes[:1] == call.taken[:1] and isinstance(args[0], fx.Node):
+                node = graph.call_method(call.function.__name__.split(".")[0], args, kwargs)
+            else:
+                node = graph.call_function(_direct(call.function), args, kwargs)
             if not call.several:
                 nodes[call.given[0]] = node
                 continue

@@ -13,9 +13,9 @@ from sgc.runtime.sums import Sums
 from sgc.training.gradient_variance import owners
 
 
-def gradient_norm(parameters: Sequence[nn.Parameter]) -> Tensor:
+def gradient_norm(gradients: Sequence[Tensor]) -> Tensor:
     """Give the Euclidean norm of all gradients as one vector: a scalar, by a fused operation."""
-    return nn.utils.get_total_norm(_gradients(parameters))
+    return nn.utils.get_total_norm(gradients)
 
 
 def is_finite(parameters: Sequence[nn.Parameter], norm: Tensor) -> bool:
@@ -31,7 +31,7 @@ def clip(parameters: Sequence[nn.Parameter], norm: Tensor, limit: float) -> None
         largest = torch.stack([each.abs().max() for each in gradients if each.numel()]).max()
         for each in gradients:
             each.div_(largest)
-        norm = gradient_norm(parameters)
+        norm = gradient_norm(gradients)
         for each in gradients:
             each.mul_(limit / norm)
         return

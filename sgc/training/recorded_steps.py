@@ -27,6 +27,7 @@ from sgc.runtime.model import Model
 from sgc.runtime.recording import recording
 from sgc.runtime.sums import Sums
 from sgc.runtime.tape import tape_of
+from sgc.training.gradient_check import gradient_norm
 
 KEPT = 16  # kinds of steps that are kept, the last ones
 FAILED, ALL_FAILED = 3, 12  # replays that did not hold, after which it is recorded anew, and never again
@@ -44,9 +45,13 @@ class PartResult:
 
 @dataclass(frozen=True)
 class StepResult:
-    """The loss of a step and what it leaves of each part; its gradients lie at the parameters."""
+    """The loss of a step and what it leaves of each part; its gradients lie at the parameters.
+
+    norm: the Euclidean norm of the gradient, a scalar.
+    """
 
     loss: float
+    norm: Tensor
     parts: list[PartResult]
 
 
@@ -82,15 +87,17 @@ class RecordedSteps:
         parameters: Sequence[torch.nn.Parameter],
         autocast: Callable[[], AbstractContextManager[Any]],
         backward: Callable[[Tensor], object],
+        unscale: Callable[[], object],
         *,
         allowed: bool,
     ) -> None:
         """Compute the steps of a model.
 
-        autocast, backward: how a step is computed as it stands. allowed: whether steps may be recorded at all.
+        autocast, backward, unscale: how a step is computed as it stands. allowed: whether steps may be recorded at all.
         """
         self.model, self.parameters = model, list(parameters)
-        self.autocast, self.backward, self.allowed = autocast, backward, allowed
+        self.autocast, self.backward, self.unscale, self.allowed = autocast, backward, unscale, allowed
+        self._like, self._by_rate = model.like, model.spec.objective.follows_rate
         self._kinds: OrderedDict[Hashable, _Kind] = OrderedDict()
         self._numbers = model.take_schedules_as_tensors()
 
@@ -106,7 +113,7 @@ class RecordedSteps:
         return self._take(parts, counts, terms, left)
 
     def _number(self, number: float) -> Tensor:
-        return torch.tensor(number, dtype=self.model.like.dtype)
+        return torch.tensor(number, dtype=self._like.dtype)
 
     def _take(self, parts: list[PatternRows], weights: Sequence[Tensor], terms: bool, left: int) -> StepResult:
         if not self.allowed:
@@ -130,7 +137,7 @@ class RecordedSteps:
         key = (
             terms,
             tuple(schedule.at(self.model.epoch) for schedule in self._numbers),
-            tuple(alpha for alpha in self.model.settings().alpha.values() if not isinstance(alpha, Tensor)),
+            self.model.rate if self._by_rate else None,
             tuple(map(_tensor_key, weights)),
             tuple(
                 (part.observed, part.size, *((name, _tensor_key(value)) for name, value in _inputs_of(part)))
@@ -152,14 +159,17 @@ class RecordedSteps:
         for parameter in self.parameters:
             parameter.grad = None
         self.backward(loss)
+        self.unscale()
+        norm = gradient_norm([each.grad for each in self.parameters if each.grad is not None])
         found = [_terms(each) if terms else None for each in sums]
-        return StepResult(value, _results(parts, [each.last_bound for each in sums], found))
+        return StepResult(value, norm, _results(parts, [each.last_bound for each in sums], found))
 
     def _record(self, kind: _Kind, parts: list[PatternRows], weights: Sequence[Tensor], terms: bool) -> StepResult:
         inputs = _inputs(parts, weights)
         with recording(inputs) as recorder, self.autocast():
             loss, sums = self.model(parts, weights)
             gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True)
+            norm = gradient_norm([each for each in gradients if each is not None])
             bounds = [each.last_bound.detach() for each in sums]
             found = [_terms(each) for each in sums] if terms else []
         value = _finite(loss, sums)
@@ -167,18 +177,18 @@ class RecordedSteps:
         kind.with_gradient = [each is not None for each in gradients]
         kind.names = [each.names for each in found]
         if not kind.refusal:
-            outputs = [loss, *bounds, *(each.values for each in found), *(g for g in gradients if g is not None)]
+            outputs = [loss, norm, *bounds, *(each.values for each in found), *(g for g in gradients if g is not None)]
             tape = tape_of(recorder, outputs)
             kind.run, kind.guards = tape.function(), [value for _, value in tape.guards]
             kind.changed = [tape.constants[slot] for slot in tape.changed() if slot in tape.constants]
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
-        return StepResult(value, _results(parts, bounds, found or [None] * len(parts)))
+        return StepResult(value, norm, _results(parts, bounds, found or [None] * len(parts)))
 
     def _replay(self, kind: _Kind, parts: list[PatternRows], weights: Sequence[Tensor]) -> StepResult | None:
         """Run the recorded operations; None, and nothing has changed, where they do not hold for these rows."""
         assert kind.run is not None
-        generator = generator_on(self.model.like.device)
+        generator = generator_on(self._like.device)
         before = None if generator is None else generator.get_state()
         kept = [each.clone() for each in kind.changed]
         with torch.inference_mode():
@@ -192,16 +202,16 @@ class RecordedSteps:
             if generator is not None and before is not None:
                 generator.set_state(before)
             return None
-        rest = iter(outputs[1:])
+        rest = iter(outputs[2:])
         bounds = [next(rest) for _ in parts]
         found: list[Terms | None] = [Terms(names, next(rest)) for names in kind.names] or [None] * len(parts)
         for parameter, there in zip(self.parameters, kind.with_gradient, strict=True):
             parameter.grad = next(rest) if there else None
-        return StepResult(loss, _results(parts, bounds, found))
+        return StepResult(loss, outputs[1], _results(parts, bounds, found))
 
     def _check(self, kind: _Kind, parts: list[PatternRows], weights: Sequence[Tensor], terms: bool) -> StepResult:
         """Compute a step both ways, and never replay it where they differ in a bit."""
-        generator = generator_on(self.model.like.device)
+        generator = generator_on(self._like.device)
         state = None if generator is None else generator.get_state()
         kept = [each.clone() for each in kind.changed]
         replayed = self._replay(kind, parts, weights)
@@ -219,6 +229,7 @@ class RecordedSteps:
         kind.checked = True
         if not (
             replayed.loss == result.loss
+            and _alike([replayed.norm], [result.norm])
             and _alike(gradients, [each.grad for each in self.parameters])
             and _alike(changed, kind.changed)
             and _alike(_values(replayed), _values(result))

@@ -55,7 +55,7 @@ from sgc.training.engine import (
     take_step,
 )
 from sgc.training.epoch_totals import EpochTotals
-from sgc.training.gradient_check import blame_gradient, clip, gradient_norm, is_finite
+from sgc.training.gradient_check import blame_gradient, clip, is_finite
 from sgc.training.gradient_variance import due, probe
 from sgc.training.recorded_steps import RecordedSteps, StepResult
 from sgc.training.training_state import StateFault, optimizer_state, restore
@@ -184,6 +184,7 @@ class Trainer:
             parameters,
             self.fabric.autocast,
             self.fabric.backward,
+            self._unscale,
             allowed=not debug and not made.spec.own_code() and not hasattr(self.fabric.strategy.precision, "scaler"),
         )
         self.epoch = 0  # epochs that are done
@@ -297,17 +298,19 @@ class Trainer:
         except RunError as problem:  # a parameter that no distribution can have, or a loss that is not finite
             raise RunError(f"{where}: {problem}; {UNTOUCHED}") from None
         limit, precision = self.settings.clip_norm, self.fabric.strategy.precision
-        if limit is not None:
-            precision.unscale_gradients(self.optimizer)
-        norm = gradient_norm(self.parameters)
-        if not is_finite(self.parameters, norm):
+        if not is_finite(self.parameters, result.norm):
             if not skips_steps(precision):
                 raise RunError(f"{where}: {self._blamed(parts, weights, noise)}; {UNTOUCHED}")
         elif limit is not None:
-            clip(self.parameters, norm, value_at(limit, self.model.epoch))
+            clip(self.parameters, result.norm, value_at(limit, self.model.epoch))
         if refused := take_step(self.stepper.step, self.settings.optimizer, self.model.epoch):
             raise RunError(f"{where}: {refused}; {UNTOUCHED}")
         return result
+
+    def _unscale(self) -> None:
+        """Bring gradients in half precision to their own scale, where they are to be clipped."""
+        if self.settings.clip_norm is not None:
+            self.fabric.strategy.precision.unscale_gradients(self.optimizer)
 
     def _blamed(self, parts: list[PatternRows], weights: Sequence[float | Tensor], noise: int | None) -> str:
         """Run a step again to say by which term its gradient is not finite."""

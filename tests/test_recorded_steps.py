@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -194,12 +194,12 @@ def spoilt(steps: RecordedSteps) -> Any:  # Any: a method
 # ---- tapes
 
 
-def run_of(function: Any, *inputs: Tensor) -> tuple[Any, int]:
+def run_of(function: Any, *inputs: Tensor, moving: Sequence[Tensor] = ()) -> tuple[Any, int]:
     """Record a function of tensors, and give it as a tape's function, with the number of its operations."""
     with recording(inputs) as recorder:
         outputs = function(*inputs)
     assert not recorder.refusal
-    tape = tape_of(recorder, outputs)
+    tape = tape_of(recorder, outputs, moving)
     return tape.function(), len(tape.calls)
 
 
@@ -227,7 +227,13 @@ def unused_draw(x: Tensor) -> list[Tensor]:
     return [x + torch.empty_like(x).normal_(generator=generator)]
 
 
-@pytest.mark.parametrize("function", [product, twice, in_place, unused_draw])
+def tiles(x: Tensor) -> list[Tensor]:
+    y = x.exp()
+    (a, b), (c, d) = y.split(1), y.t().split(2)
+    return [torch.cat([a, b]), torch.cat([b, a]), torch.cat([a, b], 1), torch.cat([c, d]), torch.cat([a, b, a])]
+
+
+@pytest.mark.parametrize("function", [product, twice, in_place, unused_draw, tiles])
 def test_a_tape_gives_what_its_function_gives(function: Any) -> None:
     one, other = torch.randn(2, 4), torch.randn(2, 4)
     run, _ = run_of(function, one)
@@ -241,11 +247,13 @@ def test_what_is_done_twice_or_for_nothing_is_left_out() -> None:
     assert run_of(twice, torch.randn(2, 4))[1] == 3  # exp, add, mul
     assert run_of(lambda x: [x.t().t().view(-1).view(2, 4).exp()], torch.randn(2, 4))[1] == 1
     assert run_of(lambda x: [x + WEIGHT.t()[0, 0], x.sin().cos()][:1], torch.randn(2, 4))[1] == 1
+    assert run_of(lambda x: [torch.cat([x.exp()[:1], x.exp()[1:]]).log()], torch.randn(2, 4))[1] == 2
+    assert run_of(lambda x: [(x - torch.zeros(4)) / torch.ones(2, 4) * WEIGHT.exp()[0]], torch.randn(2, 4))[1] == 1
 
 
 def test_weights_that_move_in_place_are_read_as_they_are_now() -> None:
     weight, x = torch.randn(3, 4), torch.randn(2, 4)
-    run, _ = run_of(lambda x: [x @ weight.t()], x)
+    run, _ = run_of(lambda x: [x @ weight.t()], x, moving=[weight])
     weight.mul_(2)
     assert torch.equal(run(x, None)[0], x @ weight.t())
 

@@ -223,8 +223,8 @@ def draw(sampler: Sampler, element: Any) -> Point:  # Any: torch's parameters ar
     point = sampler(member)
     named = [name for name in element.arg_constraints if name in vars(element)] or list(element.arg_constraints)
     rank = len(element.batch_shape)
-    finite = [getattr(element, name).isfinite() for name in named]
-    given = torch.stack([each.flatten(rank).all(-1) if each.dim() > rank else each for each in finite]).all(0)
+    zeros = [getattr(element, name).detach() * 0 for name in named]  # NaN where it is not finite
+    given = sum(each.flatten(rank).sum(-1) if each.dim() > rank else each for each in zeros) == 0
     given = given.reshape(*given.shape, *(1,) * len(element.event_shape))
     value, *exact = (torch.where(given, each, math.nan) for each in (point.value, *point.exact))
     return Point(member.narrow(value), tuple(exact))

@@ -181,6 +181,11 @@ class PlanRunner(nn.Module):
         estimators = {id(each) for each in numbers}
         return [each for each in schedules_in([self.spec.nodes, self.spec.features]) if id(each) not in estimators]
 
+    def moving_tensors(self) -> list[Tensor]:
+        """List the tensors that steps of a training read and that change from step to step."""
+        weights = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        return [*weights, *self._moving_numbers.values(), *self.running_means.means.values()]
+
     def group(self, part: PatternRows, plan: Plan, samples: int, depth: int = 0) -> Group:
         """Lay rows of one pattern out for a plan. depth: leading dimensions that all groups of a call have."""
         layout = Layout(plan.axes, samples, part.size, depth)

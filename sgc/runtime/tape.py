@@ -6,7 +6,7 @@ Every pass keeps each number to the bit: it leaves operations out, or does once 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import BuiltinFunctionType
 from typing import Any
@@ -43,6 +43,8 @@ def _direct(function: Any) -> Any:  # Any: an operation of torch
     return found if isinstance(found, BuiltinFunctionType) else function
 
 
+NEUTRAL = {aten.sub.Tensor: 0, aten.div.Tensor: 1, aten.mul.Tensor: 1}  # as second operand they leave every bit
+
 Layout = tuple[torch.Size, tuple[int, ...], int, torch.dtype]  # shape, strides, offset, type
 
 
@@ -59,6 +61,7 @@ class Tape:
     calls: tuple[Call, ...]
     constants: dict[int, Tensor]
     guards: tuple[tuple[int, int], ...]
+    still: frozenset[int]  # the constants whose values never change
     tensors: Sequence[Tensor]  # as they were when they were recorded, by slot
 
     # ---- what is known of its slots
@@ -120,24 +123,51 @@ class Tape:
         return self.renamed(calls, names)
 
     def with_constants_made_once(self) -> Tape:
-        """Make once what depends on constants alone: views of weights, and tensors filled with a number."""
-        changed, constants = self.changed(), dict(self.constants)
+        """Compute once what depends on constants alone: views of weights, and whatever is made of still constants."""
+        changed, constants, still = self.changed(), dict(self.constants), {*self.still}
         calls: list[Call] = []
         for call in self.calls:
-            (each, *more) = call.given
-            kept = bool(more) or each in changed or each in self.outputs
-            if not kept and call.function in MADE:
-                constants[each] = self.tensors[each].detach().clone()
-            elif not kept and call.function is aten.as_strided.default and call.taken[0] in constants:
+            if call.draws or {*call.given, *call.taken} & changed or NOTHING in call.given:
+                calls.append(call)
+            elif call.function in MADE or (call.taken and still.issuperset(call.taken)):
+                constants |= {each: self.tensors[each].detach().clone() for each in call.given}
+                still.update(call.given)
+            elif call.function is aten.as_strided.default and call.taken[0] in constants:
                 with torch.no_grad():
-                    constants[each] = constants[call.taken[0]].as_strided(*call.args[1:])
+                    constants[call.given[0]] = constants[call.taken[0]].as_strided(*call.args[1:])
             else:
                 calls.append(call)
-        return replace(self, calls=tuple(calls), constants=constants)
+        return replace(self, calls=tuple(calls), constants=constants, still=frozenset(still))
+
+    def _copied(self, call: Call, views: Mapping[int, Call]) -> int | None:
+        """Find the tensor that a call gives again: all of its parts joined, less 0, or divided by 1."""
+        (given,) = call.given
+        if call.function is aten.cat.default and call.args[1:] in ((), (0,)):
+            source = call.taken[0] if len(call.taken) == 1 else self._tiled(call.taken, views)
+        elif call.function in NEUTRAL and len(call.taken) == 2 and not call.kwargs and call.taken[1] in self.still:
+            source = call.taken[0] if bool((self.tensors[call.taken[1]] == NEUTRAL[call.function]).all()) else None
+        else:
+            source = None
+        return source if source is not None and _layout(self.tensors[source]) == _layout(self.tensors[given]) else None
+
+    def _tiled(self, parts: Sequence[int], views: Mapping[int, Call]) -> int | None:
+        """Find the tensor that parts, in order, are all rows of."""
+        roots = {views[each].taken[0] for each in parts if each in views}
+        if len(roots) != 1 or not all(each in views for each in parts):
+            return None
+        (root,) = roots
+        offset = int(self.tensors[root].storage_offset())
+        for each in parts:
+            part = self.tensors[each]
+            if part.storage_offset() != offset or not part.is_contiguous():
+                return None
+            offset += part.numel()
+        return root if offset - self.tensors[root].storage_offset() == self.tensors[root].numel() else None
 
     def with_equal_calls_shared(self) -> Tape:
         """Do once what is done alike to the same tensors, and copy no tensor that is only read."""
         changed, names = self.changed(), dict[int, int]()
+        views: dict[int, Call] = {}
         met: dict[object, Call] = {}
         calls: list[Call] = []
         for before in self.calls:
@@ -145,11 +175,12 @@ class Tape:
             if call.draws or {*call.taken, *call.given} & changed:
                 calls.append(call)
                 continue
-            if call.function is aten.cat.default and len(call.taken) == 1:
-                (source,) = call.taken
-                if _layout(self.tensors[source])[:2] == _layout(self.tensors[call.given[0]])[:2]:
-                    names[call.given[0]] = source
-                    continue
+            source = self._copied(call, views) if len(call.given) == 1 else None
+            if source is not None and source not in changed:
+                names[call.given[0]] = source
+                continue
+            if call.function is aten.as_strided.default:
+                views[call.given[0]] = call
             key = (call.function, _hashable(call.args), _hashable(tuple(call.kwargs.items())))
             if key in met:
                 names |= dict(zip(call.given, met[key].given, strict=True))
@@ -185,8 +216,8 @@ class Tape:
         last = [*self.outputs, *(slot for slot, _ in self.guards)]
         needed = {slot for call in self.calls for slot in call.taken} | {*last}
         constants = {slot: tensor for slot, tensor in self.constants.items() if slot in needed}
-        for slot in constants:
-            nodes[slot] = graph.get_attr(f"constant_{slot}")
+        for slot in constants:  # as arguments, which are reached faster than attributes
+            nodes[slot] = graph.placeholder(f"constant_{slot}")
 
         def resolve(value: Any) -> Any:  # Any: an argument of an operation
             if isinstance(value, Slot):
@@ -209,9 +240,9 @@ class Tape:
                 if slot != NOTHING:
                     nodes[slot] = graph.call_function(operator.getitem, (node, place))
         graph.output(tuple(nodes[slot] for slot in last))
-        module = fx.GraphModule({f"constant_{slot}": tensor for slot, tensor in constants.items()}, graph)
-        run: Callable[..., tuple[Tensor, ...]] = module.forward
-        return run
+        run: Callable[..., tuple[Tensor, ...]] = fx.GraphModule({}, graph).forward
+        kept = tuple(constants.values())
+        return lambda *inputs: run(*inputs, *kept)
 
 
 def _hashable(value: object) -> object:
@@ -221,15 +252,20 @@ def _hashable(value: object) -> object:
     return type(value), (repr(value) if isinstance(value, float) else value)
 
 
-def tape_of(recorder: Recorder, outputs: Sequence[Tensor]) -> Tape:
-    """Take the way to some outputs from a recording, in as few operations as give the same bits."""
+def tape_of(recorder: Recorder, outputs: Sequence[Tensor], moving: Iterable[Tensor] = ()) -> Tape:
+    """Take the way to some outputs from a recording, in as few operations as give the same bits.
+
+    moving: tensors that the computation has not made, and whose values are others in another run, as weights'.
+    """
+    moves = {id(each) for each in moving}
     tape = Tape(
         tuple(recorder.inputs),
         tuple(recorder.slot_of(each) for each in outputs),
         tuple(recorder.calls),
         dict(recorder.constants),
         tuple(recorder.guards),
+        frozenset(slot for slot, tensor in recorder.constants.items() if id(tensor) not in moves),
         recorder.tensors,
     )
     tape = tape.with_views_of_roots().without_unused().with_constants_made_once()
-    return tape.with_equal_calls_shared().without_unused()
+    return tape.with_equal_calls_shared().with_views_of_roots().with_equal_calls_shared().without_unused()

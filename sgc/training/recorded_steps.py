@@ -178,7 +178,7 @@ class RecordedSteps:
         kind.names = [each.names for each in found]
         if not kind.refusal:
             outputs = [loss, norm, *bounds, *(each.values for each in found), *(g for g in gradients if g is not None)]
-            tape = tape_of(recorder, outputs)
+            tape = tape_of(recorder, outputs, self.model.moving_tensors())
             kind.run, kind.guards = tape.function(), [value for _, value in tape.guards]
             kind.changed = [tape.constants[slot] for slot in tape.changed() if slot in tape.constants]
         for parameter, gradient in zip(self.parameters, gradients, strict=True):

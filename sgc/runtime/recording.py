@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -55,14 +56,16 @@ class Call:
     given: tuple[int, ...]  # slots; of an operation that gives several tensors, all of them, or NOTHING
     several: bool
 
-    @property
+    @cached_property
     def taken(self) -> list[int]:
         """The slots that it takes."""
         return [slot.number for slot in _slots((self.args, tuple(self.kwargs.values())))]
 
-    @property
+    @cached_property
     def changes(self) -> list[int]:
         """The slots whose values it changes in place."""
+        if not self.function._schema.is_mutable and self.function not in _BATCH_NORMS:
+            return []
         found: list[int] = []
         for place, argument in enumerate(self.function._schema.arguments):
             written = argument.alias_info is not None and argument.alias_info.is_write
@@ -75,7 +78,7 @@ class Call:
     def draws(self) -> bool:
         return torch.Tag.nondeterministic_seeded in self.function.tags
 
-    @property
+    @cached_property
     def aliases(self) -> bool:
         """Tell whether what it gives lies in the memory of what it takes."""
         return any(each.alias_info is not None for each in self.function._schema.returns)

@@ -85,19 +85,11 @@ class Tape:
 
     # ---- passes
 
-    def renamed(self, calls: Sequence[Call], names: dict[int, int]) -> Tape:
+    def renamed(self, calls: Sequence[Call], names: Mapping[int, int]) -> Tape:
         """Take other calls, and other slots in place of some."""
-
-        def name(value: Any) -> Any:  # Any: an argument of an operation
-            if isinstance(value, Slot):
-                return Slot(names.get(value.number, value.number))
-            return tuple(map(name, value)) if isinstance(value, tuple) else value
-
         return replace(
             self,
-            calls=tuple(
-                replace(c, args=name(c.args), kwargs={key: name(each) for key, each in c.kwargs.items()}) for c in calls
-            ),
+            calls=tuple(_renamed(call, names) for call in calls),
             outputs=tuple(names.get(each, each) for each in self.outputs),
             guards=tuple(dict.fromkeys((names.get(each, each), value) for each, value in self.guards)),
         )
@@ -171,7 +163,7 @@ class Tape:
         met: dict[object, Call] = {}
         calls: list[Call] = []
         for before in self.calls:
-            (call,) = self.renamed([before], names).calls
+            call = _renamed(before, names)
             if call.draws or {*call.taken, *call.given} & changed:
                 calls.append(call)
                 continue
@@ -243,6 +235,19 @@ class Tape:
         run: Callable[..., tuple[Tensor, ...]] = fx.GraphModule({}, graph).forward
         kept = tuple(constants.values())
         return lambda *inputs: run(*inputs, *kept)
+
+
+def _renamed(call: Call, names: Mapping[int, int]) -> Call:
+    """Put other slots in place of some that a call takes."""
+    if not any(each in names for each in call.taken):
+        return call
+
+    def name(value: Any) -> Any:  # Any: an argument of an operation
+        if isinstance(value, Slot):
+            return Slot(names.get(value.number, value.number))
+        return tuple(map(name, value)) if isinstance(value, tuple) else value
+
+    return replace(call, args=name(call.args), kwargs={key: name(each) for key, each in call.kwargs.items()})
 
 
 def _hashable(value: object) -> object:

@@ -92,6 +92,13 @@ def make_fabric(device: str, precision: Any) -> Any:  # Any: the class, and its 
     return fabric
 
 
+def unscaling(fabric: Any, optimizer: torch.optim.Optimizer, limit: object) -> Callable[[], object]:  # Any: Fabric's
+    """Give what brings gradients in half precision to their own scale, where they are to be clipped to a limit."""
+    if limit is None:
+        return lambda: None
+    return lambda: fabric.strategy.precision.unscale_gradients(optimizer)
+
+
 def skips_steps(precision: Any) -> bool:  # Any: Fabric's
     """Tell whether a step with a gradient that is not finite is left out, and the next one's loss scaled down for it.
 

@@ -53,6 +53,7 @@ from sgc.training.engine import (
     skips_steps,
     stopping,
     take_step,
+    unscaling,
 )
 from sgc.training.epoch_totals import EpochTotals
 from sgc.training.gradient_check import blame_gradient, clip, is_finite
@@ -184,7 +185,7 @@ class Trainer:
             parameters,
             self.fabric.autocast,
             self.fabric.backward,
-            self._unscale,
+            unscaling(self.fabric, self.optimizer, self.settings.clip_norm),
             allowed=not debug and not made.spec.own_code() and not hasattr(self.fabric.strategy.precision, "scaler"),
         )
         self.epoch = 0  # epochs that are done
@@ -306,11 +307,6 @@ class Trainer:
         if refused := take_step(self.stepper.step, self.settings.optimizer, self.model.epoch):
             raise RunError(f"{where}: {refused}; {UNTOUCHED}")
         return result
-
-    def _unscale(self) -> None:
-        """Bring gradients in half precision to their own scale, where they are to be clipped."""
-        if self.settings.clip_norm is not None:
-            self.fabric.strategy.precision.unscale_gradients(self.optimizer)
 
     def _blamed(self, parts: list[PatternRows], weights: Sequence[float | Tensor], noise: int | None) -> str:
         """Run a step again to say by which term its gradient is not finite."""

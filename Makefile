@@ -5,8 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO := demo
+BENCH_VENV := .venv-bench
+BENCH_STAMP := $(BENCH_VENV)/.installed
 
-.PHONY: setup demo test quick fast mutate fuzz lint types format clean
+.PHONY: setup demo test quick fast mutate fuzz bench lint types format clean
 
 setup: $(STAMP)
 
@@ -49,6 +51,23 @@ mutate: setup
 FUZZ ?= 0 2000
 fuzz: setup
 	@$(BIN)/python tests/fuzz $(FUZZ)
+
+# a step of training, beside the same by hand and in Pyro, NumPyro and Pixyz, in an environment of its own; ten minutes.
+# BENCH='--quick' for a minute; benchmarks/README.md says what else
+BENCH ?=
+bench: $(BENCH_STAMP)
+	@$(BENCH_VENV)/bin/python -m benchmarks.bench --json benchmarks/last.json $(BENCH)
+
+# a peer that cannot be had is left out, and its rows say so
+$(BENCH_STAMP): pyproject.toml constraints.txt benchmarks/requirements.txt
+	@test -x $(BENCH_VENV)/bin/python || $(PYTHON) -m venv $(BENCH_VENV)
+	@echo "installing into $(BENCH_VENV) ..."
+	@$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@for peers in pyro-ppl "numpyro funsor" pixyz; do \
+	    $(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+	        -c constraints.txt -c benchmarks/requirements.txt $$peers || echo "not to be had: $$peers"; \
+	done
+	@touch $@
 
 lint: setup
 	@$(BIN)/ruff check .

@@ -1,0 +1,1 @@
+"""One step of training, as sgc and its peers take it, measured side by side: `make bench`."""

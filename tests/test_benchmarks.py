@@ -1,0 +1,114 @@
+"""`make bench` at tiny sizes: contenders start from the same loss, the table says what was measured and what not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import sgc
+from benchmarks import bench, problem
+from benchmarks.contenders import ENTRIES
+from benchmarks.resident import Lost, Resident
+from benchmarks.results import Measured, disagreement, disagreements, ratios, table
+
+
+def test_contenders_take_the_same_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Pixyz has no way to take A1, and is not there where `make test` alone has set things up."""
+    kept, names = tmp_path / "kept.json", ("sgc", "plain", "tuned", "pixyz")
+    words = ["--quick", "--steps", "tiny A1,tiny A3", "--contenders", ",".join(names)]
+    status = bench.main([*words, "--rounds", "2", "--turn", "2", "--draws", "24", "--json", str(kept)])
+    printed = capsys.readouterr().out
+    assert status == 0, printed
+    assert "The losses at the start agree." in printed
+    assert str(tmp_path) not in printed
+    steps = json.loads(kept.read_text())["steps"]
+    assert list(steps) == ["tiny A1", "tiny A3"]
+    for name, step in steps.items():
+        for who in ("sgc", "plain", "tuned"):
+            found = step[who]
+            assert not found["lost"]
+            assert len(found["losses"]) == 24
+            assert len(set(found["losses"])) > 1
+            assert len(found["cpu"]) == len(found["wall"]) == 2
+            assert min(found["peak"], found["operators"], found["setup"], *found["cpu"]) > 0
+            assert found["later"] != found["losses"][0]
+            assert f"| {name} | {ENTRIES[who].title} " in printed
+        assert step["sgc"]["operators"] < step["plain"]["operators"]
+    label = steps["tiny A1"]["plain"]["exact"]["label"]
+    assert steps["tiny A1"]["sgc"]["exact"]["label"] == pytest.approx(label, rel=1e-5)
+    assert steps["tiny A1"]["pixyz"]["lost"].partition(":")[0] in ("cannot", "failed")
+
+
+def test_a_process_says_what_went_wrong_and_goes_on() -> None:
+    given = problem.plain_data(problem.tiny(problem.read("A2")))
+    process = Resident("plain", 1)
+    try:
+        with pytest.raises(Lost, match="failed: AssertionError: asked before it was prepared"):
+            process.ask("loss", draws=1)
+        assert process.ask("prepare", problem=given) == {}
+        assert len(process.ask("loss", draws=2)["losses"]) == 2
+        process.process.kill()
+        with pytest.raises(Lost, match="ended with status -9"):
+            process.ask("loss", draws=1)
+    finally:
+        process.stop()
+
+
+def measured(losses: list[float], label: float = -2.0, cpu: float = 1.0, lost: str = "") -> Measured:
+    return Measured("one", lost, losses, {"label": label}, [cpu, 2 * cpu], [cpu, cpu])
+
+
+def test_losses_that_differ_are_told() -> None:
+    """Standard errors: 0.1 of each, so that 5 of the difference are 0.71."""
+    first = measured([9.9, 10.1])
+    assert not disagreement(measured([10.4, 10.6]), first)
+    assert disagreement(measured([10.8, 11.0]), first).startswith("loss 10.9000 for 10.0000, allowed ±0.70")
+    assert disagreement(measured([9.9, 10.1], label=-2.001), first) == "label -2.001000 for -2.000000"
+    assert disagreement(measured([float("nan")] * 2), first)
+    steps = {"A1": {"sgc": first, "plain": measured([10.8, 11.0]), "tuned": measured([], lost="cannot: so")}}
+    assert len(disagreements(steps)) == 1
+    assert " differs |" in table(steps)
+
+
+def test_the_table_has_paired_ratios_and_says_what_cannot_be() -> None:
+    steps = {"A1": {"sgc": measured([1.0, 1.0], cpu=0.5), "plain": measured([1.0, 1.0])}}
+    steps["A1"]["plain"].cpu = [1.0, 4.0]
+    steps["A1"]["pixyz"] = Measured("Pixyz", "cannot: no enumeration of y")
+    assert ratios(steps["A1"]["sgc"], steps["A1"]["plain"]) == [0.5, 0.25]
+    head, rule, own, plain, pixyz, _, reason = table(steps).splitlines()
+    assert len({len(line) for line in (head, rule, own, plain, pixyz)}) == 1
+    assert [cell.strip() for cell in plain.split("|")[5:7]] == ["0.38", "0.25–0.50"]
+    assert [cell.strip() for cell in pixyz.split("|")[2:5]] == ["Pixyz", "cannot", ""]
+    assert reason == "- A1: Pixyz cannot: no enumeration of y."
+
+
+@pytest.mark.parametrize("name", bench.STEPS)
+def test_a_problem_is_what_its_spec_says(name: str) -> None:
+    given = bench.problem_of(name, None)
+    spec = sgc.load(given.spec, given.overrides())
+    assert name.startswith(bench.TINY) or spec.nodes == sgc.load(given.spec).nodes
+    assert tuple(spec.nodes["z"].shape) == (given.latent,)
+    assert (spec.objective.samples, spec.objective.alpha) == (given.samples, given.alpha)
+    assert spec.train.optimizer.lr == given.rate
+
+
+def test_a_table_takes_the_place_of_the_last_one(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(bench.README.read_text(encoding="utf-8"), encoding="utf-8")
+    before = page.read_text(encoding="utf-8")
+    bench.write(page, "first")
+    bench.write(page, "second")
+    after = page.read_text(encoding="utf-8")
+    assert "first" not in after.partition(bench.BEGIN)[2].partition(bench.END)[0]
+    assert f"{bench.BEGIN}\n\nsecond\n\n{bench.END}" in after
+    assert after.partition(bench.BEGIN)[0] == before.partition(bench.BEGIN)[0]
+    assert after.partition(bench.END)[2] == before.partition(bench.END)[2]
+
+
+def test_unknown_names_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        bench.options(["--contenders", "sgc,pyr"])
+    assert ended.value.code == 2
+    assert "--contenders: 'pyr' is none of sgc, plain, tuned" in capsys.readouterr().err

@@ -126,7 +126,6 @@ def main(name: str, threads: int) -> None:
     """Answer until told to stop, or until nobody asks."""
     replies = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print is no answer
-    pin(threads)
     served: list[Served] = []
 
     def begin() -> Answer:
@@ -136,6 +135,7 @@ def main(name: str, threads: int) -> None:
     print(json.dumps(answer_to(begin)), file=replies)
     if not served:
         return
+    pin(threads)  # not before: libraries are imported side by side
     for line in sys.stdin:
         asked = json.loads(line)
         what = asked.pop("do")

@@ -18,7 +18,7 @@ from small_runs import At, StopsAfterAnEpoch, all_files, changed, finished_files
 
 import sgc
 from sgc.errors import RunError, UsageError
-from sgc.runs.run_folder import write_whole
+from sgc.runs.file_formats import write_whole
 from sgc.runtime.model import Model
 
 SPEC = small(train__epochs=2, nodes__y__categories=4)  # of which the last has no row: a note, before any write

@@ -355,10 +355,10 @@ def test_options_of_the_optimiser_come_from_the_spec_alone(option: Raw, stopped:
         ("optimizer.param_groups.0.params", [0, 0], "key 'optimizer.param_groups': expected the places of "),
         ("model.more", torch.zeros(3), "key 'model.more': the model has no such weights"),
         ("sums.rows.unlabelled", -1, "key 'sums.rows.unlabelled': expected a number at least 0, got integer -1"),
-        ("sums.terms.rows", {}, "key 'sums.terms': 'rows', 'terms' and 'effective' are not of the same patterns"),
+        ("sums.terms.rows", {}, "key 'sums.terms': 'rows', 'terms' and 'effective' have different patterns"),
         ("alarms", {"collapsed z": "x"}, "key 'alarms.collapsed z': expected an integer, got string 'x'"),
         ("running_means", {"y": float("nan")}, "key 'running_means.y': expected a finite number, got number nan"),
-        ("best_bound", float("inf"), "key 'best_bound': expected a number that a bound can have, got number inf"),
+        ("best_bound", float("inf"), "key 'best_bound': expected a bound, which is below infinity, got number inf"),
         ("best_bound", float("nan"), "key 'best_bound': found nan, wanted a number, as there are validation rows"),
         (
             "optimizer.state.0.exp_avg_sq",

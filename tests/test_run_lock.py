@@ -73,7 +73,7 @@ def test_a_second_process_is_refused_by_the_name_of_the_first_and_changes_nothin
         held = json.loads(before[NAME])
         assert re.fullmatch(
             rf"{re.escape(str(folder))}: process {held['process']} on \S+ is training in it since "
-            r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d: let it end, or stop it",
+            r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d: wait for it to end, or stop it",
             str(told.value),
         )
         assert all_files(folder) == before
@@ -235,6 +235,6 @@ def test_a_resumption_under_another_number_of_threads_says_so(tmp_path: Path) ->
     with pytest.warns(UserWarning, match="thread") as told:
         run(folder, resume=True)
     assert [str(each.message) for each in told] == [
-        f"{folder}: was started with 1 thread and goes on with 2: sums are rounded in another order, and the result "
-        "is not to the last bit that of one run; OMP_NUM_THREADS=1 gives that"
+        f"{folder}: was started with 1 thread and goes on with 2: sums are rounded in another order, so the last "
+        "digits may differ from those of an uninterrupted run; OMP_NUM_THREADS=1 gives the same digits"
     ]

@@ -40,7 +40,8 @@ from torch import Tensor
 import sgc
 from sgc.distributions.family import Family
 from sgc.errors import DataError, Interrupted, RunError, UsageError
-from sgc.runs.run_folder import RunFolder, spec_yaml
+from sgc.runs.file_formats import spec_yaml
+from sgc.runs.run_folder import RunFolder
 from sgc.runtime.data_variables import open_data
 from sgc.runtime.model import Model
 from sgc.spec.resolver import outline

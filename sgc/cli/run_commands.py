@@ -30,7 +30,7 @@ def evaluate(
 ) -> None:
     """Measure a run on held-out rows: errors and calibration of q and the posterior, ELBO by terms, log p(x)."""
     from sgc.report.terminal import rows_progress, training_progress
-    from sgc.runs.run_folder import json_text
+    from sgc.runs.file_formats import json_text
     from sgc.trained.run_evaluation import evaluate_run
 
     problems: list[str] = []

@@ -139,7 +139,7 @@ def prove(
     loaded = load_spec(spec, sets, trust)
     from sgc.proof.proof_words import proof_json, proof_text
     from sgc.proof.prover import prove as prove_spec
-    from sgc.runs.run_folder import json_text
+    from sgc.runs.file_formats import json_text
 
     found = prove_spec(loaded, seed=seed)
     if as_json:

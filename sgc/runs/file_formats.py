@@ -1,4 +1,4 @@
-"""What is written, as bytes: JSON that every reader takes, npz archives, a spec as YAML; and how a file stays whole."""
+"""File formats of runs and results, as bytes: standard JSON, npz archives, a spec as YAML; and files kept whole."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ Plain = Any  # what JSON can say
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file of a run so that it is either as before or complete; a link in its place is not followed."""
+    """Write a file of a run so that it is either unchanged or complete; a link in its place is not followed."""
     part = path.with_name(path.name + PART)
     with writing(path):
-        part.unlink(missing_ok=True)  # what a kill left there; a link that somebody laid is not followed
+        part.unlink(missing_ok=True)  # left by a killed process, or a link, which must not be followed
     write_beside(path, part, path, content)
 
 
 def open_own(path: str, flags: int) -> int:
-    """Open a file to write to as `open` does, but for a link, which may lead to a file that is of no run."""
+    """Open a file for writing as `open` does, but refuse a link, which may lead out of the run."""
     return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 def npz_bytes(arrays: Mapping[str, np.ndarray], comment: str = "") -> bytes:
-    """Write arrays as an npz archive, under any names; never as Python objects. comment: of the archive."""
+    """Write arrays as an npz archive, under any names, never as Python objects. comment: of the archive."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.comment = comment.encode()
@@ -46,8 +46,8 @@ def npz_bytes(arrays: Mapping[str, np.ndarray], comment: str = "") -> bytes:
     return buffer.getvalue()
 
 
-def json_text(found: Plain, indent: int | None = None) -> str:
-    """Write JSON that every reader takes: what is not a finite number becomes null.
+def json_text(plain: Plain, indent: int | None = None) -> str:
+    """Write standard JSON: a number that is not finite becomes null.
 
     >>> json_text({"bound": -1.5, "error": float("nan")})
     '{"bound": -1.5, "error": null}'
@@ -55,16 +55,16 @@ def json_text(found: Plain, indent: int | None = None) -> str:
 
     def strict(value: Plain) -> Plain:
         if isinstance(value, dict):
-            return {key: strict(each) for key, each in value.items()}
+            return {key: strict(entry) for key, entry in value.items()}
         if isinstance(value, list | tuple):
-            return [strict(each) for each in value]
+            return [strict(entry) for entry in value]
         return None if isinstance(value, float) and not math.isfinite(value) else value
 
-    return json.dumps(strict(found), indent=indent, allow_nan=False)
+    return json.dumps(strict(plain), indent=indent, allow_nan=False)
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes what YAML 1.2 would read as a number and 1.1 would not, such as 1e-3."""
+    """Quotes text that YAML 1.2 would read as a number and YAML 1.1 would not, such as 1e-3."""
 
 
 _Dumper.add_implicit_resolver(

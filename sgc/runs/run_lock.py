@@ -1,6 +1,6 @@
-"""One process a run folder: a lock that names the process that trains there, and goes with it.
+"""One process for each run folder: a lock file that names the process that trains there.
 
-The system frees it with the process, however that ends. What a kill leaves is a file that nobody holds.
+The system releases the lock when the process ends, in any way. A killed process leaves a file that is not locked.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from sgc.errors import RunError, UsageError, check_run_file, printable
 
 try:
     import fcntl
-except ImportError:  # there is none but on Unix
+except ImportError:  # only Unix has it
     fcntl = None  # type: ignore[assignment]
 
 NAME = "train.lock"
-PATIENCE = 1.0  # s, until whoever took the lock has written who it is
-UNKNOWN = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)  # file systems that know no locks
+PATIENCE = 1.0  # seconds that the process which took the lock has to write its record
+WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)  # from file systems without locks
 
 
 class LockRecord(Versioned):
@@ -40,14 +40,14 @@ class LockRecord(Versioned):
 
 @contextmanager
 def locked(folder: Path) -> Iterator[bool]:
-    """Hold a run folder while inside; folders that are made for it, and are empty at the end, go again.
+    """Lock a run folder for the block; folders that are created for it, and are empty at the end, are removed again.
 
-    Gives whether a lock was left there, by a process that was killed. Raises: UsageError where another process holds
-    it, or where what stands there is no folder or no lock; RunError where the disk refuses.
+    Gives whether a killed process had left its lock there. Raises: UsageError if another process holds the lock, or if
+    the path is not a folder or the file not a lock; RunError if the disk refuses.
     """
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder}: is a file, wanted a folder for the run")
-    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    created = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
@@ -56,7 +56,7 @@ def locked(folder: Path) -> Iterator[bool]:
         path = folder / NAME
         left = path.exists()
         try:
-            held = _take(path)
+            file = _take(path)
         except OSError as problem:
             raise RunError(f"{path}: {problem.strerror}; nothing of the run is touched") from None
         try:
@@ -64,25 +64,24 @@ def locked(folder: Path) -> Iterator[bool]:
         finally:
             with suppress(OSError):
                 path.unlink()
-            os.close(held)
+            os.close(file)
     finally:
-        with suppress(OSError):  # what is not empty stays
-            for each in made:
-                each.rmdir()
+        with suppress(OSError):  # a folder that is not empty stays
+            for created_folder in created:
+                created_folder.rmdir()
 
 
 def _take(path: Path) -> int:
-    """Take the lock, and write into it who has it; give its file. Raises: UsageError."""
+    """Take the lock, and write this process into it; give the file descriptor. Raises: UsageError."""
     while True:
         file = _open(path)
         try:
-            if not _is_free(file, path):
-                raise UsageError(_told(path))
-            if not _is_at(file, path):  # whoever had it took it away between our opening and our taking it
+            if not _lock(file, path):
+                raise UsageError(_holder_words(path))
+            if not _is_at(file, path):  # its holder removed it after we opened it and before we locked it
                 os.close(file)
                 continue
-            known = _read(path)
-            if known is None and os.fstat(file).st_size:
+            if os.fstat(file).st_size and _read(path) is None:
                 raise UsageError(f"{path}: is no lock of a run: move it, or take another folder")
             record = LockRecord(
                 process=os.getpid(),
@@ -105,12 +104,12 @@ def _open(path: Path) -> int:
         )
     except OSError as problem:
         if problem.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT):
-            raise  # the disk refuses, whatever stands there
-        raise UsageError(f"{path}: cannot be made to hold the folder ({problem.strerror})") from None
+            raise  # the disk refuses
+        raise UsageError(f"{path}: cannot be used as the lock of the folder ({problem.strerror})") from None
 
 
-def _is_free(file: int, path: Path) -> bool:
-    """Take the lock of an open file, if nobody has it; where there are no locks, say so."""
+def _lock(file: int, path: Path) -> bool:
+    """Lock an open file, and tell whether that succeeded; warn if the system has no locks."""
     problem = "this system has no locks"
     if fcntl is not None:
         try:
@@ -119,16 +118,16 @@ def _is_free(file: int, path: Path) -> bool:
         except BlockingIOError:
             return False
         except OSError as fault:
-            if fault.errno not in UNKNOWN:
+            if fault.errno not in WITHOUT_LOCKS:
                 raise
             problem = str(fault.strerror)
-    text = f"{path.parent}: cannot be held against another process ({problem}): see that none trains in it too"
+    text = f"{path.parent}: cannot be locked ({problem}): make sure that no other process trains in it"
     warnings.warn(text, stacklevel=2)
     return True
 
 
 def _is_at(file: int, path: Path) -> bool:
-    """Tell whether an open file still stands at its path."""
+    """Tell whether an open file is still the one at its path."""
     try:
         return os.path.samestat(os.fstat(file), os.stat(path))
     except FileNotFoundError:
@@ -136,20 +135,18 @@ def _is_at(file: int, path: Path) -> bool:
 
 
 def _read(path: Path) -> LockRecord | None:
-    """Read who holds the lock; None where it is not written there."""
+    """Read which process holds the lock; None if that cannot be read."""
     try:
         return LockRecord.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):
         return None
 
 
-def _told(path: Path) -> str:
-    """Say who holds a folder."""
+def _holder_words(path: Path) -> str:
+    """Say which process holds a folder, and what to do."""
     end = time.monotonic() + PATIENCE
-    found = _read(path)
-    while found is None and time.monotonic() < end:
+    while (holder := _read(path)) is None and time.monotonic() < end:
         time.sleep(0.01)
-        found = _read(path)
-    who = "another process" if found is None else f"process {found.process} on {printable(found.machine)}"
-    since = "" if found is None else f" since {printable(found.since)}"
-    return f"{path.parent}: {who} is training in it{since}: let it end, or stop it"
+    who = "another process" if holder is None else f"process {holder.process} on {printable(holder.machine)}"
+    since = "" if holder is None else f" since {printable(holder.since)}"
+    return f"{path.parent}: {who} is training in it{since}: wait for it to end, or stop it"

@@ -1,4 +1,4 @@
-"""What the files of a run say, as strict models with a version: whatever else stands in one is refused by its key."""
+"""The contents of a run's files as strict models with a version; an unknown or wrong key is refused by name."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from sgc.data.record import Count, PathText, Record, Some, Versioned
 from sgc.piece import Maybe
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Terms = dict[str, dict[str, float | None]]  # nats a row, by node and role; null where it is no finite number
+Terms = dict[str, dict[str, float | None]]  # nats per row, by node and role; null for a number that is not finite
 
 
-class StreamRows(Record):
-    """How many training rows stand in each stream."""
+class RowsByStream(Record):
+    """Numbers of rows, by stream."""
 
     unlabelled: Count
     labelled: Count
 
 
 class RunRecord(Versioned):
-    """run.json: with what, from what and on what a run was started, and whether it is finished.
+    """run.json: the versions, settings and data that a run was started with, and whether it is finished.
 
-    `gamma`, `rate` and `alpha` are those of the start, null where they are no number. `beside`: the folder where the
-    data are looked for; `code`: where own code stood. `threads`: of torch, on which the last bit of a result depends.
-    What is None was not written by the version before.
+    `gamma`, `rate` and `alpha` are those of the start, null where they are not finite. `beside`: the folder where the
+    data are looked for; `code`: the folder of own code. `threads`: of torch, on which the last bit of a result depends.
+    Older versions did not write what may be missing.
     """
 
     versions: dict[str, str]
@@ -41,10 +41,10 @@ class RunRecord(Versioned):
     alpha: dict[str, Annotated[float, Field(ge=0)] | None]
     beside: PathText
     data: Literal["spec", "arrays"]
-    rows: StreamRows
+    rows: RowsByStream
     finished: bool
     code: Maybe[PathText] = None
-    digest: Maybe[str] = None  # of the data, in a run of before there was rows.npz
+    digest: Maybe[str] = None  # of the data, in an older run without rows.npz
     threads: Maybe[Annotated[int, Field(ge=1, lt=2**31)]] = None
 
     @model_validator(mode="after")
@@ -55,19 +55,19 @@ class RunRecord(Versioned):
 
 
 class ColumnsRecord(Versioned):
-    """columns.json: what turns the columns of the data into the values of each node."""
+    """columns.json: the encoder of each node, which turns columns of the data into its values."""
 
     columns: dict[str, EncoderRecord]
 
     @classmethod
     def of_before(cls, value: dict[str, Any]) -> dict[str, Any]:  # Any: whatever a file can say
-        """Before there were versions, the nodes stood at the top."""
+        """Read a file without a version, in which the nodes are the top-level keys."""
         nodes = all(isinstance(each, dict) and "variable" in each for each in value.values())
         return {"columns": value} if nodes else value
 
 
 class PartGradient(Record):
-    """The gradient of what belongs to one node or network."""
+    """The gradient of the parameters of one node or network."""
 
     estimator: Maybe[str] = None
     norm: float | None
@@ -75,7 +75,7 @@ class PartGradient(Record):
 
 
 class GradientRecord(Record):
-    """The gradient as it was probed after an epoch."""
+    """The gradient as probed after an epoch."""
 
     norm: float | None
     variance: float | None
@@ -83,7 +83,7 @@ class GradientRecord(Record):
 
 
 class EpochRecord(Versioned):
-    """A line of metrics.jsonl: what one epoch did, and what it was worth; null where a number is not finite."""
+    """A line of metrics.jsonl: the training and the validation of one epoch; null for a number that is not finite."""
 
     epoch: Some
     step: Count
@@ -116,13 +116,13 @@ class LabelsRecord(Versioned):
 
 
 class RowsRecord(Versioned):
-    """rows.npz: the state of the fingerprint of the data, which names what is wrong with its arrays itself."""
+    """rows.npz: the fingerprint of the data, which checks its arrays itself."""
 
     rows: dict[str, InstanceOf[np.ndarray]]
 
 
 class ParameterGroup(Record):
-    """Which parameters the optimiser's state is of; the options beside them, of the version before, are not read."""
+    """The parameters that an optimiser's state belongs to; options that older versions wrote are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -130,14 +130,14 @@ class ParameterGroup(Record):
 
 
 class OptimizerState(Record):
-    """What an optimiser of torch keeps of each parameter, by its place."""
+    """What an optimiser of torch keeps for each parameter, by its place."""
 
     state: dict[Count, dict[str, InstanceOf[Tensor] | None]]
     param_groups: Annotated[list[ParameterGroup], Field(min_length=1, max_length=1)]
 
 
 class PrecisionState(Record):
-    """How gradients of half precision are scaled; in any other, nothing. Options beside that are not read."""
+    """The scale of gradients in half precision; empty in any other. Other options are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -146,7 +146,7 @@ class PrecisionState(Record):
 
 
 class TermSums(Record):
-    """Terms of the bound and effective samples, added up over the rows of each pattern of labels."""
+    """Terms of the bound and effective samples, summed over the rows of each pattern of labels."""
 
     rows: dict[str, Some]
     terms: dict[str, dict[str, dict[str, float]]]
@@ -155,42 +155,35 @@ class TermSums(Record):
     @model_validator(mode="after")
     def _of_the_same_patterns(self) -> TermSums:
         if not self.rows.keys() == self.terms.keys() == self.effective.keys():
-            raise PydanticCustomError("patterns", "'rows', 'terms' and 'effective' are not of the same patterns")
+            raise PydanticCustomError("patterns", "'rows', 'terms' and 'effective' have different patterns")
         return self
 
 
-class ByStream(Record):
-    """A sum over each stream."""
+class BoundsByStream(Record):
+    """Sums of bounds in nats, by stream."""
 
     unlabelled: float
     labelled: float
 
 
-class RowsByStream(Record):
-    """Rows of each stream."""
-
-    unlabelled: Count
-    labelled: Count
-
-
 class EpochSums(Record):
-    """What the steps of an epoch in progress add up to."""
+    """Sums over the steps of an epoch in progress."""
 
     loss: float
     steps: Count
-    bounds: ByStream
+    bounds: BoundsByStream
     rows: RowsByStream
-    terms: Maybe[TermSums] = None  # not in a run of an older sgc
+    terms: Maybe[TermSums] = None  # older versions did not write them
 
 
 def _is_a_best(bound: float) -> float:
     if bound == math.inf:
-        raise PydanticCustomError("best", "expected a number that a bound can have, got number inf")
+        raise PydanticCustomError("best", "expected a bound, which is below infinity, got number inf")
     return bound
 
 
 class TrainingState(Versioned):
-    """The weights, the optimiser and the place of a run that is to go on.
+    """training.pt: the weights, the optimiser and the place of a run that is to go on.
 
     `best_bound` is -inf before there is one, and NaN where there are no validation rows.
     """

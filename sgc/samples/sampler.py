@@ -17,7 +17,8 @@ from sgc.data.outputs import check_output, write_output
 from sgc.distributions.row_totals import OWN_SUM
 from sgc.errors import UsageError, option, suggest
 from sgc.randomness import Generators, drawing_from
-from sgc.runs.run_folder import RunFolder, npz_bytes, open_run
+from sgc.runs.file_formats import npz_bytes
+from sgc.runs.run_folder import RunFolder, open_run
 from sgc.runtime.generation import inputs_wanted
 from sgc.runtime.model import Model
 from sgc.runtime.steps import steps_of

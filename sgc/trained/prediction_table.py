@@ -12,7 +12,7 @@ import numpy as np
 from sgc.data.columns import Array, SourceColumn
 from sgc.data.tables import UNNAMED
 from sgc.errors import UsageError, option
-from sgc.runs.run_folder import json_text, npz_bytes
+from sgc.runs.file_formats import json_text, npz_bytes
 from sgc.spec.outline import Outline
 
 INDEX = "__index_level_"  # how a parquet file heads an index without a name

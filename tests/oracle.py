@@ -182,7 +182,7 @@ class Joint:
 
     def particles(self, row: Row, order: Sequence[str] | None = None, *, apart: Sequence[str] = ()) -> Particles:
         """Give a row's particles: every joint value of what it does not carry, [P]."""
-        return self.all.particles(row, order, apart=apart).each(lambda part: part[0])
+        return self.all.particles(row, order, apart=apart).changed(lambda part: part[0])
 
     def bound(self, row: Row, words: Words, order: Sequence[str] | None = None) -> Tensor:
         """Give the bound of a row with everything summed: of Eq. 8 and Eq. 9 the limit of many samples."""
@@ -213,7 +213,7 @@ class Joint:
             first, second = torch.broadcast_tensors(each[:, None], each[None, :])
             return torch.cat([first, second], -1)
 
-        drawn = replace(whole.each(pairs), log_mass=pairs(whole.log_mass) - math.log(samples)).bound(words)
+        drawn = replace(whole.changed(pairs), log_mass=pairs(whole.log_mass) - math.log(samples)).bound(words)
         weights = log_weights.exp()
         return (weights * drawn).sum() if samples == 1 else (weights[:, None] * weights * drawn).sum()
 

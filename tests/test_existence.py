@@ -107,7 +107,7 @@ class Draws:
         held = self.holding[self.each].flatten(1)  # [R, S · P]
         chance = self.made.log_r(self.row, self.names)[self.holding[:, 0]][self.each].sum(1).exp()
         mass = self.every.log_mass - self.made.log_r(self.row, self.names)
-        taken = self.every.each(lambda part: part[held])
+        taken = self.every.changed(lambda part: part[held])
         return replace(taken, log_mass=mass[held] - math.log(self.samples)).bound(words), chance
 
     def places(self, name: str) -> Tensor:

@@ -37,10 +37,9 @@ from sgc.errors import RunError
 from sgc.proof import prover as proving
 from sgc.proof.brute_force import Factors, Joint, Words
 from sgc.proof.chosen_patterns import some_patterns
-from sgc.proof.comparison import scores, t_limit, t_tail
+from sgc.proof.comparison import distance, scores, t_limit, t_tail
 from sgc.proof.draw_sums import Draws, expected
 from sgc.proof.plain_spec import partial, support
-from sgc.proof.proof_words import proof_text
 from sgc.proof.prover import prove
 from sgc.proof.twin import moments, twin
 from sgc.runtime.model import Model
@@ -67,7 +66,7 @@ def test_every_shipped_spec_is_proved(path: Path, monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr(proving, "PATTERNS", 24)
         monkeypatch.setattr(proving, "SAMPLED_PATTERNS", 3)
     found = prove(spec)
-    assert found.passed, proof_text(found)
+    assert found.passed, found.words()
     if not spec.unrolled.plates:
         assert {line.rows for line in found.exact if line.pattern} == {line.rows for line in found.sampled}
 
@@ -78,7 +77,7 @@ def test_random_graphs_are_proved(words: Raw, seed: int) -> None:
     rng = random.Random(f"{words} {seed}")
     spec = random_spec(rng)
     found = prove(load(with_objective(spec, **words, alpha=random_alpha(rng, spec))), seed=seed)
-    assert found.passed, proof_text(found)
+    assert found.passed, found.words()
 
 
 Z_THEN_Y: Raw = {  # z is drawn, and the label of y reads it: the weight varies
@@ -148,7 +147,7 @@ def test_what_may_be_missing_is_missing_in_some_rows_of_the_twin() -> None:
     assert partial(plain) == ["y"]
     assert support(plain["nodes"]["x"]).isnan().sum(1).tolist() == [0, 0, 2]
     found = prove(spec)
-    assert found.passed, proof_text(found)
+    assert found.passed, found.words()
 
 
 def test_own_code_is_never_imported() -> None:
@@ -159,7 +158,7 @@ def test_own_code_is_never_imported() -> None:
 
 
 def test_a_proof_is_said_in_these_words() -> None:
-    text = proof_text(prove(load(with_y({"gumbel_softmax": {"temperature": {"from": 1, "to": 0.5, "epochs": 3}}}))))
+    text = prove(load(with_y({"gumbel_softmax": {"temperature": {"from": 1, "to": 0.5, "epochs": 3}}}))).words()
     text = re.sub(r"-?\d+\.\d+(e[-+]\d+)?", "#", text)  # what differs between machines
     assert text == (
         "tiny, on a discrete twin: x, z, y of two categories each, seed 0\n"
@@ -192,9 +191,9 @@ def test_a_bias_is_measured_without_its_noise() -> None:
     (mean,) = prove(load(with_y("mean"))).biases
     assert mean.gradient[0] > 0.01
     noise = torch.randn(41, 200, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    length, error = proving.distance(noise)
+    length, error = distance(noise)
     assert length < 1.0  # the plain length of the mean of 41 is about 2.2
-    length, error = proving.distance(noise + 1)
+    length, error = distance(noise + 1)
     assert abs(length - math.sqrt(200)) < 5 * error
 
 
@@ -320,14 +319,14 @@ def test_the_expectation_is_that_of_every_tuple_of_draws(words: Raw, samples: in
     model = compiled(spec, 1)
     row = all_rows(spec, ["y"])[2]
     joint = Joint(Factors(model, spec), [row])
-    whole = joint.particles(apart=["z"]).each(lambda part: part[0].detach())
+    whole = joint.particles(apart=["z"]).changed(lambda part: part[0].detach())
     log_q = joint.log_q["z"].detach()
     place = {(e, z): int(((joint.index["e"] == e) & (joint.index["z"] == z)).nonzero()) for e in (0, 1) for z in (0, 1)}
     total = 0.0
     for draws in itertools.product(itertools.product((0, 1), repeat=2), repeat=samples):  # z for e = 0 and for e = 1
         at = [place[e, each[e]] for each in draws for e in (0, 1)]
         chance = math.exp(sum(float(log_q[i]) for i in at))
-        chosen = whole.each(lambda part, at=at: part[at])
+        chosen = whole.changed(lambda part, at=at: part[at])
         bound = replace(chosen, log_mass=chosen.log_mass - math.log(samples)).bound(Words.of(spec))
         total += chance * float(bound)
     found = expected(joint, Words.of(spec), ["z"], samples)

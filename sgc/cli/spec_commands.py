@@ -137,15 +137,14 @@ def prove(
 ) -> None:
     """Compare the derived objective with brute force, on a small discrete twin of the graphs; no data needed."""
     loaded = load_spec(spec, sets, trust)
-    from sgc.proof.proof_words import proof_json, proof_text
     from sgc.proof.prover import prove as prove_spec
     from sgc.runs.file_formats import json_text
 
     found = prove_spec(loaded, seed=seed)
     if as_json:
-        print_json(json_text(proof_json(found), indent=2))
+        print_json(json_text(found.plain(), indent=2))
     else:
-        print(proof_text(found))
+        print(found.words())
     if not found.passed:
         raise typer.Exit(1)
 

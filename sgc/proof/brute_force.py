@@ -1,7 +1,7 @@
-"""Brute force: the bounds of a discrete model with every joint value summed, put together from the paper's formulas.
+"""Brute force: the bounds of a discrete model summed over every joint value, by the formulas of the papers.
 
-Nothing here looks at a plan or at how the runtime executes one. A model is only asked for its conditionals at given
-values; the proposal, the weight and the bounds are those of Siddharth et al. 2017, Eqs. 3 to 9, written out.
+Nothing here reads a plan or uses the code that executes one. Only the conditionals of the model at given values are
+used; the proposal, the weight and the bounds are those of Siddharth et al. 2017, Eqs. 3 to 9, written out.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
     from sgc.objectives.bound import Bound
     from sgc.runtime.model import Model
 
-WRITTEN = ("elbo", "iwae", "density", "supervised")  # the bounds whose formula stands here, by hand from the papers
-TABLE = 4096  # a conditional that reads more joint values is asked only for those that are met
+WRITTEN = ("elbo", "iwae", "density", "supervised")  # the bounds whose formulas are written here, from the papers
+TABLE = 4096  # a conditional with more joint values is computed only for those that occur
 
 
 @dataclass(frozen=True)
 class Words:
-    """An objective: its bound, the words that change it, and α by node."""
+    """An objective: its bound, the options of the bound, and α by node."""
 
     bound: str = "elbo"
     weights: str = "normalized"
     label_term: str = "mean_log"
     kl_weight: float = 1.0
     alpha: Mapping[str, float] = field(default_factory=dict)  # 1 where a node is left out
-    own: Bound | None = None  # one of the user's own, in place of those that are written out here
+    own: Bound | None = None  # the user's own, in place of those that are written here
 
     @staticmethod
     def of(spec: Raw, own: Bound | None = None) -> Words:
-        """Read the words of a spec. own: its bound, where that is none of those WRITTEN out here."""
+        """Read the objective of a spec. own: its bound, if that is not one of those WRITTEN here."""
         given = dict(spec.get("objective", {}))
         alpha = given.get("alpha", {})
         by_node = alpha if isinstance(alpha, Mapping) else dict.fromkeys(partial(spec), alpha)
@@ -56,7 +56,7 @@ class Words:
 
 @dataclass(frozen=True)
 class Particles:
-    """Weighted particles of a row, [..., P]: their mass, and the logs of p and q that the formulas are made of."""
+    """Weighted particles of a row, [..., P]: their masses, and the logs of p and q in the formulas."""
 
     log_mass: Tensor
     log_p_clamped: Tensor
@@ -64,7 +64,7 @@ class Particles:
     log_r: Tensor
     log_w: Mapping[str, Tensor]  # by labelled node, in an order of the recognition graph
 
-    def each(self, change: Callable[[Tensor], Tensor]) -> Particles:
+    def changed(self, change: Callable[[Tensor], Tensor]) -> Particles:
         """Apply one change to every part."""
         return Particles(
             change(self.log_mass),
@@ -127,12 +127,12 @@ class Particles:
 class Factors:
     """The conditionals of a model as tables of logs, over the places of values in their supports; differentiable.
 
-    A Normal node stands in it by points along its q, −8 to 8 standard deviations, whose mass is the trapezoidal rule's:
-    it resolves what is wider than the points' distance, a tenth of q's width or so, to nearly all digits.
+    A Normal node is represented by points from −8 to 8 standard deviations of its q, weighed by the trapezoidal rule,
+    which is exact to nearly all digits for functions wider than the distance of the points, a tenth of q's width.
     """
 
     def __init__(self, model: Model, spec: Raw, inputs: Mapping[str, Tensor] | None = None, points: int = 161) -> None:
-        """List the supports. inputs: the values that each input takes, [K, *shape]. points: of a Normal node."""
+        """List the supports. inputs: the values that each input takes, [K, *shape]. points: for a Normal node."""
         self.model, self.spec = model, spec
         nodes = spec["nodes"]
         self.normal = [name for name in nodes if nodes[name]["distribution"] == "Normal"]
@@ -148,7 +148,7 @@ class Factors:
         return seen_through(self.spec, parents_of(self.spec, name, role))
 
     def places(self, name: str) -> set[str]:
-        """Name those whose places in their supports tell a value: of a Normal node also what its q reads."""
+        """Name the nodes and inputs that determine a value: of a Normal node also those that its q reads."""
         if name not in self.normal:
             return {name}
         return {name}.union(*(self.places(other) for other in self.reads(name, "recognition")))
@@ -165,7 +165,7 @@ class Factors:
         return found
 
     def ask(self, name: str, role: Role, index: Mapping[str, Tensor]) -> Tensor:
-        """Ask the model for one conditional and score the node there, [U]; 0 where it is missing."""
+        """Score a node under its conditional in the model, [U]; 0 where its value is missing."""
         values = self.values({name} | self.reads(name, role), index)
         missing = values[name].isnan()
         scored = self.supports[name][0].where(missing, values[name])
@@ -173,7 +173,7 @@ class Factors:
         return log.masked_fill(missing.reshape(len(missing), -1).any(1), 0.0)
 
     def score(self, name: str, role: Role, index: Mapping[str, Tensor]) -> Tensor:
-        """Score one factor at places [J]; its conditional is asked once for each distinct value that it reads."""
+        """Score one factor at places [J]; its conditional is computed once for each distinct value of its parents."""
         axes = sorted(set().union(*(self.places(each) for each in {name} | self.reads(name, role))))
         sizes = [len(self.supports[axis]) for axis in axes]
         if math.prod(sizes) > TABLE:
@@ -188,7 +188,7 @@ class Factors:
         return self.tables[name, role][place]
 
     def distinct(self, axes: Sequence[str], index: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Find where some axes take each of their joint places first, [U], and which of these stands where, [J]."""
+        """Find the first occurrence of each joint place on some axes, [U], and for each entry its number there, [J]."""
         code = torch.zeros_like(index[axes[0]])
         for axis in axes:
             code = code * len(self.supports[axis]) + index[axis]
@@ -198,15 +198,15 @@ class Factors:
 
 
 def product(sizes: Sequence[int]) -> Tensor:
-    """List every joint place in supports of some sizes, [∏ sizes, axes], the last running fastest."""
+    """List every joint place in supports of some sizes, [∏ sizes, axes]; the last axis varies fastest."""
     places = torch.tensor(list(itertools.product(*map(range, sizes))), dtype=torch.long)
     return places.reshape(math.prod(sizes), len(sizes))
 
 
 class Joint:
-    """Every way to complete some rows, with the logs of all factors there, differentiable.
+    """All completions of some rows, with the logs of all factors there; differentiable.
 
-    The rows carry the same names; what they do not carry takes every value it has, R rows of P completions each.
+    The rows have values of the same names; every other name takes all of its values: R rows with P completions each.
     """
 
     def __init__(self, factors: Factors, rows: Sequence[Row] = ({},)) -> None:
@@ -236,38 +236,32 @@ class Joint:
         self.evidence = self.counted(factors) if any(node.get("exists") for node in nodes.values()) else []
 
     def counted(self, factors: Factors) -> list[str]:
-        """Leave out the scores of steps that do not exist, and hold counts to the steps that have labels; name these.
+        """Leave out the scores of steps that do not exist, and restrict counts by labelled steps; name these counts.
 
-        A count without a label of which labels of steps tell is proposed among the numbers that have room for them,
-        q of these numbers is a weight, and other numbers have no mass. Masses are never left out.
+        If labelled steps give evidence about a count without a label, the count is proposed among the numbers that
+        allow them: q of these numbers is a weight, and other numbers have no mass. Masses are never left out.
         """
         nodes = self.spec["nodes"]
         numbers = {c: torch.tensor(counts_of(nodes[c])) for node in nodes.values() for c, _ in node.get("exists", ())}
         above = {c: numbers[c][self.index[c]] for c in numbers}
         least = {c: torch.full_like(number, -1) for c, number in above.items() if c in self.free}
-        told: dict[str, None] = {}
+        evidence: dict[str, None] = {}
         for name, node in nodes.items():
             steps = node.get("exists", ())
             if name in self.free or not steps:
                 continue
             labelled = torch.ones(len(self.index[name]), dtype=torch.bool)
-            if "missing" in node:  # its last place is that of a missing value
+            if "missing" in node:  # the last place is that of a missing value
                 labelled &= self.index[name] < len(factors.supports[name]) - 1
             for count, i in steps:
                 labelled &= (above[count] > i) | torch.tensor(count in least)
             for count, i in steps:
                 if count in least:
-                    told[count] = None
+                    evidence[count] = None
                     least[count] = torch.where(labelled, least[count].clamp(min=i), least[count])
-        for count in told:
-            every = torch.stack(
-                [
-                    factors.score(
-                        count, "recognition", {**self.index, count: torch.full_like(self.index[count], place)}
-                    )
-                    for place in range(len(numbers[count]))
-                ]
-            )
+        for count in evidence:
+            places = [torch.full_like(self.index[count], place) for place in range(len(numbers[count]))]
+            every = torch.stack([factors.score(count, "recognition", {**self.index, count: p}) for p in places])
             room = numbers[count][:, None] > least[count]
             log_room = every.masked_fill(~room, -math.inf).logsumexp(0)
             self.log_w[count] = log_room
@@ -279,14 +273,14 @@ class Joint:
                 for logs in (self.log_p, self.log_q, self.log_w):
                     if name in logs:
                         logs[name] = logs[name].where(there, 0.0)
-        return list(told)
+        return list(evidence)
 
     def particles(
         self, row: Row | None = None, order: Sequence[str] | None = None, *, apart: Collection[str] = ()
     ) -> Particles:
-        """Give the particles of the rows, [R, P]: all joint values of what they do not carry.
+        """Give the particles of the rows, [R, P]: all joint values of what is not observed.
 
-        row: what they carry beside. order: of the labelled nodes. apart: nodes whose mass is left out.
+        row: more values that are observed. order: of the labelled nodes. apart: nodes whose mass is left out.
         """
         carried = {**self.rows[0], **(row or {})}
         keep = torch.ones(len(self.rows) * self.completions, dtype=torch.bool)
@@ -309,5 +303,5 @@ class Joint:
         )
 
     def bound(self, words: Words) -> Tensor:
-        """Give the bound of each row with everything summed, [R]: of Eq. 8 and Eq. 9 the limit of many samples."""
+        """Give the bound of each row with everything summed, [R]: for Eqs. 8 and 9 the limit of many samples."""
         return self.particles().bound(words)

@@ -1,4 +1,4 @@
-"""Choosing patterns of labels: all of them, or the plainest and some others; and how they are called."""
+"""Choosing patterns of labels, all of them or the plainest and some others; and their names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sgc.derivation.node_id import NodeId
 
 
 def some_patterns(names: Sequence[str], most: int, rng: random.Random) -> list[tuple[str, ...]]:
-    """List every pattern, or none, each and all of the labels, and others, drawn, up to so many."""
+    """List all patterns, or at most so many: without labels, with each one, with all, and others at random."""
     total = 2 ** len(names)
     every = range(total) if total <= most else [0, *(1 << i for i in range(len(names))), total - 1]
     codes = list(every)
@@ -21,7 +21,7 @@ def some_patterns(names: Sequence[str], most: int, rng: random.Random) -> list[t
 
 
 def some(patterns: Sequence[tuple[str, ...]], most: int, rng: random.Random) -> list[tuple[str, ...]]:
-    """Choose some patterns, in their order: the first, the last, and others, drawn."""
+    """Choose some patterns in their order: the first, the last, and others at random."""
     if len(patterns) <= most:
         return list(patterns)
     inner = sorted(rng.sample(range(1, len(patterns) - 1), most - 2))
@@ -29,7 +29,7 @@ def some(patterns: Sequence[tuple[str, ...]], most: int, rng: random.Random) -> 
 
 
 def words_of(observed: Iterable[NodeId]) -> str:
-    """Say which rows a pattern is of.
+    """Describe the rows of a pattern.
 
     >>> words_of([NodeId("a"), NodeId("b")]), words_of(map(NodeId, "abcdefgh"))
     ('rows with a and b labelled', 'rows with 8 labels: a, b, c, …')
@@ -41,7 +41,7 @@ def words_of(observed: Iterable[NodeId]) -> str:
 
 
 def in_steps(nodes: Iterable[NodeId]) -> list[str]:
-    """Word the steps of a repeat's nodes by the name they have in the file.
+    """Name nodes as in the file, those of a repeat with their steps.
 
     >>> in_steps([NodeId("k"), NodeId("t.s", (0,)), NodeId("t.s", (2,)), NodeId("a.b.x", (0, 1))])
     ['k', 't.s of steps 1, 3', 'a.b.x of step 1.2']

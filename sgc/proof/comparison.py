@@ -1,4 +1,4 @@
-"""Comparing numbers with what they should be: to rounding where they are exact, by Student's t where they are drawn."""
+"""Comparing numbers with the right ones: exact numbers up to rounding, means of draws by Student's t."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from dataclasses import dataclass
 from torch import Tensor
 
 TOLERANCE = 1e-9  # float64; relative to the largest of the numbers, or to 1
-FLOOR = 1e-8  # what rounding may do to a mean, likewise
-LARGEST_SCORE = 1e9  # stands for all beyond it: of a mean without noise that is off
-FALSE_ALARM = 1e-6  # of all comparisons of means of one proof together
+FLOOR = 1e-8  # the rounding error of a mean, likewise
+LARGEST_SCORE = 1e9  # stands for all larger ones: those of a wrong mean without noise
+FALSE_ALARM = 1e-6  # the probability for all comparisons of means of one proof together
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The largest of some differences, and the name of the number where it is."""
+    """The largest of some differences, and the name of the number that differs so much."""
 
     size: float
     name: str
 
     @property
     def small(self) -> bool:
-        """Whether it is rounding. A difference that is not a number is not."""
+        """Whether it can be rounding; NaN cannot."""
         return self.size <= TOLERANCE
 
 
 def difference(got: Tensor, wanted: Tensor, names: Sequence[str]) -> Difference:
-    """Find the largest difference of numbers that share a scale, relative to it: [K] each."""
+    """Find the largest difference between numbers of one scale, relative to that scale: [K] each."""
     scale = max(1.0, float(wanted.detach().abs().max()))
     off = (got.detach() - wanted.detach()).abs() / scale
     worst = int(off.nan_to_num(nan=math.inf).argmax())
@@ -36,12 +36,20 @@ def difference(got: Tensor, wanted: Tensor, names: Sequence[str]) -> Difference:
 
 
 def scores(draws: Tensor, wanted: Tensor) -> Tensor:
-    """Give (mean − wanted) / standard error of n independent draws, [n, K] -> [K]; 0 where they differ by rounding."""
+    """Give (mean − wanted) / standard error of n independent draws, [n, K] -> [K]; 0 for a difference of rounding."""
     mean, error = draws.mean(0), draws.std(0) / math.sqrt(len(draws))
     off = mean - wanted
     rounding = FLOOR * wanted.abs().clamp(min=1.0)
     score = (off / error.clamp(min=1e-300)).clamp(-LARGEST_SCORE, LARGEST_SCORE)
     return score.where(off.abs() > rounding, 0.0).where(off.isfinite(), math.inf)
+
+
+def distance(draws: Tensor) -> tuple[float, float]:
+    """Estimate the length of the mean of n draws, [n, K], and its standard error, without the bias that noise adds."""
+    n, mean = len(draws), draws.mean(0)
+    square = float((n * mean.square().sum() - draws.square().sum() / n) / (n - 1))
+    along = draws @ (mean / mean.norm().clamp(min=1e-300))
+    return math.sqrt(max(square, 0.0)), float(along.std() / math.sqrt(n))
 
 
 def t_tail(t: float, degrees: int) -> float:
@@ -59,7 +67,7 @@ def t_tail(t: float, degrees: int) -> float:
 
 
 def t_limit(probability: float, degrees: int) -> float:
-    """Give the t that |T| passes with a probability, at least about 1e-13.
+    """Give the t that |T| exceeds with a given probability, of at least about 1e-13.
 
     >>> round(t_limit(0.05, 40), 2)
     2.02

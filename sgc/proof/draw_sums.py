@@ -1,8 +1,8 @@
-"""Every draw, summed: the exact expectation of a bound at S samples, where some discrete nodes are drawn.
+"""The exact expectation of a bound at S samples over all draws, where some discrete nodes are drawn.
 
-A node that is drawn below enumerated ones is drawn anew for each sample, row and combination of their values, and the
-nodes that are not drawn are summed inside each sample. Normalised weights couple the particles, so the expectation is
-over all outcomes of all draws at once; samples are exchangeable, so each multiset of outcomes is met once.
+A node with enumerated parents in q is drawn separately for each sample, row and combination of their values; the nodes
+that are not drawn are summed within each sample. Normalised weights couple the particles, so the expectation is over
+all outcomes of all draws together; samples are exchangeable, so that each multiset of outcomes is summed once.
 """
 
 from __future__ import annotations
@@ -16,27 +16,26 @@ import torch
 from torch import Tensor
 
 from sgc.proof.brute_force import Joint, Words, product
-from sgc.proof.plain_spec import Raw, carriers, ordered, parents_of, seen_through, told_of
+from sgc.proof.plain_spec import Raw, carriers, evidence, ordered, parents_of, seen_through
 
 LARGEST = 2**20  # numbers in one part of the particles of all rows
 
 
 def spreads(spec: Raw, latent: Collection[str], drawn: Collection[str]) -> dict[str, list[str]]:
-    """Name, for each drawn node, the enumerated ones that it is drawn apart for: those that its q reads, or they do."""
+    """Name, for each drawn node, its enumerated ancestors in q: it is drawn separately for each of their values."""
     found: dict[str, list[str]] = {}
     for name in ordered(spec, "recognition"):
         if name in latent and name in drawn:
             read = seen_through(spec, parents_of(spec, name, "recognition")) & set(latent)
-            above = {each for other in read for each in (found[other] if other in drawn else [other])}
-            found[name] = sorted(above)
+            found[name] = sorted({node for parent in read for node in (found[parent] if parent in drawn else [parent])})
     return found
 
 
 def is_linear(spec: Raw, words: Words, observed: Collection[str], latent: Collection[str]) -> bool:
-    """Tell whether a bound is a plain mean over particles, so that its expectation is the bound with all summed."""
+    """Tell whether a bound is a plain mean over particles: its expectation is then the bound with all nodes summed."""
     if words.bound in ("iwae", "own"):
         return not latent
-    varying = any(carriers(spec, name, latent) for name in (*observed, *told_of(spec, observed)))
+    varying = any(carriers(spec, name, latent) for name in (*observed, *evidence(spec, observed)))
     if words.bound == "density" or not varying:
         return True
     return words.bound == "elbo" and words.weights == "none" and words.label_term == "mean_log"
@@ -44,10 +43,10 @@ def is_linear(spec: Raw, words: Words, observed: Collection[str], latent: Collec
 
 @dataclass(frozen=True)
 class Draws:
-    """All outcomes of one sample's draws: where their particles stand among the completions of a row.
+    """All outcomes of one sample's draws, as places of their particles among the completions of a row.
 
-    index: [O, E] for O outcomes and E values of what is summed. decided: for each drawn node, the particles [C] of E
-    at which one draw each is decided.
+    index: [O, E] for O outcomes and E joint values of what is summed. decided: for each drawn node, one particle of E
+    for each of its C draws, [C].
     """
 
     index: Tensor
@@ -56,21 +55,21 @@ class Draws:
     @staticmethod
     def count(spec: Raw, sizes: Mapping[str, int], drawn: Collection[str]) -> int:
         """Count the outcomes of one sample. sizes: of the supports of what is not observed."""
-        apart = spreads(spec, list(sizes), drawn)
-        slots = {name: math.prod(sizes[each] for each in above) for name, above in apart.items()}
+        ancestors = spreads(spec, list(sizes), drawn)
+        slots = {name: math.prod(sizes[each] for each in above) for name, above in ancestors.items()}
         return math.prod(sizes[name] ** min(count, 64) for name, count in slots.items())
 
     @staticmethod
     def of(spec: Raw, sizes: Mapping[str, int], drawn: Collection[str]) -> Draws:
         """List the outcomes of one sample."""
-        apart = spreads(spec, list(sizes), drawn)
-        summed = [name for name in sizes if name not in apart]
+        ancestors = spreads(spec, list(sizes), drawn)
+        summed = [name for name in sizes if name not in ancestors]
         grid = product([sizes[name] for name in summed])
         place = {name: grid[:, i][None] for i, name in enumerate(summed)}
         slots: list[int] = []
-        slot_of: dict[str, Tensor] = {}  # which slot decides a node at each particle, [E]
+        slot_of: dict[str, Tensor] = {}  # the slot of the draw of a node at each particle, [E]
         decided: dict[str, Tensor] = {}
-        for name, above in apart.items():
+        for name, above in ancestors.items():
             code = torch.zeros(len(grid), dtype=torch.long)
             for other in above:
                 code = code * sizes[other] + place[other][0]
@@ -102,7 +101,7 @@ def tuples(outcomes: int, samples: int) -> int:
 def expected(joint: Joint, words: Words, drawn: Collection[str], samples: int) -> Tensor:
     """Give E L̂ of each row, [R], over every outcome of the draws of S samples; differentiable.
 
-    joint: of rows that carry all inputs. drawn: the nodes that are drawn; what else is not observed is summed.
+    joint: of rows that have all inputs. drawn: the nodes that are drawn; other nodes that are not observed are summed.
     """
     sizes = dict(zip(joint.free, joint.sizes, strict=True))
     drawn = [name for name in joint.order if name in drawn and name in sizes]
@@ -116,6 +115,6 @@ def expected(joint: Joint, words: Words, drawn: Collection[str], samples: int) -
     log_q = {name: joint.log_mass[name].reshape(len(joint.rows), -1) for name in drawn}
     log_probability = draws.log_probability(log_q)[:, sets].sum(-1) + log_orders
     at = draws.index[sets].flatten(1)  # [M, S·E]
-    whole = joint.particles(apart=drawn).each(lambda part: part[:, at])
+    whole = joint.particles(apart=drawn).changed(lambda part: part[:, at])
     bounds = replace(whole, log_mass=whole.log_mass - math.log(samples)).bound(words)
     return (log_probability.exp() * bounds).sum(-1)

@@ -1,6 +1,6 @@
 """A bound of the user's own by brute force: its expression, with every mean a plain sum over all particles.
 
-Labels are all taken to vary, and the factors of p and r come in three lumps: what a bound says may hang on neither.
+All labels are taken to vary, and the factors of p and r are joined into three: a bound may depend on neither.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a spec of discrete nodes says, read from its plain data alone: statuses, parents, orders, supports, patterns."""
+"""A spec of discrete nodes read as plain data alone: supervision, parents, orders, supports, patterns."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 Raw = dict[str, Any]  # Any: a spec as plain data
-Row = Mapping[str, int]  # what a row carries: a place in the support of each node and input that it has
+Row = Mapping[str, int]  # for each node and input that is observed in a row, the place of its value in the support
 
 
 def partial(spec: Raw) -> list[str]:
-    """Name the partially supervised nodes that q proposes where they are absent, as in the file."""
+    """Name the partially supervised nodes that q proposes where they are missing, in the order of the file."""
     nodes = spec["nodes"].items()
     return [name for name, node in nodes if node["supervision"] == "partial" and "missing" not in node]
 
@@ -27,56 +27,56 @@ def full(spec: Raw) -> list[str]:
 
 
 def clamped(spec: Raw) -> list[str]:
-    """Name the nodes that no row proposes: observed in every row, or left out where they are missing."""
+    """Name the nodes that are never proposed: observed in every row, or dropped where they are missing."""
     return [name for name, node in spec["nodes"].items() if node["supervision"] == "full" or "missing" in node]
 
 
 def patterns(spec: Raw) -> list[tuple[str, ...]]:
-    """List every observation pattern, the unlabelled one first."""
+    """List all patterns of labels, the unlabelled one first."""
     names = partial(spec)
     return [chosen for size in range(len(names) + 1) for chosen in itertools.combinations(names, size)]
 
 
 def parents_of(spec: Raw, name: str, role: str) -> list[str]:
-    """List the parents of a node or a feature as they are written; an input has none."""
+    """List the parents of a node or a feature as they are written; inputs have none."""
     if name in spec.get("features", {}):
         return list(spec["features"][name]["parents"])
     return list(spec["nodes"].get(name, {}).get(role, {}).get("parents", ()))
 
 
 def ordered(spec: Raw, role: str) -> list[str]:
-    """Order the nodes so that each stands after its parents, features seen through.
+    """Order the nodes so that each comes after its parents, features seen through.
 
-    Of names that are ready at once the first by name is taken: with an α for each node the bound depends on the order
-    of its labels, which is defined so.
+    Of several that could come next, the first by name does: with an α for each node, the bound depends on the order of
+    the labels, and this is the order that is defined.
     """
     everything = [*spec.get("inputs", {}), *spec.get("features", {}), *spec["nodes"]]
     left = {name: set(parents_of(spec, name, role)) for name in everything}
     ready = [name for name, parents in left.items() if not parents]
     heapq.heapify(ready)
-    found: list[str] = []
+    order: list[str] = []
     while ready:
         taken = heapq.heappop(ready)
-        found.append(taken)
+        order.append(taken)
         for name, parents in left.items():
             if taken in parents:
                 parents.remove(taken)
                 if not parents:
                     heapq.heappush(ready, name)
-    return [name for name in found if name in spec["nodes"]]
+    return [name for name in order if name in spec["nodes"]]
 
 
 def seen_through(spec: Raw, names: Collection[str]) -> set[str]:
-    """Name the nodes and inputs that some names stand for: themselves, or what a feature is made of."""
+    """Replace features by the nodes and inputs that they are computed from."""
     found: set[str] = set()
     for name in names:
-        made = name in spec.get("features", {})
-        found |= seen_through(spec, parents_of(spec, name, "generative")) if made else {name}
+        feature = name in spec.get("features", {})
+        found |= seen_through(spec, parents_of(spec, name, "generative")) if feature else {name}
     return found
 
 
 def carriers(spec: Raw, name: str, latent: Collection[str]) -> set[str]:
-    """Name the proposed nodes that q(name | ·) reads, features seen through: its factor varies where there are any."""
+    """Name the proposed nodes that q(name | ·) reads, features seen through: its factor varies with them."""
     return seen_through(spec, parents_of(spec, name, "recognition")) & set(latent)
 
 
@@ -85,21 +85,21 @@ def counts_of(node: Raw) -> list[int]:
     return list(node.get("values", range(node.get("categories", 2))))
 
 
-def told_of(spec: Raw, observed: Collection[str]) -> list[str]:
-    """Name the counts without a label of which labels of their steps tell, in a row that carries some names."""
+def evidence(spec: Raw, observed: Collection[str]) -> list[str]:
+    """Name the counts without a label that labels of their steps give evidence about, in rows with some labels."""
     carried = {*observed, *full(spec)}
     steps = [node.get("exists", ()) for name, node in spec["nodes"].items() if name in carried or "missing" in node]
     return list(dict.fromkeys(count for each in steps for count, _ in each if count not in carried))
 
 
 def support(node: Raw) -> Tensor:
-    """List the values of a discrete node, [K, *event]; NaN, missing, is the last of one that may drop it."""
+    """List the values of a discrete node, [K, *event]; of a dropped node the last is NaN, a missing value."""
     categories = node.get("categories")
     elements = math.prod(node.get("shape", ()))
     single = torch.eye(categories) if categories else torch.arange(2.0)
-    chosen = [torch.stack(values) for values in itertools.product(single, repeat=elements)]
-    chosen += [torch.full_like(chosen[0], math.nan)] if "missing" in node else []
-    return torch.stack(chosen).reshape(-1, *node.get("shape", ()), *single.shape[1:])
+    values = [torch.stack(combination) for combination in itertools.product(single, repeat=elements)]
+    values += [torch.full_like(values[0], math.nan)] if "missing" in node else []
+    return torch.stack(values).reshape(-1, *node.get("shape", ()), *single.shape[1:])
 
 
 def batch_of(spec: Raw, rows: Sequence[Row], inputs: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:

@@ -1,9 +1,8 @@
-"""The discrete twin of a model: its graphs, statuses and objective, each node of two categories, each network small.
+"""The discrete twin of a model: its graphs, supervision and objective, with nodes of two categories and small networks.
 
-What shapes a derivation is kept: parents in p and in q, features, inputs, supervision, what is left out where it is
-missing, the estimator of each node, the bound and its words. What does not is replaced: families, shapes, networks
-(each has its own), fixed parameters, data. A parent list goes through one hidden layer, so that parents interact;
-without parents the logits are free.
+The twin keeps what shapes the derivation: parents in p and in q, features, inputs, supervision, dropped nodes, the
+estimator of each node, the bound and its options. It replaces the rest: families, shapes, networks (no two share one),
+fixed parameters, data. Parents go through one hidden layer, so that they interact; without parents the logits are free.
 """
 
 from __future__ import annotations
@@ -22,40 +21,35 @@ from sgc.proof.unrolled_twin import FEATURE, NETWORK, WIDTH
 from sgc.schedules import Schedule, value_at
 from sgc.spec.outline import Outline
 
-_NOT_PROVED = ("gamma", "supervision_rate", "gradient")  # weights of rows, and variants of one expectation
+_NOT_PROVED = ("gamma", "supervision_rate", "gradient")  # weights of rows, and other estimates of one gradient
 
 
 def estimators(outline: Outline) -> dict[str, Estimator]:
-    """Give the estimator of each node that q proposes, by node as in the file."""
+    """Give the estimator of each node that q proposes, by its name in the file."""
     called = outline.spec.unrolled.id
     return {called(n).name: v.estimator for n, v in outline.variables.items() if v.estimator is not None}
 
 
-def drawn(outline: Outline) -> list[str]:
-    """Name the nodes that are drawn without bias: what `sampled` proves."""
-    return [name for name, each in estimators(outline).items() if each.tag == "sampled"]
-
-
-def biased(outline: Outline) -> list[str]:
-    """Name the nodes whose estimator has a bias; they are proved as enumerated ones."""
-    return [name for name, each in estimators(outline).items() if each.tag == "biased"]
+def with_tag(outline: Outline, tag: str) -> list[str]:
+    """Name the nodes whose estimators have a tag: `sampled`, without bias, or `biased`, proved as enumerated nodes."""
+    return [name for name, estimator in estimators(outline).items() if estimator.tag == tag]
 
 
 def score_functions(outline: Outline) -> dict[str, Any]:  # Any: plain data
-    """Write how drawn nodes are proved: those that are charged as they are, the others as score functions."""
+    """Write how drawn nodes are proved: estimators with a charge as they are, others as score functions."""
     own = estimators(outline)
-    return {n: own_words(own[n], 0) if own[n].charged else ScoreFunction.name for n in drawn(outline)}
+    return {n: own_words(own[n], 0) if own[n].charged else ScoreFunction.name for n in with_tag(outline, "sampled")}
 
 
 def own_words(estimator: Estimator, epoch: float) -> Any:  # Any: plain data
-    """Write an estimator as plain data, its schedules at an epoch."""
+    """Write an estimator as plain data, with the values of its schedules at an epoch."""
     return estimator.plain(lambda number: value_at(number, epoch))
 
 
 def moments(pieces: Mapping[str, Any] | Piece) -> list[int]:  # Any: pieces of a spec
-    """Name the epochs at which schedules are looked at: their start, and where they move, their end.
+    """List the epochs at which a proof evaluates schedules: the first, and the last at which one changes.
 
-    How labelled rows weigh is not proved, but an α over the rate moves with it.
+    The weights of labelled rows are not proved, but an α over the supervision rate changes with the rate.
     """
     if isinstance(pieces, Objective):
         without = {"gamma"} if isinstance(pieces.alpha, OverRate) else {"gamma", "supervision_rate"}
@@ -82,8 +76,8 @@ def twin(
 ) -> Raw:
     """Write the twin as plain data, fit for `sgc.load`. Any: plain data.
 
-    epoch: where the schedules of the objective stand. estimators: by node; the others are enumerated. most_alpha: what
-    a larger α is taken down to.
+    epoch: at which the schedules of the objective are evaluated. estimators: by node; the others are enumerated.
+    most_alpha: a larger α is replaced by this.
     """
     words = _objective(outline, epoch, samples)
     if "alpha" in words:
@@ -97,7 +91,7 @@ def twin(
 
 
 def _sections(outline: Outline, chosen: Mapping[str, Any]) -> Raw:  # Any: plain data
-    """Write the sections that say what a model without repeats and parts is."""
+    """Write nodes, inputs and features of a model without repeats and parts."""
     graphs = outline.graphs
     nodes: dict[str, Raw] = {}
     for name, node in graphs.nodes.items():
@@ -128,7 +122,7 @@ def _objective(outline: Outline, epoch: float, samples: int) -> Raw:
     words = {key: value for key, value in words.items() if key not in (*_NOT_PROVED, "alpha", "kl_weight")}
     if isinstance(given.alpha, Mapping):
         words["alpha"] = {name: value_at(value, epoch) for name, value in given.alpha.items()}
-    elif isinstance(given.alpha, OverRate):  # without a rate, which data would tell, as a model has it before training
+    elif isinstance(given.alpha, OverRate):  # a rate that only the data determine is 1, as in a model before training
         words["alpha"] = value_at(given.alpha.over_rate, epoch) / value_at(given.supervision_rate or 1.0, epoch)
     elif given.alpha is not None:
         words["alpha"] = value_at(given.alpha, epoch)

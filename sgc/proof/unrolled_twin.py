@@ -1,7 +1,7 @@
-"""The twin of a spec with repeats and parts: as it was written, with fewer steps, so that it is unrolled in its turn.
+"""The twin of a spec with repeats and parts: written like the spec, but with fewer steps, and then unrolled.
 
-Every node is of two categories and every network small, as in any twin. What shapes the unrolled graph is kept: who
-reads whom, of which step, what is carried and in which direction, what counts, and what is combined one by one.
+Nodes have two categories and networks are small, as in any twin. The twin keeps what shapes the unrolled graph: the
+parents and their steps, carried features and their direction, counts, and values that are combined one by one.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from sgc.spec.resolver import outline as resolve
 from sgc.spec.spec import Spec
 
 CATEGORIES = 2
-WIDTH = 2  # of an input, and of a feature: as many as a node has categories, so that all can be combined
-STEPS, FEWER = 3, 2  # of a repeat: a first one, one between and a last one; within another, or where nodes are many
+WIDTH = 2  # of an input and of a feature: that of a node of two categories, so that they can be combined
+STEPS, FEWER = 3, 2  # of a repeat: a first, a middle and a last one; of an inner repeat, or if there are many nodes
 MANY = 9  # proposed nodes
 NETWORK: Raw = {"mlp": [4], "activation": "tanh"}
 FEATURE: Raw = {"mlp": [WIDTH], "activation": "tanh"}
 
 
 def sections(made: Outline, estimators: Mapping[str, Any]) -> Raw:  # Any: plain data
-    """Write the sections that say what the model is. estimators: by name in the file; the others are enumerated."""
+    """Write the sections of the model. estimators: by name in the file; the others are enumerated."""
     written = dict(made.spec.unrolled.written)
     for most in (STEPS, FEWER):
         writer = _Writer(made, estimators, most)
@@ -51,18 +51,18 @@ def two_valued(*, coin: bool) -> Raw:
 
 
 def needs_coin(estimator: Estimator | None) -> bool:
-    """Tell whether an estimator is one for coins, and for no categories."""
+    """Tell whether an estimator suits coins, but not categories."""
     if estimator is None or not estimator.charged or not estimator.refuse(FAMILIES["Categorical"], (CATEGORIES,)):
         return False
     return not estimator.refuse(FAMILIES["Bernoulli"], ())
 
 
 def flat(made: Outline, spec: Raw) -> Raw:
-    """Write a twin's nodes and features out, step by step, as brute force reads them.
+    """Write the nodes and features of a twin step by step, as brute force reads them.
 
-    It is what the compiled graphs say, so that the derivation is proved and not the unrolling. Beside the sections of a
-    flat spec: the twin as it was `written`, the `ids` of what stands in a repeat, and of each step what it `exists`
-    by: (count, i), while the count is above i.
+    They come from the unrolled graphs, so that a proof is about the derivation and not about unrolling. Keys besides
+    the sections of a flat spec: `written`, the twin before unrolling; `ids` of the names in a repeat; and for each step
+    `exists`, pairs (count, i): it exists while the count is above i.
     """
     if "repeat" not in spec and "use" not in spec:
         return spec
@@ -98,24 +98,19 @@ class _Writer:
         self.variables = {names.get(name, name): variable for name, variable in made.variables.items()}
         self.plates = {plate.name: plate for plate in made.spec.unrolled.plates}
         self.counts = {plate.count for plate in self.plates.values() if plate.count}
-        self.given = {host for part in made.spec.unrolled.parts for host in part.bound.values()}  # p comes from a part
+        self.given = {host for part in made.spec.unrolled.parts for host in part.bound.values()}  # with p from a part
         self.dropped = {name.rpartition(".")[2] for name, each in self.variables.items() if each.dropped}
 
     def level(self, written: Raw, prefix: str, bound: Mapping[str, str], depth: int = 0) -> Raw:
-        """Write one level. bound: of a part, the whole names of what its own names stand for."""
+        """Write one level. bound: the whole names that the names of a part stand for."""
         found: Raw = {}
         shared = written.get("networks") or {}
         for name, feature in (written.get("features") or {}).items():
             found.setdefault("features", {})[name] = self.feature(feature, shared)
         for name, carry in (written.get("carry") or {}).items():
             network = carry["network"]
-            last = (
-                network[-1]
-                if isinstance(network, list)
-                else shared.get(network)
-                if isinstance(network, str)
-                else network
-            )
+            named = shared.get(network) if isinstance(network, str) else network
+            last = network[-1] if isinstance(network, list) else named
             gru = isinstance(last, Mapping) and "gru" in last
             made = {"parents": list(carry["parents"]), "network": {"gru": WIDTH} if gru else dict(FEATURE)}
             found.setdefault("carry", {})[name] = made | {"direction": carry.get("direction", "forward")}
@@ -151,7 +146,7 @@ class _Writer:
         return made
 
     def event(self, whole: str) -> Raw:
-        """Give a node two categories; those of a count are numbers, so that steps are absent under the lower one."""
+        """Give a node two categories; those of a count are numbers, and at the lower one steps are absent."""
         if whole not in self.counts:
             return two_valued(coin=needs_coin(self.variables[whole].estimator))
         variable = self.variables[whole]
@@ -173,7 +168,7 @@ class _Writer:
         return {"parents": parents, "network": self.network(written.get("network"), parents, shared, FEATURE)}
 
     def network(self, written: Any, parents: list[str], shared: Raw, small: Raw) -> Any:  # Any: plain data
-        """Write a small network, behind what combines values one by one where the spec has that."""
+        """Write a small network, after a `combine` entry if the spec has one."""
         entries = shared.get(written, written) if isinstance(written, str) else written
         first = entries[0] if isinstance(entries, list) and entries else entries
         way = first.get("combine") if isinstance(first, Mapping) else None
@@ -183,7 +178,7 @@ class _Writer:
 
 
 def loaded(made: Outline, plain: Raw) -> Spec:
-    """Validate a twin, whose own code is found and trusted as that of its spec."""
+    """Validate a twin, whose own code is looked for and trusted as that of its spec."""
     return validate(from_mapping(plain), trust=made.spec.trusted, folder=made.spec.folder)
 
 

@@ -14,12 +14,18 @@ from small_runs import changed, small
 
 import sgc
 from sgc.data.dataset import Rows
-from sgc.evaluation.calibration import calibrate
+from sgc.evaluation.calibration import Calibrating, Calibration
 from sgc.evaluation.measurement import evaluate
 from sgc.runtime.batch import prepare
 from sgc.runtime.posterior import Posterior
 from sgc.runtime.streams import TensorRows
 from sgc.spec.resolver import outline
+
+
+def calibrate(probabilities: torch.Tensor, labels: torch.Tensor) -> Calibration:
+    calibrating = Calibrating()
+    calibrating.add(probabilities, labels)
+    return calibrating.calibration()
 
 
 def row_by_row(probabilities: Sequence[Sequence[float]], labels: Sequence[int]) -> tuple[float, float, float]:

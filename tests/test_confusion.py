@@ -17,10 +17,9 @@ import sgc
 from sgc.data.dataset import Rows
 from sgc.evaluation import confusion as confusions
 from sgc.evaluation.confusion import Clustering, Confusion, clustering, confusion
-from sgc.evaluation.confusion_tables import confusion_lines
 from sgc.evaluation.measurement import evaluate
 from sgc.runtime.streams import TensorRows
-from sgc.trained.evaluation_words import evaluation_text
+from sgc.trained.evaluation_words import confusion_lines, evaluation_text
 from sgc.training.trainer import train
 
 metrics = pytest.importorskip("sklearn.metrics")

@@ -23,7 +23,7 @@ from sgc.training.trainer import train
 
 Arrays = dict[str, np.ndarray]
 SPEC: Raw = small(data=changed(NPZ, file="rows.npz"), train__epochs=1)
-WAY_ON = "; bring them back as they were, or train anew; for new rows there is 'sgc predict', or model.infer in Python"
+WAY_ON = "; bring them back as they were, or train anew; for new rows use 'sgc predict', or model.infer in Python"
 
 
 def hashes(values: np.ndarray, missing: np.ndarray | None = None) -> np.ndarray:

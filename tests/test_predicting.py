@@ -121,7 +121,7 @@ def test_given_labels_are_evidence_and_are_counted(place: Path, tmp_path: Path) 
     done = call("predict", place / "run", data, "-o", tmp_path / "p.csv", "--given", "y", "--from", "q")
     assert done.out == (
         f"{tmp_path / 'p.csv'}: 40 rows, y, z, w\nfrom     q\ngiven    y in 10 rows\n"
-        "ignored  w in 40 rows (--given w takes what is there as evidence)\n"
+        "ignored  w in 40 rows (--given w takes these values as evidence)\n"
     )
     rows = read(tmp_path / "p.csv")
     assert [row["given"] for row in rows] == ["y" if each else "" for each in some]
@@ -140,8 +140,8 @@ def test_given_labels_are_evidence_and_are_counted(place: Path, tmp_path: Path) 
 
 GIVEN = [
     ("v", "--given v: no partially labelled node named 'v' (allowed: w, y)"),
-    ("z", "--given z: 'z' is never observed, so that a file has no values of it"),
-    ("x", "--given x: 'x' has a value in every row, which is evidence always"),
+    ("z", "--given z: 'z' is never observed, so a file has no values of it"),
+    ("x", "--given x: 'x' has a value in every row, which is always evidence"),
     ("y", "--given y: {place}/bare.csv has no column of 'y'"),
 ]
 
@@ -210,7 +210,7 @@ def test_the_words_of_a_comparison() -> None:
         "q is the better answer for y (NLL 1.09 of q, 1.82 nats of the posterior)"
     )
     assert Comparison("w", "RMSE", 3.0, 2.5, 40, "posterior").words == (
-        "the weighted posterior is the better answer all the same for w (RMSE 3 of q, 2.5 of the posterior)"
+        "the weighted posterior is still the better answer for w (RMSE 3 of q, 2.5 of the posterior)"
     )
     assert Comparison("l", "angle", 10.0, 10.1, 40, "", METRICS["angle"].short_unit).words == (
         "neither answer is clearly better for l (angle 10 of q, 10.1° of the posterior)"
@@ -315,7 +315,7 @@ def test_a_row_without_finite_scores_is_left_out_and_told(more: list[str], place
     assert found["rows"] == 5
     data = write_table(tmp_path / "big.csv", x[[2, 2]])
     told = refused(*words[:3], "-o", tmp_path / "none.csv", status=1)
-    assert told.startswith("no row has finite scores, so that nothing is written: rows 0 and 1: node '")
+    assert told.startswith("no row has finite scores, so nothing is written: rows 0 and 1: node '")
     assert not (tmp_path / "none.csv").exists()
 
 

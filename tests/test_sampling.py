@@ -18,8 +18,8 @@ from sgc.runtime.model import Model
 from sgc.samples.overview import Overview
 from sgc.samples.sampler import sample_run
 from sgc.samples.shown_rows import HeldOut, along_axis, spread
+from sgc.samples.traversal import generated_mean, infer_centers
 from sgc.trained.run_evaluation import run_data
-from sgc.trained.traversal import inferred, made
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,9 @@ def test_a_light_is_turned_through_those_of_the_data(run: Path, tmp_path: Path) 
     span = held_out.range_of("l", 9)
     assert [[float(word) for word in words.split("\n")] for words in span.words] == pytest.approx(cells, abs=0.51)
     own = torch.as_tensor(found["x.data"])
-    torch.testing.assert_close(torch.as_tensor(found["x.model"]), made(model, inferred(model, {"x": own}), "x"))
+    torch.testing.assert_close(
+        torch.as_tensor(found["x.model"]), generated_mean(model, infer_centers(model, {"x": own}), "x")
+    )
     again = archive(tmp_path / "l.npz")
     sample_run(run, tmp_path / "l.npz", traverse="l")
     assert all(np.array_equal(value, again[name]) for name, value in archive(tmp_path / "l.npz").items())
@@ -227,7 +229,7 @@ def test_reconstructions_are_of_q_and_with_several_samples_of_the_posterior_too(
     x = torch.as_tensor(face_arrays()["x"][list(held_out.taken()["held_out"]["rows"])])
     np.testing.assert_allclose(panel.pictures[0], x[:, 0], atol=1e-6)
     with torch.no_grad():
-        again = made(model, inferred(model, {"x": x}), "x")
+        again = generated_mean(model, infer_centers(model, {"x": x}), "x")
     np.testing.assert_allclose(panel.pictures[1], again[:, 0], atol=1e-6)
     assert panel.columns == rows_of(run)[1].choose("x", 10).words
     several = sgc.compile(faces(objective__samples=3)).double()

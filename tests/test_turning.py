@@ -8,7 +8,7 @@ from small_runs import faces
 
 import sgc
 from sgc.derivation.graph import GraphNode, Graphs
-from sgc.trained.traversal import followers, inferred, made, reaches, turned
+from sgc.samples.traversal import followers, generated_mean, infer_centers, reaches, turn
 
 # ---- which nodes follow
 
@@ -55,15 +55,15 @@ CASES = [
 
 @pytest.mark.parametrize(("made_of", "changes", "wanted"), CASES)
 def test_which_nodes_follow(made_of: Graphs, changes: list[str], wanted: list[tuple[str, str]]) -> None:
-    assert followers(made_of, changes, "x") == wanted
+    assert followers(made_of, changes, ["x"]) == wanted
 
 
 def test_what_turning_can_change() -> None:
-    assert reaches(FACES, "l", "x")
-    assert not reaches(FACES, "x", "x")
+    assert reaches(FACES, "l", ["x"])
+    assert not reaches(FACES, "x", ["x"])
     apart = graphs(x=("f", "s", "-"), l=("p", "", "x"), s=("n", "", "l"), w=("p", "x", "x"))
-    assert reaches(apart, "l", "x")  # by way of s
-    assert not reaches(apart, "w", "x")
+    assert reaches(apart, "l", ["x"])  # by way of s
+    assert not reaches(apart, "w", ["x"])
 
 
 # ---- what is made
@@ -73,7 +73,7 @@ def test_a_turned_row_is_what_its_conditionals_say() -> None:
     torch.manual_seed(0)
     model = sgc.compile(faces()).double().requires_grad_(False)
     x = torch.rand(6, 1, 4, 4, dtype=torch.float64)
-    values = inferred(model, {"x": x})
+    values = infer_centers(model, {"x": x})
     i = torch.eye(12, dtype=x.dtype)[model.conditional("i", "recognition", {"x": x}).mean.argmax(-1)]
     l = model.conditional("l", "recognition", {"x": x}).mean  # noqa: E741 - the light's name in the paper
     r = model.conditional("r", "recognition", {"x": x}).mean
@@ -81,26 +81,26 @@ def test_a_turned_row_is_what_its_conditionals_say() -> None:
     for name, wanted in {"i": i, "l": l, "r": r, "s": s}.items():
         torch.testing.assert_close(values[name], wanted)
     light = torch.randn(6, 3, dtype=x.dtype)
-    found = turned(model, values, {"l": light}, "x")
+    found = turn(model, values, {"l": light}, "x")
     shade = model.conditional("s", "recognition", {"i": i, "l": light}).mean
     pixels = model.conditional("x", "generative", {"i": i, "l": light, "r": r, "s": shade}).mean
     torch.testing.assert_close(found["s"], shade)
     torch.testing.assert_close(found["x"], pixels)
     assert torch.equal(found["i"], i)
     assert torch.equal(found["r"], r)
-    same = turned(model, values, {"l": values["l"]}, "x")  # turned to what it was
-    torch.testing.assert_close(same["x"], made(model, values, "x"))
+    same = turn(model, values, {"l": values["l"]}, "x")  # turned to what it was
+    torch.testing.assert_close(same["x"], generated_mean(model, values, "x"))
 
 
 def test_nothing_changes_where_q_of_the_shading_reads_with_weights_of_zero() -> None:
     torch.manual_seed(0)
     raw = faces(nodes__x__generative__parents=["i", "r", "s"])  # the light only by way of the shading
     model = sgc.compile(raw).double().requires_grad_(False)
-    values = inferred(model, {"x": torch.rand(5, 1, 4, 4, dtype=torch.float64)})
+    values = infer_centers(model, {"x": torch.rand(5, 1, 4, 4, dtype=torch.float64)})
     light = torch.randn(5, 3, dtype=torch.float64)
-    lit = turned(model, values, {"l": light}, "x")
-    assert not torch.allclose(lit["x"], made(model, values, "x"), atol=1e-6)
+    lit = turn(model, values, {"l": light}, "x")
+    assert not torch.allclose(lit["x"], generated_mean(model, values, "x"), atol=1e-6)
     for parameter in model.recognition["s_"].parameters():
         parameter.zero_()
-    values = inferred(model, {"x": values["x"]})
-    assert torch.equal(turned(model, values, {"l": light}, "x")["x"], made(model, values, "x"))
+    values = infer_centers(model, {"x": values["x"]})
+    assert torch.equal(turn(model, values, {"l": light}, "x")["x"], generated_mean(model, values, "x"))

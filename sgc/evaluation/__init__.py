@@ -1,1 +1,1 @@
-"""Measures of a model on rows with known labels: bounds, errors, calibration, and what has gone dead in it."""
+"""Measures of a model on rows with known labels: bounds, errors, calibration, and collapsed nodes."""

@@ -1,4 +1,4 @@
-"""How far predicted probabilities can be trusted: their calibration error, and the proper scores of the labels."""
+"""The calibration of predicted probabilities, and their proper scores against the labels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LEVELS = (0.5, 0.9)
 
 @dataclass(frozen=True)
 class Bin:
-    """Labels whose top probability is in (`low`, `high`]: how many, its mean, and how often that category is right."""
+    """Labels with a top probability in (`low`, `high`]: their number, its mean, and how often the category is right."""
 
     low: float
     high: float
@@ -23,16 +23,21 @@ class Bin:
     confidence: float
     accuracy: float
 
+    def plain(self) -> dict[str, float]:
+        """Give it as plain data."""
+        shares = {"confidence": self.confidence, "accuracy": self.accuracy}
+        return {"from": self.low, "to": self.high, "rows": self.rows, **shares}
+
 
 @dataclass(frozen=True)
 class Calibration:
-    """What probabilities are worth against labels.
+    """The calibration and the proper scores of probabilities.
 
     `error` is the expected calibration error: Σ_m |B_m|/n · |accuracy(B_m) − confidence(B_m)| over 15 bins of equal
     width by the probability of the most probable category, from 0 (calibrated) to 1 (Guo et al. 2017, Eq. 3).
-    `log_loss` is the mean −log probability of the label in nats, infinite where one has the probability 0; `brier` the
-    mean Σ_k (p_k − [label is k])², from 0 to 2 (Brier 1950). `bins` are those that are not empty; `impossible` is the
-    number of labels that have the probability 0.
+    `log_loss` is the mean −log probability of the label in nats, infinite if one has probability 0; `brier` the mean
+    Σ_k (p_k − [label is k])², from 0 to 2 (Brier 1950). `bins` are the bins that are not empty; `impossible` is the
+    number of labels that have probability 0.
     """
 
     error: float
@@ -48,30 +53,21 @@ class Calibration:
             "nll": self.log_loss if math.isfinite(self.log_loss) else None,
             "impossible": self.impossible,
             "brier": self.brier,
-            "bins": [
-                {
-                    "from": each.low,
-                    "to": each.high,
-                    "rows": each.rows,
-                    "confidence": each.confidence,
-                    "accuracy": each.accuracy,
-                }
-                for each in self.bins
-            ],
+            "bins": [each.plain() for each in self.bins],
         }
 
 
 def coverage(below: Tensor) -> dict[str, float]:
-    """Tell how often central intervals hold the label, by their level; as often as the level says, if calibrated.
+    """Give the share of labels in central intervals, by level; it equals the level if q is calibrated.
 
-    below: q's probability of less than the label, any shape, in [0, 1]. An interval of level c holds a label of which
-    that lies within c/2 of 1/2.
+    below: q's probability of a value below the label, any shape, in [0, 1]. The central interval of level c contains
+    the label if that is within c/2 of 1/2.
     """
     return {f"{level:.0%}": float(((below - 0.5).abs() <= level / 2).double().mean()) for level in LEVELS}
 
 
 class Calibrating:
-    """Adds up what a calibration is made of, pass by pass."""
+    """Accumulates a calibration, pass by pass."""
 
     def __init__(self) -> None:
         self.edges = torch.linspace(0, 1, BINS + 1, dtype=torch.float64)
@@ -82,11 +78,11 @@ class Calibrating:
     def add(self, probabilities: Tensor, labels: Tensor, log_of_label: Tensor | None = None) -> Tensor:
         """Take in probabilities [N, K] and their labels [N], integers from 0 to K - 1; give −log p(label), [N].
 
-        log_of_label: log p(label), [N], where it is known better than from the probabilities, which underflow.
+        log_of_label: log p(label), [N], if it is known more precisely than from the probabilities, which underflow.
         """
         probabilities = probabilities.double()
         top, guess = probabilities.max(-1)
-        place = torch.bucketize(top, self.edges[1:-1])  # the left edge is the bin's before
+        place = torch.bucketize(top, self.edges[1:-1])  # an edge belongs to the bin on its left
         for sums, each in zip(self.sums, (torch.ones_like(top), top, (guess == labels).double()), strict=True):
             sums += torch.bincount(place, each, minlength=BINS)
         of_label = probabilities.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
@@ -97,7 +93,7 @@ class Calibrating:
         return losses
 
     def calibration(self) -> Calibration:
-        """Give what was found of all labels, of which there is at least one."""
+        """Give the calibration over all labels, of which there must be at least one."""
         counts = self.sums[0]
         total = float(counts.sum())
         bins = tuple(
@@ -107,10 +103,3 @@ class Calibrating:
         )
         error = sum(each.rows * abs(each.accuracy - each.confidence) for each in bins) / total
         return Calibration(error, self.log_loss / total, self.brier / total, bins, self.impossible)
-
-
-def calibrate(probabilities: Tensor, labels: Tensor) -> Calibration:
-    """Hold probabilities [N, K] against labels [N], integers from 0 to K - 1; N is at least 1."""
-    found = Calibrating()
-    found.add(probabilities, labels)
-    return found.calibration()

@@ -1,4 +1,4 @@
-"""What has gone dead: latent nodes that q leaves at their prior, units that no row moves, weights on one sample."""
+"""Collapse: latent nodes whose q stays at the prior, units that are the same in all rows, weights on one sample."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from sgc.evaluation.mean_terms import NO_LABELS, Means
 from sgc.runtime.model import Model
 from sgc.runtime.steps import outer_names
 
-COLLAPSED = 0.05  # nats a row, of a whole node
+COLLAPSED = 0.05  # nats per row, of a whole node
 ACTIVE = 0.01  # variance over rows, where the prior's is 1
 DEGENERATE = 1.05  # effective samples, of more than one
-LASTING = 5  # epochs that something has to last before it is worth a warning: many a KL starts near zero
+LASTING = 5  # epochs before a warning: many a KL starts near zero
 
 
 def divergences(means: Mapping[str, Means]) -> dict[str, float]:
-    """Give the mean of log q − log p of each latent node, in nats: of rows without labels, else of those there are.
+    """Give the mean of log q − log p of each latent node, in nats, over rows without labels, or else labelled ones.
 
-    It is KL(q‖p) wherever the two have the same parents beside it, and always in sum over the nodes.
+    It is KL(q‖p) for a node with the same parents in q and p; the sum over all nodes always is.
     """
     terms = means.get("unlabelled") or means.get("labelled") or {}
     found: dict[str, float] = {}
@@ -34,14 +34,14 @@ def divergences(means: Mapping[str, Means]) -> dict[str, float]:
 
 
 def collapsed(means: Mapping[str, Means]) -> list[str]:
-    """Name the latent nodes whose KL is near zero, so that q says nothing of the row (Bowman et al. 2016)."""
+    """Name the latent nodes whose KL is near zero, so that q does not depend on the row (Bowman et al. 2016)."""
     return [node for node, divergence in divergences(means).items() if abs(divergence) < COLLAPSED]
 
 
 def unit_nodes(model: Model) -> list[str]:
-    """Name the nodes whose units can be counted as active: the Normal ones that q proposes in rows without labels.
+    """Name the nodes whose active units can be counted: the Normal ones that q proposes in rows without labels.
 
-    Of a node of a repeat the units of all steps are one node's.
+    The units of all steps of a repeat belong to one node.
     """
     if not model.spec.maximised.generative:
         return []
@@ -53,7 +53,7 @@ def unit_nodes(model: Model) -> list[str]:
 def active_units(means: Tensor) -> int:
     """Count the elements of a node whose posterior mean varies over rows by more than 0.01 (Burda et al. 2016, §5.2).
 
-    means: q's own, [N, *event]; one row has no variance and no active unit.
+    means: of q, [N, *event]; a single row has no variance and no active unit.
     """
     if len(means) < 2:
         return 0
@@ -62,34 +62,34 @@ def active_units(means: Tensor) -> int:
 
 
 class Alarms:
-    """What has been wrong for how many epochs in a row; each is told once in a run."""
+    """Counts for how many epochs in a row something has been wrong; each problem is reported once in a run."""
 
     def __init__(self, lasted: Mapping[str, int] | None = None) -> None:
         self.lasted = dict(lasted or {})
 
     def hear(self, line: Mapping[str, Any], samples: int) -> list[str]:  # Any: a line of metrics.jsonl
-        """Take in an epoch's line; give the warnings that are due. samples: S of the objective."""
+        """Take in the line of an epoch; give the warnings that are due. samples: S of the objective."""
         wrong: dict[str, str] = {}
         for node in line.get("collapsed", ()):
             wrong[f"collapsed {node}"] = (
                 f"'{node}' has collapsed: for {LASTING} epochs q({node} | ...) has been within {COLLAPSED} nats of "
-                f"p({node} | ...), so it says no more of a row than that does"
+                f"p({node} | ...), so it carries no information about a row"
             )
         for pattern, count in line.get("effective_samples", {}).items():
             if samples > 1 and count < DEGENERATE:
                 rows = "rows without labels" if pattern == NO_LABELS else f"rows with {pattern} labelled"
                 wrong[f"weights {pattern}"] = (
-                    f"the weights of {rows} degenerate: for {LASTING} epochs one of {samples} samples has had all the "
-                    f"weight ({count:.2f} effective)"
+                    f"the weights of {rows} are degenerate: for {LASTING} epochs one of {samples} samples has had all "
+                    f"the weight ({count:.2f} effective)"
                 )
         weighed = {f"weights {pattern}" for pattern in line.get("effective_samples", {})}
-        told = {key for key, count in self.lasted.items() if count >= LASTING}
-        for key in {*wrong, *self.lasted} - told:
+        reported = {key for key, count in self.lasted.items() if count >= LASTING}
+        for key in {*wrong, *self.lasted} - reported:
             if key in wrong:
                 self.lasted[key] = self.lasted.get(key, 0) + 1
             elif key.startswith("collapsed ") or key in weighed:  # a rare pattern is not in every line
                 self.lasted[key] = 0
-        return [text for key, text in wrong.items() if key not in told and self.lasted[key] >= LASTING]
+        return [text for key, text in wrong.items() if key not in reported and self.lasted[key] >= LASTING]
 
     def state(self) -> dict[str, int]:
         return dict(sorted(self.lasted.items()))

@@ -1,4 +1,4 @@
-"""How categories are predicted: labels by prediction, the error of each, and clusters matched with labels."""
+"""Predictions of categories: counts of labels by prediction, the error of each, and clusters matched with labels."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from sgc.distributions.category_names import CategoryName
 
 Counts: TypeAlias = NDArray[np.int64]
 
-WHOLE = 100  # categories of which JSON holds the whole matrix; of more, the pairs that there are
+WHOLE = 100  # categories up to which JSON has the whole matrix; for more, only the pairs that occur
 
 
 @dataclass(frozen=True)
 class Confusion:
     """Counts of labels by prediction.
 
-    `pairs` [P, 3], ascending: a label, a prediction, and how often they stand together. `names`: of all categories.
+    `pairs` [P, 3], ascending: a label, a prediction, and how often they occur together. `names`: of all categories.
     """
 
     names: tuple[CategoryName, ...]
@@ -30,12 +30,12 @@ class Confusion:
 
     @property
     def labels(self) -> Counts:
-        """How many labels each category has: [K]."""
+        """The number of labels of each category, [K]."""
         return self._count(self.pairs)
 
     @property
     def errors(self) -> NDArray[np.float64]:
-        """The share of each category's labels that is predicted as another, [K]; NaN where it has none."""
+        """The share of each category's labels that is predicted as another, [K]; NaN without labels."""
         wrong = self._count(self.pairs[self.pairs[:, 0] != self.pairs[:, 1]])
         with np.errstate(invalid="ignore"):
             return np.asarray(wrong / self.labels)
@@ -49,16 +49,16 @@ class Confusion:
         return float(np.nanmean(self.errors))
 
     def matrix(self, categories: Sequence[int]) -> Counts:
-        """Lay the counts of some categories out, [k, k]: a row a label, a column a prediction."""
+        """Give the counts of some categories, [k, k], a row for each label and a column for each prediction."""
         place = {category: i for i, category in enumerate(categories)}
-        found = np.zeros((len(place), len(place)), dtype=np.int64)
+        matrix = np.zeros((len(place), len(place)), dtype=np.int64)
         for label, guess, count in self.pairs.tolist():
             if label in place and guess in place:
-                found[place[label], place[guess]] = count
-        return found
+                matrix[place[label], place[guess]] = count
+        return matrix
 
     def plain(self) -> dict[str, Any]:  # Any: what JSON can say
-        """Give it as plain data: of many categories, only those that have labels and the pairs that there are."""
+        """Give it as plain data: if there are many categories, only those with labels and the pairs that occur."""
         whole = len(self.names) <= WHOLE
         by_category = [
             {"category": name, "labels": count, "error": error if count else None}
@@ -78,15 +78,15 @@ Matched: TypeAlias = tuple[tuple[int, ...], CategoryName, CategoryName]  # place
 
 @dataclass(frozen=True)
 class Clustering:
-    """What predictions are worth as clusters of labels that training never saw, whatever the categories are called.
+    """Predictions as clusters, compared with labels that training never saw, up to the names of the categories.
 
-    `error`: the share of labels that are not predicted when every predicted category stands for another, all different,
-    in the best way (the assignment problem: Kuhn 1955); `names`: for which label each does, of those that there are.
-    `nmi`, the mutual information over the mean of both entropies, and `ari`, the adjusted Rand index (Hubert and Arabie
-    1985), are 1 where clusters are the labels; of unrelated ones the second is 0 in the mean.
+    `error`: the share of wrong predictions under the best one-to-one assignment of predicted categories to labels
+    (Kuhn 1955); `names`: that assignment, for the categories that occur. `nmi`, the mutual information over the mean of
+    both entropies, and `ari`, the adjusted Rand index (Hubert and Arabie 1985), are 1 if the clusters are the labels;
+    for unrelated ones the mean of `ari` is 0.
 
-    Of a node of several elements, what an element calls its categories says nothing of the next one: each is matched by
-    itself, and the numbers are means over them. The steps of a repeat share their networks, and so their names.
+    The elements of a node name their categories independently of each other: each is matched separately, and the
+    numbers are means over them. The steps of a repeat share their networks, and so their names.
     """
 
     error: float
@@ -104,16 +104,16 @@ class Clustering:
 
 
 def confusion(names: Sequence[CategoryName], labels: Tensor, guesses: Tensor) -> Confusion:
-    """Count labels by prediction, both [N] categories."""
+    """Count labels by prediction; both are categories, [N]."""
     both = np.stack([labels.numpy(), guesses.numpy()], 1).astype(np.int64)
     pairs, counts = np.unique(both, axis=0, return_counts=True)
     return Confusion(tuple(names), np.column_stack([pairs, counts]))
 
 
 def clustering(elements: Mapping[tuple[int, ...], Confusion]) -> Clustering | str:
-    """Match predictions with labels, by place of the element; without scikit-learn, say that it is wanted."""
+    """Match predictions with labels, for each element by its place; without scikit-learn, say that it is needed."""
     try:
-        import sklearn.metrics  # noqa: F401 - wanted by `_matched`
+        import sklearn.metrics  # noqa: F401 - needed by `_matched`
     except ImportError:
         return "error up to a permutation, NMI and ARI need scikit-learn: pip install 'sgc[metrics]'"
     every = [_matched(place, found) for place, found in elements.items()]

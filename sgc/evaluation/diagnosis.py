@@ -1,4 +1,4 @@
-"""What an evaluation finds inside a model: each term of its bound, its weights, active units, what has collapsed."""
+"""A diagnosis of a model on rows: each term of its bound, its weights, active units, and collapsed nodes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from sgc.derivation.plan import EachNode
 from sgc.evaluation.collapse import active_units, collapsed, unit_nodes
 from sgc.evaluation.mean_terms import Means, TermMeans, effective_samples
-from sgc.evaluation.passes import Scored, finite_passes
+from sgc.evaluation.passes import Reasons, finite_passes, not_finite
 from sgc.objectives.bounds import ELBO
 from sgc.objectives.expressions import Score
 from sgc.randomness import Generators, drawing_from
@@ -28,9 +28,9 @@ from sgc.runtime.sums import Sums
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Means over rows: the terms of the ELBO by kind of row, node and role; effective samples by pattern.
+    """Means over rows: the terms of the ELBO by kind of row, node and role; effective samples by pattern of labels.
 
-    `active_units` of each Normal node that is latent in rows without labels, beside how many `units` it has.
+    `active_units` and the number of all `units`, for each Normal node that is latent in rows without labels.
     """
 
     terms: dict[str, Means]
@@ -38,7 +38,7 @@ class Diagnosis:
     active_units: dict[str, int]
     units: dict[str, int]
     collapsed: list[str]
-    words: dict[tuple[str, str], str]  # each node's and role's term, as `inspect` writes it
+    words: dict[tuple[str, str], str]  # the term of each node and role, as `inspect` writes it
 
     def plain(self) -> dict[str, Any]:  # Any: what JSON can say
         """Give it as plain data."""
@@ -51,20 +51,8 @@ class Diagnosis:
         }
 
 
-@dataclass(frozen=True)
-class Labelled:
-    """Rows with their labels: the ELBO of each, and the sums of the spec's own bound."""
-
-    elbo: Scored
-    own: Sums
-
-    def broken(self) -> dict[int, str]:
-        """Say of each row whose terms are not finite which one is not."""
-        return {row: f"with its labels, {reason}" for row, reason in self.elbo.broken().items()}
-
-
 class Diagnostician:
-    """Gathers a diagnosis pass by pass, beside an evaluation and without a draw from its generators."""
+    """Makes a diagnosis pass by pass during an evaluation, without drawing from its generators."""
 
     def __init__(self, model: Model, samples: int, seed: int) -> None:
         self.model, self.samples, self.seed = model, samples, seed
@@ -74,34 +62,35 @@ class Diagnostician:
         self.words: dict[tuple[str, str], str] = {}
         self.view = plated(model.outline)
         self.passes = 0
-        self.broken: dict[int, str] = {}  # rows, by place, that are left out with their labels
+        self.broken: Reasons = {}  # rows that are left out with their labels
 
     def hidden(self, elbo: Sums, posterior: Posterior, iwae: Sums) -> None:
         """Take in rows without their labels: the ELBO at one sample, and the particles of log p(x)."""
         weights = effective_samples(iwae)
-        if not self.model.plan((), exact=True).expression.weights.logs:  # its samples all weigh the same
+        if not self.model.plan((), exact=True).expression.weights.logs:  # all samples have the same weight
             weights = torch.full_like(weights, self.samples)
         self._add(elbo, weights)
-        for name, found in self.means.items():
-            found.append(mean_of(posterior, name, weighted=False))
+        for name, means in self.means.items():
+            means.append(mean_of(posterior, name, weighted=False))
 
     def labelled(self, parts: list[PatternRows], index: np.ndarray) -> None:
-        """Take in the same rows with their labels, by pattern: the ELBO and the weights of the spec's own bound.
+        """Take in the same rows with their labels, by pattern: the ELBO and the weights of the spec's bound.
 
-        index: the places of the rows. Those whose terms are not finite with their labels are left out.
+        index: the places of the rows. Rows whose terms are not finite with their labels are left out.
         """
         self.passes += 1
         with drawing_from(Generators(seed_for(self.seed, VALIDATION, 1 + self.passes))):
             for part in parts:
-                for _, _, found in finite_passes(self._with_labels, [part], index, self.broken):
-                    self._add(found.elbo.sums, effective_samples(found.own))
+                for _, _, (elbo, own) in finite_passes(self._with_labels, [part], index, self.broken):
+                    self._add(elbo, effective_samples(own))
 
-    def _with_labels(self, part: PatternRows) -> Labelled:
+    def _with_labels(self, part: PatternRows) -> tuple[tuple[Sums, Sums], Reasons]:
         (elbo,) = self.model.sums([part], exact=True, bound=ELBO, samples=self.samples)
         own = elbo
         if self.bound != ELBO:
             (own,) = self.model.sums([part], exact=True, samples=self.samples)
-        return Labelled(Scored(elbo, elbo.value()), own)
+        wrong = not_finite(elbo, elbo.value())
+        return (elbo, own), {row: f"with its labels, {reason}" for row, reason in wrong.items()}
 
     def _add(self, elbo: Sums, effective: Tensor) -> None:
         self.terms.add(elbo, effective)
@@ -110,19 +99,19 @@ class Diagnostician:
         scores = [Score(term.node, term.role) for term in plan.terms]
         for score in [*scores, *(Score(weight.factor.node, "label") for weight in plan.weights)]:
             node, role, name = score.node, score.role, outline.outer_name.get(score.node, score.node)
-            if name == node or node == outline.stepped[name].nodes[:2][-1]:  # the second, which has a step before it
+            if name == node or node == outline.stepped[name].nodes[:2][-1]:  # the second step has one before it
                 writer = alone if name == node else whole
                 self.words[name, role] = f"label of {name}" if role == "label" else writer.score(score)
 
     def diagnosis(self) -> Diagnosis:
-        """Average what was taken in."""
+        """Average over the rows taken in."""
         terms = self.terms.means()
-        joined = {name: torch.cat(found) for name, found in self.means.items()}
+        joined = {name: torch.cat(means) for name, means in self.means.items()}
         return Diagnosis(
             terms=terms,
             effective_samples=self.terms.effective_samples(),
-            active_units={name: active_units(each) for name, each in joined.items()},
-            units={name: each[0].numel() for name, each in joined.items()},
+            active_units={name: active_units(means) for name, means in joined.items()},
+            units={name: means[0].numel() for name, means in joined.items()},
             collapsed=collapsed(terms),
             words=self.words,
         )

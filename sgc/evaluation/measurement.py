@@ -13,7 +13,7 @@ from torch import Tensor
 from sgc.errors import RunError
 from sgc.evaluation.collapse import active_units, unit_nodes
 from sgc.evaluation.diagnosis import Diagnosis, Diagnostician
-from sgc.evaluation.passes import Classified, Hidden, Scored, finite_passes
+from sgc.evaluation.passes import Reasons, finite_passes, not_finite
 from sgc.evaluation.prediction_scores import Error, Score, known, known_errors
 from sgc.objectives.bounds import ELBO, IWAE
 from sgc.randomness import Generators, drawing_from
@@ -26,13 +26,13 @@ from sgc.runtime.posterior import Posterior
 from sgc.runtime.streams import VALIDATION, TensorRows, seed_for
 from sgc.runtime.sums import Sums
 
-ROWS = 1000  # rows a pass, before samples and categories multiply them
-NUMBERS = 50_000_000  # of one tensor
+ROWS = 1000  # in a pass, before samples and categories multiply them
+NUMBERS = 50_000_000  # in one tensor
 
 
 @dataclass(frozen=True)
 class Validation:
-    """The mean bound of rows without their labels, the error of each labelled node from q, and the active units."""
+    """The mean bound of rows without their labels, the error of q for each labelled node, and the active units."""
 
     bound: float
     errors: dict[str, float]
@@ -40,11 +40,11 @@ class Validation:
 
 
 def blame(sums: Sequence[Sums]) -> str:
-    """Say which node's term made a bound that is not finite."""
+    """Say which node's term makes a bound that is not finite."""
     for each in sums:
-        found = check_finite(each.group)
-        if found is not None:
-            return f"{term_text(*found)}, in {each.plan.rows_text()}"
+        term = check_finite(each.group)
+        if term is not None:
+            return f"{term_text(*term)}, in {each.plan.rows_text()}"
     terms = [
         (float(term.detach().abs().max()), node, role, each)
         for each in sums
@@ -52,15 +52,16 @@ def blame(sums: Sequence[Sums]) -> str:
         for role, term in roles.items()
     ]
     size, node, role, each = max(terms, key=lambda term: term[0])
-    much = f"{WORDS[role]} is as large as {size:.2g} nats, too large to add up"
-    return f"node '{node}': {much}, in {each.plan.rows_text()}"
+    return (
+        f"node '{node}': {WORDS[role]} is as large as {size:.2g} nats, too large to add up, in {each.plan.rows_text()}"
+    )
 
 
 @torch.no_grad()
 def validate(model: Model, rows: TensorRows, seed: int) -> Validation:
-    """Measure the bound without labels, its mean by what rows count; the labels only report. The same draws every time.
+    """Measure the mean bound of rows without their labels, by the rows' weights, and the errors against the labels.
 
-    Raises: RunError, which names the node, where the bound is not finite.
+    The draws are the same every time. Raises: RunError, which names the node, if the bound is not finite.
     """
     supervised = not model.spec.maximised.generative
     bounds: list[Tensor] = []
@@ -76,15 +77,14 @@ def validate(model: Model, rows: TensorRows, seed: int) -> Validation:
             posterior = Posterior(sums, model.outline)
             for score in scores.values():
                 score.add_means(index, posterior, weighted=False)
-            for name, found in means.items():
-                found.append(mean_of(posterior, name, weighted=False))
-    errors = {name: each.value for name, each in known_errors(scores).items()}
-    active = {name: active_units(torch.cat(found)) for name, found in means.items()}
+            for name, some in means.items():
+                some.append(mean_of(posterior, name, weighted=False))
+    errors = {name: error.value for name, error in known_errors(scores).items()}
+    active = {name: active_units(torch.cat(some)) for name, some in means.items()}
     whole = torch.cat(bounds)
     if rows.weights is None:
         mean = whole.mean()
-    else:
-        # only their ratios count: what is far from 1 would leave the precision of the model
+    else:  # only ratios of weights matter: weights far from 1 could leave the range of the model's precision
         weights = torch.from_numpy(rows.weights / rows.weights.max()).to(whole)
         mean = (weights * whole).sum() / weights.sum()
     return Validation(float(mean), errors, active)
@@ -92,7 +92,7 @@ def validate(model: Model, rows: TensorRows, seed: int) -> Validation:
 
 @dataclass(frozen=True)
 class Bounds:
-    """Means over rows in nats, with their standard errors (NaN of one row), and the effective samples of p/r."""
+    """Means over rows in nats, with standard errors (NaN for one row), and the effective samples of p/r."""
 
     elbo: float
     elbo_error: float
@@ -102,8 +102,18 @@ class Bounds:
 
     @classmethod
     def of(cls, elbo: Tensor, evidence: Tensor, effective: Tensor) -> Bounds:
-        """Average what was found for each row, [N]."""
+        """Average over rows, [N] each."""
         return cls(*_mean(elbo), *_mean(evidence), float(effective.mean()))
+
+    def plain(self) -> dict[str, Any]:  # Any: what JSON can say
+        """Give them as plain data."""
+        return {
+            "elbo": self.elbo,
+            "elbo_standard_error": known(self.elbo_error),
+            "log_p": self.log_evidence,
+            "log_p_standard_error": known(self.log_evidence_error),
+            "effective_samples": self.effective_samples,
+        }
 
 
 def _mean(rows: Tensor) -> tuple[float, float]:
@@ -112,10 +122,10 @@ def _mean(rows: Tensor) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model is worth on a split: errors by node from q and from the weighted posterior, bound, log p(x).
+    """The measures of a model on a split: errors by node from q and from the weighted posterior, bounds, diagnosis.
 
-    exact: nothing is drawn, so that log p(x) is a sum over all that is hidden. broken: rows, by id, that are left out
-    since one of their scores is not finite, and which.
+    exact: nothing is drawn, so that log p(x) is a sum over all hidden values. broken: rows that are left out because
+    one of their scores is not finite, by id, with the reason.
     """
 
     rows: int
@@ -137,15 +147,9 @@ class Evaluation:
             "q": {name: each.plain() for name, each in self.from_q.items()},
             "posterior": {name: each.plain() for name, each in self.from_posterior.items()},
         }
-        if self.bounds is not None:
-            found |= {
-                "elbo": self.bounds.elbo,
-                "elbo_standard_error": known(self.bounds.elbo_error),
-                "log_p": self.bounds.log_evidence,
-                "log_p_standard_error": known(self.bounds.log_evidence_error),
-                "effective_samples": self.bounds.effective_samples,
-            }
-        return found | ({} if self.diagnosis is None else self.diagnosis.plain())
+        for part in (self.bounds, self.diagnosis):
+            found |= {} if part is None else part.plain()
+        return found
 
 
 @torch.no_grad()
@@ -159,15 +163,15 @@ def evaluate(
 ) -> Evaluation:
     """Measure a model on rows without showing it their labels.
 
-    The ELBO is Eq. (8) without labels at one sample a row, log p(x) importance-sampled with `samples`; both are means
-    over rows, in nats. Effective samples are 1 / Σ_s ŵ_s², of the normalised weights of p/r with what is enumerated
-    summed out, from 1 to `samples`. What is found inside the model is of the same rows, with their labels too. Rows
-    whose scores are not finite are left out and told.
+    The ELBO is Eq. (8) without labels at one sample per row, log p(x) is importance-sampled with `samples`; both are
+    means over rows, in nats. Effective samples are 1 / Σ_s ŵ_s², from 1 to `samples`, for the normalised weights of p/r
+    with enumerated nodes summed out. The diagnosis is of the same rows, also with their labels. Rows whose scores are
+    not finite are left out and reported.
 
-    watch: told after each pass how many rows are done. clusters: the nodes that training had no label of, by outer
+    watch: called after each pass with the number of finished rows. clusters: nodes without labels in training, by outer
     name, whose categories are then matched with the labels.
 
-    Raises: RunError, which names the terms, where no row has finite scores.
+    Raises: RunError, which names the terms, if no row has finite scores.
     """
     direct = {name: Score(model, name, rows) for name in rows.labelled_names}
     weighted = {name: Score(model, name, rows) for name in rows.labelled_names}
@@ -175,38 +179,42 @@ def evaluate(
     evidence: list[Tensor] = []
     effective: list[Tensor] = []
     alone = not model.spec.maximised.generative
-    inside = Diagnostician(model, samples, seed)
-    broken: dict[int, str] = {}
+    diagnostician = Diagnostician(model, samples, seed)
+    broken: Reasons = {}
     count = 0
 
-    def hidden(part: PatternRows) -> Hidden | Classified:
+    def hidden(part: PatternRows) -> tuple[tuple[Posterior, tuple[Sums, Sums, Tensor] | None], Reasons]:
+        """Give the posterior without labels; unless q is alone, also the sums of ELBO and log p(x), and the ELBO."""
         if alone:
             (sums,) = model.sums([part], exact=True, bound=ELBO, samples=samples)
-            return Classified(Posterior(sums, model.outline))
+            return (Posterior(sums, model.outline), None), {}
         (bound,) = model.sums([part], exact=True, bound=ELBO, samples=1)
         (sums,) = model.sums([part], exact=True, bound=IWAE, samples=samples)
-        posterior = Posterior(sums, model.outline)
-        return Hidden(Scored(bound, bound.value()), Scored(sums, posterior.log_evidence), posterior)
+        posterior, values = Posterior(sums, model.outline), bound.value()
+        wrong = not_finite(sums, posterior.log_evidence) | not_finite(bound, values)
+        return (posterior, (bound, sums, values)), wrong
 
     with drawing_from(Generators(seed_for(seed, VALIDATION, 1))):
         for chunk in rows.chunks(chunk_rows(model, samples)):
-            for index, part, found in finite_passes(hidden, [rows.part(chunk, frozenset())], chunk, broken):
+            parts = [rows.part(chunk, frozenset())]
+            for index, part, (posterior, generative) in finite_passes(hidden, parts, chunk, broken):
                 count += len(index)
                 for score in direct.values():
-                    score.add_means(index, found.posterior, weighted=False)
-                if isinstance(found, Classified):
+                    score.add_means(index, posterior, weighted=False)
+                if generative is None:
                     continue
-                elbo.append(found.elbo.bound)
-                evidence.append(found.evidence.bound)
-                effective.append(1 / (found.posterior.sample_weights() ** 2).sum(0))
+                bound, sums, values = generative
+                elbo.append(values)
+                evidence.append(posterior.log_evidence)
+                effective.append(1 / (posterior.sample_weights() ** 2).sum(0))
                 for score in weighted.values():
-                    score.add_means(index, found.posterior, weighted=True)
-                inside.hidden(found.elbo.sums, found.posterior, found.evidence.sums)
-                inside.labelled(rows.labelled(part, index), index)
+                    score.add_means(index, posterior, weighted=True)
+                diagnostician.hidden(bound, posterior, sums)
+                diagnostician.labelled(rows.labelled(part, index), index)
             if watch is not None:
                 watch(int(chunk[-1]) + 1)
 
-    for lost in (inside.broken, *(score.broken for score in (*direct.values(), *weighted.values()))):
+    for lost in (diagnostician.broken, *(score.broken for score in (*direct.values(), *weighted.values()))):
         broken = lost | broken
     reasons = {int(rows.row_ids[place]): broken[place] for place in sorted(broken)}
     if not count:
@@ -217,7 +225,7 @@ def evaluate(
         from_q=known_errors(direct, clusters),
         from_posterior=known_errors(weighted, clusters),
         bounds=None if alone else Bounds.of(torch.cat(elbo), torch.cat(evidence), torch.cat(effective)),
-        diagnosis=None if alone else inside.diagnosis(),
+        diagnosis=None if alone else diagnostician.diagnosis(),
         exact=all(p.estimator.enumerates for p in model.plan((), exact=True).proposals),
         total=rows.count,
         broken=reasons,
@@ -225,9 +233,9 @@ def evaluate(
 
 
 def chunk_rows(model: Model, samples: int) -> int:
-    """Choose how many rows to take at a time, so that all particles of a pass fit in memory easily.
+    """Choose how many rows to take in a pass, so that all particles fit in memory easily.
 
-    Of a node that is filled in where it is missing, every particle holds a whole event.
+    If a dropped node is filled in, every particle holds a whole event of it.
     """
     plan = model.plan((), exact=True, bound=ELBO, samples=1)
     filled = max((math.prod(model.outline.variables[name].event) for name in model.outline.graphs.dropped), default=1)

@@ -1,4 +1,4 @@
-"""Scoring predictions of a node against the labels that rows carry, pass by pass."""
+"""Scores of the predictions of a node against the labels of rows, pass by pass."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from sgc.spec.measured_nodes import measured, metric_of
 
 @dataclass(frozen=True)
 class Error:
-    """The error of one node: by which metric, over how many labelled rows, and its standard error over them.
+    """The error of one node: its metric, value, number of labelled rows, and standard error over these.
 
-    `calibration` is that of the probabilities, of a node that has them; `coverage`, of numbers, how many of their
-    elements lie in the central intervals of q, by level; `confusion` counts the labels of categories by what is
-    predicted; `clusters` is of a node that training had no label of. Of a node of a repeat all of it is the mean over
-    all labelled steps, of which `more` tells the number; of a counted one also the same where the count is predicted
-    right, and the number of such rows. What is predicted of a step is what is said of it where it is there.
+    `calibration`: of a node with probabilities. `coverage`: of a node of numbers, the share of elements in the central
+    intervals of q, by level. `confusion`: of categories, the counts of labels by prediction. `clusters`: of a node
+    without labels in training. For a node of a repeat they are means over all labelled steps, whose number is in
+    `more`; if the steps are counted, `more` also has the error in rows whose count is predicted right, and the number
+    of such rows. The prediction for a step is conditioned on its existence.
     """
 
     metric: Metric
@@ -46,7 +46,7 @@ class Error:
 
     @property
     def given_count(self) -> float | None:
-        """The same in the rows whose count is predicted right; None where that is not known."""
+        """The error in the rows whose count is predicted right; None if that is not known."""
         return self.more.get(_given_count(self.metric))
 
     def plain(self) -> dict[str, Any]:  # Any: what JSON can say
@@ -66,10 +66,10 @@ def _given_count(metric: Metric) -> str:
 
 
 class Score:
-    """Scores predictions of one node against labels, pass by pass: no more is held than what a row is off by.
+    """Scores predictions of one node against labels, pass by pass; of each row only its distances are kept.
 
-    Numbers are compared in the units of the data, its transforms undone, angles by the shorter way around. metric: that
-    of the spec, or the usual one of such a node, where it is None.
+    Numbers are compared in the units of the data, with transforms undone, and angles by the shorter way around. metric:
+    if None, that of the spec, or else the default for such a node.
     """
 
     def __init__(self, model: Model, name: str, rows: TensorRows, metric: Metric | None = None) -> None:
@@ -82,31 +82,30 @@ class Score:
         self.metric = metric_of(model.outline, name) if metric is None else metric
         self.present = rows.labels_of(name)
         self.distances: list[Tensor] = []
-        self.owners: list[Tensor] = []  # of each distance, the place of its row
-        self.given_count: list[Tensor] = []  # of each distance, whether the row's counts are predicted right
+        self.owners: list[Tensor] = []  # for each distance, the place of its row
+        self.given_count: list[Tensor] = []  # for each distance, whether the row's counts are predicted right
         nodes = model.outline.graphs.nodes
         exists = dict.fromkeys(count for node in self.nodes for count, _ in nodes[node].exists)
         self.counts = {count: model.outline.variables[count] for count in exists if count in rows.partial}
         self.calibrating: Calibrating | None = Calibrating() if self.discrete else None
-        self.log_losses: list[Tensor] = []  # of each distance that has a probability, −log p(label) in nats
+        self.log_losses: list[Tensor] = []  # for each distance with a probability, −log p(label) in nats
         self.counted: list[Tensor] = []  # labels and predictions, categories [2, n, elements]
-        self.broken: dict[int, str] = {}  # rows, by place, that are left out since what is predicted is not finite
-        self.below: list[Tensor] = []  # q's probability of less than the label, of numbers
+        self.broken: dict[int, str] = {}  # rows, by place, that are left out because their prediction is not finite
+        self.below: list[Tensor] = []  # for numbers, q's probability of a value below the label
 
     def add_means(self, index: np.ndarray, posterior: Posterior, *, weighted: bool) -> None:
-        """Take in what q, or the weighted posterior, says of the rows at these places, its intervals too if q does."""
+        """Take in the predictions of q, with intervals, or of the weighted posterior, for the rows at these places."""
         right = [self._right(index, count, posterior.mean(count, weighted=weighted)) for count in self.counts]
-        said = mean_of(posterior, self.name, weighted=weighted)
-        if weighted and self.counts:  # of a step that no weighed particle has, q says something all the same
-            said = torch.where(said.isnan(), mean_of(posterior, self.name, weighted=False), said)
-        self.add(
-            index, said, torch.stack(right).all(0) if right else None, self._log_shares(index, posterior, weighted)
-        )
+        means = mean_of(posterior, self.name, weighted=weighted)
+        if weighted and self.counts:  # q predicts also a step that exists in no weighted particle
+            means = torch.where(means.isnan(), mean_of(posterior, self.name, weighted=False), means)
+        all_right = torch.stack(right).all(0) if right else None
+        self.add(index, means, all_right, self._log_shares(index, posterior, weighted))
         if not weighted:
             self.add_intervals(index, posterior)
 
     def _log_shares(self, index: np.ndarray, posterior: Posterior, weighted: bool) -> Tensor | None:
-        """Give the log of the probability of the label of each row, [n] nats, where it is known without rounding."""
+        """Give the log of the probability of each row's label, [n] nats, if it is known without underflow."""
         labelled = self.present[index]
         if self.stepped or self.variable.categories is None or not labelled.any():
             return None
@@ -117,15 +116,15 @@ class Score:
         """Tell in which rows a count is labelled and predicted right: [n]."""
         truth, guess = self.rows.take(count, index), mean.cpu()
         guess = guess.round() if self.counts[count].categories is None else guess.argmax(-1)
-        return guess.reshape(len(index)) == truth.reshape(len(index))  # what is missing, -1 or NaN, is no guess
+        return guess.reshape(len(index)) == truth.reshape(len(index))  # missing labels, -1 or NaN, equal no guess
 
     def add(
         self, index: np.ndarray, predicted: Tensor, right: Tensor | None = None, log_shares: Tensor | None = None
     ) -> None:
-        """Take in the predictions [n, *event] of the rows at these places; [n, *steps, *event] of a node of a repeat.
+        """Take in predictions for the rows at these places, [n, *event]; for a node of a repeat [n, *steps, *event].
 
-        right: whether the row's counts are predicted as they are labelled, [n]. log_shares: the logs of the labels'
-        probabilities, [n], where they are known better than from the probabilities, which underflow.
+        right: whether the row's counts are predicted as labelled, [n]. log_shares: the logs of the labels'
+        probabilities, [n], if they are known more precisely than from the probabilities, which underflow.
         """
         labelled = self.present[index]
         if not labelled.any():
@@ -137,7 +136,7 @@ class Score:
         owners = torch.from_numpy(index[rows]).unsqueeze(1).expand(shown.shape)[shown]
         given = None if right is None else right[torch.from_numpy(rows)].unsqueeze(1).expand(shown.shape)[shown]
         finite = torch.isfinite(guess).reshape(len(guess), -1).all(1)
-        reason = f"node '{self.name}': what is said of it is not finite"
+        reason = f"node '{self.name}': its prediction is not finite"
         self.broken |= dict.fromkeys(owners[~finite].tolist(), reason)
         self.owners.append(owners)
         if given is not None:
@@ -148,7 +147,7 @@ class Score:
         self.distances.append(distances.masked_fill(~finite, torch.nan))
 
     def _pairs(self, guess: Tensor, truth: Tensor) -> Pairs:
-        """Lay predictions and labels, [n, *event], side by side as metrics want them, in the units of the data."""
+        """Pair predictions and labels, [n, *event], in the units of the data and the layout that metrics take."""
         rows = len(truth)
         if self.discrete:
             label = truth.reshape(rows, -1).double()
@@ -164,7 +163,7 @@ class Score:
                 guess, truth = (torch.from_numpy(each) for each in encoder.decode_near(*both))
         predicted, label = (each.double().reshape(rows, -1) for each in (guess, truth))
         if not self.metric.directions:
-            kept = ~torch.isnan(label).all(0)  # not what was cropped away
+            kept = ~torch.isnan(label).all(0)  # cropped cells are left out
             return Pairs(self.node, predicted[:, kept], label[:, kept])
         if self.node.points:
             predicted, label = (each.reshape(rows, -1, truth.shape[-1]) for each in (predicted, label))
@@ -175,34 +174,31 @@ class Score:
         return Pairs(self.node, predicted, label)
 
     def _steps(self, value: Tensor) -> Tensor:
-        """Give values one axis for all steps: [n, *steps, *event] -> [n, steps, *event]; of none, one."""
+        """Give values one axis for all steps, [n, *steps, *event] -> [n, steps, *event], of length one without any."""
         event = value.shape[1 + len(self.rows.outline.stepped[self.name].steps) :] if self.stepped else value.shape[1:]
         return value.reshape(len(value), len(self.nodes), *event)
 
     def _count(self, guess: Tensor, truth: Tensor, finite: Tensor, logs: Tensor | None) -> None:
-        """Calibrate and count all elements of a node together; not where a value between 0 and 1 is no label."""
+        """Calibrate and count all elements of a node together; not if labels are shares between 0 and 1."""
         categories = self.variable.categories
         if self.calibrating is None:
             return
         if categories is None and bool(((truth != 0) & (truth != 1)).any()):
             self.calibrating = None
             return
-        said, labels = guess[finite], truth[finite].long().reshape(-1)
-        said = torch.stack([1 - said, said], -1) if categories is None else said
-        said = said.reshape(len(labels), said.shape[-1])
-        losses = (
-            self.calibrating.add(said, labels, None if logs is None else logs[finite])
-            .reshape(int(finite.sum()), -1)
-            .mean(1)
-        )
+        probabilities, labels = guess[finite], truth[finite].long().reshape(-1)
+        if categories is None:
+            probabilities = torch.stack([1 - probabilities, probabilities], -1)
+        probabilities = probabilities.reshape(len(labels), probabilities.shape[-1])
+        losses = self.calibrating.add(probabilities, labels, None if logs is None else logs[finite])
         whole = losses.new_full((len(finite),), torch.nan)
-        whole[finite] = losses
+        whole[finite] = losses.reshape(int(finite.sum()), -1).mean(1)
         self.log_losses.append(whole)
-        both = torch.stack([labels, said.argmax(-1)])
+        both = torch.stack([labels, probabilities.argmax(-1)])
         self.counted.append(both.reshape(2, -1, math.prod(self.variable.shape)))
 
     def add_intervals(self, index: np.ndarray, posterior: Posterior) -> None:
-        """Take in where the labels of these rows lie in q, of a node whose values are numbers."""
+        """Take in where the labels of these rows lie in q, for a node whose values are numbers."""
         labelled = self.present[index]
         if not labelled.any() or not self._has_intervals():
             return
@@ -211,19 +207,19 @@ class Score:
             self.below.append(self._steps(found.cpu())[torch.from_numpy(labelled)])
 
     def _has_intervals(self) -> bool:
-        """Tell whether the values are numbers, each on a line of its own: no category, no count, no angle."""
+        """Tell whether the values are real numbers: not categories, counts or angles."""
         steps = self.rows.encoders[self.name].transforms if self.name in self.rows.encoders else ()
         return not self.variable.family.support.discrete and not any(step.points for step in steps)
 
     @property
     def is_known(self) -> bool:
-        """Tell whether there is a labelled row of which something finite is said."""
+        """Tell whether some labelled row has a finite prediction."""
         return any(not bool(each.isnan().all()) for each in self.distances)
 
     def error(self, *, clusters: bool = False) -> Error:
-        """Average over the labelled rows, of which there are some, and all their labelled steps.
+        """Average over the labelled rows, of which there must be some, and all their labelled steps.
 
-        clusters: also match what is predicted with the labels.
+        clusters: also match the predictions with the labels.
         """
         each, owners = torch.cat(self.distances), torch.cat(self.owners)
         finite = ~each.isnan()
@@ -239,8 +235,9 @@ class Score:
             more["rows_given_count"] = len(owners[right].unique())
         below = torch.cat(self.below) if self.below else torch.zeros(0)
         below = below[~below.isnan()]
-        counted = self._confusion()
-        matched = clustering(self._by_element()) if clusters and counted is not None else None
+        counted = None
+        if self.calibrating is not None:
+            counted = confusion(self._categories, *torch.cat(self.counted, 1).flatten(1))
         return Error(
             metric=self.metric,
             value=value,
@@ -250,16 +247,11 @@ class Score:
             calibration=None if self.calibrating is None else self.calibrating.calibration(),
             coverage=coverage(below) if len(below) else None,
             confusion=counted,
-            clusters=matched,
+            clusters=clustering(self._by_element()) if clusters and counted is not None else None,
         )
 
-    def _confusion(self) -> Confusion | None:
-        if self.calibrating is None:
-            return None
-        return confusion(self._categories, *torch.cat(self.counted, 1).flatten(1))
-
     def _by_element(self) -> dict[tuple[int, ...], Confusion]:
-        """Count the labels of each element of the node by itself, by its place."""
+        """Count the labels of each element of the node separately, by its place."""
         places = [tuple(map(int, place)) for place in np.ndindex(*self.variable.shape)]
         every = torch.cat(self.counted, 1).unbind(-1)
         return {place: confusion(self._categories, *both) for place, both in zip(places, every, strict=True)}
@@ -270,9 +262,9 @@ class Score:
 
 
 def _spread_by_row(each: Tensor, owners: Tensor) -> tuple[int, float]:
-    """Count the rows, and give the standard error of the mean of all distances over rows; NaN of one row.
+    """Count the rows, and give the standard error over rows of the mean of all distances; NaN for one row.
 
-    A row's distances go together: it is that of a ratio of sums over rows (Cochran 1977, Eq. 2.46).
+    The distances of a row are not independent: it is that of a ratio of sums over rows (Cochran 1977, Eq. 2.46).
     """
     _, place = owners.unique(return_inverse=True)
     sizes = torch.bincount(place).double()
@@ -286,13 +278,13 @@ def _spread_by_row(each: Tensor, owners: Tensor) -> tuple[int, float]:
 
 
 def known_errors(scores: Mapping[str, Score], clusters: Collection[str] = ()) -> dict[str, Error]:
-    """Give the errors of those nodes whose label some row carries.
+    """Give the errors of the nodes that have labels in some rows.
 
-    clusters: the nodes whose categories training gave no names.
+    clusters: nodes without labels in training, whose categories have no names.
     """
     return {name: score.error(clusters=name in clusters) for name, score in scores.items() if score.is_known}
 
 
 def known(number: float) -> float | None:
-    """Give a number as JSON can hold it: what is not known is null."""
+    """Give a number as JSON can hold it: null for NaN."""
     return None if math.isnan(number) else number

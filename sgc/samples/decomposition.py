@@ -16,8 +16,8 @@ from sgc.runtime.steps import join
 from sgc.samples.boxes import Box, color_of
 from sgc.samples.panels import Panel, shades, stretched
 from sgc.samples.shown_rows import Chosen, HeldOut, category_word
+from sgc.samples.traversal import generated_mean, posterior_means
 from sgc.samples.windows import Window, read, windows_on
-from sgc.trained.traversal import made, settled, weighed
 
 SAMPLES = 64  # of the posterior
 CELL = 0.85  # inches that a picture is wide
@@ -40,10 +40,10 @@ class _Inference:
     def __init__(self, model: Model, shown: str, chosen: Chosen) -> None:
         self.model, self.shown, self.chosen = model, shown, chosen
         variables = model.outline.variables
-        self.means = weighed(model, chosen.batch, SAMPLES)
-        single = {name: settled(variables[name], mean) for name, mean in self.means.items()}
+        self.means = posterior_means(model, chosen.batch, SAMPLES)
+        single = {name: variables[name].family.support.nearest(mean) for name, mean in self.means.items()}
         self.values = filled(model.outline, {**chosen.batch, **single})
-        self.made = made(model, self.values, shown)
+        self.made = generated_mean(model, self.values, shown)
 
     def pictures(self) -> np.ndarray:
         """Give rows' own pictures and what the model makes of them: [2, B, height, width] or [..., 3], in [0, 1]."""

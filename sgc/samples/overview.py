@@ -18,7 +18,7 @@ from sgc.runtime.steps import join, nodes_of, split, steps_of
 from sgc.samples.decomposition import decompositions
 from sgc.samples.panels import Panel, shades
 from sgc.samples.shown_rows import WIDE, HeldOut, category_word, share_word, spread
-from sgc.trained.traversal import inferred, made, settled, weighed
+from sgc.samples.traversal import generated_mean, infer_centers, posterior_means
 
 POSTERIOR = 16  # samples of the weighted posterior
 
@@ -137,14 +137,14 @@ class Overview:
             self.left_out = f"no reconstructions: '{self.node}' is not observed in every row"
             return []
         self.taken = held_out.taken()
-        values = inferred(self.model, batch)
-        shown = [data, made(self.model, values, self.node)]
+        values = infer_centers(self.model, batch)
+        shown = [data, generated_mean(self.model, values, self.node)]
         if self.model.spec.objective.samples > 1:
             variables = self.model.outline.variables
-            found = weighed(self.model, batch, POSTERIOR)
-            values = {**values, **{name: settled(variables[name], mean) for name, mean in found.items()}}
+            found = posterior_means(self.model, batch, POSTERIOR)
+            values = {**values, **{name: variables[name].family.support.nearest(mean) for name, mean in found.items()}}
             values = filled(self.model.outline, values)
-            shown.append(made(self.model, values, self.node))
+            shown.append(generated_mean(self.model, values, self.node))
         rows = ("data", "from q", "posterior")[: len(shown)]
         texts = [f"{chosen.split} row {row}" for row in chosen.ids]
         for each in shown[1:]:

@@ -55,7 +55,7 @@ def sample_run(
     `traverse: l`, of a node of numbers with labels, turns it through values that held-out rows have: evenly spaced
     quantiles, of vectors along their first principal axis. `traverse: z`, of a node that is never observed, moves one
     dimension at a time from -3 to 3 in one row. What q says of the row stays, but for what follows the node that is
-    turned (the rule stands at `sgc.trained.traversal.followers`): a node whose recognition reads nothing observed, only
+    turned (the rule stands at `sgc.samples.traversal.followers`): a node whose recognition reads nothing observed, only
     nodes of which one has changed, is proposed anew; one that depends in p on what has changed is generated anew.
     Which rows are taken: see `sgc.samples.shown_rows`.
 

@@ -22,7 +22,7 @@ from sgc.runtime.finiteness import is_about_rows, rows_words
 from sgc.runtime.model import Model
 from sgc.runtime.steps import owner_of
 from sgc.runtime.streams import VALIDATION, TensorRows, seed_for
-from sgc.trained.traversal import inferred
+from sgc.samples.traversal import infer_centers
 
 SPLITS = ("test", "validation", "train")
 WIDE = 10  # pictures in a row, and rows or categories, where nothing else says how many
@@ -154,7 +154,7 @@ class HeldOut:
         broken: dict[int, str] = {}
         for place in index:
             try:
-                said = inferred(self.model, self.rows.part(np.array([place]), frozenset()).values)
+                said = infer_centers(self.model, self.rows.part(np.array([place]), frozenset()).values)
                 wrong = [name for name in self.model.outline.recognition if not bool(torch.isfinite(said[name]).all())]
                 problem = f"node '{wrong[0]}': what q says of it is not finite" if wrong else ""
             except (ValueError, RuntimeError, RunError) as failure:  # torch's refusals are of many kinds

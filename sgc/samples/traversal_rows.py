@@ -20,7 +20,7 @@ from sgc.runtime.steps import join, listed, nodes_of, owner_of, steps_of
 from sgc.samples.overview import made_failures
 from sgc.samples.panels import Panel, shades
 from sgc.samples.shown_rows import WIDE, Chosen, HeldOut, category_word, share_word, spread
-from sgc.trained.traversal import followers, inferred, reaches, turned, with_made
+from sgc.samples.traversal import followers, infer_centers, reaches, turn, with_generated
 
 STEPS = 9  # values that a node of numbers is turned through
 TALL = 20  # dimensions of a latent node that are shown
@@ -125,7 +125,7 @@ class Turner:
         size = prod(self.model.outline.variables[name].event)
         shown = min(size, TALL)
         chosen = self._choose(name, 1, "traverse")
-        start = inferred(self.model, chosen.batch)[name]
+        start = infer_centers(self.model, chosen.batch)[name]
         steps = torch.linspace(-3, 3, STEPS).to(start)
         moved = start.reshape(1, 1, size).repeat(shown, len(steps), 1)
         for i in range(shown):
@@ -142,7 +142,7 @@ class Turner:
 
         def fit(batch: dict[str, Tensor]) -> np.ndarray:
             rows = len(next(iter(batch.values())))
-            gone = absent_rows(self.model.outline, name, {**inferred(self.model, batch), **self._hold(rows)})
+            gone = absent_rows(self.model.outline, name, {**infer_centers(self.model, batch), **self._hold(rows)})
             there = np.ones(rows, dtype=bool) if gone is None else ~gone.reshape(rows).cpu().numpy()
             if not there.any():
                 raise UsageError(
@@ -188,11 +188,11 @@ class Turner:
         rows: words for these, where one chosen row stands for all R; its own picture is then not shown.
         """
         model, (count, wide) = self.model, values.shape[:2]
-        before = inferred(model, chosen.batch)
+        before = infer_centers(model, chosen.batch)
         before = {n: v.expand(count, *v.shape[1:]) for n, v in before.items()}
         new = {name: values.flatten(0, 1), **self._hold(count * wide)}
         spread_out = {n: v.repeat_interleave(wide, 0) for n, v in before.items()}
-        found = turned(model, spread_out, new, self.node)
+        found = turn(model, spread_out, new, self.node)
         ways = {"recognition": "proposed", "generative": "generated"}
         shown = nodes_of(model.outline, self.node)
         anew = [f"{n} {ways[role]} anew" for n, role in followers(model.outline.graphs, new, shown)]
@@ -200,7 +200,7 @@ class Turner:
         return Turned(
             "; ".join([title, ", ".join([*given, *anew, "the rest as inferred"])]),
             {n: v.reshape(count, wide, *v.shape[1:]) for n, v in found.items()},
-            with_made(model, before, self.node),
+            with_generated(model, before, self.node),
             rows or chosen.words,
             columns,
             chosen.ids * (count // len(chosen)),

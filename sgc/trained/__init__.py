@@ -1,1 +1,1 @@
-"""What a trained run is asked for: its evaluation, and predictions for new rows."""
+"""Uses of a trained run: its evaluation, and predictions for new rows."""

@@ -1,4 +1,4 @@
-"""Which answer is better on validation rows, q's own or the weighted posterior's: advice where samples are few."""
+"""Whether q or the weighted posterior predicts better on validation rows: advice if effective samples are few."""
 
 from __future__ import annotations
 
@@ -28,17 +28,16 @@ from sgc.runtime.steps import nodes_of
 from sgc.runtime.streams import VALIDATION, TensorRows, seed_for
 from sgc.trained.run_evaluation import held_out, run_data
 
-ROWS = 500  # that are measured at most, evenly taken: enough for a difference that matters
-CLEAR = 2.0  # standard errors
+ROWS = 500  # measured at most, evenly spaced: enough for a difference that matters
+CLEAR = 2.0  # standard errors of a clear difference
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What both answers are worth for one node, over its labels in the same rows.
+    """The quality of both answers for one node, over the same labels.
 
-    `measure`: NLL in nats of what has probabilities, else the node's metric. `better` is empty where the mean
-    difference by row is less than two of its standard errors. Both are written times `scale`, the
-    second with `unit` behind it.
+    `measure`: NLL in nats for a node with probabilities, else its metric. `better` is empty if the mean difference by
+    row is less than two of its standard errors. In words, both numbers are multiplied by `scale`, and `unit` follows.
     """
 
     node: str
@@ -52,29 +51,29 @@ class Comparison:
 
     @property
     def words(self) -> str:
-        """Say which is better, and by what numbers."""
+        """Say which answer is better, with the numbers."""
         q, posterior = self.q * self.scale, self.posterior * self.scale
         numbers = f"{self.measure} {q:.4g} of q, {posterior:.4g}{self.unit} of the posterior"
-        which = {"q": "q is the better answer", "posterior": "the weighted posterior is the better answer all the same"}
+        which = {"q": "q is the better answer", "posterior": "the weighted posterior is still the better answer"}
         return f"{which.get(self.better, 'neither answer is clearly better')} for {self.node} ({numbers})"
 
 
 @dataclass(frozen=True)
 class Advice:
-    """The comparisons on so many validation rows; or why there are none."""
+    """The comparisons and the number of validation rows, or the reason why there are none."""
 
     comparisons: tuple[Comparison, ...] = ()
     rows: int = 0
     reason: str = ""
 
     def words(self) -> str:
-        """Say it in a sentence."""
+        """Give the advice as a sentence."""
         flag = option("from", "q", python="from_='q'")
         if not self.comparisons:
             return f"validation cannot tell whether {flag} is better: {self.reason}"
-        found = "; ".join(each.words for each in self.comparisons)
-        asked = f": {flag}" if any(each.better == "q" for each in self.comparisons) else ""
-        return f"on {self.rows} validation rows {found}{asked}"
+        compared = "; ".join(each.words for each in self.comparisons)
+        advice = f": {flag}" if any(each.better == "q" for each in self.comparisons) else ""
+        return f"on {self.rows} validation rows {compared}{advice}"
 
     def plain(self) -> dict[str, Any]:  # Any: what JSON can say
         """Give it as plain data."""
@@ -88,9 +87,10 @@ class Advice:
 
 
 def advise(folder: RunFolder, model: Model, samples: int, given: Collection[str] = ()) -> Advice:
-    """Compare both answers on the validation rows of a run, those that carry the labels of `given` where there are any.
+    """Compare both answers on the validation rows of a run.
 
-    given: by outer name, evidence in both answers. Where the run's data cannot be opened, the advice says why.
+    given: nodes by outer name whose labels are evidence in both answers; only rows that have them all are compared. If
+    the data of the run cannot be opened, the advice gives the reason.
     """
     try:
         with as_a_run():
@@ -102,7 +102,7 @@ def advise(folder: RunFolder, model: Model, samples: int, given: Collection[str]
 
 @torch.no_grad()
 def compare(model: Model, rows: TensorRows, samples: int, given: Collection[str] = ()) -> Advice:
-    """Compare q's answer with that of so many weighed samples, on at most 500 rows; see `Comparison`."""
+    """Compare q's answer with that of so many weighted samples, on at most 500 rows; see `Comparison`."""
     names = [name for name in rows.labelled_names if name not in given]
     observed = frozenset(node for name in given for node in nodes_of(model.outline, name))
     index = np.arange(rows.count)
@@ -122,9 +122,9 @@ def compare(model: Model, rows: TensorRows, samples: int, given: Collection[str]
                 for by_q, by_posterior in scores.values():
                     by_q.add_means(places, posterior, weighted=False)
                     by_posterior.add_means(places, posterior, weighted=True)
-    found = tuple(_compared(name, *both) for name, both in scores.items() if all(each.is_known for each in both))
-    if found:
-        return Advice(found, len(index))
+    compared = tuple(_compared(name, *both) for name, both in scores.items() if all(each.is_known for each in both))
+    if compared:
+        return Advice(compared, len(index))
     missing = " and ".join(f"'{name}'" for name in names) or "other nodes"
     return Advice(reason=f"no validation row has a label of {missing}" if names else "no other node has labels")
 
@@ -134,7 +134,7 @@ def _compared(node: str, by_q: Score, by_posterior: Score) -> Comparison:
     probable = bool(by_q.log_losses) and by_q.calibrating is not None
     first, second = (torch.cat(each.log_losses if probable else each.distances) for each in (by_q, by_posterior))
     owners = torch.cat(by_q.owners)
-    known = ~(first.isnan() | second.isnan())  # of rows without finite scores
+    known = ~(first.isnan() | second.isnan())  # NaN: rows without finite scores
     first, second, owners = first[known], second[known], owners[known]
     q, posterior = float(first.mean()), float(second.mean())
     metric = by_q.metric
@@ -148,7 +148,7 @@ def _compared(node: str, by_q: Score, by_posterior: Score) -> Comparison:
 
 
 def _better(first: Tensor, second: Tensor, owners: Tensor) -> str:
-    """Say whose losses are clearly lower, over rows: each row's are added up, for they go together."""
+    """Say whose losses are clearly lower over rows; those of a row are not independent, and are summed."""
     if math.isinf(float(first.sum())) != math.isinf(float(second.sum())):
         return "q" if math.isinf(float(second.sum())) else "posterior"
     _, place = owners.unique(return_inverse=True)
@@ -159,16 +159,16 @@ def _better(first: Tensor, second: Tensor, owners: Tensor) -> str:
 
 
 def open_advised(path: str | Path, checkpoint: str = "best", *, trust: bool = False) -> Model:
-    """Open a trained model, in evaluation mode, whose `infer` can say which of its answers is better by validation.
+    """Open a trained model, in evaluation mode, whose `infer` can say which of its answers validation finds better.
 
     path: a run folder. checkpoint: `best`, by validation bound, or `last`. trust: allow own code that its spec names
-    to be imported; no run remembers it.
+    to be imported; a run does not remember it.
 
     Raises: SpecError for own code without trust; UsageError where there is no run, its weights do not fit its spec, or
     own code cannot be used.
     """
     model = open_run(path, checkpoint, trust=trust)
-    model.adviser = partial(_advice_text, Path(path))
+    model.adviser = partial(_advice_text, Path(path))  # a lambda could not be pickled with the model
     return model
 
 

@@ -1,24 +1,33 @@
-"""The words of `sgc evaluate`: errors and calibration side by side, bounds, and what they were measured on."""
+"""The words of `sgc evaluate`: errors and calibration of each way to predict, bounds, and confusion tables."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from math import isnan
+
+import numpy as np
+
+from sgc.errors import printable
 from sgc.evaluation.calibration import BINS, Calibration
 from sgc.evaluation.collapse import COLLAPSED
-from sgc.evaluation.confusion import Clustering
-from sgc.evaluation.confusion_tables import confusion_lines
+from sgc.evaluation.confusion import Clustering, Confusion
 from sgc.evaluation.diagnosis import Diagnosis
 from sgc.evaluation.mean_terms import NO_LABELS
 from sgc.evaluation.prediction_scores import Error
 from sgc.trained.run_evaluation import Report
 
+LARGEST = 20  # categories of a table; for more, only the largest errors and the most frequent confusions
+LISTED = 10  # of these
+LETTERS = 12  # of a category's name in a matrix
+
 
 def evaluation_text(report: Report) -> str:
     """Write an evaluation as aligned lines."""
     found = report.evaluation
-    rows_left = f"{found.rows} of {found.total}" if found.rows < found.total else found.rows
+    rows_used = f"{found.rows} of {found.total}" if found.rows < found.total else found.rows
     labels = ", ".join(f"{count} labels of {name}" for name, count in report.labels.items())
     lines = [
-        f"{report.run} ({report.checkpoint}), {rows_left} {report.split} rows"
+        f"{report.run} ({report.checkpoint}), {rows_used} {report.split} rows"
         + (f", trained with {labels}" if labels else "")
     ]
 
@@ -62,7 +71,7 @@ def evaluation_text(report: Report) -> str:
 
 
 def _diagnosis_rows(found: Diagnosis, samples: int) -> list[tuple[str, str]]:
-    """Write each term of the ELBO, without and with labels, and what is wrong or may be."""
+    """Write each term of the ELBO, without and with labels, and what may be wrong."""
     kinds = [kind for kind in ("unlabelled", "labelled") if kind in found.terms]
     rows = [("terms of the ELBO, nats", "".join(f"{kind:>12}" for kind in kinds))]
     for (node, role), words in found.words.items():
@@ -70,7 +79,7 @@ def _diagnosis_rows(found: Diagnosis, samples: int) -> list[tuple[str, str]]:
         texts = [" " * 12 if mean is None else f"{mean:12.3f}" for mean in means]
         rows.append((f"  {words}", "".join(texts).rstrip()))
     for pattern, count in found.effective_samples.items():
-        if pattern != NO_LABELS and count < samples:  # of those without labels it stands above
+        if pattern != NO_LABELS and count < samples:  # those without labels have a line above
             rows.append((f"effective samples, {pattern} labelled", f"{count:.1f} of {samples}"))
     rows += [(f"active units of {name}", f"{n} of {found.units[name]}") for name, n in found.active_units.items()]
     if found.collapsed:
@@ -86,7 +95,7 @@ def error_text(error: Error) -> str:
 
 
 def given_count_text(error: Error) -> str:
-    """Write the error of a counted repeat's steps in the rows whose count is predicted right, where it is known."""
+    """Write the error of a counted repeat's steps in the rows whose count is predicted right, if it is known."""
     value = error.given_count
     if value is None:
         return ""
@@ -94,7 +103,7 @@ def given_count_text(error: Error) -> str:
 
 
 def clusters_text(error: Error) -> str:
-    """Write what predictions are worth as clusters, of a node that training had no label of."""
+    """Write how well predictions match labels as clusters, for a node without labels in training."""
     found = error.clusters
     if not isinstance(found, Clustering):
         return found or ""
@@ -102,7 +111,7 @@ def clusters_text(error: Error) -> str:
 
 
 def calibration_text(found: Calibration) -> str:
-    """Write how far probabilities can be trusted.
+    """Write the calibration and the proper scores of probabilities.
 
     >>> calibration_text(Calibration(0.0213, 0.3, 0.15, ()))
     'ECE 2.13 % (15 bins), NLL 0.300 nats, Brier 0.150'
@@ -113,9 +122,63 @@ def calibration_text(found: Calibration) -> str:
 
 
 def coverage_text(found: dict[str, float]) -> str:
-    """Write how often intervals hold the label.
+    """Write how often intervals contain the label.
 
     >>> coverage_text({"50%": 0.471, "90%": 0.9})
     '47.1 % in the central 50%, 90.0 % in the central 90%'
     """
     return ", ".join(f"{100 * share:.1f} % in the central {level}" for level, share in found.items())
+
+
+def confusion_lines(node: str, ways: Mapping[str, Confusion]) -> list[str]:
+    """Write the errors by category for all ways to predict, side by side, and then the confusions of each way."""
+    if not ways:
+        return []
+    first = next(iter(ways.values()))
+    places = np.flatnonzero(first.labels)
+    few = len(first.names) <= LARGEST
+    if not few:
+        worst = np.argsort(-np.nan_to_num(first.errors[places]), kind="stable")[:LISTED]
+        places = places[worst]
+    head = ["error by category" if few else f"error by category, the {len(places)} largest", "labels", *ways]
+    table = [[f"{head[0]} of {node}", *head[1:]]]
+    for place in places.tolist():
+        errors = [_percent(each.errors[place]) for each in ways.values()]
+        table.append([f"  {_name(first, place)}", str(first.labels[place]), *errors])
+    lines = _aligned(table)
+    for way, each in ways.items():
+        lines += _matrix(node, way, each) if few else [_most_frequent(node, way, each)]
+    return lines
+
+
+def _matrix(node: str, way: str, found: Confusion) -> list[str]:
+    names = [_name(found, place)[:LETTERS] for place in range(len(found.names))]
+    table = [["", *names]]
+    for name, row in zip(names, found.matrix(range(len(names))).tolist(), strict=True):
+        table.append([f"  {name}", *map(str, row)])
+    return [f"confusion of {node}, {way}: a row for each label, a column for each prediction", *_aligned(table)]
+
+
+def _most_frequent(node: str, way: str, found: Confusion) -> str:
+    wrong = found.pairs[found.pairs[:, 0] != found.pairs[:, 1]]
+    order = np.argsort(-wrong[:, 2], kind="stable")[:LISTED]
+    words = [f"{_name(found, i)} as {_name(found, j)} {count}" for i, j, count in wrong[order].tolist()]
+    return f"most frequent confusions of {node}, {way}: {', '.join(words) or 'none'}"
+
+
+def _name(found: Confusion, place: int) -> str:
+    name = found.names[place]
+    return printable(str(name).lower() if isinstance(name, bool) else str(name))
+
+
+def _percent(share: float) -> str:
+    return "" if isnan(share) else f"{100 * share:.2f} %"
+
+
+def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
+    """Align the first column to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return [
+        row[0].ljust(widths[0]) + "".join(f"  {cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))
+        for row in table
+    ]

@@ -1,4 +1,4 @@
-"""The table of predictions: its columns by name, what a column is called, and the files it is written to."""
+"""The table of predictions: its columns and their names, and the files it is written to."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from sgc.errors import UsageError, option
 from sgc.runs.file_formats import json_text, npz_bytes
 from sgc.spec.outline import Outline
 
-INDEX = "__index_level_"  # how a parquet file heads an index without a name
+INDEX = "__index_level_"  # how the names of unnamed indices begin in a parquet file
 
 
 @dataclass(frozen=True)
 class PredictionTable:
     """Predictions for rows.
 
-    `labels` say which row is which and what it was conditioned on, by name, `(N,)` each. `columns` are those of nodes,
-    `(N, *event)` by the node's name with `.mean`, `.sd` or `.probability` behind it; `categories`, by node, the names
-    of the last axis of its probabilities.
+    `labels`: by name, `(N,)` each, what identifies the rows and what they were conditioned on. `columns`: of nodes,
+    `(N, *event)`, by the node's name, also with `.mean`, `.sd` or `.probability` appended. `categories`: by node, the
+    names along the last axis of its probabilities.
     """
 
     labels: Mapping[str, Array]
@@ -33,7 +33,7 @@ class PredictionTable:
     outline: Outline = field(repr=False)
 
     def bytes(self, ending: str) -> bytes:
-        """Write it as `.csv` (a line a row), `.npz` (arrays by name) or `.json` (lists by name)."""
+        """Write it as `.csv` (a line for each row), `.npz` (arrays by name) or `.json` (lists by name)."""
         if ending == ".csv":
             return self._csv().encode()
         names = {f"{name}.categories": np.array([*each], dtype=object) for name, each in self.categories.items()}
@@ -60,7 +60,7 @@ class PredictionTable:
         return buffer.getvalue()
 
     def _places(self, column: str, event: tuple[int, ...]) -> list[str]:
-        """Name the places of an event: by number, of probabilities by the category's own name."""
+        """Name the places of an event by number, those of probabilities by category."""
         node = column.removesuffix(".probability")
         if node == column or node not in self.categories:
             return [str(i) for i in range(int(np.prod(event)))]
@@ -69,13 +69,12 @@ class PredictionTable:
         return names if elements == 1 else [f"{i},{name}" for i in range(elements) for name in names]
 
     def _by_step(self, column: str, value: Array) -> dict[str, Array]:
-        """Give each step of a node of a repeat a column, named as its node: `digit.at.sd` as `digit.at@1.sd`, ..."""
+        """Give each step of a node of a repeat a column, named by its own node: `digit.at.sd` as `digit.at@1.sd`."""
         outline = self.outline
-        owner, suffix = next(
-            ((column[: len(column) - len(s)], s) for s in SUFFIXES if column.endswith(s)), (column, "")
-        )
+        suffix = next((s for s in SUFFIXES if column.endswith(s)), "")
         if column in outline.stepped or column in outline.outer:
-            owner, suffix = column, ""
+            suffix = ""
+        owner = column.removesuffix(suffix)
         if owner not in outline.stepped:
             return {column: value}
         stepped = outline.stepped[owner]
@@ -83,11 +82,11 @@ class PredictionTable:
         return {f"{node}{suffix}": flat[:, i] for i, node in enumerate(stepped.nodes)}
 
 
-SUFFIXES = (".probability", ".mean", ".sd")  # of a column beside a node's own
+SUFFIXES = (".probability", ".mean", ".sd")  # of further columns of a node
 
 
 def unused(name: str, taken: Collection[str]) -> str:
-    """Give a column a name that none has yet.
+    """Give a column a name that is not taken yet.
 
     >>> unused("row", {"x"}), unused("row", {"row"})
     ('row', 'row_')
@@ -98,9 +97,9 @@ def unused(name: str, taken: Collection[str]) -> str:
 
 
 def own_ids(column: SourceColumn) -> tuple[str, Array]:
-    """Give the rows' own ids as they stand, and the name of their column, `id` for an index without one.
+    """Give the name of an id column, `id` for an unnamed index, and its values as they are in the file.
 
-    Raises: UsageError for a column of anything but one value a row.
+    Raises: UsageError for a column with more than one value per row.
     """
     values = column.values
     if values.ndim != 1:
@@ -109,12 +108,11 @@ def own_ids(column: SourceColumn) -> tuple[str, Array]:
     cells = [each.decode(errors="replace") if isinstance(each, bytes) else each for each in values.tolist()]
     if values.dtype.kind == "f":  # ids that a missing one has made floats
         cells = [int(each) if float(each).is_integer() else each for each in cells]
-    empty = column.missing
-    made = np.array([*cells, None], dtype=object)[:-1]  # of objects, whatever they are
-    if empty is not None:
-        made[empty] = None
+    ids = np.array([*cells, None], dtype=object)[:-1]  # the None keeps numpy from choosing another type
+    if column.missing is not None:
+        ids[column.missing] = None
     name = "id" if column.name in UNNAMED or column.name.startswith(INDEX) else column.name
-    return name, made
+    return name, ids
 
 
 def cell_text(cell: object) -> str:
@@ -127,15 +125,15 @@ def cell_text(cell: object) -> str:
 
 
 def _csv_cell(cell: object) -> str:
-    """Write a cell of a table; what is missing is empty."""
+    """Write a cell of a table, empty if the value is missing."""
     return "" if cell is None or cell != cell else cell_text(cell)
 
 
 def _without_objects(column: Array) -> Array:
-    """Write names of categories as text, unless they are all numbers: an archive holds no Python objects."""
+    """Write names of categories as text, unless all are numbers: an archive holds no Python objects."""
     if column.dtype != object:
         return column
     cells = column.ravel().tolist()
     plain = all(isinstance(cell, (int, float)) and not isinstance(cell, bool) for cell in cells)
-    made: Array = np.array(cells if plain else ["" if cell is None else cell_text(cell) for cell in cells])
-    return made.reshape(column.shape)
+    written: Array = np.array(cells if plain else ["" if cell is None else cell_text(cell) for cell in cells])
+    return written.reshape(column.shape)

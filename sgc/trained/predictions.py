@@ -1,4 +1,4 @@
-"""Predictions for new rows: what is not observed, row by row, transforms undone, from the posterior or from q."""
+"""Predictions for new rows: the unobserved nodes of each row in the units of the data, from the posterior or q."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ from sgc.runtime.steps import apart, join
 from sgc.runtime.streams import VALIDATION, TensorRows, seed_for
 from sgc.trained.answer_advice import advise
 from sgc.trained.prediction_table import PredictionTable, own_ids, unused
-from sgc.trained.traversal import settled
 
 ENDINGS = (".csv", ".npz", ".json")
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """What was predicted: columns of the rows that have an answer, and what is to be told of all.
+    """Predictions for the rows with finite scores.
 
-    `kept` [N]: the rows that have one. `broken`, by row, why the others have none. `effective` [N]: see `Inference`.
+    `columns`: of these rows. `kept` [N]: which rows they are. `broken`: the others, each with the reason. `effective`
+    [N]: see `Inference`.
     """
 
     columns: dict[str, Array]
@@ -61,28 +61,28 @@ def predict_run(
     latents: bool = False,
     trust: bool = False,
 ) -> dict[str, Any]:
-    """Write what a run says of every unobserved node for the rows of a new file.
+    """Write the predictions of a run for every unobserved node of the rows of a new file.
 
-    output: `.csv` (a line a row), `.npz` (arrays by name) or `.json`. For a category: its most probable value, under
-    the node's name, and the probability of each. For numbers: mean and standard deviation (`.sd`) in the units of the
-    data; where the column holds names (`one_of`), the name nearest to the mean, and the mean (`.mean`) and its
-    deviation in places of the list. Of a node of a repeat an array has the steps first, a table a column for each,
-    named as the step's node; a step that a row does not have is empty (NaN, and of categories without names -1), by
-    its count or else the most probable one.
+    output: `.csv` (a line for each row), `.npz` (arrays by name) or `.json`. For a category: the most probable one,
+    under the node's name, and the probability of each. For numbers: mean and standard deviation (`.sd`) in the units of
+    the data; if the column holds names (`one_of`), the name nearest to the mean, and the mean (`.mean`) and its
+    deviation as places in the list. For a node of a repeat, arrays have the steps first, and tables a column for each
+    step, with the name of its node. A step that does not exist in a row, by its count or else the most probable count,
+    is empty: NaN, or -1 for categories without names.
 
-    Every line says its `row`, its own id where the file has an index, or by id_column, of pictures in files the `path`,
-    and in `given` the nodes whose values it was conditioned on.
+    Every line has its `row`, its id if the file has an index or id_column is given, the `path` of a picture file, and
+    in `given` the nodes whose values it was conditioned on.
 
-    given: partial nodes whose values in the file are evidence; such nodes come back as they are in the rows that have
-    them. Those of the others are ignored, but for nodes that drop what is missing, whose values always are evidence.
-    from_: `posterior`, the model's, or `q`; latents: only nodes that are never observed, from q unless said otherwise.
-    trust: allow own code that the run's spec names.
+    given: partial nodes whose values in the file are evidence; these nodes are written as they are in the rows that
+    have them. Values of other partial nodes are ignored, except those of dropped nodes, which are always evidence.
+    from_: `posterior`, the model's, or `q`. latents: only nodes that are never observed, from q by default. trust:
+    allow own code that the run's spec names.
 
     Rows without finite scores are left out.
 
-    Returns: what was written, for how many rows, from what, given what; which rows rest on few effective samples and
-    which answer is better by validation; and which are left out and why. Raises: SpecError, UsageError, DataError;
-    RunError where no row has finite scores. Any: what JSON can say.
+    Returns: what was written, for how many rows, from what, and given what; how many rows have few effective samples
+    and which answer validation finds better; and which rows are left out, and why. Any: what JSON can say. Raises:
+    SpecError, UsageError, DataError; RunError if no row has finite scores.
     """
     check_output(output, ENDINGS, Inputs({data: "the rows to predict"}))
     folder = RunFolder(run)
@@ -92,61 +92,60 @@ def predict_run(
     nodes = _predicted_nodes(model, latents)
     encoders = folder.encoders(model.outline)
     evidence = _evidence(model, given)
-    found = read_rows(
-        model.spec.data, data_variables(model.outline), encoders, data, evidence=evidence, id_column=id_column
-    )
+    variables = data_variables(model.outline)
+    rows = read_rows(model.spec.data, variables, encoders, data, evidence=evidence, id_column=id_column)
     for name in given:
-        if name not in found.given:
+        if name not in rows.given:
             raise UsageError(f"{option('given', name)}: {data} has no column of '{name}'")
-    table = TensorRows(found.rows, model.outline, model.like).drawn_once(model.spec.train.seed)
+    table = TensorRows(rows.rows, model.outline, model.like).drawn_once(model.spec.train.seed)
     count = model.spec.evaluate.samples if samples is None else whole_number("samples", samples, error=UsageError)
     predicted = posterior_columns(model, table, encoders, count, nodes=nodes, from_=answer)
-    ids = None if found.ids is None else own_ids(found.ids)
-    labels = _row_labels(model, found, ids, predicted.columns)
-    names = {name: each for name in nodes if (each := _categories(model, name, encoders))}
+    ids = None if rows.ids is None else own_ids(rows.ids)
+    labels = _row_labels(model, rows, ids, predicted.columns)
+    categories = {name: names for name in nodes if (names := _categories(model, name, encoders))}
     kept = {name: value[predicted.kept] for name, value in labels.items()}
-    whole = PredictionTable(kept, predicted.columns, names, model.outline)
+    whole = PredictionTable(kept, predicted.columns, categories, model.outline)
     write_output(output, whole.bytes(output.suffix))
-    told: dict[str, Any] = {
+    summary: dict[str, Any] = {
         "file": str(output),
         "rows": int(predicted.kept.sum()),
         "nodes": nodes,
         "from": answer,
         "samples": count,
-        "given": {name: int(there.sum()) for name, there in found.given.items()},
-        "ignored": {name: number for name, number in found.ignored.items() if number},
+        "given": {name: int(there.sum()) for name, there in rows.given.items()},
+        "ignored": {name: number for name, number in rows.ignored.items() if number},
     }
     few = few_words(predicted.effective, count)
     if few:
         known = predicted.effective[predicted.effective.isfinite()]
-        told["effective_samples"] = {"median": float(known.median()), "below": FEW, "rows": int((known < FEW).sum())}
-        told["notes"] = [few]
+        summary["effective_samples"] = {"median": float(known.median()), "below": FEW, "rows": int((known < FEW).sum())}
+        summary["notes"] = [few]
         if answer == "posterior":
-            advice = advise(folder, model, count, [name for name in given if found.given[name].any()])
-            told["validation"] = advice.plain()
-            told["notes"] = [f"{few}; {advice.words()}"]
+            advice = advise(folder, model, count, [name for name in given if rows.given[name].any()])
+            summary["validation"] = advice.plain()
+            summary["notes"] = [f"{few}; {advice.words()}"]
     if predicted.broken:
-        known_by = {} if ids is None else {row: ids[1][row] for row in predicted.broken}
-        told["left_out"] = {str(row): why for row, why in predicted.broken.items()}
+        row_ids = {} if ids is None else {row: ids[1][row] for row in predicted.broken}
+        summary["left_out"] = {str(row): why for row, why in predicted.broken.items()}
         number = len(predicted.broken)
-        told["failed"] = (
+        summary["failed"] = (
             f"{output}: {number} of {table.count} rows {'has' if number == 1 else 'have'} no finite scores and "
-            f"{'is' if number == 1 else 'are'} left out: {rows_words(predicted.broken, known_by)}"
+            f"{'is' if number == 1 else 'are'} left out: {rows_words(predicted.broken, row_ids)}"
         )
-    return told
+    return summary
 
 
-def prediction_text(found: Mapping[str, Any]) -> str:  # Any: what JSON can say
+def prediction_text(summary: Mapping[str, Any]) -> str:  # Any: what JSON can say
     """Say what was predicted, whose answer it is, and what it was conditioned on."""
-    answer = {"q": "q", "posterior": f"the posterior ({found['samples']} samples weighed by p/r)"}[found["from"]]
+    answer = "q" if summary["from"] == "q" else f"the posterior ({summary['samples']} samples weighed by p/r)"
     lines = [
-        f"{found['file']}: {_rows(found['rows'])}, {', '.join(found['nodes'])}",
+        f"{summary['file']}: {_rows(summary['rows'])}, {', '.join(summary['nodes'])}",
         f"from     {answer}",
-        f"given    {_by_node(found['given']) or 'no labels'}",
+        f"given    {_by_node(summary['given']) or 'no labels'}",
     ]
-    if found["ignored"]:
-        flags = " ".join(option("given", name) for name in found["ignored"])
-        lines.append(f"ignored  {_by_node(found['ignored'])} ({flags} takes what is there as evidence)")
+    if summary["ignored"]:
+        flags = " ".join(option("given", name) for name in summary["ignored"])
+        lines.append(f"ignored  {_by_node(summary['ignored'])} ({flags} takes these values as evidence)")
     return "\n".join(lines)
 
 
@@ -163,26 +162,26 @@ def _unobserved(model: Model) -> list[str]:
 
 
 def _predicted_nodes(model: Model, latents: bool) -> list[str]:
-    """Name the nodes that are written, by outer name. Raises: UsageError where there are none."""
+    """Name the nodes that are written, by outer name. Raises: UsageError if there are none."""
     outer = model.outline.outer
-    found = [name for name in _unobserved(model) if not latents or outer[name].supervision == "none"]
-    if latents and not found:
+    nodes = [name for name in _unobserved(model) if not latents or outer[name].supervision == "none"]
+    if latents and not nodes:
         raise UsageError(f"{option('latents', '-')}: the model has no node that is never observed")
-    return found
+    return nodes
 
 
 def _evidence(model: Model, given: Collection[str]) -> list[str]:
-    """Name the partial nodes whose values are evidence. Raises: UsageError for a name that is none of them."""
+    """Name the partial nodes whose values are evidence. Raises: UsageError for any other name."""
     outer = model.outline.outer
-    partial = [name for name, each in outer.items() if each.supervision == "partial"]
+    partial = [name for name, variable in outer.items() if variable.supervision == "partial"]
     for name in given:
         if name in partial:
             continue
         flag, owner = option("given", name), outer.get(name)
         if owner is not None and owner.supervision == "none":
-            raise UsageError(f"{flag}: '{name}' is never observed, so that a file has no values of it")
+            raise UsageError(f"{flag}: '{name}' is never observed, so a file has no values of it")
         if owner is not None or name in model.outline.inputs:
-            raise UsageError(f"{flag}: '{name}' has a value in every row, which is evidence always")
+            raise UsageError(f"{flag}: '{name}' has a value in every row, which is always evidence")
         if name in model.outline.outer_name:
             whole = model.outline.outer_name[name]
             raise UsageError(f"{flag}: '{name}' is a step, wanted all of them: {option('given', whole)}")
@@ -192,32 +191,31 @@ def _evidence(model: Model, given: Collection[str]) -> list[str]:
 
 
 def _row_labels(
-    model: Model, found: NewRows, ids: tuple[str, Array] | None, columns: Mapping[str, Array]
+    model: Model, rows: NewRows, ids: tuple[str, Array] | None, columns: Mapping[str, Array]
 ) -> dict[str, Array]:
-    """Say which row is which and what it was conditioned on: arrays [N] by names that no column has."""
+    """Identify rows, and name the nodes they were conditioned on: arrays [N], under names that no column has."""
     taken = {*columns, *model.outline.variables, *model.outline.outer}
-    labels: dict[str, Array] = {unused("row", taken): found.rows.rows}
+    labels: dict[str, Array] = {unused("row", taken): rows.rows.rows}
 
     def add(name: str, value: Array) -> None:
         labels[unused(name, {*taken, *labels})] = value
 
     if ids is not None:
         add(*ids)
-    if found.paths is not None and "path" not in labels:
-        add("path", found.paths)
-    if any(each.supervision == "partial" for each in model.outline.outer.values()):
-        there = [[name for name, each in found.given.items() if each[row]] for row in range(len(found.rows))]
-        add("given", np.array([" ".join(names) for names in there], dtype=str))
+    if rows.paths is not None and "path" not in labels:
+        add("path", rows.paths)
+    if any(variable.supervision == "partial" for variable in model.outline.outer.values()):
+        given = [" ".join(name for name, there in rows.given.items() if there[row]) for row in range(len(rows.rows))]
+        add("given", np.array(given, dtype=str))
     return labels
 
 
 def _categories(model: Model, name: str, encoders: Mapping[str, Encoder]) -> Sequence[object]:
-    """Name the categories of a node as data do; nothing where they are numbers from 0, or where it has none."""
+    """Name the categories of a node as in the data; empty if they are numbers from 0, or if it has none."""
     variable = model.outline.outer[name]
     if variable.categories is None:
         return ()
-    own = encoders[name].names if name in encoders else variable.values
-    return own or ()
+    return (encoders[name].names if name in encoders else variable.values) or ()
 
 
 def posterior_columns(
@@ -229,7 +227,7 @@ def posterior_columns(
     nodes: Sequence[str] | None = None,
     from_: Answer = "posterior",
 ) -> Predicted:
-    """Infer unobserved nodes, all of them if None, for rows of any patterns: arrays [N, ...] by column name."""
+    """Infer unobserved nodes, all if None, for rows of any patterns. Raises: RunError if no row has finite scores."""
     means: dict[str, list[Array]] = {}
     spreads: dict[str, list[Array]] = {}
     effective: list[torch.Tensor] = []
@@ -239,22 +237,22 @@ def posterior_columns(
     with drawing_from(Generators(seed_for(model.spec.train.seed, VALIDATION, 2))), torch.no_grad():
         for index in table.chunks(chunk_rows(model, samples)):
             whole = table.part(index, frozenset(table.partial)).values
-            found = model.inference(whole, samples, from_)
-            broken |= {int(index[place]): why for place, why in found.broken.items()}
-            effective.append(found.effective.cpu())
-            if len(found.broken) == len(index):
+            inference = model.inference(whole, samples, from_)
+            broken |= {int(index[place]): why for place, why in inference.broken.items()}
+            effective.append(inference.effective.cpu())
+            if len(inference.broken) == len(index):
                 continue
             observed = join(model.outline, whole)
-            sound = np.array([place not in found.broken for place in range(len(index))])
+            sound = np.array([place not in inference.broken for place in range(len(index))])
             for name in hidden:
-                known = found.nodes[name] if name in found.nodes else _observed(observed[name])
-                means.setdefault(name, []).append(known.mean.double().cpu().numpy()[sound])
+                posterior = inference.nodes[name] if name in inference.nodes else _observed(observed[name])
+                means.setdefault(name, []).append(posterior.mean.double().cpu().numpy()[sound])
                 if name in wanted and model.outline.outer[name].categories is None:
-                    spreads.setdefault(name, []).append(_spread(known, encoders.get(name))[sound])
+                    spreads.setdefault(name, []).append(_spread(posterior, encoders.get(name))[sound])
     kept = np.array([row not in broken for row in range(table.count)])
     if not kept.any():
-        raise RunError(f"no row has finite scores, so that nothing is written: {rows_words(broken)}")
-    centers = {name: np.concatenate(found) for name, found in means.items()}
+        raise RunError(f"no row has finite scores, so nothing is written: {rows_words(broken)}")
+    centers = {name: np.concatenate(parts) for name, parts in means.items()}
     gone = _absent_steps(model, table, np.flatnonzero(kept), centers)
     columns: dict[str, Array] = {}
     for name in wanted:
@@ -266,18 +264,15 @@ def posterior_columns(
 def _columns_of(
     model: Model, name: str, center: Array, spread: Array | None, gone: Array | None, encoder: Encoder | None
 ) -> dict[str, Array]:
-    """Write what is known of one node as columns, in the words and units of the data.
-
-    gone: marks steps that rows do not have.
-    """
+    """Write the predictions for one node as columns, in the names and units of the data. gone: marks absent steps."""
     if gone is not None:
         center[gone] = np.nan
     variable = model.outline.outer[name]
     if spread is None:
         best: Array = np.where(np.isnan(center).any(-1), MISSING, center.argmax(-1))
         names = variable.values if encoder is None else encoder.names
-        known = best if names is None else np.asarray(np.array([*names, None], dtype=object)[best])
-        return {name: known, f"{name}.probability": center}
+        named = best if names is None else np.asarray(np.array([*names, None], dtype=object)[best])
+        return {name: named, f"{name}.probability": center}
     if gone is not None:
         spread[gone] = np.nan
     if encoder is None:
@@ -288,9 +283,9 @@ def _columns_of(
 
 
 def _absent_steps(model: Model, table: TensorRows, rows: Array, centers: Mapping[str, Array]) -> dict[str, Array]:
-    """Mark the steps that rows do not have, [N, *steps] by outer name: by their counts, or the most probable ones.
+    """Mark the steps that do not exist, [N, *steps] by outer name, by their counts or the most probable counts.
 
-    rows: the places of those that the centers are of.
+    rows: the places of the rows that the centers belong to.
     """
     outline = model.outline
     numbers: dict[str, Array] = {}
@@ -298,35 +293,37 @@ def _absent_steps(model: Model, table: TensorRows, rows: Array, centers: Mapping
         name = outline.outer_name.get(count, count)
         if name in centers:
             value = apart(outline, name, torch.from_numpy(centers[name]))[count]
-        else:  # it is there in every row
+        else:  # observed in every row
             value = table.part(rows, frozenset()).values[count].double().cpu()
-        numbers[count] = counted(outline.variables[count], settled(outline.variables[count], value)).numpy()
-    found: dict[str, Array] = {}
+        variable = outline.variables[count]
+        numbers[count] = counted(variable, variable.family.support.nearest(value)).numpy()
+    gone: dict[str, Array] = {}
     for name, stepped in outline.stepped.items():
         exists = [outline.graphs.nodes[node].exists for node in stepped.nodes]
         if any(exists):
-            denied = [absent(each, numbers) for each in exists]
-            gone = [np.zeros(len(rows), dtype=bool) if each is None else each for each in denied]
-            found[name] = np.stack(gone, 1).reshape(-1, *stepped.steps)
-    return found
+            steps = [absent(step, numbers) for step in exists]
+            marks = [np.zeros(len(rows), dtype=bool) if step is None else step for step in steps]
+            gone[name] = np.stack(marks, 1).reshape(-1, *stepped.steps)
+    return gone
 
 
 def _observed(value: torch.Tensor) -> NodePosterior:
-    """Make the posterior of what every row has observed: all of it at the value."""
+    """Make the posterior of a node that every row has observed: all mass at the value."""
     return NodePosterior.at(value, value.new_ones(1, len(value)))
 
 
-def _spread(found: NodePosterior, encoder: Encoder | None) -> Array:
+def _spread(posterior: NodePosterior, encoder: Encoder | None) -> Array:
     """Give the standard deviation of a node about its mean, in the units of the data: [B, *cells].
 
-    An angle's is that of the shorter way from the mean. A step's is over the samples that have it, NaN where none has.
+    Angles are taken by the shorter way from the mean. For a step it is over the samples in which the step exists, NaN
+    if there are none.
     """
     if encoder is None:
-        return np.asarray(found.sd.double().cpu().numpy())
-    center = found.mean.double().cpu().numpy()
+        return np.asarray(posterior.sd.double().cpu().numpy())
+    center = posterior.mean.double().cpu().numpy()
     total: Array = np.zeros(())
-    without: Array = np.zeros(())  # the weight of the samples that do not have it
-    for draw, weight in zip(found.samples.double().cpu(), found.weights.double().cpu().numpy(), strict=True):
+    without: Array = np.zeros(())  # the weight of the samples in which it does not exist
+    for draw, weight in zip(posterior.samples.double().cpu(), posterior.weights.double().cpu().numpy(), strict=True):
         cells, middle = encoder.decode_near(draw.numpy(), center)
         weight, apart = weight.reshape(-1, *[1] * (cells.ndim - 1)), (cells - middle) ** 2
         total = total + weight * np.where(np.isnan(apart), 0, apart)

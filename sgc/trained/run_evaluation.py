@@ -1,4 +1,4 @@
-"""A trained run on held-out rows: its errors and bounds, beside a classifier trained on the same labels alone."""
+"""The evaluation of a trained run on held-out rows, with a classifier trained on the same labels for comparison."""
 
 from __future__ import annotations
 
@@ -26,51 +26,50 @@ from sgc.training.trainer import train
 from sgc.training.watchers import Silent, Watcher, check_watcher
 
 SPLITS = ("test", "validation")
-WAY_ON = "bring them back as they were, or train anew; for new rows there is 'sgc predict', or model.infer in Python"
+ADVICE = "bring them back as they were, or train anew; for new rows use 'sgc predict', or model.infer in Python"
 
 
 @dataclass(frozen=True)
 class Report:
-    """What `sgc evaluate` says: the run's evaluation and, when asked for, the errors of the classifier alone."""
+    """The result of `sgc evaluate`: the run's evaluation and, if requested, that of the classifier alone."""
 
     run: str
     checkpoint: str
     split: str
     evaluation: Evaluation
-    labels: dict[str, int]  # how many training rows kept their label, by node
+    labels: dict[str, int]  # the number of training rows that kept their label, by node
     classifier: Evaluation | None
-    trained_on: int = 0  # of arrays that no spec splits, how many rows have the values of one that was trained on
+    trained_on: int = 0  # the number of rows, in arrays that no spec splits, with the same values as a training row
 
     def plain(self) -> dict[str, Any]:  # Any: what JSON can say
         """Give it as plain data."""
-        found = {"run": self.run, "checkpoint": self.checkpoint, "split": self.split, "labels": self.labels}
-        found |= {"trained_on": self.trained_on} | self.evaluation.plain()
+        plain = {"run": self.run, "checkpoint": self.checkpoint, "split": self.split, "labels": self.labels}
+        plain |= {"trained_on": self.trained_on} | self.evaluation.plain()
         if self.classifier is not None:
-            found["classifier"] = {name: each.plain() for name, each in self.classifier.from_q.items()}
-        return found
+            plain["classifier"] = {name: error.plain() for name, error in self.classifier.from_q.items()}
+        return plain
 
     def warnings(self) -> list[str]:
-        """Say what one must know to take the numbers for what they are."""
-        found = self.evaluation
-        again = f"{self.run}: was trained on {self.trained_on} of these {found.total} rows"
+        """Say what the numbers do not show: rows that were trained on, and rows that are left out."""
+        again = f"{self.run}: was trained on {self.trained_on} of these {self.evaluation.total} rows"
         texts = [again] if self.trained_on else []
-        for whose, each in (("", self.evaluation), (", by the classifier alone", self.classifier)):
-            if each is not None and each.broken:
-                texts.append(f"left out, without finite scores{whose}: {rows_words(each.broken)}")
+        for whose, evaluation in (("", self.evaluation), (", by the classifier alone", self.classifier)):
+            if evaluation is not None and evaluation.broken:
+                texts.append(f"left out, without finite scores{whose}: {rows_words(evaluation.broken)}")
         return texts
 
     @property
     def whole(self) -> bool:
         """Tell whether no row is left out."""
-        return not any(each is not None and each.broken for each in (self.evaluation, self.classifier))
+        return not self.evaluation.broken and (self.classifier is None or not self.classifier.broken)
 
 
 def run_data(folder: RunFolder, model: Model, data: Any = None) -> DataSet:
-    """Open the data of a run again, with what its transforms learned, and see that they are those it was trained on.
+    """Open the data of a run again, with what its transforms learned, and check that they are those of its training.
 
-    Arrays that no spec splits are new rows, of which nothing is wanted. Any: a mapping to arrays, or a data frame.
+    Arrays that no spec splits are new rows, and are not checked. Any: a mapping to arrays, or a data frame.
 
-    Raises: UsageError where the run was trained on arrays and none are given, or on other data; DataError.
+    Raises: UsageError if the run was trained on arrays and none are given, or on other data; DataError.
     """
     info = folder.record()
     if data is None and info.data == "arrays":
@@ -79,10 +78,10 @@ def run_data(folder: RunFolder, model: Model, data: Any = None) -> DataSet:
         )
     if data is None and model.spec.data is None:
         raise UsageError(f"{folder.path}: its spec has no data section")
-    found = open_data(model.outline, Path(info.beside), data, folder.encoders(model.outline))
+    dataset = open_data(model.outline, Path(info.beside), data, folder.encoders(model.outline))
     if model.spec.data is not None:
-        same_data(folder, found, WAY_ON)
-    return found
+        same_data(folder, dataset, ADVICE)
+    return dataset
 
 
 def evaluate_run(
@@ -98,20 +97,21 @@ def evaluate_run(
     warn: Callable[[str], None] | None = None,
     trust: bool = False,
 ) -> Report:
-    """Evaluate a run on its test rows, whose labels it is not shown.
+    """Evaluate a run on its test rows, without showing it their labels.
 
-    samples: of the weighted posterior and log p(x); the spec's `evaluate.samples` if None. classifier: also train, in
-    the run's folder, the classifier alone on the same labels (once; it is kept). data: for a run that was trained on
-    arrays, these again; where its spec has no data section and so no split, arrays of new rows, all of which are used.
-    watch: told rows done and in all. warn: told of rows that were trained on, and of those that are left out since
-    their scores are not finite; Python's own warnings if None. trust: allow own code that the run's spec names.
+    samples: of the weighted posterior and log p(x); the spec's `evaluate.samples` if None. classifier: also train the
+    classifier alone on the same labels, in the run's folder (once; it is kept). data: for a run that was trained on
+    arrays, the same arrays; if its spec has no data section, and so no split, arrays of new rows, all of which are
+    used. watch: called with the numbers of finished and of all rows. warn: called with a text about rows that were
+    trained on, and about rows left out because their scores are not finite; Python's warnings if None. trust: allow own
+    code that the run's spec names.
 
-    Raises: SpecError, UsageError, DataError; RunError where no row has finite scores.
+    Raises: SpecError, UsageError, DataError; RunError if no row has finite scores.
     """
     if split not in SPLITS:
         raise UsageError(f"unknown split '{split}': {' or '.join(SPLITS)}")
-    for name, said in (("classifier", classifier), ("trust", trust)):
-        truth(name, said, error=UsageError)
+    truth("classifier", classifier, error=UsageError)
+    truth("trust", trust, error=UsageError)
     check_watcher(watcher)
     call_of("watch", watch)
     call_of("warn", warn)
@@ -119,44 +119,25 @@ def evaluate_run(
         samples = whole_number("samples", samples, error=UsageError)
     folder = RunFolder(path_of("path", path))
     with as_a_run():
-        report = _report(folder, checkpoint, split, samples, classifier, data, watcher or Silent(), watch, trust)
+        model = open_run(folder.path, checkpoint, trust=trust)
+        dataset = run_data(folder, model, data)
+        rows = held_out(model, dataset, split)
+        count = model.spec.evaluate.samples if samples is None else samples
+        tell = None if watch is None else (lambda done: watch(done, rows.count))
+        labels = {name: len(ids) for name, ids in folder.labelled_rows().items()}
+        unlabelled = [name for name, size in labels.items() if not size]
+        evaluation = evaluate(model, rows, count, model.spec.train.seed, tell, unlabelled)
+        alone = _classifier(folder, model, split, count, data, watcher or Silent()) if classifier else None
+        before = folder.fingerprint() if model.spec.data is None else None
+        again = 0 if before is None else trained_on(before, dataset.fingerprint.rows["train"])
+        report = Report(str(folder.path), checkpoint, split, evaluation, labels, alone, again)
     for warning in report.warnings():
         (warn or partial(warnings.warn, stacklevel=3))(warning)
     return report
 
 
-def _report(
-    folder: RunFolder,
-    checkpoint: str,
-    split: str,
-    samples: int | None,
-    classifier: bool,
-    data: Any,  # Any: as above
-    watcher: Watcher,
-    watch: Callable[[int, int], None] | None,
-    trust: bool,
-) -> Report:
-    """Measure a run, see `evaluate_run`."""
-    model = open_run(folder.path, checkpoint, trust=trust)
-    dataset = run_data(folder, model, data)
-    rows = held_out(model, dataset, split)
-    count = model.spec.evaluate.samples if samples is None else samples
-    tell = None if watch is None else (lambda done: watch(done, rows.count))
-    labels = {name: len(ids) for name, ids in folder.labelled_rows().items()}
-    unnamed = [name for name, size in labels.items() if not size]
-    found = evaluate(model, rows, count, model.spec.train.seed, tell, unnamed)
-    alone = None
-    if classifier and model.spec.data is None:
-        raise UsageError(f"{folder.path}: holds no training rows for a classifier: train one with bound: supervised")
-    if classifier:
-        alone = _classifier(folder, model, split, count, data, watcher)
-    before = folder.fingerprint() if model.spec.data is None else None
-    again = 0 if before is None else trained_on(before, dataset.fingerprint.rows["train"])
-    return Report(str(folder.path), checkpoint, split, found, labels, alone, again)
-
-
 def held_out(model: Model, dataset: DataSet, split: str) -> TensorRows:
-    """Give the rows of a split as tensors. Raises: UsageError where there are none."""
+    """Give the rows of a split as tensors. Raises: UsageError if there are none."""
     chosen = dataset.test if split == "test" else dataset.validation
     if model.spec.data is None:  # arrays that no spec splits
         chosen = dataset.train
@@ -170,19 +151,21 @@ def held_out(model: Model, dataset: DataSet, split: str) -> TensorRows:
 def _classifier(
     folder: RunFolder, model: Model, split: str, samples: int, data: Any, watcher: Watcher
 ) -> Evaluation:  # Any: as above
-    """Train the supervised bound of the same spec on the same labels, and measure it."""
+    """Train the supervised bound of the same spec on the same labels, and measure it. Raises: UsageError."""
+    if model.spec.data is None:
+        raise UsageError(f"{folder.path}: holds no training rows for a classifier: train one with bound: supervised")
     plain = model.spec.plain()
     plain["objective"] = {"bound": "supervised", "samples": model.spec.objective.samples}
     plain["train"].pop("stop", None)
     plain["name"] = f"{model.spec.name}-classifier"[:100]
     trust = model.spec.trusted
     spec = load(plain, trust=trust).stands_in(model.spec.folder, trusted=trust)
-    inner = RunFolder(folder.path / "classifier")
-    done = inner.exists() and inner.record().finished
-    if not (done and inner.spec(trust=trust) == spec):
+    inner = folder.classifier
+    finished = inner.exists() and inner.record().finished
+    same = (finished or (inner.exists() and inner.spec_path.exists())) and inner.spec(trust=trust) == spec
+    if not (finished and same):
         beside = folder.record().beside
-        unfinished = inner.exists() and inner.spec_path.exists() and inner.spec(trust=trust) == spec
-        train(spec, data, output=inner.path, resume=unfinished, force=not unfinished, beside=beside, watcher=watcher)
+        train(spec, data, output=inner.path, resume=same, force=not same, beside=beside, watcher=watcher)
     alone = open_run(inner.path, "last", trust=trust)
     dataset = run_data(inner, alone, data)
     rows = held_out(alone, dataset, split)

@@ -337,7 +337,7 @@ def test_alarms_wait_and_are_told_once() -> None:
     warnings = again.hear(ill, 8)
     assert [text.split(":")[0] for text in warnings] == [
         "'z' has collapsed",
-        "the weights of rows with y labelled degenerate",
+        "the weights of rows with y labelled are degenerate",
     ]
     assert warnings[1].endswith("for 5 epochs one of 8 samples has had all the weight (1.02 effective)")
     assert [again.hear(line, 8) for line in [ill, well, *[ill] * 9]] == [[]] * 11

@@ -134,7 +134,7 @@ def test_samples_have_the_steps_first_and_one_step_alone_is_turned(run: Path, tm
     )
     with pytest.raises(UsageError) as caught:
         sample_run(run, tmp_path / "a.npz", analogies="t.s@2", given={"t.s": "run"})
-    assert str(caught.value) == "given t.s@2 beside analogies t.s@2: a node is held or turned"
+    assert str(caught.value) == "given t.s@2 beside analogies t.s@2: hold a node or turn it, not both"
 
 
 def test_pictures_of_steps_stand_side_by_side() -> None:

@@ -115,8 +115,8 @@ def test_a_light_is_turned_through_those_of_the_data(run: Path, tmp_path: Path) 
     assert (np.abs(cells[:, None] - data[held_out.dataset.test.rows]).max(-1).min(1) < 1e-3).all()
     rows = data[found["x.row"]]
     assert rows.shape == (count, 3)
-    span = held_out.range_of("l", 9)
-    assert [[float(word) for word in words.split("\n")] for words in span.words] == pytest.approx(cells, abs=0.51)
+    _, texts, _ = held_out.range_of("l", 9)
+    assert [[float(word) for word in words.split("\n")] for words in texts] == pytest.approx(cells, abs=0.51)
     own = torch.as_tensor(found["x.data"])
     torch.testing.assert_close(
         torch.as_tensor(found["x.model"]), generated_mean(model, infer_centers(model, {"x": own}), "x")
@@ -155,7 +155,7 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"analogies": "s"}, "analogies: 's' is no node with categories (allowed: i)"),
     ({"traverse": "i"}, "traverse: 'i' is no node of numbers to be turned (analogies='i' turns its categories)"),
     ({"traverse": "x"}, "traverse: 'x' is no node of numbers to be turned (allowed: l, r, s)"),
-    ({"analogies": "i", "given": {"i": 3}}, "given i beside analogies i: a node is held or turned"),
+    ({"analogies": "i", "given": {"i": 3}}, "given i beside analogies i: hold a node or turn it, not both"),
     ({"traverse": "l", "given": {"x": 0}}, "given x: it is what is shown, and cannot be held beside traverse"),
     ({"traverse": "l", "given": {"i": 12}}, "given: 'i' has category 12 in row 0, wanted 0 to 11 (−1: missing)"),
 ]

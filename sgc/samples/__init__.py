@@ -1,1 +1,1 @@
-"""Pictures and values that a trained model makes: samples, reconstructions, categories, traversals."""
+"""Pictures and values from a trained model: samples, reconstructions, categories, traversals."""

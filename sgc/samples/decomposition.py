@@ -1,7 +1,7 @@
-"""Held-out pictures taken apart by the windows on them: the boxes, what the model makes of it all, and what each shows.
+"""Held-out pictures decomposed by the windows on them: boxes, the picture that p generates, and each window's image.
 
-All of it is the model's posterior given what is observed, labels left out: particles weighed by p/r. A count is taken
-at its most probable value, the rest at its mean, of a step given that it exists.
+They show the model's posterior given the observed nodes, without labels: particles weighed by p/r. Counts are at their
+most probable values, other nodes at their means; the mean of a step is conditioned on its existence.
 """
 
 from __future__ import annotations
@@ -13,20 +13,19 @@ from torch import Tensor
 from sgc.runtime.counts import counted, filled
 from sgc.runtime.model import Model
 from sgc.runtime.steps import join
-from sgc.samples.boxes import Box, color_of
-from sgc.samples.panels import Panel, shades, stretched
+from sgc.samples.panels import Box, Panel, color_of, shades, stretched
 from sgc.samples.shown_rows import Chosen, HeldOut, category_word
 from sgc.samples.traversal import generated_mean, posterior_means
 from sgc.samples.windows import Window, read, windows_on
 
 SAMPLES = 64  # of the posterior
-CELL = 0.85  # inches that a picture is wide
-TALL = 20  # steps that are shown
+CELL = 0.85  # the width of a picture in inches
+TALL = 20  # steps that are shown at most
 WHOLE = (0.0, 0.0, 1.0, 1.0)  # the edges of a whole picture
 
 
 def decompositions(model: Model, shown: str, held_out: HeldOut, chosen: Chosen) -> list[Panel]:
-    """Take chosen rows apart, a panel for each window on the picture that is shown; nothing where there are none."""
+    """Decompose chosen rows in a panel for each window on the picture that is shown; there may be none."""
     windows = windows_on(model.outline, shown)
     if not windows:
         return []
@@ -35,7 +34,7 @@ def decompositions(model: Model, shown: str, held_out: HeldOut, chosen: Chosen) 
 
 
 class _Inference:
-    """What the posterior says of chosen rows, and what the model makes of that."""
+    """The posterior of chosen rows, and the picture that p generates from it."""
 
     def __init__(self, model: Model, shown: str, chosen: Chosen) -> None:
         self.model, self.shown, self.chosen = model, shown, chosen
@@ -43,32 +42,32 @@ class _Inference:
         self.means = posterior_means(model, chosen.batch, SAMPLES)
         single = {name: variables[name].family.support.nearest(mean) for name, mean in self.means.items()}
         self.values = filled(model.outline, {**chosen.batch, **single})
-        self.made = generated_mean(model, self.values, shown)
+        self.generated = generated_mean(model, self.values, shown)
 
     def pictures(self) -> np.ndarray:
-        """Give rows' own pictures and what the model makes of them: [2, B, height, width] or [..., 3], in [0, 1]."""
+        """Give the rows' own and their generated pictures: [2, B, height, width] or [..., 3], in [0, 1]."""
         data = join(self.model.outline, self.chosen.batch)[self.shown]
-        return shades(_array(torch.cat([data, self.made])), self.model.outline.variables[self.shown], 2)
+        return shades(_array(torch.cat([data, self.generated])), self.model.outline.variables[self.shown], 2)
 
     def images(self, window: Window, steps: int) -> np.ndarray:
-        """Give what is seen in each step's window, [steps, B, height, width] or [..., 3], in [0, 1].
+        """Give the image in each step's window, [steps, B, height, width] or [..., 3], in [0, 1].
 
-        Images that networks make are shown as they are where they lie in [0, 1]; others, and nodes, as data are.
+        Images from networks are shown unscaled if they lie in [0, 1]; others, and nodes, are scaled like data.
         """
         names, outline = window.images[:steps], self.model.outline
         if names[0] in outline.variables:
             means = {n: torch.where(m.isnan(), self.values[n], m) for n, m in self.means.items() if n in names}
-            found = torch.cat([means.get(name, self.values[name]) for name in names])
-            return shades(_array(found), outline.variables[names[0]], steps)
-        read_there = read(self.model, self.values, names)
-        array = _array(torch.stack([read_there[name] for name in names])).reshape(steps, -1, *window.shape)
+            nodes = torch.cat([means.get(name, self.values[name]) for name in names])
+            return shades(_array(nodes), outline.variables[names[0]], steps)
+        features = read(self.model, self.values, names)
+        array = _array(torch.stack([features[name] for name in names])).reshape(steps, -1, *window.shape)
         array = array[:, :, 0] if window.shape[0] == 1 else np.moveaxis(array, 2, -1)
         return array if array.min() >= 0 and array.max() <= 1 else np.clip(stretched(array), 0, 1)
 
     def steps_words(self, window: Window) -> tuple[list[list[str]], str]:
-        """Name each step of each row, [B][steps], by its category where its repeat has a node of some, else its number.
+        """Name each step of each row, [B][steps], by the category of a node in its repeat, or else by its number.
 
-        Returns the name of the node of categories too; of numbers it is empty.
+        Returns also the name of that node, or an empty string.
         """
         outline, unrolled = self.model.outline, self.model.spec.unrolled
         around = unrolled.around.get(window.name)
@@ -84,7 +83,7 @@ class _Inference:
 
 
 def _panel(found: _Inference, window: Window, held_out: HeldOut) -> Panel:
-    """Lay out rows of pictures, a column for each held-out row: it with boxes, what the model makes, each window."""
+    """Arrange a column for each held-out row: its picture with boxes, the generated picture, and each window."""
     outline, chosen = found.model.outline, found.chosen
     steps = min(len(window.images), TALL)
     there = window.there(outline, found.values).tolist()
@@ -118,7 +117,7 @@ def _panel(found: _Inference, window: Window, held_out: HeldOut) -> Panel:
 
 
 def _title(window: Window, named: str, steps: int, labelled: bool) -> str:
-    """Say in words what a panel shows."""
+    """Describe what a panel shows."""
     repeat = window.name.rpartition(".")[0]
     what = f"each {repeat}" if repeat else window.name
     words = [f"{named or 'the step'} beside it"] if named or len(window.images) > 1 else []
@@ -126,13 +125,13 @@ def _title(window: Window, named: str, steps: int, labelled: bool) -> str:
     counts = f"{window.count} at its most probable value, the rest at its mean" if window.count else "at its mean"
     shown = f", the first {steps} of {len(window.images)} steps" if steps < len(window.images) else ""
     return (
-        f"held-out rows taken apart{shown}: the inferred box of {what} ({'; '.join(words)}), the picture made of "
+        f"held-out rows decomposed{shown}: the inferred box of {what} ({'; '.join(words)}), the picture generated from "
         f"the posterior ({SAMPLES} weighted samples; {counts}), and {what} by itself"
     ).replace(" ()", "")
 
 
 def _columns(found: _Inference, window: Window) -> tuple[str, ...]:
-    """Name the held-out rows, and say beside what is known of each how many steps were inferred."""
+    """Label the held-out rows, with the number of inferred steps unless their count is observed."""
     count, words = window.count, found.chosen.words
     if count is None or count in found.chosen.batch:
         return words
@@ -144,7 +143,7 @@ def _columns(found: _Inference, window: Window) -> tuple[str, ...]:
 
 
 def _labelled_boxes(window: Window, held_out: HeldOut, chosen: Chosen) -> Tensor | None:
-    """Give the boxes by labels, [B, steps, 4], NaN where one is missing; None: a node of them has no labels at all."""
+    """Give the boxes by labels, [B, steps, 4], NaN for missing labels; None if one of the nodes has no labels."""
     values: dict[str, Tensor] = {}
     for name in {name for names in window.numbers for name in names}:
         labels = held_out.labels(name, chosen)
@@ -164,7 +163,7 @@ def _array(value: Tensor) -> np.ndarray:
 
 
 def _fitted(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Bring a picture to another height and width, each pixel the nearest."""
+    """Resize a picture to another height and width, by the nearest pixels."""
     places = [
         ((np.arange(new) + 0.5) * old / new).astype(np.int64) for new, old in zip(size, picture.shape, strict=False)
     ]

@@ -28,19 +28,19 @@ def generated(
 ) -> dict[str, Tensor]:  # Any: values as a spec may hold them
     """Sample rows, with given nodes held at their values.
 
-    failures: takes in which rows are not finite. Raises: UsageError; RunError where no row is finite.
+    failures: takes in the rows that are not finite. Raises: UsageError; RunError if no row is finite.
     """
     try:
-        found = model.generation(count, given, **words)
+        generation = model.generation(count, given, **words)
     except (ValueError, KeyError) as problem:
         raise UsageError(f"{option('given')}: {problem.args[0]}") from None
-    if found.broken:
-        failures.append(f"samples that are not finite: {rows_words(found.broken)}")
-    return found.values
+    if generation.broken:
+        failures.append(f"samples that are not finite: {rows_words(generation.broken)}")
+    return generation.values
 
 
-def made_failures(model: Model, name: str, value: Tensor, what: str, rows: Sequence[str]) -> list[str]:
-    """List the rows whose values of a shown node, [R, *event] or [R, C, *event], are not finite, in words."""
+def not_finite_words(model: Model, name: str, value: Tensor, what: str, rows: Sequence[str]) -> list[str]:
+    """List the rows whose values of a shown node, [R, *event] or [R, C, *event], are not finite."""
     known = value.isnan() if name in model.outline.stepped else torch.zeros_like(value, dtype=torch.bool)
     wrong = ~(torch.isfinite(value) | known).reshape(len(value), -1).all(1)  # a step that does not exist is NaN
     wrong |= value.isnan().reshape(len(value), -1).all(1)
@@ -49,22 +49,22 @@ def made_failures(model: Model, name: str, value: Tensor, what: str, rows: Seque
 
 
 def _lacks(value: Tensor) -> bool:
-    """Tell whether some of what was generated is missing: NaN, or -1 of categories."""
+    """Tell whether some of the generated values are missing: NaN, or -1 for categories."""
     return bool((value.isnan() if value.is_floating_point() else value == -1).any())
 
 
 class Overview:
-    """Makes the panels of one model; `held` are nodes and inputs that are given, in all but the held-out rows."""
+    """Makes the panels of one model; `held` are the given values of nodes and inputs, not used in held-out rows."""
 
     def __init__(self, model: Model, node: str, held: Mapping[str, Any]) -> None:  # Any: as above
         self.model, self.node, self.held = model, node, held
         self.variable, self.steps = model.outline.outer[node], nodes_of(model.outline, node)
         self.failures: list[str] = []  # what is not finite
         self.left_out = ""  # why there are no reconstructions
-        self.taken: dict[str, Any] = {}  # which held-out rows were; Any: what JSON can say
+        self.taken: dict[str, Any] = {}  # the held-out rows that are shown; Any: what JSON can say
 
     def pictures(self, values: Tensor, rows: int) -> np.ndarray:
-        """Lay values out as a grid of so many rows."""
+        """Arrange values as a grid of so many rows."""
         return shades(values.detach().cpu().numpy(), self.variable, rows, steps_of(self.model.outline, self.node))
 
     def samples(self, count: int) -> Panel:
@@ -75,7 +75,7 @@ class Overview:
         return Panel("samples", self.pictures(drawn[self.node], whole // wide))
 
     def categories(self) -> list[Panel]:
-        """A row for every category of each node that has some, everything else alike down a column."""
+        """Show a row for each category of each node with categories, with everything else the same in a column."""
         panels = []
         for name, variable in self.model.outline.outer.items():
             if variable.categories is None or len(variable.event) > 1 or name in self.held or name == self.node:
@@ -86,18 +86,19 @@ class Overview:
             places = torch.from_numpy(spread(WIDE, variable.categories))
             given = {k: v.repeat_interleave(len(places), 0) for k, v in roots.items()}
             whole = {**self.held, **given, name: places.repeat(WIDE)}
-            found = generated(self.model, WIDE * len(places), whole, self.failures, means=[self.node])[self.node]
-            grid = found.reshape(WIDE, len(places), *self.variable.event).transpose(0, 1)
+            drawn = generated(self.model, WIDE * len(places), whole, self.failures, means=[self.node])[self.node]
+            grid = drawn.reshape(WIDE, len(places), *self.variable.event).transpose(0, 1)
             rows = tuple(f"{name} = {category_word(self.model, name, place)}" for place in places.tolist())
             title = f"each {name}{share_word(len(places), variable.categories)}, the rest alike down a column"
             panels.append(Panel(title, self.pictures(grid, len(places)), rows))
         return panels
 
     def _style(self, name: str) -> dict[str, Tensor]:
-        """Draw what does not depend on a node in p and is not the picture: it stays when the node is turned.
+        """Draw the nodes that do not depend on a node in p and are not the picture: they stay when the node is turned.
 
-        Each step of a repeat by itself. Where the node counts steps, all that it may count are drawn: a step is alike
-        in all rows that have it. One that another count leaves out is kept as it is, if that count is kept too.
+        The steps of a repeat are drawn separately. If the node counts steps, as many are drawn as it can count, so that
+        a step is the same in all rows in which it exists. A step that is absent by another count is kept if the count
+        is kept too.
         """
         outline, graphs = self.model.outline, self.model.outline.graphs
         given = dict(self.held)
@@ -116,10 +117,10 @@ class Overview:
         return {n: v for n, v in whole.items() if n in outline.stepped or not _lacks(v)}
 
     def reconstructions(self, opened: Callable[[], HeldOut]) -> list[Panel]:
-        """Held-out rows above their reconstructions; none where the data cannot be opened, and `left_out` says why.
+        """Show held-out rows above their reconstructions; none if the data cannot be opened, and `left_out` says why.
 
-        The first are made of what q says of the row, node by node; of the weighted posterior too, where the model was
-        trained with several samples. Where there are windows on the picture, the rows are also taken apart by them.
+        They are generated from the centers of q, node by node, and from the weighted posterior too if the model was
+        trained with several samples. If there are windows on the picture, they also decompose the rows.
         """
         try:
             held_out = opened()
@@ -133,7 +134,7 @@ class Overview:
         self.failures += held_out.failures
         batch = chosen.batch
         data = join(self.model.outline, batch).get(self.node)
-        if data is None:  # it is inferred itself
+        if data is None:  # the node is itself inferred
             self.left_out = f"no reconstructions: '{self.node}' is not observed in every row"
             return []
         self.taken = held_out.taken()
@@ -141,14 +142,14 @@ class Overview:
         shown = [data, generated_mean(self.model, values, self.node)]
         if self.model.spec.objective.samples > 1:
             variables = self.model.outline.variables
-            found = posterior_means(self.model, batch, POSTERIOR)
-            values = {**values, **{name: variables[name].family.support.nearest(mean) for name, mean in found.items()}}
+            means = posterior_means(self.model, batch, POSTERIOR)
+            values = {**values, **{name: variables[name].family.support.nearest(mean) for name, mean in means.items()}}
             values = filled(self.model.outline, values)
             shown.append(generated_mean(self.model, values, self.node))
         rows = ("data", "from q", "posterior")[: len(shown)]
         texts = [f"{chosen.split} row {row}" for row in chosen.ids]
         for each in shown[1:]:
-            self.failures += made_failures(self.model, self.node, each, "reconstructions", texts)
+            self.failures += not_finite_words(self.model, self.node, each, "reconstructions", texts)
         title = "held-out rows, and their reconstructions"
         panel = Panel(title, self.pictures(torch.cat(shown), len(shown)), rows, chosen.words)
         return [panel, *decompositions(self.model, self.node, held_out, chosen)]

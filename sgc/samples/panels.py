@@ -1,6 +1,6 @@
-"""Panels: titled grids of pictures with words and boxes on them, what of a node is a picture, and one file of them all.
+"""Panels: titled grids of pictures with labels and boxes, drawn into one file; and which events are pictures.
 
-The least value is black and the largest white, as in the data.
+The smallest value is black and the largest white, as in the data.
 """
 
 from __future__ import annotations
@@ -11,25 +11,45 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isqrt, prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sgc.data.outputs import write_output
 from sgc.report.pictures.matplotlib_defaults import own_defaults
-from sgc.samples.boxes import Box, draw_boxes
 from sgc.spec.outline import Variable
 
-CELL = 0.62  # inches that a picture is wide
-BESIDE, ABOVE = (18, 2), (11, 3)  # letters a line, and lines, of the words of rows and of columns
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+CELL = 0.62  # the width of a picture in inches
+BESIDE, ABOVE = (18, 2), (11, 3)  # letters per line, and lines, in the labels of rows and of columns
+COLORS = ("#ff5a4f", "#38b6ff", "#ffc928", "#4fd66a", "#ff7ae0", "#b58cff", "#ff9a3c", "#2fe0d0")  # visible on black
+
+
+@dataclass(frozen=True)
+class Box:
+    """A box on the picture of a row and column, edges as shares of its sides, with a word in its upper left corner."""
+
+    row: int
+    column: int
+    edges: tuple[float, float, float, float]  # left, top, right, bottom
+    color: str
+    word: str = ""
+    dashed: bool = False
+
+
+def color_of(step: int) -> str:
+    """Give the color of a step, counted from 0; colors repeat after eight."""
+    return COLORS[step % len(COLORS)]
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A titled grid of pictures, [rows, columns, height, width] or [..., 3] with colours, and words for both sides.
+    """A titled grid of pictures, [rows, columns, height, width] or [..., 3] in colour, with labels for both sides.
 
-    `apart`: how many columns stand before a gap, the row's own picture and what the model makes of it. `cell`: inches
-    that a picture is wide. What is NaN is left blank.
+    `apart`: the number of columns before a gap, those of the row's own picture. `cell`: the width of a picture in
+    inches. NaN is left blank.
     """
 
     title: str
@@ -42,7 +62,7 @@ class Panel:
 
 
 def whole_picture(event: Sequence[int], steps: Sequence[int] = ()) -> tuple[int, ...] | None:
-    """Read an event with its steps first as one picture: those of its steps side by side, or else all of it.
+    """Give the shape of an event, with its steps first, as one picture: its steps side by side, or else all of it.
 
     >>> whole_picture([3, 1, 28, 28], [3]), whole_picture([8, 8], [8]), whole_picture([3, 2], [3])
     ((28, 84), (8, 8), None)
@@ -52,7 +72,7 @@ def whole_picture(event: Sequence[int], steps: Sequence[int] = ()) -> tuple[int,
 
 
 def picture_shape(event: Sequence[int]) -> tuple[int, ...] | None:
-    """Read an event as a picture: [H, W], [1, H, W], [3, H, W], or a vector that is a square; None: it is none.
+    """Give the shape of an event as a picture: of [H, W], [1, H, W], [3, H, W] or a square vector; None for others.
 
     >>> picture_shape([1, 28, 28]), picture_shape([784]), picture_shape([5])
     ((28, 28), (28, 28), None)
@@ -69,9 +89,9 @@ def picture_shape(event: Sequence[int]) -> tuple[int, ...] | None:
 
 
 def shades(values: np.ndarray, variable: Variable, rows: int, steps: Sequence[int] = ()) -> np.ndarray:
-    """Lay values of a node out as a grid of so many rows of pictures, in [0, 1]; what is missing is black.
+    """Arrange values of a node as a grid of so many rows of pictures, in [0, 1]; missing values are black.
 
-    steps: the first axes of an event, whose pictures stand side by side.
+    steps: the first axes of an event, whose pictures are put side by side.
     """
     shape, inner = whole_picture(variable.event, steps), picture_shape(variable.event[len(steps) :])
     assert shape is not None
@@ -88,14 +108,14 @@ def shades(values: np.ndarray, variable: Variable, rows: int, steps: Sequence[in
 
 
 def stretched(array: np.ndarray) -> np.ndarray:
-    """Bring numbers without bounds to a range of which all but the least and the largest half percent fill 0 to 1."""
+    """Scale unbounded numbers so that all but the smallest and the largest half percent lie between 0 and 1."""
     known = array[np.isfinite(array)]
     low, high = np.quantile(known, (0.005, 0.995)) if known.size else (0.0, 1.0)
     return np.asarray((array - low) / max(high - low, 1e-12))
 
 
 def draw_panels(panels: Sequence[Panel], output: Path, title: str) -> None:
-    """Draw panels below each other into a png. Raises: UsageError where matplotlib is not installed."""
+    """Draw panels below each other into a png. Raises: UsageError if matplotlib is not installed."""
     with own_defaults():
         _draw(panels, output, title)
 
@@ -112,7 +132,7 @@ def _draw(panels: Sequence[Panel], output: Path, title: str) -> None:
     total = sum(heads) + sum(each.high for each in laid) + 0.5
     figure = Figure(figsize=(width, total), dpi=120)
     FigureCanvasAgg(figure)
-    plain: dict[str, Any] = {"parse_math": False}  # a dollar in a name is one; Any: words of matplotlib
+    plain: dict[str, Any] = {"parse_math": False}  # a dollar in a name is not math; Any: options of matplotlib
     figure.text(0.5, 1 - 0.22 / total, title, ha="center", va="center", fontsize=10, **plain)
     top = total - 0.4
     for each, text, head in zip(laid, titles, heads, strict=True):
@@ -122,7 +142,7 @@ def _draw(panels: Sequence[Panel], output: Path, title: str) -> None:
         axes = figure.add_axes((left / width, top / total, each.wide / width, each.high / total))
         axes.imshow(each.whole, cmap="gray" if each.whole.ndim == 2 else None, vmin=0, vmax=1, aspect="auto")
         axes.set_axis_off()
-        draw_boxes(axes, each.boxes, each.corners, each.size)
+        each.draw_boxes(axes)
         words = plain | {"fontsize": 6.5, "transform": axes.transAxes}
         for word, y in zip(each.rows, each.middles, strict=False):
             axes.text(-0.06 / each.wide, 1 - y, word, ha="right", va="center", **words)
@@ -134,7 +154,7 @@ def _draw(panels: Sequence[Panel], output: Path, title: str) -> None:
 
 
 class _Laid:
-    """One panel as it goes into a file: its picture, its words, broken into lines, and its sizes in inches."""
+    """A panel laid out for a file: its picture, its labels broken into lines, and its sizes in inches."""
 
     def __init__(self, panel: Panel) -> None:
         self.whole, self.middles, self.centers = tile(panel.pictures, panel.apart)
@@ -145,14 +165,38 @@ class _Laid:
         scale = panel.cell / self.size[1]
         self.wide, self.high = self.whole.shape[1] * scale, self.whole.shape[0] * scale
 
-    def corners(self, row: int, column: int) -> tuple[float, float]:
-        """Give the left and the upper edge of one picture, in pixels of the whole, whose own edges are at -0.5."""
-        left = self.centers[column] * self.whole.shape[1] - self.size[1] / 2
-        return left - 0.5, self.middles[row] * self.whole.shape[0] - self.size[0] / 2 - 0.5
+    def draw_boxes(self, axes: Axes) -> None:
+        """Draw boxes into axes that hold the whole picture, each cut off at the edges of its own picture."""
+        from matplotlib.patches import Rectangle
+
+        limits = axes.get_xlim(), axes.get_ylim()
+        high, wide = self.size
+        for box in self.boxes:
+            x = self.centers[box.column] * self.whole.shape[1] - wide / 2 - 0.5  # the first pixel is centred on 0
+            y = self.middles[box.row] * self.whole.shape[0] - high / 2 - 0.5
+            left, top, right, bottom = (edge * side for edge, side in zip(box.edges, (wide, high) * 2, strict=True))
+            if right <= 0 or bottom <= 0 or left >= wide or top >= high:
+                continue
+            rectangle = Rectangle(
+                (x + left, y + top),
+                right - left,
+                bottom - top,
+                fill=False,
+                edgecolor=box.color,
+                linewidth=0.8 if box.dashed else 1.1,
+                linestyle=(0, (2.5, 2)) if box.dashed else "-",
+            )
+            axes.add_patch(rectangle)
+            rectangle.set_clip_path(Rectangle((x, y), wide, high, transform=axes.transData))
+            if box.word:
+                place = x + max(left, 0) + wide / 32, y + max(top, 0) + high / 48
+                axes.text(*place, box.word, color=box.color, fontsize=6, ha="left", va="top", parse_math=False)
+        axes.set_xlim(limits[0])
+        axes.set_ylim(limits[1])
 
 
 def fitted(word: str, room: tuple[int, int]) -> str:
-    """Break a word where it is too long for its room, letters a line and lines, and cut what is left over.
+    """Break text into lines for its room, letters per line and number of lines, and cut off the rest.
 
     >>> fitted("king penguin", (8, 2)), fitted("king penguin", (8, 1)), fitted("0.1\\n0.2", (8, 1))
     ('king\\npenguin', 'king…', '0.1\\n0.2')
@@ -163,9 +207,9 @@ def fitted(word: str, room: tuple[int, int]) -> str:
 
 
 def tile(pictures: np.ndarray, apart: int = 0) -> tuple[np.ndarray, list[float], list[float]]:
-    """Join a grid [rows, columns, H, W, ...] into one picture, white between, more of it after `apart` columns.
+    """Join a grid [rows, columns, H, W, ...] into one picture, with white gaps and a wider one after `apart` columns.
 
-    Returns it, and where the middles of the rows and of the columns lie, from 0 to 1.
+    Returns the picture, and the middles of the rows and of the columns, from 0 to 1.
     """
     rows, columns, high, wide = pictures.shape[:4]
     gap = max(1, round(wide / 16))

@@ -1,6 +1,6 @@
-"""What a trained model makes: samples, reconstructions, each category, and rows of which one node is turned.
+"""Pictures from a trained model: samples, reconstructions, each category, and rows in which one node is turned.
 
-Pixels are the means of their distributions. Without a picture among its observed nodes, a model gives numbers (.npz).
+Pixels are the means of their distributions. A model without a picture among its observed nodes gives numbers (.npz).
 """
 
 from __future__ import annotations
@@ -48,23 +48,23 @@ def sample_run(
 ) -> dict[str, Any]:
     """Write pictures (`.png`) or numbers (`.npz`) that a trained model makes.
 
-    Without `analogies` and `traverse`, a picture holds samples; for each node with categories a row for every one (ten
-    of them where there are more), all else alike down a column; and held-out rows above their reconstructions.
+    Without `analogies` and `traverse`, a picture has samples; for each node with categories a row for each of them (ten
+    if there are more), with everything else the same in a column; and held-out rows above their reconstructions.
 
-    `analogies: y` turns y through its categories (ten, evenly spaced, where there are more), in held-out rows.
-    `traverse: l`, of a node of numbers with labels, turns it through values that held-out rows have: evenly spaced
-    quantiles, of vectors along their first principal axis. `traverse: z`, of a node that is never observed, moves one
-    dimension at a time from -3 to 3 in one row. What q says of the row stays, but for what follows the node that is
-    turned (the rule stands at `sgc.samples.traversal.followers`): a node whose recognition reads nothing observed, only
-    nodes of which one has changed, is proposed anew; one that depends in p on what has changed is generated anew.
-    Which rows are taken: see `sgc.samples.shown_rows`.
+    `analogies: y` turns y through its categories (ten, evenly spaced, if there are more), in held-out rows.
+    `traverse: l`, for a labelled node of numbers, turns it through values in the held-out rows: evenly spaced
+    quantiles, for vectors along their first principal axis. `traverse: z`, for a node that is never observed, moves one
+    dimension at a time from -3 to 3 in one row. The rest stays as q infers it, except the nodes that follow the turned
+    one (`sgc.samples.traversal.followers` has the rule): a node whose recognition reads no observed node, but one that
+    has changed, is proposed anew; a node that depends in p on a changed one is generated anew. For the choice of rows,
+    see `sgc.samples.shown_rows`.
 
-    given: nodes and inputs that are held, beside what is turned too. seed: of draws and of the choice of rows.
-    trust: allow own code that the run's spec names.
+    given: values of nodes and inputs to hold, also while another node is turned. seed: of draws and of the choice of
+    rows. trust: allow own code that the run's spec names.
 
-    Returns: the file, the panels or arrays in it, which held-out rows were taken, and under `failures` what of it is
-    not finite, which is missing. Raises: SpecError, UsageError, DataError; RunError where nothing is finite. Any: what
-    JSON can say.
+    Returns: the file, its panels or arrays, the held-out rows that are shown, and under `failures` what is missing
+    because it is not finite. Any: what JSON can say. Raises: SpecError, UsageError, DataError; RunError if nothing is
+    finite.
     """
     check_output(output, ENDINGS)
     folder = RunFolder(run)
@@ -74,11 +74,11 @@ def sample_run(
     with drawing_from(Generators(seed_for(start, VALIDATION, 3))), torch.no_grad():
         held = _known(model, given or {})
         if analogies is None and traverse is None:
-            _want_inputs(model, held)
+            _check_inputs(model, held)
             if output.suffix == ".npz":
                 failures: list[str] = []
-                made = generated(model, count, held, failures)
-                numbers = {name: _as_in_data(model, name, each) for name, each in made.items()}
+                drawn = generated(model, count, held, failures)
+                numbers = {name: _as_in_data(model, name, value) for name, value in drawn.items()}
                 return _write_numbers(output, numbers) | _failed(failures)
         node = _shown_node(model, output.suffix)
 
@@ -87,17 +87,18 @@ def sample_run(
 
         more: dict[str, Any] = {}
         if analogies is None and traverse is None:
-            maker = Overview(model, node, held)
-            panels = [maker.samples(count), *maker.categories(), *maker.reconstructions(held_out)]
-            more = maker.taken | ({"left_out": maker.left_out} if maker.left_out else {}) | _failed(maker.failures)
+            overview = Overview(model, node, held)
+            panels = [overview.samples(count), *overview.categories(), *overview.reconstructions(held_out)]
+            left_out = {"left_out": overview.left_out} if overview.left_out else {}
+            more = overview.taken | left_out | _failed(overview.failures)
         else:
             turner = Turner(model, node, held, held_out)
-            found = turner.analogies(analogies) if analogies is not None else turner.traverse(traverse or "")
-            more = turner.held_out.taken() | _failed([*turner.held_out.failures, *found.failures(model, node)])
+            turned = turner.analogies(analogies) if analogies is not None else turner.traverse(traverse or "")
+            more = turner.held_out.taken() | _failed([*turner.held_out.failures, *turned.failures(model, node)])
             if output.suffix == ".npz":
-                numbers = {name: each.cpu().numpy() for name, each in found.arrays(model, node).items()}
+                numbers = {name: value.cpu().numpy() for name, value in turned.arrays(model, node).items()}
                 return _write_numbers(output, numbers) | more
-            panels = [found.panel(model, node)]
+            panels = [turned.panel(model, node)]
     draw_panels(panels, output, f"{model.spec.name}, epoch {model.epoch:g}")
     return {"file": str(output), "node": node, "panels": [panel.title for panel in panels], **more}
 
@@ -107,18 +108,17 @@ def _failed(failures: list[str]) -> dict[str, Any]:  # Any: what JSON can say
 
 
 def _as_in_data(model: Model, name: str, value: Tensor) -> np.ndarray:
-    """Give categories by the names that they have in data; −1, or no text, where one is missing."""
+    """Give categories by their names in the data; −1, or empty text, if one is missing."""
     owner = model.outline.outer.get(name) or model.outline.inputs[name]
     places: np.ndarray = value.cpu().numpy()
     if owner.values is None:
         return places
     numbers = all(isinstance(each, int | float) and not isinstance(each, bool) for each in owner.values)
     names = np.array([*owner.values, -1] if numbers else [*map(cell_text, owner.values), ""])
-    found: np.ndarray = names[places]  # the last one is that of −1
-    return found
+    return np.asarray(names[places])  # −1 is the place of the last
 
 
-def _want_inputs(model: Model, held: Mapping[str, Any]) -> None:  # Any: as above
+def _check_inputs(model: Model, held: Mapping[str, Any]) -> None:  # Any: as above
     missing = inputs_wanted(model.outline, held)
     if missing:
         how = option("given", f"{missing[0]}=VALUE", python=f"given={{'{missing[0]}': VALUE}}")
@@ -139,15 +139,15 @@ def _write_numbers(output: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, 
 
 
 def _shown_node(model: Model, ending: str) -> str:
-    """Choose the node that is shown: a picture, an observed one first; in numbers, else the first observed node."""
+    """Choose the node that is shown: a picture, preferably observed in every row; as numbers any observed node."""
     variables = model.outline.outer
     observed = [name for name, each in variables.items() if each.supervision != "none" and each.categories is None]
     shown = [name for name in observed if whole_picture(variables[name].event, steps_of(model.outline, name))]
     if not shown and ending == ".png":
         own = [name for name, each in model.outline.variables.items() if each.total == OWN_SUM]
-        known = f", and give '{own[0]}': its total is its own sum" if own else ""
-        raise UsageError(f"no observed node is a picture: write numbers with -o FILE.npz{known}")
+        more = f", and give '{own[0]}': its total is its own sum" if own else ""
+        raise UsageError(f"no observed node is a picture: write numbers with -o FILE.npz{more}")
     shown = shown or observed
     if not shown:
-        raise UsageError("every observed node is a category: there are no numbers to be shown")
+        raise UsageError("every observed node is a category: there are no numbers to show")
     return next((name for name in shown if variables[name].supervision == "full"), shown[0])

@@ -1,8 +1,8 @@
-"""Choosing what pictures show: which held-out rows, which categories, and which values of a labelled node.
+"""Choosing what pictures show: held-out rows, categories, and values of a labelled node.
 
-Rows come from the test split; where it has none, from the validation rows, else from the training rows. Their labels
-choose and name them and are not shown to the model. Which rows: by the seed, one for each category (or for so many of
-them, evenly spaced, as there is room for) of the first labelled node that has categories.
+Rows come from the test split, or else from the validation or the training split. Their labels choose and name them,
+but are not shown to the model. The seed chooses one row for each category of the first labelled node with categories,
+or for as many categories, evenly spaced, as there is room for.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from sgc.runtime.streams import VALIDATION, TensorRows, seed_for
 from sgc.samples.traversal import infer_centers
 
 SPLITS = ("test", "validation", "train")
-WIDE = 10  # pictures in a row, and rows or categories, where nothing else says how many
-SEARCHED = 200  # rows that are tried where not all are suitable
-FEW = 4  # elements of a value that are written out
+WIDE = 10  # pictures in a row, and rows or categories, by default
+SEARCHED = 200  # rows that are tried if not all are suitable
+FEW = 4  # elements of a value that are written out at most
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """Rows that pictures show: the split they are of, their ids, what is observed of them, and a word for each."""
+    """Rows that pictures show: their split, their ids, what is observed of them, and a label for each."""
 
     split: str
     ids: tuple[int, ...]
@@ -44,17 +44,8 @@ class Chosen:
         return len(self.ids)
 
 
-@dataclass(frozen=True)
-class Range:
-    """Values that a node is turned through, [C, *event], a word for each, and where they come from."""
-
-    values: Tensor
-    words: tuple[str, ...]
-    origin: str
-
-
 def spread(count: int, size: int) -> np.ndarray:
-    """Take at most so many places of a sequence, evenly spaced, its ends among them.
+    """Choose at most so many places of a sequence, evenly spaced and with both ends.
 
     >>> spread(4, 10).tolist(), spread(4, 3).tolist()
     ([0, 3, 6, 9], [0, 1, 2])
@@ -63,28 +54,25 @@ def spread(count: int, size: int) -> np.ndarray:
 
 
 def along_axis(values: np.ndarray, count: int) -> np.ndarray:
-    """Take at most so many of the values [N, *event] in order: evenly spaced quantiles, each one that occurs.
+    """Choose at most so many of the values [N, *event] in order: evenly spaced quantiles, each a value that occurs.
 
-    Vectors stand in the order of their scores on their first principal axis, whose largest element is positive; values
-    that would be taken twice are taken once. Returns places in `values`.
+    Vectors are ordered by their scores on their first principal axis, whose largest element is positive. Equal values
+    are chosen once. Returns places in `values`.
     """
     flat = values.reshape(len(values), -1).astype(np.float64)
-    score = flat[:, 0] if flat.shape[1] == 1 else (flat - flat.mean(0)) @ _principal_axis(flat)
+    score = flat[:, 0]
+    if flat.shape[1] > 1:
+        centred = flat - flat.mean(0)
+        axis = np.linalg.eigh(centred.T @ centred)[1][:, -1]
+        score = centred @ (axis * np.sign(axis[np.abs(axis).argmax()]))
     order = np.argsort(score, kind="stable")
     taken = order[spread(count, len(order))]
     _, first = np.unique(flat[taken], axis=0, return_index=True)
     return np.asarray(taken[np.sort(first)])
 
 
-def _principal_axis(flat: np.ndarray) -> np.ndarray:
-    centred = flat - flat.mean(0)
-    _, axes = np.linalg.eigh(centred.T @ centred)
-    axis = axes[:, -1]
-    return np.asarray(axis * np.sign(axis[np.abs(axis).argmax()]))
-
-
 def value_words(encoder: Encoder, values: np.ndarray) -> tuple[str, ...]:
-    """Write values [C, *event] as they stand in the data, an element a line; of long ones, their place in the order."""
+    """Write values [C, *event] as in the data, a line for each element; of long values, their place in the order."""
     if values[0].size > FEW:
         return tuple(f"{round(100 * i / max(len(values) - 1, 1))} %" for i in range(len(values)))
     cells = encoder.decode(values).reshape(len(values), -1)
@@ -95,32 +83,30 @@ def value_words(encoder: Encoder, values: np.ndarray) -> tuple[str, ...]:
 
 
 class HeldOut:
-    """The held-out rows that pictures may show, and the labels by which they are chosen and named."""
+    """The held-out rows that pictures may show, with the labels that choose and name them."""
 
     def __init__(self, dataset: DataSet, model: Model, seed: int) -> None:
         self.dataset, self.model = dataset, model
         self.split = next((name for name in SPLITS if len(getattr(dataset, name))), "train")
         self.rows = self._tensors(self.split)
         self.draw = np.random.default_rng(seed_for(seed, VALIDATION, 4))
-        self.chosen: Chosen | None = None  # the last that were
-        self.failures: list[str] = []  # which of them cannot be shown
+        self.chosen: Chosen | None = None  # the last rows that were chosen
+        self.failures: list[str] = []  # chosen rows that cannot be shown
 
     def _tensors(self, split: str) -> TensorRows:
         rows = TensorRows(getattr(self.dataset, split), self.model.outline, self.model.like)
         return rows.drawn_once(self.model.spec.train.seed)
 
     def taken(self) -> dict[str, Any]:  # Any: what JSON can say
-        """Say which rows were chosen; nothing where none were."""
-        found = self.chosen
-        return {} if found is None else {"held_out": {"split": found.split, "rows": list(found.ids)}}
+        """Give the chosen rows as plain data, if there are any."""
+        chosen = self.chosen
+        return {} if chosen is None else {"held_out": {"split": chosen.split, "rows": list(chosen.ids)}}
 
     def choose(self, shown: str, count: int, fit: Callable[[dict[str, Tensor]], np.ndarray] | None = None) -> Chosen:
-        """Choose rows that have a value of the shown node, or part of one, and for which q is finite.
+        """Choose rows that have a value of the shown node, or a part of one, and for which q is finite.
 
-        Raises: DataError where no row has a value; RunError where q is finite for none.
-
-        fit: given what is observed of rows, [B, *event], says which are suitable, and raises where none is; of many
-        rows, some are tried.
+        fit: tells which rows are suitable, from what is observed of them, [B, *event], and raises if none is; it gets
+        some rows if there are many. Raises: DataError if no row has a value; RunError if q is finite for none.
         """
         usable = np.arange(self.rows.count)
         if self.model.outline.outer[shown].dropped:
@@ -141,7 +127,7 @@ class HeldOut:
             taken = usable[first[spread(count, len(first))]]
             more = usable[~np.isin(usable, taken)][: count - len(taken)]
             index = np.concatenate([taken, more])
-            index = index[np.lexsort((labels[index], labels[index] < 0))]  # those without a label stand last
+            index = index[np.lexsort((labels[index], labels[index] < 0))]  # those without a label come last
         index = self._inferable(index)
         ids = tuple(int(each) for each in self.rows.row_ids[index])
         batch = dict(self.rows.part(index, frozenset()).values)
@@ -150,14 +136,14 @@ class HeldOut:
         return self.chosen
 
     def _inferable(self, index: np.ndarray) -> np.ndarray:
-        """Leave out the rows for which q is not finite, and report them. Raises: RunError where all are left out."""
+        """Leave out the rows for which q is not finite, and report them. Raises: RunError if all are left out."""
         broken: dict[int, str] = {}
         for place in index:
             try:
-                said = infer_centers(self.model, self.rows.part(np.array([place]), frozenset()).values)
-                wrong = [name for name in self.model.outline.recognition if not bool(torch.isfinite(said[name]).all())]
-                problem = f"node '{wrong[0]}': what q says of it is not finite" if wrong else ""
-            except (ValueError, RuntimeError, RunError) as failure:  # torch's refusals are of many kinds
+                centers = infer_centers(self.model, self.rows.part(np.array([place]), frozenset()).values)
+                wrong = [n for n in self.model.outline.recognition if not bool(torch.isfinite(centers[n]).all())]
+                problem = f"node '{wrong[0]}': its prediction by q is not finite" if wrong else ""
+            except (ValueError, RuntimeError, RunError) as failure:  # torch refuses with many kinds of errors
                 if not is_about_rows(failure):
                     raise
                 problem = str(failure).splitlines()[0]
@@ -171,9 +157,9 @@ class HeldOut:
         return index[[int(place) not in broken for place in index]]
 
     def labels(self, node: str, chosen: Chosen) -> Tensor | None:
-        """Give what labels of chosen rows say of a node of numbers, [B, *event], NaN without one; None: there is none.
+        """Give the labels of a node of numbers in chosen rows, [B, *event], NaN if missing; None if it has no labels.
 
-        Of a node of a repeat by the name of one step; one that the row does not have has no label.
+        node: for a node of a repeat, that of one step; a step that does not exist has no label.
         """
         if node not in self.rows.partial:
             return None
@@ -183,7 +169,7 @@ class HeldOut:
         return value.masked_fill(~there.reshape(-1, *(1,) * (value.dim() - 1)), torch.nan).to(self.model.like)
 
     def _label(self, usable: np.ndarray) -> str | None:
-        """Name the first node with one category a row that some of the rows carry."""
+        """Name the first node that has one category per row and a label in some of the rows."""
         for name, variable in self.model.outline.outer.items():
             one = variable.categories is not None and len(variable.event) == 1 and name in self.rows.names
             if one and bool(self.rows.present(name)[usable].any()):
@@ -196,33 +182,33 @@ class HeldOut:
             return f"row {self.rows.row_ids[place]}"
         return f"{name} = {category_word(self.model, name, category)}"
 
-    def range_of(self, name: str, count: int) -> Range:
-        """Give values that a labelled node takes in the held-out rows, in order: see `along_axis`.
+    def range_of(self, name: str, count: int) -> tuple[Tensor, tuple[str, ...], str]:
+        """Give values of a labelled node in the held-out rows, [C, *event], a label for each, and where they are from.
 
-        Where no row of the split that is shown carries the label, the next split stands in. Raises: DataError where
-        none does.
+        They are ordered as in `along_axis`. If the split that is shown has no label of the node, the next split is
+        used. Raises: DataError if none has.
         """
         for split in SPLITS[SPLITS.index(self.split) :]:
             rows = self.rows if split == self.split else self._tensors(split)
             there = rows.present(name) if rows.count else np.zeros(0, dtype=bool)
             if there.any():
-                found = rows.take(name, np.flatnonzero(there)).numpy()
-                taken = found[along_axis(found, count)]
+                labels = rows.take(name, np.flatnonzero(there)).numpy()
+                taken = labels[along_axis(labels, count)]
                 outer = self.model.outline.outer_name.get(name, name)
                 words = value_words(self.dataset.encoders[outer].of_step(), taken)
                 axis = "" if taken[0].size == 1 else ", along their first principal axis"
-                return Range(torch.from_numpy(taken).to(self.model.like), words, f"{split} rows{axis}")
+                return torch.from_numpy(taken).to(self.model.like), words, f"{split} rows{axis}"
         raise DataError(f"no row has a label of '{name}' to turn it through")
 
 
 def category_word(model: Model, name: str, place: int) -> str:
-    """Write a category as it stands in the data."""
+    """Write a category as in the data."""
     values = owner_of(model.outline, name).values
     return str(place if values is None else values[place])
 
 
 def share_word(shown: int, size: int, word: str = "") -> str:
-    """Say how many of how many are shown; nothing where all are.
+    """Say how many of how many are shown; nothing if all are.
 
     >>> share_word(10, 38), share_word(10, 10)
     (' (10 of 38)', '')

@@ -1,4 +1,4 @@
-"""Rows of which one node is turned, through its categories, its labels' range or a latent's dimensions."""
+"""Rows in which one node is turned: through its categories, the range of its labels, or the dimensions of a latent."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from sgc.runtime.counts import absent_rows
 from sgc.runtime.generation import intervened_nodes
 from sgc.runtime.model import Model
 from sgc.runtime.steps import join, listed, nodes_of, owner_of, steps_of
-from sgc.samples.overview import made_failures
+from sgc.samples.overview import not_finite_words
 from sgc.samples.panels import Panel, shades
 from sgc.samples.shown_rows import WIDE, Chosen, HeldOut, category_word, share_word, spread
 from sgc.samples.traversal import followers, infer_centers, reaches, turn, with_generated
 
 STEPS = 9  # values that a node of numbers is turned through
-TALL = 20  # dimensions of a latent node that are shown
+TALL = 20  # dimensions of a latent node that are shown at most
 
 
 @dataclass(frozen=True)
 class Turned:
-    """Rows of which one node was turned: everything's values [R, C, *event], and what each row was before."""
+    """Rows in which one node is turned: all values, [R, C, *event], and the rows before."""
 
     title: str
     values: dict[str, Tensor]
-    before: dict[str, Tensor]  # [R, *event], inferred, and of what is shown what the model makes of it
+    before: dict[str, Tensor]  # [R, *event], inferred; of the node that is shown, the generated mean
     rows: tuple[str, ...]
     columns: tuple[str, ...]
     ids: tuple[int, ...]  # of each row
-    own: Tensor | None = None  # the rows' own pictures, [R, *event]; None: they are not shown
+    own: Tensor | None = None  # the rows' own pictures, [R, *event]; None if they are not shown
 
     def panel(self, model: Model, node: str) -> Panel:
-        """Show each row: its own picture where it has one, what the model makes of it, then what was turned."""
+        """Show each row: its own picture and the one generated for it, if they are shown, and then the turned ones."""
         first = [] if self.own is None else [self.own.unsqueeze(1), self.before[node].unsqueeze(1)]
         words = ("data", "from q")[: len(first)]
         grid = torch.cat([*first, self.values[node]], 1).cpu().numpy()
@@ -47,27 +47,27 @@ class Turned:
         return Panel(self.title, pictures, self.rows, (*words, *self.columns), len(first))
 
     def failures(self, model: Model, node: str) -> list[str]:
-        """Say of which rows what the model makes is not finite."""
+        """List the rows whose generated pictures are not finite."""
         texts = [f"row {row}" for row in self.ids]
         whole = join(model.outline, self.values, axis=2)[node]
-        return made_failures(model, node, whole, "pictures", texts)
+        return not_finite_words(model, node, whole, "pictures", texts)
 
     def arrays(self, model: Model, node: str) -> dict[str, Tensor]:
-        """Give all values by outer name, categories as integers; NODE.row, NODE.data and NODE.model are what a row is.
+        """Give all values by outer name, [R, C, *event] or [R, C, *steps, *event], categories as integers.
 
-        [R, C, *event], of a node of a repeat [R, C, *steps, *event].
+        NODE.row, NODE.data and NODE.model are the ids of the rows, their own pictures, and the ones generated for them.
         """
-        found: dict[str, Tensor] = {}
+        arrays: dict[str, Tensor] = {}
         for name, value in join(model.outline, self.values, axis=2).items():
-            found[name] = value if owner_of(model.outline, name).categories is None else value.argmax(-1)
-        found[f"{node}.row"] = torch.tensor(self.ids)
+            arrays[name] = value if owner_of(model.outline, name).categories is None else value.argmax(-1)
+        arrays[f"{node}.row"] = torch.tensor(self.ids)
         if self.own is not None:
-            found[f"{node}.data"] = self.own
-        return {**found, f"{node}.model": self.before[node]}
+            arrays[f"{node}.data"] = self.own
+        return {**arrays, f"{node}.model": self.before[node]}
 
 
 class Turner:
-    """Turns nodes of one model's held-out rows; `held` are nodes and inputs that are given, in all of them."""
+    """Turns nodes in held-out rows of one model; `held` are the given values of nodes and inputs, in all rows."""
 
     def __init__(self, model: Model, node: str, held: Mapping[str, Any], opened: Callable[[], HeldOut]) -> None:
         # Any: values as a spec may hold them
@@ -75,11 +75,11 @@ class Turner:
 
     @cached_property
     def held_out(self) -> HeldOut:
-        """The rows, opened once it is known that they are wanted."""
+        """The rows, opened when they are first needed."""
         return self._opened()
 
     def analogies(self, name: str) -> Turned:
-        """Turn one node through its categories in held-out rows, each row a picture's."""
+        """Turn one node through its categories in held-out rows. Raises: UsageError."""
         variables = self.model.outline.variables
         self._want_step(name, "analogies")
         turnable = [n for n, v in variables.items() if v.categories and len(v.event) == 1]
@@ -100,7 +100,7 @@ class Turner:
         return self._turn(name, values.expand(len(chosen), *values.shape), chosen, title, words)
 
     def traverse(self, name: str) -> Turned:
-        """Turn one node of numbers through its range: what the data have, or for a latent each dimension by itself."""
+        """Turn a node of numbers through its values in the data, or a latent along each dimension. Raises: UsageError."""
         variables, shown = self.model.outline.variables, nodes_of(self.model.outline, self.node)
         self._want_step(name, "traverse")
         latent = [n for n, v in variables.items() if v.supervision == "none" and not v.family.support.bounded]
@@ -114,11 +114,10 @@ class Turner:
         self._check(name, "traverse")
         if name in latent:
             return self._dimensions(name)
-        span = self.held_out.range_of(name, STEPS)
+        values, words, origin = self.held_out.range_of(name, STEPS)
         chosen = self._choose(name, WIDE, "traverse")
-        values = span.values.expand(len(chosen), *span.values.shape)
-        title = f"{name} turned through its values in the {span.origin}"
-        return self._turn(name, values, chosen, title, span.words)
+        title = f"{name} turned through its values in the {origin}"
+        return self._turn(name, values.expand(len(chosen), *values.shape), chosen, title, words)
 
     def _dimensions(self, name: str) -> Turned:
         """Move each dimension of a latent node from -3 to 3, in one row."""
@@ -136,7 +135,7 @@ class Turner:
         return self._turn(name, values, chosen, title, tuple(f"{step:.3g}" for step in steps.tolist()), rows)
 
     def _choose(self, name: str, count: int, flag: str) -> Chosen:
-        """Choose rows; where a step is turned, those that have it by what is inferred of them, and by what is held."""
+        """Choose rows; if a step is turned, those in which it exists by the inferred and the held values."""
         if not self.model.outline.graphs.nodes[name].exists:
             return self.held_out.choose(self.node, count)
 
@@ -146,7 +145,7 @@ class Turner:
             there = np.ones(rows, dtype=bool) if gone is None else ~gone.reshape(rows).cpu().numpy()
             if not there.any():
                 raise UsageError(
-                    f"{option(flag)}: none of {rows} held-out rows has '{name}' by what is inferred of them: "
+                    f"{option(flag)}: '{name}' exists in none of {rows} held-out rows by what is inferred of them: "
                     f"hold its count with {option('given')}"
                 )
             return there
@@ -164,7 +163,7 @@ class Turner:
     def _check(self, name: str, flag: str) -> None:
         outline = self.model.outline
         if name in self.held or outline.outer_name.get(name) in self.held:
-            raise UsageError(f"{option('given')} {name} beside {option(flag)} {name}: a node is held or turned")
+            raise UsageError(f"{option('given')} {name} beside {option(flag)} {name}: hold a node or turn it, not both")
         if any(each in self.held for each in (self.node, *nodes_of(outline, self.node))):
             raise UsageError(
                 f"{option('given')} {self.node}: it is what is shown, and cannot be held beside {option(flag)}"
@@ -183,23 +182,23 @@ class Turner:
         columns: tuple[str, ...],
         rows: tuple[str, ...] = (),
     ) -> Turned:
-        """Give rows the values of a node, [R, C, *event], and what is held.
+        """Give rows the values of a node, [R, C, *event], and the held values.
 
-        rows: words for these, where one chosen row stands for all R; its own picture is then not shown.
+        rows: labels of all R, if one row was chosen; its own picture is then not shown.
         """
         model, (count, wide) = self.model, values.shape[:2]
         before = infer_centers(model, chosen.batch)
         before = {n: v.expand(count, *v.shape[1:]) for n, v in before.items()}
         new = {name: values.flatten(0, 1), **self._hold(count * wide)}
         spread_out = {n: v.repeat_interleave(wide, 0) for n, v in before.items()}
-        found = turn(model, spread_out, new, self.node)
+        values_now = turn(model, spread_out, new, self.node)
         ways = {"recognition": "proposed", "generative": "generated"}
         shown = nodes_of(model.outline, self.node)
         anew = [f"{n} {ways[role]} anew" for n, role in followers(model.outline.graphs, new, shown)]
         given = [f"{n} = {value}" for n, value in self.held.items()]
         return Turned(
             "; ".join([title, ", ".join([*given, *anew, "the rest as inferred"])]),
-            {n: v.reshape(count, wide, *v.shape[1:]) for n, v in found.items()},
+            {n: v.reshape(count, wide, *v.shape[1:]) for n, v in values_now.items()},
             with_generated(model, before, self.node),
             rows or chosen.words,
             columns,

@@ -1,4 +1,4 @@
-"""Windows of a picture: features that crop it, or paste into it, by a size and a place, and the boxes they are."""
+"""Windows on a picture: features that crop it or paste into it, by a size and a place; and their boxes."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from sgc.spec.outline import FeatureOutline, Outline
 
 @dataclass(frozen=True)
 class Window:
-    """An `affine` feature with all its steps, in their order; one that stands in no repeat has one step.
+    """An `affine` feature with all its steps in order; outside repeats it has one step.
 
-    name: as it stands in the file. images: what is seen in the window, the image that is pasted or the crop; numbers:
-    the size and the place that it reads; exists: as of `GraphNode`. shape: of an image, canvas: height and width.
+    name: as in the file. images: of each step, the pasted image or the crop. numbers: of each step, the nodes that give
+    size and place. exists: as in `GraphNode`. shape: of an image. canvas: its height and width.
     """
 
     name: str
@@ -36,36 +36,36 @@ class Window:
     def boxes(self, values: Mapping[str, Tensor]) -> Tensor:
         """Give the edges of the boxes as shares of the canvas's sides: left, top, right, bottom, [B, steps, 4].
 
-        values: of the numbers, [B, *event]; a box of which one is NaN has NaN.
+        values: of the numbers, [B, *event]; a box with a NaN among its numbers is NaN.
         """
-        found = []
+        boxes = []
         for names in self.numbers:
             joined = torch.cat([values[name].reshape(len(values[name]), -1) for name in names], 1)
             size, middle = window(joined, self.canvas)
-            found.append(torch.cat([(middle - size + 1) / 2, (middle + size + 1) / 2], 1))
-        return torch.stack(found, 1)
+            boxes.append(torch.cat([(middle - size + 1) / 2, (middle + size + 1) / 2], 1))
+        return torch.stack(boxes, 1)
 
     def there(self, outline: Outline, values: Mapping[str, Tensor]) -> Tensor:
         """Tell which steps exist by the counts among values: [B, steps] booleans."""
-        rows, like = next((len(each), each) for each in values.values())
-        found = torch.ones(rows, len(self.exists), dtype=torch.bool, device=like.device)
+        like = next(iter(values.values()))
+        there = torch.ones(len(like), len(self.exists), dtype=torch.bool, device=like.device)
         for place, steps in enumerate(self.exists):
-            gone = absent(steps, {c: counted(outline.variables[c], values[c]).reshape(rows) for c, _ in steps})
+            gone = absent(steps, {c: counted(outline.variables[c], values[c]).reshape(len(like)) for c, _ in steps})
             if gone is not None:
-                found[:, place] = ~gone
-        return found
+                there[:, place] = ~gone
+        return there
 
     @property
     def count(self) -> str | None:
-        """The one node that counts the steps; None where there is none, or more than one."""
+        """The one node that counts the steps; None without or with more than one."""
         counts = {count for step in self.exists for count, _ in step}
         return counts.pop() if len(counts) == 1 else None
 
 
 def windows_on(outline: Outline, shown: str) -> list[Window]:
-    """Find the windows on the picture that a node is: what is pasted on the way to it, and crops of it.
+    """Find the windows on the picture of a node: images that are pasted on the way to it, and crops of it.
 
-    A crop by the same numbers as a paste is left out, and so is what is followed by more layers and shows no picture.
+    A crop by the same numbers as a paste is left out, and so is a crop that is followed by more layers.
     """
     picture = picture_shape(outline.outer[shown].event) if shown in outline.variables else None
     if picture is None:
@@ -90,13 +90,13 @@ def windows_on(outline: Outline, shown: str) -> list[Window]:
             continue
         numbers = tuple(tuple(p for i, p in enumerate(step.parents) if i != which) for step in steps)
         images = seen if pastes else tuple(step.name for step in steps)
-        made = Window(name, images, numbers, _exists(outline, name, steps), shape, affine.canvas(shapes))
-        found[pastes].setdefault(numbers, made)
+        exists = _exists(outline, name, steps)
+        found[pastes].setdefault(numbers, Window(name, images, numbers, exists, shape, affine.canvas(shapes)))
     return [*found[True].values(), *(each for key, each in found[False].items() if key not in found[True])]
 
 
 def _exists(outline: Outline, name: str, steps: list[FeatureOutline]) -> tuple[Steps, ...]:
-    """Give what each step of a feature needs to exist: the same as the nodes of its repeat."""
+    """Give the counts that each step of a feature needs to exist: those of the nodes of its repeat."""
     unrolled = outline.spec.unrolled
     around = unrolled.around.get(name, ())
     beside = next((nodes for node, nodes in unrolled.nodes.items() if unrolled.around[node] == around), None)
@@ -106,11 +106,7 @@ def _exists(outline: Outline, name: str, steps: list[FeatureOutline]) -> tuple[S
 
 
 def read(model: Model, values: Mapping[str, Tensor], names: tuple[str, ...]) -> dict[str, Tensor]:
-    """Read nodes and features at values of nodes, [B, *event]: [B, elements] of each."""
+    """Give nodes and features at values of nodes, [B, *event]: [B, elements] each."""
     group = lay_values(model, values, names)
-    return {name: _of_rows(group.values[name], group.layout.rows) for name in names}
-
-
-def _of_rows(value: Tensor, rows: int) -> Tensor:
-    """Take the particles out of a value of one particle, [..., B or 1, *event]: [B, elements]."""
-    return value.reshape(value.shape[1], -1).expand(rows, -1)
+    there = {name: group.values[name] for name in names}  # [1, B or 1, *event]: one particle
+    return {name: value.reshape(value.shape[1], -1).expand(group.layout.rows, -1) for name, value in there.items()}

@@ -200,8 +200,8 @@ def test_all_pictures_of_steps_are_drawn(run: Path, tmp_path: Path) -> None:
     found = sample_run(run, tmp_path / "a.png", count=10)
     assert found["panels"][-1] == (
         "held-out rows decomposed: the inferred box of each digit (the step beside it; dashed: where the labels say "
-        "it is), the picture generated from the posterior (64 weighted samples; k at its most probable value, the rest at "
-        "its mean), and each digit by itself"
+        "it is), the picture generated from the posterior (64 weighted samples; k at its most probable value, "
+        "the rest at its mean), and each digit by itself"
     )
     assert (tmp_path / "a.png").stat().st_size > 10000
 
@@ -226,7 +226,8 @@ def test_a_step_is_turned_in_rows_that_have_it(run: Path, tmp_path: Path) -> Non
     with pytest.raises(UsageError) as caught:
         sample_run(run, tmp_path / "t.npz", traverse="digit.at@2", given={"k": 1})
     assert str(caught.value) == (
-        "traverse: 'digit.at@2' exists in none of 40 held-out rows by what is inferred of them: hold its count with given"
+        "traverse: 'digit.at@2' exists in none of 40 held-out rows by what is inferred of them: "
+        "hold its count with given"
     )
 
 

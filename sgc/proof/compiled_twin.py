@@ -14,7 +14,7 @@ from sgc.derivation.graph import Role
 from sgc.proof.brute_force import WRITTEN, Factors, Joint, Words
 from sgc.proof.draw_sums import LARGEST, Draws, expected, is_linear, tuples
 from sgc.proof.plain_spec import Raw, Row, batch_of, clamped
-from sgc.proof.unrolled_twin import CATEGORIES, loaded, readers
+from sgc.proof.twin import CATEGORIES, loaded, readers
 from sgc.runtime.compiler import compile_spec
 from sgc.spec.outline import Outline
 

@@ -29,7 +29,7 @@ from sgc.proof.comparison import FALSE_ALARM, Difference, difference, distance, 
 from sgc.proof.compiled_twin import REPEATS, ROWS, CompiledTwin
 from sgc.proof.plain_spec import Raw, Row, clamped, partial, support
 from sgc.proof.proof import Bias, Cooled, Exact, Proof, Sampled
-from sgc.proof.unrolled_twin import WIDTH, flat
+from sgc.proof.twin import WIDTH, flat
 from sgc.randomness import drawing_from, draws
 from sgc.spec.outline import Outline
 from sgc.spec.resolver import outline

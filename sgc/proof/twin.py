@@ -3,6 +3,9 @@
 The twin keeps what shapes the derivation: parents in p and in q, features, inputs, supervision, dropped nodes, the
 estimator of each node, the bound and its options. It replaces the rest: families, shapes, networks (no two share one),
 fixed parameters, data. Parents go through one hidden layer, so that they interact; without parents the logits are free.
+
+The twin of a spec with repeats and parts is written like the spec, but with fewer steps, and then unrolled. It keeps
+the steps of parents, carried features and their direction, counts, and values that are combined one by one.
 """
 
 from __future__ import annotations
@@ -11,16 +14,27 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from sgc.derivation.graph import Role
+from sgc.distributions.families import FAMILIES
+from sgc.distributions.step_counts import count_values
 from sgc.objectives.estimator import Estimator
 from sgc.objectives.objective import Objective, OverRate
 from sgc.objectives.score_function import ScoreFunction
 from sgc.piece import Piece
-from sgc.proof import unrolled_twin
 from sgc.proof.plain_spec import Raw
-from sgc.proof.unrolled_twin import FEATURE, NETWORK, WIDTH
 from sgc.schedules import Schedule, value_at
+from sgc.spec.document import from_mapping
+from sgc.spec.loader import validate
 from sgc.spec.outline import Outline
+from sgc.spec.resolver import outline as resolve
+from sgc.spec.spec import Spec
 
+CATEGORIES = 2
+WIDTH = 2  # of an input and of a feature: that of a node of two categories, so that they can be combined
+STEPS, FEWER = 3, 2  # of a repeat: a first, a middle and a last one; of an inner repeat, or if there are many nodes
+MANY = 9  # proposed nodes
+NETWORK: Raw = {"mlp": [4], "activation": "tanh"}
+FEATURE: Raw = {"mlp": [WIDTH], "activation": "tanh"}
 _NOT_PROVED = ("gamma", "supervision_rate", "gradient")  # weights of rows, and other estimates of one gradient
 
 
@@ -85,35 +99,7 @@ def twin(
         by_node = isinstance(alpha, Mapping)
         words["alpha"] = {n: min(a, most_alpha) for n, a in alpha.items()} if by_node else min(alpha, most_alpha)
     head: Raw = {"version": 1, "name": outline.spec.name}
-    if outline.spec.unrolled.written:
-        return {**head, **unrolled_twin.sections(outline, estimators or {}), "objective": words}
     return {**head, **_sections(outline, estimators or {}), "objective": words}
-
-
-def _sections(outline: Outline, chosen: Mapping[str, Any]) -> Raw:  # Any: plain data
-    """Write nodes, inputs and features of a model without repeats and parts."""
-    graphs = outline.graphs
-    nodes: dict[str, Raw] = {}
-    for name, node in graphs.nodes.items():
-        made: Raw = unrolled_twin.two_valued(coin=unrolled_twin.needs_coin(outline.variables[name].estimator))
-        made["supervision"] = node.supervision
-        made["generative"] = _conditional(node.generative) or {"learn": True}
-        if node.dropped:
-            made["missing"] = "drop"
-        elif node.supervision != "full":
-            assert node.recognition is not None
-            made["recognition"] = {**_conditional(node.recognition), "estimator": chosen.get(name, "enumerate")}
-        nodes[name] = made
-    spec: Raw = {"nodes": nodes}
-    if graphs.inputs:
-        spec["inputs"] = {name: {"shape": [WIDTH]} for name in graphs.inputs}
-    if graphs.features:
-        spec["features"] = {n: {"parents": list(ps), "network": dict(FEATURE)} for n, ps in graphs.features.items()}
-    return spec
-
-
-def _conditional(parents: tuple[str, ...]) -> Raw:
-    return {"parents": list(parents), "network": dict(NETWORK)} if parents else {}
 
 
 def _objective(outline: Outline, epoch: float, samples: int) -> Raw:
@@ -128,3 +114,176 @@ def _objective(outline: Outline, epoch: float, samples: int) -> Raw:
         words["alpha"] = value_at(given.alpha, epoch)
     kl_weight = value_at(given.kl_weight, epoch)
     return {**words, "samples": samples, **({} if kl_weight == 1 else {"kl_weight": kl_weight})}
+
+
+def _sections(made: Outline, estimators: Mapping[str, Any]) -> Raw:  # Any: plain data
+    """Write the sections of the model. estimators: by name in the file; the others are enumerated."""
+    written = dict(made.spec.unrolled.written)
+    inputs: Raw = {name: {"shape": [WIDTH]} for name in made.graphs.inputs}
+    if not written:
+        return _Writer(made, estimators, STEPS).level(_written(made), "", {}) | ({"inputs": inputs} if inputs else {})
+    for most in (STEPS, FEWER):
+        found = _Writer(made, estimators, most).level(written, "", {}) | ({"inputs": inputs} if inputs else {})
+        nodes = resolve(loaded(made, {"version": 1, **found})).graphs.nodes.values()
+        if sum(node.recognition is not None for node in nodes) <= MANY:
+            break
+    return found
+
+
+def _written(made: Outline) -> Raw:
+    """Write the graphs of a model without repeats and parts as sections of a spec, for `_Writer`."""
+    graphs = made.graphs
+    nodes: dict[str, Raw] = {}
+    for name, node in graphs.nodes.items():
+        nodes[name] = {"supervision": node.supervision, "missing": node.dropped}
+        nodes[name] |= {"generative": {"parents": node.generative}, "recognition": {"parents": node.recognition}}
+    return {"nodes": nodes, "features": {name: {"parents": parents} for name, parents in graphs.features.items()}}
+
+
+def two_valued(*, coin: bool) -> Raw:
+    """Write a distribution of two values: two categories, or a coin's 0 and 1."""
+    return {"distribution": "Bernoulli"} if coin else {"distribution": "Categorical", "categories": CATEGORIES}
+
+
+def needs_coin(estimator: Estimator | None) -> bool:
+    """Tell whether an estimator suits coins, but not categories."""
+    if estimator is None or not estimator.charged or not estimator.refuse(FAMILIES["Categorical"], (CATEGORIES,)):
+        return False
+    return not estimator.refuse(FAMILIES["Bernoulli"], ())
+
+
+def flat(made: Outline, spec: Raw) -> Raw:
+    """Write the nodes and features of a twin step by step, as brute force reads them.
+
+    They come from the unrolled graphs, so that a proof is about the derivation and not about unrolling. Keys besides
+    the sections of a flat spec: `written`, the twin before unrolling; `ids` of the names in a repeat; and for each step
+    `exists`, pairs (count, i): it exists while the count is above i.
+    """
+    if "repeat" not in spec and "use" not in spec:
+        return spec
+    made = resolve(loaded(made, spec))
+    called = made.spec.unrolled.id
+    nodes: dict[str, Raw] = {}
+    for name, node in made.graphs.nodes.items():
+        variable = made.variables[name]
+        nodes[name] = {
+            **two_valued(coin=variable.categories is None),
+            "supervision": node.supervision,
+            "generative": {"parents": list(node.generative)},
+            "exists": node.exists,
+        }
+        if variable.values is not None:
+            nodes[name]["values"] = list(variable.values)
+        if node.dropped:
+            nodes[name]["missing"] = "drop"
+        elif node.recognition is not None:
+            nodes[name]["recognition"] = {"parents": list(node.recognition)}
+    objective = dict(spec.get("objective", {}))
+    if isinstance(objective.get("alpha"), Mapping):
+        objective["alpha"] = {n: objective["alpha"].get(called(n).name, 1.0) for n in made.graphs.partial}
+    features = {name: {"parents": list(parents)} for name, parents in made.graphs.features.items()}
+    found = {"nodes": nodes, "features": features, "inputs": spec.get("inputs", {}), "objective": objective}
+    return {**found, "written": spec, "ids": made.spec.unrolled.ids, "plates": made.spec.unrolled.plates}
+
+
+class _Writer:
+    def __init__(self, made: Outline, estimators: Mapping[str, Any], most: int) -> None:
+        self.made, self.estimators, self.most = made, estimators, most
+        names = made.spec.unrolled.template
+        self.variables = {names.get(name, name): variable for name, variable in made.variables.items()}
+        self.plates = {plate.name: plate for plate in made.spec.unrolled.plates}
+        self.counts = {plate.count for plate in self.plates.values() if plate.count}
+        self.given = {host for part in made.spec.unrolled.parts for host in part.bound.values()}  # with p from a part
+        self.dropped = {name.rpartition(".")[2] for name, each in self.variables.items() if each.dropped}
+
+    def level(self, written: Raw, prefix: str, bound: Mapping[str, str], depth: int = 0) -> Raw:
+        """Write one level. bound: the whole names that the names of a part stand for."""
+        found: Raw = {}
+        shared = written.get("networks") or {}
+        for name, feature in (written.get("features") or {}).items():
+            found.setdefault("features", {})[name] = self.feature(feature, shared)
+        for name, carry in (written.get("carry") or {}).items():
+            network = carry["network"]
+            named = shared.get(network) if isinstance(network, str) else network
+            last = network[-1] if isinstance(network, list) else named
+            gru = isinstance(last, Mapping) and "gru" in last
+            made = {"parents": list(carry["parents"]), "network": {"gru": WIDTH} if gru else dict(FEATURE)}
+            found.setdefault("carry", {})[name] = made | {"direction": carry.get("direction", "forward")}
+        for name, node in (written.get("nodes") or {}).items():
+            whole = bound.get(name, f"{prefix}{name}")
+            found.setdefault("nodes", {})[name] = self.node(node, whole, shared, own=name not in bound)
+        for name, part in (written.get("use") or {}).items():
+            here = {own: f"{prefix}{word}" for own, word in (part.get("bind") or {}).items()}
+            spec = self.level(part["spec"], f"{prefix}{name}.", here, depth)
+            if part["spec"].get("inputs"):
+                spec["inputs"] = {each: {"shape": [WIDTH]} for each in part["spec"]["inputs"]}
+            spec = {"version": 1, "name": name, **spec}
+            found.setdefault("use", {})[name] = {"spec": spec, "bind": dict(part.get("bind") or {})}
+        for name, body in (written.get("repeat") or {}).items():
+            count = body["count"]
+            most = min(self.most, FEWER) if depth else self.most
+            inner = self.level({"networks": shared, **body}, f"{prefix}{name}.", {}, depth + 1)
+            found.setdefault("repeat", {})[name] = {
+                "count": min(count, most) if isinstance(count, int) else count,
+                **inner,
+            }
+        return found
+
+    def node(self, written: Raw, whole: str, shared: Raw, *, own: bool) -> Raw:
+        made: Raw = {"supervision": written["supervision"]} | self.event(whole)
+        if whole not in self.given or not own:
+            made["generative"] = self.conditional(written.get("generative"), shared) or {"learn": True}
+        if written.get("missing"):
+            made["missing"] = "drop"
+        elif written["supervision"] != "full":
+            estimator = self.estimators.get(whole, "enumerate") if own else "enumerate"
+            made["recognition"] = {**self.conditional(written["recognition"], shared), "estimator": estimator}
+        return made
+
+    def event(self, whole: str) -> Raw:
+        """Give a node two categories; those of a count are numbers, and at the lower one steps are absent."""
+        if whole not in self.counts:
+            return two_valued(coin=needs_coin(self.variables[whole].estimator))
+        variable = self.variables[whole]
+        numbers = count_values(variable.family, variable.event, variable.values)
+        low, high = min(1, *numbers), min(FEWER, max(numbers))
+        return {"distribution": "Categorical", "values": [low if low < high else 0, high]}
+
+    def conditional(self, written: Raw | None, shared: Raw) -> Raw:
+        if not written:
+            return {}
+        taken = [value for value in (written.get("parameters") or {}).values() if isinstance(value, str)]
+        parents = list(dict.fromkeys([*(written.get("parents") or ()), *taken]))
+        if not parents:
+            return {}
+        return {"parents": parents, "network": self.network(written.get("network"), parents, shared, NETWORK)}
+
+    def feature(self, written: Raw, shared: Raw) -> Raw:
+        parents = list(written["parents"])
+        return {"parents": parents, "network": self.network(written.get("network"), parents, shared, FEATURE)}
+
+    def network(self, written: Any, parents: list[str], shared: Raw, small: Raw) -> Any:  # Any: plain data
+        """Write a small network, after a `combine` entry if the spec has one."""
+        entries = shared.get(written, written) if isinstance(written, str) else written
+        first = entries[0] if isinstance(entries, list) and entries else entries
+        way = first.get("combine") if isinstance(first, Mapping) else None
+        if way is None or any(parent.rpartition(".")[2] in self.dropped for parent in parents):
+            return dict(small)
+        return [{"combine": "sum" if way == "over" else way}, dict(small)]
+
+
+def loaded(made: Outline, plain: Raw) -> Spec:
+    """Validate a twin, whose own code is looked for and trusted as that of its spec."""
+    return validate(from_mapping(plain), trust=made.spec.trusted, folder=made.spec.folder)
+
+
+def readers(made: Outline) -> dict[tuple[str, Role], tuple[str, ...]]:
+    """List the parents of every conditional by names in the file."""
+    called, hidden = made.spec.unrolled.id, made.spec.unrolled.hidden
+    found: dict[tuple[str, Role], tuple[str, ...]] = {}
+    roles: tuple[Role, Role] = ("generative", "recognition")
+    for name in [*made.graphs.nodes]:
+        for role in roles:
+            plain = [called(each).name for each in made.graphs.parents(name, role) if each not in hidden]
+            found.setdefault((called(name).name, role), tuple(dict.fromkeys(plain)))
+    return found

@@ -100,7 +100,7 @@ class Turner:
         return self._turn(name, values.expand(len(chosen), *values.shape), chosen, title, words)
 
     def traverse(self, name: str) -> Turned:
-        """Turn a node of numbers through its values in the data, or a latent along each dimension. Raises: UsageError."""
+        """Turn a node of numbers through its values in the data, or a latent by dimension. Raises: UsageError."""
         variables, shown = self.model.outline.variables, nodes_of(self.model.outline, self.node)
         self._want_step(name, "traverse")
         latent = [n for n, v in variables.items() if v.supervision == "none" and not v.family.support.bounded]

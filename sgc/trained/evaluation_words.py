@@ -36,21 +36,22 @@ def evaluation_text(report: Report) -> str:
     ways["classifier alone"] = {} if report.classifier is None else report.classifier.from_q
     for name in found.from_q:
         errors = {way: by_name[name] for way, by_name in ways.items() if name in by_name}
-        rows += [(f"{each.metric.title} of {name}, {way}", error_text(each)) for way, each in errors.items()]
-        rows += [
-            (f"{each.metric.title} of {name}, {way}, count right", text)
-            for way, each in errors.items()
-            if (text := given_count_text(each))
-        ]
-        for way, each in errors.items():
-            if each.confusion is not None and (each.confusion.labels > 0).sum() > 1:
-                rows.append((f"balanced error of {name}, {way}", f"{100 * each.confusion.balanced_error:.2f} %"))
-        rows += [(f"clusters of {name}, {way}", text) for way, each in errors.items() if (text := clusters_text(each))]
-        for way, each in errors.items():
-            if each.calibration is not None:
-                rows.append((f"calibration of {name}, {way}", calibration_text(each.calibration)))
-            if each.coverage is not None:
-                rows.append((f"coverage of {name}, {way}", coverage_text(each.coverage)))
+        for way, error in errors.items():
+            rows.append((f"{error.metric.title} of {name}, {way}", error_text(error)))
+        for way, error in errors.items():
+            if text := given_count_text(error):
+                rows.append((f"{error.metric.title} of {name}, {way}, count right", text))
+        for way, error in errors.items():
+            if error.confusion is not None and (error.confusion.labels > 0).sum() > 1:
+                rows.append((f"balanced error of {name}, {way}", f"{100 * error.confusion.balanced_error:.2f} %"))
+        for way, error in errors.items():
+            if text := clusters_text(error):
+                rows.append((f"clusters of {name}, {way}", text))
+        for way, error in errors.items():
+            if error.calibration is not None:
+                rows.append((f"calibration of {name}, {way}", calibration_text(error.calibration)))
+            if error.coverage is not None:
+                rows.append((f"coverage of {name}, {way}", coverage_text(error.coverage)))
     if found.bounds is not None:
         bounds = found.bounds
         rows.append(("ELBO (Eq. 8, no labels)", f"{bounds.elbo:.3f} ± {bounds.elbo_error:.3f} nats"))

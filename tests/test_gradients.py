@@ -182,7 +182,7 @@ def test_clipping_is_that_of_torch() -> None:
 
 TOLD = re.compile(
     r"step \d+ \(epoch \d+\)(, (validation|gradient))?: "
-    r"((node '\w+'|[pq]\(\w+[^)]*\)): |\w+ takes no step with )[^\n]*; the last checkpoint is untouched"
+    r"((node '\w+'|[pq]\(\w+[^)]*\)): |\w+ cannot take a step with )[^\n]*; the last checkpoint is untouched"
 )
 FIXED = ("OneHotCategorical", "Uniform")  # Categorical by another name; one that no network can give its ends
 LATENT = sorted(name for name in FAMILIES if name not in FIXED)
@@ -247,8 +247,8 @@ def test_a_step_that_torch_refuses_names_its_numbers(tmp_path: Path) -> None:
     with pytest.raises(RunError) as told:
         sgc.train(small(train__optimizer={"name": "RMSprop", "lr": 1e300}), small_arrays(), output=tmp_path / "run")
     assert str(told.value) == (
-        "step 1 (epoch 1): RMSprop takes no step with lr 1e+300, weight_decay 0.0: "
-        "the type of a weight holds no such number; the last checkpoint is untouched"
+        "step 1 (epoch 1): RMSprop cannot take a step with lr 1e+300, weight_decay 0.0: "
+        "the number type of a weight cannot hold one of these; the last checkpoint is untouched"
     )
 
 

@@ -1,1 +1,1 @@
-"""Training: the steps, the optimiser, the state that a run goes on from."""
+"""Training: the steps, the optimiser, and the state from which a run is resumed."""

@@ -1,4 +1,4 @@
-"""What drives a training from outside: the optimiser, device and precision, repeatable kernels, and wishes to stop."""
+"""The machinery around training: the optimiser, device and precision, repeatable kernels, and requests to stop."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -18,7 +18,7 @@ from sgc.spec.spec import Optimizer
 
 
 def numbers_at(given: Optimizer, epoch: float) -> dict[str, Any]:  # Any: torch's options
-    """Read the numbers of an optimiser where their schedules stand; those that are not given are torch's own."""
+    """Evaluate the options of an optimiser at an epoch; those that are not given are torch's defaults."""
     options: dict[str, Any] = {key: value_at(getattr(given, key), epoch) for key in ("lr", "weight_decay")}
     for key in ("momentum", "eps"):
         if getattr(given, key) is not None:
@@ -29,12 +29,12 @@ def numbers_at(given: Optimizer, epoch: float) -> dict[str, Any]:  # Any: torch'
 
 
 def move_optimizer(optimizer: torch.optim.Optimizer, given: Optimizer, epoch: float) -> None:
-    """Set the numbers of an optimiser to what an epoch has."""
+    """Set the options of an optimiser to their values at an epoch."""
     options = numbers_at(given, epoch)
     for group in optimizer.param_groups:
         group.update(options)
     if isinstance(given.momentum, Schedule) and options["momentum"]:
-        # torch makes these with a parameter's first step, and only where there is momentum then
+        # torch makes these buffers in the first step of a parameter, and only if momentum is not 0 then
         for parameter in (p for group in optimizer.param_groups for p in group["params"]):
             state = optimizer.state[parameter]
             if state or given.name == "SGD":
@@ -42,34 +42,29 @@ def move_optimizer(optimizer: torch.optim.Optimizer, given: Optimizer, epoch: fl
 
 
 def make_optimizer(given: Optimizer, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
-    """Make the optimiser of torch.optim that a spec names, in its fused form where there is one."""
+    """Make the optimiser of torch.optim that a spec names, in its fused form if there is one."""
     options = numbers_at(given, 0.0)
-    kind = getattr(torch.optim, given.name)
-    made: torch.optim.Optimizer
+    kind: Callable[..., torch.optim.Optimizer] = getattr(torch.optim, given.name)
     if given.name in ("Adam", "AdamW", "SGD"):
-        try:
-            made = kind(parameters, **options, fused=True)
-            return made
-        except (RuntimeError, TypeError):  # an older torch has no fused form for this device
-            pass
-    made = kind(parameters, **options)
-    return made
+        with suppress(RuntimeError, TypeError):  # an older torch has no fused form for this device
+            return kind(parameters, **options, fused=True)
+    return kind(parameters, **options)
 
 
 def take_step(step: Callable[[], object], given: Optimizer, epoch: float) -> str:
-    """Take a step; say so where torch takes none with the optimiser's numbers, else an empty string."""
+    """Take a step; give the reason if torch refuses the options of the optimiser, or else an empty string."""
     try:
         step()
     except RuntimeError as problem:
         if "without overflow" not in str(problem):
             raise
-        told = ", ".join(f"{key} {number}" for key, number in numbers_at(given, epoch).items())
-        return f"{given.name} takes no step with {told}: the type of a weight holds no such number"
+        options = ", ".join(f"{key} {number}" for key, number in numbers_at(given, epoch).items())
+        return f"{given.name} cannot take a step with {options}: the number type of a weight cannot hold one of these"
     return ""
 
 
-def make_fabric(device: str, precision: Any) -> Any:  # Any: the class, and its words, are imported here alone
-    """Make what drives device and precision. Raises: UsageError where the device is not to be had."""
+def make_fabric(device: str, precision: Any) -> Any:  # Any: Fabric's class and options, imported only here
+    """Make the Fabric for a device and a precision. Raises: UsageError if the device is not available."""
     import logging
     import warnings
 
@@ -85,7 +80,7 @@ def make_fabric(device: str, precision: Any) -> Any:  # Any: the class, and its 
         devices: Any = [int(number)] if colon else 1  # Any: Fabric takes many forms
         try:
             fabric = Fabric(accelerator=kind, devices=devices, precision=precision)
-        except Exception as problem:  # Fabric raises many kinds for a device that is not there
+        except Exception as problem:  # Fabric raises many kinds of errors for a missing device
             raise UsageError(
                 f"train.device is '{device}', which cannot be used here: {str(problem).split('. ')[0]}"
             ) from None
@@ -100,10 +95,10 @@ def unscaling(fabric: Any, optimizer: torch.optim.Optimizer, limit: object) -> C
 
 
 def skips_steps(precision: Any) -> bool:  # Any: Fabric's
-    """Tell whether a step with a gradient that is not finite is left out, and the next one's loss scaled down for it.
+    """Tell whether steps with gradients that are not finite are skipped, and the loss of the next one scaled down.
 
-    So it goes in half precision, where large gradients overflow, down to a scale of 1: what is not finite there is so
-    by itself.
+    This is so in half precision, where large gradients overflow, down to a scale of 1: a gradient that is not finite at
+    that scale is no overflow.
     """
     scaler = getattr(precision, "scaler", None)
     return scaler is not None and float(scaler.get_scale()) > 1
@@ -111,7 +106,7 @@ def skips_steps(precision: Any) -> bool:  # Any: Fabric's
 
 @contextmanager
 def repeatable() -> Iterator[None]:
-    """Keep cuDNN to algorithms that give the same result every time; elsewhere it changes nothing."""
+    """Restrict cuDNN to deterministic algorithms; without cuDNN, change nothing."""
     if not torch.backends.cudnn.is_available():
         yield
         return
@@ -121,7 +116,7 @@ def repeatable() -> Iterator[None]:
 
 @contextmanager
 def stopping(ask: Callable[[], None]) -> Iterator[None]:
-    """Take the first Ctrl-C (or a plea to end) as a wish to stop after the step; the second stops at once."""
+    """Call `ask` at the first Ctrl-C or SIGTERM, to stop after the step; a second Ctrl-C stops at once."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -43,11 +43,11 @@ def _gradients(parameters: Sequence[nn.Parameter]) -> list[Tensor]:
 
 
 def blame_gradient(model: Model, loss: Tensor, sums: Sequence[Sums]) -> str:
-    """Say by which node's term a gradient is not finite, the first on its way from the loss back to the weights.
+    """Say which node's term makes a gradient that is not finite: the first on the way from the loss to the weights.
 
-    loss: of these sums, whose groups hold the parameters of their conditionals. A term is blamed where the gradient is
-    not finite on what its density was given, parameters or value, while it was so on what reads them; the draw of a
-    node, where it is so on the node's value and not beyond.
+    loss: of these sums, whose groups hold the parameters of their conditionals. A term is at fault if the gradient is
+    finite for what reads its density, but not for the density's parameters or value; the draw of a node is at fault if
+    the gradient is finite for its value, but not for what the value was drawn from.
     """
     for each in sums:
         found = _blamed(loss, each)
@@ -91,7 +91,7 @@ def _text(node: str, role: str) -> str:
 
 
 def _broken(output: Tensor, inputs: Iterable[Tensor]) -> bool:
-    """Tell whether the gradient of an output on one of the inputs is not finite."""
+    """Tell whether the gradient of an output with respect to one of the inputs is not finite."""
     moved = [each for each in inputs if each.requires_grad]
     if not moved or not output.requires_grad:
         return False

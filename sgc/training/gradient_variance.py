@@ -1,7 +1,7 @@
-"""The gradient, probed: its norm, and the variance that the draws of the estimators give it, node by node.
+"""A probe of the gradient: its norm, and the variance due to the draws of the estimators, node by node.
 
-The same rows every time, drawn for again and again with the weights as they are. Nothing of a run is moved: neither
-weights nor their gradients, optimiser, batch statistics nor generators.
+The gradient of the same rows is drawn several times with the current weights. Nothing in the run changes: not the
+weights, their gradients, the optimiser, batch statistics or generators.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from sgc.runtime.modes import evaluating
 from sgc.runtime.network_modules import FeatureModule
 from sgc.runtime.streams import PROBE, Streams, seed_for
 
-DRAWS = 4  # gradients a probe: each costs a little less than a step
-STEPS = 500  # a probe in so many steps, so that all of them cost less than 1% of a run
+DRAWS = 4  # gradients per probe: each costs a little less than a step
+STEPS = 500  # steps per probe, so that all probes take less than 1% of a run
 
 
 def due(epoch: int, steps: int) -> bool:
-    """Tell whether to probe after an epoch, counted from 1, of so many steps: the first, then once in 500 steps.
+    """Tell whether to probe after an epoch, counted from 1, of so many steps: the first, then every 500 steps.
 
     >>> [epoch for epoch in range(1, 100) if due(epoch, 12)]
     [1, 42, 84]
@@ -37,22 +37,22 @@ def due(epoch: int, steps: int) -> bool:
 
 
 def owners(model: Model) -> dict[str, list[nn.Parameter]]:
-    """Sort what is learned by what it belongs to: p(v), q(v), a feature, a shared network."""
+    """Group the learned parameters by what they belong to: p(v), q(v), a feature, a shared network."""
     machine, unrolled = model.machine, model.spec.unrolled
-    found: dict[str, list[nn.Parameter]] = {}
+    owned: dict[str, list[nn.Parameter]] = {}
     for form, modules in (("p({})", machine.generative), ("q({})", machine.recognition), ("{}", machine.features)):
         for name, module in modules.items():
             if not isinstance(module, DensityModule | FeatureModule) or unrolled.owner(name) != name:
-                continue  # nothing of its own, or another step's
-            shared = module.outline.trunk
-            theirs = [] if module.trunk is None or not shared else list(module.trunk.parameters())
-            if theirs:
-                found[f"network {shared}"] = theirs
-            apart = {id(parameter) for parameter in theirs}
+                continue  # it has no parameters, or those of another step
+            network = module.outline.trunk
+            shared = [] if module.trunk is None or not network else list(module.trunk.parameters())
+            if shared:
+                owned[f"network {network}"] = shared
+            shared_ids = {id(parameter) for parameter in shared}
             owner = form.format(unrolled.id(name).name)
-            found[owner] = [each for each in module.parameters() if id(each) not in apart]
-    kept = {owner: [each for each in parameters if each.requires_grad] for owner, parameters in found.items()}
-    return {owner: parameters for owner, parameters in kept.items() if parameters}
+            owned[owner] = [parameter for parameter in module.parameters() if id(parameter) not in shared_ids]
+    learned = {owner: [each for each in parameters if each.requires_grad] for owner, parameters in owned.items()}
+    return {owner: parameters for owner, parameters in learned.items() if parameters}
 
 
 class _Moments:
@@ -82,32 +82,32 @@ class _Moments:
 def probe(
     model: Model, streams: Streams, seed: int, epoch: int, autocast: Callable[[], AbstractContextManager[None]]
 ) -> dict[str, Any]:  # Any: what JSON can say
-    """Measure the gradient of the loss on the rows of the run's first step, with the weights as they are.
+    """Measure the gradient of the loss on the rows of the run's first step, with the current weights.
 
-    Gives the norm of the mean of `DRAWS` gradients, and their variance: the trace of their covariance over draws, the
-    rows held. It is what the estimators add to the noise of a step; the choice of rows, dropout and clipping are none
-    of it. Both for all that is learned, and for each part, with the estimator of a node that q proposes.
+    Gives the norm of the mean of `DRAWS` gradients, and their variance: the trace of their covariance over draws, for
+    the same rows. It is the noise that the estimators add to a step, without that of the choice of rows, dropout or
+    clipping. Both are for all parameters together and for each owner, with the estimator of a node that q proposes.
 
-    Raises: ValueError where the model checks its arguments and torch refuses one.
+    Raises: ValueError if the model checks its arguments and torch refuses one.
     """
     parts = owners(model)
     parameters = [parameter for each in parts.values() for parameter in each]
     moments = {owner: _Moments() for owner in parts}
     with evaluating(model), torch.enable_grad():
-        with drawing_from(Generators(seed_for(seed, PROBE))):  # of rows whose values are drawn
+        with drawing_from(Generators(seed_for(seed, PROBE))):  # for rows whose values are drawn
             rows, weights = streams.take(0, epoch)
         for draw in range(DRAWS):
             with drawing_from(Generators(seed_for(seed, PROBE, 1 + epoch * DRAWS + draw))), autocast():
                 loss, _ = model(rows, weights)
-            found = torch.autograd.grad(loss, parameters, allow_unused=True)
-            flat = iter([_flat(gradient, p) for gradient, p in zip(found, parameters, strict=True)])
+            gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+            flat = iter([_flat(gradient, p) for gradient, p in zip(gradients, parameters, strict=True)])
             for owner, each in parts.items():
                 moments[owner].add(torch.cat([next(flat) for _ in each]))
     by_node: dict[str, Any] = {}  # Any: numbers and words
-    for owner, found_here in moments.items():
+    for owner, measured in moments.items():
         estimator = _estimator(model, owner)
         words = {"estimator": estimator} if estimator else {}
-        by_node[owner] = {**words, "norm": found_here.norm, "variance": found_here.variance}
+        by_node[owner] = {**words, "norm": measured.norm, "variance": measured.variance}
     return {
         "norm": math.hypot(*(each.norm for each in moments.values())),
         "variance": sum(each.variance for each in moments.values()),
@@ -120,7 +120,7 @@ def _flat(gradient: Tensor | None, parameter: nn.Parameter) -> Tensor:
 
 
 def _estimator(model: Model, owner: str) -> str:
-    """Name the estimator of the node that q(·) proposes; an empty string for other parts."""
+    """Name the estimator of the node of a q(·); an empty string for other owners."""
     for name in model.machine.recognition:
         estimator = model.outline.variables[name].estimator
         if owner == f"q({model.spec.unrolled.id(name).name})" and estimator is not None:

@@ -1,7 +1,7 @@
-"""From the state of a run that is to go on into its model and its optimiser.
+"""Restoring the saved state of a run into its model and its optimiser.
 
-The file may be a stranger's. Numbers are taken from it, and nothing else: each tensor must have the shape, type and
-layout of the one it stands for, and is copied; the options of the optimiser and of the precision are the spec's own.
+The file may be from a stranger, so only numbers are taken from it: each tensor must have the shape, type and layout of
+the one it replaces, and is copied. The options of the optimiser and of the precision come from the spec.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from sgc.schedules import Schedule
 from sgc.spec.spec import Optimizer
 from sgc.training.engine import make_optimizer
 
-SQUARES = {"exp_avg_sq", "max_exp_avg_sq", "square_avg", "acc_delta", "sum", "exp_inf"}  # by torch's names
+SQUARES = {"exp_avg_sq", "max_exp_avg_sq", "square_avg", "acc_delta", "sum", "exp_inf"}  # not negative; torch's names
 
 
 class StateFault(ValueError):
-    """A training state that does not fit the run it is read for: the key, and what is wrong there."""
+    """A training state that does not fit the run: the key, and what is wrong there."""
 
     def __init__(self, key: Path, message: str) -> None:
         super().__init__(f"{key_text(key)}{message}")
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:  # Any: tensors and places
-    """Give what an optimiser keeps of each parameter, without its options."""
+    """Give what an optimiser keeps for each parameter, without its options."""
     whole = optimizer.state_dict()
     return {"state": whole["state"], "param_groups": [{"params": each["params"]} for each in whole["param_groups"]]}
 
@@ -54,54 +54,50 @@ def restore_tensors(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, found: OptimizerState, given: Optimizer, steps: int) -> None:
-    """Copy what a state keeps of each parameter into an optimiser made from the spec.
+    """Copy what a state keeps for each parameter into an optimiser made from the spec.
 
-    steps: that the run has taken. Raises: StateFault.
+    steps: the number that the run has taken. Raises: StateFault.
     """
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     if found.param_groups[0].params != list(range(len(parameters))):
         raise StateFault(("optimizer", "param_groups"), f"expected the places of {len(parameters)} parameters")
-    made: dict[nn.Parameter, dict[str, Tensor]] = {}
+    copies: dict[nn.Parameter, dict[str, Tensor]] = {}
     for place, kept in found.state.items():
         if place >= len(parameters):
             raise StateFault(("optimizer", "state", place), f"the model has {len(parameters)} parameters")
         parameter = parameters[place]
-        made[parameter] = _kept(kept, parameter, given, steps, ("optimizer", "state", place))
-    for parameter, tensors in made.items():
+        copies[parameter] = _copies(kept, parameter, given, steps, ("optimizer", "state", place))
+    for parameter, tensors in copies.items():
         optimizer.state[parameter] = tensors
 
 
-def _kept(
-    found: Mapping[str, Tensor | None],
-    parameter: nn.Parameter,
-    given: Optimizer,
-    steps: int,
-    key: Path,
+def _copies(
+    kept: Mapping[str, Tensor | None], parameter: nn.Parameter, given: Optimizer, steps: int, key: Path
 ) -> dict[str, Tensor]:
-    """Copy what is kept of one parameter. Raises: StateFault."""
+    """Copy what is kept for one parameter. Raises: StateFault."""
     moves = isinstance(given.momentum, Schedule)
-    there = {name: tensor for name, tensor in found.items() if tensor is not None}
-    made: dict[str, Tensor] = {}
+    left = {name: tensor for name, tensor in kept.items() if tensor is not None}
+    copies: dict[str, Tensor] = {}
     for name, like in _kept_like(given, parameter).items():
-        if name in there:
-            made[name] = _copy(there.pop(name), like, (*key, name))
-        elif not (moves and name == "momentum_buffer"):  # of which there is none while its schedule stands at zero
+        if name in left:
+            copies[name] = _copy(left.pop(name), like, (*key, name))
+        elif not (moves and name == "momentum_buffer"):  # there is none while a scheduled momentum is 0
             raise StateFault((*key, name), "missing")
-    for name in there:
+    for name in left:
         raise StateFault((*key, name), f"{given.name} keeps no such thing")
-    for name in SQUARES & made.keys():
-        if bool((made[name] < 0).any()):
+    for name in SQUARES & copies.keys():
+        if bool((copies[name] < 0).any()):
             raise StateFault((*key, name), "has numbers below 0, which no sum of squares has")
-    count = made.get("step")
+    count = copies.get("step")
     if count is not None and not (1 <= float(count) <= steps and float(count).is_integer()):
         raise StateFault((*key, "step"), f"found {float(count):g}, of a run that has taken {steps}")
-    return made
+    return copies
 
 
 def _kept_like(given: Optimizer, parameter: nn.Parameter) -> dict[str, Tensor]:
-    """Give, for all that an optimiser of torch keeps of a parameter, a tensor of its shape, type and device.
+    """Give, for each tensor that an optimiser of torch keeps for a parameter, one of its shape, type and device.
 
-    What it is, an optimiser says that is made from the same spec and takes a step on two numbers.
+    To find out which they are, an optimiser made from the same spec takes a step on two numbers.
     """
     if isinstance(given.momentum, Schedule):
         given = given.model_copy(update={"momentum": 0.5})
@@ -146,9 +142,9 @@ def restore(
     *,
     chooses: bool,
 ) -> None:
-    """Put a saved state into the tensors of a model, its optimiser and its precision, all made from the spec.
+    """Restore a saved state into the tensors of a model, its optimiser and its precision, all made from the spec.
 
-    steps: of an epoch. chooses: the best epoch by its validation bound. Raises: StateFault, which names the key.
+    steps: per epoch. chooses: the best epoch is chosen by its validation bound. Raises: StateFault, with the key.
     """
     restore_tensors(model, state.model)
     restore_optimizer(optimizer, state.optimizer, given, state.step)

@@ -1,4 +1,4 @@
-"""Whoever is told how a training goes: a terminal, a log, or nobody."""
+"""Watchers, which receive the progress of training: a terminal, a log, or none."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from sgc.errors import UsageError
 
 
 class Watcher(Protocol):
-    """What is told of a training while it runs."""
+    """Receives notes and progress during training."""
 
-    def note(self, text: str) -> None: ...  # what a user should know, once, before the first step
+    def note(self, text: str) -> None: ...  # something a user should know, before the first step
 
-    def begin(self, epochs: int, steps: int, done: int) -> None: ...  # steps: an epoch's; done: by an earlier start
+    def begin(self, epochs: int, steps: int, done: int) -> None: ...  # steps: per epoch; done: steps before
 
     def step(self, epoch: int, step: int, steps: int, bound: float) -> None: ...
 
@@ -22,7 +22,7 @@ class Watcher(Protocol):
 
 
 def check_watcher(watcher: object) -> None:
-    """Check that something can be told how a training goes, or is None. Raises: UsageError."""
+    """Check that an object has the methods of a watcher, or is None. Raises: UsageError."""
     wanted = ("note", "begin", "step", "epoch")
     if watcher is not None and not all(callable(getattr(watcher, name, None)) for name in wanted):
         kind = type(watcher).__name__
@@ -30,11 +30,11 @@ def check_watcher(watcher: object) -> None:
 
 
 class Silent:
-    """A watcher that says nothing but what a user should know, as a warning of Python's."""
+    """A watcher that reports only notes, as Python warnings."""
 
     def note(self, text: str) -> None:
         """Warn of it."""
-        warnings.warn(text, stacklevel=4)  # of the line that called `train`
+        warnings.warn(text, stacklevel=4)  # the line that called `train`
 
     def begin(self, epochs: int, steps: int, done: int) -> None:
         """Take note of what there is to do."""

@@ -53,7 +53,7 @@ def test_more_epochs_come_to_what_a_longer_run_comes_to(tmp_path: Path) -> None:
     assert found.epochs == 5
     assert finished_files(tmp_path / "run") == finished_files(tmp_path / "whole")
     assert sgc.load(tmp_path / "run" / "spec.yaml") == whole
-    assert RunFolder(tmp_path / "run").info()["finished"]
+    assert RunFolder(tmp_path / "run").record().finished
     again = Notes()
     sgc.train(whole, output=tmp_path / "run", beside=tmp_path, resume=True, watcher=again)
     assert again.told == []

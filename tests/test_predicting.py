@@ -232,7 +232,7 @@ def test_a_model_of_a_run_says_in_python_which_answer_is_better(place: Path) -> 
 def test_where_validation_cannot_tell_it_is_said_why(place: Path, tmp_path: Path) -> None:
     (tmp_path / "run").symlink_to(place / "run")
     folder = RunFolder(tmp_path / "run")
-    info = folder.info()
+    info = json.loads(folder.info_path.read_text())
     copy = tmp_path / "copy"
     copy.mkdir()
     for path in (place / "run").iterdir():

@@ -304,7 +304,7 @@ def test_rows_that_weigh_nothing_teach_nothing(tmp_path: Path) -> None:
     for name, arrays in (("one", found), ("other", other)):
         sgc.train(small(**WEIGHTED), data=arrays, output=tmp_path / name)
     assert finished_files(tmp_path / "one") == finished_files(tmp_path / "other")
-    rows = RunFolder(tmp_path / "one").info()["rows"]
+    rows = RunFolder(tmp_path / "one").record().rows.model_dump()
     assert rows["unlabelled"] + rows["labelled"] == 45
 
 

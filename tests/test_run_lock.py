@@ -114,7 +114,7 @@ def test_of_processes_that_start_at_once_one_trains(whole: dict[str, bytes], tmp
         ends = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
         assert sorted(ends) == [0, 3, 3, 3]
         seed = ends.index(0)
-        assert RunFolder(folder).info()["seed"] == seed == RunFolder(folder).spec().train.seed
+        assert RunFolder(folder).record().seed == seed == RunFolder(folder).spec().train.seed
         assert len((folder / "metrics.jsonl").read_text().splitlines()) == 2
         if seed == 0:
             assert finished_files(folder) == whole
@@ -230,7 +230,7 @@ def test_a_resumption_under_another_number_of_threads_says_so(tmp_path: Path) ->
     folder = tmp_path / "run"
     with pytest.raises(Interrupted):
         run(folder, watcher=At(2, signal.SIGINT))
-    assert RunFolder(folder).info()["threads"] == 1
+    assert RunFolder(folder).record().threads == 1
     torch.set_num_threads(2)
     with pytest.warns(UserWarning, match="thread") as told:
         run(folder, resume=True)

@@ -184,7 +184,7 @@ def test_a_run_killed_beside_any_write_and_resumed_ends_the_same(
         if status:
             run(spec, folder, data, resume=True)
             assert finished_files(folder) == whole["adam"], f"killed {when} write {write}"
-            assert RunFolder(folder).info()["finished"]
+            assert RunFolder(folder).record().finished
     assert write >= 10
 
 
@@ -284,7 +284,7 @@ def test_a_term_that_is_no_number_stops_the_run_before_the_checkpoint_is_touched
     assert str(told.value).endswith("; the last checkpoint is untouched")
     assert kept
     assert {name: all_files(folder)[name] for name in kept} == kept
-    assert not RunFolder(folder).info()["finished"]
+    assert not RunFolder(folder).record().finished
 
 
 def test_an_absurd_learning_rate_stops_the_shell_with_status_1(tmp_path: Path, capfd: Any) -> None:
@@ -474,7 +474,7 @@ def test_patience_ends_a_run_that_gets_no_better(data: Path, tmp_path: Path) -> 
     assert found.epochs == best + 2 < 30
     again = run(spec, tmp_path / "run", data, resume=True)
     assert again.epochs == found.epochs
-    assert RunFolder(tmp_path / "run").info()["finished"]
+    assert RunFolder(tmp_path / "run").record().finished
 
 
 def test_best_is_chosen_by_the_bound_and_never_by_labels(tmp_path: Path) -> None:
@@ -661,7 +661,7 @@ def test_an_opened_run_is_the_trained_model(data: Path, tmp_path: Path) -> None:
     assert sgc.open(tmp_path / "run").epoch == best["epoch"]
     last = sgc.open(tmp_path / "run", "last")
     assert last.epoch == 3
-    assert last.gamma == pytest.approx(RunFolder(tmp_path / "run").info()["gamma"])
+    assert last.gamma == pytest.approx(RunFolder(tmp_path / "run").record().gamma)
 
 
 def test_training_needs_no_labels_and_can_have_all(tmp_path: Path) -> None:
@@ -669,7 +669,7 @@ def test_training_needs_no_labels_and_can_have_all(tmp_path: Path) -> None:
     counts = []
     for name, given in (("all", arrays), ("none", {"x": arrays["x"]})):
         run(small(), tmp_path / name, given)
-        counts.append(RunFolder(tmp_path / name).info()["rows"])
+        counts.append(RunFolder(tmp_path / name).record().rows.model_dump())
     assert counts == [{"unlabelled": 0, "labelled": 60}, {"unlabelled": 60, "labelled": 0}]
     vae = small(nodes__y=None, nodes__x__generative__parents=["z"], nodes__z__recognition__parents=["x"])
     found = run(vae, tmp_path / "vae", {"x": arrays["x"]})
@@ -692,8 +692,8 @@ def test_a_rate_without_labels_is_refused_in_words(tmp_path: Path) -> None:
 
 def test_labelled_rows_may_also_stand_among_the_unlabelled(tmp_path: Path) -> None:
     run(small(train__labelled_also_unlabelled=True), tmp_path / "run")
-    assert RunFolder(tmp_path / "run").info()["rows"] == {"unlabelled": 60, "labelled": 20}
-    assert RunFolder(tmp_path / "run").info()["rate"] == pytest.approx(20 / 80)
+    assert RunFolder(tmp_path / "run").record().rows.model_dump() == {"unlabelled": 60, "labelled": 20}
+    assert RunFolder(tmp_path / "run").record().rate == pytest.approx(20 / 80)
 
 
 @pytest.mark.parametrize("bound", ["elbo", "iwae", "supervised"])

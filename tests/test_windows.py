@@ -17,12 +17,11 @@ from sgc.errors import UsageError
 from sgc.networks.spatial_transformer import Affine
 from sgc.runs.run_folder import RunFolder, open_run
 from sgc.runtime.model import Model
-from sgc.samples.decomposition import decompositions
+from sgc.samples.decomposition import Window, decompositions, windows_on
 from sgc.samples.overview import Overview
 from sgc.samples.panels import COLORS, color_of
 from sgc.samples.sampler import sample_run
 from sgc.samples.shown_rows import HeldOut
-from sgc.samples.windows import Window, windows_on
 from sgc.spec.outline import Outline
 from sgc.spec.resolver import outline
 from sgc.trained.run_evaluation import run_data

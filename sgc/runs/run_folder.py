@@ -170,10 +170,6 @@ class RunFolder:
         """Write run.json."""
         write_whole(self.info_path, json_text(info, indent=2).encode())
 
-    def info(self) -> dict[str, Plain]:
-        """Read run.json as plain data. Raises: UsageError."""
-        return self.record().model_dump(exclude_unset=True)
-
     def record(self) -> RunRecord:
         """Read run.json. Raises: UsageError."""
         use = self._use(self.info_path)

@@ -33,7 +33,7 @@ class Box:
 
     row: int
     column: int
-    edges: tuple[float, float, float, float]  # left, top, right, bottom
+    edges: Sequence[float]  # left, top, right, bottom
     color: str
     word: str = ""
     dashed: bool = False

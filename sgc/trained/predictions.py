@@ -99,7 +99,7 @@ def predict_run(
             raise UsageError(f"{option('given', name)}: {data} has no column of '{name}'")
     table = TensorRows(rows.rows, model.outline, model.like).drawn_once(model.spec.train.seed)
     count = model.spec.evaluate.samples if samples is None else whole_number("samples", samples, error=UsageError)
-    predicted = posterior_columns(model, table, encoders, count, nodes=nodes, from_=answer)
+    predicted = posterior_columns(model, table, encoders, count, nodes, answer)
     ids = None if rows.ids is None else own_ids(rows.ids)
     labels = _row_labels(model, rows, ids, predicted.columns)
     categories = {name: names for name in nodes if (names := _categories(model, name, encoders))}
@@ -219,21 +219,14 @@ def _categories(model: Model, name: str, encoders: Mapping[str, Encoder]) -> Seq
 
 
 def posterior_columns(
-    model: Model,
-    table: TensorRows,
-    encoders: Mapping[str, Encoder],
-    samples: int,
-    *,
-    nodes: Sequence[str] | None = None,
-    from_: Answer = "posterior",
+    model: Model, table: TensorRows, encoders: Mapping[str, Encoder], samples: int, nodes: Sequence[str], from_: Answer
 ) -> Predicted:
-    """Infer unobserved nodes, all if None, for rows of any patterns. Raises: RunError if no row has finite scores."""
+    """Infer unobserved nodes for rows of any patterns. Raises: RunError if no row has finite scores."""
     means: dict[str, list[Array]] = {}
     spreads: dict[str, list[Array]] = {}
     effective: list[torch.Tensor] = []
     broken: dict[int, str] = {}
     hidden = _unobserved(model)
-    wanted = hidden if nodes is None else nodes
     with drawing_from(Generators(seed_for(model.spec.train.seed, VALIDATION, 2))), torch.no_grad():
         for index in table.chunks(chunk_rows(model, samples)):
             whole = table.part(index, frozenset(table.partial)).values
@@ -247,7 +240,7 @@ def posterior_columns(
             for name in hidden:
                 posterior = inference.nodes[name] if name in inference.nodes else _observed(observed[name])
                 means.setdefault(name, []).append(posterior.mean.double().cpu().numpy()[sound])
-                if name in wanted and model.outline.outer[name].categories is None:
+                if name in nodes and model.outline.outer[name].categories is None:
                     spreads.setdefault(name, []).append(_spread(posterior, encoders.get(name))[sound])
     kept = np.array([row not in broken for row in range(table.count)])
     if not kept.any():
@@ -255,7 +248,7 @@ def posterior_columns(
     centers = {name: np.concatenate(parts) for name, parts in means.items()}
     gone = _absent_steps(model, table, np.flatnonzero(kept), centers)
     columns: dict[str, Array] = {}
-    for name in wanted:
+    for name in nodes:
         spread = np.concatenate(spreads[name]) if name in spreads else None
         columns |= _columns_of(model, name, centers[name], spread, gone.get(name), encoders.get(name))
     return Predicted(columns, kept, broken, torch.cat(effective))

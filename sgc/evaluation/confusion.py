@@ -116,7 +116,7 @@ def clustering(elements: Mapping[tuple[int, ...], Confusion]) -> Clustering | st
         import sklearn.metrics  # noqa: F401 - needed by `_matched`
     except ImportError:
         return "error up to a permutation, NMI and ARI need scikit-learn: pip install 'sgc[metrics]'"
-    every = [_matched(place, found) for place, found in elements.items()]
+    every = [_matched(place, element) for place, element in elements.items()]
     return Clustering(
         error=fmean(each.error for each in every),
         nmi=fmean(each.nmi for each in every),
@@ -125,20 +125,20 @@ def clustering(elements: Mapping[tuple[int, ...], Confusion]) -> Clustering | st
     )
 
 
-def _matched(place: tuple[int, ...], found: Confusion) -> Clustering:
+def _matched(place: tuple[int, ...], element: Confusion) -> Clustering:
     """Match the predictions of one element with its labels."""
     from scipy.optimize import linear_sum_assignment
     from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
-    categories = np.unique(found.pairs[:, :2]).tolist()
-    counts = found.matrix(categories)
+    categories = np.unique(element.pairs[:, :2]).tolist()
+    counts = element.matrix(categories)
     labels, guesses = linear_sum_assignment(counts, maximize=True)
-    each = [np.repeat(found.pairs[:, i], found.pairs[:, 2]) for i in (0, 1)]
-    names = [found.names[category] for category in categories]
+    sides = [np.repeat(element.pairs[:, i], element.pairs[:, 2]) for i in (0, 1)]
+    names = [element.names[category] for category in categories]
     there = counts.sum(1)[labels].astype(bool) & counts.sum(0)[guesses].astype(bool)
     return Clustering(
         error=1 - float(counts[labels, guesses].sum()) / float(counts.sum()),
-        nmi=float(normalized_mutual_info_score(*each)),
-        ari=float(adjusted_rand_score(*each)),
+        nmi=float(normalized_mutual_info_score(*sides)),
+        ari=float(adjusted_rand_score(*sides)),
         names=tuple((place, names[guesses[i]], names[labels[i]]) for i in np.argsort(guesses) if there[i]),
     )

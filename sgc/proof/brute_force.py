@@ -155,14 +155,14 @@ class Factors:
 
     def values(self, names: Collection[str], index: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Give the values of some nodes and inputs, [U, *event], at places [U]."""
-        found: dict[str, Tensor] = {}
+        values: dict[str, Tensor] = {}
         for name in names:
             chosen = self.supports[name][index[name]]
             if name in self.normal:
                 q = self.model.conditional(name, "recognition", self.values(self.reads(name, "recognition"), index))
                 chosen = q.mean + q.stddev * chosen
-            found[name] = chosen
-        return found
+            values[name] = chosen
+        return values
 
     def ask(self, name: str, role: Role, index: Mapping[str, Tensor]) -> Tensor:
         """Score a node under its conditional in the model, [U]; 0 where its value is missing."""

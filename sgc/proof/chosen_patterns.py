@@ -46,9 +46,9 @@ def in_steps(nodes: Iterable[NodeId]) -> list[str]:
     >>> in_steps([NodeId("k"), NodeId("t.s", (0,)), NodeId("t.s", (2,)), NodeId("a.b.x", (0, 1))])
     ['k', 't.s of steps 1, 3', 'a.b.x of step 1.2']
     """
-    found: dict[str, list[str]] = {}
+    named: dict[str, list[str]] = {}
     for node in nodes:
-        found.setdefault(node.name, []).extend([node.step] if node.index else [])
+        named.setdefault(node.name, []).extend([node.step] if node.index else [])
     return [
-        f"{name} of step{'s' * (len(steps) > 1)} {', '.join(steps)}" if steps else name for name, steps in found.items()
+        f"{name} of step{'s' * (len(steps) > 1)} {', '.join(steps)}" if steps else name for name, steps in named.items()
     ]

@@ -32,14 +32,14 @@ class CompiledTwin:
     """
 
     def __init__(
-        self, made: Outline, plain: Raw, *, spread: float, seed: int, inputs: Mapping[str, Tensor], drawn: Sequence[str]
+        self, outline: Outline, plain: Raw, inputs: Mapping[str, Tensor], drawn: Sequence[str], spread: float, seed: int
     ) -> None:
         self.plain, self.inputs, self.drawn = plain, inputs, drawn
         self.samples: int = plain["objective"]["samples"]
-        own = made.spec.maximised
+        own = outline.spec.maximised
         self.words = Words.of(plain, None if own.name in WRITTEN else own)
-        self.model = compile_spec(loaded(made, plain.get("written", plain)))
-        self.readers = readers(made)
+        self.model = compile_spec(loaded(outline, plain.get("written", plain)))
+        self.readers = readers(outline)
         generator = torch.Generator().manual_seed(seed)
         named = sorted(self.model.named_parameters())
         parents = Counter(name.rpartition(".")[0] for name, _ in named if ".weights." in name)
@@ -59,10 +59,10 @@ class CompiledTwin:
     def gradient(self, value: Tensor) -> Tensor:
         """Differentiate a scalar by every parameter, side by side, [K]; zeros for those that it does not depend on."""
         parameters = list(self.model.parameters())
-        found: Sequence[Tensor | None] = [None] * len(parameters)
+        gradients: Sequence[Tensor | None] = [None] * len(parameters)
         if value.requires_grad:
-            found = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
-        pairs = zip(parameters, found, strict=True)
+            gradients = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
+        pairs = zip(parameters, gradients, strict=True)
         return torch.cat([(torch.zeros_like(p) if g is None else g).reshape(-1) for p, g in pairs])
 
     def parameter_names(self) -> list[str]:
@@ -120,8 +120,8 @@ class CompiledTwin:
     def estimates(self, rows: Sequence[Row], mix: Tensor, copies: int) -> Tensor:
         """Estimate the loss of some rows and its gradient many times, independently: [repeats, 1 + parameters]."""
         batch = self.batch(list(rows) * copies)
-        found: list[Tensor] = []
+        estimates: list[Tensor] = []
         for _ in range(REPEATS):
             loss = self.model.objective(batch, weights=mix.repeat(copies)).loss
-            found.append(torch.cat([loss.detach()[None], self.gradient(loss)]))
-        return torch.stack(found)
+            estimates.append(torch.cat([loss.detach()[None], self.gradient(loss)]))
+        return torch.stack(estimates)

@@ -23,12 +23,13 @@ LARGEST = 2**20  # numbers in one part of the particles of all rows
 
 def spreads(spec: Raw, latent: Collection[str], drawn: Collection[str]) -> dict[str, list[str]]:
     """Name, for each drawn node, its enumerated ancestors in q: it is drawn separately for each of their values."""
-    found: dict[str, list[str]] = {}
+    ancestors: dict[str, list[str]] = {}
     for name in ordered(spec, "recognition"):
         if name in latent and name in drawn:
-            read = seen_through(spec, parents_of(spec, name, "recognition")) & set(latent)
-            found[name] = sorted({node for parent in read for node in (found[parent] if parent in drawn else [parent])})
-    return found
+            parents = seen_through(spec, parents_of(spec, name, "recognition")) & set(latent)
+            above = [ancestors[parent] if parent in drawn else [parent] for parent in parents]
+            ancestors[name] = sorted(set(itertools.chain(*above)))
+    return ancestors
 
 
 def is_linear(spec: Raw, words: Words, observed: Collection[str], latent: Collection[str]) -> bool:

@@ -44,13 +44,13 @@ def own_bound(
         part = each.part
         if isinstance(part, Constant | LogMean):
             before = Product(part.before.logs, power=part.before.power) if isinstance(part, LogMean) else Product(())
-            found = log_mean(part.product if isinstance(part, Constant) else part.whole)
-            found = found - log_mean(before) if before.logs else found
+            value = log_mean(part.product if isinstance(part, Constant) else part.whole)
+            value = value - log_mean(before) if before.logs else value
         else:
             inner = sum((v.sign * values[log] for v in part.values for log in v.logs), torch.zeros_like(mass))
             weight = mass + joined(part.weight)
-            found = (torch.softmax(weight, -1) * inner).sum(-1)
+            value = (torch.softmax(weight, -1) * inner).sum(-1)
             if not part.normalised:
-                found = found * weight.logsumexp(-1).exp()
-        total = total + number(each.scale) * found
+                value = value * weight.logsumexp(-1).exp()
+        total = total + number(each.scale) * value
     return total

@@ -68,11 +68,11 @@ def ordered(spec: Raw, role: str) -> list[str]:
 
 def seen_through(spec: Raw, names: Collection[str]) -> set[str]:
     """Replace features by the nodes and inputs that they are computed from."""
-    found: set[str] = set()
+    sources: set[str] = set()
     for name in names:
         feature = name in spec.get("features", {})
-        found |= seen_through(spec, parents_of(spec, name, "generative")) if feature else {name}
-    return found
+        sources |= seen_through(spec, parents_of(spec, name, "generative")) if feature else {name}
+    return sources
 
 
 def carriers(spec: Raw, name: str, latent: Collection[str]) -> set[str]:

@@ -32,7 +32,7 @@ from sgc.proof.proof import Bias, Cooled, Exact, Proof, Sampled
 from sgc.proof.twin import WIDTH, flat
 from sgc.randomness import drawing_from, draws
 from sgc.spec.outline import Outline
-from sgc.spec.resolver import outline
+from sgc.spec.resolver import outline as resolve
 from sgc.spec.spec import Spec
 
 MOST_SUMMED = 16  # nodes of two values whose joint values are summed
@@ -55,7 +55,7 @@ def prove(spec: Spec, *, seed: int = 0) -> Proof:
     Raises: RunError if none of its patterns is small enough.
     """
     with _computing(seed):
-        return _Prover(outline(spec), seed).proof()
+        return _Prover(resolve(spec), seed).proof()
 
 
 @contextmanager
@@ -71,18 +71,18 @@ def _computing(seed: int) -> Iterator[None]:
 
 
 class _Prover:
-    def __init__(self, made: Outline, seed: int) -> None:
-        self.made, self.seed = made, seed
+    def __init__(self, outline: Outline, seed: int) -> None:
+        self.outline, self.seed = outline, seed
         self.random = random.Random(seed)
         self.plain = self.twin()
         self.inputs = {name: torch.randn(2, WIDTH) for name in self.plain.get("inputs", {})}
-        self.moments = twins.moments(made.objective)
-        self.notes = list(step_words(made, self.plain))
-        gradient = GRADIENTS[made.objective.gradient]
+        self.moments = twins.moments(outline.objective)
+        self.notes = list(step_words(outline, self.plain))
+        gradient = GRADIENTS[outline.objective.gradient]
         if gradient.meaning:
             what = "another estimate of the same gradient" if gradient.same_expectation else "no gradient of the bound"
             self.notes.append(f"gradient: {gradient.name} is {what}, not drawn here")
-        without_data = made.spec.model_copy(update={"data": None})
+        without_data = outline.spec.model_copy(update={"data": None})
         own = sorted(set(without_data.own_code(but=(OwnBound, OwnEstimator))))
         if own:
             self.notes.append(f"{', '.join(own)}: own code stays as it is written, a twin has none of it")
@@ -90,12 +90,11 @@ class _Prover:
 
     def twin(self, **options: Any) -> Raw:  # Any: as for `twins.twin`
         """Write the twin step by step."""
-        return flat(self.made, twins.twin(self.made, **options))
+        return flat(self.outline, twins.twin(self.outline, **options))
 
     def compiled(self, plain: Raw, spread: float, drawn: Sequence[str] = ()) -> CompiledTwin:
         """Compile a twin. drawn: the nodes of the spec that it draws, by name in the file."""
-        steps = self.steps(drawn)
-        return CompiledTwin(self.made, plain, spread=spread, seed=self.seed, inputs=self.inputs, drawn=steps)
+        return CompiledTwin(self.outline, plain, self.inputs, self.steps(drawn), spread, self.seed)
 
     def steps(self, names: Sequence[str]) -> list[str]:
         """List the nodes of the twin, step by step, that have these names in the file."""
@@ -146,24 +145,24 @@ class _Prover:
     # ---- the proof
 
     def proof(self) -> Proof:
-        made = self.made
+        outline = self.outline
         exact = [line for epoch in self.moments for line in self.exact_lines(epoch)]
         sampled = self.sampled_lines(self.moments[-1])
         numbers = sum(line.numbers for line in sampled)
         if numbers:
             limit = t_limit(FALSE_ALARM / numbers, REPEATS - 1)
             sampled = [replace(line, limit=limit) for line in sampled]
-        biased = twins.with_tag(made, "biased")
+        biased = twins.with_tag(outline, "biased")
         return Proof(
-            name=made.spec.name,
-            nodes=tuple(dict.fromkeys(made.spec.unrolled.id(name).name for name in made.variables)),
+            name=outline.spec.name,
+            nodes=tuple(dict.fromkeys(outline.spec.unrolled.id(name).name for name in outline.variables)),
             exact=tuple(exact),
             sampled=tuple(sampled),
             biases=tuple(bias for name in biased for bias in self.biases(name)),
             cooled=tuple(cooled for name in biased for cooled in self.cooled(name)),
             notes=tuple(dict.fromkeys(self.notes)),
             seed=self.seed,
-            estimators=twins.estimators(made),
+            estimators=twins.estimators(outline),
         )
 
     def exact_lines(self, epoch: int) -> list[Exact]:
@@ -203,19 +202,19 @@ class _Prover:
 
     def sampled_lines(self, epoch: int) -> list[Sampled]:
         """Compare the means of every pattern in which something is drawn, at the spec's samples and at two."""
-        drawn = twins.with_tag(self.made, "sampled")
+        drawn = twins.with_tag(self.outline, "sampled")
         steps = set(self.steps(drawn))
         chosen = [observed for observed in self.patterns if steps - set(observed)]
         several = some(chosen, SAMPLED_PATTERNS, self.random)
         if len(several) < len(chosen):
             self.notes.append(f"{len(chosen) - len(several):,} patterns proved exactly, but not sampled")
         lines: list[Sampled] = []
-        own = self.made.objective.samples
+        own = self.outline.objective.samples
         if several and self.largest_alpha(epoch) > SAMPLED_ALPHA:
             self.notes.append(f"sampled with alpha at most {SAMPLED_ALPHA:g}: what it adds is proved exactly")
         if several and own > MOST_SAMPLES:
             self.notes.append(f"sampled at {MOST_SAMPLES} samples in place of {own:,}")
-        estimators = twins.score_functions(self.made)
+        estimators = twins.score_functions(self.outline)
         for samples in sorted({2, min(own, MOST_SAMPLES)}):
             plain = self.twin(epoch=epoch, samples=samples, estimators=estimators, most_alpha=SAMPLED_ALPHA)
             twin = self.compiled(plain, GENTLE, drawn)
@@ -255,13 +254,13 @@ class _Prover:
 
     def biases(self, name: str) -> list[Bias]:
         """Measure the bias of an estimator on rows without labels, at both ends of its schedule."""
-        own = twins.estimators(self.made)[name]
+        own = twins.estimators(self.outline)[name]
         words = [twins.own_words(own, epoch) for epoch in twins.moments({"estimator": own})]
         return [bias for each in words for bias in self.bias(name, each)]
 
     def cooled(self, name: str) -> list[Cooled]:
         """Measure a relaxed node at a low temperature; the Concrete density and straight-through have no such limit."""
-        own = twins.estimators(self.made)[name]
+        own = twins.estimators(self.outline)[name]
         if not isinstance(own, GumbelSoftmax) or own.density == "concrete":
             return []
         words = {own.name: {"temperature": COLD}}
@@ -271,7 +270,7 @@ class _Prover:
         """Measure the bias of an estimator, as a list of one; or note why that is not possible."""
         if () not in self.patterns:
             return self.unmeasured(name, "too much is unobserved in rows without labels")
-        samples = min(self.made.objective.samples, MOST_SAMPLES)
+        samples = min(self.outline.objective.samples, MOST_SAMPLES)
         plain = self.twin(epoch=self.moments[-1], samples=samples, estimators={name: words})
         twin = self.compiled(plain, GENTLE, [name])
         rows = self.rows((), twin.most_rows(()))
@@ -294,11 +293,11 @@ class _Prover:
         return []
 
 
-def step_words(made: Outline, plain: Raw) -> Iterator[str]:
+def step_words(outline: Outline, plain: Raw) -> Iterator[str]:
     """Say how many steps of each repeat the twin has, where the spec has others."""
     if "written" in plain:
         own = {plate.name: plate.size for plate in plain["plates"]}
-        for plate in made.spec.unrolled.plates:
+        for plate in outline.spec.unrolled.plates:
             if own[plate.name] != plate.size:
                 yield f"{plate.name}: the twin has {own[plate.name]} of its {plate.size} steps"
 

@@ -116,23 +116,24 @@ def _objective(outline: Outline, epoch: float, samples: int) -> Raw:
     return {**words, "samples": samples, **({} if kl_weight == 1 else {"kl_weight": kl_weight})}
 
 
-def _sections(made: Outline, estimators: Mapping[str, Any]) -> Raw:  # Any: plain data
+def _sections(outline: Outline, estimators: Mapping[str, Any]) -> Raw:  # Any: plain data
     """Write the sections of the model. estimators: by name in the file; the others are enumerated."""
-    written = dict(made.spec.unrolled.written)
-    inputs: Raw = {name: {"shape": [WIDTH]} for name in made.graphs.inputs}
-    if not written:
-        return _Writer(made, estimators, STEPS).level(_written(made), "", {}) | ({"inputs": inputs} if inputs else {})
+    written = dict(outline.spec.unrolled.written)
     for most in (STEPS, FEWER):
-        found = _Writer(made, estimators, most).level(written, "", {}) | ({"inputs": inputs} if inputs else {})
-        nodes = resolve(loaded(made, {"version": 1, **found})).graphs.nodes.values()
+        sections = _Writer(outline, estimators, most).level(written or _written(outline), "", {})
+        if outline.graphs.inputs:
+            sections["inputs"] = {name: {"shape": [WIDTH]} for name in outline.graphs.inputs}
+        if not written:
+            break
+        nodes = resolve(loaded(outline, {"version": 1, **sections})).graphs.nodes.values()
         if sum(node.recognition is not None for node in nodes) <= MANY:
             break
-    return found
+    return sections
 
 
-def _written(made: Outline) -> Raw:
+def _written(outline: Outline) -> Raw:
     """Write the graphs of a model without repeats and parts as sections of a spec, for `_Writer`."""
-    graphs = made.graphs
+    graphs = outline.graphs
     nodes: dict[str, Raw] = {}
     for name, node in graphs.nodes.items():
         nodes[name] = {"supervision": node.supervision, "missing": node.dropped}
@@ -152,7 +153,7 @@ def needs_coin(estimator: Estimator | None) -> bool:
     return not estimator.refuse(FAMILIES["Bernoulli"], ())
 
 
-def flat(made: Outline, spec: Raw) -> Raw:
+def flat(outline: Outline, spec: Raw) -> Raw:
     """Write the nodes and features of a twin step by step, as brute force reads them.
 
     They come from the unrolled graphs, so that a proof is about the derivation and not about unrolling. Keys besides
@@ -161,11 +162,11 @@ def flat(made: Outline, spec: Raw) -> Raw:
     """
     if "repeat" not in spec and "use" not in spec:
         return spec
-    made = resolve(loaded(made, spec))
-    called = made.spec.unrolled.id
+    unrolled = resolve(loaded(outline, spec))
+    graphs, names = unrolled.graphs, unrolled.spec.unrolled
     nodes: dict[str, Raw] = {}
-    for name, node in made.graphs.nodes.items():
-        variable = made.variables[name]
+    for name, node in graphs.nodes.items():
+        variable = unrolled.variables[name]
         nodes[name] = {
             **two_valued(coin=variable.categories is None),
             "supervision": node.supervision,
@@ -180,65 +181,65 @@ def flat(made: Outline, spec: Raw) -> Raw:
             nodes[name]["recognition"] = {"parents": list(node.recognition)}
     objective = dict(spec.get("objective", {}))
     if isinstance(objective.get("alpha"), Mapping):
-        objective["alpha"] = {n: objective["alpha"].get(called(n).name, 1.0) for n in made.graphs.partial}
-    features = {name: {"parents": list(parents)} for name, parents in made.graphs.features.items()}
-    found = {"nodes": nodes, "features": features, "inputs": spec.get("inputs", {}), "objective": objective}
-    return {**found, "written": spec, "ids": made.spec.unrolled.ids, "plates": made.spec.unrolled.plates}
+        objective["alpha"] = {n: objective["alpha"].get(names.id(n).name, 1.0) for n in graphs.partial}
+    features = {name: {"parents": list(parents)} for name, parents in graphs.features.items()}
+    sections = {"nodes": nodes, "features": features, "inputs": spec.get("inputs", {}), "objective": objective}
+    return {**sections, "written": spec, "ids": names.ids, "plates": names.plates}
 
 
 class _Writer:
-    def __init__(self, made: Outline, estimators: Mapping[str, Any], most: int) -> None:
-        self.made, self.estimators, self.most = made, estimators, most
-        names = made.spec.unrolled.template
-        self.variables = {names.get(name, name): variable for name, variable in made.variables.items()}
-        self.plates = {plate.name: plate for plate in made.spec.unrolled.plates}
-        self.counts = {plate.count for plate in self.plates.values() if plate.count}
-        self.given = {host for part in made.spec.unrolled.parts for host in part.bound.values()}  # with p from a part
+    def __init__(self, outline: Outline, estimators: Mapping[str, Any], most: int) -> None:
+        self.estimators, self.most = estimators, most
+        unrolled = outline.spec.unrolled
+        names = unrolled.template
+        self.variables = {names.get(name, name): variable for name, variable in outline.variables.items()}
+        self.counts = {plate.count for plate in unrolled.plates if plate.count}
+        self.given = {host for part in unrolled.parts for host in part.bound.values()}  # with p from a part
         self.dropped = {name.rpartition(".")[2] for name, each in self.variables.items() if each.dropped}
 
     def level(self, written: Raw, prefix: str, bound: Mapping[str, str], depth: int = 0) -> Raw:
         """Write one level. bound: the whole names that the names of a part stand for."""
-        found: Raw = {}
+        sections: Raw = {}
         shared = written.get("networks") or {}
         for name, feature in (written.get("features") or {}).items():
-            found.setdefault("features", {})[name] = self.feature(feature, shared)
+            sections.setdefault("features", {})[name] = self.feature(feature, shared)
         for name, carry in (written.get("carry") or {}).items():
             network = carry["network"]
             named = shared.get(network) if isinstance(network, str) else network
             last = network[-1] if isinstance(network, list) else named
             gru = isinstance(last, Mapping) and "gru" in last
-            made = {"parents": list(carry["parents"]), "network": {"gru": WIDTH} if gru else dict(FEATURE)}
-            found.setdefault("carry", {})[name] = made | {"direction": carry.get("direction", "forward")}
+            small = {"parents": list(carry["parents"]), "network": {"gru": WIDTH} if gru else dict(FEATURE)}
+            sections.setdefault("carry", {})[name] = small | {"direction": carry.get("direction", "forward")}
         for name, node in (written.get("nodes") or {}).items():
             whole = bound.get(name, f"{prefix}{name}")
-            found.setdefault("nodes", {})[name] = self.node(node, whole, shared, own=name not in bound)
+            sections.setdefault("nodes", {})[name] = self.node(node, whole, shared, own=name not in bound)
         for name, part in (written.get("use") or {}).items():
             here = {own: f"{prefix}{word}" for own, word in (part.get("bind") or {}).items()}
             spec = self.level(part["spec"], f"{prefix}{name}.", here, depth)
             if part["spec"].get("inputs"):
                 spec["inputs"] = {each: {"shape": [WIDTH]} for each in part["spec"]["inputs"]}
             spec = {"version": 1, "name": name, **spec}
-            found.setdefault("use", {})[name] = {"spec": spec, "bind": dict(part.get("bind") or {})}
+            sections.setdefault("use", {})[name] = {"spec": spec, "bind": dict(part.get("bind") or {})}
         for name, body in (written.get("repeat") or {}).items():
             count = body["count"]
             most = min(self.most, FEWER) if depth else self.most
             inner = self.level({"networks": shared, **body}, f"{prefix}{name}.", {}, depth + 1)
-            found.setdefault("repeat", {})[name] = {
+            sections.setdefault("repeat", {})[name] = {
                 "count": min(count, most) if isinstance(count, int) else count,
                 **inner,
             }
-        return found
+        return sections
 
     def node(self, written: Raw, whole: str, shared: Raw, *, own: bool) -> Raw:
-        made: Raw = {"supervision": written["supervision"]} | self.event(whole)
+        small: Raw = {"supervision": written["supervision"]} | self.event(whole)
         if whole not in self.given or not own:
-            made["generative"] = self.conditional(written.get("generative"), shared) or {"learn": True}
+            small["generative"] = self.conditional(written.get("generative"), shared) or {"learn": True}
         if written.get("missing"):
-            made["missing"] = "drop"
+            small["missing"] = "drop"
         elif written["supervision"] != "full":
             estimator = self.estimators.get(whole, "enumerate") if own else "enumerate"
-            made["recognition"] = {**self.conditional(written["recognition"], shared), "estimator": estimator}
-        return made
+            small["recognition"] = {**self.conditional(written["recognition"], shared), "estimator": estimator}
+        return small
 
     def event(self, whole: str) -> Raw:
         """Give a node two categories; those of a count are numbers, and at the lower one steps are absent."""
@@ -272,18 +273,18 @@ class _Writer:
         return [{"combine": "sum" if way == "over" else way}, dict(small)]
 
 
-def loaded(made: Outline, plain: Raw) -> Spec:
+def loaded(outline: Outline, plain: Raw) -> Spec:
     """Validate a twin, whose own code is looked for and trusted as that of its spec."""
-    return validate(from_mapping(plain), trust=made.spec.trusted, folder=made.spec.folder)
+    return validate(from_mapping(plain), trust=outline.spec.trusted, folder=outline.spec.folder)
 
 
-def readers(made: Outline) -> dict[tuple[str, Role], tuple[str, ...]]:
+def readers(outline: Outline) -> dict[tuple[str, Role], tuple[str, ...]]:
     """List the parents of every conditional by names in the file."""
-    called, hidden = made.spec.unrolled.id, made.spec.unrolled.hidden
-    found: dict[tuple[str, Role], tuple[str, ...]] = {}
+    called, hidden = outline.spec.unrolled.id, outline.spec.unrolled.hidden
+    parents: dict[tuple[str, Role], tuple[str, ...]] = {}
     roles: tuple[Role, Role] = ("generative", "recognition")
-    for name in [*made.graphs.nodes]:
+    for name in [*outline.graphs.nodes]:
         for role in roles:
-            plain = [called(each).name for each in made.graphs.parents(name, role) if each not in hidden]
-            found.setdefault((called(name).name, role), tuple(dict.fromkeys(plain)))
-    return found
+            plain = [called(each).name for each in outline.graphs.parents(name, role) if each not in hidden]
+            parents.setdefault((called(name).name, role), tuple(dict.fromkeys(plain)))
+    return parents

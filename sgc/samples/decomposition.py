@@ -84,7 +84,7 @@ def windows_on(outline: Outline, shown: str) -> list[Window]:
     picture = picture_shape(outline.outer[shown].event) if shown in outline.variables else None
     if picture is None:
         return []
-    found: dict[bool, dict[tuple[tuple[str, ...], ...], Window]] = {True: {}, False: {}}
+    windows: dict[bool, dict[tuple[tuple[str, ...], ...], Window]] = {True: {}, False: {}}
     unrolled = outline.spec.unrolled
     for flat in outline.features:
         name = unrolled.id(flat).name
@@ -105,8 +105,8 @@ def windows_on(outline: Outline, shown: str) -> list[Window]:
         numbers = tuple(tuple(p for i, p in enumerate(step.parents) if i != which) for step in steps)
         images = seen if pastes else tuple(step.name for step in steps)
         exists = _exists(outline, name, steps)
-        found[pastes].setdefault(numbers, Window(name, images, numbers, exists, shape, affine.canvas(shapes)))
-    return [*found[True].values(), *(each for key, each in found[False].items() if key not in found[True])]
+        windows[pastes].setdefault(numbers, Window(name, images, numbers, exists, shape, affine.canvas(shapes)))
+    return [*windows[True].values(), *(each for key, each in windows[False].items() if key not in windows[True])]
 
 
 def _exists(outline: Outline, name: str, steps: list[FeatureOutline]) -> tuple[Steps, ...]:
@@ -184,17 +184,18 @@ class _Inference:
         return [numbers] * len(self.chosen), ""
 
 
-def _panel(found: _Inference, window: Window, held_out: HeldOut) -> Panel:
+def _panel(inference: _Inference, window: Window, held_out: HeldOut) -> Panel:
     """Arrange a column for each held-out row: its picture with boxes, the generated picture, and each window."""
-    outline, chosen = found.model.outline, found.chosen
+    outline, chosen = inference.model.outline, inference.chosen
     steps = min(len(window.images), TALL)
-    there = window.there(outline, found.values).tolist()
-    whole, inner = found.pictures(), found.images(window, steps)
+    there = window.there(outline, inference.values).tolist()
+    whole, inner = inference.pictures(), inference.images(window, steps)
     grid = np.full((2 + steps, *whole.shape[1:]), np.nan)
     grid[:2] = whole
-    words, named = found.steps_words(window)
+    words, named = inference.steps_words(window)
     truth = _labelled_boxes(window, held_out, chosen)
-    edges = window.boxes(read(found.model, found.values, tuple(n for names in window.numbers for n in names))).tolist()
+    numbers = tuple(name for names in window.numbers for name in names)
+    edges = window.boxes(read(inference.model, inference.values, numbers)).tolist()
     boxes: list[Box] = []
     for row in range(len(chosen)):
         for step in range(steps):
@@ -209,7 +210,7 @@ def _panel(found: _Inference, window: Window, held_out: HeldOut) -> Panel:
                 boxes.append(Box(2 + step, row, WHOLE, color, word if named else ""))
     rows = ("data", "posterior", *window.images[:steps])
     title = _title(window, named, steps, truth is not None)
-    return Panel(title, grid, rows, _columns(found, window), boxes=tuple(boxes), cell=CELL)
+    return Panel(title, grid, rows, _columns(inference, window), boxes=tuple(boxes), cell=CELL)
 
 
 def _title(window: Window, named: str, steps: int, labelled: bool) -> str:
@@ -226,12 +227,12 @@ def _title(window: Window, named: str, steps: int, labelled: bool) -> str:
     ).replace(" ()", "")
 
 
-def _columns(found: _Inference, window: Window) -> tuple[str, ...]:
+def _columns(inference: _Inference, window: Window) -> tuple[str, ...]:
     """Label the held-out rows, with the number of inferred steps unless their count is observed."""
-    count, words = window.count, found.chosen.words
-    if count is None or count in found.chosen.batch:
+    count, words = window.count, inference.chosen.words
+    if count is None or count in inference.chosen.batch:
         return words
-    numbers = counted(found.model.outline.variables[count], found.values[count]).reshape(-1).tolist()
+    numbers = counted(inference.model.outline.variables[count], inference.values[count]).reshape(-1).tolist()
     return tuple(
         f"{word}\ninferred {number:g}" if word.startswith(f"{count} = ") else f"{word}\n{count} = {number:g}"
         for word, number in zip(words, numbers, strict=True)

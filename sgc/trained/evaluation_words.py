@@ -23,8 +23,8 @@ LETTERS = 12  # of a category's name in a matrix
 
 def evaluation_text(report: Report) -> str:
     """Write an evaluation as aligned lines."""
-    found = report.evaluation
-    rows_used = f"{found.rows} of {found.total}" if found.rows < found.total else found.rows
+    evaluation = report.evaluation
+    rows_used = f"{evaluation.rows} of {evaluation.total}" if evaluation.rows < evaluation.total else evaluation.rows
     labels = ", ".join(f"{count} labels of {name}" for name, count in report.labels.items())
     lines = [
         f"{report.run} ({report.checkpoint}), {rows_used} {report.split} rows"
@@ -32,9 +32,9 @@ def evaluation_text(report: Report) -> str:
     ]
 
     rows: list[tuple[str, str]] = []
-    ways = {"q directly": found.from_q, "weighted posterior": found.from_posterior}
+    ways = {"q directly": evaluation.from_q, "weighted posterior": evaluation.from_posterior}
     ways["classifier alone"] = {} if report.classifier is None else report.classifier.from_q
-    for name in found.from_q:
+    for name in evaluation.from_q:
         errors = {way: by_name[name] for way, by_name in ways.items() if name in by_name}
         for way, error in errors.items():
             rows.append((f"{error.metric.title} of {name}, {way}", error_text(error)))
@@ -52,39 +52,40 @@ def evaluation_text(report: Report) -> str:
                 rows.append((f"calibration of {name}, {way}", calibration_text(error.calibration)))
             if error.coverage is not None:
                 rows.append((f"coverage of {name}, {way}", coverage_text(error.coverage)))
-    if found.bounds is not None:
-        bounds = found.bounds
+    if evaluation.bounds is not None:
+        bounds = evaluation.bounds
         rows.append(("ELBO (Eq. 8, no labels)", f"{bounds.elbo:.3f} ± {bounds.elbo_error:.3f} nats"))
         evidence = f"{bounds.log_evidence:.3f} ± {bounds.log_evidence_error:.3f} nats"
-        if found.exact:
+        if evaluation.exact:
             rows.append(("log p(x), summed exactly", evidence))
         else:
-            rows.append(("log p(x), importance-sampled", f"{evidence} ({found.samples} samples)"))
-            rows.append(("effective samples", f"{bounds.effective_samples:.1f} of {found.samples}"))
-    if found.diagnosis is not None:
-        rows += _diagnosis_rows(found.diagnosis, found.samples)
+            rows.append(("log p(x), importance-sampled", f"{evidence} ({evaluation.samples} samples)"))
+            rows.append(("effective samples", f"{bounds.effective_samples:.1f} of {evaluation.samples}"))
+    if evaluation.diagnosis is not None:
+        rows += _diagnosis_rows(evaluation.diagnosis, evaluation.samples)
     width = max((len(label) for label, _ in rows), default=0) + 2
     lines += [f"  {label:<{width}}{text}" for label, text in rows]
-    for name in found.from_q:
+    for name in evaluation.from_q:
         counted = {way: by_name[name].confusion for way, by_name in ways.items() if name in by_name}
         lines += [f"  {line}" for line in confusion_lines(name, {w: c for w, c in counted.items() if c is not None})]
     return "\n".join(lines)
 
 
-def _diagnosis_rows(found: Diagnosis, samples: int) -> list[tuple[str, str]]:
+def _diagnosis_rows(diagnosis: Diagnosis, samples: int) -> list[tuple[str, str]]:
     """Write each term of the ELBO, without and with labels, and what may be wrong."""
-    kinds = [kind for kind in ("unlabelled", "labelled") if kind in found.terms]
+    kinds = [kind for kind in ("unlabelled", "labelled") if kind in diagnosis.terms]
     rows = [("terms of the ELBO, nats", "".join(f"{kind:>12}" for kind in kinds))]
-    for (node, role), words in found.words.items():
-        means = [found.terms[kind].get(node, {}).get(role) for kind in kinds]
+    for (node, role), words in diagnosis.words.items():
+        means = [diagnosis.terms[kind].get(node, {}).get(role) for kind in kinds]
         texts = [" " * 12 if mean is None else f"{mean:12.3f}" for mean in means]
         rows.append((f"  {words}", "".join(texts).rstrip()))
-    for pattern, count in found.effective_samples.items():
+    for pattern, count in diagnosis.effective_samples.items():
         if pattern != NO_LABELS and count < samples:  # those without labels have a line above
             rows.append((f"effective samples, {pattern} labelled", f"{count:.1f} of {samples}"))
-    rows += [(f"active units of {name}", f"{n} of {found.units[name]}") for name, n in found.active_units.items()]
-    if found.collapsed:
-        rows.append(("collapsed", f"{', '.join(found.collapsed)} (less than {COLLAPSED} nats)"))
+    for name, count in diagnosis.active_units.items():
+        rows.append((f"active units of {name}", f"{count} of {diagnosis.units[name]}"))
+    if diagnosis.collapsed:
+        rows.append(("collapsed", f"{', '.join(diagnosis.collapsed)} (less than {COLLAPSED} nats)"))
     return rows
 
 
@@ -105,30 +106,31 @@ def given_count_text(error: Error) -> str:
 
 def clusters_text(error: Error) -> str:
     """Write how well predictions match labels as clusters, for a node without labels in training."""
-    found = error.clusters
-    if not isinstance(found, Clustering):
-        return found or ""
-    return f"error {100 * found.error:.2f} % up to a permutation, NMI {found.nmi:.3f}, ARI {found.ari:.3f}"
+    clusters = error.clusters
+    if not isinstance(clusters, Clustering):
+        return clusters or ""
+    return f"error {100 * clusters.error:.2f} % up to a permutation, NMI {clusters.nmi:.3f}, ARI {clusters.ari:.3f}"
 
 
-def calibration_text(found: Calibration) -> str:
+def calibration_text(calibration: Calibration) -> str:
     """Write the calibration and the proper scores of probabilities.
 
     >>> calibration_text(Calibration(0.0213, 0.3, 0.15, ()))
     'ECE 2.13 % (15 bins), NLL 0.300 nats, Brier 0.150'
     """
-    loss = f"{found.log_loss:.3f} nats" if not found.impossible else f"infinite ({found.impossible} labels have p = 0)"
-    scores = f"NLL {loss}, Brier {found.brier:.3f}"
-    return f"ECE {100 * found.error:.2f} % ({BINS} bins), {scores}"
+    loss = f"{calibration.log_loss:.3f} nats"
+    if calibration.impossible:
+        loss = f"infinite ({calibration.impossible} labels have p = 0)"
+    return f"ECE {100 * calibration.error:.2f} % ({BINS} bins), NLL {loss}, Brier {calibration.brier:.3f}"
 
 
-def coverage_text(found: dict[str, float]) -> str:
+def coverage_text(coverage: dict[str, float]) -> str:
     """Write how often intervals contain the label.
 
     >>> coverage_text({"50%": 0.471, "90%": 0.9})
     '47.1 % in the central 50%, 90.0 % in the central 90%'
     """
-    return ", ".join(f"{100 * share:.1f} % in the central {level}" for level, share in found.items())
+    return ", ".join(f"{100 * share:.1f} % in the central {level}" for level, share in coverage.items())
 
 
 def confusion_lines(node: str, ways: Mapping[str, Confusion]) -> list[str]:
@@ -152,23 +154,23 @@ def confusion_lines(node: str, ways: Mapping[str, Confusion]) -> list[str]:
     return lines
 
 
-def _matrix(node: str, way: str, found: Confusion) -> list[str]:
-    names = [_name(found, place)[:LETTERS] for place in range(len(found.names))]
+def _matrix(node: str, way: str, confusion: Confusion) -> list[str]:
+    names = [_name(confusion, place)[:LETTERS] for place in range(len(confusion.names))]
     table = [["", *names]]
-    for name, row in zip(names, found.matrix(range(len(names))).tolist(), strict=True):
+    for name, row in zip(names, confusion.matrix(range(len(names))).tolist(), strict=True):
         table.append([f"  {name}", *map(str, row)])
     return [f"confusion of {node}, {way}: a row for each label, a column for each prediction", *_aligned(table)]
 
 
-def _most_frequent(node: str, way: str, found: Confusion) -> str:
-    wrong = found.pairs[found.pairs[:, 0] != found.pairs[:, 1]]
+def _most_frequent(node: str, way: str, confusion: Confusion) -> str:
+    wrong = confusion.pairs[confusion.pairs[:, 0] != confusion.pairs[:, 1]]
     order = np.argsort(-wrong[:, 2], kind="stable")[:LISTED]
-    words = [f"{_name(found, i)} as {_name(found, j)} {count}" for i, j, count in wrong[order].tolist()]
+    words = [f"{_name(confusion, i)} as {_name(confusion, j)} {count}" for i, j, count in wrong[order].tolist()]
     return f"most frequent confusions of {node}, {way}: {', '.join(words) or 'none'}"
 
 
-def _name(found: Confusion, place: int) -> str:
-    name = found.names[place]
+def _name(confusion: Confusion, place: int) -> str:
+    name = confusion.names[place]
     return printable(str(name).lower() if isinstance(name, bool) else str(name))
 
 

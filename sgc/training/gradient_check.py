@@ -95,5 +95,5 @@ def _broken(output: Tensor, inputs: Iterable[Tensor]) -> bool:
     moved = [each for each in inputs if each.requires_grad]
     if not moved or not output.requires_grad:
         return False
-    found = torch.autograd.grad(output, moved, retain_graph=True, allow_unused=True)
-    return not all(each is None or bool(torch.isfinite(each).all()) for each in found)
+    gradients = torch.autograd.grad(output, moved, retain_graph=True, allow_unused=True)
+    return not all(each is None or bool(torch.isfinite(each).all()) for each in gradients)

@@ -38,31 +38,31 @@ def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:  # Any:
 
 
 @torch.no_grad()
-def restore_tensors(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+def restore_tensors(wanted: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> None:
     """Copy the weights of a state into a model. Raises: StateFault."""
-    for name in found:
+    for name in saved:
         if name not in wanted:
             raise StateFault(("model", name), "the model has no such weights")
     for name, tensor in wanted.items():
-        if name not in found:
+        if name not in saved:
             raise StateFault(("model", name), "missing")
-        fault = tensor_fault(found[name], like=tensor)
+        fault = tensor_fault(saved[name], like=tensor)
         if fault:
             raise StateFault(("model", name), fault)
     for name, tensor in wanted.items():
-        tensor.copy_(found[name])
+        tensor.copy_(saved[name])
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, found: OptimizerState, given: Optimizer, steps: int) -> None:
+def restore_optimizer(optimizer: torch.optim.Optimizer, saved: OptimizerState, given: Optimizer, steps: int) -> None:
     """Copy what a state keeps for each parameter into an optimiser made from the spec.
 
     steps: the number that the run has taken. Raises: StateFault.
     """
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    if found.param_groups[0].params != list(range(len(parameters))):
+    if saved.param_groups[0].params != list(range(len(parameters))):
         raise StateFault(("optimizer", "param_groups"), f"expected the places of {len(parameters)} parameters")
     copies: dict[nn.Parameter, dict[str, Tensor]] = {}
-    for place, kept in found.state.items():
+    for place, kept in saved.state.items():
         if place >= len(parameters):
             raise StateFault(("optimizer", "state", place), f"the model has {len(parameters)} parameters")
         parameter = parameters[place]
@@ -113,23 +113,23 @@ def _kept_like(given: Optimizer, parameter: nn.Parameter) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def _copy(found: Tensor, like: Tensor, key: Path) -> Tensor:
-    fault = tensor_fault(found, like=like)
+def _copy(saved: Tensor, like: Tensor, key: Path) -> Tensor:
+    fault = tensor_fault(saved, like=like)
     if fault:
         raise StateFault(key, fault)
-    return torch.empty_like(like).copy_(found)
+    return torch.empty_like(like).copy_(saved)
 
 
-def precision_state(own: Mapping[str, Any], found: PrecisionState) -> dict[str, Any]:  # Any: torch's options
+def precision_state(own: Mapping[str, Any], saved: PrecisionState) -> dict[str, Any]:  # Any: torch's options
     """Give the state of a precision with its own options and the scale of a saved one. Raises: StateFault.
 
     own: the state of a precision that was made from the spec.
     """
     if not own:
         return {}
-    if found.scale is None or found.tracker is None:
+    if saved.scale is None or saved.tracker is None:
         raise StateFault(("precision",), "missing 'scale' or '_growth_tracker', which this precision has")
-    return {**own, "scale": found.scale, "_growth_tracker": found.tracker}
+    return {**own, "scale": saved.scale, "_growth_tracker": saved.tracker}
 
 
 def restore(

@@ -52,9 +52,8 @@ def blame(sums: Sequence[Sums]) -> str:
         for role, term in roles.items()
     ]
     size, node, role, each = max(terms, key=lambda term: term[0])
-    return (
-        f"node '{node}': {WORDS[role]} is as large as {size:.2g} nats, too large to add up, in {each.plan.rows_text()}"
-    )
+    problem = f"{WORDS[role]} is as large as {size:.2g} nats, too large to add up"
+    return f"node '{node}': {problem}, in {each.plan.rows_text()}"
 
 
 @torch.no_grad()

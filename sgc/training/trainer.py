@@ -45,16 +45,7 @@ from sgc.spec.loader import load
 from sgc.spec.outline import Outline
 from sgc.spec.resolver import outline
 from sgc.spec.spec import Spec
-from sgc.training.engine import (
-    make_fabric,
-    make_optimizer,
-    move_optimizer,
-    repeatable,
-    skips_steps,
-    stopping,
-    take_step,
-    unscaling,
-)
+from sgc.training import engine
 from sgc.training.epoch_totals import EpochTotals
 from sgc.training.gradient_check import blame_gradient, clip, is_finite
 from sgc.training.gradient_variance import due, probe
@@ -161,7 +152,7 @@ class Trainer:
     def __init__(self, made: Outline, dataset: DataSet, folder: RunFolder, watcher: Watcher, *, debug: bool) -> None:
         self.spec, self.folder, self.watcher = made.spec, folder, watcher
         self.settings = made.spec.train
-        self.fabric = make_fabric(self.settings.device, self.settings.precision)
+        self.fabric = engine.make_fabric(self.settings.device, self.settings.precision)
         with drawing_from(Generators(seed_for(self.settings.seed, 0))):
             self.model = model_of_run(made).to(self.fabric.device)
         self.model.validate_args = debug or Model.validate_args
@@ -178,14 +169,14 @@ class Trainer:
         if not parameters:
             raise UsageError("the model has nothing to learn: every distribution is fixed")
         self.parameters = parameters
-        self.optimizer = make_optimizer(self.settings.optimizer, parameters)
+        self.optimizer = engine.make_optimizer(self.settings.optimizer, parameters)
         _, self.stepper = self.fabric.setup(self.model, self.optimizer)
         self.steps = RecordedSteps(
             self.model,
             parameters,
             self.fabric.autocast,
             self.fabric.backward,
-            unscaling(self.fabric, self.optimizer, self.settings.clip_norm),
+            engine.unscaling(self.fabric, self.optimizer, self.settings.clip_norm),
             allowed=not debug and not made.spec.own_code() and not hasattr(self.fabric.strategy.precision, "scaler"),
         )
         self.epoch = 0  # epochs that are done
@@ -223,7 +214,7 @@ class Trainer:
     def train(self) -> None:
         """Run to the end, or until asked to stop. Raises: RunError, Interrupted."""
         self.watcher.begin(self.settings.epochs, self.streams.steps, self.step)
-        with repeatable(), stopping(self._ask_to_stop):
+        with engine.repeatable(), engine.stopping(self._ask_to_stop):
             while self.epoch < self.settings.epochs and not self._patience_over():
                 self._epoch()
             self.folder.finish()
@@ -270,7 +261,7 @@ class Trainer:
 
     def _step(self) -> None:
         self._stand_at(self.step / self.streams.steps)
-        move_optimizer(self.optimizer, self.settings.optimizer, self.model.epoch)
+        engine.move_optimizer(self.optimizer, self.settings.optimizer, self.model.epoch)
         noise = seed_for(self.settings.seed, NOISE, self.step)
         with drawing_from(Generators(noise)):
             parts, weights = self.streams.take(self.step)
@@ -300,11 +291,11 @@ class Trainer:
             raise RunError(f"{where}: {problem}; {UNTOUCHED}") from None
         limit, precision = self.settings.clip_norm, self.fabric.strategy.precision
         if not is_finite(self.parameters, result.norm):
-            if not skips_steps(precision):
+            if not engine.skips_steps(precision):
                 raise RunError(f"{where}: {self._blamed(parts, weights, noise)}; {UNTOUCHED}")
         elif limit is not None:
             clip(self.parameters, result.norm, value_at(limit, self.model.epoch))
-        if refused := take_step(self.stepper.step, self.settings.optimizer, self.model.epoch):
+        if refused := engine.take_step(self.stepper.step, self.settings.optimizer, self.model.epoch):
             raise RunError(f"{where}: {refused}; {UNTOUCHED}")
         return result
 

@@ -14,7 +14,7 @@ from small_runs import finished_files, rich, small, small_arrays, write_rich, z_
 from torch import Tensor
 
 import sgc
-from sgc.errors import Interrupted
+from sgc.errors import Interrupted, RunError
 from sgc.runs.run_folder import RunFolder
 from sgc.runtime.data_variables import open_data
 from sgc.runtime.recording import not_recordable, recording
@@ -102,6 +102,8 @@ SPECS: dict[str, Raw] = {
     "alpha over a rate that moves": small(objective={"alpha": {"over_rate": 0.1}, "gamma": MOVING}),
     "alpha over a rate": small(objective={"alpha": {"over_rate": 0.1}}),
     "clipped": small(train__clip_norm=0.5),
+    "equal gradients, clipped": small(train__clip_norm=0.05, nodes__x__generative__network=[{"residual": [7, 5]}]),
+    "correlated latents": small(nodes__z__distribution="MultivariateNormal"),
     "dropout and batch norm": small(
         nodes__x__generative__network={"mlp": [6], "norm": "batch", "dropout": 0.3},
         nodes__y__recognition__network={"mlp": [6, 6], "norm": "batch"},
@@ -191,6 +193,41 @@ def spoilt(steps: RecordedSteps) -> Any:  # Any: a method
     return other
 
 
+def test_every_schedule_that_moves_a_step_is_known(tmp_path: Path) -> None:
+    dropout = {"mlp": [6], "dropout": {"from": 0.5, "to": 0.1, "epochs": 60}}
+    spec = small(networks={"shared": dropout}, nodes__x__generative__network="shared")
+    assert len(trainer(spec, small_arrays(), tmp_path, recorded=True).steps._numbers) == 1
+
+
+def steps_of(found: Trainer, count: int) -> None:
+    for _ in range(count):
+        found._step()
+
+
+def test_a_fault_that_a_replay_meets_is_told_as_a_computed_step_tells_it(tmp_path: Path) -> None:
+    arrays = small_arrays(rows=300)
+    arrays["x"][150] = [3e38, -3e38, 3e38]
+    spec = small(nodes__y__recognition__estimator="score_function", objective={"samples": 4})
+    told = []
+    for way in (False, True):
+        found = trainer(spec, arrays, tmp_path, recorded=way)
+        with pytest.raises(RunError) as caught:
+            steps_of(found, 60)
+        told.append(str(caught.value))
+        assert not way or any(kind.checked for kind in found.steps._kinds.values())
+    assert told[0] == told[1]
+
+
+def test_steps_of_ever_other_kinds_are_not_recorded_again_and_again(tmp_path: Path) -> None:
+    write_rich(tmp_path)
+    found = trainer(rich(train__batch_size={"unlabelled": 16, "labelled": 20}), None, tmp_path, recorded=True)
+    for _ in range(150):
+        found._step()
+    assert len(found.steps._kinds) > 20
+    assert sum(kind.run is not None for kind in found.steps._kinds.values()) <= 16
+    assert found.steps._recorded <= 16
+
+
 # ---- tapes
 
 
@@ -256,6 +293,17 @@ def test_weights_that_move_in_place_are_read_as_they_are_now() -> None:
     run, _ = run_of(lambda x: [x @ weight.t()], x, moving=[weight])
     weight.mul_(2)
     assert torch.equal(run(x, None)[0], x @ weight.t())
+
+
+def test_outputs_are_memory_of_their_own() -> None:
+    x = torch.randn(2, 4)
+    run, _ = run_of(lambda x: [x.sum(0), x.sum(0), x, WEIGHT, x.exp()[0], x.exp()[1]], x)
+    found = run(x, None)
+    before = [each.clone() for each in found]
+    for i, each in enumerate(found):
+        each.mul_(2)
+        assert all(torch.equal(a, b) for a, b in zip(found[i + 1 :], before[i + 1 :], strict=True))
+    assert torch.equal(run(x, None)[3], WEIGHT)
 
 
 def test_what_is_read_is_a_guard() -> None:

@@ -179,7 +179,8 @@ class PlanRunner(nn.Module):
         self._moving_numbers = {schedule: torch.zeros((), dtype=torch.float64) for schedule in numbers}
         self.epoch = self.epoch
         estimators = {id(each) for each in numbers}
-        return [each for each in schedules_in([self.spec.nodes, self.spec.features]) if id(each) not in estimators]
+        sections = [getattr(self.spec, name) for name in type(self.spec).model_fields if name != "train"]
+        return [each for each in schedules_in(sections) if id(each) not in estimators]
 
     def moving_tensors(self) -> list[Tensor]:
         """List the tensors that steps of a training read and that change from step to step."""

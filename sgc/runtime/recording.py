@@ -31,6 +31,10 @@ _BATCH_NORMS = {aten.native_batch_norm.default, aten.cudnn_batch_norm.default, a
 _RUNNING = {"running_mean", "running_var"}  # which these change without saying so
 
 
+class NotRecordable(Exception):
+    """Why a computation is no list of operations on tensors."""
+
+
 class _Source:
     """Stands for the generator of a step in a recorded call."""
 
@@ -81,7 +85,9 @@ class Call:
     @cached_property
     def aliases(self) -> bool:
         """Tell whether what it gives lies in the memory of what it takes."""
-        return any(each.alias_info is not None for each in self.function._schema.returns)
+        return self.function is aten._unsafe_view.default or any(
+            each.alias_info is not None for each in self.function._schema.returns
+        )
 
 
 def _slots(value: object) -> Iterator[Slot]:

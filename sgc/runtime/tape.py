@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from sgc.runtime.recording import GENERATOR, NOTHING, Call, Recorder, Slot
+from sgc.runtime.recording import GENERATOR, NOTHING, Call, NotRecordable, Recorder, Slot
 
 aten = torch.ops.aten
 
@@ -109,7 +109,8 @@ class Tape:
                 if seen == whole:
                     names |= {each: root} if each != root else {}
                 else:
-                    assert kind == whole[3], "memory seen as another type"
+                    if kind != whole[3]:
+                        raise NotRecordable("memory is seen as another type")
                     args = (Slot(root), tuple(shape), tuple(stride), offset)
                     calls.append(Call(aten.as_strided.default, args, {}, (each,), several=False))
         return self.renamed(calls, names)
@@ -164,8 +165,8 @@ class Tape:
         calls: list[Call] = []
         for before in self.calls:
             call = _renamed(before, names)
-            if call.draws or {*call.taken, *call.given} & changed:
-                calls.append(call)
+            if call.draws or call.function is aten.clone.default or {*call.taken, *call.given} & changed:
+                calls.append(call)  # a clone is made to be memory of its own
                 continue
             source = self._copied(call, views) if len(call.given) == 1 else None
             if source is not None and source not in changed:
@@ -195,6 +196,22 @@ class Tape:
                 kept |= {roots.get(each, each) for each in call.taken}
         return replace(self, calls=tuple(reversed(calls)))
 
+    def with_outputs_apart(self) -> Tape:
+        """Give each output memory of its own, so that whoever changes one in place changes nothing else."""
+        roots, taken = self.roots(), {*self.inputs, *self.constants}
+        calls, outputs = list(self.calls), list[int]()
+        tensors = list(self.tensors)
+        for slot in self.outputs:
+            root = roots.get(slot, slot)
+            if root in taken:
+                tensors.append(tensors[slot].detach().clone())
+                calls.append(Call(aten.clone.default, (Slot(slot),), {}, (len(tensors) - 1,), several=False))
+                outputs.append(len(tensors) - 1)
+            else:
+                taken.add(root)
+                outputs.append(slot)
+        return replace(self, calls=tuple(calls), outputs=tuple(outputs), tensors=tensors)
+
     # ---- running it
 
     def function(self) -> Callable[..., tuple[Tensor, ...]]:
@@ -221,10 +238,13 @@ class Tape:
         for call in self.calls:
             kwargs = {key: resolve(each) for key, each in call.kwargs.items()}
             args = tuple(resolve(each) for each in call.args)
-            if call.changes and call.changes[:1] == call.taken[:1] and isinstance(args[0], fx.Node):
+            first = bool(call.args) and isinstance(call.args[0], Slot) and call.changes[:1] == [call.args[0].number]
+            if first and not any(isinstance(each, tuple) for each in call.args):  # as a tensor's method
                 node = graph.call_method(call.function.__name__.split(".")[0], args, kwargs)
             else:
-                node = graph.call_function(_direct(call.function), args, kwargs)
+                # places that are left open, which torch.ops alone takes
+                holes = any(isinstance(each, tuple) and None in each for each in call.args)
+                node = graph.call_function(call.function if holes else _direct(call.function), args, kwargs)
             if not call.several:
                 nodes[call.given[0]] = node
                 continue
@@ -261,6 +281,8 @@ def tape_of(recorder: Recorder, outputs: Sequence[Tensor], moving: Iterable[Tens
     """Take the way to some outputs from a recording, in as few operations as give the same bits.
 
     moving: tensors that the computation has not made, and whose values are others in another run, as weights'.
+
+    Raises: NotRecordable.
     """
     moves = {id(each) for each in moving}
     tape = Tape(
@@ -273,4 +295,7 @@ def tape_of(recorder: Recorder, outputs: Sequence[Tensor], moving: Iterable[Tens
         recorder.tensors,
     )
     tape = tape.with_views_of_roots().without_unused().with_constants_made_once()
-    return tape.with_equal_calls_shared().with_views_of_roots().with_equal_calls_shared().without_unused()
+    tape = tape.with_equal_calls_shared().with_views_of_roots().with_equal_calls_shared().without_unused()
+    if {slot for slot, _ in tape.guards} & tape.changed():
+        raise NotRecordable("what is read is changed later")
+    return tape.with_outputs_apart()

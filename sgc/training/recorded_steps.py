@@ -24,12 +24,15 @@ from sgc.evaluation.measurement import blame
 from sgc.randomness import generator_on
 from sgc.runtime.batch import PatternRows
 from sgc.runtime.model import Model
-from sgc.runtime.recording import recording
+from sgc.runtime.recording import NotRecordable, recording
 from sgc.runtime.sums import Sums
 from sgc.runtime.tape import tape_of
 from sgc.training.gradient_check import gradient_norm
 
-KEPT = 16  # kinds of steps that are kept, the last ones
+KEPT = 16  # recordings that are kept
+UNUSED = 2048  # steps without a replay, after which a recording makes room for another
+RECORDED = 128  # recordings that are made in all
+MET = 4096  # kinds of steps that are remembered, the last ones
 FAILED, ALL_FAILED = 3, 12  # replays that did not hold, after which it is recorded anew, and never again
 WORTH = 64  # steps that a run must have left for a recording to pay
 
@@ -60,6 +63,7 @@ class _Kind:
     """Steps whose rows have the same patterns and sizes, under the same numbers of the objective."""
 
     met: int = 0
+    last: int = 0  # step at which it was met
     refusal: str = ""
     run: Callable[..., tuple[Tensor, ...]] | None = None
     changed: list[Tensor] = field(default_factory=list)  # by the step itself: the means of batch norms
@@ -99,6 +103,7 @@ class RecordedSteps:
         self.autocast, self.backward, self.unscale, self.allowed = autocast, backward, unscale, allowed
         self._like, self._by_rate = model.like, model.spec.objective.follows_rate
         self._kinds: OrderedDict[Hashable, _Kind] = OrderedDict()
+        self._steps = self._recorded = 0
         self._numbers = model.take_schedules_as_tensors()
 
     def take(
@@ -119,10 +124,12 @@ class RecordedSteps:
         if not self.allowed:
             return self._compute(parts, weights, terms)
         kind = self._kind(parts, weights, terms)
-        kind.met += 1
-        if kind.refusal or kind.met == 1 or (kind.run is None and left < WORTH):
+        if kind.refusal or kind.met == 1:
             return self._compute(parts, weights, terms)
         if kind.run is None:
+            if left < WORTH or not self._room():
+                return self._compute(parts, weights, terms)
+            self._recorded += 1
             return self._record(kind, parts, weights, terms)
         if not kind.checked:
             return self._check(kind, parts, weights, terms)
@@ -146,9 +153,21 @@ class RecordedSteps:
         )
         kind = self._kinds.setdefault(key, _Kind())
         self._kinds.move_to_end(key)
-        if len(self._kinds) > KEPT:
+        if len(self._kinds) > MET:
             self._kinds.popitem(last=False)
+        self._steps += 1
+        kind.met, kind.last = kind.met + 1, self._steps
         return kind
+
+    def _room(self) -> bool:
+        """Make room for another recording where there is none; say whether there is."""
+        kept = [kind for kind in self._kinds.values() if kind.run is not None]
+        if len(kept) >= KEPT:
+            oldest = min(kept, key=lambda kind: kind.last)
+            if self._steps - oldest.last < UNUSED:
+                return False
+            oldest.run, oldest.checked = None, False
+        return self._recorded < RECORDED
 
     # ---- the ways to compute a step
 
@@ -168,7 +187,7 @@ class RecordedSteps:
         inputs = _inputs(parts, weights)
         with recording(inputs) as recorder, self.autocast():
             loss, sums = self.model(parts, weights)
-            gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True)
+            gradients = _owned(torch.autograd.grad(loss, self.parameters, allow_unused=True), self.parameters)
             norm = gradient_norm([each for each in gradients if each is not None])
             bounds = [each.last_bound.detach() for each in sums]
             found = [_terms(each) for each in sums] if terms else []
@@ -178,9 +197,13 @@ class RecordedSteps:
         kind.names = [each.names for each in found]
         if not kind.refusal:
             outputs = [loss, norm, *bounds, *(each.values for each in found), *(g for g in gradients if g is not None)]
-            tape = tape_of(recorder, outputs, self.model.moving_tensors())
-            kind.run, kind.guards = tape.function(), [value for _, value in tape.guards]
-            kind.changed = [tape.constants[slot] for slot in tape.changed() if slot in tape.constants]
+            try:
+                tape = tape_of(recorder, outputs, self.model.moving_tensors())
+            except NotRecordable as problem:
+                kind.refusal = str(problem)
+            else:
+                kind.run, kind.guards = tape.function(), [value for _, value in tape.guards]
+                kind.changed = [tape.constants[slot] for slot in tape.changed() if slot in tape.constants]
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
         return StepResult(value, norm, _results(parts, bounds, found or [None] * len(parts)))
@@ -191,11 +214,16 @@ class RecordedSteps:
         generator = generator_on(self._like.device)
         before = None if generator is None else generator.get_state()
         kept = [each.clone() for each in kind.changed]
-        with torch.inference_mode():
-            outputs = kind.run(*_inputs(parts, weights), generator)
+        outputs: tuple[Tensor, ...] = ()
+        try:
+            with torch.inference_mode():
+                outputs = kind.run(*_inputs(parts, weights), generator)
+        except Exception:
+            loss = math.nan
+        else:
+            loss = float(outputs[0])
         guards = outputs[len(outputs) - len(kind.guards) :]
-        loss = float(outputs[0])
-        if not math.isfinite(loss) or not _agree(guards, kind.guards):
+        if not math.isfinite(loss) or not _agree(guards, kind.guards, self._like.device):
             with torch.no_grad():
                 for tensor, old in zip(kind.changed, kept, strict=True):
                     tensor.copy_(old)
@@ -273,9 +301,23 @@ def _values(result: StepResult) -> list[Tensor | None]:
     return [*bounds, *(part.terms.values for part in result.parts if part.terms is not None)]
 
 
-def _agree(guards: Sequence[Tensor], wanted: Sequence[int]) -> bool:
+def _owned(gradients: Sequence[Tensor | None], parameters: Sequence[Tensor]) -> list[Tensor | None]:
+    """Give gradients that lie as their parameters do, each in memory of its own, as `backward` leaves them."""
+    taken = set[int]()
+    found: list[Tensor | None] = []
+    for gradient, parameter in zip(gradients, parameters, strict=True):
+        if gradient is not None:
+            place = gradient.untyped_storage().data_ptr()
+            if gradient.stride() != parameter.stride() or place in taken:
+                gradient = torch.empty_like(parameter).copy_(gradient)
+            taken.add(place)
+        found.append(gradient)
+    return found
+
+
+def _agree(guards: Sequence[Tensor], wanted: Sequence[int], device: torch.device) -> bool:
     """Tell whether guards have the values that they were recorded with, by one transfer from a GPU."""
-    return not guards or torch.stack([each.reshape(()).long() for each in guards]).tolist() == wanted
+    return not guards or torch.stack([each.reshape(()).to(device, torch.long) for each in guards]).tolist() == wanted
 
 
 def _alike(one: Sequence[Tensor | None], other: Sequence[Tensor | None]) -> bool:

@@ -114,30 +114,25 @@ class RecordedSteps:
         weights: what a row counts, by part. terms: whether the terms of the bound are wanted. left: how many steps the
         run has left. Raises: RunError where the loss is not finite.
         """
-        counts = [each if isinstance(each, Tensor) else self._number(each) for each in weights]
-        return self._take(parts, counts, terms, left)
-
-    def _number(self, number: float) -> Tensor:
-        return torch.tensor(number, dtype=self._like.dtype)
-
-    def _take(self, parts: list[PatternRows], weights: Sequence[Tensor], terms: bool, left: int) -> StepResult:
+        dtype = self._like.dtype
+        counts = [each if isinstance(each, Tensor) else torch.tensor(each, dtype=dtype) for each in weights]
         if not self.allowed:
-            return self._compute(parts, weights, terms)
-        kind = self._kind(parts, weights, terms)
+            return self._compute(parts, counts, terms)
+        kind = self._kind(parts, counts, terms)
         if kind.refusal or kind.met == 1:
-            return self._compute(parts, weights, terms)
+            return self._compute(parts, counts, terms)
         if kind.run is None:
             if left < WORTH or not self._room():
-                return self._compute(parts, weights, terms)
+                return self._compute(parts, counts, terms)
             self._recorded += 1
-            return self._record(kind, parts, weights, terms)
+            return self._record(kind, parts, counts, terms)
         if not kind.checked:
-            return self._check(kind, parts, weights, terms)
-        replayed = self._replay(kind, parts, weights)
+            return self._check(kind, parts, counts, terms)
+        replayed = self._replay(kind, parts, counts)
         if replayed is not None:
             return replayed
         kind.fail()
-        return self._compute(parts, weights, terms)
+        return self._compute(parts, counts, terms)
 
     def _kind(self, parts: Sequence[PatternRows], weights: Sequence[Tensor], terms: bool) -> _Kind:
         """Find the kind of a step. Whatever it is told apart by, a recording holds fixed."""

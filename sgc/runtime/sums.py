@@ -6,7 +6,7 @@ Nothing is decided here: the plan says what is summed, and running it gives the 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeVar
 
@@ -19,8 +19,11 @@ from sgc.objectives.expressions import Score as ScoreOf
 from sgc.runtime.batch import patterns_of
 from sgc.runtime.group import Group, Key
 from sgc.runtime.layout import Eliminated, Pair, Score, eliminate
+from sgc.runtime.modes import outside_inference_mode
 from sgc.runtime.recording import not_recordable
 from sgc.runtime.running_means import RunningMeans
+
+ONE_BY_ONE = 64  # factors that are joined at most for means that are taken one by one
 
 P = TypeVar("P", Mean, LogMean, Constant)
 
@@ -165,6 +168,25 @@ class Sums:
         found = self.eliminate([*self.factors(mean.weight), *values])
         return found.value if mean.normalised else found.log.exp() * found.value
 
+    def means_apart(self, weights: Sequence[Pair], values: Sequence[Score]) -> list[Tensor]:
+        """Average each of many values under the same weights, each [B].
+
+        A few are summed out one by one. Of many, as of the steps of a long repeat, a single sweep gives all means: the
+        gradient of log Σ m w by a zero τ in a factor e^τ is the share of all weight that each place of τ has.
+        """
+        if len(values) * (1 + len(self.masses) + len(weights)) <= ONE_BY_ONE:
+            return [self.eliminate([*weights, Pair(value=value)]).value for value in values]
+        kept, rows = torch.is_grad_enabled(), self.group.layout.rows
+        with outside_inference_mode(), torch.enable_grad():
+            pairs = [*self.masses, *weights]
+            factors = pairs if kept else [Pair(log=_alone(pair.log)) for pair in pairs if pair.log is not None]
+            probes = [self.group.like.new_zeros((*each.tensor.shape[:-1], rows)).requires_grad_() for each in values]
+            factors += [Pair(log=Score(probe, each.nodes)) for probe, each in zip(probes, values, strict=True)]
+            whole = eliminate(factors, self.plan.elimination, self.group.layout, self.group.like).log
+            shares = torch.autograd.grad(whole.sum(), probes, create_graph=kept)
+        pairs_of = zip(shares, values, strict=True)
+        return [(share * value.tensor).sum(tuple(range(share.dim() - 1))) for share, value in pairs_of]
+
     def log_mean(self, product: Product) -> Tensor:
         """Give the log of the mean of a product, [B]."""
         return self.eliminate(self.factors(product)).log
@@ -187,8 +209,8 @@ class Sums:
         found: dict[str, dict[str, Tensor]] = {}
         weights = self.weight_pairs
         scale = 1.0 if self.expression.normalised else self.eliminate(weights).log.exp()
-        for (name, role), score in self.group.scores.items():
-            mean = self.eliminate([*weights, Pair(value=score)]).value
+        means = self.means_apart(weights, list(self.group.scores.values()))
+        for (name, role), mean in zip(self.group.scores, means, strict=True):
             found.setdefault(name, {})[role] = mean * scale
         labels: dict[str, Tensor] = {}
         for log, part in self._label_parts():
@@ -200,9 +222,12 @@ class Sums:
     def _label_parts(self) -> Iterator[tuple[LabelScore, Tensor]]:
         """Give what each label adds to the bound: log E ∏ w_v as the ratios that it telescopes into."""
         for mean in self.means:
-            for number, log in mean.values:
-                if isinstance(log, LabelScore):
-                    yield log, self.mean(replace(mean, values=[(number, log)]))
+            values = [(log, self.score(log) * number) for number, log in mean.values if isinstance(log, LabelScore)]
+            weights = self.factors(mean.weight)
+            scale = 1.0 if mean.normalised or not values else self.eliminate(weights).log.exp()
+            means = self.means_apart(weights, [score for _, score in values])
+            for (label, _), average in zip(values, means, strict=True):
+                yield label, average * scale
         for part, scale in self._scaled(Constant):
             for log in part.product.logs:
                 assert isinstance(log, LabelScore)
@@ -225,6 +250,12 @@ class Sums:
         samples = self.group.layout.samples
         ratio = 2 * self.eliminate(once).log - self.eliminate(twice).log
         return samples * ratio.exp()
+
+
+def _alone(score: Score) -> Score:
+    """Give the same numbers, of which no gradient is kept, whatever mode they were made in."""
+    still = score.tensor.clone() if score.tensor.is_inference() else score.tensor.detach()
+    return Score(still, score.nodes)
 
 
 def patterns_in(

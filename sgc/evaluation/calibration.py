@@ -53,7 +53,7 @@ class Calibration:
             "nll": self.log_loss if math.isfinite(self.log_loss) else None,
             "impossible": self.impossible,
             "brier": self.brier,
-            "bins": [each.plain() for each in self.bins],
+            "bins": [bin_.plain() for bin_ in self.bins],
         }
 
 
@@ -83,8 +83,8 @@ class Calibrating:
         probabilities = probabilities.double()
         top, guess = probabilities.max(-1)
         place = torch.bucketize(top, self.edges[1:-1])  # an edge belongs to the bin on its left
-        for sums, each in zip(self.sums, (torch.ones_like(top), top, (guess == labels).double()), strict=True):
-            sums += torch.bincount(place, each, minlength=BINS)
+        for sums, values in zip(self.sums, (torch.ones_like(top), top, (guess == labels).double()), strict=True):
+            sums += torch.bincount(place, values, minlength=BINS)
         of_label = probabilities.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
         losses = -(of_label.log() if log_of_label is None else log_of_label.double().clamp(max=0))
         self.log_loss += float(losses.sum())
@@ -101,5 +101,5 @@ class Calibrating:
             for m, (count, top, right) in enumerate(self.sums.T)
             if count
         )
-        error = sum(each.rows * abs(each.accuracy - each.confidence) for each in bins) / total
+        error = sum(bin_.rows * abs(bin_.accuracy - bin_.confidence) for bin_ in bins) / total
         return Calibration(error, self.log_loss / total, self.brier / total, bins, self.impossible)

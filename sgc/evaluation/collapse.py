@@ -24,13 +24,13 @@ def divergences(means: Mapping[str, Means]) -> dict[str, float]:
     It is KL(q‖p) for a node with the same parents in q and p; the sum over all nodes always is.
     """
     terms = means.get("unlabelled") or means.get("labelled") or {}
-    found: dict[str, float] = {}
+    by_node: dict[str, float] = {}
     for node, roles in terms.items():
         if "kl" in roles:
-            found[node] = -roles["kl"]
+            by_node[node] = -roles["kl"]
         elif "recognition" in roles and "generative" in roles:
-            found[node] = -roles["recognition"] - roles["generative"]
-    return found
+            by_node[node] = -roles["recognition"] - roles["generative"]
+    return by_node
 
 
 def collapsed(means: Mapping[str, Means]) -> list[str]:

@@ -59,14 +59,14 @@ class Confusion:
 
     def plain(self) -> dict[str, Any]:  # Any: what JSON can say
         """Give it as plain data: if there are many categories, only those with labels and the pairs that occur."""
-        whole = len(self.names) <= WHOLE
+        show_all = len(self.names) <= WHOLE
         by_category = [
             {"category": name, "labels": count, "error": error if count else None}
             for name, count, error in zip(self.names, self.labels.tolist(), self.errors.tolist(), strict=True)
-            if whole or count
+            if show_all or count
         ]
         counts: dict[str, Any]  # Any: as above
-        if whole:
+        if show_all:
             counts = {"categories": list(self.names), "counts": self.matrix(range(len(self.names))).tolist()}
         else:
             counts = {"pairs": [[self.names[i], self.names[j], count] for i, j, count in self.pairs.tolist()]}
@@ -118,10 +118,10 @@ def clustering(elements: Mapping[tuple[int, ...], Confusion]) -> Clustering | st
         return "error up to a permutation, NMI and ARI need scikit-learn: pip install 'sgc[metrics]'"
     every = [_matched(place, element) for place, element in elements.items()]
     return Clustering(
-        error=fmean(each.error for each in every),
-        nmi=fmean(each.nmi for each in every),
-        ari=fmean(each.ari for each in every),
-        names=tuple(name for each in every for name in each.names),
+        error=fmean(matching.error for matching in every),
+        nmi=fmean(matching.nmi for matching in every),
+        ari=fmean(matching.ari for matching in every),
+        names=tuple(name for matching in every for name in matching.names),
     )
 
 

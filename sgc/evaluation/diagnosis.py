@@ -95,12 +95,12 @@ class Diagnostician:
     def _add(self, elbo: Sums, effective: Tensor) -> None:
         self.terms.add(elbo, effective)
         plan, outline = elbo.plan, self.model.outline
-        alone, whole = EachNode(plan), over_all_steps(self.view, plan)
+        alone, folded = EachNode(plan), over_all_steps(self.view, plan)
         scores = [Score(term.node, term.role) for term in plan.terms]
         for score in [*scores, *(Score(weight.factor.node, "label") for weight in plan.weights)]:
             node, role, name = score.node, score.role, outline.outer_name.get(score.node, score.node)
             if name == node or node == outline.stepped[name].nodes[:2][-1]:  # the second step has one before it
-                writer = alone if name == node else whole
+                writer = alone if name == node else folded
                 self.words[name, role] = f"label of {name}" if role == "label" else writer.score(score)
 
     def diagnosis(self) -> Diagnosis:

@@ -47,9 +47,9 @@ class Terms:
 
 def terms_of(sums: Sums, effective: Tensor | None = None) -> Terms:
     """Take a bound apart, row by row. effective: the effective samples [B], those of these sums if None."""
-    found = {(node, role): term for node, roles in sums.terms().items() for role, term in roles.items()}
+    terms = {(node, role): term for node, roles in sums.terms().items() for role, term in roles.items()}
     last = effective_samples(sums) if effective is None else effective
-    return Terms(tuple(found), torch.stack([*found.values(), last]))
+    return Terms(tuple(terms), torch.stack([*terms.values(), last]))
 
 
 class TermMeans:
@@ -75,47 +75,47 @@ class TermMeans:
         for labels, places in patterns:
             pattern = self._pattern(labels)
             here = terms.values if places is None else terms.values[:, places]
-            *totals, whole = here.sum(1).tolist()  # one transfer from a GPU
-            kept = self.terms.setdefault(pattern, {})
+            *totals, effective = here.sum(1).tolist()  # one transfer from a GPU
+            by_node = self.terms.setdefault(pattern, {})
             for (node, role), total in zip(terms.names, totals, strict=True):
-                roles = kept.setdefault(self.outer.get(node, node), {})
+                roles = by_node.setdefault(self.outer.get(node, node), {})
                 roles[role] = roles.get(role, 0.0) + total
             self.rows[pattern] = self.rows.get(pattern, 0) + here.shape[1]
-            self.effective[pattern] = self.effective.get(pattern, 0.0) + whole
+            self.effective[pattern] = self.effective.get(pattern, 0.0) + effective
 
     def _pattern(self, labels: str) -> str:
         """Name a pattern by outer names; of labels with commas between."""
         if not self.outer:
             return labels
         nodes = labels.split(",")
-        found: dict[str, str] = {}
+        parts: dict[str, str] = {}
         for node in nodes:
             name = self.outer.get(node, node)
-            whole = name == node or all(each in nodes for each in self.stepped[name].nodes)
-            found[name] = name if whole else f"{name} in part"
-        return ",".join(found.values())
+            all_steps = name == node or all(step in nodes for step in self.stepped[name].nodes)
+            parts[name] = name if all_steps else f"{name} in part"
+        return ",".join(parts.values())
 
     def means(self) -> dict[str, Means]:
         """Average over the rows without labels and over those with some; a term that a pattern lacks counts as 0."""
-        found: dict[str, Means] = {}
+        means: dict[str, Means] = {}
         for kind, labelled in (("unlabelled", False), ("labelled", True)):
             patterns = [pattern for pattern in sorted(self.rows) if bool(pattern) is labelled]
             rows = sum(self.rows[pattern] for pattern in patterns)
             for pattern in patterns:
                 for node, roles in self.terms[pattern].items():
-                    mean = found.setdefault(kind, {}).setdefault(node, {})
+                    mean = means.setdefault(kind, {}).setdefault(node, {})
                     for role, total in roles.items():
                         mean[role] = mean.get(role, 0.0) + total / rows
-        return found
+        return means
 
     def effective_samples(self) -> dict[str, float]:
         """Average the effective samples over the rows of each pattern; of many, the rarest stand together."""
         by_count = sorted(self.rows, key=lambda pattern: (-self.rows[pattern], pattern))
-        found = {pattern_name(p): self.effective[p] / self.rows[p] for p in by_count[:SHOWN]}
+        effective = {pattern_name(p): self.effective[p] / self.rows[p] for p in by_count[:SHOWN]}
         rest = by_count[SHOWN:]
         if rest:
-            found[OTHERS] = sum(self.effective[p] for p in rest) / sum(self.rows[p] for p in rest)
-        return found
+            effective[OTHERS] = sum(self.effective[p] for p in rest) / sum(self.rows[p] for p in rest)
+        return effective
 
     def state(self) -> dict[str, Any]:  # Any: numbers
         return {"rows": self.rows, "terms": self.terms, "effective": self.effective}
@@ -123,9 +123,9 @@ class TermMeans:
     @classmethod
     def of(cls, state: TermSums, outline: Outline | None = None) -> TermMeans:
         """Go on from a saved state."""
-        made = cls(outline)
-        made.rows, made.effective = dict(state.rows), dict(state.effective)
-        made.terms = {
-            pattern: {node: dict(roles) for node, roles in each.items()} for pattern, each in state.terms.items()
+        means = cls(outline)
+        means.rows, means.effective = dict(state.rows), dict(state.effective)
+        means.terms = {
+            pattern: {node: dict(roles) for node, roles in by_node.items()} for pattern, by_node in state.terms.items()
         }
-        return made
+        return means

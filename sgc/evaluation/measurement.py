@@ -41,19 +41,19 @@ class Validation:
 
 def blame(sums: Sequence[Sums]) -> str:
     """Say which node's term makes a bound that is not finite."""
-    for each in sums:
-        term = check_finite(each.group)
+    for group_sums in sums:
+        term = check_finite(group_sums.group)
         if term is not None:
-            return f"{term_text(*term)}, in {each.plan.rows_text()}"
+            return f"{term_text(*term)}, in {group_sums.plan.rows_text()}"
     terms = [
-        (float(term.detach().abs().max()), node, role, each)
-        for each in sums
-        for node, roles in each.terms().items()
+        (float(term.detach().abs().max()), node, role, group_sums)
+        for group_sums in sums
+        for node, roles in group_sums.terms().items()
         for role, term in roles.items()
     ]
-    size, node, role, each = max(terms, key=lambda term: term[0])
+    size, node, role, group_sums = max(terms, key=lambda term: term[0])
     problem = f"{WORDS[role]} is as large as {size:.2g} nats, too large to add up"
-    return f"node '{node}': {problem}, in {each.plan.rows_text()}"
+    return f"node '{node}': {problem}, in {group_sums.plan.rows_text()}"
 
 
 @torch.no_grad()
@@ -80,12 +80,12 @@ def validate(model: Model, rows: TensorRows, seed: int) -> Validation:
                 some.append(mean_of(posterior, name, weighted=False))
     errors = {name: error.value for name, error in known_errors(scores).items()}
     active = {name: active_units(torch.cat(some)) for name, some in means.items()}
-    whole = torch.cat(bounds)
+    all_bounds = torch.cat(bounds)
     if rows.weights is None:
-        mean = whole.mean()
+        mean = all_bounds.mean()
     else:  # only ratios of weights matter: weights far from 1 could leave the range of the model's precision
-        weights = torch.from_numpy(rows.weights / rows.weights.max()).to(whole)
-        mean = (weights * whole).sum() / weights.sum()
+        weights = torch.from_numpy(rows.weights / rows.weights.max()).to(all_bounds)
+        mean = (weights * all_bounds).sum() / weights.sum()
     return Validation(float(mean), errors, active)
 
 
@@ -139,16 +139,16 @@ class Evaluation:
 
     def plain(self) -> dict[str, Any]:  # Any: what JSON can say
         """Give it as plain data."""
-        found: dict[str, Any] = {  # Any: as above
+        data: dict[str, Any] = {  # Any: as above
             "rows": self.rows,
             "samples": self.samples,
             "broken": {str(row): reason for row, reason in self.broken.items()},
-            "q": {name: each.plain() for name, each in self.from_q.items()},
-            "posterior": {name: each.plain() for name, each in self.from_posterior.items()},
+            "q": {name: error.plain() for name, error in self.from_q.items()},
+            "posterior": {name: error.plain() for name, error in self.from_posterior.items()},
         }
         for part in (self.bounds, self.diagnosis):
-            found |= {} if part is None else part.plain()
-        return found
+            data |= {} if part is None else part.plain()
+        return data
 
 
 @torch.no_grad()

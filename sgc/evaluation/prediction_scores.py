@@ -52,13 +52,13 @@ class Error:
     def plain(self) -> dict[str, Any]:  # Any: what JSON can say
         """Give it as plain data."""
         spread = known(self.standard_error)
-        found: dict[str, Any] = {self.metric.name: self.value, "standard_error": spread, "rows": self.rows, **self.more}
-        found |= {} if self.calibration is None else {"calibration": self.calibration.plain()}
-        found |= {} if self.coverage is None else {"coverage": self.coverage}
-        found |= {} if self.confusion is None else self.confusion.plain()
+        data: dict[str, Any] = {self.metric.name: self.value, "standard_error": spread, "rows": self.rows, **self.more}
+        data |= {} if self.calibration is None else {"calibration": self.calibration.plain()}
+        data |= {} if self.coverage is None else {"coverage": self.coverage}
+        data |= {} if self.confusion is None else self.confusion.plain()
         if self.clusters is not None:
-            found["clusters"] = self.clusters.plain() if isinstance(self.clusters, Clustering) else None
-        return found
+            data["clusters"] = self.clusters.plain() if isinstance(self.clusters, Clustering) else None
+        return data
 
 
 def _given_count(metric: Metric) -> str:
@@ -134,13 +134,13 @@ class Score:
         truth = self._steps(self.rows.take(self.name, index[rows]))[shown]
         guess = self._steps(predicted.cpu()[torch.from_numpy(rows)])[shown]
         owners = torch.from_numpy(index[rows]).unsqueeze(1).expand(shown.shape)[shown]
-        given = None if right is None else right[torch.from_numpy(rows)].unsqueeze(1).expand(shown.shape)[shown]
+        count_right = None if right is None else right[torch.from_numpy(rows)].unsqueeze(1).expand(shown.shape)[shown]
         finite = torch.isfinite(guess).reshape(len(guess), -1).all(1)
         reason = f"node '{self.name}': its prediction is not finite"
         self.broken |= dict.fromkeys(owners[~finite].tolist(), reason)
         self.owners.append(owners)
-        if given is not None:
-            self.given_count.append(given)
+        if count_right is not None:
+            self.given_count.append(count_right)
         if self.discrete:
             self._count(guess, truth, finite, None if log_shares is None else log_shares.cpu()[torch.from_numpy(rows)])
         distances = self.metric.of_rows(self._pairs(guess, truth))
@@ -158,17 +158,17 @@ class Score:
         if self.name in self.rows.encoders:
             encoder, both = self.rows.encoders[self.name].of_step(), (guess.numpy(), truth.numpy())
             if self.metric.directions:
-                guess, truth = (torch.from_numpy(encoder.decode_to_points(each)) for each in both)
+                guess, truth = (torch.from_numpy(encoder.decode_to_points(values)) for values in both)
             else:
-                guess, truth = (torch.from_numpy(each) for each in encoder.decode_near(*both))
-        predicted, label = (each.double().reshape(rows, -1) for each in (guess, truth))
+                guess, truth = (torch.from_numpy(values) for values in encoder.decode_near(*both))
+        predicted, label = (values.double().reshape(rows, -1) for values in (guess, truth))
         if not self.metric.directions:
-            kept = ~torch.isnan(label).all(0)  # cropped cells are left out
-            return Pairs(self.node, predicted[:, kept], label[:, kept])
+            inside = ~torch.isnan(label).all(0)  # cropped cells are left out
+            return Pairs(self.node, predicted[:, inside], label[:, inside])
         if self.node.points:
-            predicted, label = (each.reshape(rows, -1, truth.shape[-1]) for each in (predicted, label))
+            predicted, label = (values.reshape(rows, -1, truth.shape[-1]) for values in (predicted, label))
         elif self.node.periodic:
-            predicted, label = (torch.stack([each.cos(), each.sin()], -1) for each in (predicted, label))
+            predicted, label = (torch.stack([values.cos(), values.sin()], -1) for values in (predicted, label))
         else:
             predicted, label = predicted.unsqueeze(1), label.unsqueeze(1)
         return Pairs(self.node, predicted, label)
@@ -191,9 +191,9 @@ class Score:
             probabilities = torch.stack([1 - probabilities, probabilities], -1)
         probabilities = probabilities.reshape(len(labels), probabilities.shape[-1])
         losses = self.calibrating.add(probabilities, labels, None if logs is None else logs[finite])
-        whole = losses.new_full((len(finite),), torch.nan)
-        whole[finite] = losses.reshape(int(finite.sum()), -1).mean(1)
-        self.log_losses.append(whole)
+        all_losses = losses.new_full((len(finite),), torch.nan)
+        all_losses[finite] = losses.reshape(int(finite.sum()), -1).mean(1)
+        self.log_losses.append(all_losses)
         both = torch.stack([labels, probabilities.argmax(-1)])
         self.counted.append(both.reshape(2, -1, math.prod(self.variable.shape)))
 
@@ -202,9 +202,9 @@ class Score:
         labelled = self.present[index]
         if not labelled.any() or not self._has_intervals():
             return
-        found = share_below(posterior, self.name, self.rows.take(self.name, index).to(self.rows.like))
-        if found is not None:
-            self.below.append(self._steps(found.cpu())[torch.from_numpy(labelled)])
+        below = share_below(posterior, self.name, self.rows.take(self.name, index).to(self.rows.like))
+        if below is not None:
+            self.below.append(self._steps(below.cpu())[torch.from_numpy(labelled)])
 
     def _has_intervals(self) -> bool:
         """Tell whether the values are real numbers: not categories, counts or angles."""
@@ -214,24 +214,24 @@ class Score:
     @property
     def is_known(self) -> bool:
         """Tell whether some labelled row has a finite prediction."""
-        return any(not bool(each.isnan().all()) for each in self.distances)
+        return any(not bool(distance.isnan().all()) for distance in self.distances)
 
     def error(self, *, clusters: bool = False) -> Error:
         """Average over the labelled rows, of which there must be some, and all their labelled steps.
 
         clusters: also match the predictions with the labels.
         """
-        each, owners = torch.cat(self.distances), torch.cat(self.owners)
-        finite = ~each.isnan()
+        distances, owners = torch.cat(self.distances), torch.cat(self.owners)
+        finite = ~distances.isnan()
         right = torch.cat(self.given_count)[finite] if self.given_count else torch.zeros(0, dtype=torch.bool)
-        each, owners = each[finite], owners[finite]
-        count, spread = _spread_by_row(each, owners)
-        value, spread = self.metric.average(float(each.mean()), spread)
+        distances, owners = distances[finite], owners[finite]
+        count, spread = _spread_by_row(distances, owners)
+        value, spread = self.metric.average(float(distances.mean()), spread)
         more = self.metric.more(value)
         if self.stepped:
-            more["steps"] = len(each)
+            more["steps"] = len(distances)
         if right.any():
-            more[_given_count(self.metric)], _ = self.metric.average(float(each[right].mean()), math.nan)
+            more[_given_count(self.metric)], _ = self.metric.average(float(distances[right].mean()), math.nan)
             more["rows_given_count"] = len(owners[right].unique())
         below = torch.cat(self.below) if self.below else torch.zeros(0)
         below = below[~below.isnan()]
@@ -261,7 +261,7 @@ class Score:
         return self.variable.values or range(self.variable.categories or 2)
 
 
-def _spread_by_row(each: Tensor, owners: Tensor) -> tuple[int, float]:
+def _spread_by_row(distances: Tensor, owners: Tensor) -> tuple[int, float]:
     """Count the rows, and give the standard error over rows of the mean of all distances; NaN for one row.
 
     The distances of a row are not independent: it is that of a ratio of sums over rows (Cochran 1977, Eq. 2.46).
@@ -269,11 +269,11 @@ def _spread_by_row(each: Tensor, owners: Tensor) -> tuple[int, float]:
     _, place = owners.unique(return_inverse=True)
     sizes = torch.bincount(place).double()
     count = len(sizes)
-    if count == len(each):
-        return count, float(each.std(unbiased=True)) / math.sqrt(count) if count > 1 else math.nan
+    if count == len(distances):
+        return count, float(distances.std(unbiased=True)) / math.sqrt(count) if count > 1 else math.nan
     if count < 2:
         return count, math.nan
-    apart = torch.bincount(place, each.double()) - each.double().mean() * sizes
+    apart = torch.bincount(place, distances.double()) - distances.double().mean() * sizes
     return count, math.sqrt(float((apart**2).sum()) * count / (count - 1)) / float(sizes.sum())
 
 

@@ -46,7 +46,7 @@ class PatternRows:
         """Take some of its rows, by their places in it: [n] integers."""
         rows = index if self.rows is None else self.rows[index.to(self.rows.device)]
         values, labelled = (
-            {name: each.index_select(0, index.to(each.device)) for name, each in mapping.items()}
+            {name: value.index_select(0, index.to(value.device)) for name, value in mapping.items()}
             for mapping in (self.values, self.labelled)
         )
         return PatternRows(self.observed, len(index), rows, values, labelled)
@@ -68,7 +68,7 @@ def share_rows(merging: Merging, names: Sequence[str], present: np.ndarray) -> l
     """
     maybe_labelled = [name for name in names if name in merging.nodes]
     apart = np.array([name not in merging.nodes for name in names], dtype=bool)
-    found: list[Share] = []
+    shares: list[Share] = []
     alike, group = patterns_of(np.column_stack([present[:, apart], present.any(1)]))
     for code in range(len(alike)):
         places = np.flatnonzero(group == code)
@@ -76,12 +76,12 @@ def share_rows(merging: Merging, names: Sequence[str], present: np.ndarray) -> l
         kinds, kind = patterns_of(present[places])
         if merging.worth(observed, frozenset(maybe_labelled), len(kinds), len(places)):
             labelled = {name: present[places, names.index(name)] for name in maybe_labelled}
-            found.append(Share(places, observed, labelled))
+            shares.append(Share(places, observed, labelled))
             continue
         for i, carried in enumerate(kinds):
             shown = frozenset(name for name, there in zip(names, carried, strict=True) if there)
-            found.append(Share(places[kind == i], shown, {}))
-    return found
+            shares.append(Share(places[kind == i], shown, {}))
+    return shares
 
 
 def patterns_of(present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -90,8 +90,8 @@ def patterns_of(present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         codes = present @ (1 << np.arange(present.shape[1], dtype=np.int64))
         _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
         return present[first], inverse.reshape(-1)
-    found, inverse = np.unique(present[:, ::-1], axis=0, return_inverse=True)
-    return found[:, ::-1], inverse.reshape(-1)
+    patterns, inverse = np.unique(present[:, ::-1], axis=0, return_inverse=True)
+    return patterns[:, ::-1], inverse.reshape(-1)
 
 
 def prepare(
@@ -115,14 +115,14 @@ def prepare(
     size: int | None = None
     by_node = steps.split(outline, batch)
     for name in counts.counts_first(outline, by_node):
-        given = by_node[name]
+        value = by_node[name]
         owner: Variable | InputOutline = outline.variables.get(name) or outline.inputs[name]
         if isinstance(owner, Variable) and owner.supervision == "none":
             raise ValueError(f"'{name}' is never observed (supervision: none), it cannot be given")
         gone = counts.absent_rows(outline, name, values)
         if gone is not None:
-            absent[name], given = gone, counts.emptied(given, gone, categories=owner.categories is not None)
-        values[name], missing[name] = row_values(name, owner, given, like)
+            absent[name], value = gone, counts.emptied(value, gone, categories=owner.categories is not None)
+        values[name], missing[name] = row_values(name, owner, value, like)
         rows = len(values[name])
         if size is not None and rows != size:
             raise ValueError(f"'{name}' has {rows} rows, the others have {size}")
@@ -180,8 +180,8 @@ def row_values(name: str, owner: Variable | InputOutline, value: Tensor, like: T
     event = owner.event if isinstance(owner, Variable) else owner.shape
     count = owner.categories
     if count is not None:
-        whole = same_but_ones(tuple(value.shape[1:]), event[:-1])
-        if value.dim() and whole and (not value.is_floating_point() or tuple(value.shape[1:]) != event):
+        fits = same_but_ones(tuple(value.shape[1:]), event[:-1])
+        if value.dim() and fits and (not value.is_floating_point() or tuple(value.shape[1:]) != event):
             return _categories(name, value.reshape(len(value), *event[:-1]), count, like)
     if value.dim() == 0 or not same_but_ones(tuple(value.shape[1:]), event):
         raise ValueError(wrong_shape(name, tuple(value.shape), owner))
@@ -193,9 +193,9 @@ def row_values(name: str, owner: Variable | InputOutline, value: Tensor, like: T
 
 def _in_type(name: str, value: Tensor, like: Tensor) -> Tensor:
     """Give values in the type and on the device of a model. Raises: ValueError for one beyond its numbers."""
-    found = value.to(like.device, like.dtype)
+    converted = value.to(like.device, like.dtype)
     if value.dtype == torch.float64 and like.dtype == torch.float32:
-        lost = torch.isinf(found) & torch.isfinite(value.to(like.device))
+        lost = torch.isinf(converted) & torch.isfinite(value.to(like.device))
         if bool(lost.any()):
             place = [int(i) for i in lost.nonzero()[0]]
             at = f" at {place[1:]}" if place[1:] else ""
@@ -203,7 +203,7 @@ def _in_type(name: str, value: Tensor, like: Tensor) -> Tensor:
                 f"'{name}': found {float(value[tuple(place)]):g} in row {place[0]}{at}, wanted a number that 32 bits "
                 f"hold, up to {torch.finfo(like.dtype).max:.2g}"
             )
-    return found
+    return converted
 
 
 def there(variable: Variable, value: Tensor) -> Tensor:
@@ -216,8 +216,8 @@ def _categories(name: str, value: Tensor, count: int, like: Tensor) -> tuple[Ten
     if value.is_floating_point():
         broken = ((value != value.round()) | (value.abs() > 2**31)) & ~torch.isnan(value)  # no cast holds more
         if bool(broken.any()):
-            found = float(value[broken][0])
-            raise ValueError(f"'{name}' has the category {found:g}, wanted integers from 0 to {count - 1}")
+            category = float(value[broken][0])
+            raise ValueError(f"'{name}' has the category {category:g}, wanted integers from 0 to {count - 1}")
         value = torch.where(torch.isnan(value), -1, value)
     value = value.long()
     value = value.to(like.device)
@@ -226,8 +226,8 @@ def _categories(name: str, value: Tensor, count: int, like: Tensor) -> tuple[Ten
     wrong = (flat < -1) | (flat >= count)
     if bool(wrong.any()):
         row, place = (int(i) for i in wrong.nonzero()[0])
-        found = int(flat[row, place])
-        raise ValueError(f"'{name}' has category {found} in row {row}, wanted 0 to {count - 1} (−1: missing)")
+        category = int(flat[row, place])
+        raise ValueError(f"'{name}' has category {category} in row {row}, wanted 0 to {count - 1} (−1: missing)")
     return one_hot(value, count, like.dtype), missing
 
 
@@ -262,7 +262,7 @@ def check_support(name: str, owner: Variable | InputOutline, value: Tensor) -> N
 def _refuse(name: str, owner: Variable | InputOutline, faults: Iterable[Fault]) -> None:
     of = f" ({owner.family.name})" if isinstance(owner, Variable) else ""
     for fault in faults:
-        place = [int(each) for each in fault.mask.nonzero()[0]]
+        place = [int(index) for index in fault.mask.nonzero()[0]]
         where = f" in row {place[0]}" + (f" at {place[1:]}" if len(place) > 1 else "")
-        found = f"{float(fault.measured[tuple(place)]):.6g}{where}"
-        raise ValueError(f"'{name}': {fault.text(found)}{of}")
+        value_text = f"{float(fault.measured[tuple(place)]):.6g}{where}"
+        raise ValueError(f"'{name}': {fault.text(value_text)}{of}")

@@ -24,16 +24,16 @@ from sgc.runtime.sums import Sums, WeighedLogMean, WeighedMean
 
 def surrogate_bound(sums: Sums, kl_weight: float = 1.0) -> Tensor:
     """Sum the bound of each row, [B] nats, its α term included, γ not; its gradient is the estimators'."""
-    found = sums.value(kl_weight)
+    bound = sums.value(kl_weight)
     if not torch.is_grad_enabled():
-        return found
+        return bound
     gradient = sums.plan.words.gradient
     if gradient.weighs_paths:
         set_path_weights(sums)
     if gradient.wakes:
-        found = found + wake(sums)
+        bound = bound + wake(sums)
     missing = surrogate(sums, kl_weight) if sums.plan.charges else None
-    return found if missing is None else found + missing
+    return bound if missing is None else bound + missing
 
 
 def set_path_weights(sums: Sums) -> None:
@@ -42,15 +42,15 @@ def set_path_weights(sums: Sums) -> None:
         with torch.enable_grad():
             probe = sums.probe(name)
             here = probe if path.there is None else masked(probe, path.there)
-            whole = sums.sweep_still(sums.weight_pairs, Pair(log=here)).log
-            (path.weight,) = torch.autograd.grad(whole.sum(), probe.tensor)
+            total = sums.sweep_still(sums.weight_pairs, Pair(log=here)).log
+            (path.weight,) = torch.autograd.grad(total.sum(), probe.tensor)
 
 
 def wake(sums: Sums) -> Tensor:
     """Give Σ ŵ log r of each row less its own value, [B], ŵ held fixed (Bornschein and Bengio 2015, Eq. 8)."""
     logs = [Pair(value=log) for log in sums.group.waking.values()]
-    found = sums.sweep_still(sums.weight_pairs, *logs).value
-    return found - found.detach()
+    mean = sums.sweep_still(sums.weight_pairs, *logs).value
+    return mean - mean.detach()
 
 
 def surrogate(sums: Sums, kl_weight: float) -> Tensor | None:
@@ -110,9 +110,9 @@ class _Charging:
         total = self.group.like.new_zeros(())
         for mean in self.sums.means:
             total = total + self.mean(mean)
-        for each in self.sums.log_means:
-            if any(map(self.charges, each.product.logs)):
-                total = total + each.scale * self.log_mean(each)
+        for part in self.sums.log_means:
+            if any(map(self.charges, part.product.logs)):
+                total = total + part.scale * self.log_mean(part)
         return total
 
     def costs(self) -> Tensor:
@@ -162,10 +162,10 @@ class _Charging:
         alike = torch.full_like(own.share, 1 / self.layout.samples)
         return own.charged - alike * self.baseline(name, DrawShare(own.log, alike, own.charged))
 
-    def log_mean(self, each: WeighedLogMean) -> Tensor:
+    def log_mean(self, part: WeighedLogMean) -> Tensor:
         """Charge log (1/S) Σ a less the same without the sample."""
-        log, value = self.inside(self.sums.factors(each.product))
-        return self.less(each.name, log, value, lambda total, _: total)
+        log, value = self.inside(self.sums.factors(part.product))
+        return self.less(part.name, log, value, lambda total, _: total)
 
     # sums over particles
 
@@ -187,9 +187,9 @@ class _Charging:
         left, _ = sum_enumerated(
             [pair.still() for pair in [*self.sums.masses, *pairs]], self.sums.plan.elimination, self.layout
         )
-        whole, size = join(left), (self.layout.samples, self.layout.rows)
+        joined, size = join(left), (self.layout.samples, self.layout.rows)
         zero = self.group.like.new_zeros(size)
-        log, value = (zero if x is None else x.tensor.reshape(x.tensor.shape[-2:]) for x in (whole.log, whole.value))
+        log, value = (zero if x is None else x.tensor.reshape(x.tensor.shape[-2:]) for x in (joined.log, joined.value))
         return log.expand(size), value.expand(size)
 
     # baselines
@@ -198,10 +198,10 @@ class _Charging:
         """Give a mean over samples less its baseline, that of the other samples or a running one: [S, B] or [1, B]."""
         count = self.layout.samples
         mean = (log.softmax(0) * value).sum(0, keepdim=True)
-        whole = choose(log.logsumexp(0, keepdim=True) - math.log(count), mean)
+        average = choose(log.logsumexp(0, keepdim=True) - math.log(count), mean)
         if self.leaves_out:
-            return whole - choose(*leave_one_out(log, value))
-        return whole - self.running(part, whole.reshape(-1))
+            return average - choose(*leave_one_out(log, value))
+        return average - self.running(part, average.reshape(-1))
 
     def baseline(self, part: str, own: DrawShare) -> Tensor | float:
         """Give what is taken off each draw's terms: the mean of the other samples', a running mean, or nothing."""
@@ -217,13 +217,13 @@ class _Charging:
         """Give each row the running mean of its own pattern, and move these by what is charged now, [B]: [B] or 0."""
         if self.charge.baseline != "running_mean":
             return 0.0
-        found = torch.zeros_like(charged)
+        baselines = torch.zeros_like(charged)
         decay = self.sums.settings.decay[self.charge.node]
         for pattern, places in self.sums.patterns():
             key = f"{self.charge.node} | {pattern} | {part}"
             rows = slice(None) if places is None else places
-            found[rows] = self.sums.running_means.take(key, charged[rows], decay)
-        return found
+            baselines[rows] = self.sums.running_means.take(key, charged[rows], decay)
+        return baselines
 
 
 class DrawShare(NamedTuple):
@@ -239,10 +239,10 @@ class DrawShare(NamedTuple):
         return DrawShare(self.log, self.share * scale, self.charged * scale)
 
 
-def sum_of_others(each: Tensor, axis: int) -> Tensor:
+def sum_of_others(values: Tensor, axis: int) -> Tensor:
     """For each place along an axis, add up the others, from both ends: nothing is taken off a sum it dominates."""
-    before = each.cumsum(axis).roll(1, axis)
-    after = each.flip(axis).cumsum(axis).roll(1, axis)
+    before = values.cumsum(axis).roll(1, axis)
+    after = values.flip(axis).cumsum(axis).roll(1, axis)
     before.select(axis, 0).zero_()
     after.select(axis, 0).zero_()
     return before + after.flip(axis)
@@ -256,21 +256,21 @@ def leave_one_out(log: Tensor, value: Tensor) -> Weighted:
     places = list(zip(log.unbind(0), value.unbind(0), strict=True))
     before, after = _scan(places), _scan(places[::-1])[::-1]
     inner = [_meet(before[i - 1], after[i + 1]) for i in range(1, len(places) - 1)]
-    found = [after[1], *inner, before[-2]]
+    averages = [after[1], *inner, before[-2]]
     least = math.log(len(places) - 1)
-    return torch.stack([total - least for total, _ in found]), torch.stack([mean for _, mean in found])
+    return torch.stack([total - least for total, _ in averages]), torch.stack([mean for _, mean in averages])
 
 
 Weighted = tuple[Tensor, Tensor]  # the log of a weight, and the mean that it weighs
 
 
 def _scan(places: Sequence[Weighted]) -> list[Weighted]:
-    found = [places[0]]
+    sums = [places[0]]
     for place in places[1:]:
-        found.append(_meet(found[-1], place))
-    return found
+        sums.append(_meet(sums[-1], place))
+    return sums
 
 
-def _meet(one: Weighted, other: Weighted) -> Weighted:
-    total = torch.logaddexp(one[0], other[0])
-    return total, one[1] + torch.sigmoid(other[0] - one[0]) * (other[1] - one[1])
+def _meet(left: Weighted, right: Weighted) -> Weighted:
+    total = torch.logaddexp(left[0], right[0])
+    return total, left[1] + torch.sigmoid(right[0] - left[0]) * (right[1] - left[1])

@@ -45,10 +45,10 @@ def compile_spec(spec: Spec | str | Path | Mapping[str, Any], *, trust: bool = F
     return model
 
 
-def model_of_run(made: Outline) -> Model:
+def model_of_run(outline: Outline) -> Model:
     """Build the model of a run: its weights are drawn in 32 bits, its spec's numbers are of the run's precision."""
-    precise = torch.float64 if made.spec.train.precision == "64-true" else torch.float32
-    return Model(made, dtype=torch.float32, numbers=precise).to(precise)
+    precise = torch.float64 if outline.spec.train.precision == "64-true" else torch.float32
+    return Model(outline, dtype=torch.float32, numbers=precise).to(precise)
 
 
 def take_all_weights(model: Model, beside: Path) -> None:
@@ -57,12 +57,12 @@ def take_all_weights(model: Model, beside: Path) -> None:
     Raises: UsageError where a run is missing or does not fit.
     """
     for part in with_weights(model.spec.unrolled.parts):
-        found = part
+        located = part
         if part.weights is not None and not part.weights.exists():
-            found = replace(part, weights=beside / part.weights)
+            located = replace(part, weights=beside / part.weights)
             if not (beside / part.weights).exists():
                 raise UsageError(f"{missing(part)}: train the part first")
-        take_weights(model, found)
+        take_weights(model, located)
 
 
 def with_weights(parts: Sequence[PartOf]) -> list[PartOf]:

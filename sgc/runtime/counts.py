@@ -50,10 +50,10 @@ def emptied(value: Tensor, gone: Tensor, *, categories: bool) -> Tensor:
     """Mark a value as missing in the rows that do not have its step: NaN, or -1 for integer categories."""
     if not value.dim() or len(value) != len(gone):
         return value
-    whole = categories and not value.is_floating_point()
-    value = value if whole or value.is_floating_point() else value.float()
+    integers = categories and not value.is_floating_point()
+    value = value if integers or value.is_floating_point() else value.float()
     where = gone.to(value.device).reshape(-1, *(1,) * (value.dim() - 1))
-    return value.masked_fill(where, -1 if whole else torch.nan)
+    return value.masked_fill(where, -1 if integers else torch.nan)
 
 
 def filled(outline: Outline, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -61,13 +61,13 @@ def filled(outline: Outline, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     A node that drops missing values keeps them missing.
     """
-    found = dict(values)
+    legal_values = dict(values)
     for node, value in values.items():
         gone = None if node in outline.graphs.dropped else absent_rows(outline, node, values)
         if gone is not None and bool(gone.any()):
             legal = value.new_tensor(outline.variables[node].support.legal(value.shape[1:]))
-            found[node] = torch.where(gone.reshape(-1, *(1,) * (value.dim() - 1)), legal, value)
-    return found
+            legal_values[node] = torch.where(gone.reshape(-1, *(1,) * (value.dim() - 1)), legal, value)
+    return legal_values
 
 
 # labels of steps
@@ -78,7 +78,7 @@ def known_counts(outline: Outline, values: Mapping[str, Tensor]) -> dict[str, np
 
     values: by node, [N, *event], or [N] integer categories with −1 for what is missing.
     """
-    found: dict[str, np.ndarray] = {}
+    numbers: dict[str, np.ndarray] = {}
     for count in counts_of(outline.graphs):
         if count in values:
             variable, value = outline.variables[count], values[count]
@@ -87,8 +87,8 @@ def known_counts(outline: Outline, values: Mapping[str, Tensor]) -> dict[str, np
                 number = number.masked_fill(value.cpu() < 0, torch.nan)
             else:
                 number = counted(variable, value).cpu()
-            found[count] = number.numpy()
-    return found
+            numbers[count] = number.numpy()
+    return numbers
 
 
 def resolve_labels(
@@ -116,8 +116,8 @@ def resolve_labels(
         if nodes[name].exists and read_by_same_steps(outline.graphs, name):
             groups.setdefault(outline.outer_name.get(name, nodes[name].counts), []).append(i)
     for places in groups.values():
-        whole = (real[:, places] | denied[:, places]).all(1) & labelled
-        carried[:, places] |= denied[:, places] & whole[:, None]
+        complete = (real[:, places] | denied[:, places]).all(1) & labelled
+        carried[:, places] |= denied[:, places] & complete[:, None]
     return real, carried
 
 
@@ -129,8 +129,8 @@ def restrict(log: Tensor, allowed: Tensor, axis: int) -> tuple[Tensor, Tensor]:
 
     log, allowed: shapes that broadcast. Values that are not allowed get IMPOSSIBLE.
     """
-    whole = torch.where(allowed, log, -torch.inf).logsumexp(axis, keepdim=True)
-    return torch.where(allowed, log - whole, IMPOSSIBLE), whole
+    log_allowed = torch.where(allowed, log, -torch.inf).logsumexp(axis, keepdim=True)
+    return torch.where(allowed, log - log_allowed, IMPOSSIBLE), log_allowed
 
 
 def on_axis(allowed: Tensor, layout: Layout, node: str) -> Tensor:
@@ -150,5 +150,5 @@ def truncated(variable: Variable, q: Distribution, allowed: Tensor, rank: int) -
     support = variable.family.enumerate(variable.event, like.dtype, like.device)
     spread = support.reshape(len(support), *(1,) * rank, *variable.event)
     log = variable.family.log_prob(q, spread)  # [K, *leading]
-    inside, whole = restrict(log, allowed.T.reshape(len(support), *(1,) * (rank - 1), -1), 0)
-    return Categorical(logits=inside.movedim(0, -1), validate_args=False), support, whole.squeeze(0)
+    inside, log_allowed = restrict(log, allowed.T.reshape(len(support), *(1,) * (rank - 1), -1), 0)
+    return Categorical(logits=inside.movedim(0, -1), validate_args=False), support, log_allowed.squeeze(0)

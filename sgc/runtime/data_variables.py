@@ -17,42 +17,44 @@ from sgc.spec.outline import Outline, Stepped
 
 def data_variables(outline: Outline) -> dict[str, Variable]:
     """Describe the observed nodes and the inputs of a model to the data layer; all steps of a node are one."""
-    found: dict[str, Variable] = {}
-    for name, whole in outline.outer.items():
+    variables: dict[str, Variable] = {}
+    for name, outer in outline.outer.items():
         stepped = outline.stepped.get(name)
-        each = whole if stepped is None else outline.variables[stepped.nodes[0]]
-        if each.supervision == "none":
+        variable = outer if stepped is None else outline.variables[stepped.nodes[0]]
+        if variable.supervision == "none":
             continue
-        found[name] = Variable(
+        variables[name] = Variable(
             name=name,
-            shape=each.event[:-1] if each.categories is not None else each.event,
-            categories=each.categories,
-            values=each.values,
-            support=each.support,
-            supervision=each.supervision,
-            whole=each.supervision == "partial" and not each.dropped,
-            dropped=each.dropped,
+            shape=variable.event[:-1] if variable.categories is not None else variable.event,
+            categories=variable.categories,
+            values=variable.values,
+            support=variable.support,
+            supervision=variable.supervision,
+            whole=variable.supervision == "partial" and not variable.dropped,
+            dropped=variable.dropped,
             steps=() if stepped is None else stepped.steps,
             exists=() if stepped is None else _existence(outline, stepped),
-            total=each.total if each.total in outline.inputs else "",
+            total=variable.total if variable.total in outline.inputs else "",
         )
-    for name, made in outline.inputs.items():
-        shape = made.shape[:-1] if made.categories is not None else made.shape
-        found[name] = Variable(name, shape, made.categories, made.values, support=made.support, supervision="input")
-    return found
+    for name, entry in outline.inputs.items():
+        shape = entry.shape[:-1] if entry.categories is not None else entry.shape
+        variables[name] = Variable(
+            name, shape, entry.categories, entry.values, support=entry.support, supervision="input"
+        )
+    return variables
 
 
 def _existence(outline: Outline, stepped: Stepped) -> tuple[tuple[Existence, ...], ...]:
     """Give what each step needs to exist, with counts by the names and steps of the data; () where all steps exist."""
-    found: list[tuple[Existence, ...]] = []
+    by_step: list[tuple[Existence, ...]] = []
     for node in stepped.nodes:
         needed: list[Existence] = []
         for count, above in outline.graphs.nodes[node].exists:
             owner = outline.outer_name.get(count)
             place = 0 if owner is None else outline.stepped[owner].nodes.index(count)
             needed.append(Existence(count if owner is None else owner, place, above))
-        found.append(tuple(needed))
-    return tuple(found) if any(found) else ()
+        by_step.append(tuple(needed))
+    return tuple(by_step) if any(by_step) else ()
 
 
 def encoders_of(outline: Outline, encoders: Mapping[str, Encoder]) -> dict[str, Encoder]:
@@ -60,25 +62,27 @@ def encoders_of(outline: Outline, encoders: Mapping[str, Encoder]) -> dict[str, 
 
     Raises: ValueError, which names the key of the first that is missing, or of another node, transform or seed.
     """
-    variables, data, made = data_variables(outline), outline.spec.data, {}
+    variables, data, matched = data_variables(outline), outline.spec.data, {}
     for name, encoder in encoders.items():
         key = ("columns", name)
         if name not in variables:
             raise ValueError(f"{key_text(key)}the spec has no such node or input with values in data")
         wanted = replace(variables[name], exists=())  # which steps there are, columns say
         for fact in ("name", "shape", "categories", "values", "supervision", "whole", "dropped", "steps"):
-            found, of_spec = getattr(encoder.variable, fact), getattr(wanted, fact)
-            if found != of_spec:
-                raise ValueError(f"{key_text((*key, 'variable', fact))}found {_plain(found)}, wanted {_plain(of_spec)}")
+            of_run, of_spec = getattr(encoder.variable, fact), getattr(wanted, fact)
+            if of_run != of_spec:
+                raise ValueError(
+                    f"{key_text((*key, 'variable', fact))}found {_plain(of_run)}, wanted {_plain(of_spec)}"
+                )
         if encoder.transforms != (data.columns[name].transforms if data is not None and name in data.columns else ()):
             raise ValueError(f"{key_text((*key, 'transforms'))}not those of the spec")
         if encoder.seed != outline.spec.train.seed:
             raise ValueError(f"{key_text((*key, 'seed'))}found {encoder.seed}, wanted {outline.spec.train.seed}")
-        made[name] = replace(encoder, variable=wanted)
+        matched[name] = replace(encoder, variable=wanted)
     for name, variable in variables.items():
-        if variable.supervision in ("full", "input") and name not in made:
+        if variable.supervision in ("full", "input") and name not in matched:
             raise ValueError(f"{key_text(('columns', name))}missing")
-    return made
+    return matched
 
 
 def _plain(value: object) -> str:

@@ -79,9 +79,9 @@ class DensityModule(nn.Module, Conditional, Moving):
         if not constant.learn:
             self.register_buffer(f"fixed_{name}", value.to(torch.get_default_device()), persistent=False)
             return
-        whole = family.fill(name, value, event).clone()
+        filled = family.fill(name, value, event).clone()
         try:
-            raw = family.unconstrain(name, whole)
+            raw = family.unconstrain(name, filled)
         except ValueError:
             raise self._not_held(name, start) from None
         self.constants[name] = nn.Parameter(raw.to(torch.get_default_device()))
@@ -119,7 +119,7 @@ class DensityModule(nn.Module, Conditional, Moving):
     def parameters_of(
         self, groups: Sequence[Group], named: Sequence[Mapping[str, Tensor]], rank: int
     ) -> list[dict[str, Tensor]]:
-        found: list[dict[str, Tensor]] = [{} for _ in groups]
+        parameters: list[dict[str, Tensor]] = [{} for _ in groups]
         family, heads = self.variable.family, self.outline.heads
         if self.heads is not None:
             if self.trunk is None:
@@ -134,14 +134,14 @@ class DensityModule(nn.Module, Conditional, Moving):
             widths = [math.prod(shape) for shape in heads.values()]
             for i, (part, lead) in enumerate(zip(rows.split(sizes), leading, strict=True)):
                 for raw, (head, shape) in zip(part.split(widths, -1), heads.items(), strict=True):
-                    found[i][head] = family.constrain(head, raw.reshape(*lead, *shape))
+                    parameters[i][head] = family.constrain(head, raw.reshape(*lead, *shape))
         for name, constant in self.outline.constants.items():
             for i, values in enumerate(named):
-                found[i][name] = self._value(name, constant, values, rank)
+                parameters[i][name] = self._value(name, constant, values, rank)
         if self.variable.total == OWN_SUM:
-            for made, values in zip(found, named, strict=True):
-                made[TOTAL] = self._own_sum(values)
-        return found
+            for by_name, values in zip(parameters, named, strict=True):
+                by_name[TOTAL] = self._own_sum(values)
+        return parameters
 
     def _own_sum(self, values: Mapping[str, Tensor]) -> Tensor:
         """Add up the node's own value. Raises: KeyError where it is not known."""
@@ -183,7 +183,7 @@ class DensityStep(Conditional):
 
     def __init__(self, first: DensityModule, outline: Density, variable: Variable) -> None:
         self.owner, self.outline, self.variable = first, outline, variable
-        pairs = [(first.outline.constants[name].value, each.value) for name, each in outline.constants.items()]
+        pairs = [(first.outline.constants[name].value, constant.value) for name, constant in outline.constants.items()]
         self.renamed = [(ours, own) for ours, own in pairs if isinstance(ours, str) and isinstance(own, str)]
 
     def named(self, values: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
@@ -212,5 +212,5 @@ def naming(outline: Density) -> Iterator[None]:
 
 def density_text(outline: Density) -> str:
     """Write a conditional as formulas do: 'p(x | y, z)'."""
-    given = f" | {', '.join(outline.reads)}" if outline.reads else ""
-    return f"{'p' if outline.role == 'generative' else 'q'}({outline.node}{given})"
+    parents = f" | {', '.join(outline.reads)}" if outline.reads else ""
+    return f"{'p' if outline.role == 'generative' else 'q'}({outline.node}{parents})"

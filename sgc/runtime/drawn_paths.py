@@ -28,9 +28,9 @@ class PathWeight:
     def _watched(self, value: Tensor) -> Tensor:
         if not value.requires_grad:
             return value
-        found = value.view_as(value)
-        found.register_hook(self._weigh)
-        return found
+        watched = value.view_as(value)
+        watched.register_hook(self._weigh)
+        return watched
 
     def _weigh(self, gradient: Tensor) -> Tensor:
         assert self.weight is not None, "a gradient before the bound"
@@ -52,7 +52,7 @@ def frozen(modules: Iterable[nn.Module]) -> Iterator[None]:
                 raise RunError(
                     f"gradient: dreg computes what q reads of a draw twice, and {name} does not give the same again"
                 )
-        parameters += [each for each in module.parameters() if each.requires_grad]
+        parameters += [parameter for parameter in module.parameters() if parameter.requires_grad]
     for parameter in parameters:
         parameter.requires_grad_(False)
     try:

@@ -19,14 +19,14 @@ from sgc.spec.outline import Outline
 LARGEST_EXACT = 100_000  # numbers a row of the largest tensor, up to which evaluation enumerates drawn nodes
 
 
-def exact_estimators(made: Outline) -> dict[str, Estimator]:
+def exact_estimators(outline: Outline) -> dict[str, Estimator]:
     """Choose for evaluation: a node that is relaxed, averaged or drawn while training is enumerated, or else drawn.
 
     Enumerated where its support is small; a drawn one only where the sums over all of them stay small as well.
     """
     chosen: dict[str, Estimator] = {}
     drawn: list[str] = []
-    for name, variable in made.variables.items():
+    for name, variable in outline.variables.items():
         if variable.estimator is None or variable.estimator.exact:
             continue
         size = variable.family.support_size(variable.event)
@@ -38,13 +38,13 @@ def exact_estimators(made: Outline) -> dict[str, Estimator]:
         else:
             chosen[name] = PlainDraw()
     if drawn:
-        plan = derive(made.graphs.with_estimators(chosen), (), ObjectiveWords(bound=ELBO))
-        chosen |= dict.fromkeys(drawn, PlainDraw()) if numbers_a_row(made, plan) > LARGEST_EXACT else {}
+        plan = derive(outline.graphs.with_estimators(chosen), (), ObjectiveWords(bound=ELBO))
+        chosen |= dict.fromkeys(drawn, PlainDraw()) if numbers_a_row(outline, plan) > LARGEST_EXACT else {}
     return chosen
 
 
-def numbers_a_row(made: Outline, plan: Plan) -> int:
+def numbers_a_row(outline: Outline, plan: Plan) -> int:
     """Count the numbers of the largest tensor that a row needs: an intermediate sum, or a node's whole event."""
     size = {p.node: p.support for p in plan.proposals if p.estimator.enumerates} | {SAMPLES: plan.words.samples}
-    events = (math.prod([size[d] for d in f.dims] + [*made.variables[f.node].event]) for f in plan.joint)
+    events = (math.prod([size[d] for d in f.dims] + [*outline.variables[f.node].event]) for f in plan.joint)
     return max([plan.largest, *events])

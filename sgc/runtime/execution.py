@@ -53,17 +53,17 @@ class Machine:
         graphs, unrolled = self.outline.graphs, self.outline.spec.unrolled
         steps = {**unrolled.features, **unrolled.nodes}
         done = set(self.outline.inputs)
-        found: list[list[str]] = []
+        rounds: list[list[str]] = []
         for name in graphs.order("recognition"):
             if name in done:
                 continue
             names = [name]
             if name in unrolled.template:
-                others = [each for each in steps[unrolled.template[name]] if each not in done]
-                names = [each for each in others if done.issuperset(graphs.parents(each, "recognition"))]
+                others = [node for node in steps[unrolled.template[name]] if node not in done]
+                names = [node for node in others if done.issuperset(graphs.parents(node, "recognition"))]
             done.update(names)
-            found.append(names)
-        return found
+            rounds.append(names)
+        return rounds
 
     @cached_property
     def alike(self) -> list[list[str]]:
@@ -82,13 +82,13 @@ def run(machine: Machine, groups: Sequence[Group], *, epoch: float = 0.0, valida
     paths = {group: group.plan.paths for group in groups if group.plan.paths is not None}
     for names in machine.together:
         if names[0] in machine.features:
-            walk.features([(g, each) for g in groups for each in names if g not in paths or paths[g].early(each)])
+            walk.features([(g, name) for g in groups for name in names if g not in paths or paths[g].early(name)])
         else:
             walk.nodes(names)
     for group in paths:
         walk.weigh_paths(group, paths[group])
     for names in machine.together if paths else ():
-        walk.features([(group, each) for group in paths for each in names if each in paths[group].scored])
+        walk.features([(group, name) for group in paths for name in names if name in paths[group].scored])
     for names in machine.alike:
         walk.score(names)
     walk.mask()
@@ -112,10 +112,10 @@ class _Walk:
         if not jobs:
             return
         if all(isinstance(module, FeatureModule) for _, module, _ in jobs):
-            made = jobs[0][1]([read_by(module, g.values, g.network_inputs) for g, module, _ in jobs], self.rank)
+            values = jobs[0][1]([read_by(module, g.values, g.network_inputs) for g, module, _ in jobs], self.rank)
         else:
-            made = [module([read_by(module, g.values, g.network_inputs)], self.rank)[0] for g, module, _ in jobs]
-        for (group, _, name), value in zip(jobs, made, strict=True):
+            values = [module([read_by(module, g.values, g.network_inputs)], self.rank)[0] for g, module, _ in jobs]
+        for (group, _, name), value in zip(jobs, values, strict=True):
             group.put(name, value, self.machine.outline)
 
     def distributions(self, jobs: Sequence[Job]) -> list[Conditional]:
@@ -124,8 +124,8 @@ class _Walk:
         named = [module.named(g.values) for g, module in jobs]
         parameters = jobs[0][1].owner.parameters_of(parents, named, self.rank)
         return [
-            Conditional(module.distribution(each, validate=self.validate), each)
-            for (_, module), each in zip(jobs, parameters, strict=True)
+            Conditional(module.distribution(named, validate=self.validate), named)
+            for (_, module), named in zip(jobs, parameters, strict=True)
         ]
 
     def nodes(self, names: Sequence[str]) -> None:
@@ -136,20 +136,20 @@ class _Walk:
             for g in self.groups
             if name in g.plan.proposed or name in g.plan.weighed
         ]
-        for (group, module), found in zip(jobs, self.distributions(jobs) if jobs else [], strict=True):
-            variable, q = module.variable, found.distribution
+        for (group, module), conditional in zip(jobs, self.distributions(jobs) if jobs else [], strict=True):
+            variable, q = module.variable, conditional.distribution
             name = variable.name
             group.proposals[name] = q
             if group.parameters is not None:
-                group.parameters[name, "recognition"] = found.parameters
+                group.parameters[name, "recognition"] = conditional.parameters
             if name in group.plan.proposed:
-                self.propose(group, module, found)
+                self.propose(group, module, conditional)
             else:
                 value = group.scorable(name, variable, q)
                 group.weights[name] = group.score(log_score(variable, q, value), name, "recognition")
 
-    def propose(self, group: Group, module: AnyDensity, found: Conditional) -> None:
-        variable, q = module.variable, found.distribution
+    def propose(self, group: Group, module: AnyDensity, conditional: Conditional) -> None:
+        variable, q = module.variable, conditional.distribution
         name = variable.name
         family, layout, gradient = variable.family, group.layout, group.plan.words.gradient
         estimator = group.plan.proposed[name].estimator
@@ -187,10 +187,10 @@ class _Walk:
             group.waking[name] = group.score(log_score(variable, q, drawn), name, "recognition")
         if (name, "recognition") in group.plan.roles:
             if gradient.weighs_paths:
-                group.drawn_with[name] = found.parameters  # it is scored where paths are weighed
+                group.drawn_with[name] = conditional.parameters  # it is scored where paths are weighed
                 return
             if gradient.stops_score and (estimator.reparameterised or gradient.wakes):
-                stopped = {key: parameter.detach() for key, parameter in found.parameters.items()}
+                stopped = {key: parameter.detach() for key, parameter in conditional.parameters.items()}
                 log = log_score(variable, module.distribution(stopped), drawn)
             else:
                 log = self.log_prob(group, variable, q)
@@ -265,7 +265,7 @@ class _Walk:
     def draw_allowed(self, group: Group, variable: Variable, given: Draw) -> None:
         """Draw a count from the values that labels of its steps allow; their probability goes into the weight."""
         name = variable.name
-        truncated, support, whole = counts.truncated(variable, given.q, group.allowed[name], self.rank)
+        truncated, support, log_allowed = counts.truncated(variable, given.q, group.allowed[name], self.rank)
         place = draw(truncated, given.leading).value
         group.put(name, support[place], self.machine.outline)
         log = group.score(truncated.expand(given.leading).log_prob(place), name, "recognition")
@@ -274,17 +274,17 @@ class _Walk:
         else:
             group.charged[name] = (log, given, Point(support[place]))
         group.scores[name, "recognition"] = -log
-        group.weights[name] = group.score(whole, name, "recognition")
+        group.weights[name] = group.score(log_allowed, name, "recognition")
 
     def mask(self) -> None:
         """Set the scores of steps to 0 where the steps do not exist."""
         for group in self.groups:
             for name in group.plan.exists:
-                found = step_masks.particles_exist(group, name, self.machine.outline)
+                exists = step_masks.particles_exist(group, name, self.machine.outline)
                 for key in [key for key in group.scores if key[0] == name]:
-                    group.scores[key] = step_masks.masked(group.scores[key], found)
+                    group.scores[key] = step_masks.masked(group.scores[key], exists)
                 if name in group.waking:
-                    group.waking[name] = step_masks.masked(group.waking[name], found)
+                    group.waking[name] = step_masks.masked(group.waking[name], exists)
                 if name in group.weights and name in group.exist:  # a label says that its step exists
                     there = Score(group.layout.clamp(group.exist[name]))
                     group.weights[name] = step_masks.masked(group.weights[name], there)
@@ -292,11 +292,11 @@ class _Walk:
     def score(self, names: Sequence[str]) -> None:
         """Score nodes that share their network under p."""
         jobs = [(g, self.machine.generative[name]) for name in names for g in self.groups if name in g.plan.scored]
-        for (group, module), found in zip(jobs, self.distributions(jobs) if jobs else [], strict=True):
-            variable, p = module.variable, found.distribution
+        for (group, module), conditional in zip(jobs, self.distributions(jobs) if jobs else [], strict=True):
+            variable, p = module.variable, conditional.distribution
             name, family = variable.name, variable.family
             if group.parameters is not None:
-                group.parameters[name, "generative"] = found.parameters
+                group.parameters[name, "generative"] = conditional.parameters
             if name in group.present:
                 group.dropped[name] = p
                 log = log_score(variable, p, group.values[name], group.present[name])

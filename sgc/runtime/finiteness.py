@@ -35,7 +35,7 @@ def term_text(node: str, role: str) -> str:
 
 
 def without_failures(
-    run: Callable[[W], S], whole: W, places: Callable[[W], Sequence[int]], halves: Callable[[W], tuple[W, W]]
+    run: Callable[[W], S], rows: W, places: Callable[[W], Sequence[int]], halves: Callable[[W], tuple[W, W]]
 ) -> tuple[list[tuple[W, S]], dict[int, str]]:
     """Run rows; where that fails because of a row, such as at parameters that are NaN, run the others without it.
 
@@ -47,13 +47,13 @@ def without_failures(
     Returns: the rows that were run, in order, with what that gave; and the reason of each failing row, by its place.
     """
     try:
-        return [(whole, run(whole))], {}
+        return [(rows, run(rows))], {}
     except (ValueError, RuntimeError, RunError) as problem:  # torch's refusals are of many kinds
         if not is_about_rows(problem):
             raise
-        if len(places(whole)) == 1:
-            return [], {places(whole)[0]: str(problem).splitlines()[0].rstrip(":")}
-    (first, wrong), (second, also_wrong) = (without_failures(run, half, places, halves) for half in halves(whole))
+        if len(places(rows)) == 1:
+            return [], {places(rows)[0]: str(problem).splitlines()[0].rstrip(":")}
+    (first, wrong), (second, also_wrong) = (without_failures(run, half, places, halves) for half in halves(rows))
     return [*first, *second], wrong | also_wrong
 
 
@@ -88,19 +88,19 @@ def explain_rows(group: Group, broken: Tensor) -> dict[int, str]:
 
     broken: [B] booleans.
     """
-    found: dict[int, str] = {}
+    reasons: dict[int, str] = {}
     left = broken.clone()
     for key, score in _scored(group):
         here = left & _of_rows(score, group.layout.rows)
-        found |= dict.fromkeys(_places(here), term_text(*key))
+        reasons |= dict.fromkeys(_places(here), term_text(*key))
         left &= ~here
     for name in group.proposals:
         if name in group.values and bool(left.any()):
             here = left & ~finite_values(group, name)
-            found |= dict.fromkeys(_places(here), f"node '{name}': what q proposes is not finite")
+            reasons |= dict.fromkeys(_places(here), f"node '{name}': what q proposes is not finite")
             left &= ~here
-    found |= dict.fromkeys(_places(left), "the scores of all particles together are not finite, though each term is")
-    return dict(sorted(found.items()))
+    reasons |= dict.fromkeys(_places(left), "the scores of all particles together are not finite, though each term is")
+    return dict(sorted(reasons.items()))
 
 
 def finite_values(group: Group, name: str) -> Tensor:
@@ -150,8 +150,8 @@ def _scored(group: Group) -> list[tuple[tuple[str, str], Score]]:
 def _of_rows(score: Score, rows: int) -> Tensor:
     """Mark the rows in which a score makes the sum over particles no number: [B]."""
     particles = score.tensor.reshape(-1, score.tensor.shape[-1])
-    whole = torch.isnan(particles).any(0) | (particles == torch.inf).any(0) | (particles == -torch.inf).all(0)
-    return whole.expand(rows)
+    broken = torch.isnan(particles).any(0) | (particles == torch.inf).any(0) | (particles == -torch.inf).all(0)
+    return broken.expand(rows)
 
 
 def _places(rows: Tensor) -> list[int]:

@@ -46,10 +46,10 @@ def laid_rows(outline: Outline, name: str, given: Any, count: int, like: Tensor)
     owner = steps.owner_of(outline, name)
     event = owner.event if isinstance(owner, Variable) else owner.shape
     value = _value(outline, name, given)
-    whole = owner.categories is not None and not value.is_floating_point()
-    one = event[:-1] if whole else event
-    if tuple(value.shape) == one or (not value.dim() and (not whole or one)):
-        value = value.expand(count, *one)
+    integers = owner.categories is not None and not value.is_floating_point()
+    element = event[:-1] if integers else event
+    if tuple(value.shape) == element or (not value.dim() and (not integers or element)):
+        value = value.expand(count, *element)
     laid, missing = row_values(name, owner, value, like)
     if len(laid) != count:
         raise ValueError(f"'{name}' is held at {len(laid)} values, wanted {count}")
@@ -115,15 +115,15 @@ def _ancestral(model: PlanRunner, intervened: Mapping[str, Tensor], count: int, 
     group = Group(model.plan(()), layout, {}, model.like)
     read = outline.names_read("generative", without=intervened)
     drawn: dict[str, Tensor] = {}
-    for name in [*(each for each in outline.inputs if each in intervened), *outline.graphs.order("generative")]:
+    for name in [*(name for name in outline.inputs if name in intervened), *outline.graphs.order("generative")]:
         if name in outline.features and name not in read:
             continue
         if name in intervened:
             drawn[name] = value = intervened[name]
         elif name in outline.features:
             feature = model.machine.features[name]
-            (made,) = feature([read_by(feature, group.values, group.network_inputs)], layout.rank)
-            group.put(name, made, outline)
+            (feature_value,) = feature([read_by(feature, group.values, group.network_inputs)], layout.rank)
+            group.put(name, feature_value, outline)
             continue
         else:
             module, variable = model.machine.generative[name], outline.variables[name]
@@ -137,8 +137,8 @@ def _ancestral(model: PlanRunner, intervened: Mapping[str, Tensor], count: int, 
             drawn[name] = mean.reshape(count, *variable.event)
             value = laid.reshape(count, *variable.event)
         group.put(name, layout.clamp(value), outline)
-    numbers = {each: counted(outline.variables[each], group.values[each]) for each in counts_of(outline.graphs)}
-    found: dict[str, Tensor] = {}
+    numbers = {name: counted(outline.variables[name], group.values[name]) for name in counts_of(outline.graphs)}
+    values: dict[str, Tensor] = {}
     broken: dict[int, str] = {}
     for name, value in drawn.items():
         exists = outline.graphs.nodes[name].exists if name in outline.graphs.nodes else ()
@@ -149,18 +149,18 @@ def _ancestral(model: PlanRunner, intervened: Mapping[str, Tensor], count: int, 
         what = "mean" if name in centered else "draw"
         for row in (~finite).nonzero().reshape(-1).tolist():
             broken.setdefault(row, f"node '{name}': its {what} is not finite")
-        whole = _category(name, model, value, centered, gone)
+        stored = _category(name, model, value, centered, gone)
         if not bool(finite.all()):
-            whole = torch.where(finite.reshape(-1, *(1,) * (whole.dim() - 1)), whole, _missing(whole, count))
-        found[name] = whole
-    return found, broken
+            stored = torch.where(finite.reshape(-1, *(1,) * (stored.dim() - 1)), stored, _missing(stored, count))
+        values[name] = stored
+    return values, broken
 
 
 def _value(outline: Outline, name: str, given: Any) -> Tensor:  # Any: as above
     """Read a held value as data are read, whatever its shape. Raises: ValueError."""
     owner, names = steps.owner_of(outline, name), names_of(outline, name)
-    whole = isinstance(given, Integral) and not isinstance(given, bool) and abs(int(given)) < 2**63
-    if owner.categories is not None and whole and not any(isinstance(each, int) for each in names or ()):
+    integer = isinstance(given, Integral) and not isinstance(given, bool) and abs(int(given)) < 2**63
+    if owner.categories is not None and integer and not any(isinstance(name, int) for name in names or ()):
         return torch.tensor(int(given))  # no name is one, so that it is a place
     try:
         if given is not None:
@@ -192,22 +192,22 @@ def intervened_nodes(outline: Outline, given: Mapping[str, Any], count: int, lik
 
     Any: as for intervened_value. Raises: ValueError.
     """
-    found: dict[str, Tensor] = {}
+    intervened: dict[str, Tensor] = {}
     for name, value in given.items():
         if name not in outline.stepped:
-            found[name] = intervened_value(outline, name, value, count, like)
+            intervened[name] = intervened_value(outline, name, value, count, like)
             continue
         laid, _ = laid_rows(outline, name, value, count, like)
-        for node, each in steps.apart(outline, name, laid).items():
+        for node, step_value in steps.apart(outline, name, laid).items():
             if node in given:
                 raise ValueError(f"'{node}' is held beside '{name}', which has it")
-            if not bool(each.isnan().flatten(1).any(1).all()):
-                found[node] = each
-    check_totals(outline, found)
-    found = filled(outline, found)
-    for name, value in found.items():
+            if not bool(step_value.isnan().flatten(1).any(1).all()):
+                intervened[node] = step_value
+    check_totals(outline, intervened)
+    intervened = filled(outline, intervened)
+    for name, value in intervened.items():
         _check_there(name, value.isnan().reshape(count, -1).any(1))
-    return found
+    return intervened
 
 
 def _check_there(name: str, missing: Tensor) -> None:
@@ -219,8 +219,8 @@ def _category(name: str, model: PlanRunner, value: Tensor, means: Collection[str
     """Give categories as integers; of a step where it is absent, [B], −1 and else NaN, as data write it."""
     variable = model.outline.variables.get(name)
     count = variable.categories if variable is not None else model.outline.inputs[name].categories
-    whole = count is None or name in means
-    laid = value if whole else value.argmax(-1)
+    as_numbers = count is None or name in means
+    laid = value if as_numbers else value.argmax(-1)
     if absent is None:
         return laid
-    return laid.masked_fill(absent.reshape(-1, *(1,) * (laid.dim() - 1)), torch.nan if whole else -1)
+    return laid.masked_fill(absent.reshape(-1, *(1,) * (laid.dim() - 1)), torch.nan if as_numbers else -1)

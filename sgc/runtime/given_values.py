@@ -45,32 +45,34 @@ def encode(outline: Outline, encoders: Mapping[str, Encoder] | None, data: Any) 
     spec = outline.spec
     rows, present = read_arrays(spec.data, data_variables(outline), encoders, data, seed=spec.train.seed)
     places = np.arange(len(rows), dtype=np.int64)
-    found: dict[str, Tensor] = {}
+    batch: dict[str, Tensor] = {}
     for name, value in rows.values.items():
         if name in present:
-            found[name] = torch.from_numpy(value.take(places) if isinstance(value, EncodedColumn) else value)
-    return found
+            batch[name] = torch.from_numpy(value.take(places) if isinstance(value, EncodedColumn) else value)
+    return batch
 
 
 def row_weights(given: Any, size: int, like: Tensor) -> Tensor:  # Any: a tensor, or what array_column takes
     """Take a weight for each row, [B]. Raises: ValueError for another shape, or what is no finite number."""
-    found: Tensor
+    weights: Tensor
     if isinstance(given, Tensor):
-        found = real("weights", given)
+        weights = real("weights", given)
     else:
         try:
             column = array_column("weights", given)
-            found = torch.from_numpy(read_numbers(Origin("weights", (column,), np.arange(len(column), dtype=np.int64))))
+            weights = torch.from_numpy(
+                read_numbers(Origin("weights", (column,), np.arange(len(column), dtype=np.int64)))
+            )
         except DataError as error:
             raise ValueError(str(error)) from None
-    if tuple(found.shape) != (size,):
-        raise ValueError(f"weights have shape {list(found.shape)}, wanted [{size}]")
-    found = found.to(like.device, like.dtype)
-    wrong = ~torch.isfinite(found)
+    if tuple(weights.shape) != (size,):
+        raise ValueError(f"weights have shape {list(weights.shape)}, wanted [{size}]")
+    weights = weights.to(like.device, like.dtype)
+    wrong = ~torch.isfinite(weights)
     if bool(wrong.any()):
         row = int(wrong.nonzero()[0])
-        raise ValueError(f"weights: found {float(found[row]):g} in row {row}, wanted a finite number")
-    return found
+        raise ValueError(f"weights: found {float(weights[row]):g} in row {row}, wanted a finite number")
+    return weights
 
 
 def real(name: str, value: Tensor) -> Tensor:
@@ -114,10 +116,10 @@ def tensor_of(outline: Outline, name: str, given: Any) -> Tensor:  # Any: a tens
     event = owner.event if isinstance(owner, Variable) else owner.shape
 
     def laid_out(column: SourceColumn) -> bool:
-        found = tuple(column.values.shape[1:])
-        if same_but_ones(found, event[:-1]) or column.values.dtype.kind not in "biuf":
+        shape = tuple(column.values.shape[1:])
+        if same_but_ones(shape, event[:-1]) or column.values.dtype.kind not in "biuf":
             return False
-        if not same_but_ones(found, event):
+        if not same_but_ones(shape, event):
             raise DataError(wrong_shape(name, column.values.shape, owner))
         return True
 
@@ -128,14 +130,14 @@ def intervened_tensor_of(outline: Outline, name: str, given: Any) -> Tensor:  # 
     """Turn a value that is held into a tensor, as `tensor_of` does: of one row, or of all. Raises: ValueError."""
     owner, names = owner_of(outline, name), names_of(outline, name) or ()
     event = owner.event if isinstance(owner, Variable) else owner.shape
-    numbered = any(not isinstance(each, str) for each in names)
+    numbered = any(not isinstance(name, str) for name in names)
 
     def laid_out(column: SourceColumn) -> bool:
         values = column.values
         if values.dtype.kind not in "biuf":
             return False
-        one = values.shape == event and values.dtype.kind == "f" and not numbered
-        return (one and np.allclose(values.sum(-1), 1, atol=1e-3)) or values.shape[1:] == event
+        one_hot = values.shape == event and values.dtype.kind == "f" and not numbered
+        return (one_hot and np.allclose(values.sum(-1), 1, atol=1e-3)) or values.shape[1:] == event
 
     if isinstance(given, Tensor) or (np.ndim(given) and not isinstance(given, str)):
         return _tensor(outline, name, given, laid_out)
@@ -173,7 +175,7 @@ def _reading(outline: Outline, name: str) -> _Reading:
     column = None if data is None else data.columns.get(outline.outer_name.get(name, name))
     transforms = () if column is None else column.transforms
     latent = isinstance(owner, Variable) and owner.supervision == "none"
-    plain = all(each.reads_names is not None for each in transforms)
+    plain = all(transform.reads_names is not None for transform in transforms)
     marks = MARKS if latent or not plain else marks_of(data)
     named = transforms[0].reads_names if transforms and plain else None
     return _Reading(marks, owner.values or named, "values" if owner.values else "one_of")
@@ -202,35 +204,35 @@ def _marked(name: str, value: Tensor, owner: Owner, marks: tuple[Mark, ...]) -> 
             continue
         gone = value == mark
         if bool(gone.any()):
-            whole = owner.categories is not None and not value.is_floating_point()
-            value = value if whole or value.is_floating_point() else value.double()
-            value = value.masked_fill(gone, -1 if whole else torch.nan)
+            integers = owner.categories is not None and not value.is_floating_point()
+            value = value if integers or value.is_floating_point() else value.double()
+            value = value.masked_fill(gone, -1 if integers else torch.nan)
     return value
 
 
 def _numbers(marks: tuple[Mark, ...]) -> list[float]:
-    found = []
+    numbers = []
     for mark in marks:
         try:
-            found.append(float(mark))
+            numbers.append(float(mark))
         except ValueError:
             continue
-    return found
+    return numbers
 
 
-def same_but_ones(found: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+def same_but_ones(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
     """Tell whether two shapes differ by axes of size 1 at most, which an array of data need not have.
 
     >>> same_but_ones((28, 28), (1, 28, 28)), same_but_ones((2, 3), (3, 2))
     (True, False)
     """
-    return [size for size in found if size != 1] == [size for size in wanted if size != 1]
+    return [size for size in shape if size != 1] == [size for size in wanted if size != 1]
 
 
-def wrong_shape(name: str, found: tuple[int, ...], owner: Owner) -> str:
+def wrong_shape(name: str, shape: tuple[int, ...], owner: Owner) -> str:
     """Say which shape a node's values have, and which they should."""
     event = owner.event if isinstance(owner, Variable) else owner.shape
     wanted = f"[B, {', '.join(map(str, event))}]" if event else "[B]"
     if owner.categories is not None:
         wanted += f" or integer categories [B{''.join(f', {n}' for n in event[:-1])}]"
-    return f"'{name}' got shape {shape_text(tuple(found))}, wanted {wanted}"
+    return f"'{name}' got shape {shape_text(tuple(shape))}, wanted {wanted}"

@@ -75,41 +75,41 @@ def infer(
     parts, size = prepare(model.outline, batch, model.like)
     weighted = from_ == "posterior"
     done, broken = sums_without_failures(lambda some: model.sums(some, samples=samples, exact=True, bound=IWAE), parts)
-    found: dict[str, list[tuple[PatternRows, NodePosterior]]] = {}
+    by_node: dict[str, list[tuple[PatternRows, NodePosterior]]] = {}
     effective: list[tuple[PatternRows, Tensor]] = []
     for part, sums in done:
         posterior = Posterior(sums, model.outline)
-        for name, each in _of_part(part, sums, posterior, weighted).items():
-            found.setdefault(name, []).append((part, each))
+        for name, answer in _of_part(part, sums, posterior, weighted).items():
+            by_node.setdefault(name, []).append((part, answer))
         effective.append((part, posterior.effective_samples(weighted=weighted)))
         reasons = explain_rows(sums.group, ~posterior.sound_rows(weighted=weighted))
         broken |= {part.places[place]: reason for place, reason in reasons.items()}
     broken = dict(sorted(broken.items()))
     if len(broken) == size:
         return Inference({}, model.like.new_full((size,), torch.nan), broken)
-    merged = {name: _merged(found[name], size) for name in _hidden(model, parts)}
+    merged = {name: _merged(by_node[name], size) for name in _hidden(model, parts)}
     known = merge(effective, size, effective[0][1])
     if broken:
         gone = torch.zeros(size, dtype=torch.bool, device=known.device)
         gone[list(broken)] = True
         known = known.masked_fill(gone, torch.nan)
-        merged = {name: _without(each, gone) for name, each in merged.items()}
+        merged = {name: _without(answer, gone) for name, answer in merged.items()}
     return Inference(joined(merged, model.outline), known, broken)
 
 
 def _of_part(part: PatternRows, sums: Sums, posterior: Posterior, weighted: bool) -> dict[str, NodePosterior]:
     """Give the posterior of every node of one part that some row could lack."""
     chosen, weights = posterior.choose(weighted=weighted), posterior.sample_weights(weighted=weighted)
-    found: dict[str, NodePosterior] = {}
+    by_node: dict[str, NodePosterior] = {}
     for name in sums.plan.proposed:
-        made = posterior.node(name, chosen, weights, weighted=weighted)
+        answer = posterior.node(name, chosen, weights, weighted=weighted)
         if name in part.labelled:
-            made = made.observed_in(part.values[name], part.labelled[name])
-        found[name] = made
-    found |= {name: NodePosterior.at(part.values[name], weights) for name in sums.plan.observed}
+            answer = answer.observed_in(part.values[name], part.labelled[name])
+        by_node[name] = answer
+    by_node |= {name: NodePosterior.at(part.values[name], weights) for name in sums.plan.observed}
     for name in posterior.outline.graphs.dropped:
-        found[name] = posterior.filled(name, part.values[name], chosen, weights, weighted=weighted)
-    return {name: posterior.of_steps(name, each) for name, each in found.items()}
+        by_node[name] = posterior.filled(name, part.values[name], chosen, weights, weighted=weighted)
+    return {name: posterior.of_steps(name, answer) for name, answer in by_node.items()}
 
 
 def _hidden(model: PlanRunner, parts: list[PatternRows]) -> list[str]:
@@ -125,9 +125,9 @@ def _hidden(model: PlanRunner, parts: list[PatternRows]) -> list[str]:
 def _merged(rows: list[tuple[PatternRows, NodePosterior]], size: int) -> NodePosterior:
     """Put what is known of the rows of all parts in the order of the batch."""
     like = rows[0][1].mean
-    mean, sd = (merge([(p, getattr(each, key)) for p, each in rows], size, like) for key in ("mean", "sd"))
+    mean, sd = (merge([(p, getattr(answer, key)) for p, answer in rows], size, like) for key in ("mean", "sd"))
     samples, weights = (
-        merge([(p, getattr(each, key).transpose(0, 1)) for p, each in rows], size, like).transpose(0, 1)
+        merge([(p, getattr(answer, key).transpose(0, 1)) for p, answer in rows], size, like).transpose(0, 1)
         for key in ("samples", "weights")
     )
     return NodePosterior(mean, samples, weights, sd)
@@ -141,12 +141,12 @@ def _without(known: NodePosterior, gone: Tensor) -> NodePosterior:
 # all steps of a node of a repeat, by its outer name
 
 
-def joined(found: Mapping[str, NodePosterior], outline: Outline) -> dict[str, NodePosterior]:
+def joined(answers: Mapping[str, NodePosterior], outline: Outline) -> dict[str, NodePosterior]:
     """Join the steps of each node: means and deviations [B, *steps, *event], samples [S, B, *steps, *event]."""
-    means = steps.join(outline, {name: each.mean for name, each in found.items()})
-    spreads = steps.join(outline, {name: each.sd for name, each in found.items()})
-    samples = steps.join(outline, {name: each.samples for name, each in found.items()}, axis=2)
-    weights = {outline.outer_name.get(name, name): each.weights for name, each in found.items()}
+    means = steps.join(outline, {name: answer.mean for name, answer in answers.items()})
+    spreads = steps.join(outline, {name: answer.sd for name, answer in answers.items()})
+    samples = steps.join(outline, {name: answer.samples for name, answer in answers.items()}, axis=2)
+    weights = {outline.outer_name.get(name, name): answer.weights for name, answer in answers.items()}
     return {name: NodePosterior(means[name], samples[name], weights[name], spreads[name]) for name in means}
 
 
@@ -158,22 +158,22 @@ def mean_of(posterior: Posterior, name: str, *, weighted: bool) -> Tensor:
 
 def share_below(posterior: Posterior, name: str, value: Tensor) -> Tensor | None:
     """Give q's probability of at most `value`, as `Posterior.share_below` does, both [B, *steps, *event]."""
-    found: dict[str, Tensor] = {}
-    for node, each in steps.apart(posterior.outline, name, value).items():
-        below = posterior.share_below(node, each)
+    shares: dict[str, Tensor] = {}
+    for node, step_value in steps.apart(posterior.outline, name, value).items():
+        below = posterior.share_below(node, step_value)
         if below is None:
             return None
-        found[node] = below
-    return steps.join(posterior.outline, found)[name]
+        shares[node] = below
+    return steps.join(posterior.outline, shares)[name]
 
 
 # in words
 
 
-def warn(found: Inference, samples: int, advice: str) -> None:
+def warn(inference: Inference, samples: int, advice: str) -> None:
     """Warn of rows without finite scores, and of few effective samples; advice: which answer is better."""
-    if found.broken:
-        warnings.warn(f"nothing is said of rows without finite scores: {rows_words(found.broken)}", stacklevel=4)
-    words = few_words(found.effective, samples)
+    if inference.broken:
+        warnings.warn(f"nothing is said of rows without finite scores: {rows_words(inference.broken)}", stacklevel=4)
+    words = few_words(inference.effective, samples)
     if words:
         warnings.warn(f"{words}; {advice}", stacklevel=4)

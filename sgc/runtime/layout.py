@@ -68,10 +68,12 @@ class Layout:
 
         log: as much of [*enumerated, S, B] as its parameters have, one of constants has none.
         """
-        whole = self.padded(log)
-        nodes = frozenset(n for n in dims if n in self.axes and whole.shape[self.axes[n]] > 1)
-        assert len(nodes) == sum(size > 1 for size in whole.shape[: self.depth]), "a dimension that no node stands for"
-        return Score(whole, nodes)
+        laid_out = self.padded(log)
+        nodes = frozenset(n for n in dims if n in self.axes and laid_out.shape[self.axes[n]] > 1)
+        assert len(nodes) == sum(size > 1 for size in laid_out.shape[: self.depth]), (
+            "a dimension that no node stands for"
+        )
+        return Score(laid_out, nodes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,10 +218,10 @@ def eliminate(pairs: Sequence[Pair], order: Sequence[str], layout: Layout, like:
     """
     left, steps = sum_enumerated(pairs, order, layout)
     left, sample_log = average_samples(left, layout)
-    whole = join(left)
+    joined = join(left)
     zero = like.new_zeros(layout.rows)
 
     def rows(part: Score | None) -> Tensor:
         return zero if part is None else part.tensor.reshape(-1).expand(layout.rows)
 
-    return Eliminated(rows(whole.log), rows(whole.value), steps, sample_log)
+    return Eliminated(rows(joined.log), rows(joined.value), steps, sample_log)

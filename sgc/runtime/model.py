@@ -37,12 +37,14 @@ from sgc.spec.outline import Outline
 class Model(PlanRunner):
     """A compiled spec. `objective` trains it; `conditional`, `log_prob`, `infer` and `generate` use it."""
 
-    def __init__(self, made: Outline, *, dtype: torch.dtype | None = None, numbers: torch.dtype | None = None) -> None:
+    def __init__(
+        self, outline: Outline, *, dtype: torch.dtype | None = None, numbers: torch.dtype | None = None
+    ) -> None:
         """Build the networks, in torch's default type if no other is said, and the spec's own numbers, see `built_in`.
 
         Raises: UsageError, as `PlanRunner`.
         """
-        super().__init__(made, dtype=dtype, numbers=numbers)
+        super().__init__(outline, dtype=dtype, numbers=numbers)
         self.adviser: Callable[[Model, int], str] | None = None  # of a run: see `advice`
         self._advised: dict[int, str] = {}
         self.read_encoders: Callable[[], Mapping[str, Encoder]] | None = None  # of the run whose model this is
@@ -75,21 +77,23 @@ class Model(PlanRunner):
         samples = None if samples is None else whole_number("samples", samples)
         truth("exact", exact)
         parts, size = prepare(self.outline, self._by_node(batch), self.like)
-        given = None if weights is None else row_weights(weights, size, self.like)
+        weight_of_row = None if weights is None else row_weights(weights, size, self.like)
         with drawing_from(generator, self.like.device):
             sums = self.sums(parts, samples=samples, exact=exact, bound=bound_named(self.outline.words.bound, bound))
         settings = self.settings()
         run = list(zip(parts, sums, strict=True))
         with self.running_means.still(settings.kl_weight != 1.0):  # only what is minimised moves them
-            each = [(part, surrogate_bound(s)) for part, s in run]
-        whole = merge(each, size, each[0][1])
-        weighted = whole
+            bounds = [(part, surrogate_bound(s)) for part, s in run]
+        bound_of_rows = merge(bounds, size, bounds[0][1])
+        weighted = bound_of_rows
         if settings.kl_weight != 1.0:
-            weighted = merge([(part, surrogate_bound(s, settings.kl_weight)) for part, s in run], size, whole)
-        if given is None:
-            given = merge([(p, self.like.new_full((p.size,), self.row_weight(p))) for p in parts], size, whole)
-        loss = -(given * weighted).sum() / size
-        return Outcome(loss, whole, run, self.outline)
+            weighted = merge([(part, surrogate_bound(s, settings.kl_weight)) for part, s in run], size, bound_of_rows)
+        if weight_of_row is None:
+            weight_of_row = merge(
+                [(p, self.like.new_full((p.size,), self.row_weight(p))) for p in parts], size, bound_of_rows
+            )
+        loss = -(weight_of_row * weighted).sum() / size
+        return Outcome(loss, bound_of_rows, run, self.outline)
 
     def row_weight(self, part: PatternRows) -> float:
         """Return γ for rows with a label, 1 for the others."""
@@ -108,12 +112,12 @@ class Model(PlanRunner):
         """Add up the loss of a training step from the sums of its parts, see `forward`."""
         kl_weight = self.settings().kl_weight
         total: Tensor | None = None
-        for each, weight in zip(sums, weights, strict=True):
-            each.last_bound = surrogate_bound(each, kl_weight)
+        for part_sums, weight in zip(sums, weights, strict=True):
+            part_sums.last_bound = surrogate_bound(part_sums, kl_weight)
             if isinstance(weight, Tensor) and weight.dim():
-                part = -(weight * each.last_bound).sum()
+                part = -(weight * part_sums.last_bound).sum()
             else:
-                part = -weight * each.last_bound.sum()
+                part = -weight * part_sums.last_bound.sum()
             total = part if total is None else total + part
         assert total is not None
         return total
@@ -131,8 +135,8 @@ class Model(PlanRunner):
     def _by_node(self, batch: Any) -> Mapping[str, Any]:  # Any: as for objective, or a data frame
         """Give a batch by node, a data frame as `encode` reads it. Raises: ValueError."""
         if not is_frame(batch):
-            given: Mapping[str, Any] = batch
-            return given
+            by_node: Mapping[str, Any] = batch
+            return by_node
         try:
             return self.encode(batch)
         except DataError as problem:
@@ -184,9 +188,9 @@ class Model(PlanRunner):
         Raises: ValueError or KeyError for a batch that does not fit the model; RunError where no row has finite scores.
         """
         with drawing_from(generator, self.like.device):
-            found = self.inference(batch, samples, from_).checked()
-        warn(found, samples, self.advice(samples) if bool(found.few.any()) else "")
-        return dict(found.nodes)
+            inference = self.inference(batch, samples, from_).checked()
+        warn(inference, samples, self.advice(samples) if bool(inference.few.any()) else "")
+        return dict(inference.nodes)
 
     @torch.no_grad()
     def inference(self, batch: Mapping[str, Any], samples: int, from_: Answer) -> Inference:  # Any: as for objective
@@ -224,10 +228,10 @@ class Model(PlanRunner):
         Raises: ValueError or KeyError for what is unknown or does not fit; RunError where no row is finite.
         """
         with drawing_from(generator, self.like.device):
-            found = self.generation(count, given, means)
-        if found.broken:
-            warnings.warn(f"not finite: {rows_words(found.broken)}", stacklevel=3)
-        return found.values
+            rows = self.generation(count, given, means)
+        if rows.broken:
+            warnings.warn(f"not finite: {rows_words(rows.broken)}", stacklevel=3)
+        return rows.values
 
     @torch.no_grad()
     def generation(

@@ -20,22 +20,22 @@ from sgc.spec.outline import Density, FeatureOutline, Outline
 from sgc.spec.unrolled import PartOf
 
 
-def build(made: Outline) -> Machine:
+def build(outline: Outline) -> Machine:
     """Build the modules of a model."""
-    return _Building(made).machine()
+    return _Building(outline).machine()
 
 
 class _Building:
-    def __init__(self, made: Outline) -> None:
-        self.made, self.owner = made, made.spec.unrolled.owner
+    def __init__(self, outline: Outline) -> None:
+        self.outline, self.owner = outline, outline.spec.unrolled.owner
         self.trunks: dict[str, Trunk] = {}  # of shared networks
 
     def machine(self) -> Machine:
         features: dict[str, AnyFeature] = {}
-        for name, each in self.made.features.items():
-            features[name] = self.feature(each, features)
-        made = self.made
-        return Machine(made, features, self.densities(made.generative), self.densities(made.recognition))
+        for name, feature in self.outline.features.items():
+            features[name] = self.feature(feature, features)
+        outline = self.outline
+        return Machine(outline, features, self.densities(outline.generative), self.densities(outline.recognition))
 
     def trunk(self, owner: Density | FeatureOutline) -> Trunk | None:
         """Build a network, or take the shared one; None where there is nothing before the heads."""
@@ -48,30 +48,30 @@ class _Building:
             self.trunks[owner.trunk] = Trunk(stack)
         return self.trunks[owner.trunk]
 
-    def feature(self, each: FeatureOutline, before: Mapping[str, AnyFeature]) -> AnyFeature:
-        match each.entries:
+    def feature(self, outline: FeatureOutline, before: Mapping[str, AnyFeature]) -> AnyFeature:
+        match outline.entries:
             case (repeat_entries.Zeros(),):
-                return Zeros(each)
+                return Zeros(outline)
             case (repeat_entries.Exists(count=count, i=i),):
-                of = self.made.variables[count]
-                return Existence(each, count_values(of.family, of.event, of.values), i)
-        first = before.get(self.owner(each.name))
-        return FeatureModule(each, first.trunk if isinstance(first, FeatureModule) else self.trunk(each))
+                of = self.outline.variables[count]
+                return Existence(outline, count_values(of.family, of.event, of.values), i)
+        first = before.get(self.owner(outline.name))
+        return FeatureModule(outline, first.trunk if isinstance(first, FeatureModule) else self.trunk(outline))
 
     def densities(self, outlines: Mapping[str, Density]) -> dict[str, AnyDensity]:
-        found: dict[str, AnyDensity] = {}
-        for name, each in outlines.items():
-            first = found.get(self.owner(name))
+        modules: dict[str, AnyDensity] = {}
+        for name, outline in outlines.items():
+            first = modules.get(self.owner(name))
             if first is None:
-                found[name] = DensityModule(each, self.made.variables[name], self.trunk(each))
+                modules[name] = DensityModule(outline, self.outline.variables[name], self.trunk(outline))
             else:
-                found[name] = DensityStep(cast(DensityModule, first), each, self.made.variables[name])
-        return found
+                modules[name] = DensityStep(cast(DensityModule, first), outline, self.outline.variables[name])
+        return modules
 
 
-def registered(made: Outline, modules: Mapping[str, AnyDensity] | Mapping[str, AnyFeature]) -> nn.ModuleDict:
+def registered(outline: Outline, modules: Mapping[str, AnyDensity] | Mapping[str, AnyFeature]) -> nn.ModuleDict:
     """Register the modules under their names in the file, and what the steps of a repeat share once."""
-    owner, template = made.spec.unrolled.owner, made.spec.unrolled.template
+    owner, template = outline.spec.unrolled.owner, outline.spec.unrolled.template
     mine = {name: module for name, module in modules.items() if owner(name) == name}
     return nn.ModuleDict({key_of(template.get(n, n)): m for n, m in mine.items() if isinstance(m, nn.Module)})
 
@@ -93,8 +93,8 @@ def part_modules(part: PartOf) -> dict[tuple[str, str], tuple[str, str]]:
     A node that is bound to one of the host's has its p from the part and its q from the host.
     """
     sections = ("generative", "recognition", "features")
-    found = {(s, key_of(own)): (s, key_of(here)) for own, here in part.names.items() for s in sections}
-    return found | {("generative", key_of(own)): ("generative", key_of(here)) for own, here in part.bound.items()}
+    keys = {(s, key_of(own)): (s, key_of(here)) for own, here in part.names.items() for s in sections}
+    return keys | {("generative", key_of(own)): ("generative", key_of(here)) for own, here in part.bound.items()}
 
 
 def key_of(name: str) -> str:
@@ -106,18 +106,18 @@ def key_of(name: str) -> str:
     return f"{name.replace('.', '/')}_"
 
 
-def try_own(made: Outline) -> None:
+def try_own(outline: Outline) -> None:
     """Import the own families and metrics of a model, and try each on something small. Raises: UsageError."""
-    own = {name for name, node in made.spec.nodes.items() if isinstance(node.distribution, OwnFamily)}
-    for name in [each for each in made.variables if each in own]:
-        variable = made.variables[name]
+    own = {name for name, node in outline.spec.nodes.items() if isinstance(node.distribution, OwnFamily)}
+    for name in [node for node in outline.variables if node in own]:
+        variable = outline.variables[name]
         try:
             try_member(variable.family, wants_mean=variable.supervision == "partial")
         except UsageError as problem:
             raise UsageError(f"node '{name}': {problem}") from None
-    for name, chosen in made.spec.evaluate.metrics.items():
+    for name, chosen in outline.spec.evaluate.metrics.items():
         if isinstance(chosen, OwnMetric):
             try:
-                try_metric(chosen.python, metric_of(made, name), measured(made, name))
+                try_metric(chosen.python, metric_of(outline, name), measured(outline, name))
             except UsageError as problem:
                 raise UsageError(f"node '{name}': {problem}") from None

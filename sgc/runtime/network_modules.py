@@ -57,8 +57,8 @@ class ParentMaps(nn.Module):
             values = [group[j] for group in groups]
             rows = [value.reshape(-1, *shape) for value in values]
             mapped = self.of_parent(j, _joined(rows), weight)
-            for part, each, value in zip(parts, _split(mapped, rows), values, strict=True):
-                part.append(each.reshape(*value.shape[:rank], *mapped.shape[1:]))
+            for part, rows_of_group, value in zip(parts, _split(mapped, rows), values, strict=True):
+                part.append(rows_of_group.reshape(*value.shape[:rank], *mapped.shape[1:]))
         sums = [sum(part[1:], part[0]) for part in parts]
         joined = _joined([total.flatten(0, rank - 1) for total in sums])
         return joined, [tuple(total.shape[:rank]) for total in sums]
@@ -209,14 +209,14 @@ class Existence(nn.Module):
     def forward(self, groups: Sequence[Group], rank: int) -> list[Tensor]:
         """Give 0 or 1, [*leading, 1]; parents: the count's value, and whether the step around exists."""
         above = self.get_buffer("above")
-        found = []
+        existence = []
         for count, *around in groups:
             one_hot = count.dim() > rank
             there = (count @ above.to(count)) if one_hot else (~denied(count, self.i)).to(count)
-            for each in around:
-                there = there * each.reshape(each.shape[:rank])
-            found.append(there.unsqueeze(-1))
-        return found
+            for outer in around:
+                there = there * outer.reshape(outer.shape[:rank])
+            existence.append(there.unsqueeze(-1))
+        return existence
 
 
 AnyFeature = FeatureModule | Zeros | Existence
@@ -231,8 +231,8 @@ def read_by(module: AnyFeature, values: Mapping[str, Tensor], network_inputs: Ma
 def _side_by_side(group: Group, rank: int) -> Tensor:
     """Give the parents flat, one after the other: what an empty network is."""
     flat = [value.reshape(*value.shape[:rank], -1) for value in group]
-    leading = torch.broadcast_shapes(*(tuple(each.shape[:-1]) for each in flat))
-    return torch.cat([each.expand(*leading, each.shape[-1]) for each in flat], -1)
+    leading = torch.broadcast_shapes(*(tuple(value.shape[:-1]) for value in flat))
+    return torch.cat([value.expand(*leading, value.shape[-1]) for value in flat], -1)
 
 
 def _joined(rows: Sequence[Tensor]) -> Tensor:
@@ -241,4 +241,4 @@ def _joined(rows: Sequence[Tensor]) -> Tensor:
 
 
 def _split(joined: Tensor, rows: Sequence[Tensor]) -> Sequence[Tensor]:
-    return (joined,) if len(rows) == 1 else joined.split([len(each) for each in rows])
+    return (joined,) if len(rows) == 1 else joined.split([len(group) for group in rows])

@@ -27,18 +27,18 @@ class Outcome:
         self.loss, self.bound = loss, bound
         self._parts, self._outline = parts, outline
 
-    def _merge(self, found: Sequence[tuple[PatternRows, Tensor]]) -> Tensor:
-        return merge(found, len(self.bound), self.bound)
+    def _merge(self, parts: Sequence[tuple[PatternRows, Tensor]]) -> Tensor:
+        return merge(parts, len(self.bound), self.bound)
 
     @cached_property
     def terms(self) -> dict[str, dict[str, Tensor]]:
         """The parts of the bound, by node and role (generative, recognition, kl, label); for elbo they add up to it."""
-        found: dict[str, dict[str, list[tuple[PatternRows, Tensor]]]] = {}
+        parts_of: dict[str, dict[str, list[tuple[PatternRows, Tensor]]]] = {}
         for rows, sums in self._parts:
             for name, roles in sums.terms().items():
                 for role, term in roles.items():
-                    found.setdefault(name, {}).setdefault(role, []).append((rows, term))
-        merged = {name: {role: self._merge(parts) for role, parts in roles.items()} for name, roles in found.items()}
+                    parts_of.setdefault(name, {}).setdefault(role, []).append((rows, term))
+        merged = {name: {role: self._merge(parts) for role, parts in roles.items()} for name, roles in parts_of.items()}
         return steps.summed(self._outline, merged)
 
     @cached_property
@@ -47,13 +47,13 @@ class Outcome:
         return self._merge([(rows, sums.effective_sample_size().detach()) for rows, sums in self._parts])
 
 
-def merge(found: Sequence[tuple[PatternRows, Tensor]], size: int, like: Tensor) -> Tensor:
+def merge(parts: Sequence[tuple[PatternRows, Tensor]], size: int, like: Tensor) -> Tensor:
     """Put what was computed for parts of a batch back in the batch's order; rows without a part get 0."""
-    if len(found) == 1 and found[0][0].rows is None:
-        return found[0][1]
-    whole = like.new_zeros((size, *found[0][1].shape[1:]))
-    for rows, part in found:
+    if len(parts) == 1 and parts[0][0].rows is None:
+        return parts[0][1]
+    merged = like.new_zeros((size, *parts[0][1].shape[1:]))
+    for rows, part in parts:
         if rows.rows is None:
             return part
-        whole = whole.index_copy(0, rows.rows.to(whole.device), part)
-    return whole
+        merged = merged.index_copy(0, rows.rows.to(merged.device), part)
+    return merged

@@ -46,28 +46,30 @@ class PlanRunner(nn.Module):
 
     validate_args = False  # whether torch checks the arguments of every distribution: slow, for tests and --debug
 
-    def __init__(self, made: Outline, *, dtype: torch.dtype | None = None, numbers: torch.dtype | None = None) -> None:
+    def __init__(
+        self, outline: Outline, *, dtype: torch.dtype | None = None, numbers: torch.dtype | None = None
+    ) -> None:
         """Build the networks, in torch's default type if no other is said, and the spec's own numbers, see `built_in`.
 
         Raises: UsageError for a number that its type cannot hold, or for own code that cannot be used.
         """
         super().__init__()
-        try_own(made)
-        self.outline = made
-        self.spec: Spec = made.spec
+        try_own(outline)
+        self.outline = outline
+        self.spec: Spec = outline.spec
         self.gamma: float | None = None  # what training made of a rate, once the data are known; for reports
         self.rate: float | None = None  # ρ, likewise, for α over the rate
         with outside_inference_mode(), built_in(dtype or default_type(), numbers), draws():
-            self.machine = build(made)
-        self.features = registered(made, self.machine.features)
-        self.generative = registered(made, self.machine.generative)
-        self.recognition = registered(made, self.machine.recognition)
+            self.machine = build(outline)
+        self.features = registered(outline, self.machine.features)
+        self.generative = registered(outline, self.machine.generative)
+        self.recognition = registered(outline, self.machine.recognition)
         self.running_means = RunningMeans()  # the baselines of score_function nodes
         self._plans: OrderedDict[tuple[frozenset[str], frozenset[str], bool, ObjectiveWords], Plan] = OrderedDict()
-        self.exact_graphs = made.graphs.with_estimators(exact_estimators(made))
+        self.exact_graphs = outline.graphs.with_estimators(exact_estimators(outline))
         self._moving = [module for module in self.modules() if isinstance(module, Moving) and module.moves]
         sections = {"generative": self.generative, "recognition": self.recognition, "features": self.features}
-        self.frozen = frozen_modules(made.spec.unrolled.parts, sections)
+        self.frozen = frozen_modules(outline.spec.unrolled.parts, sections)
         for module in self.frozen:
             module.requires_grad_(False)
         self.train()
@@ -102,8 +104,8 @@ class PlanRunner(nn.Module):
     @property
     def like(self) -> Tensor:
         """A tensor of the type and on the device that the model computes with. Raises: ValueError where it cannot."""
-        found = next((parameter.detach() for parameter in self.parameters()), None)
-        like = torch.zeros((), device="cpu") if found is None else found
+        weights = next((parameter.detach() for parameter in self.parameters()), None)
+        like = torch.zeros((), device="cpu") if weights is None else weights
         if like.is_meta:
             raise ValueError("the model is on the device 'meta', which has no values")
         if like.dtype not in COMPUTED_IN:
@@ -158,15 +160,15 @@ class PlanRunner(nn.Module):
         alpha: dict[str, Any] = {}  # Any: see number_at
         graphs = self.outline.graphs
         for name in dict.fromkeys([*graphs.partial, *counts_of(graphs)]):  # counts are weighed where steps are labelled
-            given = objective.alpha_of(self.outline.outer_name.get(name, name))
-            if isinstance(given, OverRate):
+            alpha_of_node = objective.alpha_of(self.outline.outer_name.get(name, name))
+            if isinstance(alpha_of_node, OverRate):
                 known = self.rate if objective.supervision_rate is None else objective.supervision_rate
                 rate = number_at(known or 1.0, self.epoch)  # 1: without data
-                alpha[name] = number_at(given.over_rate, self.epoch) / rate
+                alpha[name] = number_at(alpha_of_node.over_rate, self.epoch) / rate
             else:
-                alpha[name] = number_at(given, self.epoch)
+                alpha[name] = number_at(alpha_of_node, self.epoch)
         chosen = {name: variable.estimator for name, variable in self.outline.variables.items()}
-        decay = {name: each.decay_at(self.epoch) for name, each in chosen.items() if each is not None}
+        decay = {name: estimator.decay_at(self.epoch) for name, estimator in chosen.items() if estimator is not None}
         return Settings(alpha, number_at(objective.kl_weight, self.epoch), decay)
 
     def take_schedules_as_tensors(self) -> list[Schedule]:
@@ -178,9 +180,9 @@ class PlanRunner(nn.Module):
         numbers = schedules_in([self.spec.objective, *chosen])
         self._moving_numbers = {schedule: torch.zeros((), dtype=torch.float64) for schedule in numbers}
         self.epoch = self.epoch
-        estimators = {id(each) for each in numbers}
+        estimators = {id(number) for number in numbers}
         sections = [getattr(self.spec, name) for name in type(self.spec).model_fields if name != "train"]
-        return [each for each in schedules_in(sections) if id(each) not in estimators]
+        return [schedule for schedule in schedules_in(sections) if id(schedule) not in estimators]
 
     def moving_tensors(self) -> list[Tensor]:
         """List the tensors that steps of a training read and that change from step to step."""

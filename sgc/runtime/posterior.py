@@ -52,13 +52,13 @@ class NodePosterior:
     def observed_in(self, value: Tensor, there: Tensor) -> NodePosterior:
         """Replace rows by observed values. value: [B, *event]; there: which rows, [B] booleans."""
         where = there.reshape(-1, *(1,) * (value.dim() - 1))
-        mean, samples = (torch.where(where, value, each) for each in (self.mean, self.samples))
+        mean, samples = (torch.where(where, value, values) for values in (self.mean, self.samples))
         return NodePosterior(mean, samples, self.weights, self.sd.masked_fill(where, 0.0))
 
     def only(self, there: Tensor) -> NodePosterior:
         """Give NaN in the rows that are not `there`: [B] booleans."""
         where = ~there.reshape(-1, *(1,) * (self.mean.dim() - 1))
-        mean, samples, sd = (each.masked_fill(where, torch.nan) for each in (self.mean, self.samples, self.sd))
+        mean, samples, sd = (values.masked_fill(where, torch.nan) for values in (self.mean, self.samples, self.sd))
         return NodePosterior(mean, samples, self.weights, sd)
 
 
@@ -143,7 +143,7 @@ class Posterior:
         Raises: NotImplementedError where the family does not say its variance.
         """
         family = self.outline.variables[node].family
-        variance, center = (self._padded(node, each) for each in (family.variance(density), family.mean(density)))
+        variance, center = (self._padded(node, values) for values in (family.variance(density), family.mean(density)))
         apart = (center - self.layout.clamp(mean)) ** 2
         return self.average(node, variance + apart, weighted=weighted).sqrt().masked_fill(mean.isinf(), torch.inf)
 
@@ -205,12 +205,12 @@ class Posterior:
 
         Unweighted, all particles count if no draw of its count reached the step: q still predicts it.
         """
-        kept = torch.where(particles_exist(self.group, node, self.outline).tensor, weights, 0.0)
-        total = kept.sum(over, keepdim=True)
+        existing = torch.where(particles_exist(self.group, node, self.outline).tensor, weights, 0.0)
+        total = existing.sum(over, keepdim=True)
         if weighted:
-            return kept / total  # 0/0 is NaN
-        found = torch.where(total > 0, kept / total, weights)
-        return torch.where(self.group.exist[node], found, torch.nan) if node in self.group.exist else found
+            return existing / total  # 0/0 is NaN
+        shares = torch.where(total > 0, existing / total, weights)
+        return torch.where(self.group.exist[node], shares, torch.nan) if node in self.group.exist else shares
 
     @cached_property
     def by_value(self) -> frozenset[str]:
@@ -273,8 +273,8 @@ class Posterior:
         with torch.enable_grad():
             fixed = [pair.still() for pair in pairs]
             more = [Pair(log=Score(probe, dims & layout.axes.keys())) for dims, probe in probes.items()]
-            found = torch.autograd.grad(self.sweep([*fixed, *more]).log.sum(), list(probes.values()))
-        by_dims = dict(zip(probes, found, strict=True))
+            gradients = torch.autograd.grad(self.sweep([*fixed, *more]).log.sum(), list(probes.values()))
+        by_dims = dict(zip(probes, gradients, strict=True))
         return {name: by_dims[frozenset(dims)] for name, dims in wanted.items()}
 
     def choose(self, *, weighted: bool = True) -> dict[str, Tensor]:
@@ -322,9 +322,9 @@ class Posterior:
         sd = self.deviation(name, mean, weighted=weighted)
         return NodePosterior(mean, self.where_there(name, samples, chosen), weights, sd)
 
-    def of_steps(self, name: str, made: NodePosterior) -> NodePosterior:
+    def of_steps(self, name: str, answer: NodePosterior) -> NodePosterior:
         """Give NaN in the rows whose labelled counts deny a step."""
-        return made.only(self.group.exist[name]) if name in self.group.exist else made
+        return answer.only(self.group.exist[name]) if name in self.group.exist else answer
 
     def where_there(self, name: str, samples: Tensor, chosen: Mapping[str, Tensor]) -> Tensor:
         """Put NaN in place of the samples, [S, B, *event], in which a step does not exist."""
@@ -334,13 +334,13 @@ class Posterior:
         return samples.masked_fill(~there.reshape(*there.shape, *(1,) * (samples.dim() - 2)), torch.nan)
 
     def filled(
-        self, name: str, given: Tensor, chosen: Mapping[str, Tensor], weights: Tensor, *, weighted: bool = True
+        self, name: str, value: Tensor, chosen: Mapping[str, Tensor], weights: Tensor, *, weighted: bool = True
     ) -> NodePosterior:
         """Give a node that drops what is missing, filled in by p(node | parents) under what is known of the parents.
 
         given: [B, *event], NaN where it is missing; what is there stays as it is.
         """
-        p, missing = self.group.dropped[name], torch.isnan(given)
+        p, missing = self.group.dropped[name], torch.isnan(value)
         family = self.outline.variables[name].family
         center = self._padded(name, family.mean(p))
         drawn = family.draw(p, self.layout.drawn(p.batch_shape)).value
@@ -352,5 +352,5 @@ class Posterior:
         except NotImplementedError:  # then that of the draws
             shares = weights.reshape(*weights.shape, *(1,) * (mean.dim() - 1))
             sd = (shares * (draws - mean) ** 2).sum(0).sqrt()
-        mean, draws = (torch.where(missing, each, given) for each in (mean, draws))
+        mean, draws = (torch.where(missing, values, value) for values in (mean, draws))
         return NodePosterior(mean, draws, weights, sd.masked_fill(~missing, 0.0))

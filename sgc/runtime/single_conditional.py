@@ -33,10 +33,10 @@ def conditional(model: PlanRunner, module: AnyDensity, values: Mapping[str, Any]
     (parameters,) = module.parameters_of([network_inputs], [group.values], rank)
 
     def by_row(name: str, parameter: Tensor) -> Tensor:
-        whole = family.fill(name, parameter, event)
+        filled = family.fill(name, parameter, event)
         inner = family.parameter_shape(name, event)
-        leading = torch.broadcast_shapes(tuple(whole.shape[: whole.dim() - len(inner)]), (1,) * (rank - 1) + (rows,))
-        return whole.expand(*leading, *inner).reshape(rows, *inner)
+        leading = torch.broadcast_shapes(tuple(filled.shape[: filled.dim() - len(inner)]), (1,) * (rank - 1) + (rows,))
+        return filled.expand(*leading, *inner).reshape(rows, *inner)
 
     by_rows = {name: by_row(name, parameter) for name, parameter in parameters.items()}
     return module.distribution(by_rows, validate=model.validate_args, finite=True)
@@ -63,9 +63,9 @@ def lay_values(model: PlanRunner, values: Mapping[str, Any], wanted: Collection[
     """
     outline = model.outline
     laid: dict[str, Tensor] = {}
-    for name, given in steps.split(outline, tensors_of(outline, values)).items():
+    for name, given_value in steps.split(outline, tensors_of(outline, values)).items():
         owner = outline.variables.get(name) or outline.inputs[name]
-        laid[name], missing = row_values(name, owner, given, model.like)
+        laid[name], missing = row_values(name, owner, given_value, model.like)
         if bool(missing.any()) and not (isinstance(owner, Variable) and owner.dropped):
             if name not in values:  # a step among others, as where it does not exist
                 del laid[name]

@@ -76,7 +76,7 @@ def allowed_counts(group: Group, outline: Outline) -> dict[str, Tensor]:
 
     A label of a step that no value reaches, or that a labelled count denies, is no evidence.
     """
-    found: dict[str, Tensor] = {}
+    allowed: dict[str, Tensor] = {}
     for count in group.plan.evidence:
         values = torch.tensor(values_of(outline.variables[count]), device=group.like.device)
         least = values.new_zeros(group.layout.rows)
@@ -84,8 +84,8 @@ def allowed_counts(group: Group, outline: Outline) -> dict[str, Tensor]:
             steps = [step for other, step in node.exists if other == count and step < int(values.max())]
             if steps and (carried := _carried(group, name)) is not None:
                 least = torch.where(carried, least.clamp(min=max(steps) + 1), least)
-        found[count] = values >= least.unsqueeze(1)
-    return found
+        allowed[count] = values >= least.unsqueeze(1)
+    return allowed
 
 
 def _carried(group: Group, name: str) -> Tensor | None:

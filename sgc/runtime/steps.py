@@ -45,8 +45,10 @@ def outer_names(outline: Outline, nodes: Iterable[str]) -> tuple[str, ...]:
 
 def rows_text(outline: Outline, plan: Plan) -> str:
     """Say which rows a plan is for, by the name of all steps where it has all of them, or some in some rows."""
-    whole = {node for each in outline.stepped.values() if {*each.nodes} <= {*plan.observed} for node in each.nodes}
-    observed = dict.fromkeys(outline.outer_name[node] if node in whole else node for node in plan.observed)
+    in_all_steps = {
+        node for stepped in outline.stepped.values() if {*stepped.nodes} <= {*plan.observed} for node in stepped.nodes
+    }
+    observed = dict.fromkeys(outline.outer_name[node] if node in in_all_steps else node for node in plan.observed)
     order, maybe_labelled = outer_names(outline, plan.order), outer_names(outline, plan.maybe_labelled)
     return replace(plan, observed=tuple(observed), order=order, maybe_labelled=frozenset(maybe_labelled)).rows_text()
 
@@ -65,15 +67,15 @@ def apart(outline: Outline, name: str, value: Tensor, axis: int = 1) -> dict[str
     return dict(zip(stepped.nodes, flat.unbind(axis), strict=True))
 
 
-def split(outline: Outline, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def split(outline: Outline, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Split values that are given by outer name into those of nodes; others stay as they are.
 
     Raises: ValueError for other steps, or a step that is given beside all of them.
     """
-    found: dict[str, Tensor] = {}
-    for name, value in given.items():
+    by_node: dict[str, Tensor] = {}
+    for name, value in values.items():
         if name not in outline.stepped:
-            found[name] = value
+            by_node[name] = value
             continue
         steps = outline.stepped[name].steps
         if tuple(value.shape[1 : 1 + len(steps)]) != steps:
@@ -81,36 +83,36 @@ def split(outline: Outline, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
             if outline.outer[name].categories is not None:
                 wanted += f" or integer categories [B, {', '.join(map(str, outline.outer[name].event[:-1]))}]"
             raise ValueError(f"'{name}' got shape {shape_text(tuple(value.shape))}, wanted {wanted}")
-        for node, each in apart(outline, name, value).items():
-            if node in given:
+        for node, step_value in apart(outline, name, value).items():
+            if node in values:
                 raise ValueError(f"'{node}' is given beside '{name}', which has it")
-            found[node] = each
-    return found
+            by_node[node] = step_value
+    return by_node
 
 
-def join(outline: Outline, found: Mapping[str, Tensor], axis: int = 1) -> dict[str, Tensor]:
+def join(outline: Outline, by_node: Mapping[str, Tensor], axis: int = 1) -> dict[str, Tensor]:
     """Join the nodes of steps, by their outer name: [B, *event] -> [B, *steps, *event], the steps at `axis`.
 
     The steps of a name are left apart if one of them is not found.
     """
     joined: dict[str, Tensor] = {}
-    for node, value in found.items():
+    for node, value in by_node.items():
         name = outline.outer_name.get(node, node)
         nodes = nodes_of(outline, name)
-        if name == node or not all(each in found for each in nodes):
+        if name == node or not all(node_of_step in by_node for node_of_step in nodes):
             joined[node] = value
         elif name not in joined:
-            whole = torch.stack([found[each] for each in nodes], axis)
+            stacked = torch.stack([by_node[node_of_step] for node_of_step in nodes], axis)
             steps = outline.stepped[name].steps
-            joined[name] = whole.reshape(*whole.shape[:axis], *steps, *whole.shape[axis + 1 :])
+            joined[name] = stacked.reshape(*stacked.shape[:axis], *steps, *stacked.shape[axis + 1 :])
     return joined
 
 
-def summed(outline: Outline, found: Mapping[str, Mapping[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
+def summed(outline: Outline, by_node: Mapping[str, Mapping[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
     """Add up the terms of all steps of a node, by node and role."""
     total: dict[str, dict[str, Tensor]] = {}
-    for node, roles in found.items():
-        kept = total.setdefault(outline.outer_name.get(node, node), {})
+    for node, roles in by_node.items():
+        sums = total.setdefault(outline.outer_name.get(node, node), {})
         for role, term in roles.items():
-            kept[role] = kept[role] + term if role in kept else term
+            sums[role] = sums[role] + term if role in sums else term
     return total

@@ -167,8 +167,8 @@ class TensorRows:
         for name in self.names if names is None else names:
             wanted = [node for node in steps.nodes_of(self.outline, name) if node not in hidden]
             if wanted:
-                each = steps.apart(self.outline, name, self._laid_out(name, self.take(name, index)))
-                values |= {node: each[node] for node in wanted}
+                by_step = steps.apart(self.outline, name, self._laid_out(name, self.take(name, index)))
+                values |= {node: by_step[node] for node in wanted}
         return values
 
     def _laid_out(self, name: str, value: Tensor) -> Tensor:
@@ -183,7 +183,7 @@ class TensorRows:
 
         part: of the rows at `index`, without labels.
         """
-        found = []
+        parts = []
         kinds, kind = patterns_of(self.carried[index])
         for i, carried in enumerate(kinds):
             if not carried.any():
@@ -193,20 +193,20 @@ class TensorRows:
             values = {name: value.index_select(0, places.to(value.device)) for name, value in part.values.items()}
             names = steps.outer_names(self.outline, sorted(observed))
             values |= self._by_node(index[places.numpy()], set(self.partial) - observed, names)
-            found.append(PatternRows(observed, len(places), places, filled(self.outline, values)))
-        return found
+            parts.append(PatternRows(observed, len(places), places, filled(self.outline, values)))
+        return parts
 
     def parts(self, index: np.ndarray) -> list[PatternRows]:
         """Take rows by the patterns of the labels they carry, those together that share a plan."""
-        found = []
+        parts = []
         carried = self.carried[index]
         if bool((carried == carried[0]).all()):  # as often: there is nothing to part
             observed = frozenset(name for name, there in zip(self.partial, carried[0], strict=True) if there)
             return [self.part(index, observed)]
         for share in share_rows(self.outline.merging, self.partial, carried):
             places = None if len(share.places) == len(index) else torch.from_numpy(share.places)
-            found.append(self.part(index[share.places], share.observed, places, share.labelled))
-        return found
+            parts.append(self.part(index[share.places], share.observed, places, share.labelled))
+        return parts
 
     def chunks(self, size: int) -> Iterator[np.ndarray]:
         """Give all rows in order, so many at a time."""
@@ -232,8 +232,8 @@ class Stream:
             order = _permutation(self.seed, self.purpose, number, count)
             low, high = max(start - number * count, 0), min(stop - number * count, count)
             taken.append(order[low:high])
-        found: np.ndarray = self.rows[np.concatenate(taken)]
-        return found
+        taken_rows: np.ndarray = self.rows[np.concatenate(taken)]
+        return taken_rows
 
 
 @lru_cache(maxsize=8)
@@ -308,9 +308,9 @@ class Streams:
             self.totals = (float(weights.bare[unlabelled].sum()), float(weights.labelled[labelled].sum()))
         self.rates = self.rates_at(0.0)
         sizes = (batch[0], batch[1])
-        met = [rates(*self.totals, g, r) for g in _ends(gamma) for r in _ends(rate)]  # between them lie the others
-        use_bare = any(each.rate < 1 for each in met) and len(unlabelled) > 0 and not supervised
-        use_labelled = any(each.rate > 0 for each in met) and len(labelled) > 0
+        extremes = [rates(*self.totals, g, r) for g in _ends(gamma) for r in _ends(rate)]  # between them lie the others
+        use_bare = any(end.rate < 1 for end in extremes) and len(unlabelled) > 0 and not supervised
+        use_labelled = any(end.rate > 0 for end in extremes) and len(labelled) > 0
         if supervised and not len(labelled):
             raise ValueError("the supervised bound needs labelled rows, and no row carries a label")
         self.unlabelled = Stream(unlabelled, sizes[0], seed, UNLABELLED) if use_bare else None
@@ -321,7 +321,7 @@ class Streams:
 
     def rates_at(self, epoch: float) -> Rates:
         """Give γ and ρ at an epoch of their schedules."""
-        gamma, rate = (None if each is None else value_at(each, epoch) for each in (self.gamma, self.rate))
+        gamma, rate = (None if schedule is None else value_at(schedule, epoch) for schedule in (self.gamma, self.rate))
         return rates(*self.totals, gamma, rate)
 
     def take(self, step: int, epoch: float | None = None) -> tuple[list[PatternRows], list[float | Tensor]]:
@@ -359,8 +359,8 @@ class Streams:
         return weights if part.rows is None else weights.index_select(0, part.rows.to(like.device))
 
 
-def _ends(given: Number | None) -> tuple[float | None, ...]:
-    return (None,) if given is None else ends(given)
+def _ends(number: Number | None) -> tuple[float | None, ...]:
+    return (None,) if number is None else ends(number)
 
 
 def seed_for(seed: int, purpose: int, number: int = 0) -> int:
@@ -368,11 +368,11 @@ def seed_for(seed: int, purpose: int, number: int = 0) -> int:
     return int(np.random.SeedSequence([seed, purpose, number]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def batch_sizes(given: object) -> tuple[int, int]:
+def batch_sizes(batch_size: object) -> tuple[int, int]:
     """Read rows a step of the unlabelled and the labelled stream; one number is for both."""
-    if isinstance(given, int):
-        return given, given
-    unlabelled, labelled = getattr(given, "unlabelled", None), getattr(given, "labelled", None)
+    if isinstance(batch_size, int):
+        return batch_size, batch_size
+    unlabelled, labelled = getattr(batch_size, "unlabelled", None), getattr(batch_size, "labelled", None)
     assert isinstance(unlabelled, int)
     assert isinstance(labelled, int)
     return unlabelled, labelled

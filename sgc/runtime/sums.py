@@ -109,8 +109,8 @@ class Sums:
         labelled = self.group.labelled.get(key[0])
         if labelled is None:
             return score * kl_weight
-        one = score.tensor.new_ones(())
-        return score * torch.where(labelled, one, (kl_weight * one).to(one.dtype))
+        unit = score.tensor.new_ones(())
+        return score * torch.where(labelled, unit, (kl_weight * unit).to(unit.dtype))
 
     def scale(self, scale: Scale) -> float:
         """Give a scale as a number, α where it stands now."""
@@ -124,11 +124,11 @@ class Sums:
     @cached_property
     def means(self) -> list[WeighedMean]:
         """The means of the bound; those under one product of weights are one."""
-        found: dict[tuple[Product, bool, str], list[tuple[float, Log]]] = {}
+        by_weight: dict[tuple[Product, bool, str], list[tuple[float, Log]]] = {}
         for part, scale in self._scaled(Mean):
-            values = found.setdefault((part.weight, part.normalised, part.name), [])
+            values = by_weight.setdefault((part.weight, part.normalised, part.name), [])
             values += [(scale * value.sign, log) for value in part.values for log in value.logs]
-        return [WeighedMean(*key, values) for key, values in found.items()]
+        return [WeighedMean(*key, values) for key, values in by_weight.items()]
 
     @cached_property
     def log_means(self) -> list[WeighedLogMean]:
@@ -144,9 +144,9 @@ class Sums:
         return [WeighedLogMean(scale, product, names[product]) for product, scale in scales.items() if scale != 0]
 
     def _scaled(self, kind: type[P]) -> Iterator[tuple[P, float]]:
-        for each in self.expression.parts:
-            if isinstance(each.part, kind):
-                yield each.part, self.scale(each.scale)
+        for scaled in self.expression.parts:
+            if isinstance(scaled.part, kind):
+                yield scaled.part, self.scale(scaled.scale)
 
     # the bound
 
@@ -155,8 +155,8 @@ class Sums:
         total = self.group.like.new_zeros(self.group.layout.rows)
         for mean in self.means:
             total = total + self.mean(mean, kl_weight)
-        for each in self.log_means:
-            total = total + each.scale * self.log_mean(each.product)
+        for log_part in self.log_means:
+            total = total + log_part.scale * self.log_mean(log_part.product)
         for part, scale in self._scaled(Constant):
             for log in part.product.logs:
                 total = total + scale * self.row(self.score(log))
@@ -165,8 +165,8 @@ class Sums:
     def mean(self, mean: WeighedMean, kl_weight: float = 1.0) -> Tensor:
         """Average the values of a mean under its weights, [B]."""
         values = [self.value_of(number, log, kl_weight) for number, log in mean.values]
-        found = self.eliminate([*self.factors(mean.weight), *values])
-        return found.value if mean.normalised else found.log.exp() * found.value
+        eliminated = self.eliminate([*self.factors(mean.weight), *values])
+        return eliminated.value if mean.normalised else eliminated.log.exp() * eliminated.value
 
     def means_apart(self, weights: Sequence[Pair], values: Sequence[Score]) -> list[Tensor]:
         """Average each of many values under the same weights, each [B].
@@ -206,18 +206,18 @@ class Sums:
 
         Roles: generative, recognition, kl, and label for all that the label of a node brings. Each [B], nats.
         """
-        found: dict[str, dict[str, Tensor]] = {}
+        terms: dict[str, dict[str, Tensor]] = {}
         weights = self.weight_pairs
         scale = 1.0 if self.expression.normalised else self.eliminate(weights).log.exp()
         means = self.means_apart(weights, list(self.group.scores.values()))
         for (name, role), mean in zip(self.group.scores, means, strict=True):
-            found.setdefault(name, {})[role] = mean * scale
+            terms.setdefault(name, {})[role] = mean * scale
         labels: dict[str, Tensor] = {}
         for log, part in self._label_parts():
             labels[log.node] = labels[log.node] + part if log.node in labels else part
         for name in self.group.weights:
-            found.setdefault(name, {})["label"] = labels.get(name, self.group.like.new_zeros(self.group.layout.rows))
-        return found
+            terms.setdefault(name, {})["label"] = labels.get(name, self.group.like.new_zeros(self.group.layout.rows))
+        return terms
 
     def _label_parts(self) -> Iterator[tuple[LabelScore, Tensor]]:
         """Give what each label adds to the bound: log E ∏ w_v as the ratios that it telescopes into."""
@@ -271,9 +271,9 @@ def patterns_in(
     not_recordable("rows are parted by the labels that they carry")
     has = torch.stack([labelled[name] for name in names], 1)
     carried, kind = patterns_of(has.cpu().numpy())
-    found: list[tuple[str, Tensor | None]] = []
-    for i, each in enumerate(carried):
-        labels = {*observed, *(name for name, there in zip(names, each, strict=True) if there)}
+    patterns: list[tuple[str, Tensor | None]] = []
+    for i, labels_carried in enumerate(carried):
+        labels = {*observed, *(name for name, there in zip(names, labels_carried, strict=True) if there)}
         places = torch.from_numpy((kind == i).nonzero()[0]).to(has.device)
-        found.append((",".join(name for name in order if name in labels), places))
-    return found
+        patterns.append((",".join(name for name in order if name in labels), places))
+    return patterns

@@ -35,9 +35,13 @@ def row_weights(
         return None
     bare = np.ones(count) if column is None else column
     labelled = bare
-    for name, each in chosen.items():
+    for name, category_weights in chosen.items():
         category = labels[name]
-        of_category = balanced(category, bare) if isinstance(each, str) else np.asarray(each, dtype=np.float64)
+        of_category = (
+            balanced(category, bare)
+            if isinstance(category_weights, str)
+            else np.asarray(category_weights, dtype=np.float64)
+        )
         labelled = labelled * np.where(category < 0, 1.0, of_category[category])
     return RowWeights(bare, labelled)
 
@@ -56,6 +60,6 @@ def balanced(category: NDArray[np.int64], weights: Weights) -> Weights:
     there = category >= 0
     totals = np.bincount(category[there], weights=weights[there], minlength=1)
     some = totals > 0
-    found: Weights = np.ones(len(totals))
-    found[some] = totals.sum() / (some.sum() * totals[some])
-    return found
+    weight_of: Weights = np.ones(len(totals))
+    weight_of[some] = totals.sum() / (some.sum() * totals[some])
+    return weight_of

@@ -19,14 +19,14 @@ from sgc.runtime.model import Model
 
 def own_state(model: Model) -> dict[str, Tensor]:
     """Give a model's tensors by name, one that several modules share only once."""
-    seen: set[int] = set()
-    found: dict[str, Tensor] = {}
+    storages: set[int] = set()
+    state: dict[str, Tensor] = {}
     for name, tensor in model.state_dict().items():
-        if tensor.data_ptr() in seen and tensor.numel():
+        if tensor.data_ptr() in storages and tensor.numel():
             continue
-        seen.add(tensor.data_ptr())
-        found[name] = tensor
-    return found
+        storages.add(tensor.data_ptr())
+        state[name] = tensor
+    return state
 
 
 class WeightsRecord(Versioned):
@@ -58,8 +58,10 @@ def fit_part(model: Model, path: Path) -> None:
     Raises: UsageError.
     """
     precision = model.like.dtype
-    found = {name: each.to(precision) if each.is_floating_point() else each for name, each in _read(path)[0].items()}
-    fit_tensors(model, found, path)
+    tensors = {
+        name: tensor.to(precision) if tensor.is_floating_point() else tensor for name, tensor in _read(path)[0].items()
+    }
+    fit_tensors(model, tensors, path)
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -105,18 +107,18 @@ def fit_tensors(model: Model, tensors: Mapping[str, Tensor], path: Path) -> None
             tensor.copy_(tensors[name])
 
 
-def tensor_fault(found: Tensor, *, like: Tensor) -> str:
+def tensor_fault(tensor: Tensor, *, like: Tensor) -> str:
     """Say why a tensor cannot replace another one; an empty string where it can.
 
     Another layout, shape or type, or a value that is not finite where none may be.
     """
-    if found.layout != torch.strided or found.is_quantized or found.device.type == "meta":
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type == "meta":
         return "is no plain array of numbers"
-    if found.shape != like.shape:
-        return f"has shape {list(found.shape)}, wanted {list(like.shape)}"
-    if found.dtype != like.dtype:
-        return f"has type {_type(found)}, wanted {_type(like)}"
-    if bool(torch.isfinite(like).all()) and not bool(torch.isfinite(found).all()):
+    if tensor.shape != like.shape:
+        return f"has shape {list(tensor.shape)}, wanted {list(like.shape)}"
+    if tensor.dtype != like.dtype:
+        return f"has type {_type(tensor)}, wanted {_type(like)}"
+    if bool(torch.isfinite(like).all()) and not bool(torch.isfinite(tensor).all()):
         return "has values that are not finite"
     return ""
 

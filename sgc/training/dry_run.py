@@ -26,16 +26,16 @@ PATTERNS_TRIED = 32  # a step of each of so many, one of the rest: n labels can 
 
 def dry(spec: Spec, *, beside: Path, debug: bool = False) -> list[dict[str, Any]]:  # Any: what JSON can say
     """Run one step of each pattern that the data have, and keep nothing. Raises: DataError, UsageError, RunError."""
-    made = outline(spec)
-    dataset = open_data(made, beside)
-    trainer = Trainer(made, dataset, RunFolder(Path()), Silent(), debug=debug)
+    resolved = outline(spec)
+    dataset = open_data(resolved, beside)
+    trainer = Trainer(resolved, dataset, RunFolder(Path()), Silent(), debug=debug)
     take_all_weights(trainer.model, beside)
     return try_patterns(trainer)
 
 
 def try_patterns(trainer: Trainer) -> list[dict[str, Any]]:  # Any: what JSON can say
     """Take one step on rows of each pattern; the weights move, nothing is written. Raises: RunError."""
-    found = []
+    reports = []
     sizes = batch_sizes(trainer.settings.batch_size)
     streams = trainer.streams
     nothing: frozenset[str] = frozenset()
@@ -54,10 +54,10 @@ def try_patterns(trainer: Trainer) -> list[dict[str, Any]]:  # Any: what JSON ca
             began = time.perf_counter()
             count = sum(part.size for part in parts)
             result = trainer.learn(parts, [1 / count] * len(parts))
-            bound = float(torch.cat([each.bound for each in result.parts]).mean())
+            bound = float(torch.cat([part.bound for part in result.parts]).mean())
             seconds = time.perf_counter() - began
             rows = rows or rows_text(
                 trainer.model.outline, trainer.model.plan(parts[0].observed, maybe_labelled=parts[0].labelled)
             )
-            found.append({"rows": rows, "count": count, "bound": bound, "seconds": seconds})
-    return found
+            reports.append({"rows": rows, "count": count, "bound": bound, "seconds": seconds})
+    return reports

@@ -32,12 +32,12 @@ class EpochTotals:
 
     def add(self, step: StepResult) -> None:
         """Take in a step."""
-        for each in step.parts:
-            kind = "labelled" if each.part.has_labels else "unlabelled"
-            self.bounds[kind] += float(each.bound.sum())
-            self.rows[kind] += each.part.size
-            if each.terms is not None:
-                self.terms.take(patterns_in(each.part.observed, each.part.labelled, self.order), each.terms)
+        for result in step.parts:
+            kind = "labelled" if result.part.has_labels else "unlabelled"
+            self.bounds[kind] += float(result.bound.sum())
+            self.rows[kind] += result.part.size
+            if result.terms is not None:
+                self.terms.take(patterns_in(result.part.observed, result.part.labelled, self.order), result.terms)
         self.loss, self.steps = self.loss + step.loss, self.steps + 1
 
     def means(self) -> dict[str, Any]:  # Any: numbers
@@ -53,9 +53,9 @@ class EpochTotals:
     @classmethod
     def of(cls, state: EpochSums, outline: Outline) -> EpochTotals:
         """Go on from a saved state."""
-        made = cls(outline)
-        made.loss, made.steps = state.loss, state.steps
-        made.bounds, made.rows = state.bounds.model_dump(), state.rows.model_dump()
+        totals = cls(outline)
+        totals.loss, totals.steps = state.loss, state.steps
+        totals.bounds, totals.rows = state.bounds.model_dump(), state.rows.model_dump()
         if state.terms is not None:
-            made.terms = TermMeans.of(state.terms, outline)
-        return made
+            totals.terms = TermMeans.of(state.terms, outline)
+        return totals

@@ -20,7 +20,9 @@ def gradient_norm(gradients: Sequence[Tensor]) -> Tensor:
 
 def is_finite(parameters: Sequence[nn.Parameter], norm: Tensor) -> bool:
     """Tell whether every gradient is finite; their squares, and so their norm, may overflow where they are."""
-    return bool(torch.isfinite(norm)) or all(bool(torch.isfinite(each).all()) for each in _gradients(parameters))
+    return bool(torch.isfinite(norm)) or all(
+        bool(torch.isfinite(gradient).all()) for gradient in _gradients(parameters)
+    )
 
 
 @torch.inference_mode()  # in which replayed steps leave their gradients
@@ -28,18 +30,18 @@ def clip(parameters: Sequence[nn.Parameter], norm: Tensor, limit: float) -> None
     """Scale finite gradients so that their norm is at most the limit. norm: what it is now, see `gradient_norm`."""
     gradients = _gradients(parameters)
     if not bool(torch.isfinite(norm)):  # too large to be squared
-        largest = torch.stack([each.abs().max() for each in gradients if each.numel()]).max()
-        for each in gradients:
-            each.div_(largest)
+        largest = torch.stack([gradient.abs().max() for gradient in gradients if gradient.numel()]).max()
+        for gradient in gradients:
+            gradient.div_(largest)
         norm = gradient_norm(gradients)
-        for each in gradients:
-            each.mul_(limit / norm)
+        for gradient in gradients:
+            gradient.mul_(limit / norm)
         return
     nn.utils.clip_grads_with_norm_(list(parameters), limit, norm)
 
 
 def _gradients(parameters: Sequence[nn.Parameter]) -> list[Tensor]:
-    return [each.grad for each in parameters if each.grad is not None]
+    return [parameter.grad for parameter in parameters if parameter.grad is not None]
 
 
 def blame_gradient(model: Model, loss: Tensor, sums: Sequence[Sums]) -> str:
@@ -49,10 +51,10 @@ def blame_gradient(model: Model, loss: Tensor, sums: Sequence[Sums]) -> str:
     finite for what reads its density, but not for the density's parameters or value; the draw of a node is at fault if
     the gradient is finite for its value, but not for what the value was drawn from.
     """
-    for each in sums:
-        found = _blamed(loss, each)
-        if found:
-            return f"{found}, in {each.plan.rows_text()}"
+    for group_sums in sums:
+        blamed = _blamed(loss, group_sums)
+        if blamed:
+            return f"{blamed}, in {group_sums.plan.rows_text()}"
     for owner, parameters in owners(model).items():
         if _broken(loss, parameters):
             return f"{owner}: the gradient of its network is not finite"
@@ -92,8 +94,8 @@ def _text(node: str, role: str) -> str:
 
 def _broken(output: Tensor, inputs: Iterable[Tensor]) -> bool:
     """Tell whether the gradient of an output with respect to one of the inputs is not finite."""
-    moved = [each for each in inputs if each.requires_grad]
+    moved = [tensor for tensor in inputs if tensor.requires_grad]
     if not moved or not output.requires_grad:
         return False
     gradients = torch.autograd.grad(output, moved, retain_graph=True, allow_unused=True)
-    return not all(each is None or bool(torch.isfinite(each).all()) for each in gradients)
+    return not all(gradient is None or bool(torch.isfinite(gradient).all()) for gradient in gradients)

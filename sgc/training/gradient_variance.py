@@ -51,7 +51,9 @@ def owners(model: Model) -> dict[str, list[nn.Parameter]]:
             shared_ids = {id(parameter) for parameter in shared}
             owner = form.format(unrolled.id(name).name)
             owned[owner] = [parameter for parameter in module.parameters() if id(parameter) not in shared_ids]
-    learned = {owner: [each for each in parameters if each.requires_grad] for owner, parameters in owned.items()}
+    learned = {
+        owner: [parameter for parameter in parameters if parameter.requires_grad] for owner, parameters in owned.items()
+    }
     return {owner: parameters for owner, parameters in learned.items() if parameters}
 
 
@@ -91,7 +93,7 @@ def probe(
     Raises: ValueError if the model checks its arguments and torch refuses one.
     """
     parts = owners(model)
-    parameters = [parameter for each in parts.values() for parameter in each]
+    parameters = [parameter for group in parts.values() for parameter in group]
     moments = {owner: _Moments() for owner in parts}
     with evaluating(model), torch.enable_grad():
         with drawing_from(Generators(seed_for(seed, PROBE))):  # for rows whose values are drawn
@@ -101,16 +103,16 @@ def probe(
                 loss, _ = model(rows, weights)
             gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
             flat = iter([_flat(gradient, p) for gradient, p in zip(gradients, parameters, strict=True)])
-            for owner, each in parts.items():
-                moments[owner].add(torch.cat([next(flat) for _ in each]))
+            for owner, group in parts.items():
+                moments[owner].add(torch.cat([next(flat) for _ in group]))
     by_node: dict[str, Any] = {}  # Any: numbers and words
     for owner, measured in moments.items():
         estimator = _estimator(model, owner)
         words = {"estimator": estimator} if estimator else {}
         by_node[owner] = {**words, "norm": measured.norm, "variance": measured.variance}
     return {
-        "norm": math.hypot(*(each.norm for each in moments.values())),
-        "variance": sum(each.variance for each in moments.values()),
+        "norm": math.hypot(*(moment.norm for moment in moments.values())),
+        "variance": sum(moment.variance for moment in moments.values()),
         "by_node": by_node,
     }
 

@@ -33,8 +33,8 @@ class StateFault(ValueError):
 
 def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:  # Any: tensors and places
     """Give what an optimiser keeps for each parameter, without its options."""
-    whole = optimizer.state_dict()
-    return {"state": whole["state"], "param_groups": [{"params": each["params"]} for each in whole["param_groups"]]}
+    state = optimizer.state_dict()
+    return {"state": state["state"], "param_groups": [{"params": group["params"]} for group in state["param_groups"]]}
 
 
 @torch.no_grad()
@@ -53,7 +53,7 @@ def restore_tensors(wanted: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -
         tensor.copy_(saved[name])
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, saved: OptimizerState, given: Optimizer, steps: int) -> None:
+def restore_optimizer(optimizer: torch.optim.Optimizer, saved: OptimizerState, options: Optimizer, steps: int) -> None:
     """Copy what a state keeps for each parameter into an optimiser made from the spec.
 
     steps: the number that the run has taken. Raises: StateFault.
@@ -62,29 +62,29 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, saved: OptimizerState, g
     if saved.param_groups[0].params != list(range(len(parameters))):
         raise StateFault(("optimizer", "param_groups"), f"expected the places of {len(parameters)} parameters")
     copies: dict[nn.Parameter, dict[str, Tensor]] = {}
-    for place, kept in saved.state.items():
+    for place, saved_tensors in saved.state.items():
         if place >= len(parameters):
             raise StateFault(("optimizer", "state", place), f"the model has {len(parameters)} parameters")
         parameter = parameters[place]
-        copies[parameter] = _copies(kept, parameter, given, steps, ("optimizer", "state", place))
+        copies[parameter] = _copies(saved_tensors, parameter, options, steps, ("optimizer", "state", place))
     for parameter, tensors in copies.items():
         optimizer.state[parameter] = tensors
 
 
 def _copies(
-    kept: Mapping[str, Tensor | None], parameter: nn.Parameter, given: Optimizer, steps: int, key: Path
+    tensors: Mapping[str, Tensor | None], parameter: nn.Parameter, options: Optimizer, steps: int, key: Path
 ) -> dict[str, Tensor]:
     """Copy what is kept for one parameter. Raises: StateFault."""
-    moves = isinstance(given.momentum, Schedule)
-    left = {name: tensor for name, tensor in kept.items() if tensor is not None}
+    moves = isinstance(options.momentum, Schedule)
+    left = {name: tensor for name, tensor in tensors.items() if tensor is not None}
     copies: dict[str, Tensor] = {}
-    for name, like in _kept_like(given, parameter).items():
+    for name, like in _kept_like(options, parameter).items():
         if name in left:
             copies[name] = _copy(left.pop(name), like, (*key, name))
         elif not (moves and name == "momentum_buffer"):  # there is none while a scheduled momentum is 0
             raise StateFault((*key, name), "missing")
     for name in left:
-        raise StateFault((*key, name), f"{given.name} keeps no such thing")
+        raise StateFault((*key, name), f"{options.name} keeps no such thing")
     for name in SQUARES & copies.keys():
         if bool((copies[name] < 0).any()):
             raise StateFault((*key, name), "has numbers below 0, which no sum of squares has")
@@ -94,21 +94,21 @@ def _copies(
     return copies
 
 
-def _kept_like(given: Optimizer, parameter: nn.Parameter) -> dict[str, Tensor]:
+def _kept_like(options: Optimizer, parameter: nn.Parameter) -> dict[str, Tensor]:
     """Give, for each tensor that an optimiser of torch keeps for a parameter, one of its shape, type and device.
 
     To find out which they are, an optimiser made from the same spec takes a step on two numbers.
     """
-    if isinstance(given.momentum, Schedule):
-        given = given.model_copy(update={"momentum": 0.5})
+    if isinstance(options.momentum, Schedule):
+        options = options.model_copy(update={"momentum": 0.5})
     twin = nn.Parameter(torch.zeros(2, dtype=parameter.dtype, device=parameter.device))
     twin.grad = torch.zeros_like(twin)
-    optimizer = make_optimizer(given, [twin])
+    optimizer = make_optimizer(options, [twin])
     optimizer.step()
     return {
-        name: torch.zeros_like(parameter, memory_format=torch.contiguous_format) if kept.dim() else kept
-        for name, kept in optimizer.state[twin].items()
-        if isinstance(kept, Tensor)
+        name: torch.zeros_like(parameter, memory_format=torch.contiguous_format) if tensor.dim() else tensor
+        for name, tensor in optimizer.state[twin].items()
+        if isinstance(tensor, Tensor)
     }
 
 
@@ -136,7 +136,7 @@ def restore(
     state: TrainingState,
     model: Mapping[str, Tensor],
     optimizer: torch.optim.Optimizer,
-    given: Optimizer,
+    options: Optimizer,
     precision: Any,  # Any: Fabric's own
     steps: int,
     *,
@@ -147,7 +147,7 @@ def restore(
     steps: per epoch. chooses: the best epoch is chosen by its validation bound. Raises: StateFault, with the key.
     """
     restore_tensors(model, state.model)
-    restore_optimizer(optimizer, state.optimizer, given, state.step)
+    restore_optimizer(optimizer, state.optimizer, options, state.step)
     precision.load_state_dict(precision_state(precision.state_dict(), state.precision))
     if not 0 <= state.step - state.epoch * steps < steps:
         raise StateFault(("step",), f"{state.step} steps are not in epoch {state.epoch + 1}")

@@ -57,9 +57,9 @@ def array_column(name: str, values: Any) -> SourceColumn:  # Any: as above
         raise DataError(f"'{name}': found a single value, wanted an array with the rows first")
     if array.dtype.kind != "O":
         return SourceColumn(name, array, null=null)
-    missing = np.array([_is_missing(each) for each in array.ravel()], dtype=bool).reshape(array.shape)
+    missing = np.array([_is_missing(cell) for cell in array.ravel()], dtype=bool).reshape(array.shape)
     missing = missing if null is None else missing | null
-    if array.ndim == 1 and any(isinstance(each, (list, tuple, np.ndarray)) for each in array[~missing]):
+    if array.ndim == 1 and any(isinstance(cell, (list, tuple, np.ndarray)) for cell in array[~missing]):
         return _rows(name, array, missing)
     return SourceColumn(name, _plain(name, array, missing), null=missing)
 
@@ -68,7 +68,7 @@ def _with_nulls(name: str, values: Any) -> tuple[Array, Mask | None]:  # Any: as
     """Read values as numpy does, and keep what it would lose: which cells are masked, or pandas' NA."""
     if hasattr(values, "iloc") and getattr(values, "ndim", 0) == 1:
         return _series(values)
-    if isinstance(values, (list, tuple)) and any(isinstance(each, np.ma.MaskedArray) for each in values):
+    if isinstance(values, (list, tuple)) and any(isinstance(part, np.ma.MaskedArray) for part in values):
         values = _stacked(name, values)
     masked = isinstance(values, np.ma.MaskedArray)
     if hasattr(values, "toarray") or str(getattr(values, "layout", "")).startswith("torch.sparse"):
@@ -79,7 +79,7 @@ def _with_nulls(name: str, values: Any) -> tuple[Array, Mask | None]:  # Any: as
             values = values.float() if str(values.dtype) == "torch.bfloat16" else values
         array = np.asarray(values)
     except (ValueError, TypeError, RuntimeError) as error:
-        if isinstance(values, (list, tuple)) and any(_is_missing(each) for each in values):
+        if isinstance(values, (list, tuple)) and any(_is_missing(value) for value in values):
             return _of_objects(values), None
         raise DataError(f"'{name}' cannot be read as an array: {error}") from error
     array = array.astype(object) if array.dtype.kind == "T" else array
@@ -93,8 +93,8 @@ def _with_nulls(name: str, values: Any) -> tuple[Array, Mask | None]:  # Any: as
 def _of_objects(values: Any) -> Array:  # Any: as above
     """Give each row as an object: some are missing, so that numpy finds their lengths unequal."""
     array = np.empty(len(values), dtype=object)
-    for row, each in enumerate(values):
-        array[row] = each
+    for row, row_value in enumerate(values):
+        array[row] = row_value
     return array
 
 

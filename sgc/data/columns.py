@@ -54,19 +54,19 @@ class SourceColumn:
         if self.absent is None:
             return missing
         gone = self.absent[rows]
-        whole = np.broadcast_to(
+        absent = np.broadcast_to(
             gone.reshape(*gone.shape, *(1,) * (self.values.ndim - gone.ndim)), (len(rows), *self.values.shape[1:])
         )
-        return whole.copy() if missing is None else missing | whole
+        return absent.copy() if missing is None else missing | absent
 
     def _marked(self, raw: Array) -> NDArray[np.bool_] | None:
         return marked(raw, MARKS if self.marks is None else self.marks)
 
 
-def _union(one: NDArray[np.bool_] | None, other: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
-    if one is None or other is None:
-        return other if one is None else one
-    return one | other
+def _union(left: NDArray[np.bool_] | None, right: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
+    if left is None or right is None:
+        return right if left is None else left
+    return left | right
 
 
 SourceColumns: TypeAlias = dict[str, SourceColumn]  # by name
@@ -106,7 +106,7 @@ class Origin:
         column = self.columns[0]
         if self.folded and position is not None:
             position, place = divmod(position, math.prod(self.steps))
-            element = (*(int(each) for each in np.unravel_index(place, self.steps)), *element)
+            element = (*(int(index) for index in np.unravel_index(place, self.steps)), *element)
         if len(self.columns) > 1 and len(element) == 1 and element[0] < len(self.columns):
             column = self.columns[element[0]]
         named = f"{self.kind} '{self.node}'" + ("" if column.name == self.node else f", column '{column.name}'")
@@ -121,15 +121,15 @@ class Origin:
     def check_steps(self) -> None:
         """Check that rows have the steps first, and as many as the node. Raises: DataError."""
         shape = self.columns[0].values.shape[1:] if len(self.columns) == 1 else (len(self.columns),)
-        found = shape[: len(self.steps)]
-        if tuple(found) == self.steps:
+        leading = shape[: len(self.steps)]
+        if tuple(leading) == self.steps:
             return
         wanted = " × ".join(map(str, self.steps))
         if len(self.columns) > 1:
             raise self.error(f"found a list of {len(self.columns)} columns, wanted {wanted} steps, a column for each")
-        if len(found) < len(self.steps):
+        if len(leading) < len(self.steps):
             raise self.error(f"found rows of the shape {list(shape)}, wanted {wanted} steps first")
-        steps = " × ".join(map(str, found))
+        steps = " × ".join(map(str, leading))
         raise self.error(f"found {steps} steps, wanted {wanted}, in rows of the shape {list(shape)}")
 
     def absent(self) -> NDArray[np.bool_] | None:
@@ -144,25 +144,25 @@ class Origin:
         """Give the origin of one column; it has the steps only if it is the node's only column."""
         return replace(self, columns=(column,), steps=self.steps if len(self.columns) == 1 else ())
 
-    def fail(self, message: str, bad: NDArray[np.bool_], found: Array | str, start: int = 0) -> NoReturn:
-        """Raise the error about the first bad element, whose value, or the text `found`, replaces `{found}`.
+    def fail(self, message: str, bad: NDArray[np.bool_], values: Array | str, start: int = 0) -> NoReturn:
+        """Raise the error about the first bad element, which replaces `{found}` in the message.
 
-        bad, found: of the array from the position `start` on.
+        bad, values: of the array from the position `start` on; a text in place of the values replaces it instead.
         """
-        first = tuple(int(each) for each in np.unravel_index(int(np.argmax(bad)), bad.shape))
+        first = tuple(int(index) for index in np.unravel_index(int(np.argmax(bad)), bad.shape))
         position, element = start + first[0], first[1:]
-        text = (found if isinstance(found, str) else show(found[first])) + self._where(position, element)
+        text = (values if isinstance(values, str) else show(values[first])) + self._where(position, element)
         raise self.error(message.replace("{found}", text), position, element)
 
     def _where(self, position: int, element: tuple[int, ...]) -> str:
         """Name a place in a row: its step, counted from 1, and its place in the event, from 0."""
         steps: tuple[int, ...] = ()
         if self.folded:
-            steps = tuple(int(each) for each in np.unravel_index(position % math.prod(self.steps), self.steps))
+            steps = tuple(int(index) for index in np.unravel_index(position % math.prod(self.steps), self.steps))
         elif self.steps and len(element) >= len(self.steps):
             steps, element = element[: len(self.steps)], element[len(self.steps) :]
         listed = len(self.columns) > 1 and not (self.steps and steps)  # the column's name says where
-        step = f" in step {', '.join(str(each + 1) for each in steps)}" if steps else ""
+        step = f" in step {', '.join(str(index + 1) for index in steps)}" if steps else ""
         return step + ("" if listed or not element else f" at {list(element)}")
 
 
@@ -282,13 +282,13 @@ def _categories(origin: Origin, column: SourceColumn, variable: Variable, key: s
     index_of = _lookup(variable)
     if raw.dtype == np.uint8:  # a table of all 256 values is much faster than sorting
         kinds = np.flatnonzero(np.bincount(raw.ravel(), minlength=256))
-        indices = np.array([index_of(each.item()) for each in kinds], dtype=np.int64)
+        indices = np.array([index_of(kind.item()) for kind in kinds], dtype=np.int64)
         by_value = np.full(256, _UNKNOWN, dtype=np.int64)
         by_value[kinds] = indices
         result: Array = by_value[raw]
     else:
         kinds, inverse = np.unique(raw, return_inverse=True)
-        indices = np.array([index_of(each.item()) for each in kinds], dtype=np.int64)
+        indices = np.array([index_of(kind.item()) for kind in kinds], dtype=np.int64)
         result = indices[inverse.reshape(raw.shape)] if len(kinds) else np.zeros(raw.shape, dtype=np.int64)
     if missing is not None:
         result[missing] = MISSING
@@ -304,8 +304,8 @@ def _lookup(variable: Variable) -> Callable[[str | float], int]:
     by_number = {float(name): i for i, name in enumerate(names) if not isinstance(name, str)}
 
     def index_of(value: str | float) -> int:
-        whole = not isinstance(value, str) and np.isfinite(value) and value == np.floor(value)
-        text = str(int(value)) if whole else str(value)
+        integer = not isinstance(value, str) and np.isfinite(value) and value == np.floor(value)
+        text = str(int(value)) if integer else str(value)
         known = number_of(value)
         number = np.nan if known is None else known
         if text in by_text:
@@ -329,7 +329,7 @@ def _wanted(variable: Variable, key: str) -> str:
         return f"a category from 0 to {(variable.categories or 1) - 1}"
     if len(variable.values) > LISTED:
         return f"one of the {len(variable.values)} categories under '{key}'"
-    return "one of " + ", ".join(show(each) for each in variable.values)
+    return "one of " + ", ".join(show(value) for value in variable.values)
 
 
 def show(value: object) -> str:

@@ -101,22 +101,22 @@ def open_dataset(
 
     # labels first: an encoder must not be fitted on values that training may not see
     origins = {
-        name: Origin(name, train.nodes[name], division.train, each.steps)
-        for name, each in variables.items()
+        name: Origin(name, train.nodes[name], division.train, variable.steps)
+        for name, variable in variables.items()
         if name in train.nodes
     }
     partial = [name for name in origins if variables[name].supervision == "partial"]
     steps = {name: _transforms(data, name, fitted) for name in origins}
     labels = {name: read_or_note(origins[name], variables[name], steps[name]) for name in partial}
-    present = {n: each.present() if isinstance(each, LargeCells) else has_value(each) for n, each in labels.items()}
-    held = {name: each for name, each in labels.items() if not isinstance(each, LargeCells)}
+    present = {n: cells.present() if isinstance(cells, LargeCells) else has_value(cells) for n, cells in labels.items()}
+    held = {name: cells for name, cells in labels.items() if not isinstance(cells, LargeCells)}
     labelled = choose_labels(rules, present, held, variables, division, beside=beside, seed=seed)
-    for name, each in labels.items():
+    for name, label_cells in labels.items():
         hidden = ~np.isin(division.train, labelled[name])
-        if isinstance(each, LargeCells):
-            labels[name] = replace(each, hidden=hidden)
+        if isinstance(label_cells, LargeCells):
+            labels[name] = replace(label_cells, hidden=hidden)
         else:
-            hide(each, hidden)
+            hide(label_cells, hidden)
 
     encoders: dict[str, Encoder] = {}
     values: dict[str, Array | EncodedColumn] = {}
@@ -147,7 +147,9 @@ def open_dataset(
         known = known.beside(WEIGHT, column)
     validation = encode_rows(train, variables, encoders, division.validation)
     test_rows = division.test if test is None else np.arange(test.size, dtype=np.int64)
-    counted = [name for name, each in variables.items() if each.supervision == "partial" and not each.dropped]
+    counted = [
+        name for name, variable in variables.items() if variable.supervision == "partial" and not variable.dropped
+    ]
     none = {name: np.zeros(0, dtype=np.int64) for name in counted}
     return DataSet(
         train=Rows(values, division.train, dynamic_nodes(encoders), weights.get("train")),

@@ -43,7 +43,7 @@ class Encoder:
     @property
     def draws_anew(self) -> bool:
         """Whether the values are grey, to be drawn as 0 or 1 at every use."""
-        return any(each.draws_anew for each in self.transforms)
+        return any(transform.draws_anew for transform in self.transforms)
 
     def encode(self, raw: Any, rows: Rows | None = None) -> Array:  # Any: whatever numpy can read as an array
         """Turn cells `(N, *raw)` into values: float32, or int64 categories, `(N, *event)`.
@@ -118,7 +118,7 @@ class Encoder:
     @property
     def names(self) -> tuple[CategoryName, ...] | None:
         """The names that the column has for 0, 1, …: the node's own, or those of its transforms."""
-        named = (each.reads_names for each in self.transforms if each.reads_names is not None)
+        named = (transform.reads_names for transform in self.transforms if transform.reads_names is not None)
         return self.variable.values or next(named, None)
 
     def state(self) -> Json:
@@ -131,7 +131,7 @@ class Encoder:
             variable=VariableRecord(**variable),
             columns=self.columns,
             transforms=self.transforms,
-            fitted=tuple(dict(each) for each in self.fitted),
+            fitted=tuple(dict(learned) for learned in self.fitted),
             inner_shape=self.inner_shape,
             seed=self.seed,
         )
@@ -246,8 +246,8 @@ def fit_in_chunks(
     fitted: list[Fitted] = []
 
     def before(count: int) -> Iterator[Array]:
-        for cells, whole in chunks():
-            own = whole.fold()
+        for cells, chunk_origin in chunks():
+            own = chunk_origin.fold()
             values = _transform(variable.fold(cells), variable, transforms[:count], fitted, own, seed)
             if count < len(transforms) and transforms[count].learns:
                 _check(transforms[count], values, variable, own)
@@ -317,10 +317,10 @@ def _transform(
 
 def _finish(values: Array, variable: Variable, transforms: Sequence[AnyTransform], origin: Origin) -> Array:
     """Give transformed values the node's shape and type, steps first, and check them against its support."""
-    found, wanted = values.shape[1:], variable.shape
-    if _without_ones(found) != _without_ones(wanted):
-        hint = _shape_hint(found, wanted, transforms)
-        raise origin.error(f"found rows of the shape {list(found)}, wanted {list(wanted)}{hint}")
+    shape, wanted = values.shape[1:], variable.shape
+    if _without_ones(shape) != _without_ones(wanted):
+        hint = _shape_hint(shape, wanted, transforms)
+        raise origin.error(f"found rows of the shape {list(shape)}, wanted {list(wanted)}{hint}")
     dtype = np.int64 if variable.categories is not None else np.float32
     with np.errstate(over="ignore"):
         shaped = np.ascontiguousarray(values.astype(dtype, copy=False).reshape(len(values), *wanted))
@@ -344,11 +344,11 @@ def _check_size(values: Array, shaped: Array, origin: Origin, transforms: Sequen
         origin.fail(message, mask, flat)
 
 
-def _shape_hint(found: tuple[int, ...], wanted: tuple[int, ...], transforms: Sequence[AnyTransform]) -> str:
-    if math.prod(found) == math.prod(wanted) and len(wanted) == 1:
+def _shape_hint(shape: tuple[int, ...], wanted: tuple[int, ...], transforms: Sequence[AnyTransform]) -> str:
+    if math.prod(shape) == math.prod(wanted) and len(wanted) == 1:
         return "; is the transform flatten missing?"
-    maker = next((each.name for each in transforms if each.points), None)
-    return "" if maker is None else f"; the transform '{maker}' makes vectors: give the node the shape {list(found)}"
+    maker = next((transform.name for transform in transforms if transform.points), None)
+    return "" if maker is None else f"; the transform '{maker}' makes vectors: give the node the shape {list(shape)}"
 
 
 def missing_values(variable: Variable, size: int) -> Array:

@@ -30,7 +30,7 @@ def mark_absent(part: Part, variables: Mapping[str, Variable], transforms: Trans
     Raises:
         DataError: a count that cannot be read, or columns of other steps.
     """
-    if not any(any(each.exists) for each in variables.values()):
+    if not any(any(variable.exists) for variable in variables.values()):
         return part
     marked: dict[str, tuple[SourceColumn, ...]] = {}
 
@@ -69,11 +69,15 @@ def _mark(
 ) -> tuple[SourceColumn, ...]:
     if not any(variable.exists):
         return columns
-    counts = {each.count: counts_of(each.count) for step in variable.exists for each in step}
+    counts = {condition.count: counts_of(condition.count) for step in variable.exists for condition in step}
     gone = np.zeros((len(columns[0]), len(variable.exists)), dtype=bool)
     for i, step in enumerate(variable.exists):
-        known = {each: number[:, each.place] for each in step if (number := counts[each.count]) is not None}
-        denied = absent([(each, each.above) for each in step], known)
+        known = {
+            condition: number[:, condition.place]
+            for condition in step
+            if (number := counts[condition.count]) is not None
+        }
+        denied = absent([(condition, condition.above) for condition in step], known)
         if denied is not None:
             gone[:, i] = denied
     gone = gone.reshape(len(gone), *variable.steps)
@@ -89,7 +93,7 @@ def check_known_counts(part: Part, variables: Mapping[str, Variable]) -> None:
         DataError: names the file, the row and the count.
     """
     for name, variable in variables.items():
-        counts = dict.fromkeys(each.count for step in variable.exists for each in step)
+        counts = dict.fromkeys(condition.count for step in variable.exists for condition in step)
         partial = [count for count in counts if count in variables and variables[count].supervision == "partial"]
         if variable.supervision != "full" or not partial or name not in part.nodes:
             continue

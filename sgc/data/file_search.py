@@ -17,11 +17,11 @@ def find_file(names: Sequence[str], root: str, beside: Path, *, folders: bool = 
     Raises:
         DataError: none exists; it names the folders that were searched.
     """
-    found = look_for(names, root, beside, folders=folders)
-    if found is not None:
-        return found
+    path = look_for(names, root, beside, folders=folders)
+    if path is not None:
+        return path
     absolute = Path(root, names[0]).is_absolute()
-    looked = "" if absolute else "; looked in " + " and ".join(f"'{each}'" for each in _folders(root, beside))
+    looked = "" if absolute else "; looked in " + " and ".join(f"'{folder}'" for folder in _folders(root, beside))
     unset = "" if os.environ.get("SGC_DATA") or absolute else "; SGC_DATA, the folder of data sets, is not set"
     what = "no such file or folder" if folders else "no such file"
     raise DataError(f"{what}{looked}{unset}", file=str(Path(root, names[0])))
@@ -39,24 +39,24 @@ def look_for(names: Sequence[str], root: str, beside: Path, *, folders: bool = F
 
 def _folders(root: str, beside: Path) -> list[Path]:
     data = os.environ.get("SGC_DATA", "")
-    return list(dict.fromkeys(Path(each) / root for each in (data, beside) if str(each)))
+    return list(dict.fromkeys(Path(folder) / root for folder in (data, beside) if str(folder)))
 
 
-def known_columns(wanted: Iterable[str], found: Collection[str], file: str | None) -> None:
+def known_columns(wanted: Iterable[str], existing: Collection[str], file: str | None) -> None:
     """Check that a source has these columns.
 
     Raises:
         DataError: it has no such column.
     """
     for name in wanted:
-        if name not in found:
-            raise DataError(f"no column named '{name}'; {suggest(name, found) or 'there are none'}", file=file)
+        if name not in existing:
+            raise DataError(f"no column named '{name}'; {suggest(name, existing) or 'there are none'}", file=file)
 
 
 def choose_columns(
     columns: Collection[str],
     optional: Collection[str],
-    found: Sequence[str],
+    existing: Sequence[str],
     file: str | None,
     also: Collection[str] = (),
 ) -> list[str]:
@@ -67,9 +67,9 @@ def choose_columns(
     Raises:
         DataError: it has no such column, or two of the name.
     """
-    known_columns(columns, [*found, *also], file)
-    chosen = [*columns, *(name for name in optional if name in found and name not in columns)]
+    known_columns(columns, [*existing, *also], file)
+    chosen = [*columns, *(name for name in optional if name in existing and name not in columns)]
     for name in chosen:
-        if found.count(name) > 1:
-            raise DataError(f"found {found.count(name)} columns named '{name}', wanted one", file=file)
+        if existing.count(name) > 1:
+            raise DataError(f"found {existing.count(name)} columns named '{name}', wanted one", file=file)
     return chosen

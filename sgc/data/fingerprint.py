@@ -51,9 +51,11 @@ class Fingerprint:
 
     def state(self) -> dict[str, Array]:
         """Return a fingerprint of the whole data as arrays; `Fingerprint.from_state` builds it again."""
-        ids = {f"ids/{split}": np.array(each) for split, each in self.ids.items()}
-        cells = {f"nodes/{part}/{n}": np.array(each) for part, nodes in self.nodes.items() for n, each in nodes.items()}
-        return {**{f"rows/{split}": each for split, each in self.rows.items()}, **ids, **cells}
+        ids = {f"ids/{split}": np.array(digest) for split, digest in self.ids.items()}
+        cells = {
+            f"nodes/{part}/{n}": np.array(digest) for part, nodes in self.nodes.items() for n, digest in nodes.items()
+        }
+        return {**{f"rows/{split}": hashes for split, hashes in self.rows.items()}, **ids, **cells}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Array]) -> Fingerprint:
@@ -76,8 +78,8 @@ class Fingerprint:
             rows=rows,
             ids={split: str(state[f"ids/{split}"]) for split in SPLITS},
             nodes=nodes,
-            counts={split: len(each) for split, each in rows.items()},
-            places={split: np.arange(len(each), dtype=np.int64) for split, each in rows.items()},
+            counts={split: len(hashes) for split, hashes in rows.items()},
+            places={split: np.arange(len(hashes), dtype=np.int64) for split, hashes in rows.items()},
         )
 
 
@@ -93,7 +95,7 @@ def fingerprint(
     own_test = parts.get("test")
     if own_test is not None:
         owner["test"], ids["test"] = own_test, np.arange(own_test.size, dtype=np.int64)
-    evidence = [name for name, each in variables.items() if each.supervision != "partial" or each.dropped]
+    evidence = [name for name, variable in variables.items() if variable.supervision != "partial" or variable.dropped]
     evidence = evidence or list(variables)
     unread = {
         (id(part), name)
@@ -102,7 +104,7 @@ def fingerprint(
         for name, columns in part.nodes.items()
         if is_large(columns, variables[name], part.size)
     }
-    places = {split: np.arange(len(each), dtype=np.int64) for split, each in ids.items()}
+    places = {split: np.arange(len(row_ids), dtype=np.int64) for split, row_ids in ids.items()}
     if any((id(owner["train"]), name) in unread for name in evidence):  # held-out rows are read in any case
         places["train"] = _spaced(len(ids["train"]))
     sums = {split: np.zeros(len(places[split]), dtype=np.uint64) for split in SPLITS}
@@ -112,19 +114,19 @@ def fingerprint(
             continue
         nodes[where] = {}
         for name, columns in part.nodes.items():
-            whole = None
+            hashes = None
             if (id(part), name) not in unread:
-                whole = hash_rows(name, columns, np.arange(part.size, dtype=np.int64))
-                nodes[where][name] = _digest(whole)
+                hashes = hash_rows(name, columns, np.arange(part.size, dtype=np.int64))
+                nodes[where][name] = _digest(hashes)
             for split in SPLITS:
                 if owner[split] is part and name in evidence:
                     rows = ids[split][places[split]]
-                    sums[split] += hash_rows(name, columns, rows) if whole is None else whole[rows]
+                    sums[split] += hash_rows(name, columns, rows) if hashes is None else hashes[rows]
     return Fingerprint(
-        rows={split: _mixed(each) for split, each in sums.items()},
-        ids={split: _digest(each) for split, each in ids.items()},
+        rows={split: _mixed(split_hashes) for split, split_hashes in sums.items()},
+        ids={split: _digest(row_ids) for split, row_ids in ids.items()},
         nodes=nodes,
-        counts={split: len(each) for split, each in ids.items()},
+        counts={split: len(row_ids) for split, row_ids in ids.items()},
         places=places,
     )
 
@@ -187,9 +189,9 @@ def changes(before: Fingerprint, now: Fingerprint) -> str:
     before: the fingerprint of the whole data. now: maybe one of fewer rows.
     """
     counts = [
-        f"{now.counts[each]} {WORDS[each]} rows, not {before.counts[each]}"
-        for each in SPLITS
-        if now.counts[each] != before.counts[each]
+        f"{now.counts[split]} {WORDS[split]} rows, not {before.counts[split]}"
+        for split in SPLITS
+        if now.counts[split] != before.counts[split]
     ]
     same = same_rows(before, now)
     other = [repr(name) for name in _other_nodes(before, now)]
@@ -201,14 +203,14 @@ def changes(before: Fingerprint, now: Fingerprint) -> str:
         change = f"other values of {' and '.join(other)}" if other else "other rows or values"
     else:
         return "" if before.ids == now.ids else "other rows are held out"
-    leaks = [leak for each in SPLITS[1:] if (leak := _leak(before, now, each))]
+    leaks = [leak for split in SPLITS[1:] if (leak := _leak(before, now, split))]
     return change + (f", so that it was trained on {' and '.join(leaks)}" if leaks else "")
 
 
 def same_rows(before: Fingerprint, now: Fingerprint) -> bool:
     """Tell whether all splits have the same rows as before, apart from labels, as far as `now` knows."""
     as_many = before.counts == now.counts
-    return as_many and all(np.array_equal(before.rows[each][now.places[each]], now.rows[each]) for each in SPLITS)
+    return as_many and all(np.array_equal(before.rows[split][now.places[split]], now.rows[split]) for split in SPLITS)
 
 
 def trained_on(before: Fingerprint, rows: Hashes) -> int:
@@ -235,5 +237,5 @@ def _other_nodes(before: Fingerprint, now: Fingerprint) -> list[str]:
 
 def _reordered(before: Fingerprint, now: Fingerprint) -> bool:
     """Tell whether all splits together have the same rows as before, in another order."""
-    old, new = (np.sort(np.concatenate([each.rows[split] for split in SPLITS])) for each in (before, now))
+    old, new = (np.sort(np.concatenate([fingerprint.rows[split] for split in SPLITS])) for fingerprint in (before, now))
     return np.array_equal(old, new)

@@ -34,14 +34,14 @@ def refuse_later(section: object, exclusive: Collection[frozenset[str]]) -> obje
     """Mark, of every two keys that exclude each other, the later one in the file."""
     if not isinstance(section, dict):
         return section
-    kept: list[str] = []
+    accepted: list[str] = []
     marked: dict[object, object] = {}
     for key, value in section.items():
         absent = value is None or value is False  # which means the same as leaving the key out
-        rival = None if absent else next((each for each in kept if frozenset((each, key)) in exclusive), None)
+        rival = None if absent else next((other for other in accepted if frozenset((other, key)) in exclusive), None)
         if rival is None:
             marked[key] = value
-            kept += [] if absent else [key]
+            accepted += [] if absent else [key]
         else:
             names = {"key": key, "other": rival}
             marked[key] = Refused("excluded_key", "'{key}' cannot stand beside '{other}': leave out one", names)
@@ -50,7 +50,7 @@ def refuse_later(section: object, exclusive: Collection[frozenset[str]]) -> obje
 
 def pairs(keys: Collection[str]) -> set[frozenset[str]]:
     """List every two of these keys."""
-    return {frozenset((one, other)) for one in keys for other in keys if one != other}
+    return {frozenset((first, second)) for first in keys for second in keys if first != second}
 
 
 def _share_form(value: object) -> str:

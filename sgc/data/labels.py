@@ -62,8 +62,8 @@ def choose_labels(
         else:
             generator = stream(seed if rule.seed is None else rule.seed, "labels", node)
             ranked = labelled[np.argsort(priorities(labelled, generator), kind="stable")]
-            kept = _draw(node, rule, ranked, cells, variables[node], division, generator)
-            chosen[node] = np.sort(kept)
+            ids = _draw(node, rule, ranked, cells, variables[node], division, generator)
+            chosen[node] = np.sort(ids)
         return chosen[node]
 
     for node in [*rules, *present]:
@@ -93,9 +93,9 @@ def _draw(
             raise DataError(f"labels: node '{node}': found {len(ranked)} training rows with a label, wanted {wanted}")
         return ranked[:wanted]
     if variable.categories is None or variable.laid:
-        word, found = "balanced" if rule.balanced else "per_category", "one a step" if variable.steps else "none"
-        found = "none" if variable.categories is None else found
-        raise DataError(f"labels: node '{node}': '{word}' wants one category a row, and this node has {found}")
+        word, got = "balanced" if rule.balanced else "per_category", "one a step" if variable.steps else "none"
+        got = "none" if variable.categories is None else got
+        raise DataError(f"labels: node '{node}': '{word}' wants one category a row, and this node has {got}")
     return _draw_by_category(node, rule.per_category, wanted, ranked, cells[node], variable, division, generator)
 
 
@@ -114,13 +114,13 @@ def _draw_by_category(
     if per_category is None:
         counts[generator.permutation(size)[: (total or 0) % size]] += 1
     if cells.size != len(cells):
-        found = list(cells.shape[1:])
-        raise DataError(f"labels: node '{node}': found rows of the shape {found}, wanted one category a row")
+        shape = list(cells.shape[1:])
+        raise DataError(f"labels: node '{node}': found rows of the shape {shape}, wanted one category a row")
     if per_category and not len(ranked):
         wanted = f"wanted {per_category} of each category"
         raise DataError(f"labels: node '{node}': found no training rows with a label, {wanted}")
     category = cells.reshape(len(cells))[np.searchsorted(division.train, ranked)]
-    kept = []
+    chosen = []
     for index, count in enumerate(counts):
         rows = ranked[category == index]
         if len(rows) < count and per_category is None:
@@ -128,8 +128,8 @@ def _draw_by_category(
             raise DataError(
                 f"labels: node '{node}': found {len(rows)} training rows labelled {show(name)}, wanted {count}"
             )
-        kept.append(rows[:count])
-    return np.concatenate(kept)
+        chosen.append(rows[:count])
+    return np.concatenate(chosen)
 
 
 def _listed_rows(name: str, node: str, division: Division, beside: Path) -> Rows:

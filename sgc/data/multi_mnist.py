@@ -71,8 +71,8 @@ def build(images: Array, labels: Array, rows: int, seed: int) -> Iterator[dict[s
     for start in range(0, rows, CHUNK):
         stop = min(start + CHUNK, rows)
         chunk = {
-            each.name: np.full((stop - start, *each.shape), each.missing, dtype=each.dtype)
-            for each in columns((images.shape[1], images.shape[2]))
+            column.name: np.full((stop - start, *column.shape), column.missing, dtype=column.dtype)
+            for column in columns((images.shape[1], images.shape[2]))
         }
         for row in range(start, stop):
             own = np.random.default_rng([seed, 1, row])
@@ -135,23 +135,23 @@ def write(path: Path, images: Array, labels: Array, rows: int, seed: int) -> Non
     An existing file is replaced once the new one is whole. Raises: OSError.
     """
     height, width = images.shape[1], images.shape[2]
-    whole = path.with_name(path.name + ".part")
-    spools = {each.name: path.with_name(f"{path.name}.{each.name}.part") for each in columns((height, width))}
+    unfinished = path.with_name(path.name + ".part")
+    spools = {column.name: path.with_name(f"{path.name}.{column.name}.part") for column in columns((height, width))}
     try:
         with ExitStack() as opened:
             files = {name: opened.enter_context(open(spool, "wb")) for name, spool in spools.items()}
-            for each in columns((height, width)):
-                head = {"descr": np.dtype(each.dtype).newbyteorder("<").str, "fortran_order": False}
-                npy.write_array_header_1_0(files[each.name], {**head, "shape": (rows, *each.shape)})
+            for column in columns((height, width)):
+                head = {"descr": np.dtype(column.dtype).newbyteorder("<").str, "fortran_order": False}
+                npy.write_array_header_1_0(files[column.name], {**head, "shape": (rows, *column.shape)})
             for chunk in build(images, labels, rows, seed):
                 for name, values in chunk.items():
                     files[name].write(np.ascontiguousarray(values).tobytes())
-        with zipfile.ZipFile(whole, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
             for name, spool in spools.items():
                 archive.write(spool, f"{name}.npy")
-        whole.replace(path)
+        unfinished.replace(path)
     finally:
-        for left in (whole, *spools.values()):
+        for left in (unfinished, *spools.values()):
             left.unlink(missing_ok=True)
 
 

@@ -73,14 +73,14 @@ def read_rows(
     optional = [name for node in partial for name in wanted[node]]
     listed = data.names_files_in(path) if isinstance(data, Images) and data.takes(path) else None
     index = _index_column(data, path) if id_column is None else id_column
-    more = [each for each in (listed, index if id_column is None else None) if each is not None]
+    more = [column for column in (listed, index if id_column is None else None) if column is not None]
     columns = _read(data, path, [*needed, *([] if id_column is None else [id_column])], [*optional, *more])
     wanted = {n: own for n, own in wanted.items() if n in taken or n not in partial or {*own} <= columns.keys()}
     part = _part(data, variables, columns, wanted, () if index is None else (index,), file=str(path))
     filled = {node: _with_value(part.nodes[node], variables[node]) for node in partial if node in part.nodes}
-    kept = {node: own for node, own in part.nodes.items() if node in taken or node not in partial}
+    used = {node: own for node, own in part.nodes.items() if node in taken or node not in partial}
     return NewRows(
-        _encoded(data, variables, encoders, replace(part, nodes=kept)),
+        _encoded(data, variables, encoders, replace(part, nodes=used)),
         {node: there for node, there in filled.items() if node in taken},
         {node: int(there.sum()) for node, there in filled.items() if node not in taken},
         None if index is None else part.others[index],
@@ -165,7 +165,7 @@ def _bare_encoders(
     for node, columns in part.nodes.items():
         transforms = data.columns[node].transforms if data is not None and node in data.columns else ()
         origin = Origin(node, columns, rows, variables[node].steps)
-        learns = next((each.name for each in transforms if each.learns), None)
+        learns = next((transform.name for transform in transforms if transform.learns), None)
         if learns is not None:
             raise origin.error(
                 f"the transform '{learns}' learns from training rows: take the model of a run (sgc.open)"
@@ -215,7 +215,7 @@ def _read(data: DataSection | None, path: Path, needed: list[str], optional: lis
         return data.read_file(path, needed, optional)
     if path.is_dir():
         raise DataError("is a folder: a run on 'source: images' reads one of pictures", file=str(path))
-    endings = [each.lower() for each in path.suffixes]
+    endings = [suffix.lower() for suffix in path.suffixes]
     if endings[-1:] == [".npz"]:
         return read_npz(path, needed, optional=optional)
     if endings[-1:] == [".mat"]:

@@ -44,12 +44,12 @@ class Header:
         """How many bytes the values take."""
         return math.prod(self.shape) * self.dtype.itemsize
 
-    def check(self, found: int) -> None:
+    def check(self, size: int) -> None:
         """Compare the claim with the number of bytes that the values take. Raises: ValueError."""
-        if found != self.size:
+        if size != self.size:
             shape = " x ".join(map(str, self.shape)) or "a single value"
             claim = f"the header says {shape} of {self.dtype}, {self.size:,} bytes"
-            raise ValueError(f"{claim}; found {found:,}: cut short or damaged")
+            raise ValueError(f"{claim}; found {size:,}: cut short or damaged")
 
 
 def read_header(file: IO[bytes]) -> Header:
@@ -124,8 +124,8 @@ def opened(path: Path) -> Iterator[zipfile.ZipFile]:
 
 def members_of(archive: zipfile.ZipFile) -> Mapping[str, zipfile.ZipInfo]:
     """Name the arrays of an archive, without the ending that numpy gives each; of two of a name, the one with it."""
-    members = sorted(archive.infolist(), key=lambda each: each.filename.endswith(ENDING))
-    return {each.filename.removesuffix(ENDING): each for each in members}
+    members = sorted(archive.infolist(), key=lambda member: member.filename.endswith(ENDING))
+    return {member.filename.removesuffix(ENDING): member for member in members}
 
 
 def _column(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, path: Path) -> SourceColumn:

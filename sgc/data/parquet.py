@@ -49,7 +49,7 @@ def parquet_index(path: Path) -> str | None:
     """Name the one column that pandas wrote its index to; None where there is none. Raises: DataError."""
     with _opened(path) as file:
         names, metadata = file.schema_arrow.names, file.schema_arrow.pandas_metadata or {}
-    named = [each for each in metadata.get("index_columns", []) if isinstance(each, str) and each in names]
+    named = [name for name in metadata.get("index_columns", []) if isinstance(name, str) and name in names]
     return named[0] if len(named) == 1 else None
 
 

@@ -102,16 +102,16 @@ def read_listed(
         return table_columns
     cells = table_columns[column]
     paths = [table.parent / _inside(str(text), row, cells) for row, text in enumerate(cells.values)]
-    kept = {name: each for name, each in table_columns.items() if name in names or name in optional}
-    return {**kept, IMAGE: SourceColumn(IMAGE, _load(paths, wanted), str(table), lines=cells.lines, marks=())}
+    others = {name: own for name, own in table_columns.items() if name in names or name in optional}
+    return {**others, IMAGE: SourceColumn(IMAGE, _load(paths, wanted), str(table), lines=cells.lines, marks=())}
 
 
 def _inside(text: str, row: int, cells: SourceColumn) -> str:
     line = "" if cells.lines is None else f" (line {cells.lines[row]} of the file)"
     if not text or (cells.missing is not None and cells.missing[row]):
         raise DataError(f"no path in column '{cells.name}'{line}", file=cells.file, row=row)
-    whole = PurePosixPath(text).is_absolute() or PureWindowsPath(text).drive or PureWindowsPath(text).root
-    if whole or ".." in PureWindowsPath(text).parts:
+    absolute = PurePosixPath(text).is_absolute() or PureWindowsPath(text).drive or PureWindowsPath(text).root
+    if absolute or ".." in PureWindowsPath(text).parts:
         message = f"column '{cells.name}': found '{text}', wanted a path below the table's folder, without '..'{line}"
         raise DataError(message, file=cells.file, row=row)
     return text
@@ -175,7 +175,7 @@ def opened(path: Path, row: int) -> Iterator[Image]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=[each for each in FORMATS if each in Image.OPEN]) as file:
+            with Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN]) as file:
                 yield file
     except UnidentifiedImageError as error:
         raise DataError("not a picture of a known format, or a damaged one", file=str(path), row=row) from error

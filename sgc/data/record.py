@@ -47,10 +47,10 @@ class Versioned(Record):
 
 def _is_path(value: str) -> str:
     try:
-        whole = b"\0" not in os.fsencode(value)
+        valid = b"\0" not in os.fsencode(value)
     except UnicodeEncodeError:
-        whole = False
-    if not whole:
+        valid = False
+    if not valid:
         raise PydanticCustomError("path", "not the name of a file")
     return value
 

@@ -23,9 +23,9 @@ def read_weights(column: SourceColumn, rows: Rows) -> Array:
         raise origin.error(f"found rows of the shape {list(column.values.shape[1:])}, wanted one number a row")
     weights = read_numbers(origin).astype(np.float64)
     check_support(weights, REAL, origin)
-    for bad, found in ((np.isnan(weights), "no value"), (weights < 0, weights)):
+    for bad, shown in ((np.isnan(weights), "no value"), (weights < 0, weights)):
         if bad.any():
-            origin.fail("found {found}, wanted a number of at least 0 in every row", bad, found)
+            origin.fail("found {found}, wanted a number of at least 0 in every row", bad, shown)
     return weights
 
 

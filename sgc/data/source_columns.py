@@ -44,7 +44,7 @@ def gather(
     """
     wanted: Mapping[str, tuple[str, ...]] = node_columns(data, variables)
     named = (data.split.stratify, data.split.group) if data is not None else ()
-    others = tuple(each for each in (*named, weight if weighing else None) if each)
+    others = tuple(name for name in (*named, weight if weighing else None) if name)
     if arrays is None and data is None:
         raise DataError("no data: the spec has no 'data' section, and no arrays were given")
     if arrays is not None and not is_frame(arrays):
@@ -56,8 +56,8 @@ def gather(
         columns = frame_columns(arrays, [*(name for names in wanted.values() for name in names), *others])
         return assemble(columns, _with_column(wanted, variables), others, data), None
     assert data is not None
-    names = dict.fromkeys([*(name for each in wanted.values() for name in each), *others])
-    used = {name for each in wanted.values() for name in each}
+    names = dict.fromkeys([*(name for columns in wanted.values() for name in columns), *others])
+    used = {name for columns in wanted.values() for name in columns}
     opened = data.read(beside, list(names), [name for name in others if name not in used])
     wanted = _with_column(wanted, variables)
     test = None if opened.test is None else assemble(opened.test, wanted, (), data)
@@ -126,7 +126,7 @@ def assemble(
     """
     used = {name: columns[name] for names in (*wanted.values(), others) for name in names}
     marks = marks_of(data)
-    used = {name: replace(each, marks=marks) if each.marks is None else each for name, each in used.items()}
+    used = {name: replace(column, marks=marks) if column.marks is None else column for name, column in used.items()}
     if not used:
         raise DataError("no columns: name at least one under 'columns'")
     first = next(iter(used.values()))

@@ -46,7 +46,7 @@ def divide_rows(size: int, split: Split, column: SourceColumn | None) -> Divisio
         _by_stratum(part, order, wanted, _kinds(column, may_miss=True))
     else:
         _take(part, np.argsort(order), wanted)
-    return Division(*(rows[part == each] for each in (0, 2, 1)))
+    return Division(*(rows[part == number] for number in (0, 2, 1)))
 
 
 def _count(share: int | float | None, size: int, name: str) -> int:
@@ -120,7 +120,7 @@ def _by_group(part: Rows, order: Rows, wanted: dict[str, int], kinds: Rows) -> N
     sizes = np.bincount(kinds)
     first = np.full(len(sizes), len(order))
     np.minimum.at(first, kinds, order)
-    waiting = [int(each) for each in np.argsort(first)]
+    waiting = [int(group) for group in np.argsort(first)]
     asked = len([count for count in wanted.values() if count])
     if asked >= len(waiting) and asked:
         raise DataError(f"split: found {len(waiting)} groups, wanted at least {asked + 1}, one for each part")

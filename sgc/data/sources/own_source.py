@@ -56,26 +56,28 @@ class OwnSource(Source, OwnPiece):
         try:
             source = own(**self.options)
             step = "read"
-            given = source.read(list(columns))
+            result = source.read(list(columns))
         except (Exception, SystemExit) as error:  # whatever the user's class may raise
             raise DataError(f"tried {step}: {failure(error) or raised(error)}", file=code.path) from error
-        parts = given if isinstance(given, tuple) else (given,)
+        parts = result if isinstance(result, tuple) else (result,)
         if len(parts) > 2 or not parts or not all(isinstance(part, Mapping) or is_frame(part) for part in parts):
-            kinds = f"a tuple of {', '.join(type(part).__name__ for part in parts)}" if isinstance(given, tuple) else ""
+            kinds = (
+                f"a tuple of {', '.join(type(part).__name__ for part in parts)}" if isinstance(result, tuple) else ""
+            )
             wanted = "wanted a mapping of columns to arrays, or two of them (training and test rows)"
-            raise DataError(f"its read gave {kinds or type(given).__name__}, {wanted}", file=code.path)
+            raise DataError(f"its read gave {kinds or type(result).__name__}, {wanted}", file=code.path)
         return Opened(*(_part(part, columns, code.path) for part in parts))
 
 
-def _part(given: Any, columns: Collection[str], path: str) -> SourceColumns:  # Any: as it came
+def _part(result: Any, columns: Collection[str], path: str) -> SourceColumns:  # Any: as it came
     from sgc.data.arrays import array_columns, frame_columns, is_frame
 
     try:
-        if is_frame(given):
-            read = frame_columns(given, columns)
+        if is_frame(result):
+            read = frame_columns(result, columns)
         else:
-            known_columns(columns, [str(name) for name in given], file=None)
-            read = array_columns({name: given[name] for name in columns})
+            known_columns(columns, [str(name) for name in result], file=None)
+            read = array_columns({name: result[name] for name in columns})
     except DataError as error:
         raise DataError(error.message, file=path) from error
     return {name: replace(column, file=path) for name, column in read.items()}

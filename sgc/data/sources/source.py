@@ -43,18 +43,18 @@ class Column(Piece):
     @classmethod
     def _in_order(cls, transforms: tuple[AnyTransform, ...]) -> tuple[AnyTransform, ...]:
         drawn, sized = False, ""
-        for place, each in enumerate(transforms):
+        for place, transform in enumerate(transforms):
             fault = ""
-            if place and each.reads_names is not None:
+            if place and transform.reads_names is not None:
                 fault = "'{name}' reads what stands in the column: put it first"
-            elif drawn and not isinstance(each, Flatten):
+            elif drawn and not isinstance(transform, Flatten):
                 fault = "'{name}' stands after 'binarize: dynamic', which draws at every use: put it before"
-            elif sized and isinstance(each, Resize):
+            elif sized and isinstance(transform, Resize):
                 fault = "'{name}' stands after '{before}', which could not be undone in another size: put it before"
             if fault:
-                raise PydanticCustomError("transform_order", fault, {"name": each.name, "before": sized})
-            drawn = drawn or each.draws_anew
-            sized = sized or (each.name if each.points or isinstance(each, Standardize) else "")
+                raise PydanticCustomError("transform_order", fault, {"name": transform.name, "before": sized})
+            drawn = drawn or transform.draws_anew
+            sized = sized or (transform.name if transform.points or isinstance(transform, Standardize) else "")
         return transforms
 
 

@@ -36,25 +36,25 @@ class Resize(Transform):
         across = _overlap(values.shape[-1], self.resize[1]).astype(values.dtype).T
         if not len(values):
             return np.zeros((0, *values.shape[1:-2], *self.resize), dtype=values.dtype)
-        resized = np.stack([down @ each @ across for each in values])
+        resized = np.stack([down @ picture @ across for picture in values])
         missing = np.isnan(values)
         if missing.any():
-            whole, share = np.where(missing, 0, values), (~missing).astype(values.dtype)
+            filled, share = np.where(missing, 0, values), (~missing).astype(values.dtype)
             for i in np.flatnonzero(missing.reshape(len(values), -1).any(axis=1)):
                 there = down @ share[i] @ across
-                resized[i] = np.where(there > 1e-6, down @ whole[i] @ across / np.maximum(there, 1e-6), np.nan)
+                resized[i] = np.where(there > 1e-6, down @ filled[i] @ across / np.maximum(there, 1e-6), np.nan)
         return resized
 
 
-def _overlap(found: int, wanted: int) -> Numbers:
-    """Weigh each found cell by the share it has in each wanted one: `(wanted, found)`, each row sums to 1."""
+def _overlap(before: int, after: int) -> Numbers:
+    """Give the share of each cell before in each cell after: `(after, before)`; each row sums to 1."""
     import numpy as np
 
-    edges = np.arange(wanted + 1) * (found / wanted)
+    edges = np.arange(after + 1) * (before / after)
     start, end = edges[:-1, None], edges[1:, None]
-    cell = np.arange(found)[None, :]
+    cell = np.arange(before)[None, :]
     shared: Numbers = np.clip(np.minimum(end, cell + 1) - np.maximum(start, cell), 0, None)
-    return shared * (wanted / found)
+    return shared * (after / before)
 
 
 @final
@@ -113,9 +113,9 @@ class Crop(Transform):
         (rows, columns), (top, left) = self._window(*fitted["shape"])
         if values.shape[-2:] != (rows, columns):
             return values
-        whole: Numbers = np.full((*values.shape[:-2], *fitted["shape"]), np.nan, dtype=values.dtype)
-        whole[..., top : top + rows, left : left + columns] = values
-        return whole
+        uncropped: Numbers = np.full((*values.shape[:-2], *fitted["shape"]), np.nan, dtype=values.dtype)
+        uncropped[..., top : top + rows, left : left + columns] = values
+        return uncropped
 
     def _window(self, height: int, width: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Give the size and the first row and column, of rows of this height and width."""

@@ -182,8 +182,8 @@ class Standardize(Named, Learner):
         import numpy as np
 
         if values.shape[1:] != np.shape(fitted["mean"]):
-            known, found = list(np.shape(fitted["mean"])), list(values.shape[1:])
-            raise ValueError(f"'standardize' was fitted on rows of the shape {known}, found the shape {found}")
+            fitted_shape, shape = list(np.shape(fitted["mean"])), list(values.shape[1:])
+            raise ValueError(f"'standardize' was fitted on rows of the shape {fitted_shape}, found the shape {shape}")
         values -= np.asarray(fitted["mean"], dtype=values.dtype)
         values /= np.asarray(fitted["deviation"], dtype=values.dtype)
         return values

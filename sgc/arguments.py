@@ -57,9 +57,9 @@ def names_in(name: str, value: object) -> tuple[str, ...]:
     if isinstance(value, str):
         return (value,)
     names = _items(value)
-    for each in names:
-        if not isinstance(each, str):
-            raise ValueError(f"{name} holds {_shown(each)}, wanted names of nodes")
+    for item in names:
+        if not isinstance(item, str):
+            raise ValueError(f"{name} holds {_shown(item)}, wanted names of nodes")
     return names
 
 
@@ -75,9 +75,9 @@ def words_in(name: str, value: object) -> list[str]:
     if isinstance(value, str):
         return [value]
     texts = _items(value)
-    for each in texts:
-        if not isinstance(each, str):
-            raise UsageError(f"{name} holds {_shown(each)}, wanted texts")
+    for item in texts:
+        if not isinstance(item, str):
+            raise UsageError(f"{name} holds {_shown(item)}, wanted texts")
     return list(texts)
 
 

@@ -39,9 +39,9 @@ def nearest(word: str, allowed: Iterable[str], *, cutoff: float = 0.6) -> str:
     >>> nearest("yy", ["x", "y", "z"]), nearest("foo", ["elbo", "iwae"])
     ('y', '')
     """
-    folded = {each[:LONGEST].lower(): each for each in sorted(set(allowed), reverse=True)}
-    found = difflib.get_close_matches(word[:LONGEST].lower(), sorted(folded), n=1, cutoff=cutoff)
-    return folded[found[0]] if found else ""
+    folded = {candidate[:LONGEST].lower(): candidate for candidate in sorted(set(allowed), reverse=True)}
+    matches = difflib.get_close_matches(word[:LONGEST].lower(), sorted(folded), n=1, cutoff=cutoff)
+    return folded[matches[0]] if matches else ""
 
 
 def suggest(word: str, allowed: Iterable[str]) -> str:
@@ -52,15 +52,15 @@ def suggest(word: str, allowed: Iterable[str]) -> str:
     >>> suggest("foo", ["elbo", "iwae"])
     'allowed: elbo, iwae'
     """
-    words = sorted(set(allowed), key=lambda each: (each.lower(), each))
+    words = sorted(set(allowed), key=lambda candidate: (candidate.lower(), candidate))
     near = nearest(word, words)
     if near:
         return f"did you mean '{near}'?"
     if len(words) <= LISTED:
         return "allowed: " + ", ".join(words) if words else ""
-    by_start = {each[:LONGEST]: each for each in reversed(words)}
+    by_start = {candidate[:LONGEST]: candidate for candidate in reversed(words)}
     return "nearest: " + ", ".join(
-        by_start[each] for each in difflib.get_close_matches(word[:LONGEST], by_start, 3, 0.0)
+        by_start[candidate] for candidate in difflib.get_close_matches(word[:LONGEST], by_start, 3, 0.0)
     )
 
 
@@ -264,5 +264,5 @@ class ParameterError(RunError):
 def is_about_memory(problem: BaseException) -> bool:
     """Tell whether an error says, in one of torch's many ways, that memory has run out."""
     words = ("out of memory", "not enough memory", "can't allocate memory")
-    said = isinstance(problem, RuntimeError) and any(each in str(problem) for each in words)
+    said = isinstance(problem, RuntimeError) and any(phrase in str(problem) for phrase in words)
     return said or isinstance(problem, MemoryError)

@@ -129,13 +129,13 @@ def _drawing() -> type[AbstractContextManager[Any]]:
                 return fill(generator=generator)
             if packet is aten.native_dropout:
                 return _dropped(generator, *args)
-            names = [each.name for each in function._schema.arguments]
+            names = [argument.name for argument in function._schema.arguments]
             if "generator" not in names:
                 name = {"default": "generator", "low": "low_generator"}.get(function._overloadname, "")
                 if name not in packet.overloads():  # fused attention, which draws where it drops, has no other way
                     return function(*args, **kwargs)
                 function = getattr(packet, name)
-                names = [each.name for each in function._schema.arguments]
+                names = [argument.name for argument in function._schema.arguments]
             place = names.index("generator")
             if len(args) > place:
                 args = (*args[:place], args[place] or generator, *args[place + 1 :])
@@ -149,8 +149,8 @@ def _drawing() -> type[AbstractContextManager[Any]]:
         """Give what dropout leaves and what it kept, as torch's fused form does, which takes no generator."""
         if train is False or p == 0:
             return value.clone(), torch.ones_like(value, dtype=torch.bool)
-        kept = torch.empty_like(value).bernoulli_(1 - p, generator=generator)
-        return value * kept * (1 / (1 - p) if p < 1 else 0.0), kept.bool()
+        mask = torch.empty_like(value).bernoulli_(1 - p, generator=generator)
+        return value * mask * (1 / (1 - p) if p < 1 else 0.0), mask.bool()
 
     return Drawing
 
@@ -180,5 +180,7 @@ def _device(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.device:
     """Find the device on which a call draws: that of its tensors, or the one it names."""
     import torch
 
-    device = next((each.device for each in (*args, *kwargs.values()) if isinstance(each, torch.Tensor)), None)
+    device = next(
+        (argument.device for argument in (*args, *kwargs.values()) if isinstance(argument, torch.Tensor)), None
+    )
     return device or torch.device(kwargs.get("device") or torch.get_default_device())

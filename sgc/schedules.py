@@ -59,9 +59,9 @@ class Moment(float):
     @classmethod
     def at(cls, epoch: float, numbers: Mapping[Schedule, Tensor]) -> Moment:
         """Stand at an epoch. numbers: the values of schedules there, float64 tensors without dimensions."""
-        made = cls(epoch)
-        made.numbers = numbers
-        return made
+        moment = cls(epoch)
+        moment.numbers = numbers
+        return moment
 
 
 def number_at(number: Number, epoch: float) -> Any:  # Any: a float or a tensor, which compute alike
@@ -84,7 +84,7 @@ def schedules_in(value: object) -> list[Schedule]:
         return schedules_in([getattr(value, name) for name in type(value).model_fields])
     if isinstance(value, Mapping):
         return schedules_in(list(value.values()))
-    return [each for part in value for each in schedules_in(part)] if isinstance(value, list | tuple) else []
+    return [schedule for part in value for schedule in schedules_in(part)] if isinstance(value, list | tuple) else []
 
 
 def is_schedule(value: Any) -> bool:  # Any: whatever YAML can say

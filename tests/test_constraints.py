@@ -183,11 +183,11 @@ def test_what_a_picture_shows_in_black_and_in_white() -> None:
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 @pytest.mark.parametrize("support", SUPPORTS.values(), ids=lambda support: support.word)
 def test_what_networks_read_lies_where_it_is_said_to(support: Support, kind: torch.dtype) -> None:
-    support = support.up_to(9) if support.wants_upper or (support.vector and support.whole) else support
+    support = support.up_to(9) if support.wants_upper or (support.vector and support.integers) else support
     event = (3,) * support.vector
     values = torch.tensor(support.legal(event), dtype=kind).unsqueeze(0)
     if support.finite:
         values = support.values(event).to(kind)
     read = support.look(values)
     assert read.shape == (len(values), *support.view.shape(event))
-    assert not any(bool(fault.mask.any()) for fault in support.seen.element.faults(read))
+    assert not any(bool(fault.mask.any()) for fault in support.viewed.element.faults(read))

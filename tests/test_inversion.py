@@ -454,11 +454,11 @@ def test_each_claim_that_is_told_is_q_s_and_not_p_s_and_its_trail_is_open() -> N
         for each in left_out(graphs):
             q = recognition(graphs, written(graphs))
             for parent in each.parents:
-                given = drawn.named(each.given(parent))
+                given = drawn.named(each.conditioned_on(parent))
                 assert not p.separated(each.node, parent, given)
                 # of the parents that it lacks together, q makes the node independent of any given the others
                 assert Trails(q).separated(each.node, parent, given), graphs
-                trail = drawn.active_trail(each.node, parent, each.given(parent))
+                trail = drawn.active_trail(each.node, parent, each.conditioned_on(parent))
                 assert (trail[0], trail[-1]) == (each.node, parent)
                 blocks, met = p.judged(list(trail))
                 assert not blocks & p.mask(given)

@@ -247,7 +247,7 @@ def test_what_a_step_reads_is_what_the_file_says_of_all_its_steps(name: str) -> 
         links = view(name).links(role)
         for flat in (*graphs.nodes, *(each for each in graphs.features if each not in names.hidden)):
             wanted = {seen for seen, child in links if child == names.of(flat)}
-            assert set(names.seen(flat, graphs.parents(flat, role))) == wanted
+            assert set(names.relatives(flat, graphs.parents(flat, role))) == wanted
             assert all(abs(seen.shift) <= 1 for seen in wanted)
     assert Relative("t.later", 1) in {seen for seen, child in view("chain").links("recognition") if child == "t.later"}
 

@@ -54,7 +54,7 @@ def evaluate(
         print(evaluation_text(report))
     for problem in problems:
         say(f"error: {problem}")
-    if not report.whole:
+    if not report.complete:
         raise typer.Exit(1)
 
 

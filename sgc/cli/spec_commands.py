@@ -47,11 +47,11 @@ def check(
 
         if loaded.data is None:
             raise UsageError(f"{spec}: has no data section to check")
-        found = open_data(outline, Path(spec).resolve().parent)
-        for note in found.notes:
+        dataset = open_data(outline, Path(spec).resolve().parent)
+        for note in dataset.notes:
             say(f"note: {note}")
-        sizes = ", ".join(f"{len(getattr(found, part))} {part}" for part in ("train", "validation", "test"))
-        labels = "".join(f", {len(rows)} labelled {name}" for name, rows in found.labelled_rows.items())
+        sizes = ", ".join(f"{len(getattr(dataset, part))} {part}" for part in ("train", "validation", "test"))
+        labels = "".join(f", {len(rows)} labelled {name}" for name, rows in dataset.labelled_rows.items())
         text += f"; rows: {sizes}{labels}"
     print(text)
 
@@ -140,12 +140,12 @@ def prove(
     from sgc.proof.prover import prove as prove_spec
     from sgc.runs.file_formats import json_text
 
-    found = prove_spec(loaded, seed=seed)
+    proof = prove_spec(loaded, seed=seed)
     if as_json:
-        print_json(json_text(found.plain(), indent=2))
+        print_json(json_text(proof.plain(), indent=2))
     else:
-        print(found.words())
-    if not found.passed:
+        print(proof.words())
+    if not proof.passed:
         raise typer.Exit(1)
 
 

@@ -55,9 +55,9 @@ def _read(file: BinaryIO, path: Path) -> Array:
         return map_array(path, dtype, shape, offset=start)
     content = read_up_to(file, wanted + 1)
     if len(content) != wanted:
-        found = f"only {len(content)}" if len(content) < wanted else "more"
+        amount = f"only {len(content)}" if len(content) < wanted else "more"
         raise DataError(
-            f"wrong length: the header says {' × '.join(map(str, shape))}, {wanted} bytes of data; found {found}",
+            f"wrong length: the header says {' × '.join(map(str, shape))}, {wanted} bytes of data; found {amount}",
             file=str(path),
         )
     return np.frombuffer(content, dtype=dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)

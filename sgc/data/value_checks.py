@@ -42,8 +42,8 @@ def check_support(values: Array, support: Support, origin: Origin) -> None:
 
 
 def _hint(largest: float, support: Support) -> str:
-    if support.whole and support.upper is not None and support.upper > 1 and largest <= 1:
+    if support.integers and support.upper is not None and support.upper > 1 and largest <= 1:
         return "; is a transform {divide: …} one too many?"
-    if support.high != 1 or support.whole or not 1 < largest <= 255:
+    if support.high != 1 or support.integers or not 1 < largest <= 255:
         return ""
     return f"; is the transform {{divide: {16 if largest <= 16 else 255}}} missing?"

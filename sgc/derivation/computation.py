@@ -111,8 +111,8 @@ def computation(graphs: Graphs, plan: Plan) -> Computation:
         elif name in read and name in graphs.features:
             values.append(Step(name, "feature", name, _once(graphs.features[name])))
     weights = _weights(plan, labels)
-    found = [step.id for step in (*scores, *labels, *weights)]
-    bound = Step(BOUND, "bound", "L", tuple(found))
+    ids = [step.id for step in (*scores, *labels, *weights)]
+    bound = Step(BOUND, "bound", "L", tuple(ids))
     charges = [(name, charge.node) for charge in plan.charges for name in _charged(plan, charge)]
     return Computation(plan, (*values, *scores, *labels, *weights, bound), tuple(charges))
 
@@ -150,8 +150,8 @@ def _scores(plan: Plan) -> Iterator[Step]:
 
 def _label(plan: Plan, weight: Weight) -> Step:
     node = weight.factor.node
-    found = plan.expression.scale_of(node)
-    scale = "-" if found == Scale(-1.0) else EachNode(plan).scale(found)
+    label_scale = plan.expression.scale_of(node)
+    scale = "-" if label_scale == Scale(-1.0) else EachNode(plan).scale(label_scale)
     reads = _once(weight.factor.parents if weight.factor.tail else (node, *weight.factor.parents))
     text, tag = EachNode(plan, styled=True).label_term(weight), weight.tag
     return Step(_id("label", node), "label", text, reads, scale, ("recognition",), tag, weight.why)

@@ -47,7 +47,7 @@ def advise(
     support = {proposal.node: proposal.support for proposal in plan.proposals}
 
     def without(*names: str) -> Plan:
-        nodes = [node for each in [*taken, *names] for node in every.get(each, [each])]
+        nodes = [node for name in [*taken, *names] for node in every.get(name, [name])]
         return derive(graphs.with_estimators(dict.fromkeys(nodes, PlainDraw())), plan.observed, words)
 
     while too_large(now):
@@ -64,10 +64,10 @@ def advise(
             continue
         candidates = candidates[:TRIED_AT_ONCE]
         tried += len(candidates)
-        found = {name: without(name) for name in candidates}
-        best = min(candidates, key=lambda name: (found[name].largest, found[name].operations))
+        plans = {name: without(name) for name in candidates}
+        best = min(candidates, key=lambda name: (plans[name].largest, plans[name].operations))
         taken.append(best)
-        now = found[best]
+        now = plans[best]
     return Advice(tuple(taken), now)
 
 

@@ -52,12 +52,12 @@ class Dependence(NameSets):
 
     def above(self, variables: int) -> int:
         """Return variables and all their ancestors."""
-        found, front = 0, variables
+        ancestors, front = 0, variables
         while front:
             here = next(members(front))
-            found |= 1 << here
-            front = (front | self.parents[here]) & ~found
-        return found
+            ancestors |= 1 << here
+            front = (front | self.parents[here]) & ~ancestors
+        return ancestors
 
     def reads(self, child: str, parent: str) -> bool:
         """Tell whether a variable reads another."""
@@ -65,10 +65,10 @@ class Dependence(NameSets):
 
     def nearest_below(self, name: str, given: int) -> str:
         """Name the nearest of some variables that depends on one, itself first."""
-        level, seen = 1 << self.place[name], 0
+        level, passed = 1 << self.place[name], 0
         while not level & given:
-            seen |= level
-            level = functools.reduce(operator.or_, (self.children[each] for each in members(level)), 0) & ~seen
+            passed |= level
+            level = functools.reduce(operator.or_, (self.children[member] for member in members(level)), 0) & ~passed
         return self.names[next(members(level & given))]
 
     def active_trail(self, start: str, end: str, given: int) -> tuple[str, ...]:
@@ -79,7 +79,7 @@ class Dependence(NameSets):
         """
         came: dict[tuple[str, bool], tuple[str, bool] | None] = {(start, False): None}
         front = [(start, False)]  # the node, and whether it was reached along an arrow, from a parent
-        seen = {False: 1 << self.place[start], True: 0}
+        reached = {False: 1 << self.place[start], True: 0}
         goal = 1 << self.place[end]
         for here in front:
             name, down = here
@@ -94,8 +94,8 @@ class Dependence(NameSets):
                     while (before := came[steps[-1]]) is not None:
                         steps.append(before)
                     return tuple(step for step, _ in reversed(steps))
-                for step in sorted(self.named(bits & ~seen[way])):
+                for step in sorted(self.named(bits & ~reached[way])):
                     came[step, way] = here
                     front.append((step, way))
-                seen[way] |= bits
+                reached[way] |= bits
         return ()

@@ -242,7 +242,9 @@ class _Derivation:
         """Refuse a bound that uses a closed-form KL where it is not averaged. Raises: UsageError."""
         closed = {Score(t.node, t.role) for t in terms if t.role == "kl"}
         closed -= {score for score in closed if self.graphs.nodes[score.node].estimator.averages}
-        products = [each.part.weight if isinstance(each.part, Mean) else each.part.product for each in expression.parts]
+        products = [
+            scaled.part.weight if isinstance(scaled.part, Mean) else scaled.part.product for scaled in expression.parts
+        ]
         if any(log in closed for product in products for log in product.logs):
             raise UsageError(
                 f"the bound '{self.words.bound.name}': a KL divergence in closed form stands under a logarithm or "
@@ -280,7 +282,7 @@ class _Derivation:
         vary = self.graphs.sets.bits(varying)
         for name in drawn:
             below = self.graphs.sets.named(self.below[name] & vary)
-            varied = functools.reduce(operator.or_, (varying[each] for each in below), 0)
+            varied = functools.reduce(operator.or_, (varying[node] for node in below), 0)
             weighed = not expression.weights.labels.isdisjoint(below)
             all_of_it = expression.couples or weighed  # ŵ couples every term to the draw
             charged = (1 << len(every)) - 1 if all_of_it else influenced[name]
@@ -288,16 +290,16 @@ class _Derivation:
 
     def influenced(self, terms: Sequence[Term]) -> Mapping[str, int]:
         """Name the terms that read a value, or something that is drawn below it in q, as bits."""
-        found: dict[str, int] = dict.fromkeys(self.graphs.order("recognition"), 0)
+        terms_below: dict[str, int] = dict.fromkeys(self.graphs.order("recognition"), 0)
         for i, term in enumerate(terms):
             for name in term.reads:
-                if name in found:
-                    found[name] |= 1 << i
+                if name in terms_below:
+                    terms_below[name] |= 1 << i
         readers = self.graphs.readers("recognition")
-        for name in reversed(found):
+        for name in reversed(terms_below):
             for reader in readers.get(name, ()):
-                found[name] |= found[reader] if reader not in self.clamped else 0
-        return found
+                terms_below[name] |= terms_below[reader] if reader not in self.clamped else 0
+        return terms_below
 
     def refuse_kl(self, name: str) -> Message:
         """Say why log p(v) − log q(v) does not become a closed-form KL divergence; no words where it does."""
@@ -323,9 +325,9 @@ class _Derivation:
                 "its prior reads {node}, which is drawn after it",
             ),
         ):
-            found = self.first_below(name, others)
-            if found:
-                return Message(words, node=found)
+            dependent = self.first_below(name, others)
+            if dependent:
+                return Message(words, node=dependent)
         return Message("")
 
     @cached_property
@@ -340,8 +342,8 @@ class _Derivation:
 
     def first_below(self, name: str, others: int) -> str:
         """Name the first of others in q that depends on a node; empty where none does."""
-        found = self.below[name] & others
-        return next((n for n in self.order if found >> self.graphs.sets.place[n] & 1), "") if found else ""
+        depending = self.below[name] & others
+        return next((n for n in self.order if depending >> self.graphs.sets.place[n] & 1), "") if depending else ""
 
     @cached_property
     def below(self) -> Mapping[str, int]:
@@ -350,8 +352,8 @@ class _Derivation:
 
     def messages(self, given: Ingredients) -> Iterator[Message]:
         """Say what a user should know; also of rows that teach p nothing: inputs, and nothing observed below."""
-        for each in self.words.bound.warnings(given, self.words):
-            yield Message(each) if isinstance(each, str) else each
+        for warning in self.words.bound.warnings(given, self.words):
+            yield Message(warning) if isinstance(warning, str) else warning
         fed = [n for n in self.latent if set(self.graphs.inputs) & set(self.graphs.parents(n, "generative"))]
         if self.words.bound.generative and fed and not self.clamped:
             yield Message("no node is observed, so they teach p nothing and their bound is at most 0")

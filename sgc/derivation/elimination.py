@@ -48,8 +48,8 @@ class Boundaries:
         self.regions[named] = inside, touched & ~inside
 
     def _name(self, inside: int, first: int) -> None:
-        for each in members(inside):
-            self.region[each] = first
+        for member in members(inside):
+            self.region[member] = first
 
     def _around(self, variable: int) -> int:
         """Return the neighbours of a variable in the moral graph of all that is not barren."""
@@ -73,7 +73,7 @@ class Boundaries:
                 self.fertile[parent] -= 1
                 front.append(parent)
         self.barren |= fresh
-        for first in {self.region.pop(each) for each in members(fresh)}:
+        for first in {self.region.pop(member) for member in members(fresh)}:
             self._part(self.regions.pop(first)[0] & ~fresh)
 
     def _part(self, inside: int) -> None:
@@ -103,10 +103,10 @@ class MoralGraph:
         self.joined = [0] * len(graph.names)
         for variable in members(within):
             family = graph.family(variable)
-            for each in members(family):
-                self.joined[each] |= family & ~(1 << each)
-        every = {each: within if self.latent >> each & 1 else self.latent for each in members(within)}
-        self.edges = sum((self.joined[each] & others).bit_count() for each, others in every.items()) // 2
+            for member in members(family):
+                self.joined[member] |= family & ~(1 << member)
+        every = {member: within if self.latent >> member & 1 else self.latent for member in members(within)}
+        self.edges = sum((self.joined[member] & others).bit_count() for member, others in every.items()) // 2
 
     def apart(self, variable: int, others: int) -> int:
         """Return those of some variables that one would be joined to, were they all neighbours of one eliminated."""
@@ -116,13 +116,13 @@ class MoralGraph:
     def fresh(self, variable: int) -> dict[int, int]:
         """Give what an elimination would join, from both ends."""
         around = self.joined[variable]
-        return {each: apart for each in members(around) if (apart := self.apart(each, around))}
+        return {member: apart for member in members(around) if (apart := self.apart(member, around))}
 
     def eliminate(self, variable: int, fresh: Mapping[int, int]) -> None:
         """Take out a variable, and join its neighbours."""
         around = self.joined[variable]
-        for each in members(around):
-            self.joined[each] = (self.joined[each] | fresh.get(each, 0)) & ~(1 << variable)
+        for member in members(around):
+            self.joined[member] = (self.joined[member] | fresh.get(member, 0)) & ~(1 << variable)
         self.edges += sum(others.bit_count() for others in fresh.values()) // 2 - around.bit_count()
 
 
@@ -150,10 +150,10 @@ class Elimination:
         for _ in waits:
             variable = self._cheapest()
             self._eliminate(variable)
-            for each in members(below[variable] & left):
-                waits[each] -= 1
-                if not waits[each]:
-                    self._offer(each)
+            for member in members(below[variable] & left):
+                waits[member] -= 1
+                if not waits[member]:
+                    self._offer(member)
             yield variable
 
     def _cheapest(self) -> int:
@@ -164,7 +164,7 @@ class Elimination:
 
     def _offer(self, variable: int) -> None:
         """Let a variable be eliminated from now on."""
-        cliques = [self.graph.family(each) for each in (variable, *members(self.graph.children[variable]))]
+        cliques = [self.graph.family(member) for member in (variable, *members(self.graph.children[variable]))]
         cliques += [self.clique] if self.clique >> variable & 1 else []
         self.ready |= 1 << variable
         self._price(variable, self._missing(variable, max(cliques, key=int.bit_count)))
@@ -179,8 +179,8 @@ class Elimination:
         around = self.moral.joined[variable]
         outside = around & ~clique
         once = twice = 0
-        for each in members(outside):
-            apart = self.moral.apart(each, around)
+        for member in members(outside):
+            apart = self.moral.apart(member, around)
             once += (apart & ~outside).bit_count()
             twice += (apart & outside).bit_count()
         return once + twice // 2
@@ -193,15 +193,15 @@ class Elimination:
         self.clique = around
         del self.fill[variable]
         joining = touched = 0  # what is joined anew, and what has one of that beside it
-        for each in fresh:
-            joining |= 1 << each
-            touched |= joined[each]
-        for each in members(touched & ~around & self.ready):  # some of its neighbours are joined now
-            self._price(each, self.fill[each] - _joined_within(joined[each], fresh, joining))
-        before = {each: joined[each] & ~(1 << variable) for each in members(around & self.ready)}
+        for member in fresh:
+            joining |= 1 << member
+            touched |= joined[member]
+        for member in members(touched & ~around & self.ready):  # some of its neighbours are joined now
+            self._price(member, self.fill[member] - _joined_within(joined[member], fresh, joining))
+        before = {member: joined[member] & ~(1 << variable) for member in members(around & self.ready)}
         self.moral.eliminate(variable, fresh)
-        for each, others in before.items():
-            self._price(each, self._changed(each, others, around, fresh, joining))
+        for member, others in before.items():
+            self._price(member, self._changed(member, others, around, fresh, joining))
 
     def _changed(self, variable: int, before: int, around: int, fresh: Mapping[int, int], joining: int) -> int:
         """Count the edges that the elimination of a neighbour of what was eliminated adds now.
@@ -213,9 +213,9 @@ class Elimination:
             return self._missing(variable, around)
         fill = self.fill[variable] - outside.bit_count()  # pairs of it and what was eliminated
         fill -= _joined_within(before, fresh, joining)
-        return fill + sum(self.moral.apart(each, outside).bit_count() for each in members(added))
+        return fill + sum(self.moral.apart(member, outside).bit_count() for member in members(added))
 
 
 def _joined_within(variables: int, fresh: Mapping[int, int], joining: int) -> int:
     """Count the new edges between some variables."""
-    return sum((fresh[each] & variables).bit_count() for each in members(variables & joining)) // 2
+    return sum((fresh[member] & variables).bit_count() for member in members(variables & joining)) // 2

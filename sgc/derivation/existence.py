@@ -38,8 +38,8 @@ def absent(steps: Iterable[tuple[K, int]], counts: Mapping[K, A]) -> A | None:
 
     counts: integers, whose shapes broadcast; NaN where a count is not known.
     """
-    found = [denied(counts[count], i) for count, i in steps if count in counts]
-    return functools.reduce(operator.or_, found) if found else None
+    absences = [denied(counts[count], i) for count, i in steps if count in counts]
+    return functools.reduce(operator.or_, absences) if absences else None
 
 
 @dataclass(frozen=True)

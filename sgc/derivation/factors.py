@@ -43,9 +43,9 @@ class Factor:
     def _write(self, name: Callable[[str], str], bar: str, above: str) -> str:
         letter = "p" if self.role == "generative" else "q"
         condition = f"{name(self.node)} > {above}"
-        given = [name(parent) for parent in self.parents] + ([condition] if above and not self.tail else [])
+        conditions = [name(parent) for parent in self.parents] + ([condition] if above and not self.tail else [])
         left = condition if self.tail else name(self.node)
-        return f"{letter}({left} {bar} {', '.join(given)})" if given else f"{letter}({left})"
+        return f"{letter}({left} {bar} {', '.join(conditions)})" if conditions else f"{letter}({left})"
 
 
 @dataclass(frozen=True)

@@ -119,14 +119,14 @@ class Writer(ABC):
     def sum(self, values: Iterable[Value]) -> str:
         """Write a sum with its signs; 0 where nothing is added."""
         first, *others = [*map(self.value, values)] or ["0"]
-        return first + "".join(f" - {each[1:]}" if each.startswith("-") else f" + {each}" for each in others)
+        return first + "".join(f" - {text[1:]}" if text.startswith("-") else f" + {text}" for text in others)
 
     def part(self, part: Part) -> str:
         """Write a part without its scale."""
         if isinstance(part, Constant):
             return self.log_product(part.product)
         if isinstance(part, LogMean):
-            text = self.log_mean(part.whole)
+            text = self.log_mean(part.numerator)
             return f"({text} - {self.log_mean(part.before)})" if part.before.logs else text
         inner, weight = self.sum(part.values), part.weight
         if not weight.logs:
@@ -144,13 +144,15 @@ class Writer(ABC):
         if not expression.parts:
             yield f"{equals}0"
             return
-        first, *others = (f"{self.scale(each.scale)} {self.part(each.part)}".lstrip() for each in expression.parts)
+        first, *others = (
+            f"{self.scale(scaled.scale)} {self.part(scaled.part)}".lstrip() for scaled in expression.parts
+        )
         yield f"{equals}{first}{'' if self.latex else f'    ({self.words.bound.source})'}"
         leading, weight = expression.parts[0].part, expression.weights
         if isinstance(leading, Mean) and leading.normalised and weight.logs:
             yield f"{more}{'' if self.latex else 'with '}Z = {self.mean(self.product(weight))}"
-        for each in others:
-            yield f"{more}+ {each}"
+        for line in others:
+            yield f"{more}+ {line}"
 
 
 def symbol(name: str) -> str:

@@ -84,10 +84,10 @@ class Graphs:
 
     def source_bits(self, names: Iterable[str]) -> int:
         """See through features: the random variables and inputs that a list of parents reads, as bits."""
-        found = 0
+        sources = 0
         for name in names:
-            found |= self._behind[name] if name in self.features else 1 << self.sets.place[name]
-        return found
+            sources |= self._behind[name] if name in self.features else 1 << self.sets.place[name]
+        return sources
 
     @cached_property
     def _behind(self) -> Mapping[str, int]:
@@ -132,8 +132,10 @@ class Graphs:
     def children(self, name: str, role: Role) -> frozenset[str]:
         """Return the variables that read a variable, features seen through."""
         readers = self.readers(role)
-        found = reach(readers.get(name, ()), lambda each: readers.get(each, ()) if each in self.features else ())
-        return frozenset(found & self.nodes.keys() - {name})
+        reached = reach(
+            readers.get(name, ()), lambda reader: readers.get(reader, ()) if reader in self.features else ()
+        )
+        return frozenset(reached & self.nodes.keys() - {name})
 
     @cached_property
     def _facts(self) -> dict[Role, _Facts]:  # needed for every row pattern and every step
@@ -150,9 +152,9 @@ class Graphs:
                 readers.setdefault(parent, []).append(name)
             if role == "generative" and name in self.nodes:
                 graph.add_edges_from((count, name) for count in self.nodes[name].counts)
-        found = nx.lexicographical_topological_sort(graph)
-        order = tuple(name for name in found if name not in self.inputs)
-        return _Facts(graph, order, {name: tuple(each) for name, each in readers.items()})
+        topological = nx.lexicographical_topological_sort(graph)
+        order = tuple(name for name in topological if name not in self.inputs)
+        return _Facts(graph, order, {name: tuple(parents) for name, parents in readers.items()})
 
     def below(self, name: str, clamped: frozenset[str]) -> frozenset[str]:
         """Return the recognition descendants of a variable, not passing beyond a clamped one."""
@@ -161,14 +163,14 @@ class Graphs:
     def below_bits(self, clamped: frozenset[str]) -> Mapping[str, int]:
         """Return the recognition descendants of each variable and feature as bits, not passing beyond a clamped one."""
         facts, place = self._facts["recognition"], self.sets.place
-        found: dict[str, int] = {}
+        bits_below: dict[str, int] = {}
         for name in reversed(facts.order):
             below = 0
             for child in facts.readers.get(name, ()):
-                below |= found[child] if child not in clamped else 0
+                below |= bits_below[child] if child not in clamped else 0
                 below |= 1 << place[child] if child in place else 0
-            found[name] = below
-        return found
+            bits_below[name] = below
+        return bits_below
 
     def ancestors(self, names: Iterable[str], role: Role) -> frozenset[str]:
         """Return everything above some names in one graph, themselves included; in p a count is above its steps."""
@@ -181,12 +183,12 @@ class Graphs:
 
     def ancestor_bits(self, role: Role) -> Mapping[str, int]:
         """Return the variables and inputs above each name in one graph as bits, itself included where it is one."""
-        found = {name: 1 << self.sets.place[name] for name in self.inputs}
+        above = {name: 1 << self.sets.place[name] for name in self.inputs}
         for name in self.order(role):
-            found[name] = 1 << self.sets.place[name] if name in self.nodes else 0
+            above[name] = 1 << self.sets.place[name] if name in self.nodes else 0
             for parent in self.digraph(role).pred[name]:
-                found[name] |= found[parent]
-        return found
+                above[name] |= above[parent]
+        return above
 
     def layers(self) -> list[list[str]]:
         """Return all names in generations of the generative graph, for drawing: roots first, each as in the file."""
@@ -226,25 +228,25 @@ def generations(graph: nx.DiGraph[str]) -> list[list[str]]:
 
 def see_through(features: Mapping[str, Iterable[str]], sets: NameSets) -> Mapping[str, int]:
     """Return the names that each feature is made of, as bits; unknown names, which are faults, are left out."""
-    found: dict[str, int] = {}
+    sources: dict[str, int] = {}
     order = TopologicalSorter({name: [p for p in parents if p in features] for name, parents in features.items()})
     for name in order.static_order():
-        known = (each for each in features[name] if each in features or each in sets.place)
-        bits = (found[each] if each in features else 1 << sets.place[each] for each in known)
-        found[name] = functools.reduce(operator.or_, bits, 0)
-    return found
+        known = (parent for parent in features[name] if parent in features or parent in sets.place)
+        bits = (sources[parent] if parent in features else 1 << sets.place[parent] for parent in known)
+        sources[name] = functools.reduce(operator.or_, bits, 0)
+    return sources
 
 
 def reach(start: Iterable[str], onward: Callable[[str], Iterable[str]]) -> set[str]:
     """Return some names and all that is reached from them, a step at a time."""
-    found: set[str] = set()
+    reached: set[str] = set()
     front = list(start)
     while front:
         name = front.pop()
-        if name not in found:
-            found.add(name)
+        if name not in reached:
+            reached.add(name)
             front += onward(name)
-    return found
+    return reached
 
 
 def find_cycles(edges: Iterable[tuple[str, str]]) -> list[list[str]]:
@@ -258,15 +260,15 @@ def find_cycles(edges: Iterable[tuple[str, str]]) -> list[list[str]]:
         graph.add_node(child)
         graph.add_edge(parent, child)
     place = {name: i for i, name in enumerate(graph)}
-    found: list[list[str]] = []
+    cycles: list[list[str]] = []
     for component in nx.strongly_connected_components(graph):
         inside: nx.DiGraph[str] = nx.DiGraph()
         names = sorted(component, key=place.__getitem__)
         inside.add_edges_from((name, child) for name in names for child in graph[name] if child in component)
         if inside:
             steps = nx.find_cycle(inside)
-            found.append([steps[0][0], *(head for _, head in steps)])
-    return sorted(found, key=lambda cycle: place[cycle[0]])
+            cycles.append([steps[0][0], *(head for _, head in steps)])
+    return sorted(cycles, key=lambda cycle: place[cycle[0]])
 
 
 def descendants(name: str, edges: Iterable[tuple[str, str]]) -> set[str]:

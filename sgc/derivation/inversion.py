@@ -44,7 +44,7 @@ class LeftOut:
         """Name what it lacks, as in the file."""
         return tuple(self.sets.named(self.lacks))
 
-    def given(self, parent: str) -> int:
+    def conditioned_on(self, parent: str) -> int:
         """Give what q makes the node and one of these parents independent by: all that it should read but that one."""
         return (self.reads | self.lacks) & ~self.sets.bits([parent])
 
@@ -63,7 +63,7 @@ def invert(graphs: Graphs, most: int) -> dict[str, tuple[str, ...]]:
     stages = [[n for n in proposed if graphs.nodes[n].supervision == status] for status in ("none", "partial")]
     ways = [_Inverse(graph, evidence, stages, forward=forward) for forward in (True, False)]
     while True:  # both side by side, so that the larger one, which may be very large, is not followed to its end
-        way = min(ways, key=lambda each: each.least)
+        way = min(ways, key=lambda inverse: inverse.least)
         if way.least > most:
             raise LargeInverse
         if not way.eliminate():
@@ -125,14 +125,14 @@ def left_out(graphs: Graphs) -> list[LeftOut]:
     """
     graph = Dependence(graphs)
     boundaries = Boundaries(graph)
-    found: list[LeftOut] = []
+    lacking: list[LeftOut] = []
     for name in reversed(_proposals(graphs)):
         if graphs.nodes[name].recognition is not None:
             reads = graphs.source_bits(graphs.parents(name, "recognition"))
             lacks = boundaries.eliminate(graph.place[name]) & ~reads
             if lacks:
-                found.append(LeftOut(name, reads, lacks, graph))
-    return sorted(found, key=lambda each: graph.place[each.node])
+                lacking.append(LeftOut(name, reads, lacks, graph))
+    return sorted(lacking, key=lambda missing: graph.place[missing.node])
 
 
 def _proposals(graphs: Graphs) -> list[str]:

@@ -20,10 +20,10 @@ class NameSets:
 
     def bits(self, names: Iterable[str]) -> int:
         """Return the set of some names."""
-        found = 0
+        bits = 0
         for name in names:
-            found |= 1 << self.place[name]
-        return found
+            bits |= 1 << self.place[name]
+        return bits
 
     def of(self, bits: int) -> NameSet:
         """Return a set of bits as a set of names."""

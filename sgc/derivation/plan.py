@@ -114,9 +114,9 @@ class Plan:
         if not estimator.own_costs:
             return ""
         moved = {*(Score(*term) for term in charge.terms), *charge.labels}
-        for each in bound.parts:
-            part = each.part
-            meeting = part.weight if isinstance(part, Mean) else part.whole if isinstance(part, LogMean) else ONE
+        for scaled in bound.parts:
+            part = scaled.part
+            meeting = part.weight if isinstance(part, Mean) else part.numerator if isinstance(part, LogMean) else ONE
             if any((log.node if isinstance(log, LabelScore) else log) in moved for log in meeting.logs):
                 how = "under one logarithm" if isinstance(part, LogMean) else "in the weights of labels"
                 return f"needs each sample's costs by itself, and {how} the samples meet"
@@ -235,11 +235,11 @@ class PlanWriter(Writer):
 
     def message(self, message: Message) -> str:
         """Put the names into a sentence."""
-        found = {"node": self.name(message.node)} if message.node else {}
+        names = {"node": self.name(message.node)} if message.node else {}
         if message.label is not None:
-            found["factor"] = self.weighed(message.label.node)
-            found["carriers"] = " and ".join(self.carried(message.label))
-        return message.words.format(**found) if found else message.words
+            names["factor"] = self.weighed(message.label.node)
+            names["carriers"] = " and ".join(self.carried(message.label))
+        return message.words.format(**names) if names else message.words
 
     @property
     def words(self) -> ObjectiveWords:
@@ -282,11 +282,11 @@ class PlanWriter(Writer):
         return list(aligned(self.rows(), blocks, [] if self.apart else [("proposed", "w =")]))
 
     def _proposed(self) -> Iterator[Cells]:
-        baselines = {each.node: f", baseline {each.baseline}" for each in self.plan.charges if each.baseline}
-        for each in self.plan.proposals:
-            values = f", {each.support} values" if each.estimator.enumerates else ""
-            how = f"{each.estimator}{values}{baselines.get(each.node, '')}"
-            yield f"{self.signs('prod', each.node)}{self.factor(each.factor)}", how
+        baselines = {charge.node: f", baseline {charge.baseline}" for charge in self.plan.charges if charge.baseline}
+        for proposal in self.plan.proposals:
+            values = f", {proposal.support} values" if proposal.estimator.enumerates else ""
+            how = f"{proposal.estimator}{values}{baselines.get(proposal.node, '')}"
+            yield f"{self.signs('prod', proposal.node)}{self.factor(proposal.factor)}", how
 
     def _varies(self, weight: Weight) -> str:
         if weight.varies:
@@ -323,14 +323,14 @@ class PlanWriter(Writer):
         for node, often in self.flat.drawn_often():
             times.setdefault(self.name(node), []).append(often)
         drawn = [
-            f"{name} is drawn {' to '.join(map(str, sorted({min(each), max(each)})))} times a sample"
-            for name, each in times.items()
+            f"{name} is drawn {' to '.join(map(str, sorted({min(counts), max(counts)})))} times a sample"
+            for name, counts in times.items()
         ]
         return "; ".join([f"sums out {', '.join(summed)}", size, *drawn])
 
     def warnings(self) -> tuple[str, ...]:
         """Write what a user should know of these rows before training, each once."""
-        return tuple(dict.fromkeys(f"{self.rows()}: {self.message(each)}" for each in self.plan.messages))
+        return tuple(dict.fromkeys(f"{self.rows()}: {self.message(message)}" for message in self.plan.messages))
 
 
 @final
@@ -382,7 +382,7 @@ class EachNode(PlanWriter):
 
     def charges(self) -> list[str]:
         proposed = self.plan.proposed
-        return [f"{self.factor(proposed[each.node].factor)}: {self._charged(each)}" for each in self.plan.charges]
+        return [f"{self.factor(proposed[charge.node].factor)}: {self._charged(charge)}" for charge in self.plan.charges]
 
     def _charged(self, charge: Charge) -> str:
         if self.plan.charges_whole(charge):

@@ -31,8 +31,8 @@ def sweep(dimensions: NameSets, spans: Iterable[int], sizes: Mapping[str, int], 
     sample = dimensions.place[SAMPLES]
     size = {dimensions.place[name]: count for name, count in sizes.items()} | {sample: samples}
     enumerated = dimensions.bits(sizes)
-    kept = enumerated | 1 << sample
-    every = {span & kept for span in spans}
+    relevant = enumerated | 1 << sample
+    every = {span & relevant for span in spans}
     meets = _meetings(every, enumerated)
     product = {mask: _product(size, mask) for mask in set(meets.values())}  # where all meets, there is one
     elements = {i: product[mask] for i, mask in meets.items()}
@@ -74,15 +74,15 @@ def _meetings(spans: Iterable[int], enumerated: int) -> dict[int, int]:
     The widest spans come first: what lies within one that its lowest dimension has been in adds nothing.
     """
     meets = {i: 1 << i for i in members(enumerated)}
-    seen: dict[int, list[int]] = {}
+    earlier: dict[int, list[int]] = {}
     for span in sorted(set(spans), key=int.bit_count, reverse=True):
         own = span & enumerated
         lowest = (own & -own).bit_length() - 1
-        if not own or any(not span & ~wider for wider in seen.get(lowest, ())):
+        if not own or any(not span & ~wider for wider in earlier.get(lowest, ())):
             continue
         for i in members(own):
             meets[i] |= span
-            seen.setdefault(i, []).append(span)
+            earlier.setdefault(i, []).append(span)
     return meets
 
 

@@ -252,5 +252,5 @@ CONSTRAINTS: Mapping[str, Constraint] = {constraint.word: constraint for constra
 
 def middles(constraints: Mapping[str, Constraint]) -> dict[str, float] | None:
     """Give each parameter the middle of its set; None where a set has none."""
-    known = {name: each.middle for name, each in constraints.items() if each.middle is not None}
+    known = {name: constraint.middle for name, constraint in constraints.items() if constraint.middle is not None}
     return known if len(known) == len(constraints) else None

@@ -90,8 +90,8 @@ def discretized_logistic() -> Any:  # Any: the base class is torch's, which is n
             shape = self._extended_shape(torch.Size(sample_shape))
             with torch.no_grad():
                 # the logit of a uniform, which has no atom where a float's uniform is 0
-                one, other = self.loc.new_empty((2, *shape)).exponential_().log().unbind()
-                x = self.loc + self.scale * (one - other)
+                first, second = self.loc.new_empty((2, *shape)).exponential_().log().unbind()
+                x = self.loc + self.scale * (first - second)
                 return ((x + 1) / 2 * (self.levels - 1)).round().clamp(0, self.levels - 1)
 
         @property

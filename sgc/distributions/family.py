@@ -141,13 +141,13 @@ class Family:
 
     def view_shape(self, event: tuple[int, ...], *, flagged: bool = False) -> tuple[int, ...]:
         """Give the shape of what `look` returns, `look_flagged` if `flagged`: the event's, [*event, 2] for angles."""
-        seen = self.support.view.shape(event)
-        return flagged_shape(seen) if flagged else seen
+        view = self.support.view.shape(event)
+        return flagged_shape(view) if flagged else view
 
     @staticmethod
     def view_range(support: Support, *, flagged: bool = False) -> Support:
         """Give the set of the numbers that `look`, or if `flagged` `look_flagged`, makes of values in `support`."""
-        return support.seen.joined(UNIT_INTERVAL) if flagged else support.seen
+        return support.viewed.joined(UNIT_INTERVAL) if flagged else support.viewed
 
     def element_shape(self, event: tuple[int, ...]) -> tuple[int, ...]:
         """Give the shape of the elements, each missing or present as a whole: of vectors without their last axis."""
@@ -251,13 +251,13 @@ class Family:
     def _misfit(self, parameters: Mapping[str, Tensor], event: tuple[int, ...]) -> str:
         """Say which parameter leaves its set, with its value and the last of its leading dimensions, that of rows."""
         for name, value in parameters.items():
-            whole = self.fill(name, value.detach(), event)
-            misfit = self.constraints[name].misfit(whole)
+            filled = self.fill(name, value.detach(), event)
+            misfit = self.constraints[name].misfit(filled)
             if misfit is not None:
                 place, wanted = misfit
-                rows = whole.dim() - len(self.parameter_shape(name, event)) - 1
-                row = f" in row {place[rows]}" if rows >= 0 and whole.shape[rows] > 1 else ""
-                return f"'{name}' is {float(whole[place].reshape(-1)[0]):.6g}{row}, wanted {wanted}"
+                rows = filled.dim() - len(self.parameter_shape(name, event)) - 1
+                row = f" in row {place[rows]}" if rows >= 0 and filled.shape[rows] > 1 else ""
+                return f"'{name}' is {float(filled[place].reshape(-1)[0]):.6g}{row}, wanted {wanted}"
         return ""
 
     def log_prob(self, distribution: Distribution, value: Tensor | Point, present: Tensor | None = None) -> Tensor:

@@ -30,7 +30,7 @@ def multinomial() -> Any:  # Any: the base class is torch's, which is not import
             expanded: Any = super().expand(batch_shape, Multinomial.__new__(Multinomial))  # type: ignore[no-untyped-call]
             wide = (*batch_shape, *self.event_shape)
             expanded.given_probs, expanded.given_logits = (
-                None if each is None else each.expand(wide) for each in (self.given_probs, self.given_logits)
+                None if value is None else value.expand(wide) for value in (self.given_probs, self.given_logits)
             )
             return expanded
 
@@ -61,15 +61,15 @@ def counted_multinomial() -> Any:  # Any: as above
             logits: Tensor | None = None,
             validate_args: bool | None = None,
         ) -> None:
-            given = logits if probs is None else probs
-            assert given is not None
-            batch, size = torch.broadcast_shapes(total_count.shape, given.shape[:-1]), given.shape[-1]
+            parameter = logits if probs is None else probs
+            assert parameter is not None
+            batch, size = torch.broadcast_shapes(total_count.shape, parameter.shape[:-1]), parameter.shape[-1]
             self.total_count = total_count.expand(batch)
             self.given_probs = None if probs is None else probs.expand(*batch, size)
             self.given_logits = None if logits is None else logits.expand(*batch, size)
-            for name, each in (("probs", self.given_probs), ("logits", self.given_logits)):
-                if each is not None:
-                    setattr(self, name, each)
+            for name, value in (("probs", self.given_probs), ("logits", self.given_logits)):
+                if value is not None:
+                    setattr(self, name, value)
             super().__init__(batch, torch.Size((size,)), validate_args)
 
         @lazy_property

@@ -110,7 +110,7 @@ class OwnFamily(OwnPiece):
             options={},
             torch_class="",
             center="mean",
-            define=OwnMembers(code, tuple((name, each.dims == 2) for name, each in constraints.items())),
+            define=OwnMembers(code, tuple((name, constraint.dims == 2) for name, constraint in constraints.items())),
         )
 
 
@@ -142,7 +142,7 @@ def _member_class(members: OwnMembers) -> Any:  # Any: the user's class
 
     own: Any = members.code.load(Distribution)
     taken = inspect.signature(own).parameters
-    takes_all = any(each.kind == each.VAR_KEYWORD for each in taken.values())
+    takes_all = any(parameter.kind == parameter.VAR_KEYWORD for parameter in taken.values())
     validates = takes_all or "validate_args" in taken
     lacks = [] if takes_all else [name for name, _ in members.parameters if name not in taken]
     if lacks:
@@ -210,11 +210,17 @@ def try_member(family: Family, *, wants_mean: bool) -> None:
         raise
     except (Exception, SystemExit) as problem:  # whatever the user's class may raise
         raise UsageError(f"'{family.name}': tried {step}: {raised(problem)}") from None
-    whole = (rows, *event)
-    wanted = {"batch_shape": (rows,), "event_shape": event, "log_prob": (rows,), method: whole, "mean": whole}
+    shape_of_rows = (rows, *event)
+    wanted = {
+        "batch_shape": (rows,),
+        "event_shape": event,
+        "log_prob": (rows,),
+        method: shape_of_rows,
+        "mean": shape_of_rows,
+    }
     for name, shape in shapes.items():
         if shape != wanted[name]:
-            about = f"for parameters of shape {list(whole)} and event_dim {family.event_dim}"
+            about = f"for parameters of shape {list(shape_of_rows)} and event_dim {family.event_dim}"
             raise UsageError(f"'{family.name}': its {name} is {list(shape)}, wanted {list(wanted[name])} {about}")
 
 

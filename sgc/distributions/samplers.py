@@ -99,8 +99,8 @@ def inverse_gamma(member: Member) -> Point:
 
 def fisher_snedecor(member: Member) -> Point:
     """Draw a ratio of two Chi2, each over its degrees of freedom."""
-    one, other = member.df1 / 2, member.df2 / 2
-    return _positive(member, _log_gamma(one) - one.log() - _log_gamma(other) + other.log())
+    first, second = member.df1 / 2, member.df2 / 2
+    return _positive(member, _log_gamma(first) - first.log() - _log_gamma(second) + second.log())
 
 
 def beta(member: Member) -> Point:
@@ -224,7 +224,7 @@ def draw(sampler: Sampler, element: Any) -> Point:  # Any: torch's parameters ar
     named = [name for name in element.arg_constraints if name in vars(element)] or list(element.arg_constraints)
     rank = len(element.batch_shape)
     zeros = [getattr(element, name).detach() * 0 for name in named]  # NaN where it is not finite
-    given = sum(each.flatten(rank).sum(-1) if each.dim() > rank else each for each in zeros) == 0
-    given = given.reshape(*given.shape, *(1,) * len(element.event_shape))
-    value, *exact = (torch.where(given, each, math.nan) for each in (point.value, *point.exact))
+    finite = sum(zero.flatten(rank).sum(-1) if zero.dim() > rank else zero for zero in zeros) == 0
+    finite = finite.reshape(*finite.shape, *(1,) * len(element.event_shape))
+    value, *exact = (torch.where(finite, tensor, math.nan) for tensor in (point.value, *point.exact))
     return Point(member.narrow(value), tuple(exact))

@@ -28,9 +28,9 @@ class Fault:
     wanted: str
     summed: bool = False
 
-    def text(self, found: str) -> str:
+    def text(self, number: str) -> str:
         """Word the fault about one of its numbers, written as `found`."""
-        return f"found a sum of {found}, {self.wanted}" if self.summed else f"found {found}, wanted {self.wanted}"
+        return f"found a sum of {number}, {self.wanted}" if self.summed else f"found {number}, wanted {self.wanted}"
 
 
 @final
@@ -38,11 +38,11 @@ class Fault:
 class Support:
     """A set of values, each of which every member of a family gives a finite density.
 
-    word: as in specs and messages. low, high: the bounds of an element, excluded where `open_low`, `open_high`. whole:
-    only integers. total: the sum of the elements of a vector, up to `tolerance`; None: not known. nominal: values are
-    names without an order, categories or bits; values between two of them are scored, but never drawn. periodic:
-    angles, equal modulo 2π. wants_upper: an option or the spec gives the largest integer. by_parameters: its ends are
-    the parameters `low` and `high`. view: what networks read of a value.
+    word: as in specs and messages. low, high: the bounds of an element, excluded where `open_low`, `open_high`.
+    integers: whether all elements are integers. total: the sum of the elements of a vector, up to `tolerance`; None:
+    not known. nominal: values are names without an order, categories or bits; values between two of them are scored,
+    but never drawn. periodic: angles, equal modulo 2π. wants_upper: an option or the spec gives the largest integer.
+    by_parameters: its ends are the parameters `low` and `high`. view: what networks read of a value.
     """
 
     word: str
@@ -50,7 +50,7 @@ class Support:
     high: Bound = math.inf
     open_low: bool = False
     open_high: bool = False
-    whole: bool = False
+    integers: bool = False
     vector: bool = False
     total: float | None = None
     tolerance: float = 1e-5  # more than float32 rounds a sum by
@@ -70,17 +70,17 @@ class Support:
     @property
     def composition(self) -> bool:
         """Whether a value is a vector of shares."""
-        return self.vector and self.total is not None and not (self.whole or self.nominal)
+        return self.vector and self.total is not None and not (self.integers or self.nominal)
 
     @property
     def discrete(self) -> bool:
         """Whether values have probabilities and not densities."""
-        return self.whole or self.nominal
+        return self.integers or self.nominal
 
     @property
     def finite(self) -> bool:
         """Whether a single element, or a one-hot vector, has finitely many values once its largest is given."""
-        return self.nominal or (self.whole and not self.vector and (self.wants_upper or self.upper is not None))
+        return self.nominal or (self.integers and not self.vector and (self.wants_upper or self.upper is not None))
 
     @property
     def bounded(self) -> bool:
@@ -89,8 +89,10 @@ class Support:
 
     @property
     def upper(self) -> float | None:
-        """The largest number that a whole element may be, where it is known."""
-        return float(self.high) if self.whole and isinstance(self.high, float | int) and self.high < math.inf else None
+        """The largest number that an integer element may be, where it is known."""
+        return (
+            float(self.high) if self.integers and isinstance(self.high, float | int) and self.high < math.inf else None
+        )
 
     # ---- members
 
@@ -116,7 +118,7 @@ class Support:
     def contains(self, other: Support) -> bool:
         """Tell whether all elements of the other's values are in this set; a composition has only those of shares."""
         summing = other.composition or other.categorical
-        if (self.composition and not summing) or (self.whole and not other.whole):
+        if (self.composition and not summing) or (self.integers and not other.integers):
             return False
         return other._from() >= self._from() and other._to() >= self._to()
 
@@ -132,11 +134,11 @@ class Support:
         )
 
     def met(self, other: Support) -> Support:
-        """Give the intersection of both; a composition if one is, and whole numbers if one is whole."""
+        """Give the intersection of both; a composition if one is, of integers if one is."""
         if self.contains(other) or other.contains(self):
             return other if self.contains(other) else self
         start, end = max(self._from(), other._from()), max(self._to(), other._to())
-        if self.whole or other.whole:
+        if self.integers or other.integers:
             return INTEGER_INTERVAL.within(_first(*start), -_first(*end))
         return _spanned(start, end)
 
@@ -160,7 +162,7 @@ class Support:
         >>> POSITIVE.range, INTEGER_INTERVAL.up_to(9).range
         ('a number above 0', 'an integer from 0 to 9')
         """
-        kind = "an integer" if self.whole else "a number"
+        kind = "an integer" if self.integers else "a number"
         low, high = self.ends
         first = f"{'above' if self.open_low else 'from'} {low:.6g}"
         if high == math.inf:
@@ -203,7 +205,7 @@ class Support:
 
     def _holds(self, least: float, largest: float) -> bool:
         """Tell from the extremes that all values are inside; False where that is not known, as with a NaN."""
-        if self.whole or not isinstance(self.low, float | int) or not isinstance(self.high, float | int):
+        if self.integers or not isinstance(self.low, float | int) or not isinstance(self.high, float | int):
             return False
         above = least > self.low if self.open_low else least >= self.low
         below = largest < self.high if self.open_high else largest <= self.high
@@ -214,7 +216,7 @@ class Support:
         outside = abs(values) == math.inf
         outside |= values <= low if self.open_low else values < low
         outside |= values >= high if self.open_high else values > high
-        if self.whole:
+        if self.integers:
             outside |= (values != values.round()) & (values == values)
         return outside
 
@@ -239,7 +241,7 @@ class Support:
 
     def _element(self) -> float:
         low, high = self.ends
-        if self.whole or low == high:
+        if self.integers or low == high:
             return low if low > -math.inf else 0.0
         return _between(low, high)
 
@@ -270,7 +272,7 @@ class Support:
     # ---- how values are read and shown
 
     @property
-    def seen(self) -> Support:
+    def viewed(self) -> Support:
         """The set of the numbers that networks read of a value."""
         return self if self.view.ends is None else INTERVAL.within(*self.view.ends)
 
@@ -319,7 +321,7 @@ def _first(low: float, is_open: bool) -> float:
 
 
 def _flat(bound: Bound) -> list[float]:
-    return [number for each in bound for number in _flat(each)] if isinstance(bound, tuple) else [bound]
+    return [number for inner in bound for number in _flat(inner)] if isinstance(bound, tuple) else [bound]
 
 
 def _nested(value: Any, shape: tuple[int, ...]) -> Any:  # Any: as for `legal`
@@ -356,16 +358,16 @@ BOUNDED_BELOW = Support("bounded_below", low=0.0)  # by an option of the family
 INTERVAL = Support("interval", low=0.0, high=1.0, by_parameters=True)
 UNIT_INTERVAL = Support("unit_interval", low=0.0, high=1.0)
 OPEN_UNIT_INTERVAL = Support("open_unit_interval", low=0.0, high=1.0, open_low=True, open_high=True)
-BOOLEAN = Support("boolean", low=0.0, high=1.0, whole=True, nominal=True)
+BOOLEAN = Support("boolean", low=0.0, high=1.0, integers=True, nominal=True)
 GREY = Support("grey", low=0.0, high=1.0, nominal=True)  # scored by cross-entropy
-INTEGER_INTERVAL = Support("integer_interval", low=0.0, whole=True, wants_upper=True, view=LOG1P)
-LEVELS = Support("levels", low=0.0, whole=True, wants_upper=True, view=CENTRED)  # shades of a picture, evenly apart
-NONNEGATIVE_INTEGER = Support("nonnegative_integer", low=0.0, whole=True, view=LOG1P)
-POSITIVE_INTEGER = Support("positive_integer", low=1.0, whole=True, view=LOG1P)
+INTEGER_INTERVAL = Support("integer_interval", low=0.0, integers=True, wants_upper=True, view=LOG1P)
+LEVELS = Support("levels", low=0.0, integers=True, wants_upper=True, view=CENTRED)  # shades of a picture, evenly apart
+NONNEGATIVE_INTEGER = Support("nonnegative_integer", low=0.0, integers=True, view=LOG1P)
+POSITIVE_INTEGER = Support("positive_integer", low=1.0, integers=True, view=LOG1P)
 ONE_HOT = Support("one_hot", low=0.0, high=1.0, vector=True, total=1.0, tolerance=1e-3, nominal=True)  # grey as well
 SIMPLEX = Support("simplex", low=0.0, high=1.0, vector=True, total=1.0)
 OPEN_SIMPLEX = Support("open_simplex", low=0.0, high=1.0, open_low=True, vector=True, total=1.0)
-MULTINOMIAL = Support("multinomial", low=0.0, whole=True, vector=True, tolerance=0.0, view=LOG1P)
+MULTINOMIAL = Support("multinomial", low=0.0, integers=True, vector=True, tolerance=0.0, view=LOG1P)
 
 _ALL = (
     *(REAL, REAL_VECTOR, CIRCLE, POSITIVE, NONNEGATIVE, BOUNDED_BELOW, INTERVAL, UNIT_INTERVAL, OPEN_UNIT_INTERVAL),

@@ -41,14 +41,14 @@ def turns(concentration: Tensor) -> Tensor:
     """
     import torch
 
-    given = concentration.isfinite()
-    kappa = torch.where(given, concentration, 1.0).clamp(1e-300, 1e300)  # beyond, all angles or one in any precision
+    finite = concentration.isfinite()
+    kappa = torch.where(finite, concentration, 1.0).clamp(1e-300, 1e300)  # beyond, all angles or one in any precision
     root = torch.hypot(2 * kappa, torch.ones_like(kappa))
     tau = 1 + root
     rho = 2 * kappa / (1 + root) / (1 + (2 / tau).sqrt())
     rest = torch.where(kappa > 1, ((2 * tau).sqrt() - 1 - 1 / (2 * kappa + root)) / (2 * kappa), 1 - rho)
     above = rest**2 / (2 * rho)  # r − 1
-    angle, done = torch.full_like(kappa, math.nan), ~given
+    angle, done = torch.full_like(kappa, math.nan), ~finite
     for _ in range(MOST_ROUNDS):
         half, height, side = torch.rand((3, *kappa.shape), dtype=kappa.dtype, device=kappa.device).unbind()
         less = above * 2 * (math.pi / 2 * half).sin() ** 2 / (above + 2 * (math.pi / 2 * half).cos() ** 2)  # 1 − f

@@ -20,7 +20,7 @@ class ErrorRate(Metric):
     scale: ClassVar[float] = 100.0
 
     def refuse(self, node: MeasuredNode) -> str:
-        if node.nominal or node.named or node.support.whole:
+        if node.nominal or node.named or node.support.integers:
             return ""
         return "its values are real numbers, and no prediction equals one exactly"
 

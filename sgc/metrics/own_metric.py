@@ -67,7 +67,7 @@ def try_metric(path: str, metric: Metric, node: MeasuredNode) -> None:
         metric.write(float(value), float(error))
         metric.aside(float(value))
         step = "more"
-        {name: float(each) for name, each in metric.more(float(value)).items()}
+        {name: float(further) for name, further in metric.more(float(value)).items()}
     except UsageError:
         raise
     except (Exception, SystemExit) as problem:  # whatever the user's class may raise

@@ -42,12 +42,12 @@ class Combination(Joining):
         return (max(1, shape[0] - 1), *shape[1:])
 
     def joined_range(self, shapes: Sequence[Shape], incoming: Sequence[Support]) -> Support:
-        whole = functools.reduce(Support.joined, incoming[: len(self.exists) or None]).element
+        joined = functools.reduce(Support.joined, incoming[: len(self.exists) or None]).element
         if self.way == "sum":
-            whole = next((each for each in (POSITIVE, NONNEGATIVE) if each.contains(whole)), REAL)
+            joined = next((support for support in (POSITIVE, NONNEGATIVE) if support.contains(joined)), REAL)
         if self.way == "over":  # shares of ink, where opacities are shares
-            return UNIT_INTERVAL if UNIT_INTERVAL.contains(whole) else REAL
-        return whole.with_zero() if self.exists else whole
+            return UNIT_INTERVAL if UNIT_INTERVAL.contains(joined) else REAL
+        return joined.with_zero() if self.exists else joined
 
     def joining_module(self, shapes: Sequence[Shape]) -> nn.Module:
         import torch
@@ -74,7 +74,7 @@ class Combination(Joining):
 
         class Combined(nn.Module):
             def forward(self, *inputs: Tensor) -> Tensor:
-                values = [each.unsqueeze(-1) if each.dim() == 1 else each for each in inputs[: len(exists)]]
+                values = [value.unsqueeze(-1) if value.dim() == 1 else value for value in inputs[: len(exists)]]
                 absent = [absence(inputs, i, value) for i, value in enumerate(values)]
                 if way in ("last", "over"):
                     return fold(values, absent)
@@ -88,10 +88,10 @@ class Combination(Joining):
                     ]
                 )
                 neutral = torch.full_like(stacked, -math.inf) if way == "max" else torch.zeros_like(stacked)
-                kept = torch.where(present, stacked, neutral)
+                counted = torch.where(present, stacked, neutral)
                 if way == "max":
-                    return torch.where(present.any(0), kept.amax(0), torch.zeros_like(stacked[0]))
-                total = kept.sum(0)
+                    return torch.where(present.any(0), counted.amax(0), torch.zeros_like(stacked[0]))
+                total = counted.sum(0)
                 return total if way == "sum" else total / present.sum(0).clamp(min=1)
 
         return Combined()

@@ -220,25 +220,25 @@ class Residual(Stages):
     residual: Blocks
 
     def unfold(self, place: Place) -> list[Layer]:
-        given = self.residual
+        residual = self.residual
         first: Layer
         batch: Layer
-        if isinstance(given, tuple):
+        if isinstance(residual, tuple):
             unfolded: list[Layer] = [Flatten()]
-            first, batch = Linear(out_features=given[0]), BatchNorm1d()
-            maps: list[tuple[Layer, ...]] = [(Linear(out_features=width),) * 3 for width in given]
+            first, batch = Linear(out_features=residual[0]), BatchNorm1d()
+            maps: list[tuple[Layer, ...]] = [(Linear(out_features=width),) * 3 for width in residual]
         else:
-            if given.kernel % 2 == 0:
-                raise ShapeFault(f"residual blocks add pixel to pixel: the kernel must be odd, got {given.kernel}")
+            if residual.kernel % 2 == 0:
+                raise ShapeFault(f"residual blocks add pixel to pixel: the kernel must be odd, got {residual.kernel}")
             unfolded = []
-            first, batch = given.convolution(given.channels[0], stride=1), BatchNorm2d()
+            first, batch = residual.convolution(residual.channels[0], stride=1), BatchNorm2d()
             maps = [
                 (
-                    given.convolution(channels, given.stride),
-                    given.convolution(channels, stride=1),
-                    Conv2d(out_channels=channels, kernel_size=1, stride=given.stride),
+                    residual.convolution(channels, residual.stride),
+                    residual.convolution(channels, stride=1),
+                    Conv2d(out_channels=channels, kernel_size=1, stride=residual.stride),
                 )
-                for channels in given.channels
+                for channels in residual.channels
             ]
         unfolded += [first, *self.after(batch)] if place.first else []
         for into, within, beside in maps:

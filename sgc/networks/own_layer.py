@@ -45,26 +45,26 @@ class OwnLayer(Joining):
                 self.inner = inner
 
             def forward(self, *inputs: Tensor) -> Tensor:
-                given = self.inner(*inputs)
-                if not isinstance(given, Tensor):
-                    raise UsageError(f"'{path}': gives a {type(given).__name__}, wanted a tensor")
-                if given.shape != (len(inputs[0]), *output):
-                    came = f"[rows, {', '.join(map(str, given.shape[1:]))}]" if given.dim() else "a number"
+                result = self.inner(*inputs)
+                if not isinstance(result, Tensor):
+                    raise UsageError(f"'{path}': gives a {type(result).__name__}, wanted a tensor")
+                if result.shape != (len(inputs[0]), *output):
+                    came = f"[rows, {', '.join(map(str, result.shape[1:]))}]" if result.dim() else "a number"
                     raise UsageError(f"'{path}': gives {came}, and the spec says output: {shape_text(output)}")
-                if not given.is_floating_point():
-                    raise UsageError(f"'{path}': gives {given.dtype}, wanted floating-point numbers")
-                if not torch.is_autocast_enabled(given.device.type):  # which mixes precisions, and knows what it does
-                    given = given.to(inputs[0].dtype)
-                return given.reshape(len(given), *(output or (1,)))
+                if not result.is_floating_point():
+                    raise UsageError(f"'{path}': gives {result.dtype}, wanted floating-point numbers")
+                if not torch.is_autocast_enabled(result.device.type):  # which mixes precisions, and knows what it does
+                    result = result.to(inputs[0].dtype)
+                return result.reshape(len(result), *(output or (1,)))
 
         step = f"{path.partition(':')[2]}({', '.join(self.args)})"
         try:
-            made = Own(own(**self.args))
+            module = Own(own(**self.args))
             step = f"a call with {', '.join('[rows' + ''.join(f', {n}' for n in shape) + ']' for shape in shapes)}"
-            training = made.training
+            training = module.training
             with drawing_from(Generators(0)), draws(), torch.no_grad():
-                made.eval()(*(torch.zeros(TRIED, *shape) for shape in shapes))
-            return made.train(training)
+                module.eval()(*(torch.zeros(TRIED, *shape) for shape in shapes))
+            return module.train(training)
         except UsageError:
             raise
         except (Exception, SystemExit) as problem:  # whatever the user's class may raise

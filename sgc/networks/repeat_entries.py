@@ -92,8 +92,8 @@ class Collect(StepLayer):
         return (*self.steps, *shapes[0])
 
     def joined_range(self, shapes: Sequence[Shape], incoming: Sequence[Support]) -> Support:
-        whole = functools.reduce(Support.joined, incoming[: len(self.exists) or None])
-        return whole.with_zero() if self.exists else whole
+        joined = functools.reduce(Support.joined, incoming[: len(self.exists) or None])
+        return joined.with_zero() if self.exists else joined
 
     def joining_module(self, shapes: Sequence[Shape]) -> nn.Module:
         import torch

@@ -24,7 +24,7 @@ class ResidualBlock(Layer):
     @property
     def unsteady(self) -> str:
         """Name the first of its layers that gives other values each time."""
-        return next((each.unsteady for each in (*self.inner, *self.beside, *self.end) if each.unsteady), "")
+        return next((layer.unsteady for layer in (*self.inner, *self.beside, *self.end) if layer.unsteady), "")
 
     def output_shape(self, shape: Shape) -> Shape:
         inner = shapes_through(self.inner, shape)[-1]

@@ -58,8 +58,8 @@ class Affine(Joining):
 
     def canvas(self, shapes: Sequence[Shape]) -> tuple[int, int]:
         """Return the height and width of what the window lies on."""
-        whole = shapes[image_place(shapes)] if self.way == "crop" else self.output
-        return whole[1], whole[2]
+        image = shapes[image_place(shapes)] if self.way == "crop" else self.output
+        return image[1], image[2]
 
     def joined_range(self, shapes: Sequence[Shape], incoming: Sequence[Support]) -> Support:
         return incoming[image_place(shapes)].with_zero()

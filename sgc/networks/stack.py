@@ -128,8 +128,8 @@ class _Laying:
         elif isinstance(layer, Joining) and not self.flat:
             self.first = layer
         elif self.shape is not None:
-            for each in (Flatten(), layer) if self.flat else (layer,):
-                self._follow(each)
+            for step in (Flatten(), layer) if self.flat else (layer,):
+                self._follow(step)
             return
         else:
             raise ShapeFault(

@@ -129,12 +129,12 @@ class Estimator(Named, ABC):
         if self._written is not None:
             return self._written.model_dump(mode="json")
         options = {key: getattr(self, key) for key in type(self).model_fields}
-        given = {
+        written = {
             key: number(value) if isinstance(value, Schedule) else value
             for key, value in options.items()
             if value is not None
         }
-        return {self.name: given} if given else self.name
+        return {self.name: written} if written else self.name
 
     def __str__(self) -> str:
         return self.name

@@ -34,26 +34,26 @@ def expression_of(bound: Bound, given: Ingredients, words: BoundWords) -> Expres
     if bound in BOUNDS.values():
         return bound.expression(given, words)
     try:
-        found = bound.expression(given, words)
+        expression = bound.expression(given, words)
     except Exception as problem:  # whatever the user's class may do
         raise UsageError(f"the bound '{bound.name}': tried expression: {failure(problem) or raised(problem)}") from None
-    fault = next(_faults(found, given), "")
+    fault = next(_faults(expression, given), "")
     if fault:
         raise UsageError(f"the bound '{bound.name}': {fault}")
-    return found
+    return expression
 
 
-def _faults(found: object, given: Ingredients) -> Iterator[str]:
-    if not isinstance(found, Expression):
-        yield f"its expression() gives {_article(found)}, wanted an Expression"
+def _faults(expression: object, given: Ingredients) -> Iterator[str]:
+    if not isinstance(expression, Expression):
+        yield f"its expression() gives {_article(expression)}, wanted an Expression"
         return
     known: set[Log] = {*given.scores, *given.labels}
-    for each in found.parts if isinstance(found.parts, Collection) else ("",):
-        if not isinstance(each, Scaled) or not isinstance(each.part, Mean | LogMean | Constant):
-            yield f"a part of its expression is {_article(each)}, wanted a Scaled of a Mean, a LogMean or a Constant"
+    for scaled in expression.parts if isinstance(expression.parts, Collection) else ("",):
+        if not isinstance(scaled, Scaled) or not isinstance(scaled.part, Mean | LogMean | Constant):
+            yield f"a part of its expression is {_article(scaled)}, wanted a Scaled of a Mean, a LogMean or a Constant"
             return
-        yield from _faults_of_scale(each.scale, given)
-        part = each.part
+        yield from _faults_of_scale(scaled.scale, given)
+        part = scaled.part
         products = [part.weight] if isinstance(part, Mean) else [part.product]
         products += [part.before] if isinstance(part, LogMean) else []
         values = part.values if isinstance(part, Mean) else ()
@@ -97,28 +97,32 @@ def _article(value: object) -> str:
     return "nothing" if value is None else f"a {type(value).__name__}"
 
 
-def check_bound(path: str, made: Bound) -> None:
+def check_bound(path: str, bound: Bound) -> None:
     """Check that the class of a bound has the right methods. Raises: UsageError."""
-    _check_takes(path, "expression", made.expression, "given, words", 2)
-    _check_takes(path, "warnings", made.warnings, "given, words", 2)
+    _check_takes(path, "expression", bound.expression, "given, words", 2)
+    _check_takes(path, "warnings", bound.warnings, "given, words", 2)
 
 
-def check_estimator(path: str, made: Estimator, names: Collection[str]) -> None:
+def check_estimator(path: str, estimator: Estimator, names: Collection[str]) -> None:
     """Check that the class of an estimator has the right methods and facts. Raises: UsageError.
 
     names: those that other estimators have.
     """
-    kind, tags = type(made), ("sampled", "enumerated", "biased")
-    if made.tag not in tags:
-        raise UsageError(f"'{path}': its tag is '{made.tag}', wanted one of {', '.join(tags)}")
-    if made.name in names:
-        raise UsageError(f"'{path}': '{made.name}' is the name of another estimator; give its class another one")
+    kind, tags = type(estimator), ("sampled", "enumerated", "biased")
+    if estimator.tag not in tags:
+        raise UsageError(f"'{path}': its tag is '{estimator.tag}', wanted one of {', '.join(tags)}")
+    if estimator.name in names:
+        raise UsageError(f"'{path}': '{estimator.name}' is the name of another estimator; give its class another one")
     _check_takes(path, "refuse", kind.refuse, "family, event", 2)
-    _check_takes(path, "draw", made.draw, "given", 1)
-    _check_takes(path, "surrogate", made.surrogate, "log, given, drawn, charging", 4)
+    _check_takes(path, "draw", estimator.draw, "given", 1)
+    _check_takes(path, "surrogate", estimator.surrogate, "log, given, drawn, charging", 4)
     own = kind.surrogate is not Estimator.surrogate
-    if made.charged != own:
-        slip = "says charged and has no surrogate()" if made.charged else "has a surrogate(), and does not say charged"
+    if estimator.charged != own:
+        slip = (
+            "says charged and has no surrogate()"
+            if estimator.charged
+            else "has a surrogate(), and does not say charged"
+        )
         raise UsageError(f"'{path}': it {slip}: the gradient of its draws would be missing")
 
 

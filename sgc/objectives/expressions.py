@@ -112,8 +112,8 @@ class LogMean:
     name: str = "bound"
 
     @property
-    def whole(self) -> Product:
-        """All that the first mean is of."""
+    def numerator(self) -> Product:
+        """The product of the first mean: what comes before, times the product."""
         return Product((*self.before.logs, *self.product.logs), self.product.symbol, self.product.power)
 
 
@@ -162,11 +162,11 @@ class Expression:
 
     def scale_of(self, node: str) -> Scale:
         """Give what log q of a label is multiplied by; where only the first part holds it, its sign there."""
-        for each in self.parts[1:]:
-            if node in _labels(each.part):
-                return each.scale
-        for each in self.parts:
-            values = each.part.values if isinstance(each.part, Mean) else ()
+        for scaled in self.parts[1:]:
+            if node in _labels(scaled.part):
+                return scaled.scale
+        for scaled in self.parts:
+            values = scaled.part.values if isinstance(scaled.part, Mean) else ()
             for value in values:
                 if any(isinstance(log, LabelScore) and log.node == node for log in value.logs):
                     return Scale(float(value.sign))

@@ -102,5 +102,6 @@ class ReweightedWakeSleep(Gradient):
 
 TOTAL = Total()
 GRADIENTS: dict[str, Gradient] = {
-    each.name: each for each in (TOTAL, StickingTheLanding(), DoublyReparameterised(), ReweightedWakeSleep())
+    gradient.name: gradient
+    for gradient in (TOTAL, StickingTheLanding(), DoublyReparameterised(), ReweightedWakeSleep())
 }

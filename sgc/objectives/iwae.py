@@ -25,8 +25,8 @@ class Iwae(Bound):
         labels, main = given.labels, Scaled(LogMean(Product(given.scores, "p / r")))
         if words.alpha_by_node and len(labels) > 1:
             return Expression((main, *telescoped(labels, tuple(map(alpha_of, labels)))))
-        whole = [Scaled(LogMean(Product(labels, "w"), name=f"label {label.node}"), alpha_of(label)) for label in labels]
-        return Expression((main, *whole[-1:]))
+        parts = [Scaled(LogMean(Product(labels, "w"), name=f"label {label.node}"), alpha_of(label)) for label in labels]
+        return Expression((main, *parts[-1:]))
 
     def warnings(self, given: Ingredients, words: BoundWords) -> Iterator[str]:
         """Warn of rows that do not train q."""

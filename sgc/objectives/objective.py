@@ -84,11 +84,11 @@ class Objective(Piece):
     def follows_rate(self) -> bool:
         """Whether some alpha is over the rate of labelled rows."""
         every = self.alpha.values() if isinstance(self.alpha, Mapping) else [self.alpha]
-        return any(isinstance(each, OverRate) for each in every)
+        return any(isinstance(alpha, OverRate) for alpha in every)
 
     def alpha_of(self, node: str) -> Number | OverRate:
         """Return the α of a node's label, as written; 1 where nothing is."""
         if isinstance(self.alpha, Mapping):
-            found: Number = self.alpha.get(node, 1.0)
-            return found
+            alpha: Number = self.alpha.get(node, 1.0)
+            return alpha
         return 1.0 if self.alpha is None else self.alpha

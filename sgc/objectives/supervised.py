@@ -25,7 +25,7 @@ class Supervised(Bound):
 
     def expression(self, given: Ingredients, words: BoundWords) -> Expression:
         """Write the bound of one row, in nats."""
-        whole = Product(given.labels, "w")
+        product = Product(given.labels, "w")
         if not given.varying:
-            return Expression((Scaled(Constant(whole)),) if given.labels else ())
-        return Expression((Scaled(LogMean(whole)),))
+            return Expression((Scaled(Constant(product)),) if given.labels else ())
+        return Expression((Scaled(LogMean(product)),))

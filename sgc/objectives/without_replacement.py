@@ -67,18 +67,18 @@ class WithoutReplacement(Estimator):
 
     def log_mass(self, given: Draw, drawn: Point) -> Tensor:
         """Give log S p(s) R(S, s), [*leading]."""
-        found = _chances(given, drawn)
-        return (found.share.log() + math.log(given.leading[-2])).to(drawn.value.dtype)
+        chances = _chances(given, drawn)
+        return (chances.share.log() + math.log(given.leading[-2])).to(drawn.value.dtype)
 
     def surrogate(self, log: Tensor, given: Draw, drawn: Point, charging: Charging) -> Tensor:
         """Give Σ_s (log q(s) − stop) (c_s − m_s Σ_s' p(s') R\\s(S, s') c_s'/m_s'), [B]; c_s holds m_s."""
         import torch
 
-        found = _chances(given, drawn)
-        costs = charging.costs().detach().expand(given.leading).to(found.share)
-        value = torch.where(found.share > 0, costs / found.share.clamp_min(1e-300), 0.0)  # f of each draw
-        baseline = torch.einsum("...stb,...tb->...sb", found.beside, value)
-        signal = (costs - found.share * baseline).to(log.dtype)
+        chances = _chances(given, drawn)
+        costs = charging.costs().detach().expand(given.leading).to(chances.share)
+        value = torch.where(chances.share > 0, costs / chances.share.clamp_min(1e-300), 0.0)  # f of each draw
+        baseline = torch.einsum("...stb,...tb->...sb", chances.beside, value)
+        signal = (costs - chances.share * baseline).to(log.dtype)
         return ((log - log.detach()) * signal).sum(tuple(range(log.dim() - 1)))
 
 
@@ -112,8 +112,8 @@ def _chances(given: Draw, drawn: Point) -> _Chances:
         left = [b for b in range(count) if not mask >> b & 1]
         remaining = (rest + sum(p[b] for b in left)).clamp_min(1e-300)
         complete[mask] = torch.stack([p[b] / remaining * complete[mask | 1 << b] for b in left]).sum(0)
-    whole = complete[0].clamp_min(1e-300)
-    share = torch.stack([p[s] * complete[1 << s] / whole for s in range(count)], axis)
+    whole_set = complete[0].clamp_min(1e-300)
+    share = torch.stack([p[s] * complete[1 << s] / whole_set for s in range(count)], axis)
     beside = torch.stack(
         [
             torch.stack(

@@ -41,13 +41,13 @@ class Words:
     @staticmethod
     def of(spec: Raw, own: Bound | None = None) -> Words:
         """Read the objective of a spec. own: its bound, if that is not one of those WRITTEN here."""
-        given = dict(spec.get("objective", {}))
-        alpha = given.get("alpha", {})
+        objective = dict(spec.get("objective", {}))
+        alpha = objective.get("alpha", {})
         by_node = alpha if isinstance(alpha, Mapping) else dict.fromkeys(partial(spec), alpha)
-        kept = {key: given[key] for key in ("bound", "weights", "label_term", "kl_weight") if key in given}
+        options = {key: objective[key] for key in ("bound", "weights", "label_term", "kl_weight") if key in objective}
         if own is not None:
-            return Words(**{**kept, "bound": "own", "own": own}, alpha=by_node)
-        return Words(**kept, alpha=by_node)
+            return Words(**{**options, "bound": "own", "own": own}, alpha=by_node)
+        return Words(**options, alpha=by_node)
 
     def alpha_of(self, name: str) -> float:
         """Give the α of a node's label."""
@@ -174,7 +174,7 @@ class Factors:
 
     def score(self, name: str, role: Role, index: Mapping[str, Tensor]) -> Tensor:
         """Score one factor at places [J]; its conditional is computed once for each distinct value of its parents."""
-        axes = sorted(set().union(*(self.places(each) for each in {name} | self.reads(name, role))))
+        axes = sorted(set().union(*(self.places(reader) for reader in {name} | self.reads(name, role))))
         sizes = [len(self.supports[axis]) for axis in axes]
         if math.prod(sizes) > TABLE:
             first, place = self.distinct(axes, index)

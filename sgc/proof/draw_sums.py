@@ -57,7 +57,7 @@ class Draws:
     def count(spec: Raw, sizes: Mapping[str, int], drawn: Collection[str]) -> int:
         """Count the outcomes of one sample. sizes: of the supports of what is not observed."""
         ancestors = spreads(spec, list(sizes), drawn)
-        slots = {name: math.prod(sizes[each] for each in above) for name, above in ancestors.items()}
+        slots = {name: math.prod(sizes[ancestor] for ancestor in above) for name, above in ancestors.items()}
         return math.prod(sizes[name] ** min(count, 64) for name, count in slots.items())
 
     @staticmethod
@@ -110,12 +110,12 @@ def expected(joint: Joint, words: Words, drawn: Collection[str], samples: int) -
         return joint.bound(words)
     draws = Draws.of(joint.spec, sizes, drawn)
     chosen = list(itertools.combinations_with_replacement(range(len(draws.index)), samples))
-    repeats = [math.prod(math.factorial(each.count(k)) for k in set(each)) for each in chosen]
-    log_orders = torch.tensor([math.log(math.factorial(samples) / each) for each in repeats])
+    repeats = [math.prod(math.factorial(multiset.count(k)) for k in set(multiset)) for multiset in chosen]
+    log_orders = torch.tensor([math.log(math.factorial(samples) / count) for count in repeats])
     sets = torch.tensor(chosen)  # [M, S]
     log_q = {name: joint.log_mass[name].reshape(len(joint.rows), -1) for name in drawn}
     log_probability = draws.log_probability(log_q)[:, sets].sum(-1) + log_orders
     at = draws.index[sets].flatten(1)  # [M, S·E]
-    whole = joint.particles(apart=drawn).changed(lambda part: part[:, at])
-    bounds = replace(whole, log_mass=whole.log_mass - math.log(samples)).bound(words)
+    particles = joint.particles(apart=drawn).changed(lambda part: part[:, at])
+    bounds = replace(particles, log_mass=particles.log_mass - math.log(samples)).bound(words)
     return (log_probability.exp() * bounds).sum(-1)

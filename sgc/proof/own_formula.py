@@ -25,7 +25,7 @@ def own_bound(
     mass: the logs of the particles' masses. alpha: by labelled node.
     """
     names = {name: LabelScore(name, (name,)) for name in labels}
-    given = Ingredients(tuple(logs), tuple(names.values()))
+    ingredients = Ingredients(tuple(logs), tuple(names.values()))
     words = BoundWords(samples=mass.shape[-1], alpha_by_node=len(set(alpha.values())) > 1)
     values: dict[Log, Tensor] = {names[name]: log for name, log in labels.items()}
     values |= dict(logs.items())
@@ -40,11 +40,11 @@ def own_bound(
         return (mass + joined(product)).logsumexp(-1)
 
     total = torch.zeros_like(mass[..., 0])
-    for each in bound.expression(given, words).parts:
-        part = each.part
+    for scaled in bound.expression(ingredients, words).parts:
+        part = scaled.part
         if isinstance(part, Constant | LogMean):
             before = Product(part.before.logs, power=part.before.power) if isinstance(part, LogMean) else Product(())
-            value = log_mean(part.product if isinstance(part, Constant) else part.whole)
+            value = log_mean(part.product if isinstance(part, Constant) else part.numerator)
             value = value - log_mean(before) if before.logs else value
         else:
             inner = sum((v.sign * values[log] for v in part.values for log in v.logs), torch.zeros_like(mass))
@@ -52,5 +52,5 @@ def own_bound(
             value = (torch.softmax(weight, -1) * inner).sum(-1)
             if not part.normalised:
                 value = value * weight.logsumexp(-1).exp()
-        total = total + number(each.scale) * value
+        total = total + number(scaled.scale) * value
     return total

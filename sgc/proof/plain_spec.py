@@ -89,7 +89,7 @@ def evidence(spec: Raw, observed: Collection[str]) -> list[str]:
     """Name the counts without a label that labels of their steps give evidence about, in rows with some labels."""
     carried = {*observed, *full(spec)}
     steps = [node.get("exists", ()) for name, node in spec["nodes"].items() if name in carried or "missing" in node]
-    return list(dict.fromkeys(count for each in steps for count, _ in each if count not in carried))
+    return list(dict.fromkeys(count for pairs in steps for count, _ in pairs if count not in carried))
 
 
 def support(node: Raw) -> Tensor:

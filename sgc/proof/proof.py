@@ -21,7 +21,7 @@ class Exact:
 
     rows: str
     epoch: int
-    found: Difference | None
+    difference: Difference | None
     problem: str = ""  # how the compiled objective failed, if it did
     pattern: bool = True  # False: rows of several patterns in one batch
 
@@ -31,20 +31,24 @@ class Exact:
 
     @property
     def passed(self) -> bool:
-        return self.found is not None and self.found.small
+        return self.difference is not None and self.difference.small
 
     def words(self) -> str:
         """Say what was found."""
-        if self.found is None:
+        if self.difference is None:
             return f"FAILED: {self.problem}"
         if self.passed:
-            return f"largest difference {self.found.size:.1e}"
-        return f"FAILED: {self.found.name} differs by {self.found.size:.1e}, at most {TOLERANCE:.0e} is rounding"
+            return f"largest difference {self.difference.size:.1e}"
+        return (
+            f"FAILED: {self.difference.name} differs by {self.difference.size:.1e}, at most {TOLERANCE:.0e} is rounding"
+        )
 
     def plain(self) -> dict[str, Plain]:
         """Give it as plain data."""
-        found = self.found
-        result = {"problem": self.problem} if found is None else {"difference": found.size, "at": found.name}
+        difference = self.difference
+        result = (
+            {"problem": self.problem} if difference is None else {"difference": difference.size, "at": difference.name}
+        )
         return {"rows": self.rows, "epoch": self.epoch, "passed": self.passed, **result}
 
 
@@ -201,7 +205,7 @@ class Proof:
         width, wide = max(len(row[0]) for row in rows), max(len(row[1]) for row in rows)
         lines += [f"  {first:<{width}}  {second:<{wide}}  {third}" for first, second, third in rows]
         for estimator in dict.fromkeys(self.estimators.values()):
-            names = [name for name, each in self.estimators.items() if each == estimator]
+            names = [name for name, own in self.estimators.items() if own == estimator]
             lines.append(f"  {', '.join(names)}: {estimator}{self._how_proved(estimator)}")
         lines += [f"  {line.words()}" for line in measured]
         lines += [f"  note: {note}" for note in self.notes]

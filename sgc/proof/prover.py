@@ -102,8 +102,8 @@ class _Prover:
 
     def id(self, flat: str) -> NodeId:
         """Give the name and step of a node of the twin."""
-        found: NodeId | None = self.plain.get("ids", {}).get(flat)
-        return found or NodeId(flat)
+        node_id: NodeId | None = self.plain.get("ids", {}).get(flat)
+        return node_id or NodeId(flat)
 
     def words_of(self, observed: Iterable[str]) -> str:
         """Say which rows a pattern of the twin is of."""
@@ -196,7 +196,7 @@ class _Prover:
             difference(out.loss[None], loss[None], ["the loss"]),
             difference(gradient, twin.gradient(loss), twin.parameter_names()),
         ]
-        return max(differences, key=lambda each: each.size), ""
+        return max(differences, key=lambda d: d.size), ""
 
     # ---- means of draws
 
@@ -256,7 +256,7 @@ class _Prover:
         """Measure the bias of an estimator on rows without labels, at both ends of its schedule."""
         own = twins.estimators(self.outline)[name]
         words = [twins.own_words(own, epoch) for epoch in twins.moments({"estimator": own})]
-        return [bias for each in words for bias in self.bias(name, each)]
+        return [bias for written in words for bias in self.bias(name, written)]
 
     def cooled(self, name: str) -> list[Cooled]:
         """Measure a relaxed node at a low temperature; the Concrete density and straight-through have no such limit."""

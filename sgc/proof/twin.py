@@ -77,7 +77,7 @@ def _ends(value: Any) -> list[int]:  # Any: a piece of a spec, or a part of one
         return [value.epochs] if value.start != value.to else []
     if isinstance(value, Piece):
         return [end for key in type(value).model_fields for end in _ends(getattr(value, key))]
-    return [end for each in value.values() for end in _ends(each)] if isinstance(value, Mapping) else []
+    return [end for inner in value.values() for end in _ends(inner)] if isinstance(value, Mapping) else []
 
 
 def twin(
@@ -103,16 +103,18 @@ def twin(
 
 
 def _objective(outline: Outline, epoch: float, samples: int) -> Raw:
-    given = outline.objective
-    words: Raw = given.model_dump(mode="json", by_alias=True, exclude_none=True)
+    objective = outline.objective
+    words: Raw = objective.model_dump(mode="json", by_alias=True, exclude_none=True)
     words = {key: value for key, value in words.items() if key not in (*_NOT_PROVED, "alpha", "kl_weight")}
-    if isinstance(given.alpha, Mapping):
-        words["alpha"] = {name: value_at(value, epoch) for name, value in given.alpha.items()}
-    elif isinstance(given.alpha, OverRate):  # a rate that only the data determine is 1, as in a model before training
-        words["alpha"] = value_at(given.alpha.over_rate, epoch) / value_at(given.supervision_rate or 1.0, epoch)
-    elif given.alpha is not None:
-        words["alpha"] = value_at(given.alpha, epoch)
-    kl_weight = value_at(given.kl_weight, epoch)
+    if isinstance(objective.alpha, Mapping):
+        words["alpha"] = {name: value_at(value, epoch) for name, value in objective.alpha.items()}
+    elif isinstance(
+        objective.alpha, OverRate
+    ):  # a rate that only the data determine is 1, as in a model before training
+        words["alpha"] = value_at(objective.alpha.over_rate, epoch) / value_at(objective.supervision_rate or 1.0, epoch)
+    elif objective.alpha is not None:
+        words["alpha"] = value_at(objective.alpha, epoch)
+    kl_weight = value_at(objective.kl_weight, epoch)
     return {**words, "samples": samples, **({} if kl_weight == 1 else {"kl_weight": kl_weight})}
 
 
@@ -194,8 +196,8 @@ class _Writer:
         names = unrolled.template
         self.variables = {names.get(name, name): variable for name, variable in outline.variables.items()}
         self.counts = {plate.count for plate in unrolled.plates if plate.count}
-        self.given = {host for part in unrolled.parts for host in part.bound.values()}  # with p from a part
-        self.dropped = {name.rpartition(".")[2] for name, each in self.variables.items() if each.dropped}
+        self.from_parts = {host for part in unrolled.parts for host in part.bound.values()}  # with p from a part
+        self.dropped = {name.rpartition(".")[2] for name, variable in self.variables.items() if variable.dropped}
 
     def level(self, written: Raw, prefix: str, bound: Mapping[str, str], depth: int = 0) -> Raw:
         """Write one level. bound: the whole names that the names of a part stand for."""
@@ -211,13 +213,13 @@ class _Writer:
             small = {"parents": list(carry["parents"]), "network": {"gru": WIDTH} if gru else dict(FEATURE)}
             sections.setdefault("carry", {})[name] = small | {"direction": carry.get("direction", "forward")}
         for name, node in (written.get("nodes") or {}).items():
-            whole = bound.get(name, f"{prefix}{name}")
-            sections.setdefault("nodes", {})[name] = self.node(node, whole, shared, own=name not in bound)
+            full_name = bound.get(name, f"{prefix}{name}")
+            sections.setdefault("nodes", {})[name] = self.node(node, full_name, shared, own=name not in bound)
         for name, part in (written.get("use") or {}).items():
             here = {own: f"{prefix}{word}" for own, word in (part.get("bind") or {}).items()}
             spec = self.level(part["spec"], f"{prefix}{name}.", here, depth)
             if part["spec"].get("inputs"):
-                spec["inputs"] = {each: {"shape": [WIDTH]} for each in part["spec"]["inputs"]}
+                spec["inputs"] = {input_name: {"shape": [WIDTH]} for input_name in part["spec"]["inputs"]}
             spec = {"version": 1, "name": name, **spec}
             sections.setdefault("use", {})[name] = {"spec": spec, "bind": dict(part.get("bind") or {})}
         for name, body in (written.get("repeat") or {}).items():
@@ -230,22 +232,22 @@ class _Writer:
             }
         return sections
 
-    def node(self, written: Raw, whole: str, shared: Raw, *, own: bool) -> Raw:
-        small: Raw = {"supervision": written["supervision"]} | self.event(whole)
-        if whole not in self.given or not own:
+    def node(self, written: Raw, full_name: str, shared: Raw, *, own: bool) -> Raw:
+        small: Raw = {"supervision": written["supervision"]} | self.event(full_name)
+        if full_name not in self.from_parts or not own:
             small["generative"] = self.conditional(written.get("generative"), shared) or {"learn": True}
         if written.get("missing"):
             small["missing"] = "drop"
         elif written["supervision"] != "full":
-            estimator = self.estimators.get(whole, "enumerate") if own else "enumerate"
+            estimator = self.estimators.get(full_name, "enumerate") if own else "enumerate"
             small["recognition"] = {**self.conditional(written["recognition"], shared), "estimator": estimator}
         return small
 
-    def event(self, whole: str) -> Raw:
+    def event(self, full_name: str) -> Raw:
         """Give a node two categories; those of a count are numbers, and at the lower one steps are absent."""
-        if whole not in self.counts:
-            return two_valued(coin=needs_coin(self.variables[whole].estimator))
-        variable = self.variables[whole]
+        if full_name not in self.counts:
+            return two_valued(coin=needs_coin(self.variables[full_name].estimator))
+        variable = self.variables[full_name]
         numbers = count_values(variable.family, variable.event, variable.values)
         low, high = min(1, *numbers), min(FEWER, max(numbers))
         return {"distribution": "Categorical", "values": [low if low < high else 0, high]}
@@ -285,6 +287,6 @@ def readers(outline: Outline) -> dict[tuple[str, Role], tuple[str, ...]]:
     roles: tuple[Role, Role] = ("generative", "recognition")
     for name in [*outline.graphs.nodes]:
         for role in roles:
-            plain = [called(each).name for each in outline.graphs.parents(name, role) if each not in hidden]
+            plain = [called(parent).name for parent in outline.graphs.parents(name, role) if parent not in hidden]
             parents.setdefault((called(name).name, role), tuple(dict.fromkeys(plain)))
     return parents

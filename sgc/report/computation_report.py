@@ -122,7 +122,7 @@ def _graph_json(graph: Computation) -> dict[str, Any]:  # Any: plain data
 
 
 def _step_json(graph: Computation, step: Step) -> dict[str, Any]:  # Any: plain data
-    found: dict[str, Any] = {
+    data: dict[str, Any] = {
         "id": step.id,
         "kind": step.kind,
         "text": step.text,
@@ -130,11 +130,11 @@ def _step_json(graph: Computation, step: Step) -> dict[str, Any]:  # Any: plain 
         "parameters": [PARAMETERS[role] for role in step.owners],
     }
     if step.tag:
-        found["tag"] = step.tag
+        data["tag"] = step.tag
     if step.why:
-        found["why"] = step.why
+        data["why"] = step.why
     if step.proposal is not None:
-        found |= {"estimator": step.proposal.estimator.name, "support": step.proposal.support}
+        data |= {"estimator": step.proposal.estimator.name, "support": step.proposal.support}
     if step.baseline:
-        found["baseline"] = step.baseline
-    return found
+        data["baseline"] = step.baseline
+    return data

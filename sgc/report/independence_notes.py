@@ -27,13 +27,13 @@ def notes(outline: Outline) -> list[str]:
         return []
     graph, view = Dependence(outline.graphs), plated(outline)
     steps = StepSets(view.names, graph.names)
-    found: dict[str, dict[tuple[Relative, ...], list[LeftOut]]] = {}  # by name in the file and what it lacks there
+    by_name: dict[str, dict[tuple[Relative, ...], list[LeftOut]]] = {}  # by name in the file and what it lacks there
     for missing in left_out(outline.graphs):
         name = view.names.of(missing.node)
         lacking = tuple(steps.placed(missing.node, missing.lacks)) if view.names.plates(name) else ()
-        found.setdefault(name, {}).setdefault(lacking, []).append(missing)
+        by_name.setdefault(name, {}).setdefault(lacking, []).append(missing)
     writing = _Notes(view, graph, steps)
-    return [line for name, kinds in found.items() for line in writing.at_steps(name, list(kinds.values()))]
+    return [line for name, kinds in by_name.items() for line in writing.at_steps(name, list(kinds.values()))]
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,14 @@ class _Notes:
         """Write the notes on a node, with their steps where different ones lack different things."""
         plates, index = self.view.names.plates(name), self.view.names.index
         common = sorted(kinds, key=len, reverse=True)
-        for each in common[:EXPLAINED]:
+        for alike in common[:EXPLAINED]:
             reads: dict[Relative, int] = {}
-            for missing in each:
+            for missing in alike:
                 reads |= self.steps.placed(missing.node, missing.reads)
-            given = f"given {_and(reads)}, " if reads else ""
-            at = f"at {where(plates, (index(missing.node) for missing in each))}: " if len(kinds) > 1 else ""
-            yield f"{at}{given}{self.note(each[0])}"
-        more = [index(missing.node) for each in common[EXPLAINED:] for missing in each]
+            condition = f"given {_and(reads)}, " if reads else ""
+            at = f"at {where(plates, (index(missing.node) for missing in alike))}: " if len(kinds) > 1 else ""
+            yield f"{at}{condition}{self.note(alike[0])}"
+        more = [index(missing.node) for alike in common[EXPLAINED:] for missing in alike]
         if more:
             yield f"at {where(plates, more)}: q({name}) leaves out still others"
 
@@ -66,7 +66,7 @@ class _Notes:
         node, lacking, parents = self.view.names.of(missing.node), list(words.values()), list(words)
         counts = self.view.names.unrolled.exists
         counted = [p for p in parents if any(missing.node == count for count, _ in counts.get(p, ()))]
-        others = [words[each] for each in parents if each not in counted]
+        others = [words[parent] for parent in parents if parent not in counted]
         mends = [self.read_count(missing, counted)] if counted else []
         mends += [_mend(node, others)] if others else []
         mend = ", and ".join(mends)
@@ -79,7 +79,7 @@ class _Notes:
     def read_count(self, missing: LeftOut, counted: Sequence[str]) -> str:
         """Say what mends a count that lacks what it counts: that is there by the count and has to be read after it."""
         words = self.words(missing)
-        able = [f"q({words(each)})" for each in counted if each in self.view.flat.recognition]
+        able = [f"q({words(parent)})" for parent in counted if parent in self.view.flat.recognition]
         if able:
             return f"let {_and(able)} read {words(missing.node)}"
         return f"q({words(missing.node)}) cannot read what is there by its count"
@@ -98,7 +98,7 @@ class _Notes:
         facts: dict[tuple[str, str], list[str]] = {}  # what depends, and through what, on which
         others: list[str] = []
         for parent in parents:
-            trail = graph.active_trail(missing.node, parent, missing.given(parent))
+            trail = graph.active_trail(missing.node, parent, missing.conditioned_on(parent))
             down = [graph.reads(b, a) for a, b in itertools.pairwise(trail)]
             inner = trail[1:-1]
             if all(down) or not any(down):
@@ -106,7 +106,7 @@ class _Notes:
                 through = f" through {_and(map(words, inner if all(down) else inner[::-1]))}" if inner else ""
                 facts.setdefault((last, through), []).append(first)
             elif len(inner) == 1 and down[0]:
-                met = graph.nearest_below(inner[0], missing.given(parent))
+                met = graph.nearest_below(inner[0], missing.conditioned_on(parent))
                 facts.setdefault((met, ""), []).extend((missing.node, parent))
             elif len(inner) == 1:
                 pair = "both" if both else f"{words(missing.node)} and {words(parent)}"
@@ -127,11 +127,14 @@ class _Notes:
 
 def _mend(node: str, lacking: Sequence[Relative]) -> str:
     """Say how q could read what it lacks: another step's value comes by `prev` or by a carry."""
-    own, steps = [each for each in lacking if not each.shift], [each for each in lacking if each.shift]
+    own, steps = (
+        [relative for relative in lacking if not relative.shift],
+        [relative for relative in lacking if relative.shift],
+    )
     mends = [f"add {_and(own)} to the recognition parents of {node}"] if own else []
     if steps:
-        ways = ["prev or a carry"] if any(each.shift < 0 for each in steps) else []
-        ways += ["a backward carry"] if any(each.shift > 0 for each in steps) else []
+        ways = ["prev or a carry"] if any(relative.shift < 0 for relative in steps) else []
+        ways += ["a backward carry"] if any(relative.shift > 0 for relative in steps) else []
         mends.append(f"let q({node}) read {_and(steps)}, by {' and '.join(ways)}")
     return ", and ".join(mends)
 

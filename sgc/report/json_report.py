@@ -23,7 +23,7 @@ from sgc.spec.outline import Density, Outline, Variable
 
 def inspect_json(outline: Outline) -> dict[str, Any]:  # Any: plain data
     """Give the content of the report as plain data."""
-    whole, view = outline, plated(outline)
+    flat, view = outline, plated(outline)
     outline = view.outline
     chosen, left_out = shown(outline)
     spec, counts = outline.spec, dict(outline.parameter_table())
@@ -46,15 +46,15 @@ def inspect_json(outline: Outline) -> dict[str, Any]:  # Any: plain data
         ],
         "inputs": [
             {
-                "name": each.name,
-                "shape": list(each.shape),
-                "categories": each.categories,
-                "values": _listed(each.values),
+                "name": entry.name,
+                "shape": list(entry.shape),
+                "categories": entry.categories,
+                "values": _listed(entry.values),
             }
-            for each in outline.inputs.values()
+            for entry in outline.inputs.values()
         ],
         "networks": [{"name": name, **facts} for name, facts in shared_networks(outline).items()],
-        "products": {role: {"text": product(whole, role), "latex": product(whole, role, latex=True)} for role in ROLES},
+        "products": {role: {"text": product(flat, role), "latex": product(flat, role, latex=True)} for role in ROLES},
         "recognition_parents": DERIVED if spec.derived else "as written",
         "patterns": [_plan_json(plan_of(view, observed)) for observed in chosen],
         "patterns_left_out": left_out,
@@ -63,8 +63,8 @@ def inspect_json(outline: Outline) -> dict[str, Any]:  # Any: plain data
             **spec.objective.model_dump(mode="json", by_alias=True, exclude_none=True),
         },
         "parameters": {"parts": counts, "total": outline.parameter_count(), "not_counted": list(outline.own_networks)},
-        "warnings": warnings(whole),
-        "notes": notes(whole),
+        "warnings": warnings(flat),
+        "notes": notes(flat),
     }
 
 
@@ -98,7 +98,8 @@ def _plain_estimator(variable: Variable) -> dict[str, Any] | None:  # Any: plain
 
 def _density_json(density: Density) -> dict[str, Any]:  # Any: plain data
     constants = {
-        name: {"value": _plain_value(each.value), "learn": each.learn} for name, each in density.constants.items()
+        name: {"value": _plain_value(constant.value), "learn": constant.learn}
+        for name, constant in density.constants.items()
     }
     return {
         "parents": list(density.parents),
@@ -115,9 +116,9 @@ def _plan_json(writer: EachNode | PlatedPlan) -> dict[str, Any]:  # Any: plain d
     plan = writer.plan
     bound = writer.exact_bound() if isinstance(writer, PlatedPlan) else writer.bound()
 
-    def factor(each: Factor, *, label: bool = False) -> dict[str, Any]:  # Any: plain data
-        over = {"over": writer.over(each.node, label=label)} if isinstance(writer, PlatedPlan) else {}
-        return {"factor": writer.factor(each), **over}
+    def factor(conditional: Factor, *, label: bool = False) -> dict[str, Any]:  # Any: plain data
+        over = {"over": writer.over(conditional.node, label=label)} if isinstance(writer, PlatedPlan) else {}
+        return {"factor": writer.factor(conditional), **over}
 
     terms = [{"text": writer.term(term), "tag": term.tag, "why": writer.reason(term)} for term in plan.terms]
     for weight in plan.weights:
@@ -130,7 +131,7 @@ def _plan_json(writer: EachNode | PlatedPlan) -> dict[str, Any]:  # Any: plain d
         "weights": [
             {**factor(w.factor, label=True), "varies": w.varies, "carriers": writer.carriers(w)} for w in plan.weights
         ],
-        "joint": [f"{writer.signs('prod', each.node)}{writer.factor(each)}" for each in plan.joint],
+        "joint": [f"{writer.signs('prod', f.node)}{writer.factor(f)}" for f in plan.joint],
         "bound": {"text": bound, "latex": writer.equations()},
         "terms": terms,
         "cost": writer.cost(),
@@ -146,4 +147,4 @@ def _plain_value(value: Any) -> Any:  # Any: a number, a schedule, a name, numbe
 
 
 def _listed(values: Any) -> Any:  # Any: tuples nested as deep as the user likes -> lists
-    return [_listed(each) for each in values] if isinstance(values, tuple | list) else values
+    return [_listed(entry) for entry in values] if isinstance(values, tuple | list) else values

@@ -65,17 +65,17 @@ class _Written(GenerateJsonSchema):
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
         """Leave out a default of null, which nobody can write."""
-        found = super().default_schema(schema)
-        if "default" in found and found["default"] is None:
-            del found["default"]
-        return found
+        described = super().default_schema(schema)
+        if "default" in described and described["default"] is None:
+            del described["default"]
+        return described
 
     def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> JsonSchemaValue:
         """Let branches overlap: 0 is a count and a share, and the loader knows which."""
-        found = super().tagged_union_schema(schema)
-        branches = found.pop("oneOf", None)
-        found.pop("discriminator", None)
-        return found if branches is None else {**found, "anyOf": branches}
+        described = super().tagged_union_schema(schema)
+        branches = described.pop("oneOf", None)
+        described.pop("discriminator", None)
+        return described if branches is None else {**described, "anyOf": branches}
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # Any: pydantic's own union
         """Give no titles that only repeat a key."""
@@ -123,12 +123,12 @@ def _distribution() -> dict[str, Any]:  # Any: JSON
 
 
 def _option(name: str, option: Option) -> dict[str, Any]:  # Any: JSON
-    found: dict[str, Any] = {"type": "integer" if option.type == "int" else "number"}
-    found["exclusiveMinimum" if option.open_low else "minimum"] = option.low
+    described: dict[str, Any] = {"type": "integer" if option.type == "int" else "number"}
+    described["exclusiveMinimum" if option.open_low else "minimum"] = option.low
     if option.high != float("inf"):
-        found["maximum"] = option.high
+        described["maximum"] = option.high
     if option.default is not None:
-        found["default"] = option.default
+        described["default"] = option.default
     if name == TOTAL:  # of each row: an input's name, or the row's own sum
-        return {"anyOf": [found, {"type": "string", "pattern": NAME}]}
-    return found
+        return {"anyOf": [described, {"type": "string", "pattern": NAME}]}
+    return described

@@ -17,7 +17,7 @@ from sgc.derivation.node_id import Index
 from sgc.derivation.plan import EachNode, Plan, PlanWriter
 from sgc.objectives.expressions import LabelScore, LogMean
 from sgc.report.plates import Plated, StepSets, places_of
-from sgc.report.step_ranges import Around, around, at_steps, boxes, nested, range_words, signs, where, whole
+from sgc.report.step_ranges import Around, all_steps, around, at_steps, boxes, nested, range_words, signs, where
 
 SIDES = {(0,): "", (0, 1): " of this and later steps", (1,): " of later steps", (-1,): " of earlier steps"}  # charged
 
@@ -94,7 +94,7 @@ def _groups(view: Plated, treated: Mapping[str, object]) -> Iterator[StepGroup]:
 def parents_text(view: Plated, factor: Factor) -> tuple[str, ...]:
     """Write the parents of a factor as its own node would call them."""
     reader = view.names.of(factor.node)
-    return tuple(view.names.written(reader, read) for read in view.names.seen(factor.node, factor.parents))
+    return tuple(view.names.written(reader, read) for read in view.names.relatives(factor.node, factor.parents))
 
 
 def listed(view: Plated, flat: Iterable[str]) -> list[str]:
@@ -158,7 +158,7 @@ class PlatedPlan(PlanWriter):
     @property
     def _interlaced(self) -> bool:
         """Whether logarithms of growing products, an α of its own for each name, stand in no order of names."""
-        growing = [each.part for each in self.flat.expression.parts if isinstance(each.part, LogMean)]
+        growing = [scaled.part for scaled in self.flat.expression.parts if isinstance(scaled.part, LogMean)]
         names = [self.name(node) for part in growing if part.before.logs for node in part.product.labels]
         return self.flat.words.alpha_by_node and len([*itertools.groupby(names)]) > len(set(names))
 
@@ -178,16 +178,16 @@ class PlatedPlan(PlanWriter):
     def _placed(self, steps: Iterable[str]) -> list[str]:
         """Say what the weights of some steps of a name vary through, as seen from these steps."""
         weighed, placed = self.flat.weighed, self.view.names.placed
-        return [str(each) for each in dict.fromkeys(placed(s, c) for s in steps for c in weighed[s].carriers)]
+        return [str(place) for place in dict.fromkeys(placed(s, c) for s in steps for c in weighed[s].carriers)]
 
     def reason(self, term: Term) -> str:
         """Say why a term is computed as it is, and at which steps it is computed in another way."""
         group, names = self.groups.of(term.node), self.view.names
         steps = set(group.flat)
         others: dict[str, list[Index]] = {}
-        for each in self.flat.terms if group.around else ():
-            if each.node in steps and each.role == term.role and each.tag != term.tag:
-                others.setdefault(each.tag, []).append(names.index(each.node))
+        for other_term in self.flat.terms if group.around else ():
+            if other_term.node in steps and other_term.role == term.role and other_term.tag != term.tag:
+                others.setdefault(other_term.tag, []).append(names.index(other_term.node))
         notes = [f"{tag} at {where(names.plates(self.name(term.node)), indices)}" for tag, indices in others.items()]
         return "; ".join(filter(None, (self.message(term.why), *notes)))
 
@@ -214,17 +214,17 @@ class _Charging:
     def line(self, charge: Charge) -> str:
         writer, unsigned = self.writer, self.unsigned
         nodes = frozenset(writer.groups.of(charge.node).flat)
-        own = [each for each in self.flat.charges if each.node in nodes]
+        own = [step_charge for step_charge in self.flat.charges if step_charge.node in nodes]
         q = writer.plan.proposed[charge.node].factor
         factor = f"{writer.signs('prod', charge.node)}{writer.factor(q)}"
-        if all(self.flat.charges_whole(each) for each in own):
+        if all(self.flat.charges_whole(step_charge) for step_charge in own):
             return f"{factor}: the whole bound"
         texts: list[str] = []
         for term in writer.plan.terms:
-            charged = {each.node: each.charged & self.places[term.node, term.role] for each in own}
+            charged = {step_charge.node: step_charge.charged & self.places[term.node, term.role] for step_charge in own}
             texts.append(self.part(charged, self.terms, writer.term(term), unsigned.term(term)))
         for weight in writer.plan.weights:
-            charged = {each.node: each.varied & self.labels[weight.factor.node] for each in own}
+            charged = {step_charge.node: step_charge.varied & self.labels[weight.factor.node] for step_charge in own}
             texts.append(self.part(charged, self.weights, writer.label_term(weight), unsigned.label_term(weight)))
         return f"{factor}: {', '.join(filter(None, texts)) or 'nothing'}"
 
@@ -265,5 +265,6 @@ def plan_rows(view: Plated, plan: Plan) -> str:
 
 def over_all_steps(view: Plated, plan: Plan) -> PlatedPlan:
     """Give what writes a term of one step of a repeat as the sum over all its steps."""
-    every = {n: StepGroup(steps, whole(view.names.plates(name))) for name, steps in view.steps.items() for n in steps}
+    groups = ((steps, StepGroup(steps, all_steps(view.names.plates(name)))) for name, steps in view.steps.items())
+    every = {node: group for steps, group in groups for node in steps}
     return PlatedPlan(view, plan, plan, StepGroups(every, every))

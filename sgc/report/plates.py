@@ -84,16 +84,16 @@ class Names:
                 return there - here
         return 0
 
-    def seen(self, reader: str, parents: Iterable[str]) -> list[Relative]:
+    def relatives(self, reader: str, parents: Iterable[str]) -> list[Relative]:
         """Say what a step reads by names of the file; what nobody wrote is seen through."""
-        found: dict[Relative, None] = {}
+        relatives: dict[Relative, None] = {}
         for flat in parents:
             name = self.of(flat)
             if name in self.shown:
-                found[Relative(name, self.distance(reader, flat))] = None
+                relatives[Relative(name, self.distance(reader, flat))] = None
             elif not self._exists(flat):
-                found |= dict.fromkeys(self.seen(reader, self.flat.features[flat].parents))
-        return list(found)
+                relatives |= dict.fromkeys(self.relatives(reader, self.flat.features[flat].parents))
+        return list(relatives)
 
     def _exists(self, flat: str) -> bool:
         return any(isinstance(entry, Exists) for entry in self.flat.features[flat].entries)
@@ -117,10 +117,10 @@ class Names:
                 return name if hides else cut
         return name
 
-    def written(self, reader: str, seen: Relative) -> str:
+    def written(self, reader: str, relative: Relative) -> str:
         """Write what is read, `prev.size` where it is of the step before in the direction of a carry."""
-        text = self.short(reader, seen.name)
-        return f"{PREVIOUS}.{text}" if seen.shift else text
+        text = self.short(reader, relative.name)
+        return f"{PREVIOUS}.{text}" if relative.shift else text
 
     def placed(self, reader: str, flat: str) -> Relative:
         """Say whether a step is the same as that of a reader, an earlier one (-1) or a later one (1)."""
@@ -133,29 +133,29 @@ class StepSets:
 
     def __init__(self, names: Names, flat: Sequence[str]) -> None:
         self.names, self.flat = names, flat
-        self._whole = places_of(map(names.of, flat))
+        self._places = places_of(map(names.of, flat))
         self._divided: dict[tuple[str, int], Mapping[Index, tuple[int, int]]] = {}
 
     def placed(self, reader: str, bits: int) -> dict[Relative, int]:
         """Divide a set by `Names.placed` of a reader, in the order of the list."""
-        found: dict[Relative, int] = {}
+        by_relative: dict[Relative, int] = {}
         ours = self.names.plates(self.names.of(reader))
         while bits:
             name = self.names.of(self.flat[next(members(bits))])
-            here = bits & self._whole[name]
+            here = bits & self._places[name]
             bits &= ~here
             pairs = zip(ours, self.names.plates(name), strict=False)
             common = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
             earlier, same = self._around(name, common)[self.names.index(reader)[:common]]
             ways = ((-1, here & earlier), (0, here & same), (1, here & ~earlier & ~same))
-            found |= {Relative(name, shift): steps for shift, steps in ways if steps}
-        return dict(sorted(found.items(), key=lambda item: item[1] & -item[1]))
+            by_relative |= {Relative(name, shift): steps for shift, steps in ways if steps}
+        return dict(sorted(by_relative.items(), key=lambda item: item[1] & -item[1]))
 
     def _around(self, name: str, common: int) -> Mapping[Index, tuple[int, int]]:
         """Give, for each step of the outer repeats, the steps of a name that are earlier, and those of the same."""
         if (name, common) not in self._divided:
             own: dict[Index, int] = {}
-            for i in members(self._whole[name]):
+            for i in members(self._places[name]):
                 index = self.names.index(self.flat[i])[:common]
                 own[index] = own.get(index, 0) | 1 << i
             around: dict[Index, tuple[int, int]] = {}
@@ -195,10 +195,10 @@ class Plated:
     @cached_property
     def steps(self) -> Mapping[str, tuple[str, ...]]:
         """The flat nodes by their names in the file."""
-        found: dict[str, list[str]] = {}
+        steps: dict[str, list[str]] = {}
         for flat in self.flat.variables:
-            found.setdefault(self.names.of(flat), []).append(flat)
-        return {name: tuple(each) for name, each in found.items()}
+            steps.setdefault(self.names.of(flat), []).append(flat)
+        return {name: tuple(nodes) for name, nodes in steps.items()}
 
     @cached_property
     def carries(self) -> tuple[Carry, ...]:
@@ -207,12 +207,12 @@ class Plated:
 
     def links(self, role: Role) -> list[tuple[Relative, str]]:
         """List what the nodes and features of one graph read, those of the step before and after too."""
-        found: dict[tuple[Relative, str], None] = {}
+        links: dict[tuple[Relative, str], None] = {}
         for name in (*self.outline.features, *self.outline.variables):
             flat = self.names.middle(name)
-            for seen in self.names.seen(flat, self.flat.graphs.parents(flat, role)):
-                found[seen, name] = None
-        return list(found)
+            for relative in self.names.relatives(flat, self.flat.graphs.parents(flat, role)):
+                links[relative, name] = None
+        return list(links)
 
     def spread(self, observed: Iterable[str]) -> frozenset[str]:
         """Give the flat nodes of a pattern of names in the file; a single step stands for itself."""
@@ -225,14 +225,14 @@ def plated(outline: Outline) -> Plated:
     if not names.around:
         return Plated(outline, outline, names)
 
-    def keys(each: Mapping[str, T]) -> dict[str, T]:
-        found = dict.fromkeys(names.of(flat) for flat in each if flat not in names.hidden)
-        return {name: each[names.middle(name)] for name in found}
+    def keys(pieces: Mapping[str, T]) -> dict[str, T]:
+        shown = dict.fromkeys(names.of(flat) for flat in pieces if flat not in names.hidden)
+        return {name: pieces[names.middle(name)] for name in shown}
 
-    variables = {name: replace(each, name=name) for name, each in keys(outline.variables).items()}
-    features = {name: _feature(names, name, each) for name, each in keys(outline.features).items()}
-    generative = {name: _density(names, name, each) for name, each in keys(outline.generative).items()}
-    recognition = {name: _density(names, name, each) for name, each in keys(outline.recognition).items()}
+    variables = {name: replace(variable, name=name) for name, variable in keys(outline.variables).items()}
+    features = {name: _feature(names, name, feature) for name, feature in keys(outline.features).items()}
+    generative = {name: _density(names, name, density) for name, density in keys(outline.generative).items()}
+    recognition = {name: _density(names, name, density) for name, density in keys(outline.recognition).items()}
     folded = Outline(
         outline.spec, variables, features, outline.inputs, generative, recognition, _graphs(names, outline, features)
     )
@@ -241,7 +241,7 @@ def plated(outline: Outline) -> Plated:
 
 def _graphs(names: Names, outline: Outline, features: Iterable[str]) -> Graphs:
     def read(flat: str, parents: Iterable[str]) -> tuple[str, ...]:
-        return tuple(seen.name for seen in names.seen(flat, parents) if not seen.shift)
+        return tuple(relative.name for relative in names.relatives(flat, parents) if not relative.shift)
 
     nodes = {}
     for name in dict.fromkeys(map(names.of, outline.variables)):
@@ -249,17 +249,19 @@ def _graphs(names: Names, outline: Outline, features: Iterable[str]) -> Graphs:
         node = outline.graphs.nodes[flat]
         q = None if node.recognition is None else read(flat, node.recognition)
         nodes[name] = replace(node, name=name, generative=read(flat, node.generative), recognition=q, exists=())
-    found = {name: read(names.middle(name), outline.features[names.middle(name)].parents) for name in features}
-    return Graphs(nodes, found, outline.graphs.inputs)
+    feature_parents = {
+        name: read(names.middle(name), outline.features[names.middle(name)].parents) for name in features
+    }
+    return Graphs(nodes, feature_parents, outline.graphs.inputs)
 
 
 def _density(names: Names, name: str, density: Density) -> Density:
     def words(flat: Iterable[str]) -> tuple[str, ...]:
-        return tuple(names.written(name, seen) for seen in names.seen(density.node, flat))
+        return tuple(names.written(name, relative) for relative in names.relatives(density.node, flat))
 
     constants = {
-        key: replace(each, value=words([each.value])[0]) if isinstance(each.value, str) else each
-        for key, each in density.constants.items()
+        key: replace(constant, value=words([constant.value])[0]) if isinstance(constant.value, str) else constant
+        for key, constant in density.constants.items()
     }
     parents = _aligned(names, density.node, density.parents)
     stack = density.stack
@@ -281,36 +283,36 @@ def _feature(names: Names, name: str, feature: FeatureOutline) -> FeatureOutline
     while (behind := names.behind(chain[-1])) is not None:
         chain.append(behind)
     front = chain[-1]
-    implied = any(isinstance(entry, Cell) for each in chain for entry in each.entries)  # nobody writes its state
+    implied = any(isinstance(entry, Cell) for link in chain for entry in link.entries)  # nobody writes its state
     aligned = _aligned(names, feature.name, front.parents)
     parents = [i for i in aligned if not implied or names.of(front.parents[i]) != name]
-    count = sum(each.stack.parameters for each in chain)
+    count = sum(link.stack.parameters for link in chain)
     shapes = tuple(front.stack.parents[i] for i in parents)
     stack = replace(feature.stack, parents=shapes, first=front.stack.first, parameters=count)
-    seen = names.seen(feature.name, (front.parents[i] for i in parents))
-    entries = tuple(entry for each in reversed(chain) for entry in _written(each.entries))
-    trunk = next((each.trunk for each in chain if each.trunk), "")
-    return FeatureOutline(name, tuple(names.written(name, each) for each in seen), entries, trunk, stack)
+    relatives = names.relatives(feature.name, (front.parents[i] for i in parents))
+    entries = tuple(entry for link in reversed(chain) for entry in _written(link.entries))
+    trunk = next((link.trunk for link in chain if link.trunk), "")
+    return FeatureOutline(name, tuple(names.written(name, relative) for relative in relatives), entries, trunk, stack)
 
 
 def _aligned(names: Names, reader: str, parents: Iterable[str]) -> list[int]:
     """Choose of a list of parents the first of each that is shown."""
-    found: dict[Relative, int] = {}
+    places: dict[Relative, int] = {}
     for i, flat in enumerate(parents):
-        for seen in names.seen(reader, [flat]):
-            found.setdefault(seen, i)
-    return sorted(set(found.values()))
+        for relative in names.relatives(reader, [flat]):
+            places.setdefault(relative, i)
+    return sorted(set(places.values()))
 
 
 def _written(entries: Iterable[Entry]) -> tuple[Any, ...]:  # Any: entries are a union of kinds
-    kept = [each for each in entries if not isinstance(each, Hold)]
-    return tuple(Combine(combine=each.way) if isinstance(each, CombineSteps) else each for each in kept)
+    shown = [entry for entry in entries if not isinstance(entry, Hold)]
+    return tuple(Combine(combine=entry.way) if isinstance(entry, CombineSteps) else entry for entry in shown)
 
 
 def _carries(written: Mapping[str, Any], prefix: str) -> Iterator[Carry]:  # Any: plain data
     for name, body in (written.get("repeat") or {}).items():
-        for own, each in (body.get("carry") or {}).items():
-            yield Carry(f"{prefix}{name}.{own}", each.get("direction") == "backward")
+        for own, carry in (body.get("carry") or {}).items():
+            yield Carry(f"{prefix}{name}.{own}", carry.get("direction") == "backward")
         yield from _carries(body, f"{prefix}{name}.")
     for name, part in (written.get("use") or {}).items():
         yield from _carries(part.get("spec") or {}, f"{prefix}{name}.")

@@ -17,24 +17,24 @@ Rows = list[tuple[str, ...]]
 def repeat_rows(view: Plated) -> Rows:
     """List the repeats: name, count, what stands in it, carries and their direction."""
     rows: Rows = []
-    for each in repeats_json(view):
-        lists = (("", each["nodes"]), ("features ", each["features"]))
+    for repeat in repeats_json(view):
+        lists = (("", repeat["nodes"]), ("features ", repeat["features"]))
         held = [f"{word}{', '.join(inside)}" for word, inside in lists if inside]
-        carried = [f"{carry['name']} ({carry['direction']})" for carry in each["carries"]]
+        carried = [f"{carry['name']} ({carry['direction']})" for carry in repeat["carries"]]
         carries = f"carries {', '.join(carried)}" if carried else ""
-        rows.append((each["name"], each["text"], f"holds {'; '.join(held)}" if held else "", carries))
+        rows.append((repeat["name"], repeat["text"], f"holds {'; '.join(held)}" if held else "", carries))
     return rows
 
 
 def repeats_json(view: Plated) -> list[dict[str, Any]]:  # Any: plain data
     """Give the repeats as plain data; names in them are as they are called there."""
     names = view.names
-    found = []
+    repeats = []
     for plate in view.plates:
         here = [name for name in (*view.outline.variables, *view.outline.features) if _innermost(view, name) == plate]
         carried = {carry.name: carry for carry in view.carries}
         cut = len(plate.name) + 1
-        found.append(
+        repeats.append(
             {
                 "name": plate.name,
                 "count": plate.count or plate.size,
@@ -50,7 +50,7 @@ def repeats_json(view: Plated) -> list[dict[str, Any]]:  # Any: plain data
                 "within": names.plates(here[0])[-2].name if here and len(names.plates(here[0])) > 1 else None,
             }
         )
-    return found
+    return repeats
 
 
 def count_words(view: Plated, plate: Plate) -> str:
@@ -75,18 +75,18 @@ def _innermost(view: Plated, name: str) -> Plate | None:
 def part_rows(view: Plated) -> Rows:
     """List the parts: name, the spec it is, its weights, what is bound."""
     rows: Rows = []
-    for each in parts_json(view):
-        weights = f"weights {each['weights']}" if each["weights"] else "weights of its own"
-        bound = ", ".join(f"{own} = {name}" for own, name in each["bind"].items())
-        frozen = ", frozen" if each["freeze"] else ""
-        rows.append((each["name"], each["spec"], f"{weights}{frozen}", f"binds {bound}" if bound else ""))
+    for part in parts_json(view):
+        weights = f"weights {part['weights']}" if part["weights"] else "weights of its own"
+        bound = ", ".join(f"{own} = {name}" for own, name in part["bind"].items())
+        frozen = ", frozen" if part["freeze"] else ""
+        rows.append((part["name"], part["spec"], f"{weights}{frozen}", f"binds {bound}" if bound else ""))
     return rows
 
 
 def parts_json(view: Plated) -> list[dict[str, Any]]:  # Any: plain data
     """Give the parts as plain data."""
     written = dict(_parts(view.names.unrolled.written, ""))
-    return [_part_json(each, written.get(each.name, {})) for each in view.names.unrolled.parts]
+    return [_part_json(part, written.get(part.name, {})) for part in view.names.unrolled.parts]
 
 
 def _part_json(part: PartOf, written: Mapping[str, Any]) -> dict[str, Any]:  # Any: plain data

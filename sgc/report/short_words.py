@@ -59,7 +59,7 @@ def _entry_words(entry: Any) -> str:  # Any: a union of kinds
         main = f"{'-'.join(map(str, main.channels))} kernel {main.kernel}{stride}"
     if main == ():
         return "linear"
-    if isinstance(main, tuple) and all(isinstance(each, int) for each in main):
+    if isinstance(main, tuple) and all(isinstance(number, int) for number in main):
         text = f"{entry.name} {'-'.join(map(str, main))}"
     elif isinstance(main, tuple):
         text = ", ".join(map(_layer_words, main))
@@ -79,7 +79,7 @@ def _entry_words(entry: Any) -> str:  # Any: a union of kinds
 
 def _layer_words(layer: Any) -> str:  # Any: a layer of the table
     values = [getattr(layer, name) for name in type(layer).model_fields if name in layer.model_fields_set]
-    said = ["-".join(map(str, each)) if isinstance(each, tuple) else _option_words(each) for each in values]
+    said = ["-".join(map(str, option)) if isinstance(option, tuple) else _option_words(option) for option in values]
     return " ".join([layer.name, *said])
 
 
@@ -102,8 +102,8 @@ def entering_words(parents: tuple[str, ...], stack: Stack | None) -> str:
     elif isinstance(first, Joining) and not isinstance(first, Cell):
         return ""
     else:
-        whole = first is None and len(parents) == 1  # it goes through layers as it is
-        among = [] if whole else [name for name, shape in shapes.items() if len(shape) > 1]
+        direct = first is None and len(parents) == 1  # it goes through layers as it is
+        among = [] if direct else [name for name, shape in shapes.items() if len(shape) > 1]
         return f"{', '.join(among)} flattened" if among and len(parents) > 1 else ""
     rest = [name for name in parents if name not in among]
     return f"{', '.join(among)} {how}, {', '.join(rest)} {others}" if rest else ""
@@ -111,7 +111,7 @@ def entering_words(parents: tuple[str, ...], stack: Stack | None) -> str:
 
 def constant_words(constants: Mapping[str, Constant]) -> str:
     """Write parameters that no network gives: `loc 0, scale 1 learned`."""
-    return ", ".join(f"{name} {_constant(each)}" for name, each in constants.items())
+    return ", ".join(f"{name} {_constant(constant)}" for name, constant in constants.items())
 
 
 def _constant(constant: Constant) -> str:
@@ -119,8 +119,8 @@ def _constant(constant: Constant) -> str:
     if isinstance(value, str):
         text = f"= {value}"
     elif isinstance(value, tuple):
-        flat = all(isinstance(each, int | float) for each in value)
-        numbers = ", ".join(f"{each:g}" for each in value) if flat and len(value) <= 4 else ""
+        flat = all(isinstance(number, int | float) for number in value)
+        numbers = ", ".join(f"{number:g}" for number in value) if flat and len(value) <= 4 else ""
         text = f"[{numbers}]" if numbers else f"[{len(value)} {'numbers' if flat else 'rows'}]"
     else:
         text = number_words(value)
@@ -148,29 +148,29 @@ def estimator_words(estimator: Piece | None) -> str:
 
 def objective_rows(outline: Outline) -> list[tuple[str, str]]:
     """Say what is maximised, with what weights: pairs of a word and its meaning."""
-    given, labelled = outline.objective, bool(outline.graphs.partial)
+    objective, labelled = outline.objective, bool(outline.graphs.partial)
     bound = outline.spec.maximised
     rows = [("bound", f"{bound.name}: {bound.source}")]
-    rows.append(("samples", f"{given.samples} for each row"))
+    rows.append(("samples", f"{objective.samples} for each row"))
     if bound.own_words and labelled:
         meaning = {
             "normalized": "importance weights divided by their mean, w/Z",
             "none": "no importance weights: q is taken for the posterior",
         }
-        rows.append(("weights", f"{given.weights}: {meaning[given.weights]}"))
+        rows.append(("weights", f"{objective.weights}: {meaning[objective.weights]}"))
         means = {"mean_log": "log q averaged over the samples", "log_mean": "the log of q averaged over the samples"}
-        rows.append(("labels", f"{given.label_term}: {means[given.label_term]}"))
-    if given.kl == "sampled":
+        rows.append(("labels", f"{objective.label_term}: {means[objective.label_term]}"))
+    if objective.kl == "sampled":
         rows.append(("kl", "sampled: no KL divergence in closed form"))
-    gradient = GRADIENTS[given.gradient]
+    gradient = GRADIENTS[objective.gradient]
     if gradient.meaning:
         rows.append(("gradient", f"{gradient.name}: {gradient.meaning} ({gradient.source})"))
-    if isinstance(given.kl_weight, Schedule) or given.kl_weight != 1:
+    if isinstance(objective.kl_weight, Schedule) or objective.kl_weight != 1:
         meant = "what log p(v) - log q(v) of proposed nodes counts"
-        rows.append(("kl_weight", f"{number_words(given.kl_weight)}: {meant}"))
+        rows.append(("kl_weight", f"{number_words(objective.kl_weight)}: {meant}"))
     if not labelled:
         return [*rows, ("loss", "-Σ bound / B over a batch of B rows")]
-    rate, gamma = given.supervision_rate, number_words(1.0 if given.gamma is None else given.gamma)
+    rate, gamma = objective.supervision_rate, number_words(1.0 if objective.gamma is None else objective.gamma)
     if bound.has_alpha:
         times = "times γ in the loss" if rate is not None else f"times γ = {gamma} in the loss"
         rows.append(
@@ -181,7 +181,7 @@ def objective_rows(outline: Outline) -> list[tuple[str, str]]:
         rows.append(("rate", f"ρ = {number_words(rate)}: {share}"))
     else:
         rows.append(("gamma", f"γ = {gamma}: what a row with a label weighs in the loss, where one without weighs 1"))
-    g = "γ" if rate is not None or isinstance(given.gamma, Schedule) else gamma
+    g = "γ" if rate is not None or isinstance(objective.gamma, Schedule) else gamma
     return [*rows, ("loss", f"-Σ g·bound / B over a batch of B rows, g = {g} for rows with a label, else 1")]
 
 
@@ -198,7 +198,7 @@ def _alpha_words(outline: Outline) -> str:
 
 def shared_networks(outline: Outline) -> dict[str, dict[str, Any]]:  # Any: plain data
     """Collect the named networks: what they are and who uses them."""
-    found: dict[str, dict[str, Any]] = {}
+    networks: dict[str, dict[str, Any]] = {}
     for name, network in outline.spec.networks.items():
         entries = network if isinstance(network, tuple) else (network,)
         users = [
@@ -208,5 +208,5 @@ def shared_networks(outline: Outline) -> dict[str, dict[str, Any]]:  # Any: plai
             if density.trunk == name
         ]
         users += [feature.name for feature in outline.features.values() if feature.trunk == name]
-        found[name] = {"network": network_words(entries), "used_by": users}
-    return found
+        networks[name] = {"network": network_words(entries), "used_by": users}
+    return networks

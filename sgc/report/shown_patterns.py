@@ -27,14 +27,14 @@ def together(outline: Outline) -> list[frozenset[str]]:
     rules = data.labels if data is not None else {}
     groups: dict[str, set[str]] = {}
     for name in partial:
-        first, seen = name, {name}
-        while first in rules and (other := rules[first].same_rows_as) in partial and other not in seen:
+        first, group = name, {name}
+        while first in rules and (other := rules[first].same_rows_as) in partial and other not in group:
             first = str(other)
-            seen.add(first)
+            group.add(first)
         rule = rules.get(first)
         if rule is None or (rule.count != 0 and rule.fraction != 0):
             groups.setdefault(first, set()).add(name)
-    return [frozenset(each) for each in groups.values()]
+    return [frozenset(nodes) for nodes in groups.values()]
 
 
 def shown(outline: Outline) -> tuple[list[frozenset[str]], int]:
@@ -57,9 +57,9 @@ def pattern_of(graphs: Graphs, text: str, steps: Collection[str] = ()) -> frozen
         return frozenset()
     wrong = next((name for name in names if name not in graphs.partial and name not in steps), None)
     if wrong is not None or not names:
-        found = f"'{wrong}' is not partially supervised" if wrong is not None else "it names no label"
+        problem = f"'{wrong}' is not partially supervised" if wrong is not None else "it names no label"
         flag, allowed = option("pattern", text), ", ".join(["none", *graphs.partial])
-        raise UsageError(f"{flag}: {found}; allowed: {allowed}")
+        raise UsageError(f"{flag}: {problem}; allowed: {allowed}")
     return frozenset(names)
 
 

@@ -27,7 +27,7 @@ def visible(text: str) -> str:
     >>> print(visible("a\\x1b[31mb"))
     a\\x1b[31mb
     """
-    return re.sub(r"[^\n\t -~]", lambda found: printable(found[0]), text)
+    return re.sub(r"[^\n\t -~]", lambda match: printable(match[0]), text)
 
 
 def say(text: str) -> None:
@@ -42,8 +42,8 @@ def visible_json(text: str, encoding: str | None) -> str:
     ('"\\\\u03a3"', '"Σ"')
     """
 
-    def shown(found: re.Match[str]) -> str:
-        letter = found[0]
+    def shown(match: re.Match[str]) -> str:
+        letter = match[0]
         with contextlib.suppress(UnicodeEncodeError):
             letter.encode(encoding or "utf-8")
             if letter.isprintable():

@@ -14,7 +14,7 @@ Box = tuple[tuple[int, int], ...]  # for each repeat around a name, the first an
 Around = tuple[tuple[Plate, Range], ...]
 
 
-def whole(plates: Sequence[Plate]) -> Around:
+def all_steps(plates: Sequence[Plate]) -> Around:
     """Give repeats with all their steps."""
     return tuple((plate, (0, None)) for plate in plates)
 

@@ -60,9 +60,9 @@ def inspect_text(outline: Outline, *, width: int | None = None, color: bool = Fa
     counts += [("total", f"{outline.parameter_count():,}")]
     counts += [(visible(f"and those of {path}"), "not known") for path in outline.own_networks]
     lines += [*_section("parameters", []), *map(Line, _columns(counts, right=True))]
-    found, noted = warnings(outline), notes(outline)
-    lines += _section("warnings" if found else "no warnings", [f"  {each}" for each in found])
-    lines += _section("notes", [f"  {each}" for each in noted]) if noted else []
+    warned, noted = warnings(outline), notes(outline)
+    lines += _section("warnings" if warned else "no warnings", [f"  {line}" for line in warned])
+    lines += _section("notes", [f"  {line}" for line in noted]) if noted else []
     indent = " " * min(HANGING, width // 4) if width is not None else ""
     return printed(lines, width=width, indent=indent, color=color)
 
@@ -142,10 +142,10 @@ def _lists(view: Plated) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
         )
     if outline.inputs:
         rows: list[tuple[str, ...]] = []
-        for each in outline.inputs.values():
-            names = f": {', '.join(map(str, each.values))}" if each.values else ""
-            text = f"{each.categories} categories{names}" if each.categories else shape_text(each.shape)
-            rows.append((each.name, text))
+        for entry in outline.inputs.values():
+            names = f": {', '.join(map(str, entry.values))}" if entry.values else ""
+            text = f"{entry.categories} categories{names}" if entry.categories else shape_text(entry.shape)
+            rows.append((entry.name, text))
         yield "inputs", rows
     shared = shared_networks(outline)
     if shared:

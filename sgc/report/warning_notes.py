@@ -35,21 +35,21 @@ def warnings(outline: Outline) -> list[str]:
     )
     for observed in patterns:
         plan = derive(outline.graphs, view.spread(observed), outline.words)
-        drawn |= any(not each.estimator.enumerates for each in plan.proposals)
+        drawn |= any(not proposal.estimator.enumerates for proposal in plan.proposals)
         varying |= any(weight.varies for weight in plan.weights)
         if worst is None or plan.operations > worst.operations:
             worst = plan
         writer = writer_of(view, plan)
         for message in dict.fromkeys(map(writer.message, plan.messages)):
             rows.setdefault(message, []).append(writer.rows())
-    found = []
+    messages = []
     for message, rows_of in rows.items():
         more = len(rows_of) - 1
         others = f" and {more} other pattern{'s' if more > 1 else ''}" if more else ""
-        found.append(f"{rows_of[0]}{others}: {message}")
+        messages.append(f"{rows_of[0]}{others}: {message}")
     assert worst is not None  # there is a pattern without labels
     cost = [f"{plan_rows(view, worst)}: {_cost_warning(view, worst)}"] if too_large(worst) else []
-    return [*found, *cost, *_without_effect(view), *_idle_words(view, drawn=drawn, varying=varying)]
+    return [*messages, *cost, *_without_effect(view), *_idle_words(view, drawn=drawn, varying=varying)]
 
 
 def _size(outline: Outline) -> int:
@@ -70,7 +70,7 @@ def _cost_warning(view: Plated, plan: Plan) -> str:
     )
     variables = view.outline.variables
     able = {name: _drawn_by(variables[name]) for name in dict.fromkeys(map(view.names.of, plan.enumerated))}
-    steps = {name: each.nodes for name, each in view.flat.stepped.items()}
+    steps = {name: stepped.nodes for name, stepped in view.flat.stepped.items()}
     advice = advise(view.flat.graphs, plan, [name for name, fit in able.items() if fit], steps)
     if not advice.nodes:
         return f"{text}; no node can be drawn instead"
@@ -93,13 +93,13 @@ def _without_effect(view: Plated) -> Iterator[str]:
     spec = outline.spec
     used = {role: outline.names_read(role) for role in ROLES}
     trained = _trained_q(outline)
-    seen = outline.names_read("recognition", without=outline.recognition.keys() - trained)
-    read = {names.of(name) for each in used.values() for name in each}
+    read_by_q = outline.names_read("recognition", without=outline.recognition.keys() - trained)
+    read = {names.of(name) for names_read in used.values() for name in names_read}
     for name in [*view.outline.features, *outline.inputs]:
         if name not in read:
             what = "feature" if name in view.outline.features else "input"
             yield f"the {what} '{name}' is read by no node: it does nothing"
-    named = {each.trunk for each in [*view.outline.generative.values(), *view.outline.recognition.values()]}
+    named = {density.trunk for density in [*view.outline.generative.values(), *view.outline.recognition.values()]}
     named |= {feature.trunk for feature in view.outline.features.values()}
     for name in spec.networks:
         if name not in named:
@@ -107,10 +107,10 @@ def _without_effect(view: Plated) -> Iterator[str]:
     yield from _blind(view, trained)
     yield from _barren(view)
     variables = outline.variables.items() if outline.recognition else ()
-    full = [name for name, v in variables if v.supervision == "full" and name not in seen]
+    full = [name for name, v in variables if v.supervision == "full" and name not in read_by_q]
     for name, at in at_steps(view, full):
         yield f"q never reads '{name}'{at}, though every row has it"
-    dropped = [name for name, v in variables if v.dropped and name not in seen]
+    dropped = [name for name, v in variables if v.dropped and name not in read_by_q]
     for name, at in at_steps(view, dropped):
         yield f"q never reads '{name}'{at}, not even in the rows that have it"
     for part in spec.unrolled.parts:
@@ -120,7 +120,7 @@ def _without_effect(view: Plated) -> Iterator[str]:
 
 def _idle_words(view: Plated, *, drawn: bool, varying: bool) -> Iterator[str]:
     """Say which words of the objective have no effect. drawn: whether a node is; varying: whether a weight is."""
-    graphs, given = view.flat.graphs, view.flat.spec.objective
+    graphs, objective = view.flat.graphs, view.flat.spec.objective
     reasons: dict[str, str] = {}
     labels = ("alpha", "gamma", "supervision_rate")
     if not graphs.partial:
@@ -134,9 +134,9 @@ def _idle_words(view: Plated, *, drawn: bool, varying: bool) -> Iterator[str]:
     if not drawn:
         reasons = {"samples": "no node is drawn", "kl": "no node is drawn"} | reasons
     for key, reason in reasons.items():
-        value = getattr(given, key)
-        usual = None if key in labels else type(given).model_fields[key].default
-        if key in given.model_fields_set and value != usual:
+        value = getattr(objective, key)
+        usual = None if key in labels else type(objective).model_fields[key].default
+        if key in objective.model_fields_set and value != usual:
             yield f"objective.{key} does nothing: {reason}"
 
 
@@ -172,17 +172,17 @@ def _blind(view: Plated, asked: Collection[str]) -> Iterator[str]:
     outline = view.flat
     above, sets = outline.graphs.ancestor_bits("recognition"), outline.graphs.sets
     read = {
-        name: functools.reduce(operator.or_, (above[each] for each in density.reads), 0)
+        name: functools.reduce(operator.or_, (above[source] for source in density.reads), 0)
         for name, density in outline.recognition.items()
         if name in asked
     }
-    for name, at in at_steps(view, [each for each in read if not read[each]]):
+    for name, at in at_steps(view, [node for node in read if not read[node]]):
         yield f"q({name}){at} reads no node: it proposes the same for every row"
-    kinds = sets.bits(name for name, each in outline.inputs.items() if each.categories is not None)
+    kinds = sets.bits(name for name, entry in outline.inputs.items() if entry.categories is not None)
     by_inputs: dict[int, list[str]] = {}
-    for each, sources in read.items():
+    for node, sources in read.items():
         if sources and not sources & ~kinds:
-            by_inputs.setdefault(sources, []).append(each)
+            by_inputs.setdefault(sources, []).append(node)
     for inputs, nodes in by_inputs.items():
         listed = " and ".join(f"'{name}'" for name in sets.named(inputs))
         for name, at in at_steps(view, nodes):

@@ -98,14 +98,14 @@ def digest_of_before(dataset: DataSet) -> str:
     return digest.hexdigest()
 
 
-def difference(one: Any, other: Any, path: str = "") -> list[str]:  # Any: plain data
+def difference(before: Any, after: Any, path: str = "") -> list[str]:  # Any: plain data
     """List the paths at which two pieces of plain data differ.
 
     >>> difference({"a": 1, "b": {"c": 2}}, {"a": 1, "b": {"c": 3}})
     ['b.c']
     """
-    if isinstance(one, dict) and isinstance(other, dict):
-        keys = [*one, *[key for key in other if key not in one]]
+    if isinstance(before, dict) and isinstance(after, dict):
+        keys = [*before, *[key for key in after if key not in before]]
         paths = {key: f"{path}.{key}" if path else str(key) for key in keys}
-        return [place for key in keys for place in difference(one.get(key), other.get(key), paths[key])]
-    return [] if one == other else [path]
+        return [place for key in keys for place in difference(before.get(key), after.get(key), paths[key])]
+    return [] if before == after else [path]

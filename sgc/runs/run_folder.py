@@ -65,9 +65,9 @@ def _writes(method: Callable[Concatenate[RunFolder, P], R]) -> Callable[Concaten
         try:
             return method(self, *args, **words)
         except OSError as problem:
-            whole = f"the last checkpoint is whole, {option('resume', '-')} goes on from it"
-            kept = whole if self.state_path.exists() else "there is no checkpoint yet"
-            raise RunError(f"{problem.filename}: {problem.strerror}; {kept}") from None
+            complete = f"the last checkpoint is whole, {option('resume', '-')} goes on from it"
+            state = complete if self.state_path.exists() else "there is no checkpoint yet"
+            raise RunError(f"{problem.filename}: {problem.strerror}; {state}") from None
 
     return write
 
@@ -280,8 +280,8 @@ class RunFolder:
     def trim_metrics(self, epoch: int) -> None:
         """Drop the lines of epochs that a resumed run will repeat, and those that `metrics` leaves out."""
         if self.metrics_path.exists():
-            kept = [line for line in self.metrics() if line["epoch"] <= epoch]
-            write_whole(self.metrics_path, "".join(json_text(line) + "\n" for line in kept).encode())
+            lines = [line for line in self.metrics() if line["epoch"] <= epoch]
+            write_whole(self.metrics_path, "".join(json_text(line) + "\n" for line in lines).encode())
 
     def metrics(self) -> list[dict[str, Plain]]:
         """Read the lines of metrics.jsonl, in the order of the epochs; a last one cut short by a kill is left out.
@@ -336,14 +336,14 @@ class RunFolder:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # torch warns of a foreign file before it refuses it
                 # mapped, a tensor cannot claim more bytes than the file has, in any version of torch
-                found = torch.load(self.state_path, map_location="cpu", weights_only=True, mmap=True)
+                content = torch.load(self.state_path, map_location="cpu", weights_only=True, mmap=True)
         except PermissionError as problem:
             raise UsageError(f"{self.state_path}: cannot be read ({problem_words(problem)})") from None
         except Exception as problem:  # torch raises many kinds of errors for a file that it did not write
             raise UsageError(f"{self.state_path}: not a training state of sgc ({type(problem).__name__})") from None
-        if not isinstance(found, dict):
-            raise UsageError(f"{self.state_path}: not a training state of sgc (found a {type(found).__name__})")
-        return read_record(TrainingState, found, f"{self.state_path}: does not fit the spec")
+        if not isinstance(content, dict):
+            raise UsageError(f"{self.state_path}: not a training state of sgc (found a {type(content).__name__})")
+        return read_record(TrainingState, content, f"{self.state_path}: does not fit the spec")
 
 
 def open_run(path: str | Path, checkpoint: str = "best", *, trust: bool = False) -> Model:

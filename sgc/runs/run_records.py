@@ -62,7 +62,7 @@ class ColumnsRecord(Versioned):
     @classmethod
     def of_before(cls, value: dict[str, Any]) -> dict[str, Any]:  # Any: whatever a file can say
         """Read a file without a version, in which the nodes are the top-level keys."""
-        nodes = all(isinstance(each, dict) and "variable" in each for each in value.values())
+        nodes = all(isinstance(entry, dict) and "variable" in entry for entry in value.values())
         return {"columns": value} if nodes else value
 
 

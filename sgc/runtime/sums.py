@@ -136,8 +136,8 @@ class Sums:
         scales: dict[Product, float] = {}
         names: dict[Product, str] = {}
         for part, scale in self._scaled(LogMean):
-            names[part.whole] = part.name
-            scales[part.whole] = scales.get(part.whole, 0.0) + scale
+            names[part.numerator] = part.name
+            scales[part.numerator] = scales.get(part.numerator, 0.0) + scale
             if part.before.logs:
                 before = Product(part.before.logs, power=part.before.power)
                 scales[before] = scales.get(before, 0.0) - scale

@@ -88,25 +88,25 @@ def windows_on(outline: Outline, shown: str) -> list[Window]:
     unrolled = outline.spec.unrolled
     for flat in outline.features:
         name = unrolled.id(flat).name
-        steps = [outline.features[each] for each in unrolled.features.get(name, (flat,))]
+        steps = [outline.features[node] for node in unrolled.features.get(name, (flat,))]
         affine = steps[0].stack.first
         if flat != steps[0].name or not isinstance(affine, Affine):
             continue
         pastes, shapes = affine.way == "paste", steps[0].stack.parents
         which = image_place(shapes)
         shape = shapes[which] if pastes else affine.output
-        seen = tuple(step.parents[which] for step in steps)
+        read_names = tuple(step.parents[which] for step in steps)
         if affine.canvas(shapes) != picture[-2:] or picture_shape(shape) is None:
             continue
         if pastes and steps[0].name not in outline.graphs.ancestors([shown], "generative"):
             continue
-        if not pastes and (steps[0].stack.rest or shown not in outline.graphs.sources(seen[:1])):
+        if not pastes and (steps[0].stack.rest or shown not in outline.graphs.sources(read_names[:1])):
             continue
         numbers = tuple(tuple(p for i, p in enumerate(step.parents) if i != which) for step in steps)
-        images = seen if pastes else tuple(step.name for step in steps)
+        images = read_names if pastes else tuple(step.name for step in steps)
         exists = _exists(outline, name, steps)
         windows[pastes].setdefault(numbers, Window(name, images, numbers, exists, shape, affine.canvas(shapes)))
-    return [*windows[True].values(), *(each for key, each in windows[False].items() if key not in windows[True])]
+    return [*windows[True].values(), *(window for key, window in windows[False].items() if key not in windows[True])]
 
 
 def _exists(outline: Outline, name: str, steps: list[FeatureOutline]) -> tuple[Steps, ...]:
@@ -175,8 +175,8 @@ class _Inference:
         around = unrolled.around.get(window.name)
         for name, nodes in unrolled.nodes.items():
             first = outline.variables[nodes[0]]
-            one = first.categories is not None and len(first.event) == 1 and len(nodes) == len(window.images)
-            if one and unrolled.around[name] == around and all(node in self.values for node in nodes):
+            by_category = first.categories is not None and len(first.event) == 1 and len(nodes) == len(window.images)
+            if by_category and unrolled.around[name] == around and all(node in self.values for node in nodes):
                 places = torch.stack([self.values[node].argmax(-1) for node in nodes], 1).tolist()
                 words = [[category_word(self.model, n, k) for n, k in zip(nodes, row, strict=True)] for row in places]
                 return words, name
@@ -189,9 +189,9 @@ def _panel(inference: _Inference, window: Window, held_out: HeldOut) -> Panel:
     outline, chosen = inference.model.outline, inference.chosen
     steps = min(len(window.images), TALL)
     there = window.there(outline, inference.values).tolist()
-    whole, inner = inference.pictures(), inference.images(window, steps)
-    grid = np.full((2 + steps, *whole.shape[1:]), np.nan)
-    grid[:2] = whole
+    pictures, inner = inference.pictures(), inference.images(window, steps)
+    grid = np.full((2 + steps, *pictures.shape[1:]), np.nan)
+    grid[:2] = pictures
     words, named = inference.steps_words(window)
     truth = _labelled_boxes(window, held_out, chosen)
     numbers = tuple(name for names in window.numbers for name in names)

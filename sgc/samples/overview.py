@@ -70,9 +70,9 @@ class Overview:
     def samples(self, count: int) -> Panel:
         """Draw rows from the model, with given nodes held at their values."""
         wide = min(WIDE, count)
-        whole = max(wide, count // wide * wide)
-        drawn = generated(self.model, whole, self.held, self.failures, means=[self.node])
-        return Panel("samples", self.pictures(drawn[self.node], whole // wide))
+        shown = max(wide, count // wide * wide)
+        drawn = generated(self.model, shown, self.held, self.failures, means=[self.node])
+        return Panel("samples", self.pictures(drawn[self.node], shown // wide))
 
     def categories(self) -> list[Panel]:
         """Show a row for each category of each node with categories, with everything else the same in a column."""
@@ -84,9 +84,9 @@ class Overview:
                 continue
             roots = self._style(name)
             places = torch.from_numpy(spread(WIDE, variable.categories))
-            given = {k: v.repeat_interleave(len(places), 0) for k, v in roots.items()}
-            whole = {**self.held, **given, name: places.repeat(WIDE)}
-            drawn = generated(self.model, WIDE * len(places), whole, self.failures, means=[self.node])[self.node]
+            repeated = {k: v.repeat_interleave(len(places), 0) for k, v in roots.items()}
+            held = {**self.held, **repeated, name: places.repeat(WIDE)}
+            drawn = generated(self.model, WIDE * len(places), held, self.failures, means=[self.node])[self.node]
             grid = drawn.reshape(WIDE, len(places), *self.variable.event).transpose(0, 1)
             rows = tuple(f"{name} = {category_word(self.model, name, place)}" for place in places.tolist())
             title = f"each {name}{share_word(len(places), variable.categories)}, the rest alike down a column"
@@ -101,20 +101,20 @@ class Overview:
         is kept too.
         """
         outline, graphs = self.model.outline, self.model.outline.graphs
-        given = dict(self.held)
+        holding = dict(self.held)
         if name in counts_of(graphs):
             numbers = values_of(outline.variables[name])
-            given[name] = torch.tensor(numbers.index(max(numbers)))
-        drawn = split(outline, generated(self.model, WIDE, given, self.failures))
+            holding[name] = torch.tensor(numbers.index(max(numbers)))
+        drawn = split(outline, generated(self.model, WIDE, holding, self.failures))
         changed = {name}
         for node in graphs.order("generative"):
             if node in graphs.nodes and graphs.sources(graphs.parents(node, "generative")) & changed:
                 changed.add(node)
-        held = {node for each in self.held for node in nodes_of(outline, each)}
-        kept = set(graphs.nodes) - changed - held - set(self.steps)
-        certain = {n for n in kept if {*graphs.nodes[n].counts} <= kept | held | {name}}
-        whole = join(outline, {n: v for n, v in drawn.items() if n in kept and (n in certain or not _lacks(v))})
-        return {n: v for n, v in whole.items() if n in outline.stepped or not _lacks(v)}
+        held = {node for held_name in self.held for node in nodes_of(outline, held_name)}
+        unchanged = set(graphs.nodes) - changed - held - set(self.steps)
+        certain = {n for n in unchanged if {*graphs.nodes[n].counts} <= unchanged | held | {name}}
+        joined = join(outline, {n: v for n, v in drawn.items() if n in unchanged and (n in certain or not _lacks(v))})
+        return {n: v for n, v in joined.items() if n in outline.stepped or not _lacks(v)}
 
     def reconstructions(self, opened: Callable[[], HeldOut]) -> list[Panel]:
         """Show held-out rows above their reconstructions; none if the data cannot be opened, and `left_out` says why.
@@ -148,8 +148,8 @@ class Overview:
             shown.append(generated_mean(self.model, values, self.node))
         rows = ("data", "from q", "posterior")[: len(shown)]
         texts = [f"{chosen.split} row {row}" for row in chosen.ids]
-        for each in shown[1:]:
-            self.failures += not_finite_words(self.model, self.node, each, "reconstructions", texts)
+        for reconstruction in shown[1:]:
+            self.failures += not_finite_words(self.model, self.node, reconstruction, "reconstructions", texts)
         title = "held-out rows, and their reconstructions"
         panel = Panel(title, self.pictures(torch.cat(shown), len(shown)), rows, chosen.words)
         return [panel, *decompositions(self.model, self.node, held_out, chosen)]

@@ -126,28 +126,28 @@ def _draw(panels: Sequence[Panel], output: Path, title: str) -> None:
 
     laid = [_Laid(panel) for panel in panels]
     left = 1.15 if any(panel.rows for panel in panels) else 0.15
-    width = max(max(each.wide for each in laid) + left + 0.15, 4.5)
+    width = max(max(panel.wide for panel in laid) + left + 0.15, 4.5)
     titles = [textwrap.fill(panel.title, int((width - left) * 18)) for panel in panels]
-    heads = [0.22 + 0.14 * (1 + text.count("\n")) + each.above for text, each in zip(titles, laid, strict=True)]
-    total = sum(heads) + sum(each.high for each in laid) + 0.5
+    heads = [0.22 + 0.14 * (1 + text.count("\n")) + panel.above for text, panel in zip(titles, laid, strict=True)]
+    total = sum(heads) + sum(panel.high for panel in laid) + 0.5
     figure = Figure(figsize=(width, total), dpi=120)
     FigureCanvasAgg(figure)
     plain: dict[str, Any] = {"parse_math": False}  # a dollar in a name is not math; Any: options of matplotlib
     figure.text(0.5, 1 - 0.22 / total, title, ha="center", va="center", fontsize=10, **plain)
     top = total - 0.4
-    for each, text, head in zip(laid, titles, heads, strict=True):
+    for panel, text, head in zip(laid, titles, heads, strict=True):
         top -= head
-        figure.text(left / width, (top + each.above + 0.06) / total, text, fontsize=8, va="bottom", **plain)
-        top -= each.high
-        axes = figure.add_axes((left / width, top / total, each.wide / width, each.high / total))
-        axes.imshow(each.whole, cmap="gray" if each.whole.ndim == 2 else None, vmin=0, vmax=1, aspect="auto")
+        figure.text(left / width, (top + panel.above + 0.06) / total, text, fontsize=8, va="bottom", **plain)
+        top -= panel.high
+        axes = figure.add_axes((left / width, top / total, panel.wide / width, panel.high / total))
+        axes.imshow(panel.picture, cmap="gray" if panel.picture.ndim == 2 else None, vmin=0, vmax=1, aspect="auto")
         axes.set_axis_off()
-        each.draw_boxes(axes)
+        panel.draw_boxes(axes)
         words = plain | {"fontsize": 6.5, "transform": axes.transAxes}
-        for word, y in zip(each.rows, each.middles, strict=False):
-            axes.text(-0.06 / each.wide, 1 - y, word, ha="right", va="center", **words)
-        for word, x in zip(each.columns, each.centers, strict=False):
-            axes.text(x, 1 + 0.05 / each.high, word, ha="center", va="baseline", linespacing=1, **words)
+        for word, y in zip(panel.rows, panel.middles, strict=False):
+            axes.text(-0.06 / panel.wide, 1 - y, word, ha="right", va="center", **words)
+        for word, x in zip(panel.columns, panel.centers, strict=False):
+            axes.text(x, 1 + 0.05 / panel.high, word, ha="center", va="baseline", linespacing=1, **words)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     write_output(output, buffer.getvalue())
@@ -157,13 +157,13 @@ class _Laid:
     """A panel laid out for a file: its picture, its labels broken into lines, and its sizes in inches."""
 
     def __init__(self, panel: Panel) -> None:
-        self.whole, self.middles, self.centers = tile(panel.pictures, panel.apart)
+        self.picture, self.middles, self.centers = tile(panel.pictures, panel.apart)
         self.rows = [fitted(word, BESIDE) for word in panel.rows]
         self.columns = [fitted(word, ABOVE) for word in panel.columns]
         self.above = 0.13 * max((1 + word.count("\n") for word in self.columns), default=0)
         self.size, self.boxes = (panel.pictures.shape[2], panel.pictures.shape[3]), panel.boxes
         scale = panel.cell / self.size[1]
-        self.wide, self.high = self.whole.shape[1] * scale, self.whole.shape[0] * scale
+        self.wide, self.high = self.picture.shape[1] * scale, self.picture.shape[0] * scale
 
     def draw_boxes(self, axes: Axes) -> None:
         """Draw boxes into axes that hold the whole picture, each cut off at the edges of its own picture."""
@@ -172,8 +172,8 @@ class _Laid:
         limits = axes.get_xlim(), axes.get_ylim()
         high, wide = self.size
         for box in self.boxes:
-            x = self.centers[box.column] * self.whole.shape[1] - wide / 2 - 0.5  # the first pixel is centred on 0
-            y = self.middles[box.row] * self.whole.shape[0] - high / 2 - 0.5
+            x = self.centers[box.column] * self.picture.shape[1] - wide / 2 - 0.5  # the first pixel is centred on 0
+            y = self.middles[box.row] * self.picture.shape[0] - high / 2 - 0.5
             left, top, right, bottom = (edge * side for edge, side in zip(box.edges, (wide, high) * 2, strict=True))
             if right <= 0 or bottom <= 0 or left >= wide or top >= high:
                 continue
@@ -214,10 +214,10 @@ def tile(pictures: np.ndarray, apart: int = 0) -> tuple[np.ndarray, list[float],
     rows, columns, high, wide = pictures.shape[:4]
     gap = max(1, round(wide / 16))
     starts = [j * (wide + gap) + (2 * gap if apart and j >= apart else 0) for j in range(columns)]
-    whole = np.ones((rows * (high + gap) - gap, starts[-1] + wide, *pictures.shape[4:]))
+    grid = np.ones((rows * (high + gap) - gap, starts[-1] + wide, *pictures.shape[4:]))
     for i in range(rows):
         for j, start in enumerate(starts):
             cell = np.nan_to_num(pictures[i, j], nan=1.0)
-            whole[i * (high + gap) : i * (high + gap) + high, start : start + wide] = cell
-    middles = [(i * (high + gap) + high / 2) / whole.shape[0] for i in range(rows)]
-    return whole, middles, [(start + wide / 2) / whole.shape[1] for start in starts]
+            grid[i * (high + gap) : i * (high + gap) + high, start : start + wide] = cell
+    middles = [(i * (high + gap) + high / 2) / grid.shape[0] for i in range(rows)]
+    return grid, middles, [(start + wide / 2) / grid.shape[1] for start in starts]

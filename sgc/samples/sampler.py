@@ -113,7 +113,7 @@ def _as_in_data(model: Model, name: str, value: Tensor) -> np.ndarray:
     places: np.ndarray = value.cpu().numpy()
     if owner.values is None:
         return places
-    numbers = all(isinstance(each, int | float) and not isinstance(each, bool) for each in owner.values)
+    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in owner.values)
     names = np.array([*owner.values, -1] if numbers else [*map(cell_text, owner.values), ""])
     return np.asarray(names[places])  # −1 is the place of the last
 
@@ -141,10 +141,12 @@ def _write_numbers(output: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, 
 def _shown_node(model: Model, ending: str) -> str:
     """Choose the node that is shown: a picture, preferably observed in every row; as numbers any observed node."""
     variables = model.outline.outer
-    observed = [name for name, each in variables.items() if each.supervision != "none" and each.categories is None]
+    observed = [
+        name for name, variable in variables.items() if variable.supervision != "none" and variable.categories is None
+    ]
     shown = [name for name in observed if whole_picture(variables[name].event, steps_of(model.outline, name))]
     if not shown and ending == ".png":
-        own = [name for name, each in model.outline.variables.items() if each.total == OWN_SUM]
+        own = [name for name, variable in model.outline.variables.items() if variable.total == OWN_SUM]
         more = f", and give '{own[0]}': its total is its own sum" if own else ""
         raise UsageError(f"no observed node is a picture: write numbers with -o FILE.npz{more}")
     shown = shown or observed

@@ -129,7 +129,7 @@ class HeldOut:
             index = np.concatenate([taken, more])
             index = index[np.lexsort((labels[index], labels[index] < 0))]  # those without a label come last
         index = self._inferable(index)
-        ids = tuple(int(each) for each in self.rows.row_ids[index])
+        ids = tuple(int(row_id) for row_id in self.rows.row_ids[index])
         batch = dict(self.rows.part(index, frozenset()).values)
         words = tuple(self._word(name, int(i)) for i in index)
         self.chosen = Chosen(self.split, ids, batch, words, tuple(index.tolist()))
@@ -171,8 +171,8 @@ class HeldOut:
     def _label(self, usable: np.ndarray) -> str | None:
         """Name the first node that has one category per row and a label in some of the rows."""
         for name, variable in self.model.outline.outer.items():
-            one = variable.categories is not None and len(variable.event) == 1 and name in self.rows.names
-            if one and bool(self.rows.present(name)[usable].any()):
+            by_category = variable.categories is not None and len(variable.event) == 1 and name in self.rows.names
+            if by_category and bool(self.rows.present(name)[usable].any()):
                 return name
         return None
 

@@ -49,8 +49,8 @@ class Turned:
     def failures(self, model: Model, node: str) -> list[str]:
         """List the rows whose generated pictures are not finite."""
         texts = [f"row {row}" for row in self.ids]
-        whole = join(model.outline, self.values, axis=2)[node]
-        return not_finite_words(model, node, whole, "pictures", texts)
+        pictures = join(model.outline, self.values, axis=2)[node]
+        return not_finite_words(model, node, pictures, "pictures", texts)
 
     def arrays(self, model: Model, node: str) -> dict[str, Tensor]:
         """Give all values by outer name, [R, C, *event] or [R, C, *steps, *event], categories as integers.
@@ -164,7 +164,7 @@ class Turner:
         outline = self.model.outline
         if name in self.held or outline.outer_name.get(name) in self.held:
             raise UsageError(f"{option('given')} {name} beside {option(flag)} {name}: hold a node or turn it, not both")
-        if any(each in self.held for each in (self.node, *nodes_of(outline, self.node))):
+        if any(node in self.held for node in (self.node, *nodes_of(outline, self.node))):
             raise UsageError(
                 f"{option('given')} {self.node}: it is what is shown, and cannot be held beside {option(flag)}"
             )
@@ -195,9 +195,9 @@ class Turner:
         ways = {"recognition": "proposed", "generative": "generated"}
         shown = nodes_of(model.outline, self.node)
         anew = [f"{n} {ways[role]} anew" for n, role in followers(model.outline.graphs, new, shown)]
-        given = [f"{n} = {value}" for n, value in self.held.items()]
+        held_words = [f"{n} = {value}" for n, value in self.held.items()]
         return Turned(
-            "; ".join([title, ", ".join([*given, *anew, "the rest as inferred"])]),
+            "; ".join([title, ", ".join([*held_words, *anew, "the rest as inferred"])]),
             {n: v.reshape(count, wide, *v.shape[1:]) for n, v in values_now.items()},
             with_generated(model, before, self.node),
             rows or chosen.words,

@@ -102,7 +102,7 @@ def check_objective(spec: Spec, findings: Findings, names: Names) -> None:
             forbidden.append((key, f"it changes the {ELBO.name} bound, and the bound is {bound.name}"))
     for key, why in forbidden:
         findings.add(("objective", key), f"forbidden: {why}", at="key")
-    if not bound.generative and names.statuses_whole and not partial:
+    if not bound.generative and names.statuses_complete and not partial:
         message = f"the {bound.name} bound needs a partially supervised node, and there is none"
         message += " with labels" if names.nodes("partial") else ""
         findings.add(("objective", "bound"), message)

@@ -93,5 +93,5 @@ def _check_same_rows(findings: Findings, names: Names, name: str) -> None:
     while isinstance(other, str) and other not in chain:
         chain.append(other)
         other = findings.at("data", "labels", other, "same_rows_as")
-    if other == name and name == min(chain, key=lambda each: findings.document.order((*path[:2], each))):
+    if other == name and name == min(chain, key=lambda node: findings.document.order((*path[:2], node))):
         findings.add(path, f"cycle of same_rows_as: {' -> '.join([*chain, name])}")

@@ -38,15 +38,15 @@ def check_graphs(findings: Findings, names: Names) -> None:
     written = list(written_edges(findings, names))
     edges: list[Edge] = []
     unknown: list[Edge] = []
-    seen: set[tuple[str, Path]] = set()
+    earlier: set[tuple[str, Path]] = set()
     for edge in written:
         if edge.parent not in names.section:
             unknown.append(edge)
-        elif (edge.parent, edge.place[:-1]) in seen and edge.place[-2] == "parents":
+        elif (edge.parent, edge.place[:-1]) in earlier and edge.place[-2] == "parents":
             findings.add(edge.place, f"duplicate parent {names.word(edge.parent)}")
         elif names.section[edge.parent] and names.section[edge.child]:
             edges.append(edge)
-        seen.add((edge.parent, edge.place[:-1]))
+        earlier.add((edge.parent, edge.place[:-1]))
     for edge in unknown:
         if names.surely(edge.parent):
             message = f"no node, feature or input named {names.word(edge.parent)}"
@@ -61,8 +61,8 @@ def check_graphs(findings: Findings, names: Names) -> None:
     reported: set[frozenset[Path]] = set()
     shown = {unrolled.id(name).name for name in names.section if name not in unrolled.hidden}
     for role in ROLES:
-        found = [edge for edge in edges if role in edge.roles]
-        _check_cycles(findings, found, role, reported, unrolled, shown)
+        role_edges = [edge for edge in edges if role in edge.roles]
+        _check_cycles(findings, role_edges, role, reported, unrolled, shown)
 
 
 def written_edges(findings: Findings, names: Names) -> Iterable[Edge]:
@@ -121,7 +121,7 @@ def _check_cycles(
             reported.add(frozenset(places))
             first = min(places, key=findings.document.order)
             called = [unrolled.id(flat) for flat in cycle]
-            written = _written([each.name for each in called], shown)
+            written = _written([node.name for node in called], shown)
             own = called[0].index and len(set(written)) == 1  # of a step on itself
             hint = f"did you mean 'prev.{written[0].rpartition('.')[2]}', of the step before?" if own else ""
             findings.add(first, f"cycle in the {role} graph: {' -> '.join(written)}", hint)
@@ -168,14 +168,14 @@ def _children(findings: Findings, names: Names) -> dict[str, str]:
         if "generative" in edge.roles:
             above.setdefault(edge.child, []).append(edge.parent)
     first: dict[str, str] = {}
-    seen: set[str] = set()  # features whose ancestors have their first child already
+    passed: set[str] = set()  # features whose ancestors have their first child already
     for child in findings.keys("nodes"):
         front = [child]
         for name in front:
             for parent in above.get(name, ()):
                 if parent in names.dropped and parent != child:
                     first.setdefault(parent, child)
-                elif names.section.get(parent) == "features" and parent not in seen:
-                    seen.add(parent)
+                elif names.section.get(parent) == "features" and parent not in passed:
+                    passed.add(parent)
                     front.append(parent)
     return first

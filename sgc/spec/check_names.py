@@ -25,9 +25,9 @@ class Names:
     section: dict[str, str]
     status: dict[str, str]
     dropped: frozenset[str]  # nodes with `missing: drop`
-    whole: bool  # the sections could be read as a whole
+    complete: bool  # all sections could be read
     unread: frozenset[str]  # names that could not be read; '' stands for any name
-    statuses_whole: bool  # and every node has its status
+    statuses_complete: bool  # and every node has its status
     unrolled: Unrolled
 
     def word(self, flat: str) -> str:
@@ -45,11 +45,11 @@ class Names:
             section.pop(name, None)
         for steps in (unrolled.nodes, unrolled.features):
             for name, flat in steps.items():
-                for each in flat:
-                    if each in section:
-                        section[name] = section.pop(each)
-                    if each in status:
-                        status[name] = status.pop(each)
+                for node in flat:
+                    if node in section:
+                        section[name] = section.pop(node)
+                    if node in status:
+                        status[name] = status.pop(node)
         dropped = frozenset(unrolled.id(name).name for name in self.dropped)
         return replace(self, section=section, status=status, dropped=dropped)
 
@@ -70,29 +70,31 @@ class Names:
 
 def check_names(findings: Findings, unrolled: Unrolled) -> Names:
     """Find names that are malformed or used twice, and return all of them. unrolled: the spec's repeats and parts."""
-    made = {*unrolled.template, *unrolled.hidden}
+    generated = {*unrolled.template, *unrolled.hidden}
     for section in (*SECTIONS, "networks"):
         for name in findings.keys(section):
-            if not fullmatch(NAME, name) and name not in made and "." not in name:
+            if not fullmatch(NAME, name) and name not in generated and "." not in name:
                 findings.faults.append(findings.document.fault((section, name), f"'{name}' {NO_NAME}", at="key"))
     written = {section: findings.keys(section) for section in SECTIONS}
     sections: dict[str, str] = {}
-    for section in sorted(SECTIONS, key=lambda each: findings.document.order((each,))):
+    for section in sorted(SECTIONS, key=lambda key: findings.document.order((key,))):
         for name in written[section]:
             if name in sections:
                 message = f"{unrolled.word(name)} is already the name of one of the {sections[name] or 'others'}"
                 findings.add((section, name), message, at="key")
             sections[name] = "" if name in sections else section
-    found = {name: findings.at("nodes", name, "supervision") for name in written["nodes"]}
-    status = {name: each for name, each in found.items() if each in get_args(Supervision) and sections[name] == "nodes"}
+    supervisions = {name: findings.at("nodes", name, "supervision") for name in written["nodes"]}
+    status = {
+        name: word for name, word in supervisions.items() if word in get_args(Supervision) and sections[name] == "nodes"
+    }
     lost = [path for path in findings.document.unread if path[0] in (*SECTIONS, "use") and len(path) <= 2]
     named = [path for path in lost if path[0] == "use" or (len(path) == 2 and findings.document.has(path))]
     nameless = len(named) < len(lost) or any(findings.lost(section) for section in SECTIONS)
     unread = {str(path[1]) for path in named} | ({""} if nameless else set())
     dropped = frozenset(name for name in written["nodes"] if findings.at("nodes", name, "missing") == "drop")
     unknown = findings.lost("nodes") or any(path[0] in ("nodes", "use") for path in lost)
-    statuses_whole = not unknown and len(status) == len(written["nodes"])
-    return Names(sections, status, dropped, not unread, frozenset(unread), statuses_whole, unrolled)
+    statuses_complete = not unknown and len(status) == len(written["nodes"])
+    return Names(sections, status, dropped, not unread, frozenset(unread), statuses_complete, unrolled)
 
 
 def check_categories(findings: Findings) -> None:
@@ -104,13 +106,13 @@ def check_categories(findings: Findings) -> None:
 
 def check_twice(findings: Findings, path: Path) -> None:
     """Find categories that are repeated in the list at a path."""
-    seen: set[tuple[type, object]] = set()
+    earlier: set[tuple[type, object]] = set()
     values = findings.at(*path)
     for i, value in enumerate(values if isinstance(values, list) else []):
         if isinstance(value, bool | int | float | str):
-            if (type(value), value) in seen:
+            if (type(value), value) in earlier:
                 findings.add((*path, i), f"duplicate category '{value}'")
-            seen.add((type(value), value))
+            earlier.add((type(value), value))
 
 
 def check_statuses(findings: Findings, names: Names) -> None:
@@ -134,6 +136,6 @@ def check_statuses(findings: Findings, names: Names) -> None:
             where = "in the rows without its label" if status == "partial" else "in every row"
             message = f"missing key 'recognition': q proposes {names.word(name)} {where}"
             findings.add(path, message, at="key", about=(*path, "recognition"))
-    if names.statuses_whole and not names.nodes("full", "partial"):
+    if names.statuses_complete and not names.nodes("full", "partial"):
         message = "no node is observed: at least one must be full or partial"
         findings.add(("nodes",), message, at="key", about=("nodes", "", "supervision"))

@@ -39,7 +39,7 @@ def check_own_code(findings: Findings, *, trust: bool) -> None:
     document = findings.document
     levels = [] if trust else [((), document.data), *_repeats(document.data)]
     for level, data in levels:
-        for path, here in (found for place in PLACES for found in _matching(data, place, level)):
+        for path, here in (match for place in PLACES for match in _matching(data, place, level)):
             named = here.get("python") if isinstance(here, dict) else None
             if is_import_path(named):  # else it has a fault of its own
                 # nothing is marked as broken: what is declared beside it still holds
@@ -48,9 +48,9 @@ def check_own_code(findings: Findings, *, trust: bool) -> None:
 
 def _repeats(here: Plain, path: Path = ()) -> Iterator[tuple[Path, Plain]]:
     """List the repeats of a level, and those in them, with what is written there."""
-    for inner, found in _matching(here, ("repeat", "*"), path):
-        yield inner, found
-        yield from _repeats(found, inner)
+    for inner, repeat in _matching(here, ("repeat", "*"), path):
+        yield inner, repeat
+        yield from _repeats(repeat, inner)
 
 
 def _matching(here: Plain, form: tuple[str, ...], path: Path = ()) -> Iterator[tuple[Path, Plain]]:

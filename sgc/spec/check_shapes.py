@@ -93,10 +93,10 @@ class _Shapes:
             path = ("features", name)
             if not self.names.section.get(name) or not self.sound(path, self.spec.features[name]):
                 continue
-            for found in self.attempt(path, self.resolver.feature, name):
+            for feature in self.attempt(path, self.resolver.feature, name):
                 self.known.add(name)
-                if found.trunk:
-                    yield name, (*path, "network"), found.trunk, found.stack
+                if feature.trunk:
+                    yield name, (*path, "network"), feature.trunk, feature.stack
                 for reader in readers.get(name, ()):
                     waiting[reader].discard(name)
                     if not waiting[reader]:
@@ -108,35 +108,35 @@ class _Shapes:
                 cond = node.generative if role == "generative" else node.recognition
                 if (cond is None and role == "recognition") or self.findings.hurt("nodes", name, "distribution"):
                     continue
-                whole = self.whole(("nodes", name, role), cond)
-                if whole and not self.attempt(("nodes", name), self.resolver.free_parameters, name, role):
+                complete = self.fully_read(("nodes", name, role), cond)
+                if complete and not self.attempt(("nodes", name), self.resolver.free_parameters, name, role):
                     continue
-                right = self.constants(name, role, cond) and whole
+                right = self.constants(name, role, cond) and complete
                 if right and name in self.known and self.sound(("nodes", name, role), cond):
-                    for found in self.attempt(("nodes", name), self.resolver.density, name, role):
-                        if found.trunk and found.stack is not None:
+                    for density in self.attempt(("nodes", name), self.resolver.density, name, role):
+                        if density.trunk and density.stack is not None:
                             place: Path = ("nodes", name, role, "network")
                             default = not self.findings.document.has(place)  # the top-level one, of derived parents
-                            yield name, (role, "network") if default else place, found.trunk, found.stack
+                            yield name, (role, "network") if default else place, density.trunk, density.stack
 
     def constants(self, name: str, role: Role, cond: Conditional | None) -> bool:
         """Resolve the parameters that the spec fixes, one by one; return whether all are right.
 
         If the event of the node is wrong, only what is wrong for any event is reported.
         """
-        given = cond.parameters if cond is not None else {}
+        parameters = cond.parameters if cond is not None else {}
         path, right = ("nodes", name), True
-        for key, value in given.items():
-            whole = name in self.known and (not isinstance(value, str) or value in self.known)
-            event = self.resolver.event(name) if whole else None
-            right &= bool(self.attempt(path, self.resolver.constant, name, role, key, event)) and whole
+        for key, value in parameters.items():
+            is_known = name in self.known and (not isinstance(value, str) or value in self.known)
+            event = self.resolver.event(name) if is_known else None
+            right &= bool(self.attempt(path, self.resolver.constant, name, role, key, event)) and is_known
         return right
 
     def smallest(self, name: str) -> Shape:
         """Return the smallest event that the family of a node may have."""
         return (2,) * self.resolver.family(name).event_dim
 
-    def whole(self, path: Path, cond: Conditional | None) -> bool:
+    def fully_read(self, path: Path, cond: Conditional | None) -> bool:
         """Say whether every key that is written of a conditional has been read."""
         read = cond.model_fields_set if cond is not None else set()
         written = {key for key in CONDITIONAL_KEYS if self.findings.document.has((*path, key))}

@@ -48,7 +48,9 @@ def _check_own_sum(findings: Findings, names: Names, name: str, path: Path, *, v
 def _check_input(findings: Findings, names: Names, name: str, path: Path, word: str) -> None:
     if word not in names.section:
         if names.surely(word):
-            hint = findings.suggest(word, lambda: [each for each in names.section if names.section[each] == "inputs"])
+            hint = findings.suggest(
+                word, lambda: [input_name for input_name in names.section if names.section[input_name] == "inputs"]
+            )
             findings.add(path, f"no input named {names.word(word)}", hint)
         else:
             findings.breaks(path)

@@ -16,10 +16,10 @@ DECIDING = (*EVENT, "supervision")  # the keys of a node that say whether it has
 
 def by_node(spec: Spec) -> dict[str, str | Sequence[float]]:
     """Return the weights of categories by node: `balanced`, or a number for each; the word alone means every node."""
-    given = spec.train.category_weights
-    if given is None:
+    chosen = spec.train.category_weights
+    if chosen is None:
         return {}
-    return dict.fromkeys(category_nodes(spec), given) if isinstance(given, str) else dict(given)
+    return dict.fromkeys(category_nodes(spec), chosen) if isinstance(chosen, str) else dict(chosen)
 
 
 def category_nodes(spec: Spec) -> list[str]:
@@ -36,13 +36,15 @@ def category_nodes(spec: Spec) -> list[str]:
 
 def check_category_weights(spec: Spec, findings: Findings, names: Names) -> None:
     """Find weights of nodes without categories, and lists that are too long, too short, or all 0."""
-    given, able = findings.at(*PATH), category_nodes(spec)
-    if given is None or findings.hurt(*PATH):
+    chosen, able = findings.at(*PATH), category_nodes(spec)
+    if chosen is None or findings.hurt(*PATH):
         return
     unknown = {name for name in findings.keys("nodes") for key in DECIDING if findings.hurt("nodes", name, key)}
-    if isinstance(given, str):
-        if not able and names.statuses_whole and not unknown:
-            findings.add(PATH, f"'{given}' weighs rows by their label, and no node is labelled with one category a row")
+    if isinstance(chosen, str):
+        if not able and names.statuses_complete and not unknown:
+            findings.add(
+                PATH, f"'{chosen}' weighs rows by their label, and no node is labelled with one category a row"
+            )
         return
     for name, weights in (spec.train.category_weights or {}).items():  # type: ignore[union-attr]
         if name in unknown or not names.decided(name):

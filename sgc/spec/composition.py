@@ -45,7 +45,7 @@ class Composition:
 
     root: Scope
     parts: list[Included] = field(default_factory=list)
-    given: dict[str, Template] = field(default_factory=dict)  # the part's node, by whole name of the host's
+    givers: dict[str, Template] = field(default_factory=dict)  # the part's node, by whole name of the host's
 
 
 Check = Callable[[Document, tuple[FilePath, ...]], Spec]
@@ -63,7 +63,7 @@ class Parts:
         self.check = check
         self._read: dict[FilePath, Document | SpecError] = {}
         self._checked: dict[int, Spec | SpecError] = {}  # by the identity of a part's data
-        self._kept: list[Document] = []  # whose data are known by their identity
+        self._documents: list[Document] = []  # whose data are known by their identity
 
     def read(self, file: FilePath) -> Document:
         """Read a file. Raises: SpecError."""
@@ -71,7 +71,7 @@ class Parts:
 
     def spec(self, document: Document, within: tuple[FilePath, ...]) -> Spec:
         """Validate a part. Raises: SpecError."""
-        self._kept.append(document)
+        self._documents.append(document)
         return _once(self._checked, id(document.data), lambda: self.check(document, within))
 
 
@@ -120,8 +120,8 @@ class _Composing:
     ) -> None:
         """Take in the names of a level except those refused, and the repeats and parts in it."""
         own = scope.document is self.findings.document  # else a part, in which nothing is wrong
-        given = scope.document.get(scope.place) if own else written
-        scope.take(written, sections, given)
+        raw = scope.document.get(scope.place) if own else written
+        scope.take(written, sections, raw)
         for name in refused:
             scope.names.pop(name, None)
         if not self.has_room(scope):
@@ -133,7 +133,7 @@ class _Composing:
             scope.unread.add("")
         scope.unread |= {*refused} | {"" for path in keyless if not scope.document.has(path)}
         for section in UNROLLED:
-            names = given.get(section)
+            names = raw.get(section)
             scope.unread |= set(names) - set(scope.children) if isinstance(names, dict) else set()
 
     def has_room(self, scope: Scope) -> bool:
@@ -169,12 +169,12 @@ class _Composing:
                     self.repeat(scope, name, place, piece)
 
     def repeat(self, scope: Scope, name: str, place: Path, written: Mapping[str, Plain]) -> None:
-        whole = f"{scope.prefix}{name}"
+        full_name = f"{scope.prefix}{name}"
         size, count = self.count(scope, (*place, "count"), written.get("count"))
         if size * math.prod(plate.size for plate in scope.plates) > MAX_STEPS:
             self.add(scope, (*place, "count"), TOO_MANY)
             size = 1
-        inner = Scope(scope.document, place, f"{whole}.", (*scope.plates, Plate(whole, size, count)), scope)
+        inner = Scope(scope.document, place, f"{full_name}.", (*scope.plates, Plate(full_name, size, count)), scope)
         scope.children[name] = inner
         refused = self.check_names(inner, written, counted=bool(count))
         self.level(inner, written, OF_REPEAT, refused)
@@ -183,7 +183,7 @@ class _Composing:
 
     def check_names(self, scope: Scope, written: Mapping[str, Plain], *, counted: bool) -> set[str]:
         """Find names of a repeat that are malformed, used twice or reserved; return those that cannot be used."""
-        seen: dict[str, str] = {}
+        section_of: dict[str, str] = {}
         refused: set[str] = set()
         for section in OF_REPEAT:
             pieces = written.get(section)
@@ -192,13 +192,13 @@ class _Composing:
                 if not fullmatch(NAME, name):
                     self.add(scope, place, f"'{name}' {NO_NAME}", at="key")
                     refused.add(name)
-                elif name in seen:
-                    self.add(scope, place, f"'{name}' is already the name of one of the {seen[name]}", at="key")
+                elif name in section_of:
+                    self.add(scope, place, f"'{name}' is already the name of one of the {section_of[name]}", at="key")
                 elif name == PREVIOUS or (name == EXISTS and counted):
                     what = "the step before" if name == PREVIOUS else "whether a step exists"
                     self.add(scope, place, f"'{name}' is kept for {what}: take another name", at="key")
                     refused.add(name)
-                seen.setdefault(name, section)
+                section_of.setdefault(name, section)
         return refused
 
     def count(self, scope: Scope, place: Path, written: Plain) -> tuple[int, str]:
@@ -269,15 +269,15 @@ class _Composing:
 
     def document(self, scope: Scope, place: Path, written: Mapping[str, Plain]) -> Document | None:
         """Read the spec of a part: from its own file, from its run, or in place. None, and a fault, if that fails."""
-        given, weights = written.get("spec"), written.get("weights")
-        if given is None and weights is None:
+        own_spec, weights = written.get("spec"), written.get("weights")
+        if own_spec is None and weights is None:
             self.add(scope, place, "missing key 'spec' (or 'weights', of a run)", at="key")
             return None
-        if isinstance(given, dict):
+        if isinstance(own_spec, dict):
             return inline(scope.document, (*place, "spec"))
-        key = "spec" if given is not None else "weights"
-        file = found_beside(scope.document, str(weights) if given is None else given)
-        if given is None:
+        key = "spec" if own_spec is not None else "weights"
+        file = found_beside(scope.document, str(weights) if own_spec is None else own_spec)
+        if own_spec is None:
             file = file / "spec.yaml"
         if FilePath(realpath(file)) in self.within:
             self.add(scope, (*place, key), f"'{file}' would be a part of itself")
@@ -307,12 +307,12 @@ class _Composing:
                 self.add(scope, place, f"'{word}' means all its steps: an input is bound to one value")
             inner.bound[own] = host
             return
-        given = self.composition.given.get(host.name)
-        handed_on = given is not None and given is scope.handed.get(word)  # a node of this part is bound itself
+        giver = self.composition.givers.get(host.name)
+        handed_on = giver is not None and giver is scope.handed.get(word)  # a node of this part is bound itself
         if host.kind != "node" or (host.scope is not scope and not handed_on):
             self.add(scope, place, f"'{word}' is no node beside the part: it must be where 'use' is")
             return
-        if given is not None and not handed_on:
+        if giver is not None and not handed_on:
             self.add(scope, place, f"'{word}' is bound already")
             return
         if isinstance(host.written, dict) and "generative" in host.written:
@@ -327,7 +327,7 @@ class _Composing:
             here, there = got[differ[0]], wanted[differ[0]]
             self.add(scope, place, f"'{word}' has the {differ[0]} {here}, and '{own}' of the part has {there}")
         inner.bound[own] = part.bound[own] = host
-        inner.handed[own] = self.composition.given[host.name] = template
+        inner.handed[own] = self.composition.givers[host.name] = template
         del inner.names[own]
 
     def host(self, scope: Scope, place: Path, word: str) -> Template | None:

@@ -102,10 +102,10 @@ class Document:
 
     def below(self, place: Path) -> list[Path]:
         """List the places at and below one, from the top."""
-        found = [place]
-        for path in found:
-            found += self._children.get(path, ())
-        return found
+        places = [place]
+        for path in places:
+            places += self._children.get(path, ())
+        return places
 
     @cached_property
     def _children(self) -> dict[Path, list[Path]]:
@@ -250,10 +250,10 @@ def _check_expansion(root: yaml.Node, document: Document) -> None:
             above.add(id(node))
             pairs = node.value if isinstance(node, yaml.MappingNode) else []
             parts = [part for pair in pairs for part in pair] if pairs else node.value
-            found = [measure(part) for part in parts] if isinstance(node, yaml.CollectionNode) else []
+            sizes = [measure(part) for part in parts] if isinstance(node, yaml.CollectionNode) else []
             above.discard(id(node))
-            count, depth = 1 + sum(n for n, _, _ in found), 1 + max((d for _, d, _ in found), default=0)
-            letters = sum(n for _, _, n in found) if found else len(node.value)
+            count, depth = 1 + sum(n for n, _, _ in sizes), 1 + max((d for _, d, _ in sizes), default=0)
+            letters = sum(n for _, _, n in sizes) if sizes else len(node.value)
             measured[id(node)] = count, depth, letters
             if count > MAX_NODES:
                 refuse(node, f"more than {MAX_NODES} values, aliases expanded")

@@ -34,9 +34,9 @@ class Expanded(Document):
     def origin(self, path: Path) -> Written:
         """Find where a piece was written."""
         for n in range(len(path), 0, -1):
-            found = self.written.get(path[:n])
-            if found is not None:
-                return found if found.exact else Written(found.document, (*found.path, *path[n:]))
+            origin = self.written.get(path[:n])
+            if origin is not None:
+                return origin if origin.exact else Written(origin.document, (*origin.path, *path[n:]))
         return Written(self.source, path)
 
     def fault(self, path: Path, message: str, hint: str = "", *, at: str = "value", about: Path | None = None) -> Fault:

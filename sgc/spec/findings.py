@@ -72,7 +72,7 @@ class Findings:
         if self._compared > COMPARED:
             return []
         words = list(allowed())
-        self._compared += sum(min(len(word), LONGEST) * min(len(each), LONGEST) + PREPARED for each in words)
+        self._compared += sum(min(len(word), LONGEST) * min(len(name), LONGEST) + PREPARED for name in words)
         return words if self._compared <= COMPARED else []
 
     def at(self, *path: str | int) -> Plain:

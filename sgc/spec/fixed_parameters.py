@@ -51,17 +51,17 @@ def fix(place: Place, owner: str, family: Family, key: str, value: Any, event: S
     wanted, constraint = family.parameter_shape(key, event), family.constraints[key]
     total = constraint.elements.total
     learn = isinstance(value, LearnedConstant) and value.learn
-    at, given = ((*place, "start"), value.start) if isinstance(value, LearnedConstant) else (place, value)
-    if not isinstance(given, tuple):
+    at, numbers_written = ((*place, "start"), value.start) if isinstance(value, LearnedConstant) else (place, value)
+    if not isinstance(numbers_written, tuple):
         if total is not None:
             raise OutlineFault(at, f"'{key}' needs one number for each category, that sum to {total:g}")
-        if isinstance(given, Schedule):  # what lies between its ends is in any range that they are in
-            _check_number((*place, "from"), family, key, given.start)
-            _check_number((*place, "to"), family, key, given.to)
-            return Constant(given, False)
-        _check_number(at, family, key, float(given), learn=learn)
-        return Constant(float(given), learn)
-    numbers = _numbers(given)
+        if isinstance(numbers_written, Schedule):  # what lies between its ends is in any range that they are in
+            _check_number((*place, "from"), family, key, numbers_written.start)
+            _check_number((*place, "to"), family, key, numbers_written.to)
+            return Constant(numbers_written, False)
+        _check_number(at, family, key, float(numbers_written), learn=learn)
+        return Constant(float(numbers_written), learn)
+    numbers = _numbers(numbers_written)
     if numbers is None:
         raise OutlineFault(at, "expected finite numbers in evenly nested lists")
     shape, flat = numbers
@@ -77,9 +77,9 @@ def fix(place: Place, owner: str, family: Family, key: str, value: Any, event: S
             _check_number(at, family, key, number, learn=learn)
     if total is not None:
         sums = (sum(flat[i : i + shape[-1]]) for i in range(0, len(flat), shape[-1]))
-        for wrong in (each for each in sums if abs(each - total) > 1e-4):
+        for wrong in (row_sum for row_sum in sums if abs(row_sum - total) > 1e-4):
             raise OutlineFault(at, f"'{key}' must sum to {total:g}, got {wrong:g}")
-    return Constant(given, learn)
+    return Constant(numbers_written, learn)
 
 
 def fix_without_event(place: Place, owner: str, family: Family, key: str, value: Any) -> Constant:  # Any: as written
@@ -87,9 +87,9 @@ def fix_without_event(place: Place, owner: str, family: Family, key: str, value:
 
     Raises: OutlineFault for what is wrong with any event.
     """
-    given = value.start if isinstance(value, LearnedConstant) else value
-    if isinstance(given, str | tuple):
-        return Constant(given, False)
+    start = value.start if isinstance(value, LearnedConstant) else value
+    if isinstance(start, str | tuple):
+        return Constant(start, False)
     return fix(place, owner, family, key, value, (2,) * family.event_dim)
 
 
@@ -101,9 +101,9 @@ def check_precision(place: Place, family: Family, key: str, constant: Constant, 
     lies, (least, largest, rounding) = family.constraints[key].elements, NUMBERS_OF[bits]
     value = constant.value
     ends = (value.start, value.to) if isinstance(value, Schedule) else value
-    found = None if isinstance(ends, str) else _numbers(ends)
+    nested = None if isinstance(ends, str) else _numbers(ends)
     hint = "" if bits == 64 else "train.precision: 64-true has finer and larger numbers"
-    shape, flat = ((), []) if found is None else found
+    shape, flat = ((), []) if nested is None else nested
     matrix = isinstance(family.constraints[key], Matrix) and bool(shape)
     for i, number in enumerate(flat):
         if abs(number) > largest or 0 < abs(number) < least:
@@ -121,7 +121,7 @@ def check_precision(place: Place, family: Family, key: str, constant: Constant, 
 
 def check_order(place: Place, low: Number, high: Number) -> None:
     """Check that a range is not empty, in every epoch where its ends move. Raises: OutlineFault."""
-    moving = [each.epochs for each in (low, high) if isinstance(each, Schedule)]
+    moving = [schedule.epochs for schedule in (low, high) if isinstance(schedule, Schedule)]
     last = max(moving, default=0)
     for epoch in sorted({0.0, *map(float, moving), *(last * i / PLACES for i in range(PLACES) if last)}):
         below, above = value_at(low, epoch), value_at(high, epoch)
@@ -145,7 +145,7 @@ def _numbers(value: Any) -> tuple[Shape, list[float]] | None:  # Any: nested as 
         return None
     if isinstance(value, int | float):
         return ((), [float(value)]) if math.isfinite(value) else None
-    parts = [_numbers(each) for each in value]
+    parts = [_numbers(entry) for entry in value]
     known = [part for part in parts if part is not None]
     if not parts or len(known) < len(parts) or len({shape for shape, _ in known}) > 1:
         return None
@@ -170,7 +170,7 @@ def _check_options(place: tuple[str, str], family: Family, options: Any) -> None
         raise OutlineFault(place, f"expected a mapping, got {describe(options)}")
     for key, value in options.items():
         if key not in family.options:
-            hint = suggest(key, [each for each in family.options if each not in options])
+            hint = suggest(key, [option for option in family.options if option not in options])
             raise OutlineFault((*place, key), f"unknown key '{key}'", hint, at="key")
         if not family.options[key].accepts(value) and not takes_total(family, key, value):
             wanted = _option_words(family, key, family.options[key])

@@ -53,10 +53,10 @@ def report(problem: ValidationError, plain: Plain, findings: Findings) -> list[P
     meant: dict[Path, str] = {}
     for error in unknown:
         needed, word = missing.get(error.path[:-1], []), str(error.path[-1])
-        found = nearest(word, needed, cutoff=0.5)
-        if found:
-            needed.remove(found)
-        meant[error.path] = found or nearest(word, _keys_for(error, plain, findings))
+        similar = nearest(word, needed, cutoff=0.5)
+        if similar:
+            needed.remove(similar)
+        meant[error.path] = similar or nearest(word, _keys_for(error, plain, findings))
     for path, key in meant.items():
         if key and not findings.hurt(*path):
             findings.add(path, f"unknown key '{path[-1]}'", f"did you mean '{key}'?", at="key")
@@ -99,8 +99,8 @@ def _report(error: _Error, plain: Plain, findings: Findings) -> None:
         add(path, f"expected {noun} {words} {limit if isinstance(limit, int) else f'{limit:g}'}, {got}")
     elif kind in SIZES:
         key, words = SIZES[kind]
-        wanted, found = context[key], len(value)
-        add(path, f"expected {words} {wanted} {'entry' if wanted == 1 else 'entries'}, got {found}")
+        wanted, count = context[key], len(value)
+        add(path, f"expected {words} {wanted} {'entry' if wanted == 1 else 'entries'}, got {count}")
     elif kind in TEXTS:
         key, words = TEXTS[kind]
         wanted = context[key]
@@ -223,7 +223,7 @@ def _keys_for(error: _Error, plain: Plain, findings: Findings) -> list[str]:
 def _strip(annotation: Any) -> Any:  # Any: types at run time
     """Take Annotated and Optional away."""
     while True:
-        parts = [each for each in get_args(annotation) if each is not type(None)]
+        parts = [member for member in get_args(annotation) if member is not type(None)]
         if hasattr(annotation, "__metadata__") or (_is_union(annotation) and len(parts) == 1):
             annotation = parts[0]
         else:
@@ -243,6 +243,6 @@ def _step(annotation: Any, part: int | str) -> Any:  # Any: types at run time
         return next(tagged, None)
     if isinstance(plain, type) and issubclass(plain, BaseModel):
         fields = plain.model_fields.items()
-        return next((found.annotation for name, found in fields if part in (name, found.alias)), None)
-    arguments = [each for each in get_args(plain) if each is not Ellipsis]
+        return next((field.annotation for name, field in fields if part in (name, field.alias)), None)
+    arguments = [argument for argument in get_args(plain) if argument is not Ellipsis]
     return arguments[-1] if arguments else None

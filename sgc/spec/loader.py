@@ -113,7 +113,7 @@ def _as_written(spec: Spec, composition: Composition) -> dict[str, Plain]:
                 here = here[key]
             own = part.spec.plain()
             here["spec"] = {key: own[key] for key in ("version", "name", *REWRITTEN, "inputs") if own.get(key)}
-    return {key: each for key, each in written.items() if each or key not in UNROLLED}
+    return {key: section for key, section in written.items() if section or key not in UNROLLED}
 
 
 def _fit(written: Plain, findings: Findings) -> tuple[Spec, Plain]:

@@ -117,16 +117,16 @@ class Outline:
         for name, variable in self.variables.items():
             if name not in self.outer_name:
                 outer[name] = variable
-            elif (whole := self.outer_name[name]) not in outer:
-                steps = self.stepped[whole].steps
+            elif (outer_name := self.outer_name[name]) not in outer:
+                steps = self.stepped[outer_name].steps
                 shape, event, view = ((*steps, *part) for part in (variable.shape, variable.event, variable.view))
-                outer[whole] = replace(variable, name=whole, shape=shape, event=event, view=view)
+                outer[outer_name] = replace(variable, name=outer_name, shape=shape, event=event, view=view)
         return outer
 
     @cached_property
     def outer_name(self) -> Mapping[str, str]:
         """The one name of all steps of a node, by the node of each step."""
-        return {node: name for name, each in self.stepped.items() for node in each.nodes}
+        return {node: name for name, stepped in self.stepped.items() for node in stepped.nodes}
 
     @property
     def objective(self) -> Objective:
@@ -135,15 +135,15 @@ class Outline:
     @cached_property
     def words(self) -> ObjectiveWords:
         """The words of the objective that shape a plan."""
-        given = self.objective
+        objective = self.objective
         return ObjectiveWords(
             bound=self.spec.maximised,
-            samples=given.samples,
-            weights=given.weights,
-            label_term=given.label_term,
-            kl=given.kl,
-            gradient=GRADIENTS[given.gradient],
-            alpha_by_node=isinstance(given.alpha, Mapping),
+            samples=objective.samples,
+            weights=objective.weights,
+            label_term=objective.label_term,
+            kl=objective.kl,
+            gradient=GRADIENTS[objective.gradient],
+            alpha_by_node=isinstance(objective.alpha, Mapping),
         )
 
     @cached_property
@@ -163,13 +163,13 @@ class Outline:
         """
         densities = self.generative if role == "generative" else self.recognition
         front = [name for node, density in densities.items() if node not in without for name in density.reads]
-        found: set[str] = set()
+        reached: set[str] = set()
         while front:
             name = front.pop()
-            if name not in found:
-                found.add(name)
+            if name not in reached:
+                reached.add(name)
                 front += self.features[name].parents if name in self.features else ()
-        return found
+        return reached
 
     @property
     def own_networks(self) -> tuple[str, ...]:

@@ -73,7 +73,7 @@ def _take_out(document: Document, path: Path, flag: str) -> None:
             raise _Refused(f"'{above}' is {describe(here)}, nothing stands below it")
         there: list[str | int] = list(here) if kind is dict else list(range(len(here)))
         if part not in there:
-            where, written = f"'{above}'" if above else "the spec", [str(each) for each in there]
+            where, written = f"'{above}'" if above else "the spec", [str(key) for key in there]
             near = nearest(str(part), written)
             hint = f"did you mean '{near}'?" if near else f"written: {', '.join(written)}" if written else ""
             raise _Refused(f"nothing to take out: {where} has no '{part}'", hint)
@@ -81,8 +81,8 @@ def _take_out(document: Document, path: Path, flag: str) -> None:
             del here[part]
         else:
             here = here[part]
-    for each in [each for each in document.flags if each[: len(path)] == path]:
-        del document.flags[each]  # of what was set before
+    for flagged in [flagged for flagged in document.flags if flagged[: len(path)] == path]:
+        del document.flags[flagged]  # of what was set before
     document.flags[path] = flag
 
 

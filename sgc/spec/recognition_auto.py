@@ -42,7 +42,7 @@ def derive_recognition(spec: Spec, findings: Findings, names: Names) -> Spec:
         for name in proposed:
             findings.breaks(("nodes", name, "recognition", "parents"))
         return spec
-    found: dict[str, Recognition] = {}
+    derived: dict[str, Recognition] = {}
     for name, parents in inverse.items():
         own = spec.nodes[name].recognition or Recognition()
         network = own.network
@@ -50,9 +50,9 @@ def derive_recognition(spec: Spec, findings: Findings, names: Names) -> Spec:
             network = default
             if findings.hurt(*KEY):
                 findings.breaks(("nodes", name, "recognition", "network"))
-        found[name] = own.model_copy(update={"parents": parents, "network": network})
-    _check_cycles(spec, findings, found)
-    return spec.with_parents(found)
+        derived[name] = own.model_copy(update={"parents": parents, "network": network})
+    _check_cycles(spec, findings, derived)
+    return spec.with_parents(derived)
 
 
 def _is_known(spec: Spec, findings: Findings, names: Names) -> bool:
@@ -60,9 +60,9 @@ def _is_known(spec: Spec, findings: Findings, names: Names) -> bool:
     reads: list[Path] = [("features", name, "parents") for name in spec.features]
     reads += [("nodes", name, "generative", key) for name in spec.nodes for key in ("parents", "parameters")]
     empty = any(p.network is not None and not p.parents for p in (n.generative for n in spec.nodes.values()) if p)
-    whole = names.whole and names.statuses_whole and all(names.section.values()) and not empty
+    complete = names.complete and names.statuses_complete and all(names.section.values()) and not empty
     read = set(names.section) == {*spec.nodes, *spec.features, *spec.inputs} and set(spec.nodes) == set(names.status)
-    return whole and read and not any(findings.hurt(*path) for path in reads)
+    return complete and read and not any(findings.hurt(*path) for path in reads)
 
 
 def _graphs(spec: Spec, proposed: list[str]) -> Graphs:

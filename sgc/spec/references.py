@@ -250,11 +250,11 @@ class References:
     def steps(self, template: Template, index: Index, beyond: Sequence[Plate]) -> Iterator[tuple[str, str]]:
         """List every step of a name at one step of the repeats around, and what says whether it exists."""
         for more in itertools.product(*(range(plate.size) for plate in beyond)):
-            whole = (*index, *more)
-            flat = self.flat(template, whole)
-            if min(whole) < 0:
-                self.zeros(template, flat, self.flat(template, _first(whole)))
-            yield flat, self.exists(template.plates, whole)
+            full_index = (*index, *more)
+            flat = self.flat(template, full_index)
+            if min(full_index) < 0:
+                self.zeros(template, flat, self.flat(template, _first(full_index)))
+            yield flat, self.exists(template.plates, full_index)
 
     def zeros(self, template: Template, flat: str, of: str) -> None:
         """Write out the zeros before the first step of a name."""

@@ -112,15 +112,15 @@ class Resolver:
 
     def _fixed(self, name: str) -> dict[str, Bound]:
         """Return the parameters of p that are numbers; for one with a schedule, the end that gives the wider range."""
-        given = self.spec.nodes[name].generative
+        conditional = self.spec.nodes[name].generative
         standard = self.family(name).standard if not self.family(name).heads else None
-        found: dict[str, Bound] = {}
-        for key, value in {**(standard or {}), **(given.parameters if given is not None else {})}.items():
+        fixed: dict[str, Bound] = {}
+        for key, value in {**(standard or {}), **(conditional.parameters if conditional is not None else {})}.items():
             if isinstance(value, Schedule):
-                found[key] = (min if key == "low" else max)(float(value.start), float(value.to))
+                fixed[key] = (min if key == "low" else max)(float(value.start), float(value.to))
             elif isinstance(value, int | float | tuple):
-                found[key] = value
-        return found
+                fixed[key] = value
+        return fixed
 
     def dropped(self, name: str) -> bool:
         """Say whether a name is that of a node with `missing: drop`, whose networks also read a flag."""
@@ -161,12 +161,12 @@ class Resolver:
 
     def input(self, name: str) -> InputOutline:
         """Resolve an input."""
-        given = self.spec.inputs[name]
-        kinds = [key for key in ("values", "categories", "shape") if getattr(given, key) is not None]
+        entry = self.spec.inputs[name]
+        kinds = [key for key in ("values", "categories", "shape") if getattr(entry, key) is not None]
         if len(kinds) > 1:
             raise OutlineFault(tuple(kinds), f"'{kinds[0]}' beside '{kinds[1]}': give one of them", at="later")
-        count = len(given.values) if given.values is not None else given.categories
-        return InputOutline(name, (count,) if count else (given.shape or ()), count, given.values)
+        count = len(entry.values) if entry.values is not None else entry.categories
+        return InputOutline(name, (count,) if count else (entry.shape or ()), count, entry.values)
 
     def look(self, name: str) -> Shape:
         """Infer what a network reads of a name."""
@@ -218,8 +218,8 @@ class Resolver:
 
     def _feature(self, name: str) -> FeatureOutline:
         if name not in self._features:
-            given = self.spec.features[name]
-            entries, trunk = self.entries(given.network)
+            feature = self.spec.features[name]
+            entries, trunk = self.entries(feature.network)
             match entries:
                 case (Zeros() as zeros,):
                     shape = (zeros.width,) if zeros.width is not None else self.look(zeros.of)
@@ -227,8 +227,8 @@ class Resolver:
                 case (Exists(),):
                     laid = Stack((), None, (), (1,), 0)
                 case _:
-                    laid = self.stack(name, (), given.parents, entries)
-            self._features[name] = FeatureOutline(name, given.parents, entries, trunk, laid)
+                    laid = self.stack(name, (), feature.parents, entries)
+            self._features[name] = FeatureOutline(name, feature.parents, entries, trunk, laid)
         return self._features[name]
 
     def conditional(self, name: str, role: Role) -> Conditional | None:
@@ -238,9 +238,9 @@ class Resolver:
 
     def free_parameters(self, name: str, role: Role) -> list[str]:
         """Name the parameters that no constant fixes, by the keys that are written, whatever they hold."""
-        family, given = self.family(name), self.conditional(name, role)
-        place = (role,) if given is not None else ()
-        cond = given if given is not None else Generative()
+        family, conditional = self.family(name), self.conditional(name, role)
+        place = (role,) if conditional is not None else ()
+        cond = conditional if conditional is not None else Generative()
         alternatives = any(key not in (*family.heads, *family.taken) for key in cond.parameters)
         fixed = [*cond.parameters, *(family.heads[-1:] if alternatives else ())]
         free = [head for head in family.heads if head not in fixed]
@@ -292,9 +292,9 @@ class Resolver:
     def density(self, name: str, role: Role) -> Density:
         """Resolve one conditional of a node."""
         node, family, event = self.spec.nodes[name], self.family(name), self.event(name)
-        given = self.conditional(name, role)
-        cond = given if given is not None else Generative()
-        place = (role,) if given is not None else ()
+        conditional = self.conditional(name, role)
+        cond = conditional if conditional is not None else Generative()
+        place = (role,) if conditional is not None else ()
         wanted = self.free_parameters(name, role)
         constants = {key: self.constant(name, role, key, event) for key in cond.parameters}
         total = self.total(name)
@@ -328,11 +328,11 @@ class Resolver:
 
     def constant(self, name: str, role: Role, key: str, event: Shape | None) -> Constant:
         """Resolve a parameter that the spec fixes; without an event, as far as possible."""
-        given, family = self.conditional(name, role), self.family(name)
-        assert given is not None
+        conditional, family = self.conditional(name, role), self.family(name)
+        assert conditional is not None
         place = (role, "parameters", key)
-        check_name(place, family, key, list(given.parameters))
-        value = given.parameters[key]
+        check_name(place, family, key, list(conditional.parameters))
+        value = conditional.parameters[key]
         if event is None:
             return fix_without_event(place, self.spec.unrolled.word(name), family, key, value)
         if not isinstance(value, str):
@@ -383,7 +383,7 @@ class Resolver:
         graphs = Graphs(nodes, {name: f.parents for name, f in features.items()}, tuple(spec.inputs))
         inputs = {name: replace(self.input(name), support=self._ranges.of_input(name)) for name in spec.inputs}
         unrolled = spec.unrolled
-        stepped = {name: Stepped(name, unrolled.sizes[name], each) for name, each in unrolled.nodes.items()}
+        stepped = {name: Stepped(name, unrolled.sizes[name], nodes) for name, nodes in unrolled.nodes.items()}
         return Outline(spec, variables, features, inputs, generative, recognition, graphs, stepped)
 
 

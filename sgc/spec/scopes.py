@@ -104,15 +104,15 @@ class Scope:
         return not any(hides(scope.unread, word) for scope in self.root.walk())
 
     def take(
-        self, written: Mapping[str, Plain], sections: Mapping[str, Kind], given: Mapping[str, Plain] | None = None
+        self, written: Mapping[str, Plain], sections: Mapping[str, Kind], raw: Mapping[str, Plain] | None = None
     ) -> None:
         """Take in the names of the sections of one level.
 
         given: the level with its wrong pieces, whose names count too.
         """
         for section, kind in sections.items():
-            right, whole = written.get(section), (given or {}).get(section)
-            pieces: dict[str, Plain] = {name: {} for name in whole} if isinstance(whole, dict) else {}
+            right, raw_section = written.get(section), (raw or {}).get(section)
+            pieces: dict[str, Plain] = {name: {} for name in raw_section} if isinstance(raw_section, dict) else {}
             for name, piece in (pieces | (right if isinstance(right, dict) else {})).items():
                 place = (*self.place, section, name)
                 self.names.setdefault(name, Template(f"{self.prefix}{name}", kind, self, place, piece))
@@ -121,9 +121,9 @@ class Scope:
         """Return what a name means here; None if it is unknown."""
         first, _, rest = word.partition(".")
         if first == PREVIOUS and rest and self.in_repeat:
-            found = self.find(rest)
+            reference = self.find(rest)
             inner = self.plates[-1]
-            return Reference(found.template, True) if found and inner in found.template.plates else None
+            return Reference(reference.template, True) if reference and inner in reference.template.plates else None
         here: Scope | None = self
         while here is not None:
             template = here.below(word)
@@ -141,25 +141,25 @@ class Scope:
 
     def visible(self, reader: Template | None = None) -> list[str]:
         """List what may be read here, each by its shortest name; of the reader itself only the step before."""
-        found: dict[Template, str] = {}
+        names: dict[Template, str] = {}
         here: Scope | None = self
         while here is not None:
             for name in here.listed():
                 reference = self.find(name)
                 if reference is not None:
-                    found.setdefault(reference.template, name)
+                    names.setdefault(reference.template, name)
             here = None if here.closed else here.above
         own = self.plates[-1] if self.in_repeat else None
-        before = [f"{PREVIOUS}.{name}" for template, name in found.items() if own in template.plates]
+        before = [f"{PREVIOUS}.{name}" for template, name in names.items() if own in template.plates]
         if reader is not None:
-            found.pop(reader, None)
-        return [*found.values(), *before]
+            names.pop(reader, None)
+        return [*names.values(), *before]
 
     def listed(self) -> Iterator[str]:
         """List the names of this level and of the levels in it."""
         yield from self.names
         for name, child in self.children.items():
-            yield from (f"{name}.{each}" for each in child.listed())
+            yield from (f"{name}.{below}" for below in child.listed())
 
     def walk(self) -> Iterator[Scope]:
         """Give this scope and those in it."""

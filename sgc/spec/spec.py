@@ -276,8 +276,8 @@ def _own_pieces(part: Any) -> Iterator[OwnPiece]:  # Any: whatever a spec holds
         below = part.values()
     elif isinstance(part, list | tuple):
         below = part
-    for each in below:
-        yield from _own_pieces(each)
+    for inner in below:
+        yield from _own_pieces(inner)
 
 
 def _integer(value: Any) -> Any:  # Any: whatever YAML can say

@@ -53,7 +53,7 @@ class _Unrolling:
         for template in templates:
             for index in itertools.product(*(range(plate.size) for plate in template.plates)):
                 self._write(template, index)
-        data = {key: each for key, each in self.data.items() if key not in MODEL or key == "inputs"}
+        data = {key: value for key, value in self.data.items() if key not in MODEL or key == "inputs"}
         for key in ("networks", "features", "nodes"):
             if getattr(self.expansion, key) or key == "nodes":
                 data[key] = getattr(self.expansion, key)
@@ -132,16 +132,16 @@ class _Unrolling:
             self._carry(template, index, flat)
 
     def _node(self, template: Template, index: Index, flat: str) -> None:
-        raw = {key: each for key, each in template.written.items() if key not in ROLES}
+        raw = {key: value for key, value in template.written.items() if key not in ROLES}
         self._total(template, raw)
         readers = dict.fromkeys((key for key in ROLES if key in template.written), template)
-        given = self.composition.given.get(template.name)
-        if given is not None:
+        giver = self.composition.givers.get(template.name)
+        if giver is not None:
             readers.pop("generative", None)
-            if "generative" in given.written:
-                readers["generative"] = given
+            if "generative" in giver.written:
+                readers["generative"] = giver
             self.expansion.written["nodes", flat, "generative"] = Written(
-                given.scope.document, (*given.place, "generative")
+                giver.scope.document, (*giver.place, "generative")
             )
         for role, source in readers.items():
             raw[role] = source.written[role]
@@ -157,10 +157,10 @@ class _Unrolling:
         """Write the total of a family by the whole name of the input that gives it; others are reported later."""
         place = options_place(raw)
         word = raw[place[0]][place[1]].get(TOTAL) if place is not None else None
-        found = template.scope.find(word) if isinstance(word, str) and word != OWN_SUM else None
-        if place is not None and found is not None:
+        reference = template.scope.find(word) if isinstance(word, str) and word != OWN_SUM else None
+        if place is not None and reference is not None:
             key, inner = place
-            name = self.references.flat(found.template, tuple(0 for _ in found.template.plates))
+            name = self.references.flat(reference.template, tuple(0 for _ in reference.template.plates))
             raw[key] = {**raw[key], inner: {**raw[key][inner], TOTAL: name}}
 
     def _carry(self, template: Template, index: Index, flat: str) -> None:
@@ -217,15 +217,15 @@ class _Unrolling:
     def _read_twice(self, template: Template) -> None:
         """Report a parent that is the state which the recurrent unit reads anyway."""
         for i, word in enumerate(template.written["parents"]):
-            found = template.scope.find(word) if isinstance(word, str) else None
-            if found is not None and found.previous and found.template is template:
+            reference = template.scope.find(word) if isinstance(word, str) else None
+            if reference is not None and reference.previous and reference.template is template:
                 place = (*template.place, "parents", i)
                 if template.scope.document is self.document:  # else it was reported in the part's own file
                     self.findings.add(place, f"'{word}' is read already: a gru has its state before", "leave it out")
 
     def _piece(self, reader: Reader, written: Plain, path: Path, place: Path) -> dict[str, Plain]:
         """Rewrite a feature or a conditional: its parents, the names in its parameters, its network."""
-        raw = {key: copy.deepcopy(each) for key, each in written.items() if key not in ("parents", "network")}
+        raw = {key: copy.deepcopy(value) for key, value in written.items() if key not in ("parents", "network")}
         network = copy.deepcopy(written.get("network"))
         parents = written.get("parents")
         entries = self.references.entries(reader.scope, network)
@@ -262,13 +262,13 @@ class _Unrolling:
             written = template.written if isinstance(template.written, dict) else {}
             words = written.get("parents") if template.kind in ("feature", "carry") else None
             for i, word in enumerate(words if isinstance(words, list) else ()):
-                found = template.scope.find(word) if isinstance(word, str) else None
-                if found is None or found.template.kind not in ("feature", "carry"):
+                reference = template.scope.find(word) if isinstance(word, str) else None
+                if reference is None or reference.template.kind not in ("feature", "carry"):
                     continue
-                if not found.previous or self.references.width(found.template) is None:
-                    edges.append((found.template.name, template.name))
-                if found.previous:
-                    places[found.template.name, template.name] = (template, (*template.place, "parents", i))
+                if not reference.previous or self.references.width(reference.template) is None:
+                    edges.append((reference.template.name, template.name))
+                if reference.previous:
+                    places[reference.template.name, template.name] = (template, (*template.place, "parents", i))
         for cycle in find_cycles(edges):
             for pair in itertools.pairwise(cycle):
                 if pair in places:

@@ -25,9 +25,9 @@ class ValueRanges:
         spec: Spec,
         variable: Callable[[str], Variable],
         feature: Callable[[str], FeatureOutline],
-        given: Callable[[str], InputOutline],
+        input_outline: Callable[[str], InputOutline],
     ) -> None:
-        self.spec, self.variable, self.feature, self.input = spec, variable, feature, given
+        self.spec, self.variable, self.feature, self.input = spec, variable, feature, input_outline
         self._features: dict[str, Support] = {}
         self._required: dict[str, Support] = {}
 
@@ -45,15 +45,15 @@ class ValueRanges:
         if name in self.spec.inputs and self.input(name).categories is None:
             self._required[name] = self.of_input(name).met(wanted)
             return
-        made = self.of_value(name)
-        if wanted.contains(made):
+        support = self.of_value(name)
+        if wanted.contains(support):
             return
         ends = " or ".join(f"{{layers: [{layer}]}}" for layer in constraint.layers)
         hint = f"end its network with {ends}" if ends else ""
         if wanted.total is not None:
             raise OutlineFault(place, f"{takes}, whose numbers may not sum to {wanted.total:g}", hint)
         hint = hint if name in self.spec.features else ""
-        raise OutlineFault(place, f"{takes}, which may be {made.range}: wanted {wanted.range}", hint)
+        raise OutlineFault(place, f"{takes}, which may be {support.range}: wanted {wanted.range}", hint)
 
     def of_input(self, name: str) -> Support:
         """Return the range required of an input by the parameters checked so far that are taken from it."""

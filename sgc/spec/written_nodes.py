@@ -38,11 +38,11 @@ def event(node: Plain, bound: Mapping[str, Plain] | None = None) -> dict[str, st
     total = options.get(TOTAL)
     if bound and isinstance(total, str) and total in bound:
         options = {**options, TOTAL: bound[total]}
-    found = {key: "none" if node.get(key) in (None, []) else str(node[key]).replace("'", "") for key in EVENT}
+    description = {key: "none" if node.get(key) in (None, []) else str(node[key]).replace("'", "") for key in EVENT}
     family = FAMILIES.get(name)
     if family is not None and not family.support.categorical:  # which must have none: a fault of the node itself
-        found |= {"categories": "none", "values": "none"}
-    return found | {"distribution": f"{name} {options}".replace("'", "") if options else name}
+        description |= {"categories": "none", "values": "none"}
+    return description | {"distribution": f"{name} {options}".replace("'", "") if options else name}
 
 
 def largest_count(node: Plain) -> tuple[int, str]:
@@ -57,7 +57,7 @@ def largest_count(node: Plain) -> tuple[int, str]:
         values = node.get("values")
         if values is None:
             return max(1, (node.get("categories") or 2) - 1), ""
-        if not all(isinstance(each, int) and not isinstance(each, bool) and each >= 0 for each in values):
+        if not all(isinstance(value, int) and not isinstance(value, bool) and value >= 0 for value in values):
             return 1, "its values are not all integers from 0 up"
         return max(1, *values), ""
     if family.support.nominal:

@@ -58,11 +58,11 @@ def compose(
 
     counts: some are observed, which may be far above where networks start.
     """
-    lines = [each for line in head for each in comment(line)]
+    lines = [text_line for line in head for text_line in comment(line)]
     lines += ["version: 1", f"name: {quoted(name)}", "", "data:", *(f"  {line}" for line in source), "  columns:"]
-    for each in observed:
-        lines += [text for line in each.comments for text in comment(line, "    ")]
-        lines.append(f"    {'# ' if each.offered else ''}{each.node}: {each.column}")
+    for entry in observed:
+        lines += [text for line in entry.comments for text in comment(line, "    ")]
+        lines.append(f"    {'# ' if entry.offered else ''}{entry.node}: {entry.column}")
     if label is not None:
         lines += _label_column(label)
     lines.append("  split: {test: 0.2, validation: 0.1, seed: 0}")
@@ -72,17 +72,17 @@ def compose(
     elif label is not None:
         lines.append(f"  # rows whose cell is empty have no label: {label.empty} of those that were looked at")
     lines += ["", "nodes:"]
-    for each in observed:
-        lines += [f"  {'# ' if each.offered else ''}{line}" for line in _observed_node(each, label)]
-    seen = [each.node for each in observed if not each.offered]
+    for entry in observed:
+        lines += [f"  {'# ' if entry.offered else ''}{line}" for line in _observed_node(entry, label)]
+    read = [entry.node for entry in observed if not entry.offered]
     if label is not None:
         categories = label.values is not None
         family = ["Categorical", *listed_values(label.values)] if label.values is not None else ["Normal"]
         lines += ["  y:", f"    distribution: {family[0]}", *family[1:]]
         lines.append("    supervision: partial    # observed in some rows")
-        lines += _proposal(seen, ", estimator: enumerate" if categories else "")
+        lines += _proposal(read, ", estimator: enumerate" if categories else "")
     lines += ["  z:", "    distribution: Normal", "    shape: [4]", "    supervision: none    # never observed"]
-    lines += _proposal([*seen, "y"] if label else seen)
+    lines += _proposal([*read, "y"] if label else read)
     lines += ["", "objective:", "  bound: elbo", f"  samples: {1 if label and label.values else 4}"]
     if label is not None:
         lines.append("  alpha: 10    # the weight of log q(label) in a labelled row")

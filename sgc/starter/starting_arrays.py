@@ -106,9 +106,9 @@ def _npz_label(key: str, array: NDArray[Any], *, by_name: bool) -> Label | None:
     missing = np.isnan(array) if array.dtype.kind == "f" else array == -1
     there = np.unique(array[~missing])
     if 2 <= len(there) <= max(FEW, 200 * (array.dtype.kind in "iub")) and all(
-        float(each).is_integer() for each in there
+        float(value).is_integer() for value in there
     ):
-        return Label(key, tuple(str(int(each)) for each in there), int(missing.sum()), why)
+        return Label(key, tuple(str(int(value)) for value in there), int(missing.sum()), why)
     return Label(key, None, int(missing.sum()) if array.dtype.kind == "f" else 0, why)
 
 

@@ -39,7 +39,7 @@ def table_spec(name: str, path: Path, file: str) -> str:
     if chosen is not None:
         label = _label(chosen, head.columns, kind_of)
     offered = [*(column for group in groups[NODES:] for column in group), *of_kind[Kind.OFFERED]]
-    looked = f"{head.rows:,} rows" if head.whole else f"the first {head.rows:,} rows"
+    looked = f"{head.rows:,} rows" if head.complete else f"the first {head.rows:,} rows"
     said = [f"A starting spec for {path.name}, guessed from its header and {looked}: read it, and mend what is wrong."]
     said += _left_out([column for column in rest if kind_of[column.name] is Kind.UNUSED], offered)
     source = ["source: table", f"file: {file_text(file)}    # looked for under $SGC_DATA, then beside this file"]
@@ -78,13 +78,13 @@ def _label(column: TableColumn, columns: Sequence[TableColumn], kind_of: Mapping
     """Write the label: few values are categories, and more of a column that is called after classes."""
     named, partly = column.name.lower() in LABELS, column.few and _lacks(column) >= PARTLY
     repeated = len(column.distinct) <= min(OFFERED, len(column.cells) // 2)
-    classes = repeated and (not column.numbers or (column.whole and column.name.lower() in CLASSES))
+    classes = repeated and (not column.numbers or (column.integers and column.name.lower() in CLASSES))
     values = tuple(map(_category, column.distinct)) if column.few or classes else None
     why = "by its name" if named else "the last column of few values, some of them missing" if partly else LAST
     comments = []
     if not named:
         kinds_of_labels = (Kind.CATEGORIES, Kind.FLAG)
-        others = [each for each in columns if kind_of[each.name] in kinds_of_labels and each is not column]
+        others = [other for other in columns if kind_of[other.name] in kinds_of_labels and other is not column]
         if others:
             comments.append(f"it could also be {_shown(others)}: then take that name here, and its values below")
     if values and "-1" in values:
@@ -127,20 +127,20 @@ def _flags(flags: Sequence[TableColumn]) -> list[Observed]:
 
 def _few(columns: Sequence[TableColumn]) -> list[str]:
     """Say which columns of numbers have so few values that they may be categories."""
-    found = [column for column in columns if column.few]
+    few = [column for column in columns if column.few]
     mend = "where they stand for categories, make a Categorical of each, with `values`"
-    return [f"of few values: {_shown(found)}; {mend}"] if found else []
+    return [f"of few values: {_shown(few)}; {mend}"] if few else []
 
 
 def _uncounted(measured: Sequence[TableColumn]) -> list[str]:
     """Say which whole numbers from 0 up are taken for measurements, and why."""
-    whole = [column for column in measured if column.whole and float(column.distinct[0]) >= 0]
-    steady = [column for column in whole if column.countable and column.measured]
-    large = [column for column in whole if float(column.distinct[-1]) > LARGEST_COUNT]
+    integers = [column for column in measured if column.integers and float(column.distinct[0]) >= 0]
+    steady = [column for column in integers if column.countable and column.measured]
+    large = [column for column in integers if float(column.distinct[-1]) > LARGEST_COUNT]
     reasons = {"vary less than counts do": steady, f"some above {LARGEST_COUNT:,}": large}
-    reasons["written with a point"] = [column for column in whole if column not in steady and column not in large]
-    told = "; ".join(f"{_shown(each)} ({why})" for why, each in reasons.items() if each)
-    return [f"whole numbers among them, taken for measurements: {told}"] if told else []
+    reasons["written with a point"] = [column for column in integers if column not in steady and column not in large]
+    listed = "; ".join(f"{_shown(alike)} ({why})" for why, alike in reasons.items() if alike)
+    return [f"whole numbers among them, taken for measurements: {listed}"] if listed else []
 
 
 def _shown(columns: Sequence[TableColumn]) -> str:

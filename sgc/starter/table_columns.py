@@ -59,7 +59,7 @@ class TableColumn:
         """List what stands in the cells in order, each number once, as 3 where other tools write 3.0."""
         if not self.numbers:
             return sorted(self.often)
-        return [_whole(cell) for _, cell in sorted({float(cell): cell for cell in self.often}.items())]
+        return [_integer_text(cell) for _, cell in sorted({float(cell): cell for cell in self.often}.items())]
 
     @cached_property
     def numbers(self) -> bool:
@@ -71,12 +71,12 @@ class TableColumn:
         return any(re.fullmatch(r"0[0-9]+", cell) for cell in self.often)
 
     @cached_property
-    def whole(self) -> bool:
+    def integers(self) -> bool:
         return self.numbers and all(float(cell).is_integer() for cell in self.often)
 
     @cached_property
     def from_zero(self) -> bool:
-        return self.whole and float(self.distinct[0]) == 0
+        return self.integers and float(self.distinct[0]) == 0
 
     @cached_property
     def countable(self) -> bool:
@@ -85,7 +85,7 @@ class TableColumn:
         Where some are missing, other tools write 3.0 for a 3.
         """
         written = self.empty > 0 or not any("." in cell for cell in self.often)
-        return written and self.whole and float(self.distinct[0]) >= 0 and float(self.distinct[-1]) <= LARGEST_COUNT
+        return written and self.integers and float(self.distinct[0]) >= 0 and float(self.distinct[-1]) <= LARGEST_COUNT
 
     @cached_property
     def dispersion(self) -> float:
@@ -111,7 +111,7 @@ class TableColumn:
     @cached_property
     def few(self) -> bool:
         count = len(self.often)
-        return 2 <= count <= min(FEW, max(2, len(self.cells) // 2)) and (self.whole or not self.numbers)
+        return 2 <= count <= min(FEW, max(2, len(self.cells) // 2)) and (self.integers or not self.numbers)
 
     @cached_property
     def kind(self) -> Kind:
@@ -139,8 +139,11 @@ class TableColumn:
         """
         values = [int(float(value)) for value in self.distinct]
         if self.countable and len(values) > 2 and values == list(range(len(values))):
-            seen = Counter(int(float(cell)) for cell in self.cells)
-            falls = all(seen[value] >= seen[value + 1] for value in values) and seen[0] >= 2 * seen[values[-1]]
+            frequency = Counter(int(float(cell)) for cell in self.cells)
+            falls = (
+                all(frequency[value] >= frequency[value + 1] for value in values)
+                and frequency[0] >= 2 * frequency[values[-1]]
+            )
             if falls:
                 return False
         return len(values) <= CODES or (len(values) <= SCALE and values == list(range(1, len(values) + 1)))
@@ -184,7 +187,7 @@ class TableColumn:
             return "a single value"
         if self.identifies:
             return "it only tells rows apart"
-        if self._named("id") and not self.few and (self.whole or not self.numbers):
+        if self._named("id") and not self.few and (self.integers or not self.numbers):
             return "it names groups of rows: `group` under `split` keeps those of one on one side"
         if self.commas:
             return "numbers written with a comma, which are not read: write 1234.5 for 1.234,5 or 1,234.5"
@@ -213,10 +216,10 @@ def kinds(columns: Sequence[TableColumn]) -> list[Kind]:
     Whole numbers from 0 up of so few values that they may be codes are what most like them are, where these are many
     or all that there is: of a table of genes, those that are seldom seen; of one of grey values, the picture's edge.
     """
-    found = [column.kind for column in columns]
-    wide = [kind for kind, column in zip(found, columns, strict=True) if column.from_zero and kind is not Kind.UNUSED]
+    guesses = [column.kind for column in columns]
+    wide = [kind for kind, column in zip(guesses, columns, strict=True) if column.from_zero and kind is not Kind.UNUSED]
     small = sum(kind in (Kind.FLAG, Kind.CATEGORIES) for kind in wide)
-    alone = all(column.countable for kind, column in zip(found, columns, strict=True) if kind is not Kind.UNUSED)
+    alone = all(column.countable for kind, column in zip(guesses, columns, strict=True) if kind is not Kind.UNUSED)
     least = SEVERAL if alone else MANY
     most = next((kind for kind in (Kind.COUNT, Kind.NUMBER) if wide.count(kind) >= max(least, 2 * small + 1)), None)
 
@@ -224,7 +227,7 @@ def kinds(columns: Sequence[TableColumn]) -> list[Kind]:
         little = kind in (Kind.FLAG, Kind.CATEGORIES) and column.from_zero
         return most if most and little and (most is Kind.NUMBER or column.countable) else kind
 
-    return list(map(beside_others, found, columns))
+    return list(map(beside_others, guesses, columns))
 
 
 @dataclass(frozen=True)
@@ -233,15 +236,15 @@ class TableHead:
 
     columns: Sequence[TableColumn]
     rows: int
-    whole: bool  # these are all
+    complete: bool  # whether these are all
     separator: str = ","
     marks: Sequence[str] = ()  # what stands in empty cells
 
 
-def _whole(cell: str) -> str:
+def _integer_text(cell: str) -> str:
     """Write a whole number as one.
 
-    >>> _whole("3.0"), _whole("0.5")
+    >>> _integer_text("3.0"), _integer_text("0.5")
     ('3', '0.5')
     """
     return re.sub(r"\.0*$", "", cell) if re.fullmatch(r"-?[0-9]+\.0*", cell) else cell
@@ -263,7 +266,7 @@ def _read_parquet(path: Path) -> TableHead:
     from sgc.data.parquet import column_names, read_parquet  # which want numpy
 
     columns: list[TableColumn] = []
-    rows, whole = 0, True
+    rows, complete = 0, True
     for name in column_names(path):
         try:
             column = read_parquet(path, [name])[name]
@@ -272,7 +275,7 @@ def _read_parquet(path: Path) -> TableHead:
                 raise
             columns.append(TableColumn(name, (), 0, "neither numbers nor text"))
             continue
-        rows, whole = min(len(column), ROWS), len(column) <= ROWS
+        rows, complete = min(len(column), ROWS), len(column) <= ROWS
         if column.values.ndim > 1:
             columns.append(TableColumn(name, (), rows, "lists: a column of its own node"))
             continue
@@ -282,7 +285,7 @@ def _read_parquet(path: Path) -> TableHead:
         columns.append(TableColumn(name, there, rows - len(there)))
     if not columns or not rows:
         raise DataError("found no rows" if columns else "found no columns", file=str(path))
-    return TableHead(columns, rows, whole)
+    return TableHead(columns, rows, complete)
 
 
 def _text(cell: str | bool | int | float) -> str:
@@ -305,10 +308,10 @@ def _read_csv(path: Path) -> TableHead:
         if not any(header):
             raise DataError("the file is empty, wanted a header line and rows", file=str(path))
         lines: list[list[str]] = []
-        letters, whole = 0, True
+        letters, complete = 0, True
         for _, row in rows_below(reader, header, path):
             if len(lines) == ROWS or letters > LETTERS:
-                whole = False
+                complete = False
                 break
             lines.append([cell.strip() for cell in row])
             letters += len(row) + sum(map(len, row))
@@ -324,4 +327,4 @@ def _read_csv(path: Path) -> TableHead:
         marks |= {cell for cell in cells if cell in MISSING}
         there = tuple(cell for cell in cells if cell not in MISSING)
         columns.append(TableColumn(name, there, len(cells) - len(there)))
-    return TableHead(columns, len(lines), whole, separator, sorted(marks))
+    return TableHead(columns, len(lines), complete, separator, sorted(marks))

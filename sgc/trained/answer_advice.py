@@ -71,8 +71,8 @@ class Advice:
         flag = option("from", "q", python="from_='q'")
         if not self.comparisons:
             return f"validation cannot tell whether {flag} is better: {self.reason}"
-        compared = "; ".join(each.words for each in self.comparisons)
-        advice = f": {flag}" if any(each.better == "q" for each in self.comparisons) else ""
+        compared = "; ".join(comparison.words for comparison in self.comparisons)
+        advice = f": {flag}" if any(comparison.better == "q" for comparison in self.comparisons) else ""
         return f"on {self.rows} validation rows {compared}{advice}"
 
     def plain(self) -> dict[str, Any]:  # Any: what JSON can say
@@ -80,8 +80,13 @@ class Advice:
         if not self.comparisons:
             return {"reason": self.reason}
         nodes = {
-            each.node: {"measure": each.measure, "q": each.q, "posterior": each.posterior, "better": each.better}
-            for each in self.comparisons
+            comparison.node: {
+                "measure": comparison.measure,
+                "q": comparison.q,
+                "posterior": comparison.posterior,
+                "better": comparison.better,
+            }
+            for comparison in self.comparisons
         }
         return {"rows": self.rows, "nodes": nodes}
 
@@ -122,7 +127,7 @@ def compare(model: Model, rows: TensorRows, samples: int, given: Collection[str]
                 for by_q, by_posterior in scores.values():
                     by_q.add_means(places, posterior, weighted=False)
                     by_posterior.add_means(places, posterior, weighted=True)
-    compared = tuple(_compared(name, *both) for name, both in scores.items() if all(each.is_known for each in both))
+    compared = tuple(_compared(name, *both) for name, both in scores.items() if all(score.is_known for score in both))
     if compared:
         return Advice(compared, len(index))
     missing = " and ".join(f"'{name}'" for name in names) or "other nodes"
@@ -132,7 +137,7 @@ def compare(model: Model, rows: TensorRows, samples: int, given: Collection[str]
 def _compared(node: str, by_q: Score, by_posterior: Score) -> Comparison:
     """Compare the losses of the same labels, paired by row."""
     probable = bool(by_q.log_losses) and by_q.calibrating is not None
-    first, second = (torch.cat(each.log_losses if probable else each.distances) for each in (by_q, by_posterior))
+    first, second = (torch.cat(score.log_losses if probable else score.distances) for score in (by_q, by_posterior))
     owners = torch.cat(by_q.owners)
     known = ~(first.isnan() | second.isnan())  # NaN: rows without finite scores
     first, second, owners = first[known], second[known], owners[known]
@@ -143,7 +148,7 @@ def _compared(node: str, by_q: Score, by_posterior: Score) -> Comparison:
     if not metric.lower_is_better:
         first, second = -first, -second
     better = _better(first, second, owners)
-    q, posterior = (metric.average(each, math.nan)[0] for each in (q, posterior))
+    q, posterior = (metric.average(mean, math.nan)[0] for mean in (q, posterior))
     return Comparison(node, metric.short, q, posterior, len(first), better, metric.short_unit, metric.scale)
 
 

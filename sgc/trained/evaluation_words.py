@@ -146,11 +146,11 @@ def confusion_lines(node: str, ways: Mapping[str, Confusion]) -> list[str]:
     head = ["error by category" if few else f"error by category, the {len(places)} largest", "labels", *ways]
     table = [[f"{head[0]} of {node}", *head[1:]]]
     for place in places.tolist():
-        errors = [_percent(each.errors[place]) for each in ways.values()]
+        errors = [_percent(confusion.errors[place]) for confusion in ways.values()]
         table.append([f"  {_name(first, place)}", str(first.labels[place]), *errors])
     lines = _aligned(table)
-    for way, each in ways.items():
-        lines += _matrix(node, way, each) if few else [_most_frequent(node, way, each)]
+    for way, confusion in ways.items():
+        lines += _matrix(node, way, confusion) if few else [_most_frequent(node, way, confusion)]
     return lines
 
 

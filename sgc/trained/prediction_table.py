@@ -36,21 +36,23 @@ class PredictionTable:
         """Write it as `.csv` (a line for each row), `.npz` (arrays by name) or `.json` (lists by name)."""
         if ending == ".csv":
             return self._csv().encode()
-        names = {f"{name}.categories": np.array([*each], dtype=object) for name, each in self.categories.items()}
-        whole = {**self.labels, **self.columns, **names}
+        names = {
+            f"{name}.categories": np.array([*categories], dtype=object) for name, categories in self.categories.items()
+        }
+        arrays = {**self.labels, **self.columns, **names}
         if ending == ".json":
-            return json_text({name: value.tolist() for name, value in whole.items()}).encode()
-        return npz_bytes({name: _without_objects(value) for name, value in whole.items()})
+            return json_text({name: value.tolist() for name, value in arrays.items()}).encode()
+        return npz_bytes({name: _without_objects(value) for name, value in arrays.items()})
 
     def _csv(self) -> str:
         flat: dict[str, Array] = dict(self.labels)
-        for whole, values in self.columns.items():
-            for name, value in self._by_step(whole, values).items():
+        for column, values in self.columns.items():
+            for name, value in self._by_step(column, values).items():
                 if value.ndim == 1:
                     flat[name] = value
                 else:
                     wide = value.reshape(len(value), -1)
-                    places = self._places(whole, value.shape[1:])
+                    places = self._places(column, value.shape[1:])
                     flat |= {f"{name}[{place}]": wide[:, i] for i, place in enumerate(places)}
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
@@ -64,7 +66,7 @@ class PredictionTable:
         node = column.removesuffix(".probability")
         if node == column or node not in self.categories:
             return [str(i) for i in range(int(np.prod(event)))]
-        names = [cell_text(each) for each in self.categories[node]]
+        names = [cell_text(category) for category in self.categories[node]]
         elements = int(np.prod(event[:-1]))
         return names if elements == 1 else [f"{i},{name}" for i in range(elements) for name in names]
 
@@ -105,9 +107,9 @@ def own_ids(column: SourceColumn) -> tuple[str, Array]:
     if values.ndim != 1:
         flag = option("id", column.name, python=f"id_column={column.name!r}")
         raise UsageError(f"{flag}: found rows of the shape {list(values.shape[1:])}, wanted one value a row")
-    cells = [each.decode(errors="replace") if isinstance(each, bytes) else each for each in values.tolist()]
+    cells = [cell.decode(errors="replace") if isinstance(cell, bytes) else cell for cell in values.tolist()]
     if values.dtype.kind == "f":  # ids that a missing one has made floats
-        cells = [int(each) if float(each).is_integer() else each for each in cells]
+        cells = [int(cell) if float(cell).is_integer() else cell for cell in cells]
     ids = np.array([*cells, None], dtype=object)[:-1]  # the None keeps numpy from choosing another type
     if column.missing is not None:
         ids[column.missing] = None

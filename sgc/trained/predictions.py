@@ -38,12 +38,12 @@ ENDINGS = (".csv", ".npz", ".json")
 class Predicted:
     """Predictions for the rows with finite scores.
 
-    `columns`: of these rows. `kept` [N]: which rows they are. `broken`: the others, each with the reason. `effective`
-    [N]: see `Inference`.
+    `columns`: of these rows. `answered` [N]: which rows they are. `broken`: the others, each with the reason.
+    `effective` [N]: see `Inference`.
     """
 
     columns: dict[str, Array]
-    kept: Array
+    answered: Array
     broken: Mapping[int, str]
     effective: torch.Tensor
 
@@ -103,12 +103,12 @@ def predict_run(
     ids = None if rows.ids is None else own_ids(rows.ids)
     labels = _row_labels(model, rows, ids, predicted.columns)
     categories = {name: names for name in nodes if (names := _categories(model, name, encoders))}
-    kept = {name: value[predicted.kept] for name, value in labels.items()}
-    whole = PredictionTable(kept, predicted.columns, categories, model.outline)
-    write_output(output, whole.bytes(output.suffix))
+    row_labels = {name: value[predicted.answered] for name, value in labels.items()}
+    predictions = PredictionTable(row_labels, predicted.columns, categories, model.outline)
+    write_output(output, predictions.bytes(output.suffix))
     summary: dict[str, Any] = {
         "file": str(output),
-        "rows": int(predicted.kept.sum()),
+        "rows": int(predicted.answered.sum()),
         "nodes": nodes,
         "from": answer,
         "samples": count,
@@ -183,8 +183,8 @@ def _evidence(model: Model, given: Collection[str]) -> list[str]:
         if owner is not None or name in model.outline.inputs:
             raise UsageError(f"{flag}: '{name}' has a value in every row, which is always evidence")
         if name in model.outline.outer_name:
-            whole = model.outline.outer_name[name]
-            raise UsageError(f"{flag}: '{name}' is a step, wanted all of them: {option('given', whole)}")
+            outer_name = model.outline.outer_name[name]
+            raise UsageError(f"{flag}: '{name}' is a step, wanted all of them: {option('given', outer_name)}")
         raise UsageError(f"{flag}: no partially labelled node named '{name}' ({suggest(name, partial)})")
     dropped = [name for name in partial if data_variables(model.outline)[name].dropped]
     return [name for name in partial if name in given or name in dropped]
@@ -205,8 +205,8 @@ def _row_labels(
     if rows.paths is not None and "path" not in labels:
         add("path", rows.paths)
     if any(variable.supervision == "partial" for variable in model.outline.outer.values()):
-        given = [" ".join(name for name, there in rows.given.items() if there[row]) for row in range(len(rows.rows))]
-        add("given", np.array(given, dtype=str))
+        evidence = [" ".join(name for name, there in rows.given.items() if there[row]) for row in range(len(rows.rows))]
+        add("given", np.array(evidence, dtype=str))
     return labels
 
 
@@ -229,29 +229,29 @@ def posterior_columns(
     hidden = _unobserved(model)
     with drawing_from(Generators(seed_for(model.spec.train.seed, VALIDATION, 2))), torch.no_grad():
         for index in table.chunks(chunk_rows(model, samples)):
-            whole = table.part(index, frozenset(table.partial)).values
-            inference = model.inference(whole, samples, from_)
+            observed_values = table.part(index, frozenset(table.partial)).values
+            inference = model.inference(observed_values, samples, from_)
             broken |= {int(index[place]): why for place, why in inference.broken.items()}
             effective.append(inference.effective.cpu())
             if len(inference.broken) == len(index):
                 continue
-            observed = join(model.outline, whole)
+            observed = join(model.outline, observed_values)
             sound = np.array([place not in inference.broken for place in range(len(index))])
             for name in hidden:
                 posterior = inference.nodes[name] if name in inference.nodes else _observed(observed[name])
                 means.setdefault(name, []).append(posterior.mean.double().cpu().numpy()[sound])
                 if name in nodes and model.outline.outer[name].categories is None:
                     spreads.setdefault(name, []).append(_spread(posterior, encoders.get(name))[sound])
-    kept = np.array([row not in broken for row in range(table.count)])
-    if not kept.any():
+    answered = np.array([row not in broken for row in range(table.count)])
+    if not answered.any():
         raise RunError(f"no row has finite scores, so nothing is written: {rows_words(broken)}")
     centers = {name: np.concatenate(parts) for name, parts in means.items()}
-    gone = _absent_steps(model, table, np.flatnonzero(kept), centers)
+    gone = _absent_steps(model, table, np.flatnonzero(answered), centers)
     columns: dict[str, Array] = {}
     for name in nodes:
         spread = np.concatenate(spreads[name]) if name in spreads else None
         columns |= _columns_of(model, name, centers[name], spread, gone.get(name), encoders.get(name))
-    return Predicted(columns, kept, broken, torch.cat(effective))
+    return Predicted(columns, answered, broken, torch.cat(effective))
 
 
 def _columns_of(

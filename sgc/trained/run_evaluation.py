@@ -59,7 +59,7 @@ class Report:
         return texts
 
     @property
-    def whole(self) -> bool:
+    def complete(self) -> bool:
         """Tell whether no row is left out."""
         return not self.evaluation.broken and (self.classifier is None or not self.classifier.broken)
 

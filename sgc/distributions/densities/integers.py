@@ -59,8 +59,8 @@ def _trial_kl(q: Member, p: Member) -> Tensor:
 
 def multinomial(member: Member, value: Tensor) -> Tensor:
     """log n! + Σ_i [k_i log π_i − log k_i!], n the sum of the value: [*batch, K] -> [*batch]; 0 where it is 0."""
-    given = {"logits": member.given_logits} if member.has("given_logits") else {"probs": member.given_probs}
-    log_p = categorical_logits(given)["logits"]
+    parameters = {"logits": member.given_logits} if member.has("given_logits") else {"probs": member.given_probs}
+    log_p = categorical_logits(parameters)["logits"]
     n = value.sum(-1, keepdim=True)
     terms = log_peak(value) - deviance(value, n.log() + log_p)
     return terms.sum(-1) - log_peak(n).squeeze(-1)

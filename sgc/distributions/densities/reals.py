@@ -48,7 +48,7 @@ def multivariate_normal_kl(q: Member, p: Member) -> Tensor:
     import torch
 
     kind = torch.distributions.MultivariateNormal
-    members = [kind(each.loc, scale_tril=each.scale_tril, validate_args=False) for each in (q, p)]
+    members = [kind(member.loc, scale_tril=member.scale_tril, validate_args=False) for member in (q, p)]
     divergence: Tensor = torch.distributions.kl_divergence(*members)
     return divergence
 

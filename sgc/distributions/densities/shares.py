@@ -31,7 +31,7 @@ def beta(member: Member, value: Tensor, log_x: Tensor | None = None, log_rest: T
 def beta_kl(q: Member, p: Member) -> Tensor:
     import torch
 
-    a, c = (torch.stack([each.concentration1, each.concentration0], -1) for each in (q, p))
+    a, c = (torch.stack([member.concentration1, member.concentration0], -1) for member in (q, p))
     return _dirichlet_kl(a, c)
 
 

@@ -138,40 +138,40 @@ def _size(step: Step) -> Any:  # Any: the sizes of `lay_out`, whose module needs
 
 def _panels(expanded: Expansion) -> tuple[list[_Panel], float, float]:
     """Put the panels in rows from the top; return them with the width and height that they take."""
-    made: list[_Panel] = []
+    panels: list[_Panel] = []
     for graph in expanded.graphs:
         layout = lay_out_graph(graph)
         width = max(layout.width, NARROWEST)
         lines = EachNode(graph.plan, styled=True).bound()
         bound = [plain(part) for line in lines for part in fold(line, int(width / LETTER), "        ")]
-        made.append(_Panel(graph, layout, width, tuple(bound)))
-    columns = [max(panel.width for panel in made[i::ACROSS]) for i in range(min(ACROSS, len(made)))]
-    rows = [made[i : i + ACROSS] for i in range(0, len(made), ACROSS)]
+        panels.append(_Panel(graph, layout, width, tuple(bound)))
+    columns = [max(panel.width for panel in panels[i::ACROSS]) for i in range(min(ACROSS, len(panels)))]
+    rows = [panels[i : i + ACROSS] for i in range(0, len(panels), ACROSS)]
     heights = [max(panel.height for panel in row) for row in rows]
     total = sum(heights) + GUTTER * (len(rows) - 1)
-    found: list[_Panel] = []
+    placed: list[_Panel] = []
     top = total
     for row, height in zip(rows, heights, strict=True):
         left = 0.0
         for panel, width in zip(row, columns, strict=False):
             bottom = top - 0.6 - panel.layout.height
-            found.append(replace(panel, left=left + (width - panel.width) / 2, bottom=bottom))
+            placed.append(replace(panel, left=left + (width - panel.width) / 2, bottom=bottom))
             left += width + GUTTER
         top -= height + GUTTER
-    return found, sum(columns) + GUTTER * (len(columns) - 1), total
+    return placed, sum(columns) + GUTTER * (len(columns) - 1), total
 
 
 def _figure(expanded: Expansion) -> Figure:
     panels, width, height = _panels(expanded)
     rows = legend_rows(_legend(expanded.graphs), width)
     foot = MARGIN + ROW * len(rows) + 0.25 + (0.3 if expanded.left_out else 0.0)
-    whole = 2 * MARGIN + width
-    figure, axes = sheet(whole, foot + height + 0.35 + MARGIN, expanded.outline.spec.name)
+    page_width = 2 * MARGIN + width
+    figure, axes = sheet(page_width, foot + height + 0.35 + MARGIN, expanded.outline.spec.name)
     for i, panel in enumerate(panels):
         _draw_panel(axes, replace(panel, left=panel.left + MARGIN, bottom=panel.bottom + foot), i)
-    draw_legend(axes, rows, whole / 2, foot - 0.25, CHARGE)
+    draw_legend(axes, rows, page_width / 2, foot - 0.25, CHARGE)
     if expanded.left_out:
-        axes.text(whole / 2, MARGIN, left_out_words(expanded), fontsize=SMALL, color=INK, va="center", ha="center")
+        axes.text(page_width / 2, MARGIN, left_out_words(expanded), fontsize=SMALL, color=INK, va="center", ha="center")
     return figure
 
 

@@ -76,10 +76,10 @@ def route_all(spots: Mapping[str, Spot], edges: Iterable[Edge]) -> dict[Edge, Po
 
     order = {edge: i for i, edge in enumerate(edges)}
     ways = _Ways(spots)
-    found: dict[Edge, Points] = {}
+    runs: dict[Edge, Points] = {}
     for edge in sorted(order, key=lambda e: (round(length(e), 6), order[e])):
-        found[edge] = _route(spots, edge, found, ways)
-    return {edge: found[edge] for edge in order}
+        runs[edge] = _route(spots, edge, runs, ways)
+    return {edge: runs[edge] for edge in order}
 
 
 def _route(spots: Mapping[str, Spot], edge: Edge, before: Mapping[Edge, Points], ways: _Ways) -> Points:
@@ -159,16 +159,16 @@ def _dense(run: Points, step: float = 0.02) -> Points:
 
 
 def _crosses(run: Points, other: Points) -> bool:
-    one, two = run[:: max(1, len(run) // 24)], other[:: max(1, len(other) // 24)]
-    return bool(segments_cross(one[:-1], one[1:], two[:-1], two[1:]).any())
+    first, second = run[:: max(1, len(run) // 24)], other[:: max(1, len(other) // 24)]
+    return bool(segments_cross(first[:-1], first[1:], second[:-1], second[1:]).any())
 
 
 def _merges(run: Points, other: Points) -> bool:
     """Tell whether two edges that share a node run into one another."""
-    one = run[:: max(1, len(run) // 12)][1:-1]
-    if not len(one):
+    inner = run[:: max(1, len(run) // 12)][1:-1]
+    if not len(inner):
         return False
-    far: Points = np.linalg.norm(one[:, None] - other[None, ::3], axis=-1).min(-1)
+    far: Points = np.linalg.norm(inner[:, None] - other[None, ::3], axis=-1).min(-1)
     return bool((far < 0.04).mean() > 0.4)
 
 
@@ -215,8 +215,8 @@ class _Ways:
         way = [last]
         while way[-1] in came:
             way.append(came[way[-1]])
-        found: Points = self._points[way[::-1]] if way[-1] == first else self._points[[first, last]]
-        return found
+        points: Points = self._points[way[::-1]] if way[-1] == first else self._points[[first, last]]
+        return points
 
 
 def _rounded(way: Points, others: Sequence[Spot]) -> Points:

@@ -88,16 +88,16 @@ def _figure(outline: Outline) -> Figure:
     legend_top = MARGIN + ROW * len(rows)
     bottom = legend_top + 0.1 + below + 0.35
     top = bottom + layout.height
-    whole = 2 * MARGIN + 2 * width + GUTTER
-    figure, axes = sheet(whole, top + 0.35 + 0.35 + MARGIN, outline.spec.name)
-    axes.plot([whole / 2] * 2, [bottom - 0.2 - below, top + 0.4], color="#dddddd", linewidth=0.8)
+    page_width = 2 * MARGIN + 2 * width + GUTTER
+    figure, axes = sheet(page_width, top + 0.35 + 0.35 + MARGIN, outline.spec.name)
+    axes.plot([page_width / 2] * 2, [bottom - 0.2 - below, top + 0.4], color="#dddddd", linewidth=0.8)
     for i, role in enumerate(ROLES):
         left = MARGIN + i * (width + GUTTER)
         write_title(axes, left + width / 2, top + 0.35, TITLES[role], COLORS[role])
         shift = left + (width - layout.width) / 2 - layout.low[0], bottom - layout.low[1]
         _draw_panel(axes, view.outline, framed, role, shift)
         write_lines(axes, left, bottom - 0.35, products[role], COLORS[role])
-    draw_legend(axes, rows, whole / 2, legend_top + 0.02)
+    draw_legend(axes, rows, page_width / 2, legend_top + 0.02)
     return figure
 
 
@@ -106,8 +106,8 @@ def _draw_panel(axes: Axes, outline: Outline, framed: Framed, role: Role, shift:
     import numpy as np
 
     edges, steps, color = framed.layout.edges[role], framed.steps.get(role, {}), COLORS[role]
-    for each in framed.frames:
-        _draw_frame(axes, each, shift, f"{role}-repeat-{each.plate.name}")
+    for framed_repeat in framed.frames:
+        _draw_frame(axes, framed_repeat, shift, f"{role}-repeat-{framed_repeat.plate.name}")
     for (parent, child), (run, step) in steps.items():
         draw_edge(axes, run + np.array(shift), color, f"{role}-step-{parent}-{child}", dashed=True)
         _draw_mark(axes, run + np.array(shift), step, color)
@@ -198,14 +198,14 @@ def dot_text(outline: Outline) -> str:
 
 def _dot_frames(framed: Framed, role: Role, within: str = "") -> Iterator[str]:
     """Write repeats as clusters in one another, each with its own nodes."""
-    inner = [each for each in framed.frames if each.plate.name.startswith(within)]
-    names = [each.plate.name for each in inner]
-    for each in inner:
-        own = f"{each.plate.name}."
-        if any(each.plate.name.startswith(f"{name}.") for name in names):
+    inner = [frame for frame in framed.frames if frame.plate.name.startswith(within)]
+    names = [frame.plate.name for frame in inner]
+    for frame in inner:
+        own = f"{frame.plate.name}."
+        if any(frame.plate.name.startswith(f"{name}.") for name in names):
             continue  # it stands in another one
-        yield f"subgraph {quoted(f'cluster_{role}.{each.plate.name}')} {{"
-        yield f"  label={quoted(each.text)}; style=rounded; labeljust=r; labelloc=b;"
+        yield f"subgraph {quoted(f'cluster_{role}.{frame.plate.name}')} {{"
+        yield f"  label={quoted(frame.text)}; style=rounded; labeljust=r; labelloc=b;"
         further = tuple(f"{name}." for name in names if name.startswith(own))
         inside = [name for name in framed.layout.spots if name.startswith(own) and not name.startswith(further)]
         yield f"  {' '.join(quoted(f'{role}.{name}') + ';' for name in inside)}"

@@ -58,7 +58,9 @@ def lay_out(layers: list[list[str]], sizes: Sizes, edges: Mapping[str, Sequence[
     """Place nodes whose layers are known, and route the edges of each set as if it were alone. Deterministic."""
     spots = arrange(layers, sizes, list(edges.values()))
     runs = {key: route_all(spots, edges[key]) for key in edges}
-    return Layout(spots, runs, *bounds(spots.values(), (run for each in runs.values() for run in each.values())))
+    return Layout(
+        spots, runs, *bounds(spots.values(), (run for role_runs in runs.values() for run in role_runs.values()))
+    )
 
 
 def bounds(spots: Collection[Spot], runs: Iterable[Points] = ()) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -133,10 +135,10 @@ def arrange(layers: list[list[str]], sizes: Sizes, graphs: Sequence[Sequence[Edg
         middle = {name: float(np.mean([places[n].x for n in near[name]] or [places[name].x])) for name in near}
         chosen = range(sweep % 2, len(order), 2)
         order = [sorted(layer, key=middle.__getitem__) if i in chosen else layer for i, layer in enumerate(order)]
-        found = _coordinates(order, sizes, near)
-        cost = judge(found)
+        candidate = _coordinates(order, sizes, near)
+        cost = judge(candidate)
         if cost < least - 1e-9:
-            least, best, layers = cost, found, order
+            least, best, layers = cost, candidate, order
     order, improved = [list(layer) for layer in layers], True
     for _ in range(4):
         if not improved:

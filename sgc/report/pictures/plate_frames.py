@@ -61,15 +61,15 @@ class _Framing:
         """List what is read of another step in one graph, but for what only the other graph's features read."""
         nodes = self.graphs.nodes
         links = self.view.links(role)
-        read = {seen.name for seen, child in links if child in nodes}
+        read = {source.name for source, child in links if child in nodes}
         more = True
         while more:
-            above = {seen.name for seen, child in links if child in read} - read
+            above = {source.name for source, child in links if child in read} - read
             read |= above
             more = bool(above)
         densities = self.view.outline.generative if role == "generative" else self.view.outline.recognition
         used = read | set(densities)
-        return {(seen.name, child): seen.shift for seen, child in links if seen.shift and child in used}
+        return {(source.name, child): source.shift for source, child in links if source.shift and child in used}
 
     def framed(self) -> Framed:
         spots = self._spots((), self.names)
@@ -94,7 +94,7 @@ class _Framing:
             same, stepped = self.same[role], self.stepped[role]
             loops = {edge for edge in stepped if edge[0] == edge[1]}
             beside = [edge for edge in stepped if edge not in loops and edge not in same]
-            blocks = [*(_beside(flat[name]) for name, _ in loops), *(_corner(each) for each in listed)]
+            blocks = [*(_beside(flat[name]) for name, _ in loops), *(_corner(frame) for frame in listed)]
             routes = route_all(flat | {f"[{i}]": block for i, block in enumerate(blocks)}, [*same, *beside])
             runs[role] = {edge: routes[edge] for edge in same}
             steps[role] = {edge: (routes[edge], stepped[edge]) for edge in beside}
@@ -113,7 +113,7 @@ class _Framing:
                 counts[key] = route_all(there, [key])[key]
         drawn = [*(run for role in ROLES for run in runs[role].values()), *counts.values()]
         drawn += [run for role in ROLES for run, _ in steps[role].values()]
-        layout = Layout(flat, runs, *bounds([*flat.values(), *(each.spot for each in listed)], drawn))
+        layout = Layout(flat, runs, *bounds([*flat.values(), *(frame.spot for frame in listed)], drawn))
         return Framed(layout, tuple(listed), steps, counts)
 
     def _text(self, plate: Plate) -> str:

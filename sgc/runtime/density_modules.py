@@ -132,12 +132,18 @@ class DensityModule(nn.Module, Conditional, Moving):
                 rows = rows.float()  # densities are never scored in half precision
             sizes = [math.prod(lead) for lead in leading]
             widths = [math.prod(shape) for shape in heads.values()]
-            for i, (part, lead) in enumerate(zip(rows.split(sizes), leading, strict=True)):
-                for raw, (head, shape) in zip(part.split(widths, -1), heads.items(), strict=True):
-                    parameters[i][head] = family.constrain(head, raw.reshape(*lead, *shape))
+            for raw, (head, shape) in zip(rows.split(widths, -1), heads.items(), strict=True):
+                constrained = family.constrain(head, raw.reshape(-1, *shape))
+                for i, (part, lead) in enumerate(zip(constrained.split(sizes), leading, strict=True)):
+                    parameters[i][head] = part.reshape(*lead, *part.shape[1:])
         for name, constant in self.outline.constants.items():
-            for i, values in enumerate(named):
-                parameters[i][name] = self._value(name, constant, values, rank)
+            if isinstance(constant.value, str):
+                for i, values in enumerate(named):
+                    parameters[i][name] = self._taken(name, values[constant.value], rank)
+            else:
+                value = self._constant_value(name, constant)
+                for by_name in parameters:
+                    by_name[name] = value
         if self.variable.total == OWN_SUM:
             for by_name, values in zip(parameters, named, strict=True):
                 by_name[TOTAL] = self._own_sum(values)
@@ -163,16 +169,16 @@ class DensityModule(nn.Module, Conditional, Moving):
             flat.append(part.unflatten(1, (-1, more)).movedim(2, -1).flatten(1))
         return flat[0] if len(flat) == 1 else torch.cat(flat, 1)
 
-    def _value(self, name: str, constant: Constant, named: Mapping[str, Tensor], rank: int) -> Tensor:
-        family, event = self.variable.family, self.variable.event
-        if isinstance(constant.value, str):
-            value = named[constant.value]
-            wanted = family.parameter_shape(name, event)
-            value = family.constraints[name].floored(value)
-            one_for_all = tuple(value.shape[rank:]) != wanted
-            return value.reshape(*value.shape[:rank], *(1,) * len(wanted)) if one_for_all else value
+    def _taken(self, name: str, value: Tensor, rank: int) -> Tensor:
+        """Give a parameter that takes the value of a feature, a node or an input."""
+        wanted = self.variable.family.parameter_shape(name, self.variable.event)
+        value = self.variable.family.constraints[name].floored(value)
+        one_for_all = tuple(value.shape[rank:]) != wanted
+        return value.reshape(*value.shape[:rank], *(1,) * len(wanted)) if one_for_all else value
+
+    def _constant_value(self, name: str, constant: Constant) -> Tensor:
         if constant.learn:
-            return family.constrain(name, self.constants[name])
+            return self.variable.family.constrain(name, self.constants[name])
         fixed = getattr(self, f"fixed_{name}")
         assert isinstance(fixed, Tensor)
         return fixed

@@ -7,10 +7,9 @@ meet is run once, on their joined rows.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,14 +27,16 @@ from sgc.runtime.group import Group
 from sgc.runtime.layout import Score
 from sgc.runtime.network_modules import AnyFeature, FeatureModule, read_by
 from sgc.runtime.probabilities import log_score
+from sgc.runtime.stacked_steps import (
+    Job,
+    Parameters,
+    StackedSteps,
+    shapes_of,
+    stacked_parameters,
+    stacked_steps,
+    stacked_values,
+)
 from sgc.spec.outline import Outline, Variable
-
-
-class Conditional(NamedTuple):
-    """One conditional density at some values of its parents, and the parameters that make it."""
-
-    distribution: Distribution
-    parameters: Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -94,13 +95,13 @@ def run(machine: Machine, groups: Sequence[Group], *, epoch: float = 0.0, valida
     walk.mask()
 
 
-Job = tuple[Group, AnyDensity]
-
-
 class _Walk:
     def __init__(self, machine: Machine, groups: Sequence[Group], epoch: float, validate: bool) -> None:
         self.machine, self.groups, self.epoch, self.validate = machine, groups, epoch, validate
         self.rank = groups[0].layout.rank
+        self.proposed: dict[
+            tuple[Group, str], tuple[StackedSteps, int]
+        ] = {}  # q of each node: its stack, and its place there
         for group in groups:
             for name, value in group.given.items():
                 group.put(name, group.layout.clamp(value), machine.outline)
@@ -118,16 +119,6 @@ class _Walk:
         for (group, _, name), value in zip(jobs, values, strict=True):
             group.put(name, value, self.machine.outline)
 
-    def distributions(self, jobs: Sequence[Job]) -> list[Conditional]:
-        """Give conditionals that share their network, in a single pass."""
-        parents = [[g.network_inputs[p] for p in module.outline.parents] for g, module in jobs]
-        named = [module.named(g.values) for g, module in jobs]
-        parameters = jobs[0][1].owner.parameters_of(parents, named, self.rank)
-        return [
-            Conditional(module.distribution(named, validate=self.validate), named)
-            for (_, module), named in zip(jobs, parameters, strict=True)
-        ]
-
     def nodes(self, names: Sequence[str]) -> None:
         """Propose nodes that share their network, or weigh by them where they are labelled."""
         jobs = [
@@ -136,21 +127,25 @@ class _Walk:
             for g in self.groups
             if name in g.plan.proposed or name in g.plan.weighed
         ]
-        for (group, module), conditional in zip(jobs, self.distributions(jobs) if jobs else [], strict=True):
-            variable, q = module.variable, conditional.distribution
-            name = variable.name
+        places: dict[Job, tuple[StackedSteps, int]] = {}
+        for stack in stacked_steps(jobs, self.rank, _alike):
+            places |= {(stack.group, module): (stack, i) for i, module in enumerate(stack.modules)}
+        for group, module in jobs:
+            stack, i = self.proposed[group, module.variable.name] = places[group, module]
+            parameters = stack.of_step(i)
+            q = module.distribution(parameters, validate=self.validate)
+            variable, name = module.variable, module.variable.name
             group.proposals[name] = q
             if group.parameters is not None:
-                group.parameters[name, "recognition"] = conditional.parameters
+                group.parameters[name, "recognition"] = parameters
             if name in group.plan.proposed:
-                self.propose(group, module, conditional)
+                self.propose(group, module, q, parameters)
             else:
                 value = group.scorable(name, variable, q)
                 group.weights[name] = group.score(log_score(variable, q, value), name, "recognition")
 
-    def propose(self, group: Group, module: AnyDensity, conditional: Conditional) -> None:
-        variable, q = module.variable, conditional.distribution
-        name = variable.name
+    def propose(self, group: Group, module: AnyDensity, q: Distribution, parameters: Parameters) -> None:
+        variable, name = module.variable, module.variable.name
         family, layout, gradient = variable.family, group.layout, group.plan.words.gradient
         estimator = group.plan.proposed[name].estimator
         if estimator.enumerates:
@@ -187,10 +182,10 @@ class _Walk:
             group.waking[name] = group.score(log_score(variable, q, drawn), name, "recognition")
         if (name, "recognition") in group.plan.roles:
             if gradient.weighs_paths:
-                group.drawn_with[name] = conditional.parameters  # it is scored where paths are weighed
+                group.drawn_with[name] = parameters  # it is scored where paths are weighed
                 return
             if gradient.stops_score and (estimator.reparameterised or gradient.wakes):
-                stopped = {key: parameter.detach() for key, parameter in conditional.parameters.items()}
+                stopped = {key: parameter.detach() for key, parameter in parameters.items()}
                 log = log_score(variable, module.distribution(stopped), drawn)
             else:
                 log = self.log_prob(group, variable, q)
@@ -214,8 +209,8 @@ class _Walk:
                 module = self.machine.recognition[name]
                 if group.plan.proposed[name].above_samples:
                     with frozen([module.owner]):
-                        (conditional,) = self.distributions([(group, module)])
-                    q = conditional.distribution
+                        (stack,) = stacked_steps([(group, module)], self.rank, lambda *_: None)
+                    q = module.distribution(stack.parameters, validate=self.validate)
                 else:
                     q = module.distribution({k: v.detach() for k, v in group.drawn_with[name].items()})
                 log = log_score(module.variable, q, group.points[name])
@@ -292,20 +287,64 @@ class _Walk:
     def score(self, names: Sequence[str]) -> None:
         """Score nodes that share their network under p."""
         jobs = [(g, self.machine.generative[name]) for name in names for g in self.groups if name in g.plan.scored]
-        for (group, module), conditional in zip(jobs, self.distributions(jobs) if jobs else [], strict=True):
-            variable, p = module.variable, conditional.distribution
-            name, family = variable.name, variable.family
-            if group.parameters is not None:
-                group.parameters[name, "generative"] = conditional.parameters
-            if name in group.present:
-                group.dropped[name] = p
-                log = log_score(variable, p, group.values[name], group.present[name])
-                group.scores[name, "generative"] = group.score(log, name, "generative")
-            elif (name, "kl") in group.plan.roles:
-                group.scores[name, "kl"] = -group.score(family.kl(group.proposals[name], p), name, "kl")
-            else:
-                log = self.log_prob(group, variable, p)
-                group.scores[name, "generative"] = group.score(log, name, "generative")
+        for stack in stacked_steps(jobs, self.rank, self.scored_alike):
+            if len(stack.modules) == 1:
+                self.score_step(stack.group, stack.modules[0], stack.parameters)
+                continue
+            try:
+                self.score_stack(stack)
+            except (RunError, ValueError):  # which step it is, the steps by themselves say
+                for i, module in enumerate(stack.modules):
+                    self.score_step(stack.group, module, stack.of_step(i))
+
+    def scored_alike(self, group: Group, module: AnyDensity) -> Hashable | None:
+        """Tell steps apart that cannot be scored in one call; None for one that is scored by itself."""
+        name = module.variable.name
+        proposal = group.plan.proposed.get(name)
+        kept = group.parameters is not None
+        if kept or name in group.present or (name in group.exist and name in group.plan.clamped):
+            return None
+        if (name, "kl") in group.plan.roles:
+            stack, _ = self.proposed[group, name]
+            return "kl", stack.shapes
+        if proposal is not None and proposal.estimator.scores_itself:
+            return None
+        return "generative", shapes_of(group.points.get(name, group.values[name]))
+
+    def score_stack(self, stack: StackedSteps) -> None:
+        """Score several steps of a node under p in one call."""
+        group, first = stack.group, stack.modules[0]
+        names = [module.variable.name for module in stack.modules]
+        p = first.distribution(stack.parameters, validate=self.validate)
+        if (names[0], "kl") in group.plan.roles:
+            q = stacked_parameters([self.proposed[group, name] for name in names])
+            proposal = self.machine.recognition[names[0]].distribution(q, validate=self.validate)
+            role, log = "kl", -first.variable.family.kl(proposal, p)
+        else:
+            value = stacked_values([group.points.get(name, group.values[name]) for name in names])
+            role, log = "generative", log_score(first.variable, p, value)
+        for name, of_step in zip(names, log.unbind(), strict=True):
+            group.scores[name, role] = group.score(of_step, name, role)
+
+    def score_step(self, group: Group, module: AnyDensity, parameters: Parameters) -> None:
+        """Score one node under p."""
+        variable, name, family = module.variable, module.variable.name, module.variable.family
+        p = module.distribution(parameters, validate=self.validate)
+        if group.parameters is not None:
+            group.parameters[name, "generative"] = parameters
+        if name in group.present:
+            group.dropped[name] = p
+            log = log_score(variable, p, group.values[name], group.present[name])
+            group.scores[name, "generative"] = group.score(log, name, "generative")
+        elif (name, "kl") in group.plan.roles:
+            group.scores[name, "kl"] = -group.score(family.kl(group.proposals[name], p), name, "kl")
+        else:
+            log = self.log_prob(group, variable, p)
+            group.scores[name, "generative"] = group.score(log, name, "generative")
+
+
+def _alike(group: Group, module: AnyDensity) -> Hashable | None:
+    return True if group.parameters is None else None
 
 
 def draw(q: Distribution, leading: tuple[int, ...]) -> Point:

@@ -41,7 +41,9 @@ def is_import_path(value: object) -> TypeGuard[str]:
 
 def _check_form(path: str) -> str:
     if not is_import_path(path):
-        raise PydanticCustomError("import_path", "'{path}' is no import path, expected module:Class", {"path": path})
+        raise PydanticCustomError(
+            "import_path", "'{path}' is not an import path, expected module:Class", {"path": path}
+        )
     return path
 
 
@@ -88,7 +90,7 @@ class OwnCode:
             raise UsageError(f"'{self.path}': no '{name}' in {file}" + (f" ({hint})" if hint else ""))
         if not (isinstance(own, type) and issubclass(own, base)):
             wanted = "" if base is object else f" derived from {base.__module__}.{base.__name__}"
-            raise UsageError(f"'{self.path}': '{name}' in {file} is no class{wanted}")
+            raise UsageError(f"'{self.path}': '{name}' in {file} is not a class{wanted}")
         if method and not callable(getattr(own, method, None)):
             raise UsageError(f"'{self.path}': '{name}' in {file} has no method '{method}'")
         _own_modules.add(module_name)
@@ -186,7 +188,7 @@ class OwnObject(OwnPiece):
             raise UsageError(f"'{self.python}' cannot be made: {raised(problem)}") from None
         for text in texts:
             if not isinstance(getattr(own, text, None), str):
-                raise UsageError(f"'{self.python}': its class says no '{text}', a text")
+                raise UsageError(f"'{self.python}': its class lacks '{text}', which must be a text")
         return own
 
     def _check_types(self, kind: type) -> None:

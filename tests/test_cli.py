@@ -420,11 +420,11 @@ REFUSALS: list[tuple[list[str], str]] = [
     (["sample", RUN, "-o", "OUT/nowhere/s.png"], "nowhere does not exist"),
     (
         ["sample", RUN, "-o", "OUT/s.png", "--analogies", "z"],
-        "--analogies: 'z' is no node with categories (allowed: y)",
+        "--analogies: 'z' is not a node with categories (allowed: y)",
     ),
     (
         ["sample", RUN, "-o", "OUT/s.png", "--traverse", "y"],
-        "--traverse: 'y' is no node of numbers to be turned (--analogies y turns its categories)",
+        "--traverse: 'y' is not a node of numbers that can be turned (--analogies y turns its categories)",
     ),
     (["sample", RUN, "-o", "OUT/s.png", "--analogies", "y", "--traverse", "z"], "--analogies beside --traverse"),
     (["sample", RUN, "-o", "OUT/s.png", "--given", "y"], "--given y: expected NODE=VALUE"),

@@ -208,7 +208,7 @@ def test_a_file_that_names_rows_held_out(tmp_path: Path) -> None:
     held = int(labelled("{count: 0}").validation.rows[0])
     (tmp_path / "kept.txt").write_text(f"{held}\n")
     message = fails(lambda: labelled("{rows: kept.txt}", beside=tmp_path))
-    assert message == f"{tmp_path / 'kept.txt'}: labels of node 'y': row {held} stands in the validation or test part"
+    assert message == f"{tmp_path / 'kept.txt'}: labels of node 'y': row {held} is in the validation or test part"
 
 
 NOT_ONE = "labels: node 'r': 'balanced' wants one category a row, and this node has none"

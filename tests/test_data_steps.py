@@ -225,8 +225,8 @@ def test_a_full_node_may_lack_only_steps_that_its_count_leaves_out() -> None:
     )
     hidden = Variable("n", (), support=SUPPORTS["nonnegative_integer"], supervision="partial")
     assert fails(None, hidden, counted, arrays={"n": n, "t.x": SIGNAL[:3]}) == (
-        "row 1: node 't.x': found no value in step 3, which is not there by the count 'n', and that may be hidden: "
-        "give 'n' supervision 'full', or 't.x' 'partial'"
+        "row 1: node 't.x': found no value in step 3: the count 'n' leaves this step out, and may be hidden in "
+        "training: give 'n' supervision 'full', or 't.x' 'partial'"
     )
 
 

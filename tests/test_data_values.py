@@ -230,14 +230,14 @@ def test_a_partial_node_without_a_column_is_unlabelled() -> None:
         (
             None,
             {"x": np.zeros((1, 4, 4)), "yy": [1]},
-            "'yy' is no observed node or input of the model; did you mean 'y'?",
+            "'yy' is not an observed node or input of the model; did you mean 'y'?",
         ),
         (None, {"x": np.zeros((2, 4, 4)), "y": [1]}, "column 'y': found 1 rows, wanted 2, as in column 'x'"),
         (None, None, "no data: the spec has no 'data' section, and no arrays were given"),
         (
             "{columns: {z: {column: image}}}",
             {"x": np.zeros((2, 4, 4))},
-            "columns: 'z' is no observed node or input of the model; allowed: x, y",
+            "columns: 'z' is not an observed node or input of the model; allowed: x, y",
         ),
         (
             "{columns: {x: {column: image}, y: {column: label, transforms: [standardize]}}}",

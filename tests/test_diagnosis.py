@@ -70,7 +70,7 @@ def test_evaluate_shows_what_it_found_inside(tmp_path: Path) -> None:
         "--set",
         "train.epochs=30",
     )
-    assert done.out.splitlines()[-1] == "collapsed  z: q says next to nothing of the rows"
+    assert done.out.splitlines()[-1] == "collapsed  z: q carries almost no information about the rows"
     found = call("evaluate", tmp_path / "run", "--json").json
     assert set(found["terms"]) == {"unlabelled", "labelled"}
     assert found["effective_samples_by_pattern"]["none"] == 20

@@ -121,7 +121,7 @@ def test_pairs_come_from_the_generator_that_is_named() -> None:
 def test_coins_are_refused_where_their_samples_meet(objective: Raw, where: str) -> None:
     with pytest.raises(SpecError) as problem:
         compiled(coins(**objective))
-    told = f"'disarm' needs each sample's costs by itself, and {where} the samples meet"
+    told = f"'disarm' needs each sample's own costs, and {where} the samples are coupled"
     assert {fault.message for fault in problem.value.faults} == {told}
 
 
@@ -134,6 +134,6 @@ def test_another_bound_has_a_value_and_its_gradient_is_refused() -> None:
     with pytest.raises(UsageError) as problem:
         loss.backward()
     assert str(problem.value) == (
-        "'disarm' of b needs each sample's costs by itself, and under one logarithm the samples meet: "
+        "'disarm' of b needs each sample's own costs, and under one logarithm the samples are coupled: "
         "here is a bound, but no gradient"
     )

@@ -214,8 +214,8 @@ def test_nothing_is_imported_without_trust(place: Path, objective: dict[str, Any
     [
         ({"python": "mine:Renyi", "options": {"ordre": 1}}, "'mine:Renyi' cannot be made: TypeError: "),
         ({"python": "mine:Renyi", "options": {"order": "half"}}, "'mine:Renyi': order: Input should be a valid number"),
-        ({"python": "mine:Leaner"}, "is no class derived from sgc.objectives.bound.Bound"),
-        ({"python": "mine:Nameless"}, "'mine:Nameless': its class says no 'name', a text"),
+        ({"python": "mine:Leaner"}, "is not a class derived from sgc.objectives.bound.Bound"),
+        ({"python": "mine:Nameless"}, "'mine:Nameless': its class lacks 'name', which must be a text"),
         ({"python": "mine:Nothing"}, "no 'Nothing' in "),
         ({"python": "nowhere:Bound"}, "'nowhere:Bound' cannot be imported: no module 'nowhere'"),
     ],
@@ -234,7 +234,7 @@ def test_a_bound_that_is_none_is_told_at_its_place(place: Path, bound: dict[str,
     [
         ({"python": "mine:Leaner", "options": {"strength": "much"}}, "'mine:Leaner': strength: "),
         ({"python": "mine:Leaner", "options": {"wrong": 1}}, "'mine:Leaner': wrong: "),
-        ({"python": "mine:Renyi"}, "is no class derived from sgc.objectives.estimator.Estimator"),
+        ({"python": "mine:Renyi"}, "is not a class derived from sgc.objectives.estimator.Estimator"),
     ],
     ids=["type", "unknown", "bound"],
 )
@@ -252,13 +252,13 @@ def test_an_estimator_that_is_none_is_told_at_its_place(place: Path, estimator: 
 BOUND_SLIPS = {
     "return None": "the bound 'slip': its expression() gives nothing, wanted an Expression",
     "return Expression((LogMean(Product(given.scores)),))": "a part of its expression is a LogMean, wanted a Scaled",
-    "return Expression((Scaled(LogMean(Product((Score('ghost', 'p'),)))),))": "the log of 'ghost' stands in a Product",
-    "return Expression((Scaled(LogMean(Product(given.scores[0]))),))": "where a Product of a tuple of logs is wanted",
+    "return Expression((Scaled(LogMean(Product((Score('ghost', 'p'),)))),))": "the log of 'ghost' is in a Product",
+    "return Expression((Scaled(LogMean(Product(given.scores[0]))),))": "is used as a Product, wanted a Product of",
     "return Expression((Scaled(LogMean(Product(given.scores, power=0))),))": "a Product has the power 0, wanted",
-    "return Expression((Scaled(LogMean(Product(given.scores)), Scale('half')),))": "is no Scale of a finite number",
+    "return Expression((Scaled(LogMean(Product(given.scores)), Scale('half')),))": "is not a Scale of a finite number",
     "return Expression((Scaled(LogMean(Product(given.scores)), Scale(1.0, 'y')),))": "weighed by the alpha of 'y', and "
     "these rows have the labels: none",
-    "return Expression((Scaled(Mean(given.scores)),))": "the values of a Mean are no tuple of Values",
+    "return Expression((Scaled(Mean(given.scores)),))": "the values of a Mean are not a tuple of Values",
     "return 1 / 0": "the bound 'slip': tried expression: own code failed: ZeroDivisionError: division by zero (",
 }
 
@@ -292,7 +292,7 @@ def test_a_bound_that_takes_a_closed_form_under_a_logarithm_is_told(tmp_path: Pa
     (tmp_path / "spec.yaml").write_text(json.dumps(spec))
     with pytest.raises(SpecError) as problem:
         sgc.load(tmp_path / "spec.yaml", trust=True)
-    assert "let its class say closed_kl_refusal" in problem.value.faults[0].message
+    assert "set closed_kl_refusal in its class" in problem.value.faults[0].message
 
 
 ESTIMATOR_SLIPS = {
@@ -352,7 +352,7 @@ def test_an_estimator_says_where_it_cannot_be_charged(place: Path) -> None:
     with pytest.raises(SpecError) as problem:
         sgc.load(place / "iwae.yaml", trust=True)
     (fault,) = problem.value.faults
-    assert fault.message == "'leaner' needs each sample's costs by itself, and under one logarithm the samples meet"
+    assert fault.message == "'leaner' needs each sample's own costs, and under one logarithm the samples are coupled"
 
 
 @pytest.mark.usefixtures("double_precision")

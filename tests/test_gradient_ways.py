@@ -234,7 +234,7 @@ def chained(network: Raw, place: str) -> Raw:
 def test_dreg_refuses_what_would_not_give_the_same_again(network: Raw, layer: str, place: str, what: str) -> None:
     with pytest.raises(SpecError) as problem:
         sgc.load(chained(network, place))
-    told = f"'dreg' computes {what}, below a draw, twice, and its {layer} does not give the same again"
+    told = f"'dreg' computes {what}, below a draw, twice, and its {layer} gives another result the second time"
     assert [fault.message for fault in problem.value.faults] == [told]
 
 

@@ -159,7 +159,7 @@ def test_a_row_without_finite_scores_is_told_and_spoils_no_other(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         found = model.infer({"x": x}, samples=2000, generator=torch.Generator().manual_seed(0))
-    assert [str(each.message) for each in caught] == [f"nothing is said of rows without finite scores: row 2: {reason}"]
+    assert [str(each.message) for each in caught] == [f"no answer for rows without finite scores: row 2: {reason}"]
     for known in found.values():
         for each in (known.mean, known.sd, known.samples.transpose(0, 1), known.weights.T):
             assert each[2].isnan().all()

@@ -289,7 +289,7 @@ def test_nothing_is_imported_without_trust(place: Path) -> None:
 @pytest.mark.parametrize(
     ("metric", "told"),
     [
-        ({"python": "mine:Nameless"}, "'mine:Nameless': its class says no 'name', a text"),
+        ({"python": "mine:Nameless"}, "'mine:Nameless': its class lacks 'name', which must be a text"),
         ({"python": "mine:Taken"}, "'mine:Taken': 'rmse' is the name of another metric; give its class another"),
         (
             {"python": "mine:Rows"},
@@ -300,7 +300,7 @@ def test_nothing_is_imported_without_trust(place: Path) -> None:
             {"python": "mine:Within", "options": {"margins": 1}},
             "'mine:Within' cannot be made: TypeError: Within.__init__() got an unexpected keyword argument 'margins'",
         ),
-        ({"python": "mine:MeasuredNode"}, " is no class derived from sgc.metrics.metric.Metric"),
+        ({"python": "mine:MeasuredNode"}, " is not a class derived from sgc.metrics.metric.Metric"),
         ({"python": "mine:Nothing"}, "'mine:Nothing': no 'Nothing' in "),
         ({"python": "nowhere:Metric"}, "'nowhere:Metric' cannot be imported: no module 'nowhere' in "),
         (
@@ -308,7 +308,7 @@ def test_nothing_is_imported_without_trust(place: Path) -> None:
             "'mine:Unsure': tried refuse: own code failed: AttributeError: 'MeasuredNode' object has no attribute "
             "'nothing' (",
         ),
-        ({"python": "mine:Silent"}, "'mine:Silent': its refuse gave NoneType, wanted a text"),
+        ({"python": "mine:Silent"}, "'mine:Silent': its refuse() returned NoneType, wanted a text"),
     ],
     ids=lambda each: each["python"] if isinstance(each, dict) else "",
 )

@@ -496,7 +496,7 @@ def test_inspect_and_check_count_what_they_know_and_import_nothing(place: Path) 
         (mixing("nets:Listing"), "'nets:Listing': gives a list, wanted a tensor"),
         (mixing("nets:Signs"), "'nets:Signs': gives torch.bool, wanted floating-point numbers"),
         (mixing("nets:Leaving"), "'nets:Leaving': tried a call with [rows, 3]"),
-        (mixing("nets:NoModule"), "is no class derived from torch.nn"),
+        (mixing("nets:NoModule"), "is not a class derived from torch.nn"),
         (mixing("nets:Mixx"), "'nets:Mixx': no 'Mixx' in "),
         (mixing(depth=3), "'nets:Mix': tried Mix(width, depth): TypeError"),
         ([{"mlp": [5]}, mixing()], r"'nets:Mix': tried a call with [rows, 5]: RuntimeError"),

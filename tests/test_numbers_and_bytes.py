@@ -157,7 +157,7 @@ def test_row_ids_beyond_63_bits_are_not_turned_around(tmp_path: Path) -> None:
 
 def test_row_ids_may_stand_behind_a_byte_order_mark(tmp_path: Path) -> None:
     (tmp_path / "ids.txt").write_bytes(b"\xef\xbb\xbf" + "".join(f"{i}\n" for i in range(60)).encode())
-    with pytest.raises(DataError, match=r"row \d+ stands in the validation or test part$"):
+    with pytest.raises(DataError, match=r"row \d+ is in the validation or test part$"):
         labelled(tmp_path / "ids.txt", tmp_path)
 
 

@@ -419,11 +419,11 @@ def test_values_outside_the_declared_support_are_refused(place: Path) -> None:
         ("nowhere:Logistic", "cannot be imported: no module 'nowhere' in PLACE, ELSEWHERE"),
         ("mine.families:Logistic", "cannot be imported: no module 'mine.families' in PLACE, ELSEWHERE"),
         ("mine:Logistc", "no 'Logistc' in PLACE/mine.py (did you mean 'Logistic'?)"),
-        ("mine:NoFamily", "'NoFamily' in PLACE/mine.py is no class derived from torch.distributions.distribution"
+        ("mine:NoFamily", "'NoFamily' in PLACE/mine.py is not a class derived from torch.distributions.distribution"
          ".Distribution"),
-        ("mine:logistic", "'logistic' in PLACE/mine.py is no class derived from torch.distributions.distribution"
+        ("mine:logistic", "'logistic' in PLACE/mine.py is not a class derived from torch.distributions.distribution"
          ".Distribution"),
-        ("os:system", "'system' in OS is no class derived from torch.distributions.distribution.Distribution"),
+        ("os:system", "'system' in OS is not a class derived from torch.distributions.distribution.Distribution"),
         ("broken:Logistic", "cannot be imported: ZeroDivisionError: division by zero (PLACE/broken.py, line 2)"),
         ("leaves:Logistic", "cannot be imported: SystemExit: 3 (PLACE/leaves.py, line 1)"),
         ("lacking:Logistic", "cannot be imported: ModuleNotFoundError: No module named 'nowhere' (PLACE/lacking.py, "

@@ -198,10 +198,10 @@ WANTED = "wanted a mapping of columns to arrays, or two of them (training and te
 @pytest.mark.parametrize(
     ("word", "options", "message"),
     [
-        ("Given", {"what": "[1, 2]"}, f"MODULE:Given: its read gave list, {WANTED}"),
-        ("Given", {"what": "None"}, f"MODULE:Given: its read gave NoneType, {WANTED}"),
-        ("Given", {"what": "({}, 3)"}, f"MODULE:Given: its read gave a tuple of dict, int, {WANTED}"),
-        ("Given", {"what": "({}, {}, {})"}, f"MODULE:Given: its read gave a tuple of dict, dict, dict, {WANTED}"),
+        ("Given", {"what": "[1, 2]"}, f"MODULE:Given: its read() returned list, {WANTED}"),
+        ("Given", {"what": "None"}, f"MODULE:Given: its read() returned NoneType, {WANTED}"),
+        ("Given", {"what": "({}, 3)"}, f"MODULE:Given: its read() returned a tuple of dict, int, {WANTED}"),
+        ("Given", {"what": "({}, {}, {})"}, f"MODULE:Given: its read() returned a tuple of dict, dict, dict, {WANTED}"),
         (
             "Given",
             {"what": "{'x': np.zeros((3, 4)), 'z': 1}"},
@@ -234,7 +234,7 @@ WANTED = "wanted a mapping of columns to arrays, or two of them (training and te
             {},
             "'MODULE:Unreadable': 'Unreadable' in DIR/MODULE.py has no method 'read'",
         ),
-        ("rows", {}, "'MODULE:rows': 'rows' in DIR/MODULE.py is no class"),
+        ("rows", {}, "'MODULE:rows': 'rows' in DIR/MODULE.py is not a class"),
         ("Row", {}, "'MODULE:Row': no 'Row' in DIR/MODULE.py (did you mean 'Rows'?)"),
     ],
 )

@@ -130,7 +130,7 @@ def test_a_discrete_density_above_1_stops_by_name() -> None:
     assert bool(log_score(replace(variable, family=family), member, torch.zeros(2, 3)).isfinite().all())
     message = (
         "node 'x': its probability is e^2.318 in row 1, and none is above 1: "
-        "a parameter of Forgets is outside its set, or its log_prob is no log-probability"
+        "a parameter of Forgets is outside its range, or its log_prob is not a log-probability"
     )
     with pytest.raises(RunError) as caught:
         log_score(replace(variable, family=family), member, torch.tensor([[0.0, 0.0, 0.0], [4.0, 4.0, 4.0]]))

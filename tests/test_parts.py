@@ -186,7 +186,7 @@ def test_without_its_run_a_part_is_compiled_with_a_warning_and_never_trained(tmp
 
 
 def test_a_check_warns_of_a_run_that_is_not_there_yet(run: Path, tmp_path: Path) -> None:
-    told = f"use.shape.weights: no run at '{tmp_path / 'none'}' yet, and training wants one"
+    told = f"use.shape.weights: no run at '{tmp_path / 'none'}' yet, and training needs one"
     assert told in warnings(outline(sgc.load(host(tmp_path / "none"))))
     assert not any("weights" in each for each in warnings(outline(sgc.load(host(run)))))
 

@@ -291,13 +291,13 @@ def test_what_does_nothing_is_noted() -> None:
         """
     ).data
     assert warnings(outline(load(spec))) == [
-        "the feature 'h' is read by no node: it does nothing",
-        "the feature 'g' is read by no node: it does nothing",
-        "the input 'site' is read by no node: it does nothing",
-        "the input 'used' is read by no node: it does nothing",
+        "no node reads the feature 'h': it does nothing",
+        "no node reads the feature 'g': it does nothing",
+        "no node reads the input 'site': it does nothing",
+        "no node reads the input 'used': it does nothing",
         "no node or feature uses the network 'spare': it does nothing",
         "q(a) reads no node: it proposes the same for every row",
-        "nothing observed depends on 'a', and q reads it for nothing else: p is the same without it",
+        "nothing observed depends on 'a', and q needs it for no other node: p of the observed nodes is the same without it",
         "q never reads 'w', though every row has it",
         "objective.alpha does nothing: no node is partially supervised",
     ]

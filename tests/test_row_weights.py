@@ -350,7 +350,7 @@ def test_weights_that_are_no_column_of_numbers_are_refused(tmp_path: Path) -> No
     arrays = small_arrays(6, labels=3)
     cases = [
         (np.full(6, np.inf), "row 0: train.weight: column 'w': found inf"),
-        (np.zeros(6), "train.weight: column 'w': every training row has the weight 0: wanted some above it"),
+        (np.zeros(6), "train.weight: column 'w': every training row has the weight 0: wanted some above 0"),
         (np.full(6, 1e308), "train.weight: column 'w': the weights of the training rows add up to more than a number"),
         (np.ones((6, 2)), "train.weight: column 'w': found rows of the shape [2], wanted one number a row"),
         (np.ones(5), "column 'w': found 5 rows, wanted 6, as in column 'x'"),
@@ -447,7 +447,7 @@ def test_weights_that_leave_nothing_to_count_are_refused(tmp_path: Path) -> None
     by_category = {"y": [0, 0, 0]}
     of_labels = "every row with a label has the weight 0, by train.weight or train.category_weights: "
     for weights, told in (
-        (~held, "train.weight: column 'w': every validation row has the weight 0: wanted some above it"),
+        (~held, "train.weight: column 'w': every validation row has the weight 0: wanted some above 0"),
         (~labelled, of_labels + "leave such labels out (data.labels), or give some of them a weight"),
     ):
         with pytest.raises((DataError, UsageError)) as caught:

@@ -197,7 +197,7 @@ def test_files_of_other_programs_are_no_run(words: dict[str, bool], name: str, t
         (tmp_path / each).write_bytes(content)
     told = {
         "run.json": "cannot be read as the record of a run (key 'versions': missing, and 10 more)",
-        NAME: "is no lock of a run: move it, or take another folder",
+        NAME: "is not the lock of a run: move it, or take another folder",
     }
     with pytest.raises(UsageError) as problem:
         run(tmp_path, **words)

@@ -152,9 +152,12 @@ def test_a_person_is_changed_under_one_light(run: Path, tmp_path: Path) -> None:
 
 
 REFUSALS: list[tuple[dict[str, Any], str]] = [
-    ({"analogies": "s"}, "analogies: 's' is no node with categories (allowed: i)"),
-    ({"traverse": "i"}, "traverse: 'i' is no node of numbers to be turned (analogies='i' turns its categories)"),
-    ({"traverse": "x"}, "traverse: 'x' is no node of numbers to be turned (allowed: l, r, s)"),
+    ({"analogies": "s"}, "analogies: 's' is not a node with categories (allowed: i)"),
+    (
+        {"traverse": "i"},
+        "traverse: 'i' is not a node of numbers that can be turned (analogies='i' turns its categories)",
+    ),
+    ({"traverse": "x"}, "traverse: 'x' is not a node of numbers that can be turned (allowed: l, r, s)"),
     ({"analogies": "i", "given": {"i": 3}}, "given i beside analogies i: hold a node or turn it, not both"),
     ({"traverse": "l", "given": {"x": 0}}, "given x: it is what is shown, and cannot be held beside traverse"),
     ({"traverse": "l", "given": {"i": 12}}, "given: 'i' has category 12 in row 0, wanted 0 to 11 (−1: missing)"),

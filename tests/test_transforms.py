@@ -221,7 +221,8 @@ def test_pictures_call_a_number_by_its_name() -> None:
         ("[{one_of: [a, b]}]", Variable("x", (), 3), ["a"],
          "node 'x': 'one_of' names 2 categories, and the node has 3"),
         ("[{one_of: [a, b]}]", Variable("x", (), 2, ("a", "b")), ["a"],
-         "node 'x': 'one_of' beside the node's own 'values', which name what stands in the data: leave it out"),
+         "node 'x': 'one_of' beside the node's own 'values', which already name the categories in the data: "
+         "leave it out"),
         ("[{one_of: [a, b, c]}]", Variable("x", support=SUPPORTS["grey"]), ["a"],
          "node 'x': 'one_of' gives 0 to 2, and the node wants a number from 0 to 1"),
         ("[{one_of: [a, b]}]", Variable("x"), ["a", ""],

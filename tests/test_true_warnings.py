@@ -79,7 +79,7 @@ def test_what_is_said_to_do_nothing_changes_no_bound(p: tuple[str, ...], q: tupl
 
     for name in ("site", "mirror"):
         other = ROWS[name][[1, 0, 3, 2]] if name == "site" else ROWS[name] + 0.7
-        unread = f"the input '{name}' is read by no node: it does nothing" in said
+        unread = f"no node reads the input '{name}': it does nothing" in said
         assert unread == torch.equal(bound(), bound(**{name: other}))
     with torch.no_grad():
         apart = {**ROWS, "x": ROWS["x"] + 0.7}
@@ -277,7 +277,10 @@ def test_nodes_that_are_said_to_change_nothing_change_no_probability(above: str,
     said = [
         each for each in warnings(outline(sgc.load(model_of({"bound": "iwae"}, **nodes)))) if "nothing observed" in each
     ]
-    words = "nothing observed depends on '{}', and q reads it for nothing else: p is the same without it"
+    words = (
+        "nothing observed depends on '{}', and q needs it for no other node: p of the observed nodes is the same "
+        "without it"
+    )
     assert said == [words.format(name) for name in barren]
     kept = {name: each for name, each in nodes.items() if name not in barren}
     both = [compiled(model_of({"bound": "iwae"}, **each)).double() for each in (nodes, kept)]

@@ -112,7 +112,7 @@ def test_more_samples_than_values_give_each_once() -> None:
         ({"samples": 11}, "'without_replacement' sums over all subsets of 11 samples"),
         (
             {"samples": 2, "bound": "iwae"},
-            "'without_replacement' needs each sample's costs by itself, and under one logarithm the samples meet",
+            "'without_replacement' needs each sample's own costs, and under one logarithm the samples are coupled",
         ),
     ],
 )

@@ -26,7 +26,7 @@ Sets = Annotated[
         "--set", metavar="KEY=VALUE", help="Set a value of the spec, e.g. train.epochs=10; KEY= takes the key out."
     ),
 ]
-Trust = Annotated[bool, typer.Option("--trust", help="Allow own code that the spec names; say it every time.")]
+Trust = Annotated[bool, typer.Option("--trust", help="Allow own code that the spec names; needed every time.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Checkpoint = Annotated[str, typer.Option("--checkpoint", metavar="best|last", help="Which weights.")]
 

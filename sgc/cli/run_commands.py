@@ -20,7 +20,7 @@ def evaluate(
     checkpoint: Checkpoint = "best",
     split: Annotated[str, typer.Option("--split", metavar="test|validation", help="Which rows.")] = "test",
     samples: Annotated[
-        int | None, typer.Option("--samples", min=1, max=LARGEST, help="Of the posterior and log p(x).")
+        int | None, typer.Option("--samples", min=1, max=LARGEST, help="Samples of the posterior and of log p(x).")
     ] = None,
     classifier: Annotated[
         bool, typer.Option("--classifier", help="Also train the classifier alone on the same labels, and compare.")
@@ -70,27 +70,34 @@ def predict(
     data: Annotated[
         Path, typer.Argument(metavar="DATA", help="New rows: .npz, .mat, .csv, .parquet, IDX or pictures.")
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Where to: .csv, .npz or .json.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FILE", help="The file to write: .csv, .npz or .json.")
+    ],
     checkpoint: Checkpoint = "best",
-    samples: Annotated[int | None, typer.Option("--samples", min=1, max=LARGEST, help="Of the posterior.")] = None,
+    samples: Annotated[
+        int | None, typer.Option("--samples", min=1, max=LARGEST, help="Samples of the posterior.")
+    ] = None,
     given: Annotated[
         list[str] | None,
         typer.Option("--given", metavar="NODE", help="Take the values of a partially labelled node as evidence."),
     ] = None,
     from_: Annotated[
         AnswerOf | None,
-        typer.Option("--from", metavar="q|posterior", help="Whose answer; the weighted posterior's unless said."),
+        typer.Option(
+            "--from", metavar="q|posterior", help="Whose answer: q's, or by default the weighted posterior's."
+        ),
     ] = None,
     id_column: Annotated[
-        str | None, typer.Option("--id", metavar="COLUMN", help="The rows' own ids; else a table's index column.")
+        str | None,
+        typer.Option("--id", metavar="COLUMN", help="The column of the rows' own ids; by default a table's index."),
     ] = None,
     latents: Annotated[
-        bool, typer.Option("--latents", help="Only the nodes that are never observed, q's means and deviations.")
+        bool, typer.Option("--latents", help="Write only the nodes that are never observed: q's means and deviations.")
     ] = False,
     as_json: Json = False,
     trust: Trust = False,
 ) -> None:
-    """Write what a run says of each unobserved node for new rows, in the units of the data; labels are ignored."""
+    """Predict each unobserved node of new rows, in the units of the data; labels are ignored."""
     from sgc.trained.predictions import predict_run, prediction_text
 
     summary = predict_run(
@@ -127,12 +134,12 @@ def sample(
             "--traverse", metavar="NODE", help="Turn a labelled node through its range, or move a latent's dimensions."
         ),
     ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, max=LARGEST_SEED, help="Of the draws.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, max=LARGEST_SEED, help="Seed of the draws.")] = None,
     checkpoint: Checkpoint = "best",
     as_json: Json = False,
     trust: Trust = False,
 ) -> None:
-    """Draw what a trained model makes: samples, a row for each category, reconstructions."""
+    """Draw pictures from a trained model: samples, a row for each category, reconstructions."""
     from sgc.samples.sampler import sample_run
 
     if analogies is not None and traverse is not None:

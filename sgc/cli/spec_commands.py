@@ -62,10 +62,11 @@ def inspect(
         Path | None, typer.Option("-o", "--output", metavar="FILE", help="A picture: .svg, .png, .pdf, .dot or .html.")
     ] = None,
     expand: Annotated[
-        bool, typer.Option("--expand", help="The stochastic computation graph of each pattern of labels.")
+        bool, typer.Option("--expand", help="Show the stochastic computation graph of each pattern of labels.")
     ] = False,
     pattern: Annotated[
-        str | None, typer.Option("--pattern", metavar="LABELS", help="With --expand: of one, e.g. y or y,z or none.")
+        str | None,
+        typer.Option("--pattern", metavar="LABELS", help="With --expand: show one pattern, e.g. y or y,z or none."),
     ] = None,
     sets: Sets = None,
     as_json: Json = False,
@@ -130,7 +131,7 @@ def prove(
     spec: SpecArg,
     sets: Sets = None,
     seed: Annotated[
-        int, typer.Option("--seed", min=0, max=LARGEST_SEED, help="Of the twin's parameters, rows and draws.")
+        int, typer.Option("--seed", min=0, max=LARGEST_SEED, help="Seed of the twin's parameters, rows and draws.")
     ] = 0,
     as_json: Json = False,
     trust: Trust = False,

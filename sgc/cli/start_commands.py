@@ -52,14 +52,18 @@ def data(
     name: Annotated[Buildable, typer.Argument(metavar="NAME", help="What to build: multi-mnist.")],
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="FOLDER", help="Where to; by default $SGC_DATA/NAME, or NAME here."),
+        typer.Option(
+            "-o", "--output", metavar="FOLDER", help="Where to write; by default $SGC_DATA/NAME, or NAME here."
+        ),
     ] = None,
-    digits: Annotated[DigitSet, typer.Option("--digits", help="From MNIST, or scikit-learn's.")] = DigitSet.MNIST,
+    digits: Annotated[
+        DigitSet, typer.Option("--digits", help="Whose digits: MNIST's or scikit-learn's.")
+    ] = DigitSet.MNIST,
     train: Annotated[
         int, typer.Option("--train", min=1, max=LARGEST, help="Canvases from the training digits.")
     ] = 72_000,
     test: Annotated[int, typer.Option("--test", min=1, max=LARGEST, help="Canvases from the test digits.")] = 10_000,
-    seed: Annotated[int, typer.Option("--seed", min=0, max=LARGEST_SEED, help="Of all that is drawn.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=LARGEST_SEED, help="Seed of all draws.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the files.")] = False,
 ) -> None:
     """Build a data set: canvases of one to three digits, with counts, classes, sizes and places as labels."""

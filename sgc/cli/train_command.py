@@ -16,11 +16,11 @@ def train(
     spec: SpecArg,
     sets: Sets = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="RUN", help="The run folder; runs/NAME.")
+        Path | None, typer.Option("-o", "--output", metavar="RUN", help="The run folder, by default runs/NAME.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Start over where the folder holds a run.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="One step of each pattern, nothing is kept.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Take one step of each pattern and keep nothing.")] = False,
     debug: Annotated[
         bool, typer.Option("--debug", help="Validate the arguments of every distribution (slow).")
     ] = False,
@@ -60,7 +60,7 @@ def train(
     if best is not None:
         print(f"best       epoch {best['epoch']}" + _validation_words(best))
         if best.get("collapsed"):
-            print(f"collapsed  {', '.join(best['collapsed'])}: q says next to nothing of the rows")
+            print(f"collapsed  {', '.join(best['collapsed'])}: q carries almost no information about the rows")
 
 
 def _validation_words(line: dict[str, Any]) -> str:  # Any: a line of metrics.jsonl

@@ -185,7 +185,7 @@ def _stack(origin: Origin, parts: list[Array]) -> Array:
         if part.ndim != 1:
             raise origin.error(
                 f"found rows of the shape {list(part.shape[1:])} in column '{column.name}', wanted one value: "
-                "it stands in a list of columns"
+                "it is one of several columns of the node"
             )
     return np.stack(parts, axis=1)
 

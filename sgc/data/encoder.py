@@ -197,7 +197,9 @@ def read_cells(origin: Origin, variable: Variable, transforms: Sequence[AnyTrans
 def _read_names(origin: Origin, variable: Variable, names: tuple[CategoryName, ...], *, last: bool) -> Array:
     """Read names as their places: indices of categories, or numbers. `last`: no other transform changes these."""
     if variable.values is not None:
-        raise origin.error("'one_of' beside the node's own 'values', which name what stands in the data: leave it out")
+        raise origin.error(
+            "'one_of' beside the node's own 'values', which already name the categories in the data: leave it out"
+        )
     if variable.categories not in (None, len(names)):
         raise origin.error(f"'one_of' names {len(names)} categories, and the node has {variable.categories}")
     places = np.arange(len(names), dtype=np.float32)

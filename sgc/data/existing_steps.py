@@ -101,7 +101,7 @@ def check_known_counts(part: Part, variables: Mapping[str, Variable]) -> None:
         gone = origin.absent()
         if gone is not None and gone.any():
             message = (
-                f"found {{found}}, which is not there by the count '{partial[0]}', and that may be hidden: give "
+                f"found {{found}}: the count '{partial[0]}' leaves this step out, and may be hidden in training: give "
                 f"'{partial[0]}' supervision 'full', or '{name}' 'partial'"
             )
             origin.fail(message, gone, "no value")

@@ -144,7 +144,7 @@ def _listed_rows(name: str, node: str, division: Division, beside: Path) -> Rows
     strange = rows[~np.isin(rows, division.train)]
     if len(strange):
         held = np.concatenate([division.validation, division.test])
-        why = "stands in the validation or test part" if strange[0] in held else "is not among the rows of the data"
+        why = "is in the validation or test part" if strange[0] in held else "is not among the rows of the data"
         raise DataError(f"labels of node '{node}': row {strange[0]} {why}", file=str(path))
     return np.unique(rows)
 

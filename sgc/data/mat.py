@@ -105,5 +105,5 @@ def _check_lengths(path: Path, read: SourceColumns, shapes: dict[str, tuple[int,
             pairs = [(first.name, len(first)), (name, len(column))]
             counted = " and ".join(f"{n} in '{name}' ({' x '.join(map(str, shapes[name]))})" for name, n in pairs)
             rule = f"rows: {rows}" if rows else "they come first, but last where there are four axes"
-            hint = "say 'rows: first' or 'rows: last'" if rows is None else "leave it out, or say the other"
+            hint = "say 'rows: first' or 'rows: last'" if rows is None else "leave it out, or write the other"
             raise DataError(f"found different numbers of rows: {counted}; {rule}: {hint}", file=str(path))

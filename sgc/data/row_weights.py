@@ -33,7 +33,7 @@ def check_some(weights: Array, column: SourceColumn, part: str) -> None:
     """Check that the weights of a part, `training` or `validation`, have a sum above 0. Raises: DataError."""
     place = f"{WEIGHT}: column '{column.name}'"
     if len(weights) and not weights.any():
-        raise DataError(f"{place}: every {part} row has the weight 0: wanted some above it", column.file or None)
+        raise DataError(f"{place}: every {part} row has the weight 0: wanted some above 0", column.file or None)
     with np.errstate(over="ignore"):
         total = weights.sum()
     if not np.isfinite(total):

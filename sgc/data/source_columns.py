@@ -75,7 +75,9 @@ def node_columns(data: DataSection | None, variables: Mapping[str, Variable]) ->
     for name in data.columns:
         if name not in variables:
             hint = suggest(name, variables)
-            raise DataError(f"columns: '{name}' is no observed node or input of the model{f'; {hint}' if hint else ''}")
+            raise DataError(
+                f"columns: '{name}' is not an observed node or input of the model{f'; {hint}' if hint else ''}"
+            )
     return {name: data.columns[name].names for name in variables if name in data.columns}
 
 
@@ -91,7 +93,7 @@ def _mapped(
     for name in columns:
         if name not in variables and name not in others and name != unread:
             hint = suggest(name, variables)
-            raise DataError(f"'{name}' is no observed node or input of the model{f'; {hint}' if hint else ''}")
+            raise DataError(f"'{name}' is not an observed node or input of the model{f'; {hint}' if hint else ''}")
     owner = {names[0]: node for node, names in wanted.items() if len(names) == 1}
     known = dict(columns)
     for other in others:

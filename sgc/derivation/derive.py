@@ -247,8 +247,8 @@ class _Derivation:
         ]
         if any(log in closed for product in products for log in product.logs):
             raise UsageError(
-                f"the bound '{self.words.bound.name}': a KL divergence in closed form stands under a logarithm or "
-                "among weights, where it is no mean: let its class say closed_kl_refusal"
+                f"the bound '{self.words.bound.name}': a KL divergence in closed form is under a logarithm or "
+                "among weights, where it is not averaged: set closed_kl_refusal in its class"
             )
 
     def tagged(self, terms: Sequence[Term], weights: Sequence[Weight], expression: Expression) -> tuple[Term, ...]:
@@ -356,7 +356,7 @@ class _Derivation:
             yield Message(warning) if isinstance(warning, str) else warning
         fed = [n for n in self.latent if set(self.graphs.inputs) & set(self.graphs.parents(n, "generative"))]
         if self.words.bound.generative and fed and not self.clamped:
-            yield Message("no node is observed, so they teach p nothing and their bound is at most 0")
+            yield Message("no node is observed, so these rows do not train p and their bound is at most 0")
 
 
 def _tag(biased: bool, sampled: bool, enumerated: bool) -> str:

@@ -107,7 +107,7 @@ class Plan:
         proposal, bound = self.proposed[charge.node], self.expression
         estimator = proposal.estimator
         if estimator.one_q and proposal.above_samples:
-            return "needs a q that is the same for all samples, and it reads what is drawn for each"
+            return "needs a q that is the same for all samples, but this q reads what is drawn for each of them"
         others = [p.node for p in self.proposals if p.estimator.weighs_draws and p.node != charge.node]
         if estimator.weighs_draws and others:
             return f"counts samples unevenly, and {others[0]} does so as well: one node at most"
@@ -119,7 +119,7 @@ class Plan:
             meeting = part.weight if isinstance(part, Mean) else part.numerator if isinstance(part, LogMean) else ONE
             if any((log.node if isinstance(log, LabelScore) else log) in moved for log in meeting.logs):
                 how = "under one logarithm" if isinstance(part, LogMean) else "in the weights of labels"
-                return f"needs each sample's costs by itself, and {how} the samples meet"
+                return f"needs each sample's own costs, and {how} the samples are coupled"
         return ""
 
     def drawn_often(self) -> Iterator[tuple[str, int]]:

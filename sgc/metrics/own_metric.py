@@ -47,7 +47,7 @@ def refusal(path: str, metric: Metric, node: MeasuredNode) -> str:
     except Exception as problem:  # whatever the user's class may do
         raise UsageError(f"'{path}': tried refuse: {failure(problem) or raised(problem)}") from None
     if not isinstance(reason, str):
-        raise UsageError(f"'{path}': its refuse gave {type(reason).__name__}, wanted a text")
+        raise UsageError(f"'{path}': its refuse() returned {type(reason).__name__}, wanted a text")
     return reason
 
 

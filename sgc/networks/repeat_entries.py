@@ -88,7 +88,9 @@ class Collect(StepLayer):
     def joined_shape(self, shapes: Sequence[Shape]) -> Shape:
         count = len(self.exists) or len(shapes)
         if len(set(shapes[:count])) > 1:
-            raise ShapeFault(f"steps of one shape stand side by side, got {', '.join(map(shape_text, shapes[:count]))}")
+            raise ShapeFault(
+                f"steps side by side must have one shape, got {', '.join(map(shape_text, shapes[:count]))}"
+            )
         return (*self.steps, *shapes[0])
 
     def joined_range(self, shapes: Sequence[Shape], incoming: Sequence[Support]) -> Support:

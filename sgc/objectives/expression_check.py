@@ -58,19 +58,19 @@ def _faults(expression: object, given: Ingredients) -> Iterator[str]:
         products += [part.before] if isinstance(part, LogMean) else []
         values = part.values if isinstance(part, Mean) else ()
         if not isinstance(values, tuple) or not all(isinstance(value, Value) for value in values):
-            yield "the values of a Mean are no tuple of Values"
+            yield "the values of a Mean are not a tuple of Values"
             return
         for product in [*products, *(value.log for value in values if isinstance(value.log, Product))]:
             yield from _faults_of_product(product, known)
         single = [value.log for value in values if not isinstance(value.log, Product)]
         wrong = [log for log in single if log not in known]
         if wrong:
-            yield f"{_article(wrong[0])} is averaged that it was not given"
+            yield f"{_article(wrong[0])} is averaged, and is not among the factors of these rows"
 
 
 def _faults_of_scale(scale: Scale, given: Ingredients) -> Iterator[str]:
     if not isinstance(scale, Scale) or not _is_number(scale.constant):
-        yield "the scale of a part is no Scale of a finite number"
+        yield "the scale of a part is not a Scale of a finite number"
     elif scale.alpha and scale.alpha not in {label.node for label in given.labels}:
         rows = ", ".join(label.node for label in given.labels) or "none"
         yield f"a part is weighed by the alpha of '{scale.alpha}', and these rows have the labels: {rows}"
@@ -78,13 +78,13 @@ def _faults_of_scale(scale: Scale, given: Ingredients) -> Iterator[str]:
 
 def _faults_of_product(product: Product, known: set[Log]) -> Iterator[str]:
     if not isinstance(product, Product) or not isinstance(product.logs, tuple):
-        yield f"{_article(product)} stands where a Product of a tuple of logs is wanted"
+        yield f"{_article(product)} is used as a Product, wanted a Product of a tuple of logs"
         return
     if not _is_number(product.power) or product.power == 0:
         yield f"a Product has the power {product.power!r}, wanted a finite number that is not 0"
     wrong = [log for log in product.logs if not isinstance(log, Score | LabelScore) or log not in known]
     if wrong:
-        yield f"{_article(wrong[0])} stands in a Product, and these rows were not given it"
+        yield f"{_article(wrong[0])} is in a Product, and is not among the factors of these rows"
 
 
 def _is_number(value: object) -> bool:

@@ -98,7 +98,7 @@ def _without_effect(view: Plated) -> Iterator[str]:
     for name in [*view.outline.features, *outline.inputs]:
         if name not in read:
             what = "feature" if name in view.outline.features else "input"
-            yield f"the {what} '{name}' is read by no node: it does nothing"
+            yield f"no node reads the {what} '{name}': it does nothing"
     named = {density.trunk for density in [*view.outline.generative.values(), *view.outline.recognition.values()]}
     named |= {feature.trunk for feature in view.outline.features.values()}
     for name in spec.networks:
@@ -115,7 +115,7 @@ def _without_effect(view: Plated) -> Iterator[str]:
         yield f"q never reads '{name}'{at}, not even in the rows that have it"
     for part in spec.unrolled.parts:
         if part.weights is not None and not part.weights.exists():
-            yield f"{part.where}.weights: no run at '{part.weights}' yet, and training wants one"
+            yield f"{part.where}.weights: no run at '{part.weights}' yet, and training needs one"
 
 
 def _idle_words(view: Plated, *, drawn: bool, varying: bool) -> Iterator[str]:
@@ -161,7 +161,8 @@ def _barren(view: Plated) -> Iterator[str]:
         for role in ROLES:
             needed = needed | graphs.ancestors(needed, role)
     for name, at in at_steps(view, [name for name in nodes if name not in needed]):
-        yield f"nothing observed depends on '{name}'{at}, and q reads it for nothing else: p is the same without it"
+        unneeded = "q needs it for no other node: p of the observed nodes is the same without it"
+        yield f"nothing observed depends on '{name}'{at}, and {unneeded}"
 
 
 def _blind(view: Plated, asked: Collection[str]) -> Iterator[str]:

@@ -82,7 +82,7 @@ def _take(path: Path) -> int:
                 os.close(file)
                 continue
             if os.fstat(file).st_size and _read(path) is None:
-                raise UsageError(f"{path}: is no lock of a run: move it, or take another folder")
+                raise UsageError(f"{path}: is not the lock of a run: move it, or take another folder")
             record = LockRecord(
                 process=os.getpid(),
                 machine=socket.gethostname(),

@@ -50,7 +50,8 @@ def frozen(modules: Iterable[nn.Module]) -> Iterator[None]:
             if part.training and (noisy or isinstance(part, nn.modules.batchnorm._BatchNorm)):
                 name = type(part).__name__
                 raise RunError(
-                    f"gradient: dreg computes what q reads of a draw twice, and {name} does not give the same again"
+                    f"gradient: dreg computes what q reads of a draw twice, and {name} gives another result "
+                    "the second time"
                 )
         parameters += [parameter for parameter in module.parameters() if parameter.requires_grad]
     for parameter in parameters:

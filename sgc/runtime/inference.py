@@ -173,7 +173,7 @@ def share_below(posterior: Posterior, name: str, value: Tensor) -> Tensor | None
 def warn(inference: Inference, samples: int, advice: str) -> None:
     """Warn of rows without finite scores, and of few effective samples; advice: which answer is better."""
     if inference.broken:
-        warnings.warn(f"nothing is said of rows without finite scores: {rows_words(inference.broken)}", stacklevel=4)
+        warnings.warn(f"no answer for rows without finite scores: {rows_words(inference.broken)}", stacklevel=4)
     words = few_words(inference.effective, samples)
     if words:
         warnings.warn(f"{words}; {advice}", stacklevel=4)

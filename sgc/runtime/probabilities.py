@@ -30,6 +30,6 @@ def log_score(
             where = f" in row {row}" if log.dim() and log.shape[-1] > 1 else ""
             raise RunError(
                 f"node '{variable.name}': its probability is e^{float(most):.4g}{where}, and none is above 1: "
-                f"a parameter of {variable.family.name} is outside its set, or its log_prob is no log-probability"
+                f"a parameter of {variable.family.name} is outside its range, or its log_prob is not a log-probability"
             )
     return log

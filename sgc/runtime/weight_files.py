@@ -113,7 +113,7 @@ def tensor_fault(tensor: Tensor, *, like: Tensor) -> str:
     Another layout, shape or type, or a value that is not finite where none may be.
     """
     if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type == "meta":
-        return "is no plain array of numbers"
+        return "is not a plain array of numbers"
     if tensor.shape != like.shape:
         return f"has shape {list(tensor.shape)}, wanted {list(like.shape)}"
     if tensor.dtype != like.dtype:

@@ -88,7 +88,9 @@ class Turner:
                 f"{option('analogies')}: '{name}' has several categories in a row, and one alone can be turned"
             )
         if name not in turnable:
-            raise UsageError(f"{option('analogies')}: '{name}' is no node with categories ({suggest(name, turnable)})")
+            raise UsageError(
+                f"{option('analogies')}: '{name}' is not a node with categories ({suggest(name, turnable)})"
+            )
         self._check(name, "analogies")
         count = variables[name].categories
         assert count is not None
@@ -110,7 +112,7 @@ class Turner:
             hint = suggest(name, movable)
             if name in variables and variables[name].categories:
                 hint = f"{option('analogies', name)} turns its categories"
-            raise UsageError(f"{option('traverse')}: '{name}' is no node of numbers to be turned ({hint})")
+            raise UsageError(f"{option('traverse')}: '{name}' is not a node of numbers that can be turned ({hint})")
         self._check(name, "traverse")
         if name in latent:
             return self._dimensions(name)

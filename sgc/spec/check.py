@@ -235,7 +235,7 @@ def _of_networks(plan: Plan, model: Outline) -> list[str]:
     for name, (words, stack) in twice.items():
         layer = next((layer.unsteady for layer in (stack.rest if stack else ()) if layer.unsteady), "")
         if layer and model.outer_name.get(name, name) not in steady:
-            return [f"computes {words}, below a draw, twice, and its {layer} does not give the same again"]
+            return [f"computes {words}, below a draw, twice, and its {layer} gives another result the second time"]
     return []
 
 

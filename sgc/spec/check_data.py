@@ -57,7 +57,7 @@ def _check_one_of(findings: Findings, names: Names) -> None:
                 continue
             check_twice(findings, path)
             if section and findings.at(section, name, "values") is not None:
-                message = f"'{name}' has 'values', which name what stands in the data: leave 'one_of' out"
+                message = f"'{name}' has 'values', which already name the categories in the data: leave 'one_of' out"
                 findings.add(path, message, at="key")
             count = findings.at(section, name, "categories") if section else None
             if isinstance(count, int) and count != len(listed):

@@ -209,7 +209,7 @@ class _Composing:
         if reference is None or reference.template.kind != "node":
             nodes = [n for n in scope.visible() if (r := scope.find(n)) and r.template.kind == "node"]
             kind = "" if reference is None else reference.template.kind
-            message = f"'{written}' is one of the {kind}s, no node" if kind else f"no node named '{written}'"
+            message = f"'{written}' is one of the {kind}s, not a node" if kind else f"no node named '{written}'"
             self.add(scope, place, f"{message} to count by", self.findings.suggest(written, lambda: nodes))
             return 1, ""
         counter = reference.template
@@ -223,7 +223,7 @@ class _Composing:
 
     def part(self, scope: Scope, name: str, place: Path, written: Mapping[str, Plain]) -> None:
         if len(self.within) > MAX_NESTED:
-            self.add(scope, place, f"parts stand in parts more than {MAX_NESTED} deep", at="key")
+            self.add(scope, place, f"parts are nested more than {MAX_NESTED} deep", at="key")
             return
         document = self.document(scope, place, written)
         if document is None:
@@ -310,7 +310,7 @@ class _Composing:
         giver = self.composition.givers.get(host.name)
         handed_on = giver is not None and giver is scope.handed.get(word)  # a node of this part is bound itself
         if host.kind != "node" or (host.scope is not scope and not handed_on):
-            self.add(scope, place, f"'{word}' is no node beside the part: it must be where 'use' is")
+            self.add(scope, place, f"'{word}' is not a node beside the part: it must be at the level of 'use'")
             return
         if giver is not None and not handed_on:
             self.add(scope, place, f"'{word}' is bound already")

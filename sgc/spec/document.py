@@ -245,7 +245,7 @@ def _check_expansion(root: yaml.Node, document: Document) -> None:
     def measure(node: yaml.Node) -> tuple[int, int, int]:
         """Count the values, the levels and the letters below a node, itself included."""
         if id(node) in above:
-            refuse(node, "an alias stands inside what it names")
+            refuse(node, "an alias is inside the value that it names")
         if id(node) not in measured:
             above.add(id(node))
             pairs = node.value if isinstance(node, yaml.MappingNode) else []

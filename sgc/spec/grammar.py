@@ -125,7 +125,7 @@ def _form(path: Path, value: Plain) -> str:
         case ("recognition",):
             return "allowed: auto, {parents: auto, network: …}"
         case ("nodes", str(), "recognition", "parents") if value == "auto":
-            return "'recognition: auto' stands at the top level, for all nodes"
+            return "'recognition: auto' belongs at the top level, for all nodes"
     return ""
 
 

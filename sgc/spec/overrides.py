@@ -70,7 +70,7 @@ def _take_out(document: Document, path: Path, flag: str) -> None:
         if kind is list and last:
             raise _Refused(f"'{above}' is a list: set the whole of it to leave an entry out")
         if kind not in (dict, list):
-            raise _Refused(f"'{above}' is {describe(here)}, nothing stands below it")
+            raise _Refused(f"'{above}' is {describe(here)}, there is nothing below it")
         there: list[str | int] = list(here) if kind is dict else list(range(len(here)))
         if part not in there:
             where, written = f"'{above}'" if above else "the spec", [str(key) for key in there]

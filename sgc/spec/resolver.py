@@ -284,9 +284,8 @@ class Resolver:
             hint = "or give one for all: recognition: {parents: auto, network: …}"
             raise OutlineFault(place, message, hint, at="key", missing="network")
         if cond.network is not None and not cond.parents:
-            message = (
-                f"a network needs parents, and 'recognition: auto' derives none: nothing observed tells of '{name}'"
-            )
+            why = f"'recognition: auto' derives none: nothing that is observed depends on '{name}'"
+            message = f"a network needs parents, and {why}"
             raise OutlineFault((*place, "network"), message, at="key")
 
     def density(self, name: str, role: Role) -> Density:

@@ -46,7 +46,7 @@ def table_spec(name: str, path: Path, file: str) -> str:
     if head.separator != ",":
         source.append(f"separator: {json.dumps(head.separator)}")
     if head.marks:
-        source.append(f"missing_values: [{', '.join(map(json.dumps, head.marks))}]    # what stands in empty cells")
+        source.append(f"missing_values: [{', '.join(map(json.dumps, head.marks))}]    # the marks of empty cells")
     observed = [*vectors, *_category_nodes(groups[:NODES], offered)]
     return compose(name, said, source, observed, label, counts=bool(of_kind[Kind.COUNT]))
 

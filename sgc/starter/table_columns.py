@@ -238,7 +238,7 @@ class TableHead:
     rows: int
     complete: bool  # whether these are all
     separator: str = ","
-    marks: Sequence[str] = ()  # what stands in empty cells
+    marks: Sequence[str] = ()  # the marks of empty cells
 
 
 def _integer_text(cell: str) -> str:

@@ -84,7 +84,7 @@ def _copies(
         elif not (moves and name == "momentum_buffer"):  # there is none while a scheduled momentum is 0
             raise StateFault((*key, name), "missing")
     for name in left:
-        raise StateFault((*key, name), f"{options.name} keeps no such thing")
+        raise StateFault((*key, name), f"{options.name} keeps no tensor of this name")
     for name in SQUARES & copies.keys():
         if bool((copies[name] < 0).any()):
             raise StateFault((*key, name), "has numbers below 0, which no sum of squares has")

@@ -65,7 +65,7 @@ class OwnSource(Source, OwnPiece):
                 f"a tuple of {', '.join(type(part).__name__ for part in parts)}" if isinstance(result, tuple) else ""
             )
             wanted = "wanted a mapping of columns to arrays, or two of them (training and test rows)"
-            raise DataError(f"its read gave {kinds or type(result).__name__}, {wanted}", file=code.path)
+            raise DataError(f"its read() returned {kinds or type(result).__name__}, {wanted}", file=code.path)
         return Opened(*(_part(part, columns, code.path) for part in parts))
 
 

@@ -46,11 +46,11 @@ class Column(Piece):
         for place, transform in enumerate(transforms):
             fault = ""
             if place and transform.reads_names is not None:
-                fault = "'{name}' reads what stands in the column: put it first"
+                fault = "'{name}' reads the names in the column: put it first"
             elif drawn and not isinstance(transform, Flatten):
-                fault = "'{name}' stands after 'binarize: dynamic', which draws at every use: put it before"
+                fault = "'{name}' comes after 'binarize: dynamic', which draws at every use: put it before"
             elif sized and isinstance(transform, Resize):
-                fault = "'{name}' stands after '{before}', which could not be undone in another size: put it before"
+                fault = "'{name}' comes after '{before}', which could not be undone in another size: put it before"
             if fault:
                 raise PydanticCustomError("transform_order", fault, {"name": transform.name, "before": sized})
             drawn = drawn or transform.draws_anew

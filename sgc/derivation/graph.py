@@ -1,4 +1,4 @@
-"""The two graphs over one set of nodes; every query about them, in domain words. All of networkx is here.
+"""The two graphs over one set of nodes; every query about them, in domain words.
 
 A feature is a deterministic node of both graphs and is seen through; an input is read and has no parents.
 """
@@ -6,14 +6,13 @@ A feature is a deterministic node of both graphs and is seen through; an input i
 from __future__ import annotations
 
 import functools
+import heapq
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from graphlib import TopologicalSorter
-from typing import Literal
-
-import networkx as nx
+from graphlib import CycleError, TopologicalSorter
+from typing import Any, Literal
 
 from sgc.derivation.name_sets import NameSets
 from sgc.derivation.node_id import NodeId
@@ -55,7 +54,7 @@ class GraphNode:
 class _Facts:
     """What is needed of one graph again and again."""
 
-    digraph: nx.DiGraph[str]
+    above: Mapping[str, tuple[str, ...]]  # the parents of inputs, features and variables; in p also their counts
     order: tuple[str, ...]
     readers: Mapping[str, tuple[str, ...]]  # variables and features, by what they read
 
@@ -101,9 +100,9 @@ class Graphs:
         """See through features: the random variables that a list of parents reads."""
         return frozenset(name for name in self.sources(names) if name in self.nodes)
 
-    def digraph(self, role: Role) -> nx.DiGraph[str]:
-        """Draw one graph, parents to children, features and inputs included; in p also counts to their steps."""
-        return self._facts[role].digraph
+    def above(self, role: Role) -> Mapping[str, tuple[str, ...]]:
+        """Return the parents of each input, feature and variable in one graph; in p also the counts of a step."""
+        return self._facts[role].above
 
     def order(self, role: Role) -> tuple[str, ...]:
         """Return the variables and features, each after its parents; ties by name, not as in the file.
@@ -114,11 +113,11 @@ class Graphs:
 
     def children_first(self) -> list[str]:
         """Return the variables so that each stands before its parents in p; ties as in the file."""
-        above: nx.DiGraph[str] = nx.DiGraph()
-        above.add_nodes_from(self.nodes)
+        below: dict[str, list[str]] = {name: [] for name in self.nodes}
         for name in self.nodes:
-            above.add_edges_from((name, parent) for parent in self.variables(self.parents(name, "generative")))
-        return list(nx.lexicographical_topological_sort(above, key=self.sets.place.__getitem__))
+            for parent in self.variables(self.parents(name, "generative")):
+                below[parent].append(name)
+        return in_order(below, key=self.sets.place.__getitem__)
 
     def readers(self, role: Role) -> Mapping[str, tuple[str, ...]]:
         """Return the variables and features that have a name among their parents, by that name."""
@@ -142,19 +141,16 @@ class Graphs:
         return {role: self._find_facts(role) for role in ROLES}
 
     def _find_facts(self, role: Role) -> _Facts:
-        graph: nx.DiGraph[str] = nx.DiGraph()
-        graph.add_nodes_from([*self.inputs, *self.features, *self.nodes])
+        above: dict[str, tuple[str, ...]] = dict.fromkeys(self.inputs, ())
         readers: dict[str, list[str]] = {}
         for name in [*self.features, *self.nodes]:
             parents = self.parents(name, role)
-            graph.add_edges_from((parent, name) for parent in parents)
             for parent in parents:
                 readers.setdefault(parent, []).append(name)
-            if role == "generative" and name in self.nodes:
-                graph.add_edges_from((count, name) for count in self.nodes[name].counts)
-        topological = nx.lexicographical_topological_sort(graph)
-        order = tuple(name for name in topological if name not in self.inputs)
-        return _Facts(graph, order, {name: tuple(parents) for name, parents in readers.items()})
+            counts = self.nodes[name].counts if role == "generative" and name in self.nodes else ()
+            above[name] = (*parents, *counts)
+        order = tuple(name for name in in_order(above) if name not in self.inputs)
+        return _Facts(above, order, {name: tuple(names) for name, names in readers.items()})
 
     def below(self, name: str, clamped: frozenset[str]) -> frozenset[str]:
         """Return the recognition descendants of a variable, not passing beyond a clamped one."""
@@ -175,24 +171,20 @@ class Graphs:
     def ancestors(self, names: Iterable[str], role: Role) -> frozenset[str]:
         """Return everything above some names in one graph, themselves included; in p a count is above its steps."""
 
-        def above(name: str) -> tuple[str, ...]:
-            counts = self.nodes[name].counts if role == "generative" and name in self.nodes else ()
-            return (*self.parents(name, role), *counts)
-
-        return frozenset(reach(names, above))
+        return frozenset(reach(names, self.above(role).__getitem__))
 
     def ancestor_bits(self, role: Role) -> Mapping[str, int]:
         """Return the variables and inputs above each name in one graph as bits, itself included where it is one."""
         above = {name: 1 << self.sets.place[name] for name in self.inputs}
         for name in self.order(role):
             above[name] = 1 << self.sets.place[name] if name in self.nodes else 0
-            for parent in self.digraph(role).pred[name]:
+            for parent in self.above(role)[name]:
                 above[name] |= above[parent]
         return above
 
     def layers(self) -> list[list[str]]:
         """Return all names in generations of the generative graph, for drawing: roots first, each as in the file."""
-        return generations(self.digraph("generative"))
+        return generations(self.above("generative"))
 
     def with_estimators(self, estimators: Mapping[str, Estimator]) -> Graphs:
         """Return the same graphs with other estimators at some nodes."""
@@ -210,20 +202,43 @@ class Graphs:
         return tuple(name for name, node in self.nodes.items() if node.dropped)
 
 
+def in_order(above: Mapping[str, Iterable[str]], key: Callable[[str], Any] = str) -> list[str]:
+    """Return names, each after those above it; of the names that may come next the one whose key is least.
+
+    Any: whatever can be compared. Raises: graphlib.CycleError.
+    """
+    sorter = TopologicalSorter(above)
+    sorter.prepare()
+    order: list[str] = []
+    ready: list[tuple[Any, str]] = []
+    while sorter.is_active():
+        for name in sorter.get_ready():
+            heapq.heappush(ready, (key(name), name))
+        order.append(heapq.heappop(ready)[1])
+        sorter.done(order[-1])
+    return order
+
+
 def layers_of(names: Sequence[str], edges: Iterable[tuple[str, str]]) -> list[list[str]]:
     """Return names in generations by (parent, child) edges, for drawing; an edge that closes a cycle is left out."""
-    graph: nx.DiGraph[str] = nx.DiGraph()
-    graph.add_nodes_from(names)
+    above: dict[str, list[str]] = {name: [] for name in names}
     for parent, child in edges:
-        if not nx.has_path(graph, child, parent):
-            graph.add_edge(parent, child)
-    return generations(graph)
+        if child not in reach([parent], lambda name: above.get(name, ())):
+            above.setdefault(parent, [])
+            above.setdefault(child, []).append(parent)
+    return generations(above)
 
 
-def generations(graph: nx.DiGraph[str]) -> list[list[str]]:
-    """Return the generations of a graph, each in the order in which its names were added."""
-    place = {name: i for i, name in enumerate(graph)}
-    return [sorted(layer, key=place.__getitem__) for layer in nx.topological_generations(graph)]
+def generations(above: Mapping[str, Iterable[str]]) -> list[list[str]]:
+    """Return the generations of a graph, roots first, each in the order of its names; above: what each stands below."""
+    place = {name: i for i, name in enumerate(above)}
+    sorter = TopologicalSorter(above)
+    sorter.prepare()
+    layers: list[list[str]] = []
+    while sorter.is_active():
+        layers.append(sorted(sorter.get_ready(), key=place.__getitem__))
+        sorter.done(*layers[-1])
+    return layers
 
 
 def see_through(features: Mapping[str, Iterable[str]], sets: NameSets) -> Mapping[str, int]:
@@ -255,10 +270,24 @@ def find_cycles(edges: Iterable[tuple[str, str]]) -> list[list[str]]:
     >>> find_cycles([("b", "a"), ("c", "b"), ("a", "c"), ("d", "d"), ("a", "d")])
     [['a', 'c', 'b', 'a'], ['d', 'd']]
     """
-    graph: nx.DiGraph[str] = nx.DiGraph()
+    children: dict[str, list[str]] = {}
     for parent, child in edges:
-        graph.add_node(child)
-        graph.add_edge(parent, child)
+        children.setdefault(child, [])
+        children.setdefault(parent, []).append(child)
+    try:
+        TopologicalSorter(children).prepare()
+    except CycleError:
+        return _cycles(children)
+    return []
+
+
+def _cycles(children: Mapping[str, Sequence[str]]) -> list[list[str]]:
+    import networkx as nx  # here: it takes long to import, and few graphs have a cycle
+
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    for name in children:
+        graph.add_node(name)
+    graph.add_edges_from((name, child) for name, names in children.items() for child in names)
     place = {name: i for i, name in enumerate(graph)}
     cycles: list[list[str]] = []
     for component in nx.strongly_connected_components(graph):
@@ -273,7 +302,7 @@ def find_cycles(edges: Iterable[tuple[str, str]]) -> list[list[str]]:
 
 def descendants(name: str, edges: Iterable[tuple[str, str]]) -> set[str]:
     """Name all that depends on a name, by (parent, child) edges."""
-    graph: nx.DiGraph[str] = nx.DiGraph()
-    graph.add_node(name)
-    graph.add_edges_from(edges)
-    return set(nx.descendants(graph, name))
+    children: dict[str, list[str]] = {}
+    for parent, child in edges:
+        children.setdefault(parent, []).append(child)
+    return reach([name], lambda above: children.get(above, ())) - {name}

@@ -20,11 +20,9 @@ import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-import networkx as nx
-
 from sgc.derivation.dependence import Dependence
 from sgc.derivation.elimination import Boundaries, Elimination, MoralGraph
-from sgc.derivation.graph import Graphs
+from sgc.derivation.graph import Graphs, in_order
 from sgc.derivation.name_sets import NameSets
 
 SOURCE = "Webb et al. 2018"
@@ -138,7 +136,5 @@ def left_out(graphs: Graphs) -> list[LeftOut]:
 def _proposals(graphs: Graphs) -> list[str]:
     """Order the variables as q proposes them, partially supervised ones as early as can be."""
     last = {name: node.supervision == "none" for name, node in graphs.nodes.items()}
-    order = nx.lexicographical_topological_sort(
-        graphs.digraph("recognition"), key=lambda name: (last.get(name, False), name)
-    )
+    order = in_order(graphs.above("recognition"), key=lambda name: (last.get(name, False), name))
     return [name for name in order if name in graphs.nodes]

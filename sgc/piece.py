@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, TypeVar
 
@@ -10,6 +11,8 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Discriminator,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     InstanceOf,
     SerializerFunctionWrapHandler,
     Tag,
@@ -18,7 +21,9 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
-from pydantic.json_schema import SkipJsonSchema
+from pydantic.json_schema import JsonSchemaValue, SkipJsonSchema
+from pydantic_core import CoreSchema
+from pydantic_core.core_schema import definitions_schema, no_info_plain_validator_function
 
 T = TypeVar("T")
 
@@ -32,6 +37,12 @@ class Piece(BaseModel):
     model_config = ConfigDict(
         defer_build=True, extra="forbid", frozen=True, strict=True, populate_by_name=True, allow_inf_nan=False
     )
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **options: Any) -> None:  # Any: of the class statement
+        """Keep the types of class variables as read: pydantic reads those of its bases again with each class."""
+        types = inspect.get_annotations(cls)
+        cls.__annotations__ = {name: ClassVar if name in cls.__class_vars__ else type for name, type in types.items()}
 
 
 class Named(Piece):
@@ -66,6 +77,26 @@ Maybe = Annotated[T | None, WrapValidator(_not_empty)]
 Many = Annotated[tuple[T, ...], BeforeValidator(_as_tuple)]
 
 
+class WhenUsed:
+    """Has pydantic build the validator of a piece when a value is first taken for one: specs use few of all kinds."""
+
+    def __init__(self, kind: type[Piece]) -> None:
+        self.kind = kind
+
+    def __get_pydantic_core_schema__(self, kind: Any, handler: GetCoreSchemaHandler) -> CoreSchema:  # Any: the piece
+        return no_info_plain_validator_function(self.kind.model_validate)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        self.kind.model_rebuild()
+        return handler(definitions_schema(self.kind.__pydantic_core_schema__, []))  # a reference to its definition
+
+
+def branch_of(branch: Any, mark: str) -> Any:  # Any: pydantic builds its types at run time
+    """Give a branch of a union its tag; a piece among them is built when it is used."""
+    is_piece = isinstance(branch, type) and issubclass(branch, Piece)
+    return Annotated[branch, WhenUsed(branch), Tag(mark)] if is_piece else Annotated[branch, Tag(mark)]
+
+
 def by_form(other: str, *, text: str = "", sequence: str = "", mapping: str = "") -> Callable[[Any], str]:
     """Make a function that chooses a branch by the form of a value; `other` is chosen where its form has none."""
 
@@ -95,7 +126,7 @@ def tagged(
 
     union: Any = None
     for tag, branch in branches.items():
-        member: Any = Annotated[branch, Tag(mark % tag)]
+        member = branch_of(branch, mark % tag)
         union = member if union is None else union | member
     if internal is not None:
         union = union | Annotated[SkipJsonSchema[InstanceOf[internal]], Tag(INTERNAL)]  # type: ignore[misc]

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from sgc import __version__
+from sgc.cli.collection import collecting_seldom
 from sgc.cli.exit_status import plainly
 from sgc.cli.run_commands import evaluate, predict, sample
 from sgc.cli.spec_commands import check, inspect, prove, schema
@@ -53,7 +54,8 @@ for command in (check, inspect, train, evaluate, predict, sample, prove, schema,
 def main() -> None:
     """Run the command line, on streams that show whatever it prints."""
     os.environ["MPLBACKEND"] = "agg"  # pictures go to files: whatever windows the user's own settings name, none opens
-    with standard_streams():
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # to look for some opens every installed package
+    with standard_streams(), collecting_seldom():
         try:
             try:
                 app()

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from sgc.arguments import LARGEST
+from sgc.cli.collection import collect_as_usual
 from sgc.cli.common import LARGEST_SEED, Checkpoint, Json, RunArg, Trust, print_json
 from sgc.errors import RunError, SpecError, UsageError
 from sgc.report.standard_streams import say
@@ -33,6 +34,7 @@ def evaluate(
     from sgc.runs.file_formats import json_text
     from sgc.trained.run_evaluation import evaluate_run
 
+    collect_as_usual()
     problems: list[str] = []
     with rows_progress("evaluating") as watch, training_progress("classifier") as watcher:
         report = evaluate_run(
@@ -100,6 +102,7 @@ def predict(
     """Predict each unobserved node of new rows, in the units of the data; labels are ignored."""
     from sgc.trained.predictions import predict_run, prediction_text
 
+    collect_as_usual()
     summary = predict_run(
         run,
         data,
@@ -150,6 +153,7 @@ def sample(
         if not equals or not name:
             raise UsageError(f"--given {text}: expected NODE=VALUE")
         held[name] = _value(value, f"--given {name}")
+    collect_as_usual()
     summary = sample_run(
         run,
         output,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sgc.cli.collection import collect_as_usual
 from sgc.cli.common import (
     LARGEST_SEED,
     Json,
@@ -141,6 +142,7 @@ def prove(
     from sgc.proof.prover import prove as prove_spec
     from sgc.runs.file_formats import json_text
 
+    collect_as_usual()
     proof = prove_spec(loaded, seed=seed)
     if as_json:
         print_json(json_text(proof.plain(), indent=2))

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from sgc.arguments import LARGEST
+from sgc.cli.collection import collect_as_usual
 from sgc.cli.common import LARGEST_SEED
 from sgc.errors import UsageError
 
@@ -69,6 +70,7 @@ def data(
     """Build a data set: canvases of one to three digits, with counts, classes, sizes and places as labels."""
     from sgc.data.multi_mnist import write_parts
 
+    collect_as_usual()
     folder = output if output is not None else Path(os.environ.get("SGC_DATA", "")) / name.value
     for path in write_parts(folder, digits.value, (train, test), seed, force=force).values():
         print(path)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sgc.cli.collection import collect_as_usual
 from sgc.cli.common import Json, Sets, SpecArg, Trust, load_spec, outline_of, print_warnings
 from sgc.errors import UsageError
 
@@ -37,6 +38,7 @@ def train(
 
     if loaded.data is None:
         raise UsageError(f"{spec}: has no data section: add one, or train from Python on arrays")
+    collect_as_usual()
     if dry_run:
         patterns = dry(loaded, beside=beside, debug=debug)
         if as_json:

@@ -240,7 +240,7 @@ class Resolver:
         """Name the parameters that no constant fixes, by the keys that are written, whatever they hold."""
         family, conditional = self.family(name), self.conditional(name, role)
         place = (role,) if conditional is not None else ()
-        cond = conditional if conditional is not None else Generative()
+        cond = conditional if conditional is not None else Generative.model_construct()
         alternatives = any(key not in (*family.heads, *family.taken) for key in cond.parameters)
         fixed = [*cond.parameters, *(family.heads[-1:] if alternatives else ())]
         free = [head for head in family.heads if head not in fixed]
@@ -292,7 +292,7 @@ class Resolver:
         """Resolve one conditional of a node."""
         node, family, event = self.spec.nodes[name], self.family(name), self.event(name)
         conditional = self.conditional(name, role)
-        cond = conditional if conditional is not None else Generative()
+        cond = conditional if conditional is not None else Generative.model_construct()
         place = (role,) if conditional is not None else ()
         wanted = self.free_parameters(name, role)
         constants = {key: self.constant(name, role, key, event) for key in cond.parameters}

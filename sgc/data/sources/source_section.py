@@ -14,6 +14,7 @@ from sgc.data.sources.fetched_sources import FashionMnist, Mnist, Svhn
 from sgc.data.sources.file_sources import Idx, Images, Mat, Npz, Table
 from sgc.data.sources.own_source import OwnSource
 from sgc.data.sources.source import Section, Source
+from sgc.piece import branch_of
 
 SOURCES: dict[str, type[Source]] = {
     "digits": Digits,
@@ -51,6 +52,6 @@ def _source_tag(value: Any) -> str:  # Any: whatever the file holds
 if TYPE_CHECKING:
     DataSection: TypeAlias = Source
 else:
-    known = tuple(Annotated[kind, Tag(f"<{name}>")] for name, kind in SOURCES.items())
+    known = tuple(branch_of(kind, f"<{name}>") for name, kind in SOURCES.items())
     unknown = SkipJsonSchema[Annotated[UnknownSource, Tag("<unknown>")]]
     DataSection = Annotated[Union[(*known, unknown)], Discriminator(_source_tag)]

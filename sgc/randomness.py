@@ -116,6 +116,10 @@ def _drawing() -> type[AbstractContextManager[Any]]:
     aten, draws_numbers = torch.ops.aten, torch.Tag.nondeterministic_seeded
 
     class Drawing(TorchDispatchMode):
+        @classmethod
+        def _should_skip_dynamo(cls) -> bool:
+            return False  # torch imports torch._dynamo to keep it out, which takes as long as all of torch
+
         def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             kwargs = dict(kwargs or {})
             device = None if draws_numbers not in function.tags else _device(args, kwargs)

@@ -310,7 +310,8 @@ def test_digits_open() -> None:
 
 
 def test_digits_without_scikit_learn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "sklearn.datasets", None)
+    for name in ("sklearn", "sklearn.datasets"):
+        monkeypatch.setitem(__import__("sys").modules, name, None)
     message = fails("{columns: {x: {column: image}}}", IMAGE, beside=tmp_path)
     assert message == "the source 'digits' needs scikit-learn: pip install 'sgc[digits]'"
 

@@ -178,7 +178,7 @@ def test_the_variance_of_the_gradient_is_that_of_direct_draws(monkeypatch: pytes
     monkeypatch.setattr(Model, "validate_args", False)  # for speed
     run = trainer(z_then_y(train__batch_size={"unlabelled": 9, "labelled": 5}), small_arrays(labels=60))
     run.model.eval()
-    found = probe(run.model, run.streams, 0, 1, run.fabric.autocast)
+    found = probe(run.model, run.streams, 0, 1, run.precision.autocast)
     direct = draw_gradients(run, 400)
     distances = ((direct - direct.mean(0)) ** 2).sum(1)
     variance = float(distances.sum()) / 399
@@ -201,7 +201,7 @@ def test_a_gradient_that_nothing_is_drawn_for_has_no_variance() -> None:
     spec = small(nodes__z=None, nodes__x__generative__parents=["y"], train__precision="64-true")
     run = trainer(spec, small_arrays())
     run.model.eval()
-    found = probe(run.model, run.streams, 0, 3, run.fabric.autocast)
+    found = probe(run.model, run.streams, 0, 3, run.precision.autocast)
     assert found["variance"] == 0
     assert found["norm"] == pytest.approx(float(draw_gradients(run, 1)[0].norm()), abs=1e-9)
 
@@ -229,7 +229,7 @@ def test_a_probe_moves_nothing(tmp_path: Path) -> None:
     torch.manual_seed(4)
     before = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
     generator = torch.get_rng_state()
-    found = [probe(run.model, run.streams, 0, epoch, run.fabric.autocast) for epoch in (1, 2, 1)]
+    found = [probe(run.model, run.streams, 0, epoch, run.precision.autocast) for epoch in (1, 2, 1)]
     assert found[0] == found[2] != found[1]
     assert torch.equal(torch.get_rng_state(), generator)
     after = run.model.state_dict()

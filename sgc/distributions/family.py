@@ -182,6 +182,7 @@ class Family:
         value: (), anything that broadcasts, or [*leading, *parameter shape]; a number for a matrix is that multiple of
         the identity. Returns: [*leading, *parameter shape].
         """
+        import numpy as np
         import torch
 
         shape = self.parameter_shape(parameter, event)
@@ -189,7 +190,7 @@ class Family:
             value = value * torch.eye(event[-1], dtype=value.dtype, device=value.device)
         if value.shape[max(0, value.dim() - len(shape)) :] == shape:
             return value
-        return value.expand(torch.broadcast_shapes(value.shape, shape))
+        return value.expand(np.broadcast_shapes(value.shape, shape))
 
     # ---- distributions
 

@@ -40,6 +40,7 @@ def multinomial() -> Any:  # Any: the base class is torch's, which is not import
 @functools.cache
 def counted_multinomial() -> Any:  # Any: as above
     """Define the class of members with a total for each row, once."""
+    import numpy as np
     import torch
     from torch import Tensor
     from torch.distributions import Distribution, constraints
@@ -63,7 +64,7 @@ def counted_multinomial() -> Any:  # Any: as above
         ) -> None:
             parameter = logits if probs is None else probs
             assert parameter is not None
-            batch, size = torch.broadcast_shapes(total_count.shape, parameter.shape[:-1]), parameter.shape[-1]
+            batch, size = torch.Size(np.broadcast_shapes(total_count.shape, parameter.shape[:-1])), parameter.shape[-1]
             self.total_count = total_count.expand(batch)
             self.given_probs = None if probs is None else probs.expand(*batch, size)
             self.given_logits = None if logits is None else logits.expand(*batch, size)

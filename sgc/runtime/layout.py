@@ -12,7 +12,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
+import numpy as np
 from torch import Tensor
 
 
@@ -61,7 +61,7 @@ class Layout:
     def drawn(self, batch_shape: Sequence[int]) -> tuple[int, ...]:
         """Give the leading shape of a draw: of its parameters, and always every sample and row."""
         full = (1,) * self.depth + (self.samples, self.rows)
-        return tuple(torch.broadcast_shapes(tuple(batch_shape), full))
+        return np.broadcast_shapes(tuple(batch_shape), full)
 
     def score(self, log: Tensor, dims: Collection[str]) -> Score:
         """Lay a score out and name its dimensions: those of `dims` that it varies over.

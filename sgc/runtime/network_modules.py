@@ -10,6 +10,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -106,12 +107,12 @@ class ParentArguments(nn.Module):
 
     def forward(self, groups: Sequence[Group], rank: int) -> Joined:
         """Map groups of parents to joined rows [R, *output]."""
-        leading = [torch.broadcast_shapes(*(value.shape[:rank] for value in group)) for group in groups]
+        leading = [np.broadcast_shapes(*(value.shape[:rank] for value in group)) for group in groups]
         arguments = [
             _joined([g[j].expand(*lead, *shape).reshape(-1, *shape) for g, lead in zip(groups, leading, strict=True)])
             for j, shape in enumerate(self.shapes)
         ]
-        return self.map(*arguments), [tuple(lead) for lead in leading]
+        return self.map(*arguments), leading
 
 
 class Trunk(nn.Module):
@@ -231,7 +232,7 @@ def read_by(module: AnyFeature, values: Mapping[str, Tensor], network_inputs: Ma
 def _side_by_side(group: Group, rank: int) -> Tensor:
     """Give the parents flat, one after the other: what an empty network is."""
     flat = [value.reshape(*value.shape[:rank], -1) for value in group]
-    leading = torch.broadcast_shapes(*(tuple(value.shape[:-1]) for value in flat))
+    leading = np.broadcast_shapes(*(tuple(value.shape[:-1]) for value in flat))
     return torch.cat([value.expand(*leading, value.shape[-1]) for value in flat], -1)
 
 

@@ -111,6 +111,10 @@ def not_recordable(why: str) -> None:
 class Recorder(TorchDispatchMode):
     """Watches operations and lists them. Tensors that it has not met are constants: weights, and what modules keep."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # as in `sgc.randomness`: to keep torch._dynamo out, torch would import it
+
     def __init__(self, inputs: Sequence[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.refusal = ""

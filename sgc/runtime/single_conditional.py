@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-import torch
+import numpy as np
 from torch import Tensor
 from torch.distributions import Distribution
 
@@ -35,7 +35,7 @@ def conditional(model: PlanRunner, module: AnyDensity, values: Mapping[str, Any]
     def by_row(name: str, parameter: Tensor) -> Tensor:
         filled = family.fill(name, parameter, event)
         inner = family.parameter_shape(name, event)
-        leading = torch.broadcast_shapes(tuple(filled.shape[: filled.dim() - len(inner)]), (1,) * (rank - 1) + (rows,))
+        leading = np.broadcast_shapes(tuple(filled.shape[: filled.dim() - len(inner)]), (1,) * (rank - 1) + (rows,))
         return filled.expand(*leading, *inner).reshape(rows, *inner)
 
     by_rows = {name: by_row(name, parameter) for name, parameter in parameters.items()}

@@ -1,8 +1,8 @@
-"""The machinery around training: the optimiser, device and precision, repeatable kernels, and requests to stop."""
+"""The machinery around training: the optimiser, repeatable kernels, and requests to stop."""
 
 from __future__ import annotations
 
-import re
+import inspect
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 
-from sgc.errors import UsageError
 from sgc.schedules import Schedule, value_at
 from sgc.spec.spec import Optimizer
 
@@ -44,11 +43,22 @@ def move_optimizer(optimizer: torch.optim.Optimizer, given: Optimizer, epoch: fl
 def make_optimizer(given: Optimizer, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
     """Make the optimiser of torch.optim that a spec names, in its fused form if there is one."""
     options = numbers_at(given, 0.0)
-    kind: Callable[..., torch.optim.Optimizer] = getattr(torch.optim, given.name)
+    kind = _without_dynamo(getattr(torch.optim, given.name))
     if given.name in ("Adam", "AdamW", "SGD"):
         with suppress(RuntimeError, TypeError):  # an older torch has no fused form for this device
             return kind(parameters, **options, fused=True)
     return kind(parameters, **options)
+
+
+def _without_dynamo(kind: type[torch.optim.Optimizer]) -> Callable[..., torch.optim.Optimizer]:
+    """Return a kind of optimiser without the wrappers by which its methods keep `torch.compile` out of themselves.
+
+    They import torch._dynamo, which takes as long as all of torch, and none of these methods is compiled here.
+    """
+    names = ("add_param_group", "load_state_dict", "state_dict", "zero_grad")
+    plain = {name: inspect.unwrap(getattr(kind, name)) for name in names}
+    step = torch.no_grad()(inspect.unwrap(kind.step))
+    return type(kind.__name__, (kind,), {**plain, "step": step})
 
 
 def take_step(step: Callable[[], object], given: Optimizer, epoch: float) -> str:
@@ -61,47 +71,6 @@ def take_step(step: Callable[[], object], given: Optimizer, epoch: float) -> str
         options = ", ".join(f"{key} {number}" for key, number in numbers_at(given, epoch).items())
         return f"{given.name} cannot take a step with {options}: the number type of a weight cannot hold one of these"
     return ""
-
-
-def make_fabric(device: str, precision: Any) -> Any:  # Any: Fabric's class and options, imported only here
-    """Make the Fabric for a device and a precision. Raises: UsageError if the device is not available."""
-    import logging
-    import warnings
-
-    for name in ("lightning_fabric", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from lightning_fabric import Fabric
-
-        kind, colon, number = device.partition(":")
-        if colon and not re.fullmatch("[0-9]{1,4}", number):
-            raise UsageError(f"train.device is '{device}', wanted a name as 'cpu', 'cuda' or 'cuda:1'")
-        devices: Any = [int(number)] if colon else 1  # Any: Fabric takes many forms
-        try:
-            fabric = Fabric(accelerator=kind, devices=devices, precision=precision)
-        except Exception as problem:  # Fabric raises many kinds of errors for a missing device
-            raise UsageError(
-                f"train.device is '{device}', which cannot be used here: {str(problem).split('. ')[0]}"
-            ) from None
-    return fabric
-
-
-def unscaling(fabric: Any, optimizer: torch.optim.Optimizer, limit: object) -> Callable[[], object]:  # Any: Fabric's
-    """Give what brings gradients in half precision to their own scale, where they are to be clipped to a limit."""
-    if limit is None:
-        return lambda: None
-    return lambda: fabric.strategy.precision.unscale_gradients(optimizer)
-
-
-def skips_steps(precision: Any) -> bool:  # Any: Fabric's
-    """Tell whether steps with gradients that are not finite are skipped, and the loss of the next one scaled down.
-
-    This is so in half precision, where large gradients overflow, down to a scale of 1: a gradient that is not finite at
-    that scale is no overflow.
-    """
-    scaler = getattr(precision, "scaler", None)
-    return scaler is not None and float(scaler.get_scale()) > 1
 
 
 @contextmanager

@@ -167,7 +167,7 @@ class RecordedSteps:
     # ---- the ways to compute a step
 
     def _compute(self, parts: list[PatternRows], weights: Sequence[Tensor], terms: bool) -> StepResult:
-        with self.autocast():  # not through Fabric's wrapper, which would rebuild the rows on their way
+        with self.autocast():
             loss, sums = self.model(parts, weights)
         value = _finite(loss, sums)
         for parameter in self.parameters:

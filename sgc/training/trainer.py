@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ from sgc.training import engine
 from sgc.training.epoch_totals import EpochTotals
 from sgc.training.gradient_check import blame_gradient, clip, is_finite
 from sgc.training.gradient_variance import due, probe
+from sgc.training.precision import Mixed, device_of, precision_of
 from sgc.training.recorded_steps import RecordedSteps, StepResult
 from sgc.training.training_state import StateFault, optimizer_state, restore
 from sgc.training.watchers import Silent, Watcher, check_watcher
@@ -137,7 +139,7 @@ def _train(
         folder.write_data(dataset)
     else:
         same_data(folder, dataset, f"bring them back as they were, or start over with {option('force', '-')}")
-        same_threads(folder, trainer.fabric.device)
+        same_threads(folder, trainer.model.like.device)
         trainer.restore(state)
         folder.trim_metrics(trainer.epoch)
         if changes:
@@ -152,9 +154,10 @@ class Trainer:
     def __init__(self, made: Outline, dataset: DataSet, folder: RunFolder, watcher: Watcher, *, debug: bool) -> None:
         self.spec, self.folder, self.watcher = made.spec, folder, watcher
         self.settings = made.spec.train
-        self.fabric = engine.make_fabric(self.settings.device, self.settings.precision)
+        device = device_of(self.settings.device)
+        self.precision = precision_of(self.settings.precision, device)
         with drawing_from(Generators(seed_for(self.settings.seed, 0))):
-            self.model = model_of_run(made).to(self.fabric.device)
+            self.model = model_of_run(made).to(device)
         self.model.validate_args = debug or Model.validate_args
         like = self.model.like
         self.rows = TensorRows(dataset.train, made, like)
@@ -170,14 +173,14 @@ class Trainer:
             raise UsageError("the model has nothing to learn: every distribution is fixed")
         self.parameters = parameters
         self.optimizer = engine.make_optimizer(self.settings.optimizer, parameters)
-        _, self.stepper = self.fabric.setup(self.model, self.optimizer)
+        self.precision.prepare(self.model)
         self.steps = RecordedSteps(
             self.model,
             parameters,
-            self.fabric.autocast,
-            self.fabric.backward,
-            engine.unscaling(self.fabric, self.optimizer, self.settings.clip_norm),
-            allowed=not debug and not made.spec.own_code() and not hasattr(self.fabric.strategy.precision, "scaler"),
+            self.precision.autocast,
+            self.precision.backward,
+            (lambda: None) if self.settings.clip_norm is None else partial(self.precision.unscale, self.optimizer),
+            allowed=not debug and not made.spec.own_code() and not isinstance(self.precision, Mixed),
         )
         self.epoch = 0  # epochs that are done
         self.step = 0  # steps that are done
@@ -289,19 +292,21 @@ class Trainer:
             result = self.steps.take(parts, weights, terms=terms, left=left)
         except RunError as problem:  # a parameter that no distribution can have, or a loss that is not finite
             raise RunError(f"{where}: {problem}; {UNTOUCHED}") from None
-        limit, precision = self.settings.clip_norm, self.fabric.strategy.precision
+        limit = self.settings.clip_norm
         if not is_finite(self.parameters, result.norm):
-            if not engine.skips_steps(precision):
+            if not self.precision.skips_steps:
                 raise RunError(f"{where}: {self._blamed(parts, weights, noise)}; {UNTOUCHED}")
         elif limit is not None:
             clip(self.parameters, result.norm, value_at(limit, self.model.epoch))
-        if refused := engine.take_step(self.stepper.step, self.settings.optimizer, self.model.epoch):
+        if refused := engine.take_step(
+            partial(self.precision.step, self.optimizer), self.settings.optimizer, self.model.epoch
+        ):
             raise RunError(f"{where}: {refused}; {UNTOUCHED}")
         return result
 
     def _blamed(self, parts: list[PatternRows], weights: Sequence[float | Tensor], noise: int | None) -> str:
         """Run a step again to say by which term its gradient is not finite."""
-        with drawing_from(None if noise is None else Generators(noise)), self.fabric.autocast():
+        with drawing_from(None if noise is None else Generators(noise)), self.precision.autocast():
             if noise is not None:
                 parts, weights = self.streams.take(self.step)
             sums = self.model.sums(parts, kept=True)
@@ -333,7 +338,9 @@ class Trainer:
             line["validation_error"] = found.errors
         if due(self.epoch, self.streams.steps):
             with self._blaming("gradient"):
-                line["gradient"] = probe(self.model, self.streams, self.settings.seed, self.epoch, self.fabric.autocast)
+                line["gradient"] = probe(
+                    self.model, self.streams, self.settings.seed, self.epoch, self.precision.autocast
+                )
         warnings = self.alarms.hear(line, self.spec.objective.samples)
         if warnings:
             line["warnings"] = warnings
@@ -362,7 +369,7 @@ class Trainer:
             {
                 "model": own_state(self.model),
                 "optimizer": optimizer_state(self.optimizer),
-                "precision": self.fabric.strategy.precision.state_dict(),
+                "precision": self.precision.state_dict(),
                 "epoch": self.epoch,
                 "step": self.step,
                 "best_bound": self.best_bound,
@@ -377,11 +384,9 @@ class Trainer:
     def restore(self, state: TrainingState) -> None:
         """Go on from a saved state. Raises: UsageError where it does not fit the model."""
         try:
-            tensors, fabric = own_state(self.model), self.fabric.strategy.precision
+            tensors, given = own_state(self.model), self.settings.optimizer
             chooses = bool(self.held_out.count) and not self.supervised
-            restore(
-                state, tensors, self.optimizer, self.settings.optimizer, fabric, self.streams.steps, chooses=chooses
-            )
+            restore(state, tensors, self.optimizer, given, self.precision, self.streams.steps, chooses=chooses)
         except StateFault as fault:
             raise UsageError(f"{self.folder.state_path}: does not fit the spec ({fault})") from None
         self.epoch, self.step, self.seconds = state.epoch, state.step, state.seconds

@@ -20,6 +20,7 @@ from sgc.runtime.weight_files import tensor_fault
 from sgc.schedules import Schedule
 from sgc.spec.spec import Optimizer
 from sgc.training.engine import make_optimizer
+from sgc.training.precision import Precision
 
 SQUARES = {"exp_avg_sq", "max_exp_avg_sq", "square_avg", "acc_delta", "sum", "exp_inf"}  # not negative; torch's names
 
@@ -137,7 +138,7 @@ def restore(
     model: Mapping[str, Tensor],
     optimizer: torch.optim.Optimizer,
     options: Optimizer,
-    precision: Any,  # Any: Fabric's own
+    precision: Precision,
     steps: int,
     *,
     chooses: bool,

@@ -204,13 +204,13 @@ def account(words: Sequence[str], chosen: argparse.Namespace, before: float) -> 
     )
 
 
-def write(page: Path, text: str) -> None:
-    """Put a text between the marks of a page."""
-    before, begin, rest = page.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
+def write(page: Path, text: str, marks: tuple[str, str] = (BEGIN, END)) -> None:
+    """Put a text between two marks of a page."""
+    before, begin, rest = page.read_text().partition(marks[0])
+    _, end, after = rest.partition(marks[1])
     assert begin, f"{page} has lost its marks"
     assert end, f"{page} has lost its marks"
-    page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
+    page.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}")
 
 
 def main(words: Sequence[str]) -> int:

@@ -1,12 +1,16 @@
-"""How a command starts: what it builds, and how seldom it searches memory for garbage."""
+"""How a command starts: what it imports, what it builds, and how seldom it searches memory for garbage."""
 
 from __future__ import annotations
 
 import gc
+import json
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sgc import cli
@@ -14,6 +18,100 @@ from sgc.cli.collection import STARTING, USUAL
 
 ROOT = Path(__file__).resolve().parent.parent
 DIGITS = str(ROOT / "specs" / "digits.yaml")
+
+
+# ---- imports
+
+SHELL = {"typer", "annotated_doc", "shellingham"}
+PIECES = {"pydantic", "pydantic_core", "annotated_types", "typing_extensions", "typing_inspection"}
+READING = SHELL | PIECES | {"yaml"}
+PICTURES = {"matplotlib", "mpl_toolkits", "numpy", "PIL"} | {
+    *("cycler", "dateutil", "six", "fontTools", "kiwisolver", "packaging", "pyparsing", "contourpy")
+}
+COMPUTING = READING | {"numpy", "torch", "torchgen", "safetensors"}
+
+# of each command: the packages that it may import, and how many modules of sgc at most
+ALLOWED: dict[str, tuple[set[str], int]] = {
+    "--help": (SHELL, 16),
+    "--version": (SHELL, 16),
+    "schema": (READING, 115),
+    "check SPEC": (READING, 160),
+    "check SPEC --data": (READING | {"numpy"}, 180),
+    "inspect SPEC": (READING | {"rich"}, 165),
+    "inspect SPEC --json": (READING, 165),
+    "inspect SPEC --expand": (READING, 160),
+    "inspect SPEC -o graph.svg": (READING | PICTURES, 175),
+    "inspect SPEC -o graph.pdf": (READING | PICTURES, 175),
+    "init begun": (SHELL | PIECES, 45),
+    "train SPEC --set train.epochs=1 -o anew": (COMPUTING | {"rich"}, 255),
+    "train SPEC --dry-run": (COMPUTING | {"rich"}, 255),
+    "evaluate run": (COMPUTING | {"rich"}, 255),
+    "predict run rows.npz -o answers.csv": (COMPUTING, 255),
+    "sample run -o samples.png": (COMPUTING | PICTURES, 265),
+    "sample run -o samples.npz": (COMPUTING, 260),
+    "prove SPEC": (COMPUTING, 230),
+}
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What a command has imported when it ends: packages of others, `torch._dynamo` if it is there, modules of sgc."""
+
+    packages: set[str]
+    modules: int
+
+    def faults(self, packages: set[str], modules: int) -> list[str]:
+        """List what goes beyond these packages and this number of modules."""
+        faults = sorted(self.packages - packages)
+        return [*faults, f"{self.modules} modules"] if self.modules > modules else faults
+
+
+def imported(words: Sequence[str], folder: Path, also: str = "sys") -> Imported:
+    """Run a command in a process of its own, in a folder; also: a module that it imports before."""
+    code = (
+        "import atexit, json, sys\nfrom pathlib import Path\n"
+        "atexit.register(lambda: Path('modules.json').write_text(json.dumps(list(sys.modules))))\n"
+        f"import {also}\nfrom sgc.cli import main\nmain()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *words], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    names: list[str] = json.loads((folder / "modules.json").read_text())
+    known = {"sgc", "cython_runtime", *sys.stdlib_module_names}
+    packages = {name.partition(".")[0] for name in names} - known
+    return Imported(
+        {name for name in packages if not name.startswith("_")} | ({"torch._dynamo"} & set(names)),
+        sum(name.partition(".")[0] == "sgc" for name in names),
+    )
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a run, and rows that it may answer for."""
+    folder = tmp_path_factory.mktemp("place")
+    imported(["train", DIGITS, "--set", "train.epochs=1", "-o", "run"], folder)
+    np.savez(folder / "rows.npz", image=np.zeros((3, 8, 8), np.uint8))
+    return folder
+
+
+@pytest.mark.parametrize("command", ALLOWED)
+def test_a_command_imports_only_what_it_needs(command: str, place: Path) -> None:
+    words = [DIGITS if word == "SPEC" else word for word in command.split()]
+    assert imported(words, place).faults(*ALLOWED[command]) == []
+
+
+def test_the_guard_of_imports_can_fail(place: Path) -> None:
+    check = imported(["check", DIGITS], place, also="networkx, sgc.samples.sampler")
+    assert {"networkx", "numpy", "torch", f"{check.modules} modules"} <= set(check.faults(*ALLOWED["check SPEC"]))
+    train = imported(["train", DIGITS, "--dry-run"], place, also="torch._dynamo")
+    assert {"torch._dynamo", "sympy"} <= set(train.faults(*ALLOWED["train SPEC --dry-run"]))
+
+
+def test_python_imports_little_with_the_package(place: Path) -> None:
+    code = "import sys, sgc\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    names = set(done.stdout.split())
+    assert {name for name in names if name.startswith("sgc")} == {"sgc", "sgc.errors", "sgc.version"}
+    assert not names & {*READING, "numpy", "torch", "networkx", "rich"}
 
 
 # ---- garbage

@@ -80,7 +80,7 @@ def in_shell() -> Iterator[None]:
 def option(name: str, value: str = "", *, python: str = "") -> str:
     """Name an option as the reader would give it: a flag in the shell, an argument in Python.
 
-    value: what it is set to; `-` for a flag that stands alone. python: all of it in Python, where that differs.
+    value: what it is set to; `-` for a flag without a value. python: all of it in Python, where that differs.
 
     >>> option("force", "-"), option("split", "test"), option("given")
     ('force=True', "split='test'", 'given')
@@ -104,7 +104,7 @@ def writing(path: object) -> Iterator[None]:
 
 
 def printable(text: str) -> str:
-    """Escape what would break a line, talk to the terminal or stand in no encoding: a byte of a file name, by itself.
+    """Escape what would break a line, command the terminal or have no encoding: a byte of a file name, by itself.
 
     >>> printable("a\\nb"), printable("a\\udcffb")
     ('a\\\\nb', 'a\\\\xffb')
@@ -120,7 +120,7 @@ def _escape(letter: str) -> str:
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault of a spec: its place, what is wrong in words, and a hint that stands beside the caret.
+    """One fault of a spec: its place, what is wrong in words, and a hint beside the caret.
 
     `line` and `column` count from 1; `width` is how many characters the caret underlines. `flag` names the command-line
     override that brought the value in, where it did not come from the file. Line 0: no place in a text is known.
@@ -178,9 +178,9 @@ class SpecError(Exception):
 
 
 class OutlineFault(Exception):
-    """What cannot be resolved: the keys below the name where it stands, in words, with a hint.
+    """What cannot be resolved: the keys below the name at which it is, in words, with a hint.
 
-    `missing` is the key that should stand there.
+    `missing` is the key that should be there.
     """
 
     def __init__(

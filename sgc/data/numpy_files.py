@@ -53,7 +53,7 @@ class Header:
 
 
 def read_header(file: IO[bytes]) -> Header:
-    """Read the header of an array, from a file that stands at its beginning.
+    """Read the header of an array, from a file at its beginning.
 
     Raises: ValueError, in words; PythonObjects; whatever of `DAMAGED` reading the file raises.
     """

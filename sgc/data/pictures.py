@@ -40,7 +40,7 @@ def read_pictures(
 ) -> SourceColumns:
     """Read the pictures of a folder, in the order of their paths, or a single one.
 
-    The columns are image, `(N, C, H, W)` bytes, path, relative to the folder, and, where pictures stand in folders of
+    The columns are image, `(N, C, H, W)` bytes, path, relative to the folder, and, where pictures are in folders of
     their own, label, the name of the first folder. Files with other endings, and hidden ones, are no pictures.
 
     Raises:

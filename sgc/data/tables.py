@@ -67,9 +67,9 @@ def open_rows(path: Path, separator: str) -> Iterator[Iterator[list[str]]]:
 
 
 def likely_separator(path: Path) -> str:
-    """Guess what stands between the cells of a csv file: of comma, semicolon and tab, what its header has most of.
+    """Guess the separator of the cells of a csv file: of comma, semicolon and tab, what its header has most of.
 
-    What stands in quotes is no separator. Raises: DataError.
+    Characters in quotes are no separators. Raises: DataError.
     """
     with _open_lines(path) as lines:
         header = re.sub(r'"[^"]*"', "", next(lines, ""))

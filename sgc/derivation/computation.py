@@ -29,7 +29,7 @@ class Step:
     kind: Kind
     styled: str  # its text, with factors in styled letters
     reads: tuple[str, ...] = ()  # ids
-    scale: str = ""  # what stands before the text in the bound, such as α
+    scale: str = ""  # its factor in the bound, such as α
     owners: tuple[Role, ...] = ()  # generative: θ, recognition: φ
     tag: str = ""  # exact, enumerated, sampled or biased; of a draw, that of its estimator
     why: str = ""
@@ -43,7 +43,7 @@ class Step:
 
     @property
     def scaled(self) -> str:
-        """The text as it stands in the bound, with factors in styled letters."""
+        """The text as it is in the bound, with factors in styled letters."""
         return f"{self.scale}{'' if self.scale in ('', '-') else ' '}{self.styled}"
 
     @property
@@ -52,7 +52,7 @@ class Step:
 
     @property
     def how(self) -> str:
-        """Say how a draw hands on values: `enumerate, 10 values`."""
+        """Say how a draw gives its values: `enumerate, 10 values`."""
         if self.proposal is None:
             return ""
         support = f", {self.proposal.support} values" if self.proposal.estimator.enumerates else ""
@@ -181,7 +181,7 @@ def _once(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _by_step(nodes: Sequence[GraphNode]) -> list[str]:
-    """Name the steps of a repeat's node in their order, behind the first of them."""
+    """List the steps of each repeated node in their order, by its first step."""
     first: dict[str, int] = {}
     for i, node in enumerate(nodes):
         first.setdefault(node.id.name, i)

@@ -26,14 +26,14 @@ class Advice:
 
 
 def too_large(plan: Plan) -> bool:
-    """Tell whether a row of a plan sums over more numbers than fit into memory or time."""
+    """Tell whether a plan sums over more numbers for a row than memory or time allow."""
     return plan.largest > LARGEST or plan.operations > OPERATIONS
 
 
 def advise(
     graphs: Graphs, plan: Plan, able: Collection[str], steps: Mapping[str, Sequence[str]] | None = None
 ) -> Advice:
-    """Choose nodes to draw instead of enumerating them: of the largest intermediate, one by one, what helps most.
+    """Choose nodes to draw instead of enumerating them: one by one, that of the largest intermediate which saves most.
 
     able: the nodes that can be drawn. steps: by the one name of a repeat's node, the node of each step, which share
     their estimator. Costs are at two samples at least, which a drawn node needs for its baseline. Of many nodes those

@@ -30,7 +30,7 @@ class Dependence(NameSets):
         self._look_down(graphs)
 
     def _look_down(self, graphs: Graphs) -> None:
-        """Find all children, and all that has a child in common: each feature is gone through once."""
+        """Find all children, and all pairs with a child in common; each feature is gone through once."""
         below: dict[str, tuple[int, int, int]] = {}
         readers = graphs.readers("generative")
         for name in (*reversed(graphs.order("generative")), *graphs.inputs):

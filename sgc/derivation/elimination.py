@@ -19,10 +19,10 @@ class Boundaries:
     def __init__(self, graph: Dependence) -> None:
         self.graph = graph
         self.left = (1 << len(graph.names)) - 1
-        self.barren = 0  # eliminated, and so is all below: irrelevant to what is left
+        self.barren = 0  # eliminated, with all of its descendants: irrelevant to what is left
         self.fertile = [children.bit_count() for children in graph.children]  # children that are not barren
         self.region: dict[int, int] = {}  # of an eliminated variable that is not barren, the first of its region
-        self.regions: dict[int, tuple[int, int]] = {}  # by its first: what hangs together, and what it touches
+        self.regions: dict[int, tuple[int, int]] = {}  # by first variable: a region and its neighbours
 
     def eliminate(self, variable: int) -> int:
         """Take out a variable; return its boundary in what is left then."""
@@ -52,7 +52,7 @@ class Boundaries:
             self.region[member] = first
 
     def _around(self, variable: int) -> int:
-        """Return the neighbours of a variable in the moral graph of all that is not barren."""
+        """Return the neighbours of a variable in the moral graph of the variables that are not barren."""
         children = self.graph.children[variable]
         around = self.graph.parents[variable]
         if not children & self.barren:
@@ -62,7 +62,7 @@ class Boundaries:
         return around & ~(1 << variable)
 
     def _bury(self, variable: int) -> None:
-        """Drop what became barren with a variable, and split the regions that it connected."""
+        """Drop the variables that became barren with this one, and split the regions that they connected."""
         fresh, front = 0, [variable]
         while front:
             here = front.pop()
@@ -77,7 +77,7 @@ class Boundaries:
             self._part(self.regions.pop(first)[0] & ~fresh)
 
     def _part(self, inside: int) -> None:
-        """Find the regions that variables make."""
+        """Part variables into regions that are not connected."""
         while inside:
             first = next(members(inside))
             region, touched, front = 0, 0, 1 << first
@@ -109,7 +109,7 @@ class MoralGraph:
         self.edges = sum((self.joined[member] & others).bit_count() for member, others in every.items()) // 2
 
     def apart(self, variable: int, others: int) -> int:
-        """Return those of some variables that one would be joined to, were they all neighbours of one eliminated."""
+        """Return those of `others` that eliminating a common neighbour would newly join to a variable."""
         countable = others if self.latent >> variable & 1 else others & self.latent
         return countable & ~self.joined[variable] & ~(1 << variable)
 
@@ -135,8 +135,8 @@ class Elimination:
     def __init__(self, graph: Dependence, moral: MoralGraph) -> None:
         self.graph, self.moral = graph, moral
         self.ready = 0
-        self.clique = 0  # what the last one joined
-        self.fill: dict[int, int] = {}  # of what is ready, the edges that its elimination adds
+        self.clique = 0  # the variables that the last elimination joined
+        self.fill: dict[int, int] = {}  # by ready variable, the number of edges that its elimination adds
         self.queue: list[tuple[int, int]] = []
 
     def order(self, stage: Sequence[str], *, forward: bool) -> Iterator[int]:
@@ -163,7 +163,7 @@ class Elimination:
                 return variable
 
     def _offer(self, variable: int) -> None:
-        """Let a variable be eliminated from now on."""
+        """Make a variable ready to be eliminated."""
         cliques = [self.graph.family(member) for member in (variable, *members(self.graph.children[variable]))]
         cliques += [self.clique] if self.clique >> variable & 1 else []
         self.ready |= 1 << variable
@@ -192,7 +192,7 @@ class Elimination:
         self.ready &= ~(1 << variable)
         self.clique = around
         del self.fill[variable]
-        joining = touched = 0  # what is joined anew, and what has one of that beside it
+        joining = touched = 0  # the ends of new edges, and their neighbours
         for member in fresh:
             joining |= 1 << member
             touched |= joined[member]

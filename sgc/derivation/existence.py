@@ -29,7 +29,7 @@ A = TypeVar("A", "np.ndarray[Any, np.dtype[Any]]", "Tensor")
 
 
 def denied(count: A, i: int) -> A:
-    """Mark where a count is known and not above i: the one comparison of the two, of arrays and of tensors."""
+    """Mark where a count is known and not above i; the one place where they are compared, for arrays and tensors."""
     return count < i + 0.5
 
 
@@ -54,7 +54,7 @@ class Existence:
     maybe_labelled: frozenset[str]
 
     def certain(self, name: str) -> bool:
-        """Tell whether every row has the whole value of a node: its step exists unless a labelled count denies it."""
+        """Tell whether every row has the whole value of a node: its step exists if no labelled count rules it out."""
         return name in self.clamped and not self.graphs.nodes[name].dropped
 
     def masks(self, name: str) -> Steps:

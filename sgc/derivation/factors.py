@@ -50,7 +50,7 @@ class Factor:
 
 @dataclass(frozen=True)
 class Proposal:
-    """A node that q proposes, how it hands on values, and over which dimensions these vary."""
+    """A node that q proposes, how it gives its values, and over which dimensions these vary."""
 
     factor: Factor
     estimator: Estimator

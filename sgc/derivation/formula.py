@@ -49,7 +49,7 @@ class Writer(ABC):
 
     @abstractmethod
     def score(self, score: Score) -> str:
-        """Write a term as it stands inside the expectation: `log p(x | z)`, `-KL(q(z | x) || p(z))`."""
+        """Write a term as it is inside the expectation: `log p(x | z)`, `-KL(q(z | x) || p(z))`."""
 
     @abstractmethod
     def label(self, label: LabelScore) -> str:
@@ -64,7 +64,7 @@ class Writer(ABC):
         return r"\log " if self.latex else "log "
 
     def before(self, signs: str, word: str) -> str:
-        """Write what stands before a factor: the signs of a sum, which are kept with it, and a word such as `log`."""
+        """Write what comes before a factor: the signs of a sum, which are kept with it, and a word such as `log`."""
         return self.mark(signs + word, "kept") if signs else word
 
     @abstractmethod
@@ -156,7 +156,7 @@ class Writer(ABC):
 
 
 def symbol(name: str) -> str:
-    """Write a node's name for LaTeX: a letter stays one, a word stands upright."""
+    """Write a node's name for LaTeX: a letter as it is, a word upright."""
     safe = name.replace("_", r"\_")
     return safe if len(name) == 1 else rf"\mathrm{{{safe}}}"
 

@@ -52,7 +52,7 @@ class GraphNode:
 
 @dataclass(frozen=True)
 class _Facts:
-    """What is needed of one graph again and again."""
+    """Facts of one graph that are needed again and again."""
 
     above: Mapping[str, tuple[str, ...]]  # the parents of inputs, features and variables; in p also their counts
     order: tuple[str, ...]
@@ -112,7 +112,7 @@ class Graphs:
         return self._facts[role].order
 
     def children_first(self) -> list[str]:
-        """Return the variables so that each stands before its parents in p; ties as in the file."""
+        """Return the variables, each before its parents in p; ties as in the file."""
         below: dict[str, list[str]] = {name: [] for name in self.nodes}
         for name in self.nodes:
             for parent in self.variables(self.parents(name, "generative")):

@@ -7,7 +7,7 @@ opposite order. The evidence is what q never proposes, X, and the inputs. Two th
 
 - Nodes that are never labelled are eliminated first, so q proposes them last and no weight varies with them: at a
   perfect q the proposal is then the posterior also in rows with every label.
-- A parent in q is a neighbour in the moral graph of what still stands and its ancestors, not in that of the whole
+- A parent in q is a neighbour in the moral graph of what is not eliminated and its ancestors, not in that of the whole
   graph: a latent with nothing observed below it would marry its parents for nothing, and the inverse be too large.
 
 q is compared with p(l | x), the posterior of rows without labels, in the order in which q proposes. In a row whose
@@ -43,7 +43,7 @@ class LeftOut:
         return tuple(self.sets.named(self.lacks))
 
     def conditioned_on(self, parent: str) -> int:
-        """Give what q makes the node and one of these parents independent by: all that it should read but that one."""
+        """Give the set given which q makes the node independent of a parent: all that it should read but that one."""
         return (self.reads | self.lacks) & ~self.sets.bits([parent])
 
 
@@ -86,7 +86,7 @@ class _Inverse:
         self.sure = MoralGraph(graph, known, graph.above(known))
 
     def eliminate(self) -> bool:
-        """Eliminate one more variable; tell whether there was one."""
+        """Eliminate one more variable, and say whether there was one."""
         variable = next(self.order, None)
         if variable is not None:
             boundary = self.boundaries[self.graph.names[variable]] = self.left.eliminate(variable)
@@ -98,7 +98,7 @@ class _Inverse:
     def least(self) -> int:
         """The edges that it has at least, and at its end all that it has.
 
-        What has evidence below it is never barren: of its moral graph every edge that still stands becomes one of q.
+        What has evidence below it is never barren: every edge that is left of its moral graph becomes one of q.
         """
         return self.edges + self.sure.edges
 

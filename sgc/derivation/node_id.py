@@ -16,7 +16,7 @@ class NodeId:
 
     @property
     def flat(self) -> str:
-        """The one word that stands for it in graphs and plans: steps count from 1, before the first one is 0.
+        """Its name in graphs and plans, one word: steps count from 1, before the first one is 0.
 
         Nothing takes it apart again: what makes it keeps the `NodeId` as well.
 

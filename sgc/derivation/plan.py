@@ -147,7 +147,7 @@ class PlanWriter(Writer):
     Subclasses say which nodes a factor stands for, and its names.
     """
 
-    plan: Plan  # what is written: of nodes that stand as one, the one
+    plan: Plan  # the plan that is written, with one node for all that are written as one
     flat: Plan  # all of it
     apart: ClassVar[bool]  # whether the factors of the proposal and of the weight are set in columns of their own
 
@@ -169,7 +169,7 @@ class PlanWriter(Writer):
 
     @abstractmethod
     def signs(self, kind: str, node: str, *, label: bool = False) -> str:
-        """Write the signs that stand before a factor: of a `sum` or a `prod`. label: of the weight."""
+        """Write the signs before a factor: of a `sum` or a `prod`. label: of the weight."""
 
     @abstractmethod
     def factors(self, factors: Sequence[Factor], *, label: bool = False) -> str:
@@ -177,11 +177,11 @@ class PlanWriter(Writer):
 
     @abstractmethod
     def carriers(self, weight: Weight) -> list[str]:
-        """List what a factor of the weight varies through."""
+        """List the draws and values through which a factor of the weight varies."""
 
     @abstractmethod
     def carried(self, label: LabelScore) -> list[str]:
-        """List what the factors of a label vary through, those of all its steps."""
+        """List the draws and values through which the factors of a label vary, those of all its steps."""
 
     @abstractmethod
     def reason(self, term: Term) -> str:
@@ -201,7 +201,7 @@ class PlanWriter(Writer):
         return called.latex() if self.latex else self.mark(str(called), factor.role)
 
     def score(self, score: Score) -> str:
-        """Write a term as it stands inside the expectation."""
+        """Write a term as it is inside the expectation."""
         signs, q = self.signs("sum", score.node), self.flat.proposed.get(score.node)
         if score.role == "generative":
             return f"{self.before(signs, self.log)}{self.factor(self.flat.scored[score.node])}"
@@ -294,7 +294,7 @@ class PlanWriter(Writer):
         return "constant: cancels in w/Z" if self.plan.normalised else "constant"
 
     def _no_bound(self) -> Iterator[str]:
-        """Say which nodes keep the value from being a bound, and which only its gradient."""
+        """Say because of which nodes the value is not a bound, or only its gradient is not a bound's."""
         proposals = self.plan.proposals
         relaxed = dict.fromkeys(self.name(p.node) for p in proposals if not p.estimator.attainable)
         if relaxed:

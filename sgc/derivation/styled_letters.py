@@ -1,7 +1,7 @@
 """Styled letters: a text in which letters carry a role, so that a printer can fold and colour it without reading it.
 
 As in the cells of a terminal, a letter and its role are one character: the role is a block of Unicode's private plane
-15, which neither names nor formulas use. What stands in styled letters is kept on one line where it fits.
+15, which neither names nor formulas use. Styled letters are kept on one line where they fit.
 """
 
 from __future__ import annotations

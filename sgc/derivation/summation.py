@@ -69,7 +69,7 @@ def _product(size: Mapping[int, int], mask: int) -> int:
 
 
 def _meetings(spans: Iterable[int], enumerated: int) -> dict[int, int]:
-    """Give what each enumerated dimension meets, as bits.
+    """Give the dimensions that each enumerated one shares a tensor with, as bits.
 
     The widest spans come first: what lies within one that its lowest dimension has been in adds nothing.
     """
@@ -87,7 +87,7 @@ def _meetings(spans: Iterable[int], enumerated: int) -> dict[int, int]:
 
 
 def share_axes(dimensions: NameSets, meeting: Iterable[int], nodes: Sequence[str]) -> dict[str, int]:
-    """Give every enumerated node a leading dimension; two that stand in one tensor never get the same.
+    """Give every enumerated node a leading dimension; two that are in one tensor never get the same.
 
     A chain then has two of them, whatever its length: torch's tensors have at most 64. Greedy, in the order of q.
     """

@@ -10,7 +10,7 @@ from sgc.distributions.family import Family
 
 def count_values(
     family: Family, event: tuple[int, ...], values: Sequence[Any] | None
-) -> tuple[int, ...]:  # Any: the names of categories as they stand in the data
+) -> tuple[int, ...]:  # Any: the names of categories as in the data
     """Give the integers that a count may be, in the order of `Family.enumerate`.
 
     values: the names of a Categorical's categories; None: 0 to K − 1.

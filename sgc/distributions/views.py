@@ -62,7 +62,7 @@ def flagged_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
 def with_flags(view: Tensor, present: Tensor, dims: int) -> Tensor:
     """Set a view to 0 where elements are missing, and put as many flags behind it: 1 where one is present.
 
-    Both stand side by side on the first axis of the view's `dims`, so that a picture keeps its rows and columns.
+    Both are side by side on the first axis of the view's `dims`, so that a picture keeps its rows and columns.
 
     view: [*leading, *shape]; present: booleans [*leading, *elements] -> [*leading, *flagged_shape(shape)].
     """

@@ -14,7 +14,7 @@ from sgc.runtime.sums import Sums
 from sgc.spec.outline import Outline, Stepped
 
 Means = dict[str, dict[str, float]]  # by node and role, nats a row
-SHOWN = 16  # patterns that are told apart; the rarer ones stand together
+SHOWN = 16  # patterns that are listed by themselves; the rarer ones are averaged together
 NO_LABELS, OTHERS = "none", "others"
 
 
@@ -53,7 +53,7 @@ def terms_of(sums: Sums, effective: Tensor | None = None) -> Terms:
 
 
 class TermMeans:
-    """What rows add up to, pattern by pattern; for elbo the means of the terms add up to that of the bound.
+    """The terms summed over rows, by pattern; for elbo the means of the terms add up to that of the bound.
 
     Of a node of a repeat, the terms of all steps add up to one, and labels of some of its steps to one pattern.
     """
@@ -109,7 +109,7 @@ class TermMeans:
         return means
 
     def effective_samples(self) -> dict[str, float]:
-        """Average the effective samples over the rows of each pattern; of many, the rarest stand together."""
+        """Average the effective samples over the rows of each pattern; the rarest of many are averaged together."""
         by_count = sorted(self.rows, key=lambda pattern: (-self.rows[pattern], pattern))
         effective = {pattern_name(p): self.effective[p] / self.rows[p] for p in by_count[:SHOWN]}
         rest = by_count[SHOWN:]

@@ -40,7 +40,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Place:
-    """Where in a network an entry stands.
+    """The place of an entry in its network.
 
     `first`: the parents come to it; `incoming`: the shape that it gets, None where it gets several parents;
     `wanted`: None in a feature, which has no heads; `own`: where own code is looked for, by import path.

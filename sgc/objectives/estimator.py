@@ -54,7 +54,7 @@ class Estimator(Named, ABC):
 
     name: ClassVar[str]  # as specs write it
     tag: ClassVar[str]  # of its draws: `sampled`, `enumerated`, or `biased`, which is handed on to all that reads them
-    enumerates: ClassVar[bool] = False  # whether its whole support stands on a dimension of its own
+    enumerates: ClassVar[bool] = False  # whether its whole support has a dimension of its own
     over_samples: ClassVar[bool] = True  # whether its values vary over the samples; else over what q reads alone
     averages: ClassVar[bool] = False  # whether it hands on q's mean, and is scored by expectations under q
     attainable: ClassVar[bool] = True  # whether its values are ones that the node can take: else there is no bound

@@ -21,7 +21,7 @@ def notes(outline: Outline) -> list[str]:
     """Write a line for each node whose recognition parents leave out what its posterior depends on.
 
     None where q alone is trained (`bound: supervised`): it is then no approximation of p's posterior. Of a node of a
-    repeat, what holds at several of its steps stands once; what another step is to them is earlier or later.
+    repeat, what holds at several of its steps is said once; other steps are called earlier or later.
     """
     if not outline.spec.maximised.generative:
         return []
@@ -85,7 +85,7 @@ class _Notes:
         return f"q({words(missing.node)}) cannot read what is there by its count"
 
     def words(self, missing: LeftOut) -> Words:
-        """Give the words for what stands around the node that lacks something."""
+        """Give the words for the nodes around the one that lacks something."""
         return lambda flat: self.view.names.placed(missing.node, flat)
 
     def why(self, missing: LeftOut, parents: Sequence[str], *, alone: bool) -> str:

@@ -112,7 +112,7 @@ def _density_json(density: Density) -> dict[str, Any]:  # Any: plain data
 
 
 def _plan_json(writer: EachNode | PlatedPlan) -> dict[str, Any]:  # Any: plain data
-    """Give a plan; a factor of a repeat says over which of its steps it stands."""
+    """Give a plan; a factor of a repeat says which steps it is for."""
     plan = writer.plan
     bound = writer.exact_bound() if isinstance(writer, PlatedPlan) else writer.bound()
 

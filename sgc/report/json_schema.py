@@ -15,7 +15,7 @@ from sgc.networks.layer import Layer
 from sgc.piece import Named
 from sgc.spec.spec import NAME, DistributionChoice, Spec
 
-BODY = ("features", "nodes", "repeat", "use")  # what may stand in a spec and in a repeat
+BODY = ("features", "nodes", "repeat", "use")  # sections of a spec and of a repeat
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -64,7 +64,7 @@ class _Written(GenerateJsonSchema):
         return self.generate_inner(schema["schema"])
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
-        """Leave out a default of null, which nobody can write."""
+        """Leave out a default of null, which no spec can have."""
         described = super().default_schema(schema)
         if "default" in described and described["default"] is None:
             del described["default"]

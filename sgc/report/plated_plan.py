@@ -1,4 +1,4 @@
-"""A plan of a model with repeats as text and LaTeX: each factor once, with the steps that it stands for.
+"""A plan of a model with repeats as text and LaTeX: each factor once, with its steps.
 
 Steps of a name form one group where the plan treats them alike; else they are written apart, as `t=1` and `t=2..50`.
 """
@@ -131,7 +131,7 @@ class PlatedPlan(PlanWriter):
         return replace(factor, node=self.name(factor.node), parents=parents_text(self.view, factor))
 
     def over(self, node: str, *, label: bool = False) -> list[str]:
-        """List the steps that a node stands for, as `digit=1..k`. label: its factor of the weight."""
+        """List the steps that are written as this node, as `digit=1..k`. label: its factor of the weight."""
         ranges = self.groups.of(node, label=label).around
         return [range_words(ranges, i) for i in range(len(ranges))]
 
@@ -157,7 +157,7 @@ class PlatedPlan(PlanWriter):
 
     @property
     def _interlaced(self) -> bool:
-        """Whether logarithms of growing products, an α of its own for each name, stand in no order of names."""
+        """Whether logarithms of growing products, an α of its own for each name, have no order of names."""
         growing = [scaled.part for scaled in self.flat.expression.parts if isinstance(scaled.part, LogMean)]
         names = [self.name(node) for part in growing if part.before.logs for node in part.product.labels]
         return self.flat.words.alpha_by_node and len([*itertools.groupby(names)]) > len(set(names))

@@ -1,6 +1,6 @@
 """An outline with every repeat once, as a plate: nodes by their names in the file, the step before apart.
 
-The steps of a repeat are the same but for their places, so one stands for all: the second, which has a step before it.
+The steps of a repeat differ only in their places, so one represents all: the second, which has a step before it.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Names:
         self.shown = frozenset(self.of(name) for name in flat)
 
     def of(self, flat: str) -> str:
-        """Give the name in the file of a step, or of what stands before the first one."""
+        """Give the name in the file of a step, or of the state before the first one."""
         return self.unrolled.id(flat).name
 
     def index(self, flat: str) -> Index:
@@ -66,7 +66,7 @@ class Names:
         return self.around.get(name, ())
 
     def middle(self, name: str) -> str:
-        """Give the step that stands for all: the second one where there is one."""
+        """Give the step that represents all: the second one where there is one."""
         steps = self.unrolled.nodes.get(name) or self.unrolled.features.get(name)
         if steps is None:
             return name
@@ -74,7 +74,7 @@ class Names:
         return next(flat for flat in steps if self.index(flat) == wanted)
 
     def distance(self, reader: str, flat: str) -> int:
-        """Say by how many steps what is read stands before (below 0) or after a reader, in the repeats of both."""
+        """Say by how many steps a name is before (below 0) or after its reader, in the repeats of both."""
         ours, theirs = self.plates(self.of(reader)), self.plates(self.of(flat))
         pairs = zip(zip(ours, self.index(reader), strict=False), zip(theirs, self.index(flat), strict=False))  # noqa: B905
         for (own, here), (other, there) in pairs:
@@ -85,7 +85,7 @@ class Names:
         return 0
 
     def relatives(self, reader: str, parents: Iterable[str]) -> list[Relative]:
-        """Say what a step reads by names of the file; what nobody wrote is seen through."""
+        """List what a step reads by names of the file; features that no file names are seen through."""
         relatives: dict[Relative, None] = {}
         for flat in parents:
             name = self.of(flat)
@@ -99,7 +99,7 @@ class Names:
         return any(isinstance(entry, Exists) for entry in self.flat.features[flat].entries)
 
     def behind(self, feature: FeatureOutline) -> FeatureOutline | None:
-        """Give the feature that nobody wrote and that holds the front of this one's network, where there is one."""
+        """Give the feature in no file that holds the first layers of this one's network, where there is one."""
         for flat in feature.parents:
             if flat in self.hidden and self.of(flat) not in self.shown:
                 inner = self.flat.features[flat]
@@ -108,7 +108,7 @@ class Names:
         return None
 
     def short(self, reader: str, name: str) -> str:
-        """Write a name as whoever stands where `reader` does would: without the repeat around both."""
+        """Write a name as in the file at `reader`: without the repeat around both."""
         prefixes = [f"{plate.name}." for plate in reversed(self.plates(reader))]
         for i, prefix in enumerate(prefixes):
             if name.startswith(prefix):
@@ -215,7 +215,7 @@ class Plated:
         return list(links)
 
     def spread(self, observed: Iterable[str]) -> frozenset[str]:
-        """Give the flat nodes of a pattern of names in the file; a single step stands for itself."""
+        """Give the flat nodes of a pattern of names in the file; a single step gives its own node."""
         return frozenset(flat for name in observed for flat in self.steps.get(name, (name,)))
 
 
@@ -283,7 +283,7 @@ def _feature(names: Names, name: str, feature: FeatureOutline) -> FeatureOutline
     while (behind := names.behind(chain[-1])) is not None:
         chain.append(behind)
     front = chain[-1]
-    implied = any(isinstance(entry, Cell) for link in chain for entry in link.entries)  # nobody writes its state
+    implied = any(isinstance(entry, Cell) for link in chain for entry in link.entries)  # no file names its state
     aligned = _aligned(names, feature.name, front.parents)
     parents = [i for i in aligned if not implied or names.of(front.parents[i]) != name]
     count = sum(link.stack.parameters for link in chain)

@@ -30,7 +30,7 @@ def product(outline: Outline, role: Role, *, latex: bool = False, styled: bool =
     before = ", ".join(write(name) for name in graphs.nodes if name in densities)
     order: dict[str, None] = {}
     for name in graphs.order(role) if role == "recognition" else graphs.children_first():
-        counts = [plate.count for plate in names.plates(name)]  # a count stands before what it counts
+        counts = [plate.count for plate in names.plates(name)]  # a count comes before the steps that it counts
         order |= dict.fromkeys(node for node in (*counts, name) if node in densities)
 
     def mark(text: str, letters: str) -> str:

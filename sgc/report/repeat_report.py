@@ -15,7 +15,7 @@ Rows = list[tuple[str, ...]]
 
 
 def repeat_rows(view: Plated) -> Rows:
-    """List the repeats: name, count, what stands in it, carries and their direction."""
+    """List the repeats: name, count, content, carries and their direction."""
     rows: Rows = []
     for repeat in repeats_json(view):
         lists = (("", repeat["nodes"]), ("features ", repeat["features"]))
@@ -54,7 +54,7 @@ def repeats_json(view: Plated) -> list[dict[str, Any]]:  # Any: plain data
 
 
 def count_words(view: Plated, plate: Plate) -> str:
-    """Say how often a repeat stands: `k (1 to 3)`, or `8`."""
+    """Say how many steps a repeat has: `k (1 to 3)`, or `8`."""
     if not plate.count:
         return str(plate.size)
     low, high = _range(view.outline.variables[plate.count], plate)

@@ -22,7 +22,7 @@ SPELLED = "sgc.ascii_forms"  # the handler of errors for letters that an encodin
 
 
 def visible(text: str) -> str:
-    """Escape what would command a terminal or stand in no encoding; lines and tabs stay.
+    """Escape what would command a terminal or has no encoding; lines and tabs stay.
 
     >>> print(visible("a\\x1b[31mb"))
     a\\x1b[31mb

@@ -31,7 +31,7 @@ class TrainingProgress:
         self.progress.console.print(printable(f"note: {text}"), markup=False, highlight=False, soft_wrap=True)
 
     def begin(self, epochs: int, steps: int, done: int) -> None:
-        """Show the bar; a resumed run starts where it stands."""
+        """Show the bar; that of a resumed run starts at its step."""
         self.epochs = epochs
         self.progress.start()
         self.task = self.progress.add_task(self.title, total=epochs * steps, completed=done, text="")

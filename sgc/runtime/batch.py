@@ -103,7 +103,7 @@ def prepare(
     [B, *steps, *event], or each step by its own name. Missing in a row: NaN, or −1 for integer categories, and all
     values of steps that the row does not have; a partial node that is absent is unlabelled. A node that drops missing
     values keeps NaN, element by element, in the rows of every pattern; absent, it is all NaN. like: a tensor of the
-    type and device computed in.
+    type and on the device of the computation.
 
     Raises: ValueError or KeyError, naming the node, what came and what was wanted.
     """

@@ -20,7 +20,7 @@ DIMENSIONS = 64  # of a tensor, at most: torch's own limit
 def check_capacity(outline: Outline, plan: Plan, depth: int, rows: int, like: Tensor) -> None:
     """Refuse a plan whose sums over enumerated nodes do not fit into a tensor or into memory.
 
-    depth: leading dimensions for enumerated nodes. like: a tensor of the type and on the device that is computed in.
+    depth: leading dimensions for enumerated nodes. like: a tensor of the type and on the device of the computation.
 
     Raises: RunError, which names the nodes that meet, and what to do instead.
     """

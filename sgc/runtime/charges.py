@@ -96,7 +96,7 @@ def _without_gradient(log: Tensor, message: str) -> Tensor:
 
 
 class _Charging:
-    """What the draws of one node are charged with, over [*enumerated, S, B]; nothing here has a gradient."""
+    """The costs that the draws of one node are charged with, over [*enumerated, S, B]; nothing here has a gradient."""
 
     def __init__(self, sums: Sums, charge: Charge, kl_weight: float) -> None:
         self.sums, self.charge, self.kl_weight = sums, charge, kl_weight
@@ -106,7 +106,7 @@ class _Charging:
         self.leaves_out = charge.baseline == "leave_one_out" and self.layout.samples > 1
 
     def signal(self) -> Tensor:
-        """Add up what each part of the bound charges."""
+        """Add up the charges of the parts of the bound."""
         total = self.group.like.new_zeros(())
         for mean in self.sums.means:
             total = total + self.mean(mean)
@@ -240,7 +240,7 @@ class DrawShare(NamedTuple):
 
 
 def sum_of_others(values: Tensor, axis: int) -> Tensor:
-    """For each place along an axis, add up the others, from both ends: nothing is taken off a sum it dominates."""
+    """For each place along an axis, add up the others, from both ends: subtracting it from a sum would lose digits."""
     before = values.cumsum(axis).roll(1, axis)
     after = values.flip(axis).cumsum(axis).roll(1, axis)
     before.select(axis, 0).zero_()

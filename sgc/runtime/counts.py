@@ -1,4 +1,4 @@
-"""Counts of a repeat: their numbers, the steps and labels that they deny, conditionals truncated by labels of steps."""
+"""Counts of a repeat: their numbers, the steps and labels they rule out, conditionals truncated by labels of steps."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def resolve_labels(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Resolve which labels are real, and which labels each row is treated as carrying: these make its pattern.
 
-    A step that a labelled count denies has no label. If only steps that are denied with it read it, proposing it or
+    A step that a labelled count rules out has no label. If only steps ruled out with it read it, proposing it or
     not makes no difference: a row is then treated as carrying it if it carries all the node's other steps.
 
     present: [N, names] booleans, the labels in the data. counts: see `known_counts`.

@@ -45,7 +45,7 @@ def data_variables(outline: Outline) -> dict[str, Variable]:
 
 
 def _existence(outline: Outline, stepped: Stepped) -> tuple[tuple[Existence, ...], ...]:
-    """Give what each step needs to exist, with counts by the names and steps of the data; () where all steps exist."""
+    """Give the conditions for each step to exist, with counts by names and steps of the data; () where all exist."""
     by_step: list[tuple[Existence, ...]] = []
     for node in stepped.nodes:
         needed: list[Existence] = []
@@ -58,7 +58,7 @@ def _existence(outline: Outline, stepped: Stepped) -> tuple[tuple[Existence, ...
 
 
 def encoders_of(outline: Outline, encoders: Mapping[str, Encoder]) -> dict[str, Encoder]:
-    """Match the encoders of a run with the nodes of its spec, which describes them once more.
+    """Match the encoders of a run with the nodes of its spec, which describes them again.
 
     Raises: ValueError, which names the key of the first that is missing, or of another node, transform or seed.
     """

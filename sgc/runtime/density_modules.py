@@ -63,7 +63,7 @@ class DensityModule(nn.Module, Conditional, Moving):
             else:
                 self.heads = nn.Linear(math.prod(outline.stack.output), width)
         self.constants = nn.ParameterDict()
-        self.constants_type = number_type()  # what they are rounded to, whatever comes later
+        self.constants_type = number_type()  # their type, whatever the default type is later
         for name, constant in outline.constants.items():
             self._constant(name, constant)
 
@@ -72,7 +72,7 @@ class DensityModule(nn.Module, Conditional, Moving):
             return
         family, event = self.variable.family, self.variable.event
         start = constant.value.start if isinstance(constant.value, Schedule) else constant.value
-        exact = torch.tensor(start, dtype=torch.float64, device="cpu")  # where its values can be looked at
+        exact = torch.tensor(start, dtype=torch.float64, device="cpu")  # where its values can be read
         value = exact.to(self.constants_type)
         if not bool(value.isfinite().all()) or bool(((value == 0) & (exact != 0)).any()):
             raise self._not_held(name, start)

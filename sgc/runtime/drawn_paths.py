@@ -1,4 +1,4 @@
-"""Draws whose gradient is multiplied by a weight that is known later, and modules whose parameters are kept fixed."""
+"""Draws whose gradient is multiplied by a weight that is known only later, and modules with parameters kept fixed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class PathWeight:
     """The weight of the draws of a node, [*enumerated, S, B], known only once the bound is."""
 
     event: int  # how many dimensions a value has
-    there: Score | None = None  # the particles in which the node exists, where some lack it
+    there: Score | None = None  # the particles in which the node exists; None: all
     weight: Tensor | None = field(default=None)
 
     def watched(self, drawn: Point) -> Point:

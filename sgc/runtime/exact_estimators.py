@@ -20,7 +20,7 @@ LARGEST_EXACT = 100_000  # numbers a row of the largest tensor, up to which eval
 
 
 def exact_estimators(outline: Outline) -> dict[str, Estimator]:
-    """Choose for evaluation: a node that is relaxed, averaged or drawn while training is enumerated, or else drawn.
+    """Choose the estimators of evaluation: a node that training relaxes, averages or draws is enumerated or drawn.
 
     Enumerated where its support is small; a drawn one only where the sums over all of them stay small as well.
     """

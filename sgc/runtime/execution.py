@@ -1,7 +1,7 @@
 """Run plans: propose particles and score every factor. Nothing is decided here.
 
-The groups of a call (one for each observation pattern) go through the model in step: whatever network several of them
-meet is run once, on their joined rows.
+The groups of a call (one for each observation pattern) go through the model in step: a network that several of them
+use is run once, on their joined rows.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Machine:
 def run(machine: Machine, groups: Sequence[Group], *, epoch: float = 0.0, validate: bool = False) -> None:
     """Propose the particles of every group and score every factor, in the order of the recognition graph.
 
-    epoch: where schedules of estimators stand. Raises: ParameterError for a parameter that no distribution has.
+    epoch: that of the schedules of estimators. Raises: ParameterError for a parameter that no distribution has.
     """
     walk = _Walk(machine, groups, epoch, validate)
     paths = {group: group.plan.paths for group in groups if group.plan.paths is not None}

@@ -148,7 +148,7 @@ def _scored(group: Group) -> list[tuple[tuple[str, str], Score]]:
 
 
 def _of_rows(score: Score, rows: int) -> Tensor:
-    """Mark the rows in which a score makes the sum over particles no number: [B]."""
+    """Mark the rows in which a score makes the sum over particles not a number: [B]."""
     particles = score.tensor.reshape(-1, score.tensor.shape[-1])
     broken = torch.isnan(particles).any(0) | (particles == torch.inf).any(0) | (particles == -torch.inf).all(0)
     return broken.expand(rows)

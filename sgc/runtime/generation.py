@@ -67,7 +67,7 @@ class Generated:
 def generate(
     model: PlanRunner, count: int, given: Mapping[str, Any], means: Collection[str]
 ) -> Generated:  # Any: as for intervened_value
-    """Sample `count` rows; see Model.generate. A row that cannot be drawn breaks no other.
+    """Sample `count` rows; see Model.generate. A row that cannot be drawn does not affect the others.
 
     Raises: RunError where no row is finite.
     """

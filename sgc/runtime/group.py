@@ -27,14 +27,14 @@ class Group:
     plan: Plan
     layout: Layout
     given: Mapping[str, Tensor]  # observed nodes and inputs, [B, *event]
-    like: Tensor  # of the type and on the device that is computed in
+    like: Tensor  # of the type and on the device of the computation
     labelled: Mapping[str, Tensor] = field(
         default_factory=dict
     )  # [B]: whether a row carries a node of plan.maybe_labelled
     values: dict[str, Tensor] = field(default_factory=dict)  # [*enumerated, S, B, *event]
     points: dict[str, Point] = field(default_factory=dict)  # draws, as densities read them
     network_inputs: dict[str, Tensor] = field(default_factory=dict)  # what networks read
-    present: dict[str, Tensor] = field(default_factory=dict)  # which elements are there, of nodes that drop the others
+    present: dict[str, Tensor] = field(default_factory=dict)  # present elements of nodes that drop the missing ones
     dropped: dict[str, Distribution] = field(default_factory=dict)  # p of these nodes, once they are scored
     masses: list[Score] = field(default_factory=list)  # log q of enumerated nodes
     scores: dict[Key, Score] = field(default_factory=dict)  # of every term, with its sign
@@ -46,7 +46,7 @@ class Group:
     proposals: dict[str, Distribution] = field(default_factory=dict)  # q of every node that has one
     parameters: dict[Key, Mapping[str, Tensor]] | None = None  # of each conditional, by p or q, where they are kept
     exist: dict[str, Tensor] = field(default_factory=dict)  # [B]: rows whose labelled counts reach a step
-    allowed: dict[str, Tensor] = field(default_factory=dict)  # [B, K]: the values that labels leave to a count
+    allowed: dict[str, Tensor] = field(default_factory=dict)  # [B, K]: the values of a count that labels allow
 
     def put(self, name: str, value: Tensor, outline: Outline) -> None:
         """Store the value of a node, a feature or an input, and what networks read of it; NaN is missing."""

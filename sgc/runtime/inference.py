@@ -68,7 +68,7 @@ def few_words(effective: Tensor, samples: int) -> str:
 def infer(
     model: PlanRunner, batch: Mapping[str, Any], samples: int, from_: Answer
 ) -> Inference:  # Any: as for objective
-    """Infer the nodes that are not observed; see `Model.infer`. A row without finite scores breaks no other.
+    """Infer the nodes that are not observed; see `Model.infer`. A row without finite scores does not affect the others.
 
     Raises: ValueError or KeyError for a batch that does not fit the model.
     """
@@ -123,7 +123,7 @@ def _hidden(model: PlanRunner, parts: list[PatternRows]) -> list[str]:
 
 
 def _merged(rows: list[tuple[PatternRows, NodePosterior]], size: int) -> NodePosterior:
-    """Put what is known of the rows of all parts in the order of the batch."""
+    """Put the answers for the rows of all parts in the order of the batch."""
     like = rows[0][1].mean
     mean, sd = (merge([(p, getattr(answer, key)) for p, answer in rows], size, like) for key in ("mean", "sd"))
     samples, weights = (

@@ -20,7 +20,7 @@ from torch import Tensor
 class Layout:
     """Which leading dimension belongs to which enumerated node; the samples' and the rows' come after them.
 
-    depth: how many leading dimensions stand before the samples' at least; groups that run in step have the same.
+    depth: the least number of leading dimensions before that of the samples; groups that run in step have the same.
     """
 
     axes: Mapping[str, int]

@@ -1,4 +1,4 @@
-"""The modes of a model and of torch: a call computes the same, whatever mode the code around it has set."""
+"""The modes of a model and of torch: a call computes the same in every mode of the code around it."""
 
 from __future__ import annotations
 

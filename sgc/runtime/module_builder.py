@@ -88,7 +88,7 @@ def frozen_modules(parts: Sequence[PartOf], sections: Mapping[str, nn.ModuleDict
 
 
 def part_modules(part: PartOf) -> dict[tuple[str, str], tuple[str, str]]:
-    """Give where the modules of a part are in its host: by section and key there, section and key here.
+    """Map the modules of a part to those of its host: section and key in the part to section and key in the host.
 
     A node that is bound to one of the host's has its p from the part and its q from the host.
     """

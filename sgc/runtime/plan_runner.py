@@ -151,11 +151,11 @@ class PlanRunner(nn.Module):
         return self._plans[index]
 
     def _every_step(self, names: Collection[str]) -> frozenset[str]:
-        """Give the nodes that names of users stand for."""
+        """Give the nodes that are meant by names of users."""
         return frozenset(node for name in names for node in steps.nodes_of(self.outline, name))
 
     def settings(self) -> Settings:
-        """Read the numbers of the objective where the schedules stand."""
+        """Read the numbers of the objective at the epoch of the schedules."""
         objective = self.spec.objective
         alpha: dict[str, Any] = {}  # Any: see number_at
         graphs = self.outline.graphs

@@ -56,7 +56,7 @@ class NodePosterior:
         return NodePosterior(mean, samples, self.weights, self.sd.masked_fill(where, 0.0))
 
     def only(self, there: Tensor) -> NodePosterior:
-        """Give NaN in the rows that are not `there`: [B] booleans."""
+        """Set the rows outside `there`, [B] booleans, to NaN."""
         where = ~there.reshape(-1, *(1,) * (self.mean.dim() - 1))
         mean, samples, sd = (values.masked_fill(where, torch.nan) for values in (self.mean, self.samples, self.sd))
         return NodePosterior(mean, samples, self.weights, sd)
@@ -73,7 +73,7 @@ class Posterior:
         self._swept: dict[bool, Eliminated] = {}
 
     def factors(self, *, weighted: bool) -> list[Pair]:
-        """Give what particles are weighed by: p/r, or q of the labels."""
+        """Give the weights of the particles as factors: p/r, or q of the labels."""
         return [*self.masses, *(self.scores if weighted else self.labels)]
 
     def swept(self, *, weighted: bool) -> Eliminated:
@@ -216,7 +216,7 @@ class Posterior:
     def by_value(self) -> frozenset[str]:
         """The nodes that are conditioned on something which their q does not read, so that q's mean is not theirs.
 
-        They are what a label's q reads, counts with labelled steps, and steps that a count below them in q may deny.
+        They are what a label's q reads, counts with labelled steps, and steps that a count below in q may rule out.
         """
         plan, graphs = self.group.plan, self.outline.graphs
         steps = (name for name in plan.exists if name in plan.proposed)
@@ -323,7 +323,7 @@ class Posterior:
         return NodePosterior(mean, self.where_there(name, samples, chosen), weights, sd)
 
     def of_steps(self, name: str, answer: NodePosterior) -> NodePosterior:
-        """Give NaN in the rows whose labelled counts deny a step."""
+        """Give NaN in the rows whose labelled counts rule a step out."""
         return answer.only(self.group.exist[name]) if name in self.group.exist else answer
 
     def where_there(self, name: str, samples: Tensor, chosen: Mapping[str, Tensor]) -> Tensor:

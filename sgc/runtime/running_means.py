@@ -1,4 +1,4 @@
-"""Running means: baselines of what draws are charged with, kept from step to step in the state of a run."""
+"""Running means: baselines of the charges of draws, kept from step to step in the state of a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 @dataclass
 class RunningMeans:
-    """The running means that are taken off what draws are charged with, by node, pattern and part of the bound."""
+    """The running means that are subtracted from the charges of draws, by node, pattern and part of the bound."""
 
     means: dict[str, Tensor] = field(default_factory=dict)  # float64, NaN before the first step
     learning: bool = True

@@ -1,6 +1,6 @@
 """Which steps of a repeat exist: masks over rows and particles, and the values that labels of steps leave to counts.
 
-A score is masked after it is computed, so it must be finite: what stands at a step that a labelled count denies is
+A score is masked after it is computed, so it must be finite: the value of a step that a labelled count rules out is
 replaced first, and neither the step's score nor what networks read of it depends on it.
 """
 
@@ -34,7 +34,7 @@ def resolve_steps(group: Group, outline: Outline) -> None:
 
 
 def rows_exist(group: Group, outline: Outline) -> dict[str, Tensor]:
-    """Mark the rows that have each step whose count is labelled in some of them, [B]; other counts deny nothing."""
+    """Mark the rows that have each step whose count is labelled in some of them, [B]; other counts rule nothing out."""
     known: dict[str, Tensor] = {}
     for count in dict.fromkeys(count for steps in group.plan.exists.values() for count, _ in steps):
         if count in group.labelled:
@@ -49,7 +49,7 @@ def rows_exist(group: Group, outline: Outline) -> dict[str, Tensor]:
 def particles_exist(group: Group, name: str, outline: Outline) -> Score:
     """Mark the particles in which a step exists, booleans over [*enumerated, S, B].
 
-    Where every row carries the step, the counts that are proposed do not deny it.
+    Where every row carries the step, the counts that are proposed do not rule it out.
     """
     if name in group.plan.clamped and name not in group.present:
         return Score(group.layout.clamp(group.exist[name]))
@@ -74,7 +74,7 @@ def masked(score: Score, there: Score) -> Score:
 def allowed_counts(group: Group, outline: Outline) -> dict[str, Tensor]:
     """Mark the values that the labels of each row leave to a count that is not labelled, by count: [B, K] booleans.
 
-    A label of a step that no value reaches, or that a labelled count denies, is no evidence.
+    A label of a step that no value reaches, or that a labelled count rules out, is no evidence.
     """
     allowed: dict[str, Tensor] = {}
     for count in group.plan.evidence:
@@ -89,7 +89,7 @@ def allowed_counts(group: Group, outline: Outline) -> dict[str, Tensor]:
 
 
 def _carried(group: Group, name: str) -> Tensor | None:
-    """Mark the rows that carry a node which labelled counts do not deny, [B]; None where none can."""
+    """Mark the rows that carry a node which labelled counts do not rule out, [B]; None where none can."""
     there: Tensor
     if name in group.present:
         there = group.present[name].reshape(group.layout.rows, -1).any(1)

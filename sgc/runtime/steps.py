@@ -20,7 +20,7 @@ from sgc.spec.outline import InputOutline, Outline, Variable
 
 
 def nodes_of(outline: Outline, name: str) -> tuple[str, ...]:
-    """Name the node of each step, row by row of them; a name that has no steps stands for itself."""
+    """Name the node of each step, in row-major order; of a name without steps, the name itself."""
     return outline.stepped[name].nodes if name in outline.stepped else (name,)
 
 

@@ -119,7 +119,7 @@ class TensorRows:
         return self._present(outer, whole=whole, apart=len(nodes))[:, nodes.index(name)]
 
     def _present(self, name: str, *, whole: bool, apart: int) -> np.ndarray:
-        """Tell it for so many equal parts of the value: [N, apart]."""
+        """Tell the same for each of `apart` equal parts of the value: [N, apart]."""
         if name in self.columns:
             chunks = (self._tensor(name, chunk) for chunk in self.columns[name].chunks())
             return np.concatenate([self._there(name, value, whole, apart) for value in chunks])
@@ -150,7 +150,7 @@ class TensorRows:
     ) -> PatternRows:
         """Take rows as one pattern, their other labels left out; dynamic values are drawn from torch's generator.
 
-        A label among `observed` that a row does not carry stands as NaN. labelled: which rows carry those labels that
+        A label among `observed` that a row does not carry is NaN. labelled: which rows carry those labels that
         some of them do.
         """
         some = {n: torch.from_numpy(there).to(self.like.device) for n, there in (labelled or {}).items()}

@@ -1,4 +1,4 @@
-"""The sums over the particles of a group that make its bound, its terms and its weights.
+"""The sums over the particles of a group that give its bound, its terms and its weights.
 
 Nothing is decided here: the plan says what is summed, and running it gives the scores.
 """
@@ -57,7 +57,7 @@ class WeighedLogMean:
 
 
 class Sums:
-    """The sums over the particles of one group that make its bound (Siddharth et al. 2017, Eqs. 8 and 9)."""
+    """The sums over the particles of one group that give its bound (Siddharth et al. 2017, Eqs. 8 and 9)."""
 
     def __init__(self, group: Group, settings: Settings, running_means: RunningMeans) -> None:
         self.group, self.settings, self.running_means = group, settings, running_means
@@ -68,7 +68,7 @@ class Sums:
     def eliminate(self, pairs: Sequence[Pair]) -> Eliminated:
         return eliminate([*self.masses, *pairs], self.plan.elimination, self.group.layout, self.group.like)
 
-    # what the expression is made of, in tensors and numbers
+    # the leaves of the expression, as tensors and numbers
 
     def score(self, log: Log) -> Score:
         """Give the log of a factor over the particles, with its sign."""
@@ -113,7 +113,7 @@ class Sums:
         return score * torch.where(labelled, unit, (kl_weight * unit).to(unit.dtype))
 
     def scale(self, scale: Scale) -> float:
-        """Give a scale as a number, α where it stands now."""
+        """Give a scale as a number, with α as it is now."""
         return scale.constant + (self.settings.alpha[scale.alpha] if scale.alpha else 0.0)
 
     @property

@@ -82,7 +82,7 @@ def written_edges(findings: Findings, names: Names) -> Iterable[Edge]:
 
 
 def _valid(wrong: Edge, edges: list[Edge], names: Names) -> list[str]:
-    """Name the parents that a wrong edge could have: those that are not there yet and do not depend on its child."""
+    """Name the parents that a wrong edge could have: those not listed yet that do not depend on its child."""
     pairs = [(edge.parent, edge.child) for edge in edges if set(edge.roles) & set(wrong.roles)]
     barred = {wrong.child, *descendants(wrong.child, pairs)}
     barred |= {edge.parent for edge in edges if edge.place[:-1] == wrong.place[:-1]}

@@ -54,7 +54,7 @@ class Names:
         return replace(self, section=section, status=status, dropped=dropped)
 
     def surely(self, word: str) -> bool:
-        """Say whether a name without a section is unknown, and is none that could not be read."""
+        """Say whether a name without a section is unknown, and is not one that could not be read."""
         return not hides(self.unread, word)
 
     def decided(self, name: str) -> bool:

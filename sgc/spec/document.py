@@ -21,7 +21,7 @@ from sgc.value_words import describe
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 60
-MAX_NODES = 50_000  # as expanded: an alias counts as what it stands for
+MAX_NODES = 50_000  # as expanded: an alias counts as its value
 MAX_DIGITS = 300  # of an integer; a longer one would not even be a float
 
 _WORDS = (
@@ -39,7 +39,7 @@ Plain = Any  # what YAML can say: None, bool, int, float, str, lists and mapping
 
 @dataclass(frozen=True)
 class Mark:
-    """A place in the text: line and column from 1, and how many characters stand there.
+    """A place in the text: line and column from 1, and the number of characters there.
 
     Line 0: written in Python, where the column counts the pieces of the whole, to keep them in order.
     """
@@ -270,7 +270,7 @@ def _mark(node: yaml.Node, document: Document) -> Mark:
     start, end = node.start_mark, node.end_mark
     line = document.lines[start.line] if start.line < len(document.lines) else ""
     if isinstance(node, yaml.CollectionNode) and not node.flow_style:
-        width = 1  # a block starts here; what it holds stands in other lines
+        width = 1  # a block starts here; its content is in other lines
     elif end.line == start.line:
         width = end.column - start.column
     else:

@@ -17,7 +17,7 @@ from sgc.spec.spec import Spec
 from sgc.value_words import LIMITS, SIZES, TYPES, describe
 
 TEXTS = {"string_too_short": ("min_length", "at least"), "string_too_long": ("max_length", "at most")}
-OPTIONS = ("activation", "norm", "dropout", "args", "output")  # what may stand beside the key that names a kind
+OPTIONS = ("activation", "norm", "dropout", "args", "output")  # keys that may be beside the key that names a kind
 _TAG = re.compile(r"^<(.*)>$")
 _KEY_TAG = re.compile(r"^\{(.*)\}$")
 

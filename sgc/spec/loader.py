@@ -55,7 +55,7 @@ def load(
 
 
 def validate(document: Document, *, trust: bool = False, folder: FilePath | None = None) -> Spec:
-    """Validate what was read; folder: where it stands. Raises: SpecError, with all faults in the order of the file."""
+    """Validate what was read; folder: that of its file. Raises: SpecError, with all faults in the order of the file."""
     return _Validation(folder, trust=trust).spec(document)
 
 

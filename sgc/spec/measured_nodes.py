@@ -30,7 +30,7 @@ def measured_node(spec: Spec, name: str, variable: Variable) -> MeasuredNode:
 def metric_of(outline: Outline, name: str) -> Metric:
     """Return the metric of a node, by outer name: as its spec says, or the usual one.
 
-    Raises: UsageError, if it is own code that is not trusted or is no metric.
+    Raises: UsageError, if it is own code that is not trusted or not a metric.
     """
     spec = outline.spec
     chosen = spec.evaluate.metrics.get(name)

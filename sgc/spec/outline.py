@@ -52,11 +52,11 @@ class Variable:
     event: Shape  # with it: the value in the graph
     view: Shape  # what networks read of it
     categories: int | None
-    values: tuple[Any, ...] | None  # Any: the names of categories as they stand in the data
+    values: tuple[Any, ...] | None  # Any: the names of categories as in the data
     supervision: Supervision
     estimator: Estimator | None
     dropped: bool = False  # missing: drop
-    total: str = ""  # what gives each row its total_count: an input, or `OWN_SUM`; empty where nothing by row does
+    total: str = ""  # the source of a total_count by row: an input, or `OWN_SUM`; empty: it is not by row
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class InputOutline:
     shape: Shape
     categories: int | None
     values: tuple[Any, ...] | None  # Any: as for Variable
-    support: Support = REAL  # where its numbers have to lie, for the parameters that are taken from it
+    support: Support = REAL  # the range that parameters taken from it require
 
 
 @dataclass(frozen=True)

@@ -290,7 +290,7 @@ class References:
 
 
 def written_for(template: Template) -> Written:
-    """Return the place of what is written, for a feature that stands for it."""
+    """Return the place in the file of a name, for a feature that is made from it."""
     return Written(template.scope.document, template.place, exact=True)
 
 

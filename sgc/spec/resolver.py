@@ -169,7 +169,7 @@ class Resolver:
         return InputOutline(name, (count,) if count else (entry.shape or ()), count, entry.values)
 
     def look(self, name: str) -> Shape:
-        """Infer what a network reads of a name."""
+        """Infer the shape of what a network reads of a name."""
         if name in self.spec.features:
             return self.feature(name).stack.output
         if name in self.spec.inputs:

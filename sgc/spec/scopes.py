@@ -100,7 +100,7 @@ class Scope:
         return len(self.plates) > len(self.root.plates)
 
     def surely(self, word: str) -> bool:
-        """Say whether a name that is not found here is unknown, and is none that could not be read."""
+        """Say whether a name that is not found here is unknown, and is not one that could not be read."""
         return not any(hides(scope.unread, word) for scope in self.root.walk())
 
     def take(

@@ -15,10 +15,10 @@ KINDS = "a file that ends in .csv, .tsv (or .gz), .parquet, .npz or .mat, or a f
 
 
 def starting_spec(name: str, data: Path | None = None, *, beside: Path | None = None) -> str:
-    """Write a commented spec to start from, valid as it stands.
+    """Write a commented spec to start from, valid as it is.
 
     name: the model's. data: a table (.csv or .tsv, gzipped or not, or .parquet), a .npz or .mat file, or a folder of
-    pictures; None: scikit-learn's digits. beside: the folder that the spec will stand in, from which its data are
+    pictures; None: scikit-learn's digits. beside: the folder that the spec will be in, from which its data are
     found; None: the current one.
 
     Raises:

@@ -164,7 +164,7 @@ def _groups(columns: Sequence[TableColumn]) -> list[list[TableColumn]]:
 
 
 def _category_nodes(groups: Sequence[Sequence[TableColumn]], offered: Sequence[TableColumn]) -> list[Observed]:
-    """Make a node of each column of categories, or of several alike; those that are only offered stand in comments."""
+    """Make a node of each column of categories, or of several alike; those that are only offered are in comments."""
     observed: list[Observed] = []
     taken = {"x", "y", "z", "counts", "flags"}
     numeric = [column for group in groups for column in group if column.numbers]
@@ -202,13 +202,13 @@ def _common_start(names: Sequence[str]) -> str:
 
 
 def _vector_entry(columns: Sequence[TableColumn], more: str = "") -> str:
-    """Write what stands under `columns` for a vector of several."""
+    """Write the entry under `columns` for a vector of several."""
     listed = folded("{column: [", [quoted(column.name) for column in columns], f"]{more}}}")
     return "\n      ".join(line.strip() for line in listed)
 
 
 def _left_out(unused: Sequence[TableColumn], offered: Sequence[TableColumn]) -> list[str]:
-    """Say which columns the spec does not use, and why; those that it offers stand in its comments."""
+    """Say which columns the spec does not use, and why; those that it offers are in its comments."""
     reasons: dict[str, list[str]] = {}
     for column in [*unused, *offered]:
         more = f"more than {FEW}" if len(column.distinct) > FEW else "those of many columns"
@@ -222,5 +222,5 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _category(value: str) -> str:
-    """Write a category as it stands in a table: a whole number as one, everything else as a string."""
+    """Write a category as in a table: a whole number as one, everything else as a string."""
     return value if re.fullmatch(r"-?(0|[1-9][0-9]{0,15})", value) else quoted(value)

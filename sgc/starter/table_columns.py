@@ -56,7 +56,7 @@ class TableColumn:
 
     @cached_property
     def distinct(self) -> list[str]:
-        """List what stands in the cells in order, each number once, as 3 where other tools write 3.0."""
+        """List the different cells in order, each number once, as 3 where other tools write 3.0."""
         if not self.numbers:
             return sorted(self.often)
         return [_integer_text(cell) for _, cell in sorted({float(cell): cell for cell in self.often}.items())]
@@ -161,7 +161,7 @@ class TableColumn:
 
     @cached_property
     def identifies(self) -> bool:
-        """Tell whether the column only tells rows apart: by its name or as the next number each."""
+        """Tell whether the column only identifies rows: by its name, or by consecutive numbers."""
         if len(self.often) < len(self.cells) or any("." in cell for cell in self.cells):
             return False
         named = self._named("id|index|idx|nr|no|number|row") or re.fullmatch("unnamed.*|", self.name.lower())

@@ -1,4 +1,4 @@
-"""What one epoch adds up: the loss, and the bounds, their terms and the effective samples of the rows it took."""
+"""The sums of one epoch: the loss, and the bounds, their terms and the effective samples of its rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gradient of a step: its norm, how it is clipped, and which node's term made it no finite number."""
+"""The gradient of a step: its norm, how it is clipped, and which node's term made it not finite."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ Mark: TypeAlias = Annotated[
 
 
 class TableSource(FileSource):
-    """A source whose rows may stand in a table; `missing_values` are the marks of its empty cells.
+    """A source whose rows may be in a table; `missing_values` are the marks of its empty cells.
 
     They mark empty cells too where values come from Python, or new rows from a file of another format.
     """

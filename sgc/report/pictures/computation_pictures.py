@@ -52,7 +52,7 @@ LARGEST = 150  # nodes of a graph that is drawn; a larger one takes minutes
 ACROSS = 2  # panels beside each other
 FOLDED = 26  # letters in a line of a score
 NARROWEST = 4.2  # a panel's width, for its bound
-TEXT = 9.5  # points, of what stands in a node
+TEXT = 9.5  # points, of the text in a node
 WIDE, HIGH = 0.58 * TEXT / 72, 1.3 * TEXT / 72  # upper bounds on its letters
 
 ORDER: tuple[Kind, ...] = ("input", "clamped", "feature", "draw", "score", "label", "weight", "bound")  # of the legend
@@ -114,7 +114,7 @@ def lay_out_graph(graph: Computation) -> Layout:
 
 
 def lines_of(step: Step) -> tuple[str, ...]:
-    """Write what stands in a node: its name and how it is drawn; or a score, folded, and how it is computed."""
+    """Write the text of a node: its name and how it is drawn; or a score, folded, and how it is computed."""
     from sgc.report.pictures.node_places import fold_name
 
     if step.proposal is not None:

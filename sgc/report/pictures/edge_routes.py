@@ -26,7 +26,7 @@ ARROW = 0.13  # length of an arrowhead
 
 @dataclass(frozen=True)
 class Spot:
-    """Where a node stands: the middle, and the size of its outline."""
+    """The place of a node: the middle, and the size of its outline."""
 
     name: str
     form: Form

@@ -203,7 +203,7 @@ def _dot_frames(framed: Framed, role: Role, within: str = "") -> Iterator[str]:
     for frame in inner:
         own = f"{frame.plate.name}."
         if any(frame.plate.name.startswith(f"{name}.") for name in names):
-            continue  # it stands in another one
+            continue  # it is inside another one
         yield f"subgraph {quoted(f'cluster_{role}.{frame.plate.name}')} {{"
         yield f"  label={quoted(frame.text)}; style=rounded; labeljust=r; labelloc=b;"
         further = tuple(f"{name}." for name in names if name.startswith(own))

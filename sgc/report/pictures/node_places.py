@@ -1,6 +1,6 @@
-"""Where the nodes of a picture stand: one layout for every set of edges between them, so for both graphs.
+"""The places of the nodes of a picture: one layout for every set of edges between them, so for both graphs.
 
-Lengths are inches, y grows upwards. Roots of the generative graph stand on top; within a layer, nodes are ordered by
+Lengths are inches, y grows upwards. Roots of the generative graph are on top; within a layer, nodes are ordered by
 the barycentres of their neighbours.
 """
 

@@ -1,4 +1,4 @@
-"""Where the nodes of a picture with repeats stand: a repeat is laid out by itself, in a frame that stands as a node.
+"""The places of nodes in a picture with repeats: a repeat is laid out by itself, in a frame that is placed as a node.
 
 Lengths are inches, y grows upwards.
 """
@@ -18,14 +18,14 @@ from sgc.report.plates import Plated
 from sgc.report.repeat_report import count_words
 from sgc.spec.scopes import Plate
 
-PAD = 0.45  # between a frame and what stands in it; a loop fits in between
+PAD = 0.45  # between a frame and its content; a loop fits in between
 STRIP = 0.26  # below, for its name
-LOOP = 0.2  # how far a loop stands out
+LOOP = 0.2  # how far a loop reaches out
 
 
 @dataclass(frozen=True)
 class Frame:
-    """The frame of a repeat, and what stands in its corner."""
+    """The frame of a repeat, and the text in its corner."""
 
     plate: Plate
     spot: Spot
@@ -121,7 +121,7 @@ class _Framing:
         return f"{own}: {count_words(self.view, plate)}"
 
     def _spots(self, around: tuple[Plate, ...], names: Sequence[str]) -> dict[str, Spot]:
-        """Place what stands in some repeats, those further in as frames, around the middle (0, 0)."""
+        """Place the content of some repeats, inner repeats as frames, around the middle (0, 0)."""
         depth, scope = len(around), f"{around[-1].name}." if around else ""
         stands = {}
         for name in names:
@@ -149,7 +149,7 @@ class _Framing:
 
 
 def _between(edges: Iterable[Edge], stands: Mapping[str, str]) -> list[Edge]:
-    """Give the edges between what stands for their ends."""
+    """Give the edges with each end replaced by the node or frame that is placed for it."""
     pairs = ((stands.get(a, ""), stands.get(b, "")) for a, b in edges)
     return [pair for pair in dict.fromkeys(pairs) if all(pair) and pair[0] != pair[1]]
 

@@ -199,8 +199,8 @@ class DataError(Exception):
 
     def __init__(self, message: str, file: str | None = None, row: int | None = None) -> None:
         self.message, self.file, self.row = message, file, row
-        where = [part for part in (file, None if row is None else f"row {row}") if part]
-        super().__init__(": ".join([*where, message]))
+        place = [part for part in (file, None if row is None else f"row {row}") if part]
+        super().__init__(": ".join([*place, message]))
 
 
 def special_file(path: FilePath) -> str:
@@ -264,5 +264,5 @@ class ParameterError(RunError):
 def is_about_memory(problem: BaseException) -> bool:
     """Tell whether an error says, in one of torch's many ways, that memory has run out."""
     words = ("out of memory", "not enough memory", "can't allocate memory")
-    said = isinstance(problem, RuntimeError) and any(phrase in str(problem) for phrase in words)
-    return said or isinstance(problem, MemoryError)
+    matches = isinstance(problem, RuntimeError) and any(phrase in str(problem) for phrase in words)
+    return matches or isinstance(problem, MemoryError)

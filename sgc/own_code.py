@@ -103,8 +103,8 @@ class OwnCode:
             except ModuleNotFoundError as problem:
                 if problem.name is None or not f"{name}.".startswith(f"{problem.name}."):
                     raise UsageError(f"'{self.path}' cannot be imported: {_words(problem, name)}") from None
-                where = f"in {self.folder}, on Python's path or in the current folder"
-                raise UsageError(f"'{self.path}' cannot be imported: no module '{problem.name}' {where}") from None
+                places = f"in {self.folder}, on Python's path or in the current folder"
+                raise UsageError(f"'{self.path}' cannot be imported: no module '{problem.name}' {places}") from None
             except (Exception, SystemExit) as problem:  # whatever the user's module may do
                 raise UsageError(f"'{self.path}' cannot be imported: {_words(problem, name)}") from None
 
@@ -182,8 +182,8 @@ class OwnObject(OwnPiece):
             own = kind(**self.options)
         except ValidationError as problem:
             first = problem.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "options"
-            raise UsageError(f"'{self.python}': {where}: {first['msg']}") from None
+            option = ".".join(map(str, first["loc"])) or "options"
+            raise UsageError(f"'{self.python}': {option}: {first['msg']}") from None
         except Exception as problem:  # whatever the user's class may do
             raise UsageError(f"'{self.python}' cannot be made: {raised(problem)}") from None
         for text in texts:

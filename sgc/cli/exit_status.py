@@ -56,8 +56,8 @@ def _explain(problem: BaseException) -> int | None:
         case BrokenPipeError():  # the reader of our output has had enough
             return 0
         case OSError():
-            where = f"{problem.filename}: " if problem.filename else ""
-            say(f"error: {where}{problem.strerror or problem}")
+            file = f"{problem.filename}: " if problem.filename else ""
+            say(f"error: {file}{problem.strerror or problem}")
             return 1
     if is_about_memory(problem):
         say("error: not enough memory: take fewer samples, smaller batches or smaller networks")

@@ -23,8 +23,8 @@ def find_file(names: Sequence[str], root: str, beside: Path, *, folders: bool = 
     absolute = Path(root, names[0]).is_absolute()
     looked = "" if absolute else "; looked in " + " and ".join(f"'{folder}'" for folder in _folders(root, beside))
     unset = "" if os.environ.get("SGC_DATA") or absolute else "; SGC_DATA, the folder of data sets, is not set"
-    what = "no such file or folder" if folders else "no such file"
-    raise DataError(f"{what}{looked}{unset}", file=str(Path(root, names[0])))
+    missing = "no such file or folder" if folders else "no such file"
+    raise DataError(f"{missing}{looked}{unset}", file=str(Path(root, names[0])))
 
 
 def look_for(names: Sequence[str], root: str, beside: Path, *, folders: bool = False) -> Path | None:

@@ -109,15 +109,15 @@ def fingerprint(
         places["train"] = _spaced(len(ids["train"]))
     sums = {split: np.zeros(len(places[split]), dtype=np.uint64) for split in SPLITS}
     nodes: dict[str, dict[str, str]] = {}
-    for where, part in parts.items():
+    for part_name, part in parts.items():
         if part is None:
             continue
-        nodes[where] = {}
+        nodes[part_name] = {}
         for name, columns in part.nodes.items():
             hashes = None
             if (id(part), name) not in unread:
                 hashes = hash_rows(name, columns, np.arange(part.size, dtype=np.int64))
-                nodes[where][name] = _digest(hashes)
+                nodes[part_name][name] = _digest(hashes)
             for split in SPLITS:
                 if owner[split] is part and name in evidence:
                     rows = ids[split][places[split]]
@@ -183,34 +183,36 @@ def _digest(values: Array) -> str:
     return hashlib.blake2b(np.ascontiguousarray(values).data, digest_size=16).hexdigest()
 
 
-def changes(before: Fingerprint, now: Fingerprint) -> str:
+def changes(before: Fingerprint, after: Fingerprint) -> str:
     """Say how the data differ from those before; an empty text where they are the same.
 
     before: the fingerprint of the whole data. now: maybe one of fewer rows.
     """
     counts = [
-        f"{now.counts[split]} {WORDS[split]} rows, not {before.counts[split]}"
+        f"{after.counts[split]} {WORDS[split]} rows, not {before.counts[split]}"
         for split in SPLITS
-        if now.counts[split] != before.counts[split]
+        if after.counts[split] != before.counts[split]
     ]
-    same = same_rows(before, now)
-    other = [repr(name) for name in _other_nodes(before, now)]
+    same = same_rows(before, after)
+    other = [repr(name) for name in _other_nodes(before, after)]
     if counts:
         change = ", ".join(counts)
-    elif not same and _reordered(before, now):
+    elif not same and _reordered(before, after):
         change = "the same rows in another order"
     elif other or not same:
         change = f"other values of {' and '.join(other)}" if other else "other rows or values"
     else:
-        return "" if before.ids == now.ids else "other rows are held out"
-    leaks = [leak for split in SPLITS[1:] if (leak := _leak(before, now, split))]
+        return "" if before.ids == after.ids else "other rows are held out"
+    leaks = [leak for split in SPLITS[1:] if (leak := _leak(before, after, split))]
     return change + (f", so that it was trained on {' and '.join(leaks)}" if leaks else "")
 
 
-def same_rows(before: Fingerprint, now: Fingerprint) -> bool:
+def same_rows(before: Fingerprint, after: Fingerprint) -> bool:
     """Tell whether all splits have the same rows as before, apart from labels, as far as `now` knows."""
-    as_many = before.counts == now.counts
-    return as_many and all(np.array_equal(before.rows[split][now.places[split]], now.rows[split]) for split in SPLITS)
+    as_many = before.counts == after.counts
+    return as_many and all(
+        np.array_equal(before.rows[split][after.places[split]], after.rows[split]) for split in SPLITS
+    )
 
 
 def trained_on(before: Fingerprint, rows: Hashes) -> int:
@@ -218,24 +220,26 @@ def trained_on(before: Fingerprint, rows: Hashes) -> int:
     return int(np.isin(rows, before.rows["train"]).sum())
 
 
-def _leak(before: Fingerprint, now: Fingerprint, split: str) -> str:
+def _leak(before: Fingerprint, after: Fingerprint, split: str) -> str:
     """Say how many rows of a split were trained on, if they are more than the duplicates that it always had."""
-    count = trained_on(before, now.rows[split])
+    count = trained_on(before, after.rows[split])
     if count <= trained_on(before, before.rows[split]):
         return ""
-    return f"{count} of {len(now.rows[split])} {WORDS[split]} rows"
+    return f"{count} of {len(after.rows[split])} {WORDS[split]} rows"
 
 
-def _other_nodes(before: Fingerprint, now: Fingerprint) -> list[str]:
+def _other_nodes(before: Fingerprint, after: Fingerprint) -> list[str]:
     """Name the nodes whose cells differ in some part of the source."""
     names: dict[str, None] = {}
-    for part in [*now.nodes, *before.nodes]:
-        old, new = before.nodes.get(part, {}), now.nodes.get(part, {})
+    for part in [*after.nodes, *before.nodes]:
+        old, new = before.nodes.get(part, {}), after.nodes.get(part, {})
         names |= dict.fromkeys(name for name in new if old.get(name) != new[name])
     return list(names)
 
 
-def _reordered(before: Fingerprint, now: Fingerprint) -> bool:
+def _reordered(before: Fingerprint, after: Fingerprint) -> bool:
     """Tell whether all splits together have the same rows as before, in another order."""
-    old, new = (np.sort(np.concatenate([fingerprint.rows[split] for split in SPLITS])) for fingerprint in (before, now))
+    old, new = (
+        np.sort(np.concatenate([fingerprint.rows[split] for split in SPLITS])) for fingerprint in (before, after)
+    )
     return np.array_equal(old, new)

@@ -93,9 +93,9 @@ def _draw(
             raise DataError(f"labels: node '{node}': found {len(ranked)} training rows with a label, wanted {wanted}")
         return ranked[:wanted]
     if variable.categories is None or variable.laid:
-        word, got = "balanced" if rule.balanced else "per_category", "one a step" if variable.steps else "none"
-        got = "none" if variable.categories is None else got
-        raise DataError(f"labels: node '{node}': '{word}' wants one category a row, and this node has {got}")
+        word, categories = "balanced" if rule.balanced else "per_category", "one a step" if variable.steps else "none"
+        categories = "none" if variable.categories is None else categories
+        raise DataError(f"labels: node '{node}': '{word}' wants one category a row, and this node has {categories}")
     return _draw_by_category(node, rule.per_category, wanted, ranked, cells[node], variable, division, generator)
 
 

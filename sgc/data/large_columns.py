@@ -154,8 +154,8 @@ class EncodedColumn:
                 pass
             return self
         values = missing_values(self.encoder.variable, len(self))
-        done = 0
+        encoded = 0
         for chunk in self.chunks():
-            values[done : done + len(chunk)] = chunk
-            done += len(chunk)
+            values[encoded : encoded + len(chunk)] = chunk
+            encoded += len(chunk)
         return values

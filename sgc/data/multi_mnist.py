@@ -81,8 +81,8 @@ def build(images: Array, labels: Array, rows: int, seed: int) -> Iterator[dict[s
             sizes, middles = _places(own, len(chosen))
             here = row - start
             canvas = np.zeros((SIDE, SIDE))
-            for size, middle, which in zip(sizes, middles, chosen, strict=True):
-                np.maximum(canvas, _pasted(images[which].astype(np.float64), size, middle), out=canvas)
+            for size, middle, digit_index in zip(sizes, middles, chosen, strict=True):
+                np.maximum(canvas, _pasted(images[digit_index].astype(np.float64), size, middle), out=canvas)
             chunk["canvas"][here, 0] = np.rint(canvas)
             chunk["count"][here] = len(chosen)
             chunk["size"][here, : len(chosen), 0] = sizes

@@ -32,7 +32,7 @@ class Inputs:
         """Describe the one of them that is at a path, under any name or link; an empty string: none is."""
         if not path.exists():
             return ""
-        described = next((what for file, what in self.files.items() if _same(path, file)), "")
+        described = next((description for file, description in self.files.items() if _same(path, file)), "")
         if described or self.data is None:
             return described
         names = [rule.rows for rule in self.data.labels.values() if rule.rows]
@@ -56,8 +56,8 @@ def check_place(path: Path, inputs: Inputs) -> None:
         raise UsageError(f"{path}: is a folder, wanted a file to write")
     if kind := special_file(path):
         raise UsageError(f"{path}: is {kind}, wanted a file to write")
-    if what := inputs.at(path):
-        raise UsageError(f"{path}: holds {what}, which would be overwritten: write another file")
+    if held := inputs.at(path):
+        raise UsageError(f"{path}: holds {held}, which would be overwritten: write another file")
 
 
 def write_output(path: Path, content: bytes) -> None:

@@ -110,8 +110,8 @@ def _with_column(
     """Check that every node that needs values in all rows has a column; a partial one without is unlabelled."""
     for name, variable in variables.items():
         if name not in wanted and variable.supervision != "partial":
-            what = "input" if variable.supervision == "input" else "node"
-            raise DataError(f"no data for the {what} '{name}', which has a value in every row")
+            kind = "input" if variable.supervision == "input" else "node"
+            raise DataError(f"no data for the {kind} '{name}', which has a value in every row")
     return wanted
 
 
@@ -134,10 +134,10 @@ def assemble(
     first = next(iter(used.values()))
     for column in used.values():
         if len(column) != len(first):
-            where = f" of {first.file}" if first.file != column.file else ""
+            file = f" of {first.file}" if first.file != column.file else ""
             raise DataError(
                 f"column '{column.name}': found {len(column)} rows, wanted {len(first)}, "
-                f"as in column '{first.name}'{where}",
+                f"as in column '{first.name}'{file}",
                 file=column.file or None,
             )
     if not len(first):

@@ -37,8 +37,8 @@ def divide_rows(size: int, split: Split, column: SourceColumn | None) -> Divisio
     }
     held_out = sum(wanted.values())
     if held_out and held_out >= size:
-        asked = " and ".join(f"{count} for {name}" for name, count in wanted.items() if count)
-        raise DataError(f"split: found {size} rows, wanted {asked}, and some for training")
+        parts = " and ".join(f"{count} for {name}" for name, count in wanted.items() if count)
+        raise DataError(f"split: found {size} rows, wanted {parts}, and some for training")
     part = np.zeros(size, dtype=np.int64)
     if column is not None and split.group is not None:
         _by_group(part, order, wanted, _kinds(column, may_miss=False))
@@ -121,9 +121,9 @@ def _by_group(part: Rows, order: Rows, wanted: dict[str, int], kinds: Rows) -> N
     first = np.full(len(sizes), len(order))
     np.minimum.at(first, kinds, order)
     waiting = [int(group) for group in np.argsort(first)]
-    asked = len([count for count in wanted.values() if count])
-    if asked >= len(waiting) and asked:
-        raise DataError(f"split: found {len(waiting)} groups, wanted at least {asked + 1}, one for each part")
+    parts = len([count for count in wanted.values() if count])
+    if parts >= len(waiting) and parts:
+        raise DataError(f"split: found {len(waiting)} groups, wanted at least {parts + 1}, one for each part")
     for number, count in enumerate(wanted.values(), start=1):
         taken = 0
         reserve = 1 + len([later for later in list(wanted.values())[number:] if later])  # groups that other parts need

@@ -43,15 +43,15 @@ def advise(
     name_of = {node: name for name, nodes in every.items() for node in nodes}
     words = replace(plan.words, samples=max(2, plan.words.samples))
     taken: list[str] = []
-    now, tried = plan, 0
+    current, tried = plan, 0
     support = {proposal.node: proposal.support for proposal in plan.proposals}
 
     def without(*names: str) -> Plan:
         nodes = [node for name in [*taken, *names] for node in every.get(name, [name])]
         return derive(graphs.with_estimators(dict.fromkeys(nodes, PlainDraw())), plan.observed, words)
 
-    while too_large(now):
-        candidates = [name for name in dict.fromkeys(name_of.get(n, n) for n in now.widest) if name in able]
+    while too_large(current):
+        candidates = [name for name in dict.fromkeys(name_of.get(n, n) for n in current.widest) if name in able]
         if not candidates:
             return Advice((), plan)
         candidates = sorted(candidates, key=lambda name: -support[every.get(name, [name])[0]])
@@ -60,15 +60,15 @@ def advise(
                 range(1, len(candidates)), True, key=lambda n: not too_large(without(*candidates[:n]))
             )
             taken += candidates[: enough + 1]
-            now = without()
+            current = without()
             continue
         candidates = candidates[:TRIED_AT_ONCE]
         tried += len(candidates)
         plans = {name: without(name) for name in candidates}
         best = min(candidates, key=lambda name: (plans[name].largest, plans[name].operations))
         taken.append(best)
-        now = plans[best]
-    return Advice(tuple(taken), now)
+        current = plans[best]
+    return Advice(tuple(taken), current)
 
 
 def count_text(count: int) -> str:

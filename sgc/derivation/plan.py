@@ -91,9 +91,9 @@ class Plan:
 
     def rows_text(self) -> str:
         """Say which rows this plan is for."""
-        some = [node for node in self.order if node in self.maybe_labelled]
-        if some:
-            return f"rows with {' and '.join([*self.observed, 'some of ' + ', '.join(some)])} labelled"
+        maybe_labelled = [node for node in self.order if node in self.maybe_labelled]
+        if maybe_labelled:
+            return f"rows with {' and '.join([*self.observed, 'some of ' + ', '.join(maybe_labelled)])} labelled"
         return f"rows with {' and '.join(self.observed)} labelled" if self.observed else "rows without labels"
 
     def charges_whole(self, charge: Charge) -> bool:
@@ -208,10 +208,10 @@ class PlanWriter(Writer):
         assert q is not None
         if score.role == "recognition":
             return f"-{self.before(signs, self.log)}{self.factor(q.factor)}"
-        both = self.factor(q.factor), self.factor(self.flat.scored[score.node])
+        q_and_p = self.factor(q.factor), self.factor(self.flat.scored[score.node])
         if self.latex:
-            return rf"-{signs}\mathrm{{KL}}\left({both[0]} \,\|\, {both[1]}\right)"
-        return f"-{self.before(signs, 'KL(')}{both[0]} || {both[1]})"
+            return rf"-{signs}\mathrm{{KL}}\left({q_and_p[0]} \,\|\, {q_and_p[1]}\right)"
+        return f"-{self.before(signs, 'KL(')}{q_and_p[0]} || {q_and_p[1]})"
 
     def label(self, label: LabelScore) -> str:
         """Write the factor of a label."""

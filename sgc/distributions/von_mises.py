@@ -48,15 +48,15 @@ def turns(concentration: Tensor) -> Tensor:
     rho = 2 * kappa / (1 + root) / (1 + (2 / tau).sqrt())
     rest = torch.where(kappa > 1, ((2 * tau).sqrt() - 1 - 1 / (2 * kappa + root)) / (2 * kappa), 1 - rho)
     above = rest**2 / (2 * rho)  # r − 1
-    angle, done = torch.full_like(kappa, math.nan), ~finite
+    angle, accepted_before = torch.full_like(kappa, math.nan), ~finite
     for _ in range(MOST_ROUNDS):
         half, height, side = torch.rand((3, *kappa.shape), dtype=kappa.dtype, device=kappa.device).unbind()
         less = above * 2 * (math.pi / 2 * half).sin() ** 2 / (above + 2 * (math.pi / 2 * half).cos() ** 2)  # 1 − f
         c = kappa * (above + less)
         accepted = (c * (2 - c) > height) | ((c / height).log() + 1 - c >= 0)
         turn = 2 * (less / 2).clamp(max=1).sqrt().asin()
-        angle = torch.where(accepted & ~done, torch.where(side < 0.5, -turn, turn), angle)
-        done = done | accepted
-        if bool(done.all()):
+        angle = torch.where(accepted & ~accepted_before, torch.where(side < 0.5, -turn, turn), angle)
+        accepted_before = accepted_before | accepted
+        if bool(accepted_before.all()):
             break
     return angle

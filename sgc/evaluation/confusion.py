@@ -105,8 +105,8 @@ class Clustering:
 
 def confusion(names: Sequence[CategoryName], labels: Tensor, guesses: Tensor) -> Confusion:
     """Count labels by prediction; both are categories, [N]."""
-    both = np.stack([labels.numpy(), guesses.numpy()], 1).astype(np.int64)
-    pairs, counts = np.unique(both, axis=0, return_counts=True)
+    labels_and_guesses = np.stack([labels.numpy(), guesses.numpy()], 1).astype(np.int64)
+    pairs, counts = np.unique(labels_and_guesses, axis=0, return_counts=True)
     return Confusion(tuple(names), np.column_stack([pairs, counts]))
 
 

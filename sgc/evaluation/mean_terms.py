@@ -112,9 +112,9 @@ class TermMeans:
         """Average the effective samples over the rows of each pattern; the rarest of many are averaged together."""
         by_count = sorted(self.rows, key=lambda pattern: (-self.rows[pattern], pattern))
         effective = {pattern_name(p): self.effective[p] / self.rows[p] for p in by_count[:SHOWN]}
-        rest = by_count[SHOWN:]
-        if rest:
-            effective[OTHERS] = sum(self.effective[p] for p in rest) / sum(self.rows[p] for p in rest)
+        rare = by_count[SHOWN:]
+        if rare:
+            effective[OTHERS] = sum(self.effective[p] for p in rare) / sum(self.rows[p] for p in rare)
         return effective
 
     def state(self) -> dict[str, Any]:  # Any: numbers

@@ -76,10 +76,10 @@ def validate(model: Model, rows: TensorRows, seed: int) -> Validation:
             posterior = Posterior(sums, model.outline)
             for score in scores.values():
                 score.add_means(index, posterior, weighted=False)
-            for name, some in means.items():
-                some.append(mean_of(posterior, name, weighted=False))
+            for name, unit_means in means.items():
+                unit_means.append(mean_of(posterior, name, weighted=False))
     errors = {name: error.value for name, error in known_errors(scores).items()}
-    active = {name: active_units(torch.cat(some)) for name, some in means.items()}
+    active = {name: active_units(torch.cat(unit_means)) for name, unit_means in means.items()}
     all_bounds = torch.cat(bounds)
     if rows.weights is None:
         mean = all_bounds.mean()

@@ -31,14 +31,14 @@ def finite_passes(
 
     Yields: the places of a part's rows, the part, and its result.
     """
-    done, failed = sums_without_failures(lambda some: [run(part) for part in some], parts)
+    finished, failed = sums_without_failures(lambda group: [run(part) for part in group], parts)
     broken |= {int(index[place]): reason for place, reason in failed.items()}
-    for part, (result, wrong) in done:
+    for part, (result, wrong) in finished:
         places = index[part.places]
         if not wrong:
             yield places, part, result
             continue
         broken |= {int(places[i]): reason for i, reason in wrong.items()}
-        rest = [i for i in range(part.size) if i not in wrong]
-        if rest:
-            yield from finite_passes(run, [part.select(torch.tensor(rest))], index, broken)
+        kept_rows = [i for i in range(part.size) if i not in wrong]
+        if kept_rows:
+            yield from finite_passes(run, [part.select(torch.tensor(kept_rows))], index, broken)

@@ -194,8 +194,8 @@ class Score:
         all_losses = losses.new_full((len(finite),), torch.nan)
         all_losses[finite] = losses.reshape(int(finite.sum()), -1).mean(1)
         self.log_losses.append(all_losses)
-        both = torch.stack([labels, probabilities.argmax(-1)])
-        self.counted.append(both.reshape(2, -1, math.prod(self.variable.shape)))
+        labels_and_guesses = torch.stack([labels, probabilities.argmax(-1)])
+        self.counted.append(labels_and_guesses.reshape(2, -1, math.prod(self.variable.shape)))
 
     def add_intervals(self, index: np.ndarray, posterior: Posterior) -> None:
         """Take in where the labels of these rows lie in q, for a node whose values are numbers."""
@@ -254,7 +254,10 @@ class Score:
         """Count the labels of each element of the node separately, by its place."""
         places = [tuple(map(int, place)) for place in np.ndindex(*self.variable.shape)]
         every = torch.cat(self.counted, 1).unbind(-1)
-        return {place: confusion(self._categories, *both) for place, both in zip(places, every, strict=True)}
+        return {
+            place: confusion(self._categories, *labels_and_guesses)
+            for place, labels_and_guesses in zip(places, every, strict=True)
+        }
 
     @property
     def _categories(self) -> Sequence[CategoryName]:

@@ -63,12 +63,12 @@ class Combination(Joining):
         def fold(values: Sequence[Tensor], absent: Sequence[Tensor | None]) -> Tensor:
             """Go through the values in order, past absent ones."""
             below: Tensor | None = None
-            for value, where in zip(values, absent, strict=True):
+            for value, absence in zip(values, absent, strict=True):
                 opacity = value[:, -1:] if way == "over" else None
                 ink = value if opacity is None else opacity * value[:, :-1] if value.shape[1] > 1 else opacity
                 before = torch.zeros_like(ink) if below is None else below
                 after = ink if opacity is None or below is None else ink + (1 - opacity) * below
-                below = after if where is None else torch.where(where, before, after)
+                below = after if absence is None else torch.where(absence, before, after)
             assert below is not None
             return below
 
@@ -79,12 +79,12 @@ class Combination(Joining):
                 if way in ("last", "over"):
                     return fold(values, absent)
                 stacked = torch.stack(values)
-                if all(where is None for where in absent):
+                if all(absence is None for absence in absent):
                     return stacked.amax(0) if way == "max" else stacked.mean(0) if way == "mean" else stacked.sum(0)
                 present = torch.stack(
                     [
-                        torch.ones_like(value, dtype=torch.bool) if where is None else ~where.expand_as(value)
-                        for value, where in zip(values, absent, strict=True)
+                        torch.ones_like(value, dtype=torch.bool) if absence is None else ~absence.expand_as(value)
+                        for value, absence in zip(values, absent, strict=True)
                     ]
                 )
                 neutral = torch.full_like(stacked, -math.inf) if way == "max" else torch.zeros_like(stacked)

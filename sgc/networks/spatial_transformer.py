@@ -69,13 +69,13 @@ class Affine(Joining):
         from torch import nn
         from torch.nn import functional
 
-        which, canvas = image_place(shapes), self.canvas(shapes)
+        image_index, canvas = image_place(shapes), self.canvas(shapes)
         crop, output = self.way == "crop", self.output
 
         class Transformer(nn.Module):
             def forward(self, *inputs: Tensor) -> Tensor:
-                image = inputs[which]
-                numbers = torch.cat([v.reshape(len(v), -1) for i, v in enumerate(inputs) if i != which], 1)
+                image = inputs[image_index]
+                numbers = torch.cat([v.reshape(len(v), -1) for i, v in enumerate(inputs) if i != image_index], 1)
                 size, middle = window(numbers, canvas)
                 scale, shift = (size, middle) if crop else (1 / size, -middle / size)
                 rows = torch.cat([torch.diag_embed(scale), shift.unsqueeze(-1)], -1)

@@ -49,8 +49,8 @@ class Elbo(Bound):
         for label in given.varying:
             if label.enumerated:
                 continue
-            said = (
+            message = (
                 "the weight {factor} varies with {carriers}, but with 1 sample the normalised weights are all 1 and "
                 "do nothing: set objective.samples above 1"
             )
-            yield Message(said, label=label)
+            yield Message(message, label=label)

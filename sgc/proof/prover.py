@@ -80,8 +80,10 @@ class _Prover:
         self.notes = list(step_words(outline, self.plain))
         gradient = GRADIENTS[outline.objective.gradient]
         if gradient.meaning:
-            what = "another estimate of the same gradient" if gradient.same_expectation else "no gradient of the bound"
-            self.notes.append(f"gradient: {gradient.name} is {what}, not drawn here")
+            relation = (
+                "another estimate of the same gradient" if gradient.same_expectation else "no gradient of the bound"
+            )
+            self.notes.append(f"gradient: {gradient.name} is {relation}, not drawn here")
         without_data = outline.spec.model_copy(update={"data": None})
         own = sorted(set(without_data.own_code(but=(OwnBound, OwnEstimator))))
         if own:

@@ -44,8 +44,8 @@ def left_out_words(expanded: Expansion) -> str:
     """Say how many patterns are left out, and how to see one; empty where none is."""
     if not expanded.left_out:
         return ""
-    some = "one" if expanded.left_out == 1 else str(expanded.left_out)
-    return f"and {some} more observation patterns: {option('pattern')} shows one"
+    count = "one" if expanded.left_out == 1 else str(expanded.left_out)
+    return f"and {count} more observation patterns: {option('pattern')} shows one"
 
 
 def expand_text(expanded: Expansion, *, width: int | None = None, color: bool = False) -> str:

@@ -106,8 +106,8 @@ class _Notes:
                 through = f" through {_and(map(words, inner if all(down) else inner[::-1]))}" if inner else ""
                 facts.setdefault((last, through), []).append(first)
             elif len(inner) == 1 and down[0]:
-                met = graph.nearest_below(inner[0], missing.conditioned_on(parent))
-                facts.setdefault((met, ""), []).extend((missing.node, parent))
+                conditioned = graph.nearest_below(inner[0], missing.conditioned_on(parent))
+                facts.setdefault((conditioned, ""), []).extend((missing.node, parent))
             elif len(inner) == 1:
                 pair = "both" if both else f"{words(missing.node)} and {words(parent)}"
                 others.append(f"{pair} depend on {words(inner[0])}")
@@ -118,11 +118,11 @@ class _Notes:
                 if len(steps) > LISTED:
                     steps[LISTED // 2 : -LISTED // 2] = ["..."]
                 others.append(f"p joins them: {words(missing.node)} {' '.join(steps)}")
-        said = [
-            f"{words(what)} depends on {'both' if set(on) == both else _and(dict.fromkeys(map(words, on)))}{through}"
-            for (what, through), on in facts.items()
+        sentences = [
+            f"{words(name)} depends on {'both' if set(on) == both else _and(dict.fromkeys(map(words, on)))}{through}"
+            for (name, through), on in facts.items()
         ]
-        return ", and ".join([*said, *others])
+        return ", and ".join([*sentences, *others])
 
 
 def _mend(node: str, lacking: Sequence[Relative]) -> str:

@@ -36,8 +36,8 @@ def event_words(variable: Variable) -> str:
     parts = [shape_text(variable.shape)] if variable.shape else []
     if variable.values is not None:
         names = [str(value) for value in variable.values]
-        some = names if len(names) <= 4 else [*names[:2], "…", names[-1]]
-        parts.append(f"{len(names)} categories: {', '.join(some)}")
+        shown = names if len(names) <= 4 else [*names[:2], "…", names[-1]]
+        parts.append(f"{len(names)} categories: {', '.join(shown)}")
     elif variable.categories is not None:
         parts.append(f"{variable.categories} categories")
     return ", ".join(parts)
@@ -79,8 +79,8 @@ def _entry_words(entry: Any) -> str:  # Any: a union of kinds
 
 def _layer_words(layer: Any) -> str:  # Any: a layer of the table
     values = [getattr(layer, name) for name in type(layer).model_fields if name in layer.model_fields_set]
-    said = ["-".join(map(str, option)) if isinstance(option, tuple) else _option_words(option) for option in values]
-    return " ".join([layer.name, *said])
+    words = ["-".join(map(str, option)) if isinstance(option, tuple) else _option_words(option) for option in values]
+    return " ".join([layer.name, *words])
 
 
 def _option_words(value: Any) -> str:  # Any: an option of a layer

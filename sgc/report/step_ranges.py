@@ -118,5 +118,5 @@ def at_steps(view: Plated, flat: Iterable[str]) -> Iterator[tuple[str, str]]:
     for node in flat:
         by_name.setdefault(view.names.of(node), []).append(node)
     for name, steps in by_name.items():
-        some = len(steps) < len(view.steps[name])
-        yield name, f" at {where(view.names.plates(name), map(view.names.index, steps))}" if some else ""
+        partly = len(steps) < len(view.steps[name])
+        yield name, f" at {where(view.names.plates(name), map(view.names.index, steps))}" if partly else ""

@@ -51,8 +51,8 @@ def inspect_text(outline: Outline, *, width: int | None = None, color: bool = Fa
         lines += [*_section(title, []), *map(Line, rows_of_plan)]
         lines += [Line(f"  warning   {warning}", "warning") for warning in plan.warnings()]
     if left_out:
-        some = "one" if left_out == 1 else str(left_out)
-        lines += _section(f"and {some} more observation patterns, derived in the same way", [])
+        count = "one" if left_out == 1 else str(left_out)
+        lines += _section(f"and {count} more observation patterns, derived in the same way", [])
     lines += _section("objective", _columns(objective_rows(view.outline)))
     letters = ((role, "p" if role == "generative" else "q") for role in ROLES)
     factors = {f"{p}({name})": style(f"{p}({name})", role) for role, p in letters for name in view.outline.variables}

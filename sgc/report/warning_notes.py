@@ -97,8 +97,8 @@ def _without_effect(view: Plated) -> Iterator[str]:
     read = {names.of(name) for names_read in used.values() for name in names_read}
     for name in [*view.outline.features, *outline.inputs]:
         if name not in read:
-            what = "feature" if name in view.outline.features else "input"
-            yield f"no node reads the {what} '{name}': it does nothing"
+            kind = "feature" if name in view.outline.features else "input"
+            yield f"no node reads the {kind} '{name}': it does nothing"
     named = {density.trunk for density in [*view.outline.generative.values(), *view.outline.recognition.values()]}
     named |= {feature.trunk for feature in view.outline.features.values()}
     for name in spec.networks:
@@ -124,8 +124,8 @@ def _idle_words(view: Plated, *, drawn: bool, varying: bool) -> Iterator[str]:
     reasons: dict[str, str] = {}
     labels = ("alpha", "gamma", "supervision_rate")
     if not graphs.partial:
-        which = " with labels" if graphs.dropped else ""
-        reasons |= dict.fromkeys(labels, f"no node is partially supervised{which}")
+        where_labelled = " with labels" if graphs.dropped else ""
+        reasons |= dict.fromkeys(labels, f"no node is partially supervised{where_labelled}")
     elif not together(view.outline):
         reasons |= dict.fromkeys(labels, "data.labels keeps no label")
     reasons = dict(view.flat.spec.maximised.idle) | reasons

@@ -104,8 +104,8 @@ class RunFolder:
     def check_inputs(self, inputs: Inputs) -> None:
         """Check that the run, and the classifier beside it, would overwrite none of the inputs. Raises: UsageError."""
         for path in (*self.files, *self.classifier.files):
-            if what := inputs.at(path):
-                raise UsageError(f"{path}: holds {what}, which would be overwritten: take another folder for the run")
+            if held := inputs.at(path):
+                raise UsageError(f"{path}: holds {held}, which would be overwritten: take another folder for the run")
 
     def weights_path(self, checkpoint: str) -> Path:
         return self.path / f"{checkpoint}.safetensors"

@@ -263,6 +263,6 @@ def _refuse(name: str, owner: Variable | InputOutline, faults: Iterable[Fault]) 
     of = f" ({owner.family.name})" if isinstance(owner, Variable) else ""
     for fault in faults:
         place = [int(index) for index in fault.mask.nonzero()[0]]
-        where = f" in row {place[0]}" + (f" at {place[1:]}" if len(place) > 1 else "")
-        value_text = f"{float(fault.measured[tuple(place)]):.6g}{where}"
+        place_text = f" in row {place[0]}" + (f" at {place[1:]}" if len(place) > 1 else "")
+        value_text = f"{float(fault.measured[tuple(place)]):.6g}{place_text}"
         raise ValueError(f"'{name}': {fault.text(value_text)}{of}")

@@ -88,17 +88,17 @@ def take_weights(model: Model, part: PartOf) -> None:
         fit_part(own, weights_file(part.weights))
     except UsageError as problem:
         raise UsageError(f"{part.where}.weights: {problem}") from None
-    theirs, ours = own.state_dict(), model.state_dict()
-    where, dropped = part_modules(part), {("recognition", key_of(name)) for name in part.bound}
+    part_state, host_state = own.state_dict(), model.state_dict()
+    host_keys, dropped = part_modules(part), {("recognition", key_of(name)) for name in part.bound}
     with torch.no_grad():
-        for key, tensor in theirs.items():
-            section, module, rest = key.split(".", 2)
+        for key, tensor in part_state.items():
+            section, module, parameter = key.split(".", 2)
             if (section, module) in dropped:  # the host has a q of its own there
                 continue
-            into = ours[".".join((*where[section, module], rest))]
+            into = host_state[".".join((*host_keys[section, module], parameter))]
             if into.shape != tensor.shape:
-                got, wanted = list(tensor.shape), list(into.shape)
-                raise UsageError(f"{part.where}.weights: '{key}' has shape {got}, wanted {wanted}")
+                shape, wanted = list(tensor.shape), list(into.shape)
+                raise UsageError(f"{part.where}.weights: '{key}' has shape {shape}, wanted {wanted}")
             into.copy_(tensor)
 
 

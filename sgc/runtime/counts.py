@@ -52,8 +52,8 @@ def emptied(value: Tensor, gone: Tensor, *, categories: bool) -> Tensor:
         return value
     integers = categories and not value.is_floating_point()
     value = value if integers or value.is_floating_point() else value.float()
-    where = gone.to(value.device).reshape(-1, *(1,) * (value.dim() - 1))
-    return value.masked_fill(where, -1 if integers else torch.nan)
+    mask = gone.to(value.device).reshape(-1, *(1,) * (value.dim() - 1))
+    return value.masked_fill(mask, -1 if integers else torch.nan)
 
 
 def filled(outline: Outline, values: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -190,13 +190,15 @@ class DensityStep(Conditional):
     def __init__(self, first: DensityModule, outline: Density, variable: Variable) -> None:
         self.owner, self.outline, self.variable = first, outline, variable
         pairs = [(first.outline.constants[name].value, constant.value) for name, constant in outline.constants.items()]
-        self.renamed = [(ours, own) for ours, own in pairs if isinstance(ours, str) and isinstance(own, str)]
+        self.renamed = [
+            (first_name, own) for first_name, own in pairs if isinstance(first_name, str) and isinstance(own, str)
+        ]
 
     def named(self, values: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Give the values that parameters are taken from, by the names that the first step has for them."""
         me, first = self.variable, self.owner.variable
         itself = {first.name: values[me.name]} if me.total == OWN_SUM and me.name in values else {}
-        return itself | {ours: values[own] for ours, own in self.renamed}
+        return itself | {first_name: values[own] for first_name, own in self.renamed}
 
     def parameters_of(
         self, groups: Sequence[Group], named: Sequence[Mapping[str, Tensor]], rank: int

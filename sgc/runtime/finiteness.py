@@ -62,17 +62,17 @@ def sums_without_failures(
 ) -> tuple[list[tuple[PatternRows, S]], dict[int, str]]:
     """Run parts of a batch, see `without_failures`. run: from parts to their sums, as `Model.sums`, or others."""
 
-    def halves(some: list[PatternRows]) -> tuple[list[PatternRows], list[PatternRows]]:
-        if len(some) > 1:
-            return some[: len(some) // 2], some[len(some) // 2 :]
-        places, middle = torch.arange(some[0].size), some[0].size // 2
-        return [some[0].select(places[:middle])], [some[0].select(places[middle:])]
+    def halves(group: list[PatternRows]) -> tuple[list[PatternRows], list[PatternRows]]:
+        if len(group) > 1:
+            return group[: len(group) // 2], group[len(group) // 2 :]
+        places, middle = torch.arange(group[0].size), group[0].size // 2
+        return [group[0].select(places[:middle])], [group[0].select(places[middle:])]
 
-    def places(some: list[PatternRows]) -> list[int]:
-        return [place for part in some for place in part.places]
+    def places(group: list[PatternRows]) -> list[int]:
+        return [place for part in group for place in part.places]
 
-    done, broken = without_failures(run, list(parts), places, halves)
-    return [pair for some, sums in done for pair in zip(some, sums, strict=True)], broken
+    finished, broken = without_failures(run, list(parts), places, halves)
+    return [pair for group, sums in finished for pair in zip(group, sums, strict=True)], broken
 
 
 def is_about_rows(problem: BaseException) -> bool:

@@ -90,15 +90,15 @@ def generate(
     def run(rows: range) -> Drawn:
         return _ancestral(model, {n: v[rows.start : rows.stop] for n, v in intervened.items()}, len(rows), centered)
 
-    done, broken = without_failures(run, range(count), list, lambda r: (r[: len(r) // 2], r[len(r) // 2 :]))
-    broken |= {rows[place]: reason for rows, (_, wrong) in done for place, reason in wrong.items()}
+    finished, broken = without_failures(run, range(count), list, lambda r: (r[: len(r) // 2], r[len(r) // 2 :]))
+    broken |= {rows[place]: reason for rows, (_, wrong) in finished for place, reason in wrong.items()}
     if len(broken) == count:
         raise RunError(f"no sample is finite: {rows_words(broken)}")
-    values = done[0][1][0]
-    if len(done) > 1 or len(done[0][0]) < count:  # rows that failed have missing values
+    values = finished[0][1][0]
+    if len(finished) > 1 or len(finished[0][0]) < count:  # rows that failed have missing values
         values = {name: _missing(like, count) for name, like in values.items()}
-        for rows, (some, _) in done:
-            for name, value in some.items():
+        for rows, (generated_rows, _) in finished:
+            for name, value in generated_rows.items():
                 values[name][rows.start : rows.stop] = value
     return Generated(steps.join(outline, values), dict(sorted(broken.items())))
 
@@ -146,9 +146,9 @@ def _ancestral(model: PlanRunner, intervened: Mapping[str, Tensor], count: int, 
         gone = None if denied is None else denied.reshape(-1)
         finite = torch.isfinite(value).reshape(count, -1).all(1)
         finite = finite if gone is None else finite | gone
-        what = "mean" if name in centered else "draw"
+        kind = "mean" if name in centered else "draw"
         for row in (~finite).nonzero().reshape(-1).tolist():
-            broken.setdefault(row, f"node '{name}': its {what} is not finite")
+            broken.setdefault(row, f"node '{name}': its {kind} is not finite")
         stored = _category(name, model, value, centered, gone)
         if not bool(finite.all()):
             stored = torch.where(finite.reshape(-1, *(1,) * (stored.dim() - 1)), stored, _missing(stored, count))

@@ -74,10 +74,12 @@ def infer(
     """
     parts, size = prepare(model.outline, batch, model.like)
     weighted = from_ == "posterior"
-    done, broken = sums_without_failures(lambda some: model.sums(some, samples=samples, exact=True, bound=IWAE), parts)
+    finished, broken = sums_without_failures(
+        lambda group: model.sums(group, samples=samples, exact=True, bound=IWAE), parts
+    )
     by_node: dict[str, list[tuple[PatternRows, NodePosterior]]] = {}
     effective: list[tuple[PatternRows, Tensor]] = []
-    for part, sums in done:
+    for part, sums in finished:
         posterior = Posterior(sums, model.outline)
         for name, answer in _of_part(part, sums, posterior, weighted).items():
             by_node.setdefault(name, []).append((part, answer))

@@ -51,14 +51,14 @@ class NodePosterior:
 
     def observed_in(self, value: Tensor, there: Tensor) -> NodePosterior:
         """Replace rows by observed values. value: [B, *event]; there: which rows, [B] booleans."""
-        where = there.reshape(-1, *(1,) * (value.dim() - 1))
-        mean, samples = (torch.where(where, value, values) for values in (self.mean, self.samples))
-        return NodePosterior(mean, samples, self.weights, self.sd.masked_fill(where, 0.0))
+        mask = there.reshape(-1, *(1,) * (value.dim() - 1))
+        mean, samples = (torch.where(mask, value, values) for values in (self.mean, self.samples))
+        return NodePosterior(mean, samples, self.weights, self.sd.masked_fill(mask, 0.0))
 
     def only(self, there: Tensor) -> NodePosterior:
         """Set the rows outside `there`, [B] booleans, to NaN."""
-        where = ~there.reshape(-1, *(1,) * (self.mean.dim() - 1))
-        mean, samples, sd = (values.masked_fill(where, torch.nan) for values in (self.mean, self.samples, self.sd))
+        mask = ~there.reshape(-1, *(1,) * (self.mean.dim() - 1))
+        mean, samples, sd = (values.masked_fill(mask, torch.nan) for values in (self.mean, self.samples, self.sd))
         return NodePosterior(mean, samples, self.weights, sd)
 
 

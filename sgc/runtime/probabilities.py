@@ -27,9 +27,9 @@ def log_score(
         most = log.detach().amax()
         if bool(most > ROUNDING * (1 + 0.01 * math.prod(variable.event))):
             row = int(log.detach().reshape(-1, log.shape[-1]).amax(0).argmax()) if log.dim() else 0
-            where = f" in row {row}" if log.dim() and log.shape[-1] > 1 else ""
+            row_text = f" in row {row}" if log.dim() and log.shape[-1] > 1 else ""
             raise RunError(
-                f"node '{variable.name}': its probability is e^{float(most):.4g}{where}, and none is above 1: "
+                f"node '{variable.name}': its probability is e^{float(most):.4g}{row_text}, and none is above 1: "
                 f"a parameter of {variable.family.name} is outside its range, or its log_prob is not a log-probability"
             )
     return log

@@ -31,10 +31,10 @@ class RunningMeans:
         mean = self.means[key] = self.means[key].to(charged.device)
         before = mean.nan_to_num(0.0).to(charged.dtype)
         if self.learning:
-            now = charged.detach().mean().double()
-            moved = torch.where(mean.isnan(), now, decay * mean + (1 - decay) * now)
+            current = charged.detach().mean().double()
+            moved = torch.where(mean.isnan(), current, decay * mean + (1 - decay) * current)
             with torch.no_grad():
-                mean.copy_(torch.where(now.isfinite(), moved, mean))
+                mean.copy_(torch.where(current.isfinite(), moved, mean))
         return before
 
     @contextmanager

@@ -153,11 +153,11 @@ class TensorRows:
         A label among `observed` that a row does not carry is NaN. labelled: which rows carry those labels that
         some of them do.
         """
-        some = {n: torch.from_numpy(there).to(self.like.device) for n, there in (labelled or {}).items()}
-        hidden = set(self.partial) - observed - some.keys()
+        carried = {n: torch.from_numpy(there).to(self.like.device) for n, there in (labelled or {}).items()}
+        hidden = set(self.partial) - observed - carried.keys()
         values = filled(self.outline, self._by_node(index, hidden))
-        values |= {name: values[name].nan_to_num(0) for name in some}
-        return PatternRows(observed, len(index), places, values, some)
+        values |= {name: values[name].nan_to_num(0) for name in carried}
+        return PatternRows(observed, len(index), places, values, carried)
 
     def _by_node(
         self, index: np.ndarray, hidden: Collection[str], names: Sequence[str] | None = None
@@ -291,9 +291,9 @@ class Streams:
         with_label = rows.labels.any(1)
         in_bare = np.ones(rows.count, dtype=bool) if also_unlabelled else ~with_label
         if weights is not None:  # rows that weigh nothing are left out
-            some = bool(with_label.any())
+            any_label = bool(with_label.any())
             in_bare, with_label = in_bare & (weights.bare > 0), with_label & (weights.labelled > 0)
-            if some and not with_label.any():
+            if any_label and not with_label.any():
                 raise ValueError(
                     "every row with a label has the weight 0, by train.weight or train.category_weights: leave such "
                     "labels out (data.labels), or give some of them a weight"

@@ -59,7 +59,7 @@ def balanced(category: NDArray[np.int64], weights: Weights) -> Weights:
     """
     there = category >= 0
     totals = np.bincount(category[there], weights=weights[there], minlength=1)
-    some = totals > 0
+    weighing = totals > 0
     weight_of: Weights = np.ones(len(totals))
-    weight_of[some] = totals.sum() / (some.sum() * totals[some])
+    weight_of[weighing] = totals.sum() / (weighing.sum() * totals[weighing])
     return weight_of

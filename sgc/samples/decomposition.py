@@ -93,16 +93,16 @@ def windows_on(outline: Outline, shown: str) -> list[Window]:
         if flat != steps[0].name or not isinstance(affine, Affine):
             continue
         pastes, shapes = affine.way == "paste", steps[0].stack.parents
-        which = image_place(shapes)
-        shape = shapes[which] if pastes else affine.output
-        read_names = tuple(step.parents[which] for step in steps)
+        image_index = image_place(shapes)
+        shape = shapes[image_index] if pastes else affine.output
+        read_names = tuple(step.parents[image_index] for step in steps)
         if affine.canvas(shapes) != picture[-2:] or picture_shape(shape) is None:
             continue
         if pastes and steps[0].name not in outline.graphs.ancestors([shown], "generative"):
             continue
         if not pastes and (steps[0].stack.rest or shown not in outline.graphs.sources(read_names[:1])):
             continue
-        numbers = tuple(tuple(p for i, p in enumerate(step.parents) if i != which) for step in steps)
+        numbers = tuple(tuple(p for i, p in enumerate(step.parents) if i != image_index) for step in steps)
         images = read_names if pastes else tuple(step.name for step in steps)
         exists = _exists(outline, name, steps)
         windows[pastes].setdefault(numbers, Window(name, images, numbers, exists, shape, affine.canvas(shapes)))
@@ -216,14 +216,14 @@ def _panel(inference: _Inference, window: Window, held_out: HeldOut) -> Panel:
 def _title(window: Window, named: str, steps: int, labelled: bool) -> str:
     """Describe what a panel shows."""
     repeat = window.name.rpartition(".")[0]
-    what = f"each {repeat}" if repeat else window.name
+    subject = f"each {repeat}" if repeat else window.name
     words = [f"{named or 'the step'} beside it"] if named or len(window.images) > 1 else []
     words += ["dashed: where the labels say it is"] if labelled else []
     counts = f"{window.count} at its most probable value, the rest at its mean" if window.count else "at its mean"
     shown = f", the first {steps} of {len(window.images)} steps" if steps < len(window.images) else ""
     return (
-        f"held-out rows decomposed{shown}: the inferred box of {what} ({'; '.join(words)}), the picture generated from "
-        f"the posterior ({SAMPLES} weighted samples; {counts}), and {what} by itself"
+        f"held-out rows decomposed{shown}: the inferred box of {subject} ({'; '.join(words)}), the picture generated "
+        f"from the posterior ({SAMPLES} weighted samples; {counts}), and {subject} by itself"
     ).replace(" ()", "")
 
 

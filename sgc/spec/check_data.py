@@ -41,8 +41,8 @@ def _check_columns(findings: Findings, names: Names, optional: Collection[str]) 
     for name, is_input in free.items():
         if name in optional:
             continue
-        what = "an input" if is_input else f"supervision: {names.status[name]}"
-        message = f"'{name}' has no column under data.columns ({what})"
+        status = "an input" if is_input else f"supervision: {names.status[name]}"
+        message = f"'{name}' has no column under data.columns ({status})"
         findings.add((names.section[name], name), message, at="key", about=("data", "columns", name))
 
 

@@ -133,8 +133,8 @@ def check_statuses(findings: Findings, names: Names) -> None:
             message = f"forbidden beside 'recognition: auto', which derives the parents of {names.word(name)}"
             findings.add((*path, "recognition", "parents"), message, at="key")
         elif status != "full" and not has and not meant and not dropped:
-            where = "in the rows without its label" if status == "partial" else "in every row"
-            message = f"missing key 'recognition': q proposes {names.word(name)} {where}"
+            rows = "in the rows without its label" if status == "partial" else "in every row"
+            message = f"missing key 'recognition': q proposes {names.word(name)} {rows}"
             findings.add(path, message, at="key", about=(*path, "recognition"))
     if names.statuses_complete and not names.nodes("full", "partial"):
         message = "no node is observed: at least one must be full or partial"

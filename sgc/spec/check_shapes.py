@@ -160,11 +160,11 @@ class _Shapes:
             model, wanted = first.setdefault(trunk, (owner, stack))
             shared = f"{self.names.word(owner)}: the shared network '{trunk}'"
             if stack.parents != wanted.parents:
-                got, other = (", ".join(map(shape_text, user.parents)) for user in (stack, wanted))
-                self.findings.add(path, f"{shared} got inputs {got}, wanted {other} as for {self.names.word(model)}")
-            elif (stack.first, stack.rest) != (wanted.first, wanted.rest):  # a deconv of another event
-                got, other = shape_text(stack.output), shape_text(wanted.output)
-                message = (
-                    f"{shared} runs backwards to other layers than for {self.names.word(model)}: {got} before the heads"
+                shapes, wanted_shapes = (", ".join(map(shape_text, user.parents)) for user in (stack, wanted))
+                self.findings.add(
+                    path, f"{shared} got inputs {shapes}, wanted {wanted_shapes} as for {self.names.word(model)}"
                 )
-                self.findings.add(path, f"{message}, wanted {other}")
+            elif (stack.first, stack.rest) != (wanted.first, wanted.rest):  # a deconv of another event
+                shapes, wanted_shapes = shape_text(stack.output), shape_text(wanted.output)
+                message = f"{shared} has other layers than for {self.names.word(model)}: {shapes} before the heads"
+                self.findings.add(path, f"{message}, wanted {wanted_shapes}")

@@ -195,8 +195,8 @@ class _Composing:
                 elif name in section_of:
                     self.add(scope, place, f"'{name}' is already the name of one of the {section_of[name]}", at="key")
                 elif name == PREVIOUS or (name == EXISTS and counted):
-                    what = "the step before" if name == PREVIOUS else "whether a step exists"
-                    self.add(scope, place, f"'{name}' is kept for {what}: take another name", at="key")
+                    meaning = "the step before" if name == PREVIOUS else "whether a step exists"
+                    self.add(scope, place, f"'{name}' is kept for {meaning}: take another name", at="key")
                     refused.add(name)
                 section_of.setdefault(name, section)
         return refused
@@ -294,9 +294,13 @@ class _Composing:
         template = inner.names.get(own)
         nodes = [n for n, t in inner.names.items() if t.kind in ("node", "input")]
         if template is None or template.kind not in ("node", "input"):
-            what = f"no node or input named '{own}'" if template is None else f"'{own}' is a {template.kind}"
+            problem = f"no node or input named '{own}'" if template is None else f"'{own}' is a {template.kind}"
             self.add(
-                scope, place, f"{what} of the part '{part.name}'", self.findings.suggest(own, lambda: nodes), at="key"
+                scope,
+                place,
+                f"{problem} of the part '{part.name}'",
+                self.findings.suggest(own, lambda: nodes),
+                at="key",
             )
             return
         host = self.host(scope, place, word)
@@ -318,13 +322,13 @@ class _Composing:
         if isinstance(host.written, dict) and "generative" in host.written:
             message = f"forbidden: the part '{part.name}' gives p({word})"
             self.add(scope, (*host.place, "generative"), message, at="key")
-        got, wanted = event(host.written), event(template.written, beside)
+        description, wanted = event(host.written), event(template.written, beside)
         unknown = host.scope.document is self.findings.document and any(
             self.findings.hurt(*host.place, key) for key in EVENT
         )
-        differ = [] if unknown else [key for key in EVENT if got[key] != wanted[key]]
+        differ = [] if unknown else [key for key in EVENT if description[key] != wanted[key]]
         if differ:
-            here, there = got[differ[0]], wanted[differ[0]]
+            here, there = description[differ[0]], wanted[differ[0]]
             self.add(scope, place, f"'{word}' has the {differ[0]} {here}, and '{own}' of the part has {there}")
         inner.bound[own] = part.bound[own] = host
         inner.handed[own] = self.composition.givers[host.name] = template

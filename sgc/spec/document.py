@@ -228,8 +228,8 @@ class _Composer(yaml.SafeLoader):
 
 def _syntax_fault(problem: yaml.MarkedYAMLError, document: Document) -> Fault:
     mark = problem.problem_mark or problem.context_mark
-    said = [str(part) for part in (problem.problem, problem.context) if part]
-    message = "not YAML: " + (", ".join(said) or "cannot be parsed")
+    problems = [str(part) for part in (problem.problem, problem.context) if part]
+    message = "not YAML: " + (", ".join(problems) or "cannot be parsed")
     return document.fault_at(Mark(mark.line + 1, mark.column + 1) if mark else Mark(1, 1), (), message)
 
 

@@ -57,8 +57,8 @@ class Expanded(Document):
                 below.setdefault(broken[:n], []).append(broken[n:])
         for path, place in self.written.items():
             if place.document is findings.document and not place.exact:
-                for rest in below.get(place.path, ()):
-                    yield (*path, *rest)
+                for suffix in below.get(place.path, ()):
+                    yield (*path, *suffix)
 
 
 def elsewhere(faults: Iterable[Fault], path: Path, *, inside: bool) -> list[Fault]:

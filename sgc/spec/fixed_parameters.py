@@ -126,8 +126,8 @@ def check_order(place: Place, low: Number, high: Number) -> None:
     for epoch in sorted({0.0, *map(float, moving), *(last * i / PLACES for i in range(PLACES) if last)}):
         below, above = value_at(low, epoch), value_at(high, epoch)
         if not below < above:
-            where = f" in epoch {epoch:g}" if moving else ""
-            raise OutlineFault(place, f"'low' must be less than 'high', got {below:g} and {above:g}{where}")
+            epoch_text = f" in epoch {epoch:g}" if moving else ""
+            raise OutlineFault(place, f"'low' must be less than 'high', got {below:g} and {above:g}{epoch_text}")
 
 
 def _check_number(place: Place, family: Family, key: str, value: float, *, learn: bool = False) -> None:

@@ -73,10 +73,10 @@ def _take_out(document: Document, path: Path, flag: str) -> None:
             raise _Refused(f"'{above}' is {describe(here)}, there is nothing below it")
         there: list[str | int] = list(here) if kind is dict else list(range(len(here)))
         if part not in there:
-            where, written = f"'{above}'" if above else "the spec", [str(key) for key in there]
+            parent, written = f"'{above}'" if above else "the spec", [str(key) for key in there]
             near = nearest(str(part), written)
             hint = f"did you mean '{near}'?" if near else f"written: {', '.join(written)}" if written else ""
-            raise _Refused(f"nothing to take out: {where} has no '{part}'", hint)
+            raise _Refused(f"nothing to take out: {parent} has no '{part}'", hint)
         if last:
             del here[part]
         else:

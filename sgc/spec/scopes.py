@@ -119,9 +119,9 @@ class Scope:
 
     def find(self, word: str) -> Reference | None:
         """Return what a name means here; None if it is unknown."""
-        first, _, rest = word.partition(".")
-        if first == PREVIOUS and rest and self.in_repeat:
-            reference = self.find(rest)
+        first, _, inner_word = word.partition(".")
+        if first == PREVIOUS and inner_word and self.in_repeat:
+            reference = self.find(inner_word)
             inner = self.plates[-1]
             return Reference(reference.template, True) if reference and inner in reference.template.plates else None
         here: Scope | None = self
@@ -134,9 +134,9 @@ class Scope:
 
     def below(self, word: str) -> Template | None:
         """Find a name of this level, or of a repeat or part in it: with dots between."""
-        first, _, rest = word.partition(".")
-        if rest:
-            return self.children[first].below(rest) if first in self.children else None
+        first, _, inner_word = word.partition(".")
+        if inner_word:
+            return self.children[first].below(inner_word) if first in self.children else None
         return self.bound.get(word) or self.names.get(word)
 
     def visible(self, reader: Template | None = None) -> list[str]:

@@ -95,9 +95,9 @@ class _Unrolling:
         ]  # features that carries became
         own = {name[len(prefix) :]: name for name in names}
         bound = {name: template.name for name, template in part.bound.items()}
-        where, plain = path_text(part.place), part.spec.plain()
+        place, plain = path_text(part.place), part.spec.plain()
         file = None if part.scope.document.file == part.host.file else FilePath(part.scope.document.file)
-        return PartOf(part.name, where, part.weights, part.freeze, own, bound, plain, file)
+        return PartOf(part.name, place, part.weights, part.freeze, own, bound, plain, file)
 
     # names
 

@@ -29,8 +29,8 @@ def table_spec(name: str, path: Path, file: str) -> str:
     head = read_head(path)
     kind_of = {column.name: kind for column, kind in zip(head.columns, kinds(head.columns), strict=True)}
     label, chosen = None, _label_column(head.columns, kind_of)
-    rest = [column for column in head.columns if column is not chosen]
-    of_kind = {kind: [column for column in rest if kind_of[column.name] is kind] for kind in Kind}
+    others = [column for column in head.columns if column is not chosen]
+    of_kind = {kind: [column for column in others if kind_of[column.name] is kind] for kind in Kind}
     groups = _groups(of_kind[Kind.CATEGORIES])
     vectors = [*_numbers(of_kind[Kind.NUMBER], of_kind[Kind.COUNT]), *_flags(of_kind[Kind.FLAG])]
     if not vectors and not groups:
@@ -40,15 +40,17 @@ def table_spec(name: str, path: Path, file: str) -> str:
         label = _label(chosen, head.columns, kind_of)
     offered = [*(column for group in groups[NODES:] for column in group), *of_kind[Kind.OFFERED]]
     looked = f"{head.rows:,} rows" if head.complete else f"the first {head.rows:,} rows"
-    said = [f"A starting spec for {path.name}, guessed from its header and {looked}: read it, and mend what is wrong."]
-    said += _left_out([column for column in rest if kind_of[column.name] is Kind.UNUSED], offered)
+    sentences = [
+        f"A starting spec for {path.name}, guessed from its header and {looked}: read it, and mend what is wrong."
+    ]
+    sentences += _left_out([column for column in others if kind_of[column.name] is Kind.UNUSED], offered)
     source = ["source: table", f"file: {file_text(file)}    # looked for under $SGC_DATA, then beside this file"]
     if head.separator != ",":
         source.append(f"separator: {json.dumps(head.separator)}")
     if head.marks:
         source.append(f"missing_values: [{', '.join(map(json.dumps, head.marks))}]    # the marks of empty cells")
     observed = [*vectors, *_category_nodes(groups[:NODES], offered)]
-    return compose(name, said, source, observed, label, counts=bool(of_kind[Kind.COUNT]))
+    return compose(name, sentences, source, observed, label, counts=bool(of_kind[Kind.COUNT]))
 
 
 def _label_column(columns: Sequence[TableColumn], kind_of: Mapping[str, Kind]) -> TableColumn | None:

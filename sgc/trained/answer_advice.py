@@ -54,8 +54,8 @@ class Comparison:
         """Say which answer is better, with the numbers."""
         q, posterior = self.q * self.scale, self.posterior * self.scale
         numbers = f"{self.measure} {q:.4g} of q, {posterior:.4g}{self.unit} of the posterior"
-        which = {"q": "q is the better answer", "posterior": "the weighted posterior is still the better answer"}
-        return f"{which.get(self.better, 'neither answer is clearly better')} for {self.node} ({numbers})"
+        verdicts = {"q": "q is the better answer", "posterior": "the weighted posterior is still the better answer"}
+        return f"{verdicts.get(self.better, 'neither answer is clearly better')} for {self.node} ({numbers})"
 
 
 @dataclass(frozen=True)
@@ -119,10 +119,10 @@ def compare(model: Model, rows: TensorRows, samples: int, given: Collection[str]
     with drawing_from(Generators(seed_for(model.spec.train.seed, VALIDATION, 4))):
         for start in range(0, len(index), size):
             here = index[start : start + size]
-            done, _ = sums_without_failures(
-                lambda some: model.sums(some, samples=samples, exact=True, bound=IWAE), [rows.part(here, observed)]
+            finished, _ = sums_without_failures(
+                lambda group: model.sums(group, samples=samples, exact=True, bound=IWAE), [rows.part(here, observed)]
             )
-            for part, sums in done:
+            for part, sums in finished:
                 posterior, places = Posterior(sums, model.outline), here[part.places]
                 for by_q, by_posterior in scores.values():
                     by_q.add_means(places, posterior, weighted=False)

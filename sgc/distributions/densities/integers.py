@@ -36,10 +36,10 @@ def log_odds(member: Member) -> tuple[Tensor, Tensor, Tensor]:
 def binomial(member: Member, value: Tensor) -> Tensor:
     """log C(n, k) + k log p + (n − k) log (1 − p); 0 where n is 0."""
     log_p, log_q, _ = log_odds(member)
-    n, rest = member.total_count, member.total_count - value
+    n, failures = member.total_count, member.total_count - value
     log_n = n.log()
-    apart = deviance(value, log_n + log_p) + deviance(rest, log_n + log_q)
-    return log_peak(value) + log_peak(rest) - log_peak(n) - apart
+    apart = deviance(value, log_n + log_p) + deviance(failures, log_n + log_q)
+    return log_peak(value) + log_peak(failures) - log_peak(n) - apart
 
 
 def binomial_kl(q: Member, p: Member) -> Tensor:

@@ -207,7 +207,7 @@ def _cost(spots: Mapping[str, Spot], edges: Sequence[Edge]) -> float:
     middles = np.array([[spot.x, spot.y] for spot in spots.values()])
     ends = np.array([[index[parent], index[child]] for parent, child in edges])
     a, b = middles[ends[:, 0]], middles[ends[:, 1]]
-    met = sum(int(spot.blocks(a, b, CLEAR).sum()) for spot in spots.values()) - 2 * len(edges)  # not its own two
+    touched = sum(int(spot.blocks(a, b, CLEAR).sum()) for spot in spots.values()) - 2 * len(edges)  # not its own two
     apart = (ends[:, None, :, None] != ends[None, :, None, :]).all((-1, -2))
     crossed = int((segments_cross(a, b) & apart).sum()) // 2
-    return 2.0 * met + crossed + 0.02 * float(np.linalg.norm(a - b, axis=1).sum())
+    return 2.0 * touched + crossed + 0.02 * float(np.linalg.norm(a - b, axis=1).sum())

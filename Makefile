@@ -8,7 +8,7 @@ DEMO := demo
 BENCH_VENV := .venv-bench
 BENCH_STAMP := $(BENCH_VENV)/.installed
 
-.PHONY: setup demo test quick fast mutate fuzz bench lint types format clean
+.PHONY: setup demo test quick fast mutate fuzz bench bench-growth lint types format clean
 
 setup: $(STAMP)
 
@@ -57,6 +57,10 @@ fuzz: setup
 BENCH ?=
 bench: $(BENCH_STAMP)
 	@$(BENCH_VENV)/bin/python -m benchmarks.bench --json benchmarks/last.json $(BENCH)
+
+# how samples, categories, long repeats, large graphs and many patterns grow; BENCH='--quick' for two minutes
+bench-growth: setup
+	@$(BIN)/python -m benchmarks.growth $(BENCH)
 
 # a peer that cannot be had is left out, and its rows say so
 $(BENCH_STAMP): pyproject.toml constraints.txt benchmarks/requirements.txt

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 import sgc
-from benchmarks import bench, problem
+from benchmarks import bench, gpu, growth, growth_point, growth_specs, problem
+from benchmarks.chain_by_hand import ChainByHand
 from benchmarks.contenders import ENTRIES
 from benchmarks.resident import Lost, Resident
 from benchmarks.results import Measured, disagreement, disagreements, ratios, table
+from sgc.spec.resolver import outline
 
 
 def test_contenders_take_the_same_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -112,3 +116,92 @@ def test_unknown_names_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
         bench.options(["--contenders", "sgc,pyr"])
     assert ended.value.code == 2
     assert "--contenders: 'pyr' is none of sgc, plain, tuned" in capsys.readouterr().err
+
+
+# ---- how things grow
+
+
+def test_growth_is_measured_and_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kept = tmp_path / "kept.json"
+    assert growth.main(["--quick", "--series", "graph,chain", "--most", "10", "--json", str(kept)]) == 0
+    printed = capsys.readouterr().out
+    assert f"**{growth.SERIES['chain'].heading}**" in printed
+    assert str(tmp_path) not in printed.replace(str(kept), "")
+    series = json.loads(kept.read_text())["series"]
+    assert list(series["graph"]) == ["10"]
+    (numbers,) = series["chain"].values()
+    assert numbers.keys() > {"set-up", "computed", "terms", "recorded", "replayed", "loop", "stacked", "replayed peak"}
+    assert numbers["operators"] < numbers["loop operators"]
+
+
+@pytest.mark.parametrize("name", growth.SERIES)
+def test_what_grows_is_a_spec_with_as_much_of_it_as_asked_for(name: str) -> None:
+    for size in growth.SERIES[name].quick:
+        if name == "graph":
+            model = growth_specs.graph(size)
+            assert len(sgc.load(model.spec).nodes) == size
+        elif name in growth_point.STEP_SERIES:
+            made = outline(sgc.load(growth_point.STEP_SERIES[name](size).spec))
+            steps = [size for stepped in made.stepped.values() for size in stepped.steps]
+            categories = made.variables["y"].categories if "y" in made.variables else None
+            assert size in {"samples": [made.words.samples], "categories": [categories]}.get(name, steps)
+        else:
+            model = growth_specs.patterns(size, enumerated=name == "enumerated-labels")
+            labels = np.stack([np.isnan(model.arrays[f"y{i}"]) for i in range(growth_specs.LABELS)], 1)
+            assert len(np.unique(labels, axis=0)) == size
+
+
+def test_the_chain_by_hand_is_the_same_stacked() -> None:
+    x = torch.from_numpy(growth_specs.chain(4).arrays["x"])
+    bounds = []
+    for stacked in (False, True):
+        by_hand = ChainByHand(4, x, stacked=stacked)
+        torch.manual_seed(1)
+        bounds.append(by_hand.bound(x))
+    torch.testing.assert_close(*bounds)
+
+
+def test_tables_and_picture_of_growth(tmp_path: Path) -> None:
+    keys = ("set-up", "computed", "terms", "recorded", "replayed", "loop", "stacked", "operators", "stacked operators")
+    numbers = dict.fromkeys((*keys, "computed peak", "recording peak", "replayed peak"), 0.25)
+    measured = {"chain": {5: numbers, 20: numbers}, "hmm": {50: numbers}}
+    head, rule, first, second = growth.table(growth.SERIES["chain"], measured["chain"]).splitlines()
+    assert len({len(line) for line in (head, rule, first, second)}) == 1
+    assert [cell.strip() for cell in first.split("|")[1:3]] == ["5", "50"]
+    growth.picture(measured, tmp_path / "growth.svg")
+    assert 1000 < (tmp_path / "growth.svg").stat().st_size < 200_000
+
+
+# ---- the script for a GPU, without one
+
+
+def test_the_script_for_a_gpu_measures_and_checks_on_the_cpu(tmp_path: Path) -> None:
+    kept = tmp_path / "kept.json"
+    rows = gpu.Rows(gpu.options(["--device", "cpu", "--quick", "--json", str(kept)]))
+    given = problem.tiny(problem.read("A2"))
+    rows.check("A2", lambda: gpu.compare("A2", given, rows.device))
+    rows.check("hmm", lambda: gpu.compare_hmm(rows.device))
+    assert all(check.agrees and not check.loss and not check.gradient for check in rows.checks), rows.checks
+    rows.row(gpu.Row("A2", 4, "tuned"), lambda: gpu.to_device(gpu.TunedTorch(given), rows.device).step)
+    rows.sgc(gpu.Row("A2", 4, "sgc"), given)
+    rows.sgc(gpu.Row("A2", 4, "sgc", "8-mixed"), given)
+    tuned, own, wrong = json.loads(kept.read_text())["rows"]
+    assert min(tuned["ms"], own["ms"]) > 0
+    assert not own["why"]
+    assert wrong["why"].startswith("SpecError")
+    assert gpu.table(rows.rows).count("cannot") == 1
+
+
+def test_a_difference_from_the_cpu_is_one() -> None:
+    assert not gpu.Check("A1", 2e-4, 0.0).agrees
+    assert not gpu.Check("A1", 0.0, float("nan")).agrees
+    assert gpu.Check("A1", 1e-6, 1e-5).agrees
+
+
+def test_draws_for_the_check_are_those_of_a_seed() -> None:
+    found = []
+    for _ in range(2):
+        with gpu.DrawnOnCpu():
+            found.append((torch.randn(3), torch.empty(3).uniform_(), torch.rand(2)))
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one, other)

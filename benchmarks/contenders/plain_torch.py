@@ -72,7 +72,7 @@ class PlainTorch(ByHand):
 
     def enumerated(self, x: Tensor) -> Tensor:
         log_q = torch.log_softmax(self.q_y(x), -1)
-        every = torch.eye(self.problem.categories)[:, None].expand(-1, len(x), -1)
+        every = torch.eye(self.problem.categories, device=x.device)[:, None].expand(-1, len(x), -1)
         values = self.given_y(x.expand(self.problem.categories, *x.shape), every)
         return (log_q.exp() * values.T).sum(-1) - categorical_kl(log_q)
 
@@ -86,7 +86,7 @@ class PlainTorch(ByHand):
     def draws_of_z(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Give draws of z, [S, B, Z], x for each of them, and location and scale."""
         loc, scale = self.q_z.normal(x)
-        z = loc + scale * torch.randn(self.problem.samples, *loc.shape)
+        z = loc + scale * torch.randn(self.problem.samples, *loc.shape, device=loc.device)
         return z, x.expand(self.problem.samples, *x.shape), loc, scale
 
     def unlabelled_z_first(self, x: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +31,8 @@ class SgcStep(TorchContender):
 
     settles, period = 17, 8
 
-    def __init__(self, problem: Problem) -> None:
-        made = outline(sgc.load(problem.spec, problem.overrides()))
+    def __init__(self, problem: Problem, overrides: Sequence[str] = ()) -> None:
+        made = outline(sgc.load(problem.spec, [*problem.overrides(), *overrides]))
         rows = problem.rows()
         labels = np.concatenate((rows.labels.astype(float), np.full(len(rows.labels), np.nan)))
         data = open_data(made, Path(), {"x": rows.x, "y": labels})

@@ -109,7 +109,7 @@ class TunedTorch(ByHand):
         """Eq. (8) of Siddharth et al. 2017 for both batches, with S draws of z."""
         rows, draws = len(labels), self.problem.samples
         loc, scale = _normal(self.q_z.after(functional.linear(both, self.q_z.first[0], self.q_z.bias)))
-        z = torch.addcmul(loc, scale, torch.randn(draws, *loc.shape))
+        z = torch.addcmul(loc, scale, torch.randn(draws, *loc.shape, device=loc.device))
         of_x = functional.linear(both, self.q_y.first[0], self.q_y.bias)
         log_q = torch.log_softmax(self.q_y.after(functional.linear(z, self.q_y.first[1]) + of_x), -1)
         of_bare, of_labelled = log_q[:, :rows], log_q[:, rows:]

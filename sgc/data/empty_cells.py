@@ -30,8 +30,8 @@ def marked(cells: NDArray[Any], marks: Sequence[Mark]) -> NDArray[np.bool_] | No
         values = {value for mark in marks for value in stored(mark, cells.dtype)} if kind in "iuf" else set()
     empty: NDArray[np.bool_] | None = None
     for value in values:
-        here = np.asarray(cells == value)
-        empty = here if empty is None else empty | here
+        equal = np.asarray(cells == value)
+        empty = equal if empty is None else empty | equal
     return empty
 
 

@@ -79,16 +79,16 @@ def build(images: Array, labels: Array, rows: int, seed: int) -> Iterator[dict[s
             wanted = kinds[ends[row] - counts[row] : ends[row]]
             chosen = np.array([own.choice(by_label[kind]) for kind in wanted])
             sizes, middles = _places(own, len(chosen))
-            here = row - start
+            place = row - start
             canvas = np.zeros((SIDE, SIDE))
             for size, middle, digit_index in zip(sizes, middles, chosen, strict=True):
                 np.maximum(canvas, _pasted(images[digit_index].astype(np.float64), size, middle), out=canvas)
-            chunk["canvas"][here, 0] = np.rint(canvas)
-            chunk["count"][here] = len(chosen)
-            chunk["size"][here, : len(chosen), 0] = sizes
-            chunk["at"][here, : len(chosen)] = middles
-            chunk["digits"][here, : len(chosen), 0] = images[chosen]
-            chunk["classes"][here, : len(chosen)] = labels[chosen]
+            chunk["canvas"][place, 0] = np.rint(canvas)
+            chunk["count"][place] = len(chosen)
+            chunk["size"][place, : len(chosen), 0] = sizes
+            chunk["at"][place, : len(chosen)] = middles
+            chunk["digits"][place, : len(chosen), 0] = images[chosen]
+            chunk["classes"][place, : len(chosen)] = labels[chosen]
         yield chunk
 
 

@@ -81,8 +81,8 @@ def read_rows(
     used = {node: own for node, own in part.nodes.items() if node in taken or node not in partial}
     return NewRows(
         _encoded(data, variables, encoders, replace(part, nodes=used)),
-        {node: there for node, there in filled.items() if node in taken},
-        {node: int(there.sum()) for node, there in filled.items() if node not in taken},
+        {node: rows_filled for node, rows_filled in filled.items() if node in taken},
+        {node: int(rows_filled.sum()) for node, rows_filled in filled.items() if node not in taken},
         None if index is None else part.others[index],
         columns[listed].values if listed in columns else None,
     )

@@ -54,9 +54,9 @@ class Dependence(NameSets):
         """Return variables and all their ancestors."""
         ancestors, front = 0, variables
         while front:
-            here = next(members(front))
-            ancestors |= 1 << here
-            front = (front | self.parents[here]) & ~ancestors
+            member = next(members(front))
+            ancestors |= 1 << member
+            front = (front | self.parents[member]) & ~ancestors
         return ancestors
 
     def reads(self, child: str, parent: str) -> bool:
@@ -81,8 +81,8 @@ class Dependence(NameSets):
         front = [(start, False)]  # the node, and whether it was reached along an arrow, from a parent
         reached = {False: 1 << self.place[start], True: 0}
         goal = 1 << self.place[end]
-        for here in front:
-            name, down = here
+        for member in front:
+            name, down = member
             place = self.place[name]
             known = given >> place & 1
             opened = known or self.descendants[place] & given
@@ -90,12 +90,12 @@ class Dependence(NameSets):
             ways[True] = 0 if known else self.children[place]
             for way, bits in ways.items():
                 if bits & goal:
-                    steps = [(end, way), here]
+                    steps = [(end, way), member]
                     while (before := came[steps[-1]]) is not None:
                         steps.append(before)
                     return tuple(step for step, _ in reversed(steps))
                 for step in sorted(self.named(bits & ~reached[way])):
-                    came[step, way] = here
+                    came[step, way] = member
                     front.append((step, way))
                 reached[way] |= bits
         return ()

@@ -65,11 +65,11 @@ class Boundaries:
         """Drop the variables that became barren with this one, and split the regions that they connected."""
         fresh, front = 0, [variable]
         while front:
-            here = front.pop()
-            if (self.left | fresh) >> here & 1 or self.fertile[here]:
+            member = front.pop()
+            if (self.left | fresh) >> member & 1 or self.fertile[member]:
                 continue
-            fresh |= 1 << here
-            for parent in members(self.graph.parents[here]):
+            fresh |= 1 << member
+            for parent in members(self.graph.parents[member]):
                 self.fertile[parent] -= 1
                 front.append(parent)
         self.barren |= fresh
@@ -82,9 +82,9 @@ class Boundaries:
             first = next(members(inside))
             region, touched, front = 0, 0, 1 << first
             while front:
-                here = next(members(front))
-                region |= 1 << here
-                touched |= self._around(here)
+                member = next(members(front))
+                region |= 1 << member
+                touched |= self._around(member)
                 front = touched & inside & ~region
             self._name(region, first)
             self.regions[first] = region, touched & ~region

@@ -282,9 +282,9 @@ class Family:
         if present is None:
             return score(distribution, value)
         element = densities.element_of(distribution)
-        there = present.reshape(*present.shape, *(1,) * self.event_dim)
+        mask = present.reshape(*present.shape, *(1,) * self.event_dim)
         # never scored and masked after: the gradient of an infinite score is no number, and 0 times it is none either
-        safe = torch.where(there, value, self.inside(distribution, value))
+        safe = torch.where(mask, value, self.inside(distribution, value))
         terms = torch.where(present, score(element, safe), 0.0)
         return densities.sum_last(terms, len(distribution.event_shape) - self.event_dim)
 
@@ -385,5 +385,5 @@ class Family:
         """
         import torch
 
-        there = present.reshape(*present.shape, *(1,) * self.event_dim)
-        return with_flags(self.look(torch.where(there, value, 0.0)), present, len(self.view_shape(event)))
+        mask = present.reshape(*present.shape, *(1,) * self.event_dim)
+        return with_flags(self.look(torch.where(mask, value, 0.0)), present, len(self.view_shape(event)))

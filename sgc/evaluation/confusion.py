@@ -135,10 +135,10 @@ def _matched(place: tuple[int, ...], element: Confusion) -> Clustering:
     labels, guesses = linear_sum_assignment(counts, maximize=True)
     sides = [np.repeat(element.pairs[:, i], element.pairs[:, 2]) for i in (0, 1)]
     names = [element.names[category] for category in categories]
-    there = counts.sum(1)[labels].astype(bool) & counts.sum(0)[guesses].astype(bool)
+    occurring = counts.sum(1)[labels].astype(bool) & counts.sum(0)[guesses].astype(bool)
     return Clustering(
         error=1 - float(counts[labels, guesses].sum()) / float(counts.sum()),
         nmi=float(normalized_mutual_info_score(*sides)),
         ari=float(adjusted_rand_score(*sides)),
-        names=tuple((place, names[guesses[i]], names[labels[i]]) for i in np.argsort(guesses) if there[i]),
+        names=tuple((place, names[guesses[i]], names[labels[i]]) for i in np.argsort(guesses) if occurring[i]),
     )

@@ -74,13 +74,13 @@ class TermMeans:
         """Take in the terms of rows. patterns: the labels of some, with commas between, and their places; None: all."""
         for labels, places in patterns:
             pattern = self._pattern(labels)
-            here = terms.values if places is None else terms.values[:, places]
-            *totals, effective = here.sum(1).tolist()  # one transfer from a GPU
+            values = terms.values if places is None else terms.values[:, places]
+            *totals, effective = values.sum(1).tolist()  # one transfer from a GPU
             by_node = self.terms.setdefault(pattern, {})
             for (node, role), total in zip(terms.names, totals, strict=True):
                 roles = by_node.setdefault(self.outer.get(node, node), {})
                 roles[role] = roles.get(role, 0.0) + total
-            self.rows[pattern] = self.rows.get(pattern, 0) + here.shape[1]
+            self.rows[pattern] = self.rows.get(pattern, 0) + values.shape[1]
             self.effective[pattern] = self.effective.get(pattern, 0.0) + effective
 
     def _pattern(self, labels: str) -> str:

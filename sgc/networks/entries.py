@@ -185,16 +185,16 @@ class Deconv(Stages):
         around = 2 * self.deconv.padding(stride)
         sides, added = [shape[-2:]], []
         for _ in self.deconv.channels:
-            here = sides[-1]
-            if any(side % stride for side in here):
+            sizes = sides[-1]
+            if any(side % stride for side in sizes):
                 at = "" if len(sides) == 1 else f", of the event {shape_text(shape)}"
                 raise ShapeFault(
-                    f"a deconv of stride {stride} cannot give {shape_text(here)}{at}: the stride must divide"
+                    f"a deconv of stride {stride} cannot give {shape_text(sizes)}{at}: the stride must divide"
                 )
-            before = tuple((side + around - kernel) // stride + 1 for side in here)
+            before = tuple((side + around - kernel) // stride + 1 for side in sizes)
             if min(before) < 1:
-                raise ShapeFault(f"a deconv with a kernel of {kernel} cannot give {shape_text(here)}: too small")
-            more = {(side + around - kernel) % stride for side in here}
+                raise ShapeFault(f"a deconv with a kernel of {kernel} cannot give {shape_text(sizes)}: too small")
+            more = {(side + around - kernel) % stride for side in sizes}
             sides.append(before)
             added.append(more.pop())  # the stride divides both sides: one remainder
         return sides, added

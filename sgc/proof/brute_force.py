@@ -113,8 +113,8 @@ class Particles:
         total = torch.zeros_like(before)
         for name, log in self.log_w.items():
             joined = joined + log
-            here = joined.logsumexp(-1)
-            total, before = total + scale(name) * (here - before), here
+            log_total = joined.logsumexp(-1)
+            total, before = total + scale(name) * (log_total - before), log_total
         return total
 
     def effective_share(self) -> Tensor:
@@ -269,10 +269,10 @@ class Joint:
             self.log_mass[count] = self.log_q[count].masked_fill(above[count] <= least[count], -math.inf)
         for name, node in nodes.items():
             for count, i in node.get("exists", ()):
-                there = above[count] > i
+                exists = above[count] > i
                 for logs in (self.log_p, self.log_q, self.log_w):
                     if name in logs:
-                        logs[name] = logs[name].where(there, 0.0)
+                        logs[name] = logs[name].where(exists, 0.0)
         return list(evidence)
 
     def particles(

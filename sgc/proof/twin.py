@@ -216,8 +216,8 @@ class _Writer:
             full_name = bound.get(name, f"{prefix}{name}")
             sections.setdefault("nodes", {})[name] = self.node(node, full_name, shared, own=name not in bound)
         for name, part in (written.get("use") or {}).items():
-            here = {own: f"{prefix}{word}" for own, word in (part.get("bind") or {}).items()}
-            spec = self.level(part["spec"], f"{prefix}{name}.", here, depth)
+            bindings = {own: f"{prefix}{word}" for own, word in (part.get("bind") or {}).items()}
+            spec = self.level(part["spec"], f"{prefix}{name}.", bindings, depth)
             if part["spec"].get("inputs"):
                 spec["inputs"] = {input_name: {"shape": [WIDTH]} for input_name in part["spec"]["inputs"]}
             spec = {"version": 1, "name": name, **spec}

@@ -77,11 +77,11 @@ class Names:
         """Say by how many steps a name is before (below 0) or after its reader, in the repeats of both."""
         ours, theirs = self.plates(self.of(reader)), self.plates(self.of(flat))
         pairs = zip(zip(ours, self.index(reader), strict=False), zip(theirs, self.index(flat), strict=False))  # noqa: B905
-        for (own, here), (other, there) in pairs:
+        for (own, own_step), (other, other_step) in pairs:
             if own != other:
                 break
-            if here != there:
-                return there - here
+            if own_step != other_step:
+                return other_step - own_step
         return 0
 
     def relatives(self, reader: str, parents: Iterable[str]) -> list[Relative]:
@@ -142,12 +142,12 @@ class StepSets:
         ours = self.names.plates(self.names.of(reader))
         while bits:
             name = self.names.of(self.flat[next(members(bits))])
-            here = bits & self._places[name]
-            bits &= ~here
+            steps_of_name = bits & self._places[name]
+            bits &= ~steps_of_name
             pairs = zip(ours, self.names.plates(name), strict=False)
             common = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
             earlier, same = self._around(name, common)[self.names.index(reader)[:common]]
-            ways = ((-1, here & earlier), (0, here & same), (1, here & ~earlier & ~same))
+            ways = ((-1, steps_of_name & earlier), (0, steps_of_name & same), (1, steps_of_name & ~earlier & ~same))
             by_relative |= {Relative(name, shift): steps for shift, steps in ways if steps}
         return dict(sorted(by_relative.items(), key=lambda item: item[1] & -item[1]))
 

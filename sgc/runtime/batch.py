@@ -72,14 +72,16 @@ def share_rows(merging: Merging, names: Sequence[str], present: np.ndarray) -> l
     alike, group = patterns_of(np.column_stack([present[:, apart], present.any(1)]))
     for code in range(len(alike)):
         places = np.flatnonzero(group == code)
-        observed = frozenset(name for name, there in zip(names, present[places[0]] & apart, strict=True) if there)
+        observed = frozenset(
+            name for name, carried_here in zip(names, present[places[0]] & apart, strict=True) if carried_here
+        )
         kinds, kind = patterns_of(present[places])
         if merging.worth(observed, frozenset(maybe_labelled), len(kinds), len(places)):
             labelled = {name: present[places, names.index(name)] for name in maybe_labelled}
             shares.append(Share(places, observed, labelled))
             continue
         for i, carried in enumerate(kinds):
-            shown = frozenset(name for name, there in zip(names, carried, strict=True) if there)
+            shown = frozenset(name for name, has_label in zip(names, carried, strict=True) if has_label)
             shares.append(Share(places[kind == i], shown, {}))
     return shares
 
@@ -159,15 +161,15 @@ def _part(
     _, carried = counts.resolve_labels(outline, partial, present, counts.known_counts(outline, values))
     parts = []
     for share in share_rows(outline.merging, partial, carried):
-        here = {**fixed, **{name: values[name] for name in partial if name in share.observed}}
-        here |= {name: values[name].nan_to_num(0) for name in share.labelled}
-        device = next(iter(here.values())).device if here else torch.device("cpu")
-        labelled = {name: torch.from_numpy(there).to(device) for name, there in share.labelled.items()}
+        values_of_part = {**fixed, **{name: values[name] for name in partial if name in share.observed}}
+        values_of_part |= {name: values[name].nan_to_num(0) for name in share.labelled}
+        device = next(iter(values_of_part.values())).device if values_of_part else torch.device("cpu")
+        labelled = {name: torch.from_numpy(mask).to(device) for name, mask in share.labelled.items()}
         if len(share.places) == size:
-            parts.append(PatternRows(share.observed, size, None, here, labelled))
+            parts.append(PatternRows(share.observed, size, None, values_of_part, labelled))
         else:
             rows = torch.from_numpy(share.places)
-            chosen = {n: v[rows.to(v.device)] for n, v in here.items()}
+            chosen = {n: v[rows.to(v.device)] for n, v in values_of_part.items()}
             parts.append(PatternRows(share.observed, len(rows), rows, chosen, labelled))
     return parts
 

@@ -45,8 +45,8 @@ class FixedDraws:
         drawn = torch.empty_like(value)
         generator = torch.Generator()
         for block in np.unique(index // self.rows):
-            there = np.flatnonzero(index // self.rows == block)
-            places, within = torch.from_numpy(there), torch.from_numpy(index[there] % self.rows)
+            in_block = np.flatnonzero(index // self.rows == block)
+            places, within = torch.from_numpy(in_block), torch.from_numpy(index[in_block] % self.rows)
             grey = torch.zeros(int(within.max()) + 1, *self.event, dtype=self.dtype)
             grey[within] = value[places]
             drawn[places] = binarized(grey, generator.set_state(self.states[block]))[within]

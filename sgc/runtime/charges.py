@@ -41,8 +41,8 @@ def set_path_weights(sums: Sums) -> None:
     for name, path in sums.group.paths.items():
         with torch.enable_grad():
             probe = sums.probe(name)
-            here = probe if path.there is None else masked(probe, path.there)
-            total = sums.sweep_still(sums.weight_pairs, Pair(log=here)).log
+            masked_probe = probe if path.there is None else masked(probe, path.there)
+            total = sums.sweep_still(sums.weight_pairs, Pair(log=masked_probe)).log
             (path.weight,) = torch.autograd.grad(total.sum(), probe.tensor)
 
 

@@ -198,8 +198,8 @@ class _Walk:
         """
         outline = self.machine.outline
         for name in paths.drawn:
-            there = step_masks.particles_exist(group, name, outline) if name in group.plan.exists else None
-            group.paths[name] = PathWeight(len(outline.variables[name].event), there)
+            exists = step_masks.particles_exist(group, name, outline) if name in group.plan.exists else None
+            group.paths[name] = PathWeight(len(outline.variables[name].event), exists)
             group.put_draw(name, group.paths[name].watched(group.points[name]), outline)
         again = [name for names in self.machine.together for name in names if name in paths.again]
         with frozen([self.machine.features[name] for name in again]):
@@ -234,10 +234,10 @@ class _Walk:
         """
         variable, layout = self.machine.outline.variables[name], group.layout
         value, axis = support, layout.axes[name]
-        there = group.labelled.get(name)
-        if there is not None:
+        labelled = group.labelled.get(name)
+        if labelled is not None:
             given = layout.clamp(group.given[name])
-            value = torch.where(there.reshape(-1, *(1,) * (support.dim() - self.rank)), given, support)
+            value = torch.where(labelled.reshape(-1, *(1,) * (support.dim() - self.rank)), given, support)
         group.put(name, value, self.machine.outline)
         log = group.score(log_score(variable, q, value), name, "recognition")
         mass, taken, weight = log.tensor, log.tensor, torch.zeros_like(log.tensor)
@@ -246,11 +246,11 @@ class _Walk:
             allowed = counts.on_axis(group.allowed[name], layout, name)
             mass, weight = counts.restrict(log.tensor, allowed, axis)
             taken = torch.where(allowed, mass, 0.0)
-        if there is None:
+        if labelled is None:
             nodes = nodes - {name}
         else:
-            mass = mass.masked_fill(there, -math.log(support.shape[axis]))
-            taken, weight = taken.masked_fill(there, 0.0), torch.where(there, log.tensor, weight)
+            mass = mass.masked_fill(labelled, -math.log(support.shape[axis]))
+            taken, weight = taken.masked_fill(labelled, 0.0), torch.where(labelled, log.tensor, weight)
         group.masses.append(Score(mass, log.nodes))
         group.scores[name, "recognition"] = -Score(taken, log.nodes)
         if group.plan.words.gradient.wakes:

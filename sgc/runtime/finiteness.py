@@ -91,14 +91,14 @@ def explain_rows(group: Group, broken: Tensor) -> dict[int, str]:
     reasons: dict[int, str] = {}
     left = broken.clone()
     for key, score in _scored(group):
-        here = left & _of_rows(score, group.layout.rows)
-        reasons |= dict.fromkeys(_places(here), term_text(*key))
-        left &= ~here
+        rows_at_fault = left & _of_rows(score, group.layout.rows)
+        reasons |= dict.fromkeys(_places(rows_at_fault), term_text(*key))
+        left &= ~rows_at_fault
     for name in group.proposals:
         if name in group.values and bool(left.any()):
-            here = left & ~finite_values(group, name)
-            reasons |= dict.fromkeys(_places(here), f"node '{name}': what q proposes is not finite")
-            left &= ~here
+            rows_at_fault = left & ~finite_values(group, name)
+            reasons |= dict.fromkeys(_places(rows_at_fault), f"node '{name}': what q proposes is not finite")
+            left &= ~rows_at_fault
     reasons |= dict.fromkeys(_places(left), "the scores of all particles together are not finite, though each term is")
     return dict(sorted(reasons.items()))
 

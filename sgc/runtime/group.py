@@ -68,8 +68,8 @@ class Group:
         value = self.values[name]
         if name not in self.exist or name not in self.plan.clamped:
             return value
-        there = self.exist[name].reshape(-1, *(1,) * len(variable.event))
-        return torch.where(there, value, variable.family.inside(conditional, value))
+        exists = self.exist[name].reshape(-1, *(1,) * len(variable.event))
+        return torch.where(exists, value, variable.family.inside(conditional, value))
 
     def score(self, log: Tensor, name: str, role: str) -> Score:
         """Lay out the score of a node over at most the dimensions that the plan gives it."""

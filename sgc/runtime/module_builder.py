@@ -93,8 +93,10 @@ def part_modules(part: PartOf) -> dict[tuple[str, str], tuple[str, str]]:
     A node that is bound to one of the host's has its p from the part and its q from the host.
     """
     sections = ("generative", "recognition", "features")
-    keys = {(s, key_of(own)): (s, key_of(here)) for own, here in part.names.items() for s in sections}
-    return keys | {("generative", key_of(own)): ("generative", key_of(here)) for own, here in part.bound.items()}
+    keys = {(s, key_of(own)): (s, key_of(host_name)) for own, host_name in part.names.items() for s in sections}
+    return keys | {
+        ("generative", key_of(own)): ("generative", key_of(host_name)) for own, host_name in part.bound.items()
+    }
 
 
 def key_of(name: str) -> str:

@@ -213,10 +213,10 @@ class Existence(nn.Module):
         existence = []
         for count, *around in groups:
             one_hot = count.dim() > rank
-            there = (count @ above.to(count)) if one_hot else (~denied(count, self.i)).to(count)
+            exists = (count @ above.to(count)) if one_hot else (~denied(count, self.i)).to(count)
             for outer in around:
-                there = there * outer.reshape(outer.shape[:rank])
-            existence.append(there.unsqueeze(-1))
+                exists = exists * outer.reshape(outer.shape[:rank])
+            existence.append(exists.unsqueeze(-1))
         return existence
 
 

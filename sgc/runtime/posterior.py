@@ -49,15 +49,15 @@ class NodePosterior:
         """Make the posterior of an observed node: all mass at the value, [B, *event]."""
         return cls(value, value.expand(len(weights), *value.shape), weights, torch.zeros_like(value))
 
-    def observed_in(self, value: Tensor, there: Tensor) -> NodePosterior:
-        """Replace rows by observed values. value: [B, *event]; there: which rows, [B] booleans."""
-        mask = there.reshape(-1, *(1,) * (value.dim() - 1))
+    def observed_in(self, value: Tensor, rows: Tensor) -> NodePosterior:
+        """Replace rows by observed values. value: [B, *event]; rows: which of them, [B] booleans."""
+        mask = rows.reshape(-1, *(1,) * (value.dim() - 1))
         mean, samples = (torch.where(mask, value, values) for values in (self.mean, self.samples))
         return NodePosterior(mean, samples, self.weights, self.sd.masked_fill(mask, 0.0))
 
-    def only(self, there: Tensor) -> NodePosterior:
-        """Set the rows outside `there`, [B] booleans, to NaN."""
-        mask = ~there.reshape(-1, *(1,) * (self.mean.dim() - 1))
+    def only(self, rows: Tensor) -> NodePosterior:
+        """Set all but these rows to NaN. rows: [B] booleans."""
+        mask = ~rows.reshape(-1, *(1,) * (self.mean.dim() - 1))
         mean, samples, sd = (values.masked_fill(mask, torch.nan) for values in (self.mean, self.samples, self.sd))
         return NodePosterior(mean, samples, self.weights, sd)
 
@@ -330,8 +330,8 @@ class Posterior:
         """Put NaN in place of the samples, [S, B, *event], in which a step does not exist."""
         if name not in self.group.plan.exists:
             return samples
-        there = self.pick(particles_exist(self.group, name, self.outline).tensor, count_dims(self.group, name), chosen)
-        return samples.masked_fill(~there.reshape(*there.shape, *(1,) * (samples.dim() - 2)), torch.nan)
+        exists = self.pick(particles_exist(self.group, name, self.outline).tensor, count_dims(self.group, name), chosen)
+        return samples.masked_fill(~exists.reshape(*exists.shape, *(1,) * (samples.dim() - 2)), torch.nan)
 
     def filled(
         self, name: str, value: Tensor, chosen: Mapping[str, Tensor], weights: Tensor, *, weighted: bool = True

@@ -21,15 +21,15 @@ def resolve_steps(group: Group, outline: Outline) -> None:
     group.exist = rows_exist(group, outline)
     for name, rows in group.exist.items():
         if name in group.present:
-            there = rows.reshape(-1, *(1,) * (group.present[name].dim() - group.layout.rank))
-            group.present[name] = group.present[name] & there
+            mask = rows.reshape(-1, *(1,) * (group.present[name].dim() - group.layout.rank))
+            group.present[name] = group.present[name] & mask
             variable = outline.variables[name]
             group.network_inputs[name] = variable.family.look_flagged(
                 group.values[name], group.present[name], variable.event
             )
         elif name in group.plan.clamped:
-            there = rows.reshape(-1, *(1,) * (group.network_inputs[name].dim() - group.layout.rank))
-            group.network_inputs[name] = torch.where(there, group.network_inputs[name], 0.0)
+            mask = rows.reshape(-1, *(1,) * (group.network_inputs[name].dim() - group.layout.rank))
+            group.network_inputs[name] = torch.where(mask, group.network_inputs[name], 0.0)
     group.allowed = allowed_counts(group, outline)
 
 
@@ -66,9 +66,9 @@ def count_dims(group: Group, name: str) -> frozenset[str]:
     return frozenset().union(*(proposed[count].dims for count in counts))
 
 
-def masked(score: Score, there: Score) -> Score:
+def masked(score: Score, exists: Score) -> Score:
     """Keep a score where its step exists, and set it to 0 elsewhere."""
-    return Score(torch.where(there.tensor, score.tensor, 0.0), score.nodes | there.nodes)
+    return Score(torch.where(exists.tensor, score.tensor, 0.0), score.nodes | exists.nodes)
 
 
 def allowed_counts(group: Group, outline: Outline) -> dict[str, Tensor]:
@@ -90,13 +90,13 @@ def allowed_counts(group: Group, outline: Outline) -> dict[str, Tensor]:
 
 def _carried(group: Group, name: str) -> Tensor | None:
     """Mark the rows that carry a node which labelled counts do not rule out, [B]; None where none can."""
-    there: Tensor
+    carried: Tensor
     if name in group.present:
-        there = group.present[name].reshape(group.layout.rows, -1).any(1)
+        carried = group.present[name].reshape(group.layout.rows, -1).any(1)
     elif name in group.plan.clamped:
-        there = torch.ones(group.layout.rows, dtype=torch.bool, device=group.like.device)
+        carried = torch.ones(group.layout.rows, dtype=torch.bool, device=group.like.device)
     elif name in group.labelled:
-        there = group.labelled[name]
+        carried = group.labelled[name]
     else:
         return None
-    return there & group.exist[name] if name in group.exist else there
+    return carried & group.exist[name] if name in group.exist else carried

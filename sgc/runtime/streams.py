@@ -127,8 +127,8 @@ class TensorRows:
 
     def _there(self, name: str, value: Tensor, whole: bool, apart: int) -> np.ndarray:
         flat = value.reshape(len(value), apart, prod(value.shape[1:]) // apart)
-        there = flat != -1 if self.categories(name) is not None else ~torch.isnan(flat)
-        return np.asarray((there.all(2) if whole else there.any(2)).numpy())
+        known = flat != -1 if self.categories(name) is not None else ~torch.isnan(flat)
+        return np.asarray((known.all(2) if whole else known.any(2)).numpy())
 
     def drawn_once(self, seed: int) -> TensorRows:
         """Draw dynamic values once and for all, by this seed alone: those that rows are measured on."""
@@ -153,7 +153,7 @@ class TensorRows:
         A label among `observed` that a row does not carry is NaN. labelled: which rows carry those labels that
         some of them do.
         """
-        carried = {n: torch.from_numpy(there).to(self.like.device) for n, there in (labelled or {}).items()}
+        carried = {n: torch.from_numpy(mask).to(self.like.device) for n, mask in (labelled or {}).items()}
         hidden = set(self.partial) - observed - carried.keys()
         values = filled(self.outline, self._by_node(index, hidden))
         values |= {name: values[name].nan_to_num(0) for name in carried}
@@ -189,7 +189,7 @@ class TensorRows:
             if not carried.any():
                 continue
             places = torch.from_numpy(np.flatnonzero(kind == i))
-            observed = frozenset(name for name, there in zip(self.partial, carried, strict=True) if there)
+            observed = frozenset(name for name, has_label in zip(self.partial, carried, strict=True) if has_label)
             values = {name: value.index_select(0, places.to(value.device)) for name, value in part.values.items()}
             names = steps.outer_names(self.outline, sorted(observed))
             values |= self._by_node(index[places.numpy()], set(self.partial) - observed, names)
@@ -201,7 +201,7 @@ class TensorRows:
         parts = []
         carried = self.carried[index]
         if bool((carried == carried[0]).all()):  # as often: there is nothing to part
-            observed = frozenset(name for name, there in zip(self.partial, carried[0], strict=True) if there)
+            observed = frozenset(name for name, has_label in zip(self.partial, carried[0], strict=True) if has_label)
             return [self.part(index, observed)]
         for share in share_rows(self.outline.merging, self.partial, carried):
             places = None if len(share.places) == len(index) else torch.from_numpy(share.places)

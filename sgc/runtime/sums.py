@@ -273,7 +273,7 @@ def patterns_in(
     carried, kind = patterns_of(has.cpu().numpy())
     patterns: list[tuple[str, Tensor | None]] = []
     for i, labels_carried in enumerate(carried):
-        labels = {*observed, *(name for name, there in zip(names, labels_carried, strict=True) if there)}
+        labels = {*observed, *(name for name, has_label in zip(names, labels_carried, strict=True) if has_label)}
         places = torch.from_numpy((kind == i).nonzero()[0]).to(has.device)
         patterns.append((",".join(name for name in order if name in labels), places))
     return patterns

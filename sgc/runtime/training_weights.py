@@ -57,8 +57,8 @@ def balanced(category: NDArray[np.int64], weights: Weights) -> Weights:
     >>> balanced(np.array([0, 0, 0, 1, -1]), np.ones(5)).tolist()
     [0.6666666666666666, 2.0]
     """
-    there = category >= 0
-    totals = np.bincount(category[there], weights=weights[there], minlength=1)
+    labelled = category >= 0
+    totals = np.bincount(category[labelled], weights=weights[labelled], minlength=1)
     weighing = totals > 0
     weight_of: Weights = np.ones(len(totals))
     weight_of[weighing] = totals.sum() / (weighing.sum() * totals[weighing])

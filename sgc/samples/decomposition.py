@@ -62,12 +62,12 @@ class Window:
     def there(self, outline: Outline, values: Mapping[str, Tensor]) -> Tensor:
         """Tell which steps exist by the counts among values: [B, steps] booleans."""
         like = next(iter(values.values()))
-        there = torch.ones(len(like), len(self.exists), dtype=torch.bool, device=like.device)
+        exists = torch.ones(len(like), len(self.exists), dtype=torch.bool, device=like.device)
         for place, steps in enumerate(self.exists):
             gone = absent(steps, {c: counted(outline.variables[c], values[c]).reshape(len(like)) for c, _ in steps})
             if gone is not None:
-                there[:, place] = ~gone
-        return there
+                exists[:, place] = ~gone
+        return exists
 
     @property
     def count(self) -> str | None:
@@ -122,8 +122,10 @@ def _exists(outline: Outline, name: str, steps: list[FeatureOutline]) -> tuple[S
 def read(model: Model, values: Mapping[str, Tensor], names: tuple[str, ...]) -> dict[str, Tensor]:
     """Give nodes and features at values of nodes, [B, *event]: [B, elements] each."""
     group = lay_values(model, values, names)
-    there = {name: group.values[name] for name in names}  # [1, B or 1, *event]: one particle
-    return {name: value.reshape(value.shape[1], -1).expand(group.layout.rows, -1) for name, value in there.items()}
+    node_values = {name: group.values[name] for name in names}  # [1, B or 1, *event]: one particle
+    return {
+        name: value.reshape(value.shape[1], -1).expand(group.layout.rows, -1) for name, value in node_values.items()
+    }
 
 
 def decompositions(model: Model, shown: str, held_out: HeldOut, chosen: Chosen) -> list[Panel]:
@@ -188,7 +190,7 @@ def _panel(inference: _Inference, window: Window, held_out: HeldOut) -> Panel:
     """Arrange a column for each held-out row: its picture with boxes, the generated picture, and each window."""
     outline, chosen = inference.model.outline, inference.chosen
     steps = min(len(window.images), TALL)
-    there = window.there(outline, inference.values).tolist()
+    exists = window.there(outline, inference.values).tolist()
     pictures, inner = inference.pictures(), inference.images(window, steps)
     grid = np.full((2 + steps, *pictures.shape[1:]), np.nan)
     grid[:2] = pictures
@@ -203,7 +205,7 @@ def _panel(inference: _Inference, window: Window, held_out: HeldOut) -> Panel:
             label = None if truth is None else truth[row, step]
             if label is not None and not bool(label.isnan().any()):
                 boxes.append(Box(0, row, label.tolist(), color, dashed=True))
-            if there[row][step]:
+            if exists[row][step]:
                 word = words[row][step]
                 grid[2 + step, row] = _fitted(inner[step, row], window.canvas)
                 boxes.append(Box(0, row, edges[row][step], color, word))

@@ -165,8 +165,8 @@ class HeldOut:
             return None
         index = np.array(chosen.places)
         value = self.rows.take(node, index)
-        there = torch.from_numpy(self.rows.labels[index, self.rows.partial.index(node)])
-        return value.masked_fill(~there.reshape(-1, *(1,) * (value.dim() - 1)), torch.nan).to(self.model.like)
+        labelled = torch.from_numpy(self.rows.labels[index, self.rows.partial.index(node)])
+        return value.masked_fill(~labelled.reshape(-1, *(1,) * (value.dim() - 1)), torch.nan).to(self.model.like)
 
     def _label(self, usable: np.ndarray) -> str | None:
         """Name the first node that has one category per row and a label in some of the rows."""
@@ -190,9 +190,9 @@ class HeldOut:
         """
         for split in SPLITS[SPLITS.index(self.split) :]:
             rows = self.rows if split == self.split else self._tensors(split)
-            there = rows.present(name) if rows.count else np.zeros(0, dtype=bool)
-            if there.any():
-                labels = rows.take(name, np.flatnonzero(there)).numpy()
+            labelled = rows.present(name) if rows.count else np.zeros(0, dtype=bool)
+            if labelled.any():
+                labels = rows.take(name, np.flatnonzero(labelled)).numpy()
                 taken = labels[along_axis(labels, count)]
                 outer = self.model.outline.outer_name.get(name, name)
                 words = value_words(self.dataset.encoders[outer].of_step(), taken)

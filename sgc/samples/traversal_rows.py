@@ -144,13 +144,13 @@ class Turner:
         def fit(batch: dict[str, Tensor]) -> np.ndarray:
             rows = len(next(iter(batch.values())))
             gone = absent_rows(self.model.outline, name, {**infer_centers(self.model, batch), **self._hold(rows)})
-            there = np.ones(rows, dtype=bool) if gone is None else ~gone.reshape(rows).cpu().numpy()
-            if not there.any():
+            exists = np.ones(rows, dtype=bool) if gone is None else ~gone.reshape(rows).cpu().numpy()
+            if not exists.any():
                 raise UsageError(
                     f"{option(flag)}: '{name}' exists in none of {rows} held-out rows by what is inferred of them: "
                     f"hold its count with {option('given')}"
                 )
-            return there
+            return exists
 
         return self.held_out.choose(self.node, count, fit)
 

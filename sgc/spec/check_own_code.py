@@ -39,26 +39,26 @@ def check_own_code(findings: Findings, *, trust: bool) -> None:
     document = findings.document
     levels = [] if trust else [((), document.data), *_repeats(document.data)]
     for level, data in levels:
-        for path, here in (match for place in PLACES for match in _matching(data, place, level)):
-            named = here.get("python") if isinstance(here, dict) else None
+        for path, written in (match for place in PLACES for match in _matching(data, place, level)):
+            named = written.get("python") if isinstance(written, dict) else None
             if is_import_path(named):  # else it has a fault of its own
                 # nothing is marked as broken: what is declared beside it still holds
                 findings.faults.append(document.fault((*path, "python"), *wants_trust(named)))
 
 
-def _repeats(here: Plain, path: Path = ()) -> Iterator[tuple[Path, Plain]]:
+def _repeats(written: Plain, path: Path = ()) -> Iterator[tuple[Path, Plain]]:
     """List the repeats of a level, and those in them, with what is written there."""
-    for inner, repeat in _matching(here, ("repeat", "*"), path):
+    for inner, repeat in _matching(written, ("repeat", "*"), path):
         yield inner, repeat
         yield from _repeats(repeat, inner)
 
 
-def _matching(here: Plain, form: tuple[str, ...], path: Path = ()) -> Iterator[tuple[Path, Plain]]:
+def _matching(written: Plain, form: tuple[str, ...], path: Path = ()) -> Iterator[tuple[Path, Plain]]:
     """List the places that match a form, with what is written there: `*` matches any key and any entry of a list."""
     if not form:
-        yield path, here
+        yield path, written
         return
-    parts = here.items() if isinstance(here, dict) else enumerate(here) if isinstance(here, list) else ()
+    parts = written.items() if isinstance(written, dict) else enumerate(written) if isinstance(written, list) else ()
     for key, part in parts:
         if form[0] in ("*", key):
             yield from _matching(part, form[1:], (*path, key))

@@ -328,8 +328,10 @@ class _Composing:
         )
         differ = [] if unknown else [key for key in EVENT if description[key] != wanted[key]]
         if differ:
-            here, there = description[differ[0]], wanted[differ[0]]
-            self.add(scope, place, f"'{word}' has the {differ[0]} {here}, and '{own}' of the part has {there}")
+            own_value, part_value = description[differ[0]], wanted[differ[0]]
+            self.add(
+                scope, place, f"'{word}' has the {differ[0]} {own_value}, and '{own}' of the part has {part_value}"
+            )
         inner.bound[own] = part.bound[own] = host
         inner.handed[own] = self.composition.givers[host.name] = template
         del inner.names[own]

@@ -84,13 +84,13 @@ class Document:
 
     def get(self, path: Path) -> Plain:
         """Return what is written at `path`. Raises: KeyError, if nothing is."""
-        here = self.data
+        value = self.data
         for part in path:
             try:
-                here = here[part]
+                value = value[part]
             except (TypeError, IndexError, KeyError):
                 raise KeyError(path) from None
-        return here
+        return value
 
     def has(self, path: Path) -> bool:
         """Say whether something is written at `path`."""

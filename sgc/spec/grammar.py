@@ -174,30 +174,30 @@ def _located(error: Any, data: Plain) -> _Error:  # Any: pydantic's dict of an e
     *parts, last = error["loc"] or ("",)
     path: Path = ()
     pieces: list[Path] = []
-    here = data
+    value = data
     for part in (*parts, last):
-        tag = _KEY_TAG.match(part) if isinstance(part, str) and not _holds(here, part) else None
+        tag = _KEY_TAG.match(part) if isinstance(part, str) and not _holds(value, part) else None
         key = tag[1] if tag else part
-        if _holds(here, key):
-            path, here = (*path, key), here[key]
+        if _holds(value, key):
+            path, value = (*path, key), value[key]
         elif kind == "missing" and part is last:
             path = (*path, key)
         elif isinstance(part, str) and (tag or _TAG.match(part)):
             pieces.append(path)
-    if isinstance(here, dict) and error["input"] is not here:  # under the key that names a kind
-        for key, inner in here.items():
+    if isinstance(value, dict) and error["input"] is not value:  # under the key that names a kind
+        for key, inner in value.items():
             if inner is error["input"] and _TAG.match(str(last)):
-                path, here = (*path, key), inner
+                path, value = (*path, key), inner
                 break
     if kind in ("excludes", "expected") and "key" in context:
-        path, here = (*path, context["key"]), here[context["key"]]
-    return _Error(kind, error["msg"], context, error["loc"], path, (pieces or [path])[0], here)
+        path, value = (*path, context["key"]), value[context["key"]]
+    return _Error(kind, error["msg"], context, error["loc"], path, (pieces or [path])[0], value)
 
 
-def _holds(here: Plain, key: int | str) -> bool:
-    if isinstance(here, dict):
-        return key in here
-    return isinstance(here, list) and isinstance(key, int) and key < len(here)
+def _holds(value: Plain, key: int | str) -> bool:
+    if isinstance(value, dict):
+        return key in value
+    return isinstance(value, list) and isinstance(key, int) and key < len(value)
 
 
 def _value(data: Plain, path: Path) -> Plain:
@@ -216,8 +216,8 @@ def _keys_for(error: _Error, plain: Plain, findings: Findings) -> list[str]:
     model = _strip(annotation)
     if not (isinstance(model, type) and issubclass(model, BaseModel)):
         return []
-    there = () if error.path in findings.document.flags else _value(plain, error.path[:-1])
-    return [f.alias or name for name, f in model.model_fields.items() if (f.alias or name) not in there]
+    present = () if error.path in findings.document.flags else _value(plain, error.path[:-1])
+    return [f.alias or name for name, f in model.model_fields.items() if (f.alias or name) not in present]
 
 
 def _strip(annotation: Any) -> Any:  # Any: types at run time

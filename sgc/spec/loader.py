@@ -108,11 +108,11 @@ def _as_written(spec: Spec, composition: Composition) -> dict[str, Plain]:
     written = spec.model_dump(mode="json", by_alias=True, exclude_none=True, include=set(REWRITTEN))
     for part in composition.parts:
         if part.host is composition.root.document:
-            here: Plain = written
+            section: Plain = written
             for key in part.place:
-                here = here[key]
+                section = section[key]
             own = part.spec.plain()
-            here["spec"] = {key: own[key] for key in ("version", "name", *REWRITTEN, "inputs") if own.get(key)}
+            section["spec"] = {key: own[key] for key in ("version", "name", *REWRITTEN, "inputs") if own.get(key)}
     return {key: section for key, section in written.items() if section or key not in UNROLLED}
 
 

@@ -63,24 +63,24 @@ def _value(text: str) -> Plain:
 
 def _take_out(document: Document, path: Path, flag: str) -> None:
     """Take a key and all below it out of its mapping."""
-    here = document.data
+    value = document.data
     for depth, part in enumerate(path):
         above = path_text(path[:depth])
-        kind, last = type(here), depth == len(path) - 1
+        kind, last = type(value), depth == len(path) - 1
         if kind is list and last:
             raise _Refused(f"'{above}' is a list: set the whole of it to leave an entry out")
         if kind not in (dict, list):
-            raise _Refused(f"'{above}' is {describe(here)}, there is nothing below it")
-        there: list[str | int] = list(here) if kind is dict else list(range(len(here)))
-        if part not in there:
-            parent, written = f"'{above}'" if above else "the spec", [str(key) for key in there]
+            raise _Refused(f"'{above}' is {describe(value)}, there is nothing below it")
+        keys: list[str | int] = list(value) if kind is dict else list(range(len(value)))
+        if part not in keys:
+            parent, written = f"'{above}'" if above else "the spec", [str(key) for key in keys]
             near = nearest(str(part), written)
             hint = f"did you mean '{near}'?" if near else f"written: {', '.join(written)}" if written else ""
             raise _Refused(f"nothing to take out: {parent} has no '{part}'", hint)
         if last:
-            del here[part]
+            del value[part]
         else:
-            here = here[part]
+            value = value[part]
     for flagged in [flagged for flagged in document.flags if flagged[: len(path)] == path]:
         del document.flags[flagged]  # of what was set before
     document.flags[path] = flag

@@ -100,13 +100,13 @@ class References:
         if not counted:
             return ""
         at = counted[-1]
-        plate, here = plates[at], index[: at + 1]
+        plate, own_index = plates[at], index[: at + 1]
         name = f"{plate.name}.{EXISTS}"
-        flat = self.expansion.flat(name, here)
-        if min(here) < 0:  # nothing exists before the first step
+        flat = self.expansion.flat(name, own_index)
+        if min(own_index) < 0:  # nothing exists before the first step
             self.write_zeros(flat, Zeros(of="", width=1), self.counted(plate))
         elif flat not in self.expansion.features:
-            (count, i), *_ = reversed(self.counts(plates[: at + 1], here))
+            (count, i), *_ = reversed(self.counts(plates[: at + 1], own_index))
             outer = self.exists(plates[:at], index[:at])
             parents = [count, *([outer] if outer else [])]
             self.expansion.feature(
@@ -145,8 +145,10 @@ class References:
         masks: list[str] = []
         several = False
         for i, word in enumerate(words):
-            here = (*place, "parents", i)
-            reference = self.find(reader, word, (*path, "parents", len(flat)), here) if isinstance(word, str) else None
+            entry_place = (*place, "parents", i)
+            reference = (
+                self.find(reader, word, (*path, "parents", len(flat)), entry_place) if isinstance(word, str) else None
+            )
             added: list[tuple[str, str]]
             if reference is None:
                 added = [(word, "")]
@@ -160,7 +162,7 @@ class References:
                 if mask and mask not in flat:
                     added.append((mask, ""))
             for name, mask in added:
-                self.expansion.written[*path, "parents", len(flat)] = Written(reader.scope.document, here)
+                self.expansion.written[*path, "parents", len(flat)] = Written(reader.scope.document, entry_place)
                 flat.append(name)
                 masks.append(mask)
         return flat, masks if several else None

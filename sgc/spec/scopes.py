@@ -89,10 +89,10 @@ class Scope:
     @property
     def root(self) -> Scope:
         """The scope of the spec whose file this is: the host's or the part's."""
-        here = self
-        while here.above is not None and not here.closed:
-            here = here.above
-        return here
+        scope = self
+        while scope.above is not None and not scope.closed:
+            scope = scope.above
+        return scope
 
     @property
     def in_repeat(self) -> bool:
@@ -124,12 +124,12 @@ class Scope:
             reference = self.find(inner_word)
             inner = self.plates[-1]
             return Reference(reference.template, True) if reference and inner in reference.template.plates else None
-        here: Scope | None = self
-        while here is not None:
-            template = here.below(word)
+        scope: Scope | None = self
+        while scope is not None:
+            template = scope.below(word)
             if template is not None:
                 return Reference(template)
-            here = None if here.closed else here.above
+            scope = None if scope.closed else scope.above
         return None
 
     def below(self, word: str) -> Template | None:
@@ -142,13 +142,13 @@ class Scope:
     def visible(self, reader: Template | None = None) -> list[str]:
         """List what may be read here, each by its shortest name; of the reader itself only the step before."""
         names: dict[Template, str] = {}
-        here: Scope | None = self
-        while here is not None:
-            for name in here.listed():
+        scope: Scope | None = self
+        while scope is not None:
+            for name in scope.listed():
                 reference = self.find(name)
                 if reference is not None:
                     names.setdefault(reference.template, name)
-            here = None if here.closed else here.above
+            scope = None if scope.closed else scope.above
         own = self.plates[-1] if self.in_repeat else None
         before = [f"{PREVIOUS}.{name}" for template, name in names.items() if own in template.plates]
         if reader is not None:

@@ -104,11 +104,11 @@ def _npz_label(key: str, array: NDArray[Any], *, by_name: bool) -> Label | None:
         empty = int((array.astype(str) == "").sum())
         return Label(key, tuple(map(quoted, texts)), empty, why) if 2 <= len(texts) <= 1000 else None
     missing = np.isnan(array) if array.dtype.kind == "f" else array == -1
-    there = np.unique(array[~missing])
-    if 2 <= len(there) <= max(FEW, 200 * (array.dtype.kind in "iub")) and all(
-        float(value).is_integer() for value in there
+    distinct = np.unique(array[~missing])
+    if 2 <= len(distinct) <= max(FEW, 200 * (array.dtype.kind in "iub")) and all(
+        float(value).is_integer() for value in distinct
     ):
-        return Label(key, tuple(str(int(value)) for value in there), int(missing.sum()), why)
+        return Label(key, tuple(str(int(value)) for value in distinct), int(missing.sum()), why)
     return Label(key, None, int(missing.sum()) if array.dtype.kind == "f" else 0, why)
 
 

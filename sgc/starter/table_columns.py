@@ -281,8 +281,8 @@ def _read_parquet(path: Path) -> TableHead:
             continue
         missing = [False] * rows if column.missing is None else column.missing[:rows].tolist()
         cells = zip(column.values[:rows].tolist(), missing, strict=True)
-        there = tuple(_text(cell) for cell, empty in cells if not empty and cell == cell)
-        columns.append(TableColumn(name, there, rows - len(there)))
+        filled = tuple(_text(cell) for cell, empty in cells if not empty and cell == cell)
+        columns.append(TableColumn(name, filled, rows - len(filled)))
     if not columns or not rows:
         raise DataError("found no rows" if columns else "found no columns", file=str(path))
     return TableHead(columns, rows, complete)
@@ -325,6 +325,6 @@ def _read_csv(path: Path) -> TableHead:
     columns, marks = [], set()
     for name, cells in zip(header, zip(*lines, strict=True), strict=True):
         marks |= {cell for cell in cells if cell in MISSING}
-        there = tuple(cell for cell in cells if cell not in MISSING)
-        columns.append(TableColumn(name, there, len(cells) - len(there)))
+        filled = tuple(cell for cell in cells if cell not in MISSING)
+        columns.append(TableColumn(name, filled, len(cells) - len(filled)))
     return TableHead(columns, len(lines), complete, separator, sorted(marks))

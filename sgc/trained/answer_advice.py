@@ -118,12 +118,12 @@ def compare(model: Model, rows: TensorRows, samples: int, given: Collection[str]
     size = chunk_rows(model, samples)
     with drawing_from(Generators(seed_for(model.spec.train.seed, VALIDATION, 4))):
         for start in range(0, len(index), size):
-            here = index[start : start + size]
+            chunk = index[start : start + size]
             finished, _ = sums_without_failures(
-                lambda group: model.sums(group, samples=samples, exact=True, bound=IWAE), [rows.part(here, observed)]
+                lambda group: model.sums(group, samples=samples, exact=True, bound=IWAE), [rows.part(chunk, observed)]
             )
             for part, sums in finished:
-                posterior, places = Posterior(sums, model.outline), here[part.places]
+                posterior, places = Posterior(sums, model.outline), chunk[part.places]
                 for by_q, by_posterior in scores.values():
                     by_q.add_means(places, posterior, weighted=False)
                     by_posterior.add_means(places, posterior, weighted=True)

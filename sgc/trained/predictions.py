@@ -112,7 +112,7 @@ def predict_run(
         "nodes": nodes,
         "from": answer,
         "samples": count,
-        "given": {name: int(there.sum()) for name, there in rows.given.items()},
+        "given": {name: int(has_value.sum()) for name, has_value in rows.given.items()},
         "ignored": {name: number for name, number in rows.ignored.items() if number},
     }
     few = few_words(predicted.effective, count)
@@ -205,7 +205,9 @@ def _row_labels(
     if rows.paths is not None and "path" not in labels:
         add("path", rows.paths)
     if any(variable.supervision == "partial" for variable in model.outline.outer.values()):
-        evidence = [" ".join(name for name, there in rows.given.items() if there[row]) for row in range(len(rows.rows))]
+        evidence = [
+            " ".join(name for name, has_value in rows.given.items() if has_value[row]) for row in range(len(rows.rows))
+        ]
         add("given", np.array(evidence, dtype=str))
     return labels
 

@@ -43,7 +43,7 @@ def try_patterns(trainer: Trainer) -> list[dict[str, Any]]:  # Any: what JSON ca
     labelled = np.array([], dtype=int) if streams.labelled is None else streams.labelled.rows
     kinds, kind = patterns_of(trainer.rows.carried[labelled])
     for i, carried in enumerate(kinds[:PATTERNS_TRIED]):
-        names = frozenset(name for name, there in zip(trainer.rows.partial, carried, strict=True) if there)
+        names = frozenset(name for name, has_label in zip(trainer.rows.partial, carried, strict=True) if has_label)
         groups[names] = labelled[kind == i][: sizes[1]]
     others = labelled[kind >= PATTERNS_TRIED][: sizes[1]]
     with drawing_from(Generators(seed_for(trainer.settings.seed, NOISE))):

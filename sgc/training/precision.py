@@ -22,15 +22,15 @@ def device_of(name: str) -> torch.device:
     if colon and not re.fullmatch("[0-9]{1,4}", number):
         raise UsageError(f"train.device is '{name}', wanted a name as 'cpu', 'cuda' or 'cuda:1'")
     counts = {"mps": int(torch.backends.mps.is_available()), "cuda": torch.cuda.device_count()}
-    here = [known for known, count in counts.items() if count]
+    available = [known for known, count in counts.items() if count]
     if kind in ("auto", "gpu"):
-        kind = next(iter(here), "cpu" if kind == "auto" else "gpu")
+        kind = next(iter(available), "cpu" if kind == "auto" else "gpu")
     index = int(number) if colon else 0
     if kind == "cpu" and not colon:
         return torch.device("cpu")
-    if kind in here and index < counts[kind]:
+    if kind in available and index < counts[kind]:
         return torch.device(kind, index)
-    usable = [*here, *(f"{known}:{i}" for known in here for i in range(1, counts[known]))]
+    usable = [*available, *(f"{known}:{i}" for known in available for i in range(1, counts[known]))]
     raise UsageError(
         f"train.device is '{name}', which cannot be used here: wanted {' or '.join(['auto', 'cpu', *usable])}"
     )

@@ -41,8 +41,8 @@ class Resize(Transform):
         if missing.any():
             filled, share = np.where(missing, 0, values), (~missing).astype(values.dtype)
             for i in np.flatnonzero(missing.reshape(len(values), -1).any(axis=1)):
-                there = down @ share[i] @ across
-                resized[i] = np.where(there > 1e-6, down @ filled[i] @ across / np.maximum(there, 1e-6), np.nan)
+                covered = down @ share[i] @ across
+                resized[i] = np.where(covered > 1e-6, down @ filled[i] @ across / np.maximum(covered, 1e-6), np.nan)
         return resized
 
 

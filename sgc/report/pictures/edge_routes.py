@@ -203,15 +203,15 @@ class _Ways:
         known[first] = 0.0
         queue: list[tuple[float, int]] = [(0.0, first)]
         while queue:
-            so_far, here = heapq.heappop(queue)
-            if here == last:
+            so_far, point = heapq.heappop(queue)
+            if point == last:
                 break
-            if so_far > known[here]:
+            if so_far > known[point]:
                 continue
-            reached = so_far + lengths[here]
-            for there in np.flatnonzero(reached < known - 1e-12):
-                known[there], came[int(there)] = reached[there], here
-                heapq.heappush(queue, (float(reached[there]), int(there)))
+            reached = so_far + lengths[point]
+            for neighbour in np.flatnonzero(reached < known - 1e-12):
+                known[neighbour], came[int(neighbour)] = reached[neighbour], point
+                heapq.heappush(queue, (float(reached[neighbour]), int(neighbour)))
         way = [last]
         while way[-1] in came:
             way.append(came[way[-1]])

@@ -78,12 +78,12 @@ class _Framing:
 
         def put(placed: Mapping[str, Spot], x: float, y: float) -> None:
             for name, spot in placed.items():
-                here = replace(spot, x=spot.x + x, y=spot.y + y)
+                moved = replace(spot, x=spot.x + x, y=spot.y + y)
                 if name in self.inside:
-                    frames[name] = here
-                    put(self.inside[name], here.x, here.y)
+                    frames[name] = moved
+                    put(self.inside[name], moved.x, moved.y)
                 else:
-                    flat[name] = here
+                    flat[name] = moved
 
         put(spots, 0.0, 0.0)
         flat = {name: flat[name] for name in self.names}
@@ -109,8 +109,8 @@ class _Framing:
                 inner = {name for name in flat if plate in self.view.names.plates(name)}
                 others = {name: spot for name, spot in flat.items() if name not in inner}
                 key = (plate.count, f"[{plate.name}]")
-                there = {**others, key[1]: replace(frames[f"[{plate.name}]"], name=key[1])}
-                counts[key] = route_all(there, [key])[key]
+                obstacles = {**others, key[1]: replace(frames[f"[{plate.name}]"], name=key[1])}
+                counts[key] = route_all(obstacles, [key])[key]
         drawn = [*(run for role in ROLES for run in runs[role].values()), *counts.values()]
         drawn += [run for role in ROLES for run, _ in steps[role].values()]
         layout = Layout(flat, runs, *bounds([*flat.values(), *(frame.spot for frame in listed)], drawn))

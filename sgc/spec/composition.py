@@ -16,12 +16,12 @@ from sgc.spec.expanded import elsewhere
 from sgc.spec.findings import Findings
 from sgc.spec.scopes import EXISTS, NAME, NO_NAME, OF_REPEAT, OF_SPEC, PREVIOUS, Kind, Plate, Scope, Template
 from sgc.spec.spec import Spec
+from sgc.spec.unrolled import UNROLLED
 from sgc.spec.written_nodes import EVENT, event, largest_count
 
 MAX_STEPS = 10_000  # nodes and features, all steps counted
 MAX_NESTED = 20  # parts in parts
 TOO_MANY = f"more than {MAX_STEPS} nodes and features, all steps counted"
-UNROLLED = ("repeat", "use")
 MODEL = ("inputs", "networks", "features", "nodes", "repeat", "use")  # the sections of a part that count
 
 

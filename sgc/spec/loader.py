@@ -8,8 +8,9 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path as FilePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -17,14 +18,15 @@ from sgc.arguments import path_of, truth, words_in
 from sgc.errors import Path, SpecError, UsageError
 from sgc.spec.check import check
 from sgc.spec.check_own_code import check_own_code
-from sgc.spec.composition import UNROLLED, Composition, Parts, compose
 from sgc.spec.document import Document, Plain, from_mapping, read
 from sgc.spec.findings import Findings
-from sgc.spec.grammar import report
 from sgc.spec.overrides import override
 from sgc.spec.spec import Spec
-from sgc.spec.unrolling import unroll
+from sgc.spec.unrolled import UNROLLED
 from sgc.value_words import describe
+
+if TYPE_CHECKING:
+    from sgc.spec.composition import Composition, Parts
 
 REWRITTEN = ("networks", "features", "nodes", *UNROLLED)
 
@@ -64,7 +66,12 @@ class _Validation:
 
     def __init__(self, folder: FilePath | None, *, trust: bool) -> None:
         self.folder, self.trust = folder, trust
-        self.parts = Parts(self.spec)
+
+    @cached_property
+    def _parts(self) -> Parts:
+        from sgc.spec.composition import Parts
+
+        return Parts(self.spec)
 
     def spec(self, document: Document, within: tuple[FilePath, ...] = ()) -> Spec:
         """Validate a spec, or a part of one. within: the files that it is a part of. Raises: SpecError."""
@@ -92,8 +99,11 @@ class _Validation:
 
     def _unrolled(self, spec: Spec, plain: Plain, findings: Findings, within: tuple[FilePath, ...]) -> Spec:
         """Write repeats and parts out, and check the result; its faults are added to the findings."""
+        from sgc.spec.composition import compose
+        from sgc.spec.unrolling import unroll
+
         document = findings.document
-        composition = compose(document, plain, findings, self.parts, within)
+        composition = compose(document, plain, findings, self._parts, within)
         expanded, unrolled = unroll(document, plain, composition, findings)
         inner = Findings(expanded, findings)
         for path in [*expanded.broken(findings), *(path for path in findings.broken if path[0] not in UNROLLED)]:
@@ -123,6 +133,8 @@ def _fit(written: Plain, findings: Findings) -> tuple[Spec, Plain]:
         try:
             return Spec.model_validate(plain), plain
         except ValidationError as problem:
+            from sgc.spec.grammar import report
+
             pieces = dict.fromkeys(report(problem, plain, findings))  # one may have several faults
             for path in sorted(pieces, key=len, reverse=True):
                 _remove(plain, path)

@@ -11,6 +11,7 @@ from typing import Any
 from sgc.derivation.node_id import NodeId
 from sgc.spec.scopes import Plate
 
+UNROLLED = ("repeat", "use")  # the sections that are written out
 Steps = Mapping[str, tuple[str, ...]]  # by name in the file, the flat name of each step, row-major
 
 

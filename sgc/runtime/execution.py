@@ -301,8 +301,8 @@ class _Walk:
         """Tell steps apart that cannot be scored in one call; None for one that is scored by itself."""
         name = module.variable.name
         proposal = group.plan.proposed.get(name)
-        kept = group.parameters is not None
-        if kept or name in group.present or (name in group.exist and name in group.plan.clamped):
+        keeps_parameters = group.parameters is not None
+        if keeps_parameters or name in group.present or (name in group.exist and name in group.plan.clamped):
             return None
         if (name, "kl") in group.plan.roles:
             stack, _ = self.proposed[group, name]

@@ -176,14 +176,14 @@ class Sums:
         """
         if len(values) * (1 + len(self.masses) + len(weights)) <= ONE_BY_ONE:
             return [self.eliminate([*weights, Pair(value=value)]).value for value in values]
-        kept, rows = torch.is_grad_enabled(), self.group.layout.rows
+        with_gradient, rows = torch.is_grad_enabled(), self.group.layout.rows
         with outside_inference_mode(), torch.enable_grad():
             pairs = [*self.masses, *weights]
-            factors = pairs if kept else [Pair(log=_alone(pair.log)) for pair in pairs if pair.log is not None]
-            probes = [self.group.like.new_zeros((*each.tensor.shape[:-1], rows)).requires_grad_() for each in values]
-            factors += [Pair(log=Score(probe, each.nodes)) for probe, each in zip(probes, values, strict=True)]
-            whole = eliminate(factors, self.plan.elimination, self.group.layout, self.group.like).log
-            shares = torch.autograd.grad(whole.sum(), probes, create_graph=kept)
+            factors = pairs if with_gradient else [Pair(log=_alone(pair.log)) for pair in pairs if pair.log is not None]
+            probes = [self.group.like.new_zeros((*value.tensor.shape[:-1], rows)).requires_grad_() for value in values]
+            factors += [Pair(log=Score(probe, value.nodes)) for probe, value in zip(probes, values, strict=True)]
+            log_weight = eliminate(factors, self.plan.elimination, self.group.layout, self.group.like).log
+            shares = torch.autograd.grad(log_weight.sum(), probes, create_graph=with_gradient)
         pairs_of = zip(shares, values, strict=True)
         return [(share * value.tensor).sum(tuple(range(share.dim() - 1))) for share, value in pairs_of]
 

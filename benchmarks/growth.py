@@ -215,6 +215,8 @@ def main(words: Sequence[str]) -> int:
                     measured[name][size] = measure(name, size, 0.1 if chosen.quick else 1.0)
                 except (RuntimeError, subprocess.TimeoutExpired) as why:
                     failures.append(str(why))
+                if chosen.json is not None:  # what there is by now
+                    chosen.json.write_text(json.dumps({"series": measured}, indent=1) + "\n")
     measured = {name: points for name, points in measured.items() if points}
     command = shlex.join(["python", "-m", "benchmarks.growth", *words])
     account = "\n".join(

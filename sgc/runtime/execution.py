@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -31,10 +32,12 @@ from sgc.runtime.stacked_steps import (
     Job,
     Parameters,
     StackedSteps,
+    draws_masks,
     shapes_of,
     stacked_parameters,
     stacked_steps,
     stacked_values,
+    valued_before,
 )
 from sgc.spec.outline import Outline, Variable
 
@@ -50,10 +53,15 @@ class Machine:
 
     @cached_property
     def together(self) -> list[list[str]]:
-        """All names in the order of q, the steps of a repeat that can be computed together as one group."""
+        """All names in the order of q, the steps of a repeat that can be computed together as one group.
+
+        The values of enumerated nodes are known from the start, so that no step of these waits for another.
+        """
         graphs, unrolled = self.outline.graphs, self.outline.spec.unrolled
         steps = {**unrolled.features, **unrolled.nodes}
         done = set(self.outline.inputs)
+        chosen = {name: variable.estimator for name, variable in self.outline.variables.items()}
+        known = {name for name, estimator in chosen.items() if estimator is not None and estimator.enumerates}
         rounds: list[list[str]] = []
         for name in graphs.order("recognition"):
             if name in done:
@@ -61,7 +69,8 @@ class Machine:
             names = [name]
             if name in unrolled.template:
                 others = [node for node in steps[unrolled.template[name]] if node not in done]
-                names = [node for node in others if done.issuperset(graphs.parents(node, "recognition"))]
+                early = known if name in known and not draws_masks(self.recognition[name]) else set()
+                names = [node for node in others if (done | early).issuperset(graphs.parents(node, "recognition"))]
             done.update(names)
             rounds.append(names)
         return rounds
@@ -99,13 +108,25 @@ class _Walk:
     def __init__(self, machine: Machine, groups: Sequence[Group], epoch: float, validate: bool) -> None:
         self.machine, self.groups, self.epoch, self.validate = machine, groups, epoch, validate
         self.rank = groups[0].layout.rank
-        self.proposed: dict[
-            tuple[Group, str], tuple[StackedSteps, int]
-        ] = {}  # q of each node: its stack, and its place there
+        self.proposed: dict[tuple[Group, str], tuple[StackedSteps, int]] = {}  # q of each node
         for group in groups:
             for name, value in group.given.items():
                 group.put(name, group.layout.clamp(value), machine.outline)
             step_masks.resolve_steps(group, machine.outline)
+            for proposal in group.plan.proposals:
+                if proposal.estimator.enumerates:
+                    self.enumerate(group, machine.outline.variables[proposal.node])
+
+    def enumerate(self, group: Group, variable: Variable) -> None:
+        """Lay out the values of an enumerated node, in rows with its label that label alone."""
+        name = variable.name
+        value = group.layout.spread(
+            variable.family.enumerate(variable.event, group.like.dtype, group.like.device), name
+        )
+        if name in group.labelled:
+            there = group.labelled[name].reshape(-1, *(1,) * (value.dim() - self.rank))
+            value = torch.where(there, group.layout.clamp(group.given[name]), value)
+        group.put(name, value, self.machine.outline)
 
     def features(self, wanted: Sequence[tuple[Group, str]]) -> None:
         """Compute features that share their network: those of all groups, and the steps of one, in a single pass."""
@@ -128,8 +149,13 @@ class _Walk:
             if name in g.plan.proposed or name in g.plan.weighed
         ]
         places: dict[Job, tuple[StackedSteps, int]] = {}
-        for stack in stacked_steps(jobs, self.rank, _alike):
+        logs: dict[Job, Tensor] = {}
+        for stack in stacked_steps(jobs, self.rank, self.proposed_alike):
             places |= {(stack.group, module): (stack, i) for i, module in enumerate(stack.modules)}
+            if len(stack.modules) > 1 and valued_before(stack.group, stack.modules[0]):
+                with suppress(RunError, ValueError):  # which step it is, the steps by themselves say
+                    by_step = self.score_values(stack).unbind()
+                    logs |= {(stack.group, module): log for module, log in zip(stack.modules, by_step, strict=True)}
         for group, module in jobs:
             stack, i = self.proposed[group, module.variable.name] = places[group, module]
             parameters = stack.of_step(i)
@@ -138,24 +164,41 @@ class _Walk:
             group.proposals[name] = q
             if group.parameters is not None:
                 group.parameters[name, "recognition"] = parameters
+            log = logs.get((group, module))
             if name in group.plan.proposed:
-                self.propose(group, module, q, parameters)
+                self.propose(group, module, q, parameters, log)
             else:
-                value = group.scorable(name, variable, q)
-                group.weights[name] = group.score(log_score(variable, q, value), name, "recognition")
+                log = log_score(variable, q, group.scorable(name, variable, q)) if log is None else log
+                group.weights[name] = group.score(log, name, "recognition")
 
-    def propose(self, group: Group, module: AnyDensity, q: Distribution, parameters: Parameters) -> None:
+    @staticmethod
+    def proposed_alike(group: Group, module: AnyDensity) -> Hashable | None:
+        """Tell steps apart that q proposes in different ways; None where all parameters are kept by themselves."""
+        if group.parameters is not None:
+            return None
+        name, valued = module.variable.name, valued_before(group, module)
+        return name in group.plan.proposed, valued, shapes_of(group.values[name]) if valued else None
+
+    def score_values(self, stack: StackedSteps) -> Tensor:
+        """Score the values of several steps of a node in one call, [steps, *leading]."""
+        group, first = stack.group, stack.modules[0]
+        names = [module.variable.name for module in stack.modules]
+        value = stacked_values([group.points.get(name, group.values[name]) for name in names])
+        return log_score(first.variable, first.distribution(stack.parameters, validate=self.validate), value)
+
+    def propose(
+        self, group: Group, module: AnyDensity, q: Distribution, parameters: Parameters, log: Tensor | None
+    ) -> None:
         variable, name = module.variable, module.variable.name
         family, layout, gradient = variable.family, group.layout, group.plan.words.gradient
         estimator = group.plan.proposed[name].estimator
         if estimator.enumerates:
-            support = family.enumerate(variable.event, group.like.dtype, group.like.device)
-            value = layout.spread(support, name)
+            if log is None:
+                log = log_score(variable, q, group.values[name])
+            mass = group.score(log, name, "recognition")
             if name in group.labelled or name in group.allowed:
-                self.propose_restricted(group, name, q, value)
+                self.restrict(group, name, mass)
                 return
-            group.put(name, value, self.machine.outline)
-            mass = group.score(log_score(variable, q, value), name, "recognition")
             group.masses.append(mass)
             group.scores[name, "recognition"] = -mass
             if gradient.wakes:
@@ -226,20 +269,14 @@ class _Walk:
             return proposal.estimator.log_prob(variable.family, conditional, group.points[name], self.epoch)
         return log_score(variable, conditional, group.points.get(name, group.values[name]))
 
-    def propose_restricted(self, group: Group, name: str, q: Distribution, support: Tensor) -> None:
-        """Enumerate a node whose values are restricted in some rows, by its label or by labels of steps.
+    def restrict(self, group: Group, name: str, log: Score) -> None:
+        """Weigh an enumerated node whose values are restricted in some rows, by its label or by labels of steps.
 
         A row with its label repeats it K times, with mass 1/K, and has q in its weight. A row whose labels are evidence
         that a count is above some step proposes those values alone, with their probability in its weight.
         """
-        variable, layout = self.machine.outline.variables[name], group.layout
-        value, axis = support, layout.axes[name]
-        labelled = group.labelled.get(name)
-        if labelled is not None:
-            given = layout.clamp(group.given[name])
-            value = torch.where(labelled.reshape(-1, *(1,) * (support.dim() - self.rank)), given, support)
-        group.put(name, value, self.machine.outline)
-        log = group.score(log_score(variable, q, value), name, "recognition")
+        layout, labelled = group.layout, group.labelled.get(name)
+        axis = layout.axes[name]
         mass, taken, weight = log.tensor, log.tensor, torch.zeros_like(log.tensor)
         nodes = log.nodes
         if name in group.allowed:
@@ -249,7 +286,7 @@ class _Walk:
         if labelled is None:
             nodes = nodes - {name}
         else:
-            mass = mass.masked_fill(labelled, -math.log(support.shape[axis]))
+            mass = mass.masked_fill(labelled, -math.log(log.tensor.shape[axis]))
             taken, weight = taken.masked_fill(labelled, 0.0), torch.where(labelled, log.tensor, weight)
         group.masses.append(Score(mass, log.nodes))
         group.scores[name, "recognition"] = -Score(taken, log.nodes)
@@ -315,14 +352,13 @@ class _Walk:
         """Score several steps of a node under p in one call."""
         group, first = stack.group, stack.modules[0]
         names = [module.variable.name for module in stack.modules]
-        p = first.distribution(stack.parameters, validate=self.validate)
         if (names[0], "kl") in group.plan.roles:
+            p = first.distribution(stack.parameters, validate=self.validate)
             q = stacked_parameters([self.proposed[group, name] for name in names])
             proposal = self.machine.recognition[names[0]].distribution(q, validate=self.validate)
             role, log = "kl", -first.variable.family.kl(proposal, p)
         else:
-            value = stacked_values([group.points.get(name, group.values[name]) for name in names])
-            role, log = "generative", log_score(first.variable, p, value)
+            role, log = "generative", self.score_values(stack)
         for name, of_step in zip(names, log.unbind(), strict=True):
             group.scores[name, role] = group.score(of_step, name, role)
 
@@ -341,10 +377,6 @@ class _Walk:
         else:
             log = self.log_prob(group, variable, p)
             group.scores[name, "generative"] = group.score(log, name, "generative")
-
-
-def _alike(group: Group, module: AnyDensity) -> Hashable | None:
-    return True if group.parameters is None else None
 
 
 def draw(q: Distribution, leading: tuple[int, ...]) -> Point:

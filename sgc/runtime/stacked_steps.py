@@ -111,6 +111,19 @@ def shapes_of(value: Tensor | Point) -> Hashable:
     return (value.value.shape, *(part.shape for part in value.exact)) if isinstance(value, Point) else value.shape
 
 
+def valued_before(group: Group, module: AnyDensity) -> bool:
+    """Tell whether the value that q scores is known before q is, and in every row."""
+    name = module.variable.name
+    if name in group.plan.proposed:
+        return group.plan.proposed[name].estimator.enumerates
+    return name not in group.exist and name not in group.present
+
+
+def draws_masks(module: AnyDensity) -> bool:
+    """Tell whether a network draws, as dropout does: then the order of its steps counts."""
+    return module.owner.trunk is not None and module.owner.trunk.may_draw
+
+
 def _stackable(owner: DensityModule) -> bool:
     """Tell whether rows of a network may be told apart by nothing but their values: draws and means of all depend."""
     return owner.trunk is None or not (

@@ -17,9 +17,9 @@ import sgc
 from sgc.errors import Interrupted, RunError
 from sgc.runs.run_folder import RunFolder
 from sgc.runtime.data_variables import open_data
-from sgc.runtime.recording import not_recordable, recording
-from sgc.runtime.tape import tape_of
 from sgc.spec.resolver import outline
+from sgc.tape.recording import not_recordable, recording
+from sgc.tape.tape import tape_of
 from sgc.training.recorded_steps import RecordedSteps
 from sgc.training.trainer import Trainer
 from sgc.training.watchers import Silent
@@ -159,7 +159,7 @@ def test_guards_that_do_not_hold_leave_a_step_to_be_computed(tmp_path: Path) -> 
     for step in range(20):
         if step == 9:
             for kind in recorded.steps._kinds.values():
-                kind.guards = [1 - each for each in kind.guards]
+                kind.guards = [answers.logical_not() for answers in kind.guards]
         plain._step()
         recorded._step()
     assert any(kind.failed for kind in recorded.steps._kinds.values())
@@ -315,7 +315,7 @@ def test_what_is_read_is_a_guard() -> None:
         y = x * 2 if bool((x > 0).all()) else x
     tape = tape_of(recorder, [y])
     assert [value for _, value in tape.guards] == [1]
-    assert tape.function()(-x, None)[1].tolist() is False
+    assert tape.function()(-x, None)[1].tolist() == [False]
 
 
 def test_what_is_no_list_of_operations_is_refused() -> None:

@@ -224,7 +224,8 @@ def draw(sampler: Sampler, element: Any) -> Point:  # Any: torch's parameters ar
     named = [name for name in element.arg_constraints if name in vars(element)] or list(element.arg_constraints)
     rank = len(element.batch_shape)
     zeros = [getattr(element, name).detach() * 0 for name in named]  # NaN where it is not finite
-    finite = sum(zero.flatten(rank).sum(-1) if zero.dim() > rank else zero for zero in zeros) == 0
+    first, *others = (zero.flatten(rank).sum(-1) if zero.dim() > rank else zero for zero in zeros)
+    finite = sum(others, start=first) == 0
     finite = finite.reshape(*finite.shape, *(1,) * len(element.event_shape))
     value, *exact = (torch.where(finite, tensor, math.nan) for tensor in (point.value, *point.exact))
     return Point(member.narrow(value), tuple(exact))

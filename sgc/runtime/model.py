@@ -111,16 +111,11 @@ class Model(PlanRunner):
     def loss(self, sums: Sequence[Sums], weights: Sequence[float | Tensor]) -> Tensor:
         """Add up the loss of a training step from the sums of its parts, see `forward`."""
         kl_weight = self.settings().kl_weight
-        total: Tensor | None = None
+        counts: list[Tensor] = []
         for part_sums, weight in zip(sums, weights, strict=True):
-            part_sums.last_bound = surrogate_bound(part_sums, kl_weight)
-            if isinstance(weight, Tensor) and weight.dim():
-                part = -(weight * part_sums.last_bound).sum()
-            else:
-                part = -weight * part_sums.last_bound.sum()
-            total = part if total is None else total + part
-        assert total is not None
-        return total
+            bound = part_sums.last_bound = surrogate_bound(part_sums, kl_weight)
+            counts.append(torch.as_tensor(weight, dtype=bound.dtype, device=bound.device).expand(bound.shape))
+        return -(torch.cat(counts) * torch.cat([part_sums.last_bound for part_sums in sums])).sum()
 
     def encode(self, data: Any) -> dict[str, Tensor]:  # Any: a mapping to whatever numpy reads, or a data frame
         """Turn data as `sgc.train` takes them into a batch: categories by name, empty cells, transforms.

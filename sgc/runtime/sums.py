@@ -20,8 +20,8 @@ from sgc.runtime.batch import patterns_of
 from sgc.runtime.group import Group, Key
 from sgc.runtime.layout import Eliminated, Pair, Score, eliminate
 from sgc.runtime.modes import outside_inference_mode
-from sgc.runtime.recording import not_recordable
 from sgc.runtime.running_means import RunningMeans
+from sgc.tape.recording import not_recordable
 
 ONE_BY_ONE = 64  # factors that are joined at most for means that are taken one by one
 

@@ -2,7 +2,7 @@
 
 The first step of its kind is computed as it stands, the second one is recorded while it is computed, the third one is
 computed both ways, and what does not agree to the bit is never replayed; from the fourth step on the list of operations
-runs alone (`sgc.runtime.tape`). A replayed step gives the same bits, so a run that is stopped and resumed, and so
+runs alone (`sgc.tape.tape`). A replayed step gives the same bits, so a run that is stopped and resumed, and so
 records other steps, comes to the same result.
 """
 
@@ -24,9 +24,10 @@ from sgc.evaluation.measurement import blame
 from sgc.randomness import generator_on
 from sgc.runtime.batch import PatternRows
 from sgc.runtime.model import Model
-from sgc.runtime.recording import NotRecordable, recording
 from sgc.runtime.sums import Sums
-from sgc.runtime.tape import tape_of
+from sgc.tape.memory import Store
+from sgc.tape.recording import NotRecordable, recording
+from sgc.tape.tape import tape_of
 from sgc.training.gradient_check import gradient_norm
 
 KEPT = 16  # recordings that are kept
@@ -67,7 +68,7 @@ class _Kind:
     refusal: str = ""
     run: Callable[..., tuple[Tensor, ...]] | None = None
     changed: list[Tensor] = field(default_factory=list)  # by the step itself: the means of batch norms
-    guards: list[int] = field(default_factory=list)
+    guards: list[Tensor] = field(default_factory=list)  # what is read of values, and has to come out the same
     with_gradient: list[bool] = field(default_factory=list)  # by parameter
     names: list[tuple[tuple[str, str], ...]] = field(default_factory=list)  # of the terms, by part
     checked: bool = False
@@ -103,6 +104,7 @@ class RecordedSteps:
         self.autocast, self.backward, self.unscale, self.allowed = autocast, backward, unscale, allowed
         self._like, self._by_rate = model.like, model.spec.objective.follows_rate
         self._kinds: OrderedDict[Hashable, _Kind] = OrderedDict()
+        self._store = Store()
         self._steps = self._recorded = 0
         self._numbers = model.take_schedules_as_tensors()
 
@@ -193,12 +195,13 @@ class RecordedSteps:
         if not kind.refusal:
             outputs = [loss, norm, *bounds, *(each.values for each in found), *(g for g in gradients if g is not None)]
             try:
-                tape = tape_of(recorder, outputs, self.model.moving_tensors())
+                tape = tape_of(recorder, outputs, self.model.moving_tensors(), self._store)
             except NotRecordable as problem:
                 kind.refusal = str(problem)
             else:
-                kind.run, kind.guards = tape.function(), [value for _, value in tape.guards]
-                kind.changed = [tape.constants[slot] for slot in tape.changed() if slot in tape.constants]
+                kind.run, kind.guards = tape.function(), [answers for _, answers in tape.guards_together()]
+                lasting = tape.constants.keys() - tape.scratch
+                kind.changed = [tape.constants[slot] for slot in tape.changed() & lasting]
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
         return StepResult(value, norm, _results(parts, bounds, found or [None] * len(parts)))
@@ -218,7 +221,7 @@ class RecordedSteps:
         else:
             loss = float(outputs[0])
         guards = outputs[len(outputs) - len(kind.guards) :]
-        if not math.isfinite(loss) or not _agree(guards, kind.guards, self._like.device):
+        if not math.isfinite(loss) or not all(map(torch.equal, guards, kind.guards)):
             with torch.no_grad():
                 for tensor, old in zip(kind.changed, kept, strict=True):
                     tensor.copy_(old)
@@ -308,11 +311,6 @@ def _owned(gradients: Sequence[Tensor | None], parameters: Sequence[Tensor]) -> 
             taken.add(place)
         found.append(gradient)
     return found
-
-
-def _agree(guards: Sequence[Tensor], wanted: Sequence[int], device: torch.device) -> bool:
-    """Tell whether guards have the values that they were recorded with, by one transfer from a GPU."""
-    return not guards or torch.stack([each.reshape(()).to(device, torch.long) for each in guards]).tolist() == wanted
 
 
 def _alike(one: Sequence[Tensor | None], other: Sequence[Tensor | None]) -> bool:

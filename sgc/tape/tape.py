@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import BuiltinFunctionType
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 
-from sgc.runtime.recording import GENERATOR, NOTHING, Call, NotRecordable, Recorder, Slot
+from sgc.tape.graph import Graph
+from sgc.tape.joining import Joiner
+from sgc.tape.layouts import Layouts
+from sgc.tape.memory import Plan, Store
+from sgc.tape.recording import GENERATOR, NOTHING, Call, NotRecordable, Recorder, Slot, renamed
+from sgc.tape.views import View
 
 aten = torch.ops.aten
 
@@ -62,7 +67,9 @@ class Tape:
     constants: dict[int, Tensor]
     guards: tuple[tuple[int, int], ...]
     still: frozenset[int]  # the constants whose values never change
-    tensors: Sequence[Tensor]  # as they were when they were recorded, by slot
+    tensors: Sequence[Tensor]  # as they were when they were recorded, by slot; of joined ones the layout alone
+    scratch: frozenset[int] = frozenset()  # the constants that every run fills anew before it reads them
+    devices: Mapping[int, torch.device] = field(default_factory=dict)  # of slots whose tensors do not say
 
     # ---- what is known of its slots
 
@@ -89,7 +96,7 @@ class Tape:
         """Take other calls, and other slots in place of some."""
         return replace(
             self,
-            calls=tuple(_renamed(call, names) for call in calls),
+            calls=tuple(renamed(call, names) for call in calls),
             outputs=tuple(names.get(each, each) for each in self.outputs),
             guards=tuple(dict.fromkeys((names.get(each, each), value) for each, value in self.guards)),
         )
@@ -125,17 +132,63 @@ class Tape:
             elif call.function in MADE or (call.taken and still.issuperset(call.taken)):
                 constants |= {each: self.tensors[each].detach().clone() for each in call.given}
                 still.update(call.given)
-            elif call.function is aten.as_strided.default and call.taken[0] in constants:
-                with torch.no_grad():
-                    constants[call.given[0]] = constants[call.taken[0]].as_strided(*call.args[1:])
             else:
                 calls.append(call)
-        return replace(self, calls=tuple(calls), constants=constants, still=frozenset(still))
+        guards = tuple((slot, value) for slot, value in self.guards if slot not in still)  # which always hold
+        return replace(self, calls=tuple(calls), constants=constants, still=frozenset(still), guards=guards)
+
+    def with_constants_seen_once(self) -> Tape:
+        """See constants as other shapes once."""
+        constants, scratch = dict(self.constants), {*self.scratch}
+        calls: list[Call] = []
+        for call in self.calls:
+            if call.function is aten.as_strided.default and call.taken[0] in constants:
+                with torch.no_grad():
+                    constants[call.given[0]] = constants[call.taken[0]].as_strided(*call.args[1:])
+                scratch |= {*call.given} if call.taken[0] in scratch else set()
+            else:
+                calls.append(call)
+        return replace(self, calls=tuple(calls), constants=constants, scratch=frozenset(scratch))
+
+    def with_pieces_joined(self) -> Tape:
+        """Do at once what is done alike to pieces of the same memory."""
+        guarded = [slot for slot, _ in self.guards]
+        graph = Graph(self.calls, self.inputs, [*self.constants], self.guards, self.outputs, self.tensors)
+        Joiner(graph).join()
+        layouts = Layouts(graph, (*self.inputs, *self.constants), [*self.outputs, *guarded])
+        calls = tuple(layouts.calls())
+        noise = {
+            root: torch.empty(shape, dtype=graph.type[root][0], device=graph.type[root][1])
+            for root, shape in graph.unmade().items()
+        }
+        return replace(
+            self,
+            calls=calls,
+            outputs=tuple(layouts.places[slot] for slot in self.outputs),
+            guards=tuple(dict.fromkeys((layouts.places[slot], value) for slot, value in self.guards)),
+            constants={**self.constants, **noise},
+            tensors=layouts.tensors,
+            scratch=frozenset(noise),
+            devices={slot: device for slot, (_, device) in graph.type.items()},
+        )
+
+    def with_memory_planned(self, store: Store) -> Tape:
+        """Write results into memory that is there once and for all."""
+        noise = [slot for slot in self.scratch if View.of(slot, self.constants[slot]).is_dense]
+        plan = Plan(self.calls, self.tensors, self.devices, noise, self.outputs, [slot for slot, _ in self.guards])
+        there = plan.tensors_in(store)
+        return replace(
+            self,
+            calls=tuple(plan.written()),
+            constants={**self.constants, **there},
+            tensors=plan.tensors,
+            scratch=self.scratch | {*there},
+        )
 
     def _copied(self, call: Call, views: Mapping[int, Call]) -> int | None:
         """Find the tensor that a call gives again: all of its parts joined, less 0, or divided by 1."""
         (given,) = call.given
-        if call.function is aten.cat.default and call.args[1:] in ((), (0,)):
+        if call.function is aten.cat.default and (len(call.taken) == 1 or call.args[1:] in ((), (0,))):
             source = call.taken[0] if len(call.taken) == 1 else self._tiled(call.taken, views)
         elif call.function in NEUTRAL and len(call.taken) == 2 and not call.kwargs and call.taken[1] in self.still:
             source = call.taken[0] if bool((self.tensors[call.taken[1]] == NEUTRAL[call.function]).all()) else None
@@ -157,14 +210,26 @@ class Tape:
             offset += part.numel()
         return root if offset - self.tensors[root].storage_offset() == self.tensors[root].numel() else None
 
+    def _equal_constants(self) -> dict[int, int]:
+        """Find numbers that stand among the constants more than once."""
+        first: dict[object, int] = {}
+        names: dict[int, int] = {}
+        for slot in sorted(self.still - self.changed()):
+            tensor = self.constants[slot]
+            if tensor.numel() == 1:
+                number = tensor.reshape(1).view(torch.uint8).tolist() if tensor.device.type == "cpu" else slot
+                kept = first.setdefault((str(number), tensor.dtype, tensor.shape, tensor.device), slot)
+                names |= {slot: kept} if kept != slot else {}
+        return names
+
     def with_equal_calls_shared(self) -> Tape:
         """Do once what is done alike to the same tensors, and copy no tensor that is only read."""
-        changed, names = self.changed(), dict[int, int]()
+        changed, names = self.changed(), self._equal_constants()
         views: dict[int, Call] = {}
         met: dict[object, Call] = {}
         calls: list[Call] = []
         for before in self.calls:
-            call = _renamed(before, names)
+            call = renamed(before, names)
             if call.draws or call.function is aten.clone.default or {*call.taken, *call.given} & changed:
                 calls.append(call)  # a clone is made to be memory of its own
                 continue
@@ -214,15 +279,32 @@ class Tape:
 
     # ---- running it
 
+    def guards_together(self) -> list[tuple[list[int], Tensor]]:
+        """List the slots of guards that are read at once, and the answers that they have to give."""
+        found: dict[object, list[tuple[int, int]]] = {}
+        for slot, value in self.guards:
+            tensor = self.tensors[slot]
+            kind = tensor.dtype, tensor.shape, self.devices.get(slot, tensor.device)
+            found.setdefault(kind, []).append((slot, value))
+        together: list[tuple[list[int], Tensor]] = []
+        for guards in found.values():
+            slots = [slot for slot, _ in guards]
+            first = self.tensors[slots[0]]
+            answers = torch.tensor([value for _, value in guards], dtype=first.dtype)
+            device = self.devices.get(slots[0], first.device)
+            together.append((slots, answers.to(device).reshape(-1, *(1,) * first.dim())))
+        return together
+
     def function(self) -> Callable[..., tuple[Tensor, ...]]:
-        """Give the function of the inputs, and of a generator at last, that gives the outputs and then the guards.
+        """Give the function of the inputs, and of a generator at last: of the outputs and then the guards, by kind.
 
         It takes tensors laid out as those that were recorded, and leaves no gradient.
         """
         graph = fx.Graph()
         nodes = {slot: graph.placeholder(f"input_{slot}") for slot in self.inputs}
         generator = graph.placeholder("generator")
-        last = [*self.outputs, *(slot for slot, _ in self.guards)]
+        guards = self.guards_together()
+        last = [*self.outputs, *(slot for slots, _ in guards for slot in slots)]
         needed = {slot for call in self.calls for slot in call.taken} | {*last}
         constants = {slot: tensor for slot, tensor in self.constants.items() if slot in needed}
         for slot in constants:  # as arguments, which are reached faster than attributes
@@ -251,23 +333,11 @@ class Tape:
             for place, slot in enumerate(call.given):
                 if slot != NOTHING:
                     nodes[slot] = graph.call_function(operator.getitem, (node, place))
-        graph.output(tuple(nodes[slot] for slot in last))
+        read = [graph.call_function(torch.stack, ([nodes[slot] for slot in slots],)) for slots, _ in guards]
+        graph.output((*(nodes[slot] for slot in self.outputs), *read))
         run: Callable[..., tuple[Tensor, ...]] = fx.GraphModule({}, graph).forward
         kept = tuple(constants.values())
         return lambda *inputs: run(*inputs, *kept)
-
-
-def _renamed(call: Call, names: Mapping[int, int]) -> Call:
-    """Put other slots in place of some that a call takes."""
-    if not any(each in names for each in call.taken):
-        return call
-
-    def name(value: Any) -> Any:  # Any: an argument of an operation
-        if isinstance(value, Slot):
-            return Slot(names.get(value.number, value.number))
-        return tuple(map(name, value)) if isinstance(value, tuple) else value
-
-    return replace(call, args=name(call.args), kwargs={key: name(each) for key, each in call.kwargs.items()})
 
 
 def _hashable(value: object) -> object:
@@ -277,10 +347,13 @@ def _hashable(value: object) -> object:
     return type(value), (repr(value) if isinstance(value, float) else value)
 
 
-def tape_of(recorder: Recorder, outputs: Sequence[Tensor], moving: Iterable[Tensor] = ()) -> Tape:
+def tape_of(
+    recorder: Recorder, outputs: Sequence[Tensor], moving: Iterable[Tensor] = (), store: Store | None = None
+) -> Tape:
     """Take the way to some outputs from a recording, in as few operations as give the same bits.
 
-    moving: tensors that the computation has not made, and whose values are others in another run, as weights'.
+    moving: tensors that the computation has not made, and whose values are others in another run, as weights'. store:
+    memory for results, where other tapes share it that never run at once.
 
     Raises: NotRecordable.
     """
@@ -294,8 +367,9 @@ def tape_of(recorder: Recorder, outputs: Sequence[Tensor], moving: Iterable[Tens
         frozenset(slot for slot, tensor in recorder.constants.items() if id(tensor) not in moves),
         recorder.tensors,
     )
-    tape = tape.with_views_of_roots().without_unused().with_constants_made_once()
+    tape = tape.with_views_of_roots().without_unused().with_constants_made_once().with_constants_seen_once()
     tape = tape.with_equal_calls_shared().with_views_of_roots().with_equal_calls_shared().without_unused()
     if {slot for slot, _ in tape.guards} & tape.changed():
         raise NotRecordable("what is read is changed later")
-    return tape.with_outputs_apart()
+    tape = tape.with_pieces_joined().without_unused().with_outputs_apart()
+    return tape.with_memory_planned(Store() if store is None else store).with_constants_seen_once()

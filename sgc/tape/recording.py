@@ -11,10 +11,10 @@ same answer. What reads a real number (`float(tensor)`), or has numbers from els
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -96,6 +96,19 @@ def _slots(value: object) -> Iterator[Slot]:
     elif isinstance(value, list | tuple):
         for each in value:
             yield from _slots(each)
+
+
+def renamed(call: Call, names: Mapping[int, int]) -> Call:
+    """Put other slots in place of some that a call takes."""
+    if not any(each in names for each in call.taken):
+        return call
+
+    def name(value: Any) -> Any:  # Any: an argument of an operation
+        if isinstance(value, Slot):
+            return Slot(names.get(value.number, value.number))
+        return tuple(map(name, value)) if isinstance(value, tuple) else value
+
+    return replace(call, args=name(call.args), kwargs={key: name(each) for key, each in call.kwargs.items()})
 
 
 _current: ContextVar[Recorder | None] = ContextVar("recorder", default=None)

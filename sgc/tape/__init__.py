@@ -1,0 +1,1 @@
+"""Computations on tensors, recorded as lists of operations and run again."""

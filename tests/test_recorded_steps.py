@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,6 @@ from sgc.errors import Interrupted, RunError
 from sgc.runs.run_folder import RunFolder
 from sgc.runtime.data_variables import open_data
 from sgc.spec.resolver import outline
-from sgc.tape.recording import not_recordable, recording
-from sgc.tape.tape import tape_of
 from sgc.training.recorded_steps import RecordedSteps
 from sgc.training.trainer import Trainer
 from sgc.training.watchers import Silent
@@ -229,103 +227,3 @@ def test_steps_of_ever_other_kinds_are_not_recorded_again_and_again(tmp_path: Pa
     assert len(found.steps._kinds) > 20
     assert sum(kind.run is not None for kind in found.steps._kinds.values()) <= 16
     assert found.steps._recorded <= 16
-
-
-# ---- tapes
-
-
-def run_of(function: Any, *inputs: Tensor, moving: Sequence[Tensor] = ()) -> tuple[Any, int]:
-    """Record a function of tensors, and give it as a tape's function, with the number of its operations."""
-    with recording(inputs) as recorder:
-        outputs = function(*inputs)
-    assert not recorder.refusal
-    tape = tape_of(recorder, outputs, moving)
-    return tape.function(), len(tape.calls)
-
-
-WEIGHT = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
-
-
-def product(x: Tensor) -> list[Tensor]:
-    return [x.reshape(2, 1, 4).expand(2, 5, 4).reshape(-1, 4) @ WEIGHT.t(), (x.view(2, 4) @ WEIGHT.t()).neg()]
-
-
-def twice(x: Tensor) -> list[Tensor]:
-    return [x.exp() + x.exp(), torch.cat([x]) * 2]
-
-
-def in_place(x: Tensor) -> list[Tensor]:
-    made = torch.zeros_like(x)
-    made[0].add_(x[1])
-    made.view(-1)[1].mul_(3).add_(1)
-    return [made + x, torch.zeros_like(x)]
-
-
-def unused_draw(x: Tensor) -> list[Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    torch.empty(3).normal_(generator=generator)
-    return [x + torch.empty_like(x).normal_(generator=generator)]
-
-
-def tiles(x: Tensor) -> list[Tensor]:
-    y = x.exp()
-    (a, b), (c, d) = y.split(1), y.t().split(2)
-    return [torch.cat([a, b]), torch.cat([b, a]), torch.cat([a, b], 1), torch.cat([c, d]), torch.cat([a, b, a])]
-
-
-@pytest.mark.parametrize("function", [product, twice, in_place, unused_draw, tiles])
-def test_a_tape_gives_what_its_function_gives(function: Any) -> None:
-    one, other = torch.randn(2, 4), torch.randn(2, 4)
-    run, _ = run_of(function, one)
-    for each in (one, other):
-        with torch.inference_mode():
-            found = run(each, torch.Generator().manual_seed(0))
-        assert all(torch.equal(a, b) for a, b in zip(found, function(each), strict=True))
-
-
-def test_what_is_done_twice_or_for_nothing_is_left_out() -> None:
-    assert run_of(twice, torch.randn(2, 4))[1] == 3  # exp, add, mul
-    assert run_of(lambda x: [x.t().t().view(-1).view(2, 4).exp()], torch.randn(2, 4))[1] == 1
-    assert run_of(lambda x: [x + WEIGHT.t()[0, 0], x.sin().cos()][:1], torch.randn(2, 4))[1] == 1
-    assert run_of(lambda x: [torch.cat([x.exp()[:1], x.exp()[1:]]).log()], torch.randn(2, 4))[1] == 2
-    assert run_of(lambda x: [(x - torch.zeros(4)) / torch.ones(2, 4) * WEIGHT.exp()[0]], torch.randn(2, 4))[1] == 1
-
-
-def test_weights_that_move_in_place_are_read_as_they_are_now() -> None:
-    weight, x = torch.randn(3, 4), torch.randn(2, 4)
-    run, _ = run_of(lambda x: [x @ weight.t()], x, moving=[weight])
-    weight.mul_(2)
-    assert torch.equal(run(x, None)[0], x @ weight.t())
-
-
-def test_outputs_are_memory_of_their_own() -> None:
-    x = torch.randn(2, 4)
-    run, _ = run_of(lambda x: [x.sum(0), x.sum(0), x, WEIGHT, x.exp()[0], x.exp()[1]], x)
-    found = run(x, None)
-    before = [each.clone() for each in found]
-    for i, each in enumerate(found):
-        each.mul_(2)
-        assert all(torch.equal(a, b) for a, b in zip(found[i + 1 :], before[i + 1 :], strict=True))
-    assert torch.equal(run(x, None)[3], WEIGHT)
-
-
-def test_what_is_read_is_a_guard() -> None:
-    x = torch.tensor([1.0, 2.0])
-    with recording([x]) as recorder:
-        y = x * 2 if bool((x > 0).all()) else x
-    tape = tape_of(recorder, [y])
-    assert [value for _, value in tape.guards] == [1]
-    assert tape.function()(-x, None)[1].tolist() == [False]
-
-
-def test_what_is_no_list_of_operations_is_refused() -> None:
-    x = torch.tensor([1.0, 2.0])
-    with recording([x]) as recorder:
-        float(x.sum())
-    assert recorder.refusal == "a number is read"
-    with recording([x]) as recorder:
-        torch.rand(2)
-    assert "draws from no generator" in recorder.refusal
-    with recording([x]) as recorder:
-        not_recordable("a reason")
-    assert recorder.refusal == "a reason"

@@ -71,7 +71,7 @@ class Joiner:
         views, (slot,) = self.graph.views(node), node.call.given
         if node.call.args[1:] not in ((), (0,)) or not node.steady or any(not view.shape for view in views):
             return False
-        whole = one_after_the_other([[view] for view in views], kept=len(views[0].shape) - 1)
+        whole = one_after_the_other([[view] for view in views], least=len(views[0].shape) - 1)
         if whole is None or not whole[0].is_dense or whole[0].size != self.graph.tensors[slot].numel():
             return False
         node.left_out = True
@@ -98,7 +98,8 @@ class Joiner:
         if places is None:
             return False
         rest = [[view for i, view in enumerate(views) if i not in places] for views in pieces]
-        joined = one_after_the_other(rest, kept=1 if places else None) if rest[0] else []
+        least = 0 if first.kind in (Kind.ELEMENTWISE, Kind.OF_ALL) else 1
+        joined = one_after_the_other(rest, least=least, most=1 if places else None) if rest[0] else []
         if joined is None and not places:
             joined = side_by_side(pieces)
         if joined is None:

@@ -61,6 +61,7 @@ ELEMENTWISE = {
     aten.reciprocal.default,
     aten.relu.default,
     aten.sigmoid_backward.default,
+    aten.sgn.default,
     aten.sign.default,
     aten.sqrt.default,
     aten.sub.Tensor,

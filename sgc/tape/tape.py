@@ -6,7 +6,7 @@ Every pass keeps each number to the bit: it leaves operations out, or does once 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from types import BuiltinFunctionType
 from typing import Any
@@ -48,6 +48,7 @@ def _direct(function: Any) -> Any:  # Any: an operation of torch
     return found if isinstance(found, BuiltinFunctionType) else function
 
 
+COMPARED = 1024  # elements of a constant, up to which it is looked for whether another one is the same
 NEUTRAL = {aten.sub.Tensor: 0, aten.div.Tensor: 1, aten.mul.Tensor: 1}  # as second operand they leave every bit
 
 Layout = tuple[torch.Size, tuple[int, ...], int, torch.dtype]  # shape, strides, offset, type
@@ -185,8 +186,11 @@ class Tape:
             scratch=self.scratch | {*there},
         )
 
-    def _copied(self, call: Call, views: Mapping[int, Call]) -> int | None:
-        """Find the tensor that a call gives again: all of its parts joined, less 0, or divided by 1."""
+    def _copied(self, call: Call, views: Mapping[int, Call], seen: Set[int]) -> int | None:
+        """Find the tensor that a call gives again: all of its parts joined, less 0, or divided by 1.
+
+        seen: slots that other tensors see the memory of, which has to begin where theirs does.
+        """
         (given,) = call.given
         if call.function is aten.cat.default and (len(call.taken) == 1 or call.args[1:] in ((), (0,))):
             source = call.taken[0] if len(call.taken) == 1 else self._tiled(call.taken, views)
@@ -194,7 +198,12 @@ class Tape:
             source = call.taken[0] if bool((self.tensors[call.taken[1]] == NEUTRAL[call.function]).all()) else None
         else:
             source = None
-        return source if source is not None and _layout(self.tensors[source]) == _layout(self.tensors[given]) else None
+        if source is None:
+            return None
+        *alike, offset, kind = _layout(self.tensors[source])
+        *wanted, start, kind_wanted = _layout(self.tensors[given])
+        same = alike == wanted and kind == kind_wanted and (offset == start or given not in seen)
+        return source if same else None
 
     def _tiled(self, parts: Sequence[int], views: Mapping[int, Call]) -> int | None:
         """Find the tensor that parts, in order, are all rows of."""
@@ -211,20 +220,21 @@ class Tape:
         return root if offset - self.tensors[root].storage_offset() == self.tensors[root].numel() else None
 
     def _equal_constants(self) -> dict[int, int]:
-        """Find numbers that stand among the constants more than once."""
+        """Find small tensors that stand among the constants more than once."""
         first: dict[object, int] = {}
         names: dict[int, int] = {}
         for slot in sorted(self.still - self.changed()):
             tensor = self.constants[slot]
-            if tensor.numel() == 1:
-                number = tensor.reshape(1).view(torch.uint8).tolist() if tensor.device.type == "cpu" else slot
-                kept = first.setdefault((str(number), tensor.dtype, tensor.shape, tensor.device), slot)
-                names |= {slot: kept} if kept != slot else {}
+            if 0 < tensor.numel() <= COMPARED and tensor.device.type == "cpu":
+                numbers = torch.empty(tensor.numel(), dtype=tensor.dtype).copy_(tensor.detach().reshape(-1))
+                same = first.setdefault((bytes(numbers.view(torch.uint8).tolist()), _layout(tensor)), slot)
+                names |= {slot: same} if same != slot else {}
         return names
 
     def with_equal_calls_shared(self) -> Tape:
         """Do once what is done alike to the same tensors, and copy no tensor that is only read."""
         changed, names = self.changed(), self._equal_constants()
+        seen = {call.taken[0] for call in self.calls if call.function is aten.as_strided.default}
         views: dict[int, Call] = {}
         met: dict[object, Call] = {}
         calls: list[Call] = []
@@ -233,7 +243,7 @@ class Tape:
             if call.draws or call.function is aten.clone.default or {*call.taken, *call.given} & changed:
                 calls.append(call)  # a clone is made to be memory of its own
                 continue
-            source = self._copied(call, views) if len(call.given) == 1 else None
+            source = self._copied(call, views, seen) if len(call.given) == 1 else None
             if source is not None and source not in changed:
                 names[call.given[0]] = source
                 continue

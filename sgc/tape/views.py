@@ -101,14 +101,16 @@ def _stride_at(shape: Shape, stride: Shape, wanted: Shape) -> Shape | None:
     return tuple(found) if place < 0 or all(n == 1 for n in wanted[: place + 1]) else None
 
 
-def one_after_the_other(pieces: Sequence[Sequence[View]], *, kept: int | None = None) -> list[View] | None:
+def one_after_the_other(
+    pieces: Sequence[Sequence[View]], *, least: int = 0, most: int | None = None
+) -> list[View] | None:
     """See operands of several operations as those of one, whose rows are theirs, one after the other.
 
-    pieces: by operation, its operands, all at one shape. kept: how many of the last dimensions stay, which are the same
-    in all; those before become rows. As many as possible if None. None where memory does not lie so.
+    pieces: by operation, its operands, all at one shape. least, most: how many of the last dimensions stay, which are
+    the same in all; those before become rows. As many as possible are tried first. None where memory does not lie so.
     """
-    most = min(len(operands[0].shape) for operands in pieces) - 1
-    for last in range(most, -1, -1) if kept is None else {kept} & {*range(most + 1)}:
+    limit = min(len(operands[0].shape) for operands in pieces) - 1
+    for last in range(limit if most is None else min(most, limit), least - 1, -1):
         flat = [_as_rows(operands, last) for operands in pieces]
         rows = [each for each in flat if each is not None]
         if len(rows) < len(pieces) or any(each[0].shape[1:] != rows[0][0].shape[1:] for each in rows):

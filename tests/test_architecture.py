@@ -26,6 +26,7 @@ FLOORS = [
     ["spec"],
     ["report", "starter"],
     # ---- torch above this line
+    ["tape"],
     ["runtime"],
     ["runs", "proof"],
     ["evaluation"],
@@ -34,7 +35,7 @@ FLOORS = [
     ["samples"],
     ["cli", "__main__", "__init__"],
 ]
-TORCH_FROM = FLOORS.index(["runtime"])
+TORCH_FROM = FLOORS.index(["tape"])
 TORCH_FREE = [
     "runtime/data_variables.py",
     "runtime/__init__.py",

@@ -13,10 +13,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sgc.tape.graph import Graph, Node, in_order
+from sgc.tape.memory_views import Shape, View, dense, one_after_the_other, side_by_side
 from sgc.tape.operations import UNEVEN, Kind, aten, writing_form
 from sgc.tape.recording import Call, Slot
-from sgc.tape.views import Shape, View, dense, one_after_the_other, side_by_side
+from sgc.tape.tape_graph import Graph, Node, in_order
 
 SEARCHED = 200_000  # operations, in all, that are looked at for what those need that are to be joined
 

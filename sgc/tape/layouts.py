@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sgc.tape.graph import Graph, Node
+from sgc.tape.memory_views import Shape, View, dense
 from sgc.tape.operations import BY_ROW, Kind, aten, writing_form
 from sgc.tape.recording import Call, Slot
-from sgc.tape.views import Shape, View, dense
+from sgc.tape.tape_graph import Graph, Node
 
 
 class Layouts:

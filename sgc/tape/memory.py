@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from sgc.tape.memory_views import Shape, View, dense
 from sgc.tape.operations import ELEMENTWISE, WritingForm, aten, writing_form
 from sgc.tape.recording import NOTHING, Call, Slot
-from sgc.tape.views import Shape, View, dense
 
 ALIGNED = 64  # bytes
 
@@ -89,7 +89,7 @@ class Plan:
                 continue
             (slot,) = call.given
             shape: Shape = tuple(self.tensors[slot].shape)
-            if View.of(slot, self.tensors[slot]).is_dense and math.prod(shape):
+            if View.of(slot, self.tensors[slot]).is_dense and self.tensors[slot].numel():
                 self.view[slot], self.forms[slot] = View(slot, shape, dense(shape), 0), form
         changed = {self.view[slot].root for call in self.calls for slot in call.changes if slot in self.view}
         for root in (changed - self.noise) | {self.view[slot].root for slot in outside if slot in self.view}:

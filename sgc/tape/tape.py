@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from sgc.tape.graph import Graph
 from sgc.tape.joining import Joiner
 from sgc.tape.layouts import Layouts
 from sgc.tape.memory import Plan, Store
+from sgc.tape.memory_views import View
 from sgc.tape.recording import GENERATOR, NOTHING, Call, NotRecordable, Recorder, Slot, renamed
-from sgc.tape.views import View
+from sgc.tape.tape_graph import Graph
 
 aten = torch.ops.aten
 

@@ -11,6 +11,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from sgc.tape.memory_views import Shape, View
 from sgc.tape.operations import (
     BY_ROW,
     ELEMENTWISE,
@@ -23,7 +24,6 @@ from sgc.tape.operations import (
     aten,
 )
 from sgc.tape.recording import NOTHING, Call, renamed
-from sgc.tape.views import Shape, View
 
 
 @dataclass(eq=False)

@@ -139,9 +139,9 @@ def patterns(size: int, seconds: float, *, enumerated: bool) -> Numbers:
             trainer._step()
 
     epoch()
-    rows, numbers = trainer.rows.count, Numbers()
+    rows = sum(trainer.totals.rows.values())  # a labelled row may come more than once
     reset_peak()
-    numbers |= {"row": several(epoch, seconds) / rows, "peak": peak()}
+    numbers: Numbers = {"row": several(epoch, seconds) / rows, "peak": peak()}
     trainer.steps.allowed = False
     return numbers | {"computed row": several(epoch, seconds) / rows}
 

@@ -177,7 +177,7 @@ def picture(measured: dict[str, Points], file: Path) -> None:
     import matplotlib as mpl
 
     mpl.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     mpl.rcParams["svg.hashsalt"] = "growth"
     across = 4
@@ -195,6 +195,10 @@ def picture(measured: dict[str, Points], file: Path) -> None:
         axis.plot(sizes, [low * size / sizes[0] for size in sizes], color="0.7", linestyle=":", label="linear")
         axis.set(xscale="log", yscale="log", title=series.heading, xlabel=series.unit, ylabel=series.axis)
         axis.title.set_fontsize(9)
+        axis.set_xticks(sizes, labels=[str(size) for size in sizes])
+        axis.xaxis.set_minor_locator(ticker.NullLocator())
+        axis.yaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+        axis.yaxis.set_minor_formatter(ticker.NullFormatter())
         axis.legend(fontsize=7, frameon=False)
     figure.savefig(file, metadata={"Date": None} if file.suffix == ".svg" else None)
     pyplot.close(figure)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import gc
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import sgc
 from benchmarks import bench, gpu, growth, growth_point, growth_specs, problem
 from benchmarks.chain_by_hand import ChainByHand
+from benchmarks.contender import make
 from benchmarks.contenders import ENTRIES
+from benchmarks.contenders.sgc_step import SgcStep
 from benchmarks.resident import Lost, Resident
 from benchmarks.results import Measured, disagreement, disagreements, ratios, table
 from sgc.spec.resolver import outline
@@ -116,6 +122,62 @@ def test_unknown_names_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
         bench.options(["--contenders", "sgc,pyr"])
     assert ended.value.code == 2
     assert "--contenders: 'pyr' is none of sgc, plain, tuned" in capsys.readouterr().err
+
+
+# ---- what a step costs, without a clock
+
+
+@pytest.mark.parametrize("name", problem.STEPS)
+def test_a_step_takes_no_more_operators_than_one_tuned_by_hand(name: str) -> None:
+    given = problem.tiny(problem.read(name))
+    operators: dict[str, int | None] = {}
+    for who in ("sgc", "tuned"):
+        contender = make(who, given)
+        for _ in range(contender.settles):
+            contender.step()
+        operators[who] = contender.operators()
+    own, tuned = operators["sgc"], operators["tuned"]
+    assert own is not None
+    assert tuned is not None
+    assert own <= 1.05 * tuned
+
+
+def test_steps_leave_nothing_behind() -> None:
+    """What a step allocates is gone after it, and its results lie in memory that is there."""
+    contender = make("sgc", problem.tiny(problem.read("A3")))
+    assert isinstance(contender, SgcStep)
+    store = contender.trainer.steps._store
+
+    def held(steps: int) -> tuple[int, int]:
+        for _ in range(steps):
+            contender.step()
+        gc.collect()
+        return len(gc.get_objects()), sum(each.numel() for memory in store.memory.values() for each in memory)
+
+    held(40)
+    (objects, memory), (later, memory_later) = held(40), held(160)
+    assert memory == memory_later > 0
+    assert later <= objects + 20
+
+
+@pytest.mark.parametrize(("name", "tallest"), [("A1", 11), ("A2", 2), ("A3", 16)])
+def test_what_does_not_vary_is_multiplied_once(name: str, tallest: int) -> None:
+    """Both batches of x in one product, not once more for each category or draw. tallest: batches in a product."""
+    given = replace(problem.tiny(problem.read(name)), pixels=9)
+    products: set[tuple[int, int]] = set()
+
+    class Products(TorchDispatchMode):
+        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if function in (torch.ops.aten.mm.default, torch.ops.aten.addmm.default):
+                rows, inner = args[function is torch.ops.aten.addmm.default].shape
+                products.add((rows, inner))
+            return function(*args, **kwargs or {})
+
+    contender = make("sgc", given)
+    with Products():
+        contender.loss()
+    assert {rows for rows, inner in products if inner == given.pixels} == {2 * given.batch}
+    assert max(rows for rows, _ in products) == tallest * given.batch
 
 
 # ---- how things grow

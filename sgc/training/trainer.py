@@ -50,7 +50,7 @@ from sgc.training import engine
 from sgc.training.epoch_totals import EpochTotals
 from sgc.training.gradient_check import blame_gradient, clip, is_finite
 from sgc.training.gradient_variance import due, probe
-from sgc.training.precision import Mixed, device_of, precision_of
+from sgc.training.precision import device_of, precision_of
 from sgc.training.recorded_steps import RecordedSteps, StepResult
 from sgc.training.training_state import StateFault, optimizer_state, restore
 from sgc.training.watchers import Silent, Watcher, check_watcher
@@ -180,7 +180,7 @@ class Trainer:
             self.precision.autocast,
             self.precision.backward,
             (lambda: None) if self.settings.clip_norm is None else partial(self.precision.unscale, self.optimizer),
-            allowed=not debug and not made.spec.own_code() and not isinstance(self.precision, Mixed),
+            allowed=not debug and not made.spec.own_code() and self.precision.scaler is None,
         )
         self.epoch = 0  # epochs that are done
         self.step = 0  # steps that are done

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -118,7 +119,7 @@ class Layouts:
         if node.kind is not Kind.ELEMENTWISE:
             return views
         small = [view.unexpanded() for view in views]
-        if torch.broadcast_shapes(*(view.shape for view in small)) != torch.Size(shape):
+        if np.broadcast_shapes(*(view.shape for view in small)) != shape:  # torch's imports sympy
             kind = self.graph.type[node.call.given[0]][0]
             first = next((i for i, view in enumerate(views) if self.graph.type[view.root][0] == kind), 0)
             small[first] = views[first]

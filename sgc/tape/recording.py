@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import torch
@@ -60,42 +60,60 @@ class Call:
     given: tuple[int, ...]  # slots; of an operation that gives several tensors, all of them, or NOTHING
     several: bool
 
-    @cached_property
-    def taken(self) -> list[int]:
-        """The slots that it takes."""
-        return [slot.number for slot in _slots((self.args, tuple(self.kwargs.values())))]
+    taken: tuple[int, ...] = field(init=False, compare=False)  # the slots that it takes
+    changes: tuple[int, ...] = field(init=False, compare=False)  # those whose values it changes in place
 
-    @cached_property
-    def changes(self) -> list[int]:
-        """The slots whose values it changes in place."""
-        if not self.function._schema.is_mutable and self.function not in _BATCH_NORMS:
-            return []
-        found: list[int] = []
-        for place, argument in enumerate(self.function._schema.arguments):
-            written = argument.alias_info is not None and argument.alias_info.is_write
-            if written or (self.function in _BATCH_NORMS and argument.name in _RUNNING):
-                value = self.args[place] if place < len(self.args) else self.kwargs.get(argument.name)
-                found += [slot.number for slot in _slots(value)]
-        return found
+    def __post_init__(self) -> None:
+        taken: list[int] = []
+        _add_slots((self.args, *self.kwargs.values()), taken)
+        changes: list[int] = []
+        for place, name in _facts(self.function).written:
+            _add_slots(self.args[place] if place < len(self.args) else self.kwargs.get(name), changes)
+        object.__setattr__(self, "taken", tuple(taken))
+        object.__setattr__(self, "changes", tuple(changes))
 
     @property
     def draws(self) -> bool:
-        return torch.Tag.nondeterministic_seeded in self.function.tags
+        """Tell whether it takes random numbers."""
+        return _facts(self.function).draws
 
-    @cached_property
+    @property
     def aliases(self) -> bool:
         """Tell whether what it gives lies in the memory of what it takes."""
-        return self.function is aten._unsafe_view.default or any(
-            each.alias_info is not None for each in self.function._schema.returns
-        )
+        return _facts(self.function).aliases
 
 
-def _slots(value: object) -> Iterator[Slot]:
+@dataclass(frozen=True)
+class _Facts:
+    """What is so of an operation whatever it takes."""
+
+    draws: bool
+    aliases: bool
+    written: tuple[tuple[int, str], ...]  # places and names of the arguments whose values it changes
+
+
+@cache
+def _facts(function: Any) -> _Facts:  # Any: an operation of torch
+    schema = function._schema
+    return _Facts(
+        torch.Tag.nondeterministic_seeded in function.tags,
+        function is aten._unsafe_view.default or any(result.alias_info is not None for result in schema.returns),
+        tuple(
+            (place, argument.name)
+            for place, argument in enumerate(schema.arguments)
+            if (argument.alias_info is not None and argument.alias_info.is_write)
+            or (function in _BATCH_NORMS and argument.name in _RUNNING)
+        ),
+    )
+
+
+def _add_slots(value: object, slots: list[int]) -> None:
+    """Add the slots in an argument to a list, in order."""
     if isinstance(value, Slot):
-        yield value
+        slots.append(value.number)
     elif isinstance(value, list | tuple):
-        for each in value:
-            yield from _slots(each)
+        for element in value:
+            _add_slots(element, slots)
 
 
 def renamed(call: Call, names: Mapping[int, int]) -> Call:

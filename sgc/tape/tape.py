@@ -330,7 +330,7 @@ class Tape:
         for call in self.calls:
             kwargs = {key: resolve(each) for key, each in call.kwargs.items()}
             args = tuple(resolve(each) for each in call.args)
-            first = bool(call.args) and isinstance(call.args[0], Slot) and call.changes[:1] == [call.args[0].number]
+            first = bool(call.args) and isinstance(call.args[0], Slot) and call.changes[:1] == (call.args[0].number,)
             if first and not any(isinstance(each, tuple) for each in call.args):  # as a tensor's method
                 node = graph.call_method(call.function.__name__.split(".")[0], args, kwargs)
             else:

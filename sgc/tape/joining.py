@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sgc.tape.memory_views import Shape, View, dense, one_after_the_other, side_by_side
-from sgc.tape.operations import UNEVEN, Kind, aten, writing_form
+from sgc.tape.operations import BEGINS, Kind, aten, heeds_place, is_even, writing_form
 from sgc.tape.recording import Call, Slot
 from sgc.tape.tape_graph import Graph, Node, in_order
 
@@ -74,6 +74,8 @@ class Joiner:
         whole = one_after_the_other([[view] for view in views], least=len(views[0].shape) - 1)
         if whole is None or not whole[0].is_dense or whole[0].size != self.graph.tensors[slot].numel():
             return False
+        if not self._begins_alike(slot, whole[0].offset):
+            return False
         node.left_out = True
         del self.graph.producer[slot]
         self._move(slot, whole[0].root, whole[0].offset)
@@ -104,13 +106,21 @@ class Joiner:
             joined = side_by_side(pieces)
         if joined is None:
             return False
-        if first.call.function in UNEVEN:
+        if not is_even(first.call):
             return bool(joined) and self._write_side_by_side(members, joined[0].shape)
+        if first.kind is not Kind.OF_ALL and not self._fit([node.call.given[0] for node in members]):
+            return False
         views = self._lay(pieces, joined, places) if places else joined
-        if views is None or not all(map(in_order, views)):
+        if views is None or not all(map(in_order, views)) or self._makes_several_of_one(first, views):
             return False
         self._replace(members, views)
         return True
+
+    def _makes_several_of_one(self, node: Node, views: Sequence[View]) -> bool:
+        """Tell whether a number of another type would become several, which have a say in the type of the result."""
+        if node.kind is not Kind.ELEMENTWISE:
+            return False
+        return any(lone and view.unexpanded().shape for lone, view in zip(self.graph.lone(node), views, strict=True))
 
     def _laid_together(self, pieces: list[list[View]]) -> dict[int, str] | None:
         """Say which operands lie in different memory, and what they are; None where they cannot be laid together."""
@@ -147,6 +157,8 @@ class Joiner:
             v.root in self.graph.scratch or not v.is_dense or v.size != self.graph.tensors[v.root].numel()
             for v in column
         ):
+            return None
+        if not self._fit([view.root for view in column]):
             return None
         root = self.graph.new_root(*self.graph.type[column[0].root])
         offset = 0
@@ -208,6 +220,8 @@ class Joiner:
             return False
         if any(slot in self.graph.outputs for node in members for slot in node.call.given):
             return False
+        if not self._fit([node.call.given[0] for node in members]):
+            return False
         root = self.graph.new_root(*self.graph.type[members[0].call.given[0]])
         self.graph.scratch[root] = shape
         self.graph.writers[root] = list(members)
@@ -238,6 +252,23 @@ class Joiner:
                 todo += self.graph.before(node)
         return True
 
+    # ---- where memory begins
+
+    def _fit(self, roots: Sequence[int]) -> bool:
+        """Tell whether all that reads memory gives the same bits where one piece of it is laid after the other."""
+        offset = 0
+        for root in roots:
+            if not self._begins_alike(root, offset):
+                return False
+            offset += math.prod(self.graph.shape(root))
+        return True
+
+    def _begins_alike(self, root: int, offset: int) -> bool:
+        """Tell whether what reads memory gives the same bits where that begins at an offset in other memory."""
+        if offset * self.graph.type[root][0].itemsize % BEGINS == 0:
+            return True
+        return not any(user.kind is Kind.OTHER and heeds_place(user.call.function) for user in self.graph.users[root])
+
     # ---- putting one in the place of several
 
     def _move(self, root: int, home: int, offset: int) -> None:
@@ -251,10 +282,7 @@ class Joiner:
         """Do once what several do to the same tensors."""
         first = members[0]
         for node, views in zip(members[1:], pieces[1:], strict=True):
-            if (
-                views == pieces[0]
-                and self.graph.tensors[node.call.given[0]].shape == self.graph.tensors[first.call.given[0]].shape
-            ):
+            if views == pieces[0] and self.graph.shape(node.call.given[0]) == self.graph.shape(first.call.given[0]):
                 node.joined = first
                 first.after |= node.after
                 self._index(node)
@@ -267,6 +295,7 @@ class Joiner:
         shape = views[0].shape
         types = self.graph.type[first.call.given[0]]
         root = self.graph.new_root(*types)
+        self.graph.joined[root] = {Kind.OF_ROWS: shape[:-1], Kind.OF_ALL: ()}.get(first.kind, shape)
         node = Node(replace(first.call, given=(root,)), min(m.order for m in members), first.kind, views, shape)
         node.after = {each for member in members for each in member.after}
         self.graph.producer[root] = node
@@ -279,7 +308,7 @@ class Joiner:
             self._index(member)
             (slot,) = member.call.given
             self._move(slot, root, 0 if first.kind is Kind.OF_ALL else offset)
-            offset += self.graph.tensors[slot].numel()
+            offset += math.prod(self.graph.shape(slot))
 
 
 def _scalars(value: object) -> object:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sgc.tape.memory_views import Shape, View, dense
-from sgc.tape.operations import BY_ROW, Kind, aten, writing_form
+from sgc.tape.operations import BY_ROW, Kind, aten, heeds_place, writing_form
 from sgc.tape.recording import Call, Slot
 from sgc.tape.tape_graph import Graph, Node
 
@@ -30,6 +30,7 @@ class Layouts:
         self.demands: dict[int, list[View]] = defaultdict(list)
         self.taken: dict[Node, list[View]] = {}
         self.summed_out: set[Node] = set()
+        self.seen: dict[View, int] = {}  # slots of views that are no whole roots
         for slot in (*kept, *(slot for node in self.nodes if node.kind is Kind.OTHER for slot in node.call.given)):
             if slot in graph.type and slot < len(graph.tensors):
                 self.whole[slot] = View.of(slot, self.tensors[slot])
@@ -50,6 +51,11 @@ class Layouts:
         self.whole[root] = View(root, shape, dense(shape), 0)
         kind, _ = self.graph.type[root]
         self.tensors[root] = torch.empty(shape, dtype=kind, device="meta")
+
+    def devices(self) -> dict[int, torch.device]:
+        """Give the devices of slots, those of views once these are written down."""
+        own = {slot: device for slot, (_, device) in self.graph.type.items()}
+        return own | {slot: own[view.root] for view, slot in self.seen.items()}
 
     # ---- which shape
 
@@ -118,36 +124,43 @@ class Layouts:
         """See operands without what they repeat, as long as together they still have the shape."""
         if node.kind is not Kind.ELEMENTWISE:
             return views
-        small = [view.unexpanded() for view in views]
+        lone = self.graph.lone(node)
+        # beside a number of another type they keep their dimensions, by which they decide about the type of the result
+        small = [
+            view if any(lone) and not alone else view.unexpanded() for view, alone in zip(views, lone, strict=True)
+        ]
         if np.broadcast_shapes(*(view.shape for view in small)) != shape:  # torch's imports sympy
             kind = self.graph.type[node.call.given[0]][0]
             first = next((i for i, view in enumerate(views) if self.graph.type[view.root][0] == kind), 0)
             small[first] = views[first]
         return small
 
-    def _is_whole(self, view: View) -> bool:
-        return view.root in self.whole and view.sees_as(self.whole[view.root])
+    def _is_whole(self, view: View, *, exact: bool = False) -> bool:
+        """Tell whether a view sees all of a root; exact: with the strides of dimensions of one element."""
+        whole = self.whole.get(view.root)
+        return whole is not None and (view == whole if exact else view.sees_as(whole))
 
     # ---- writing it down
 
     def calls(self) -> Iterator[Call]:
         """Write the operations down, with what they see of each other's results."""
-        seen: dict[View, int] = {}
+        seen = self.seen
         for node in self.nodes:
             slots: list[Slot] = []
+            exact = node.kind is Kind.OTHER and heeds_place(node.call.function)
             for view in self.taken[node]:
-                yield from self._see(view, seen)
-                slots.append(Slot(self._slot(view, seen)))
+                yield from self._see(view, seen, exact=exact)
+                slots.append(Slot(self._slot(view, seen, exact=exact)))
             yield self._written(node, slots)
         for view in self.views.values():
             yield from self._see(view, seen)
         self.places = {slot: self._slot(view, seen) for slot, view in self.views.items()}
 
-    def _slot(self, view: View, seen: Mapping[View, int]) -> int:
-        return view.root if self._is_whole(view) else seen[view]
+    def _slot(self, view: View, seen: Mapping[View, int], *, exact: bool = False) -> int:
+        return view.root if self._is_whole(view, exact=exact) else seen[view]
 
-    def _see(self, view: View, seen: dict[View, int]) -> Iterator[Call]:
-        if self._is_whole(view) or view in seen:
+    def _see(self, view: View, seen: dict[View, int], *, exact: bool = False) -> Iterator[Call]:
+        if self._is_whole(view, exact=exact) or view in seen:
             return
         seen[view] = slot = len(self.tensors)
         kind, _ = self.graph.type[view.root]

@@ -11,13 +11,13 @@ import math
 from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from sgc.tape.memory_views import Shape, View, dense
-from sgc.tape.operations import ELEMENTWISE, WritingForm, aten, writing_form
+from sgc.tape.operations import BEGINS, ELEMENTWISE, WritingForm, aten, heeds_place, is_even, writing_form
 from sgc.tape.recording import NOTHING, Call, Slot
 
 ALIGNED = 64  # bytes
@@ -88,9 +88,9 @@ class Plan:
             if form is None or call.changes:
                 continue
             (slot,) = call.given
-            shape: Shape = tuple(self.tensors[slot].shape)
-            if View.of(slot, self.tensors[slot]).is_dense and self.tensors[slot].numel():
-                self.view[slot], self.forms[slot] = View(slot, shape, dense(shape), 0), form
+            whole = View.of(slot, self.tensors[slot])
+            if whole.is_dense and self.tensors[slot].numel():
+                self.view[slot], self.forms[slot] = replace(whole, offset=0), form
         changed = {self.view[slot].root for call in self.calls for slot in call.changes if slot in self.view}
         for root in (changed - self.noise) | {self.view[slot].root for slot in outside if slot in self.view}:
             self.forms.pop(root, None)
@@ -101,7 +101,8 @@ class Plan:
     # ---- what is written to its place in another result
 
     def _place_parts(self) -> None:
-        functions = {call.given[0]: call.function for call in self.calls if call.given}
+        makers = {call.given[0]: call for call in self.calls if call.given}
+        readers = self._readers()
         seen = {view.root for slot, view in self.view.items() if slot != view.root}
         for call in self.calls:
             if call.function is not aten.cat.default or call.given[0] not in self.forms:
@@ -113,8 +114,12 @@ class Plan:
             dim = call.args[1] % rank if len(call.args) > 1 else 0
             there: dict[int, Place] = {}
             for part, place in zip(call.taken, self._parts(call, dim), strict=True):
+                others = [each for each in readers[part] if each is not call]
+                maker, start = makers.get(part), place.offset * self.tensors[root].element_size()
                 together = _lies_together(tuple(self.tensors[part].shape), place.stride)
-                apart = functions.get(part) in ELEMENTWISE and part not in seen and part not in self.copied
+                together &= start % BEGINS == 0 or not any(heeds_place(each.function) for each in others)
+                apart = maker is not None and maker.function in ELEMENTWISE and is_even(maker)
+                apart &= not others and part not in seen and part not in self.copied
                 if call.taken.count(part) == 1 and self._is_free(part, root) and (together or apart):
                     there[part] = place
             if len(call.taken) - len(there) <= 1:
@@ -127,6 +132,15 @@ class Plan:
                             root, tuple(self.tensors[part].shape), place.stride, place.offset
                         )
                         self.tensors.append(self.tensors[part])
+
+    def _readers(self) -> dict[int, list[Call]]:
+        """List what reads each result, itself or a piece of it, by root."""
+        readers: dict[int, list[Call]] = defaultdict(list)
+        for call in self.calls:
+            if call.function is not aten.as_strided.default:
+                for slot in {self.view[each].root for each in call.taken if each in self.view}:
+                    readers[slot].append(call)
+        return readers
 
     def _parts(self, call: Call, dim: int) -> Iterator[Place]:
         whole = dense(self.tensors[call.given[0]].shape)
@@ -144,11 +158,10 @@ class Plan:
         while view.root in self.place:
             place = self.place[view.root]
             shape = tuple(self.tensors[view.root].shape)
-            whole = View(view.root, shape, dense(shape), 0)
-            if view.sees_as(whole):
-                view = View(place.root, view.shape, place.stride, place.offset)
-            else:  # whose parts lie together
+            if _lies_together(shape, place.stride):
                 view = View(place.root, view.shape, view.stride, place.offset + view.offset)
+            else:  # what is seen as a whole alone
+                view = View(place.root, view.shape, place.stride, place.offset)
         return view
 
     # ---- from when to when a result lives

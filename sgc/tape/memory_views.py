@@ -131,6 +131,8 @@ def _as_rows(operands: Sequence[View], kept: int) -> list[View] | None:
 
 def _stacked_rows(column: Sequence[View]) -> View | None:
     """Join what lies one after the other, or is one row repeated throughout."""
+    if len(column) == 1:
+        return column[0]
     first, rows = column[0], sum(each.shape[0] for each in column)
     step, offset = first.stride[0], first.offset
     if first.shape[0] == 1:

@@ -3,7 +3,8 @@
 What is computed for each element by itself, or for each row by itself, may be computed for more of them in one
 operation where each comes out the same however many stand beside it. That is so of nearly all operations. In a few,
 torch computes most elements by vectors of a processor and the last ones, fewer than a vector has, one by one, by code
-that rounds differently: `UNEVEN`. What they are done for stays as it is; only where they write may change.
+that rounds differently: `is_even` says which. What they are done for stays as it is; only where they write may change.
+Products of matrices round differently with where their operands begin: `heeds_place`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from functools import cache
 from typing import Any
 
 import torch
+
+from sgc.tape.recording import Call
 
 aten = torch.ops.aten
 
@@ -71,6 +74,28 @@ ELEMENTWISE = {
     aten.where.self,
 }
 UNEVEN = {aten.rsqrt.default, aten.sigmoid.default, aten.softplus.default, aten.softplus_backward.default}
+EVEN_POWERS = {0, 0.5, 1, 2, 3, -1, -2}  # that are computed without a logarithm
+INDIFFERENT = {  # of those that are not joined: the same wherever the memory that they read begins
+    aten._foreach_norm.Scalar,
+    aten._to_copy.default,
+    aten.add.Scalar,
+    aten.cat.default,
+    aten.clone.default,
+    aten.copy_.default,
+    aten.cumsum.default,
+    aten.div.Scalar,
+    aten.gather.default,
+    aten.index_select.default,
+    aten.linalg_vector_norm.default,
+    aten.log_sigmoid_backward.default,
+    aten.log_sigmoid_forward.default,
+    aten.mean.default,
+    aten.mean.dim,
+    aten.rsub.Scalar,
+    aten.stack.default,
+    aten.sum.default,
+}
+BEGINS = 16  # bytes, at whose multiples all products begin alike
 BY_ROW = {  # the place among the arguments of the dimension that a row is
     aten._log_softmax.default: 1,
     aten._softmax.default: 1,
@@ -86,6 +111,18 @@ OF_ROWS = {  # one number a row: (values, dim or [dim], keepdim)
 OF_ALL = {aten._is_all_true.default, aten.amax.default, aten.all.default}
 OUT_OF_PLACE = {aten.logical_and_.default: aten.logical_and.default}
 EMPTY = {aten.empty.memory_format, aten.empty_like.default, aten.new_empty.default}
+
+
+def is_even(call: Call) -> bool:
+    """Tell whether an element, or a row, comes out the same however many stand beside it."""
+    if call.function is aten.pow.Tensor_Scalar:
+        return call.args[1] in EVEN_POWERS
+    return call.function not in UNEVEN and call.kwargs.get("alpha", 1) == 1
+
+
+def heeds_place(function: Any) -> bool:  # Any: an operation of torch
+    """Tell whether the bits of a result may depend on where the memory that is read begins, and on strides of 1s."""
+    return function not in ELEMENTWISE | UNEVEN | BY_ROW.keys() | OF_ROWS | OF_ALL | INDIFFERENT
 
 
 class Kind(Enum):

@@ -25,7 +25,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 aten = torch.ops.aten
 
 _READS = {aten._local_scalar_dense.default, aten.is_nonzero.default}
-
+_UNSAID = {  # what they give lies in the memory of what they take, and they do not say so
+    aten._unsafe_view.default,
+    aten.unsafe_split.Tensor,
+    aten.unsafe_split_with_sizes.default,
+}
+_MASKS = {torch.bool, torch.uint8}
 
 _BATCH_NORMS = {aten.native_batch_norm.default, aten.cudnn_batch_norm.default, aten.miopen_batch_norm.default}
 _RUNNING = {"running_mean", "running_var"}  # which these change without saying so
@@ -79,8 +84,13 @@ class Call:
 
     @property
     def aliases(self) -> bool:
-        """Tell whether what it gives lies in the memory of what it takes."""
+        """Tell whether what it gives lies in the memory of what it takes first."""
         return _facts(self.function).aliases
+
+    @property
+    def fills(self) -> bool:
+        """Tell whether it writes what it gives into tensors that it takes by name, and gives these."""
+        return _facts(self.function).fills
 
 
 @dataclass(frozen=True)
@@ -89,22 +99,29 @@ class _Facts:
 
     draws: bool
     aliases: bool
+    fills: bool
     written: tuple[tuple[int, str], ...]  # places and names of the arguments whose values it changes
 
 
 @cache
 def _facts(function: Any) -> _Facts:  # Any: an operation of torch
     schema = function._schema
+    fills = any(argument.kwarg_only and _is_written(argument) for argument in schema.arguments)
+    aliases = function in _UNSAID or any(result.alias_info is not None for result in schema.returns)
     return _Facts(
         torch.Tag.nondeterministic_seeded in function.tags,
-        function is aten._unsafe_view.default or any(result.alias_info is not None for result in schema.returns),
+        aliases and not fills,
+        fills,
         tuple(
             (place, argument.name)
             for place, argument in enumerate(schema.arguments)
-            if (argument.alias_info is not None and argument.alias_info.is_write)
-            or (function in _BATCH_NORMS and argument.name in _RUNNING)
+            if _is_written(argument) or (function in _BATCH_NORMS and argument.name in _RUNNING)
         ),
     )
+
+
+def _is_written(argument: Any) -> bool:  # Any: an argument of a schema
+    return argument.alias_info is not None and argument.alias_info.is_write
 
 
 def _add_slots(value: object, slots: list[int]) -> None:
@@ -183,11 +200,28 @@ class Recorder(TorchDispatchMode):
             return tuple(map(self._refer, value))
         return value
 
+    def _turned(self, function: Any, args: Any, kwargs: Any) -> Any:  # Any: an operation of torch, and what it takes
+        """Take in that a tensor sees its memory another way: from now on it is another slot."""
+        tensor = args[0]
+        before, place = self.slot_of(tensor), tensor.untyped_storage().data_ptr()
+        self.tensors[before] = old = tensor.detach()
+        out = function(*args, **kwargs)
+        if out.numel() != old.numel() or out.untyped_storage().data_ptr() != place:
+            self.refuse(f"{function} takes other memory")
+        if before in self.constants:
+            self.constants[before] = old
+        turned = self._new(tensor)
+        self.calls.append(Call(aten.alias.default, (Slot(before),), {}, (turned,), several=False))
+        return out
+
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if self.refusal:
             return function(*args, **kwargs)
+        self.refuse(_obstacle(function, args))
         taken, named = self._refer(tuple(args)), {name: self._refer(value) for name, value in kwargs.items()}
+        if torch.Tag.inplace_view in function.tags:
+            return self._turned(function, args, kwargs)
         out = function(*args, **kwargs)
         if function in _READS:
             if args[0].dtype.is_floating_point:
@@ -206,6 +240,15 @@ class Recorder(TorchDispatchMode):
             self.refuse(f"{function} draws from no generator of the step's")
         self.calls.append(call)
         return out
+
+
+def _obstacle(function: Any, args: Sequence[Any]) -> str:  # Any: an operation of torch, and what it takes
+    """Say why an operation has no place in a list of operations on tensors; empty where it has."""
+    if torch.Tag.dynamic_output_shape in function.tags:
+        masks = function is not aten.index.Tensor or any(each is not None and each.dtype in _MASKS for each in args[1])
+        if masks:
+            return f"{function} gives a shape that follows from values"
+    return ""
 
 
 @contextmanager

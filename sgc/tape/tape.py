@@ -18,6 +18,7 @@ from sgc.tape.joining import Joiner
 from sgc.tape.layouts import Layouts
 from sgc.tape.memory import Plan, Store
 from sgc.tape.memory_views import View
+from sgc.tape.operations import BEGINS
 from sgc.tape.recording import GENERATOR, NOTHING, Call, NotRecordable, Recorder, Slot, renamed
 from sgc.tape.tape_graph import Graph
 
@@ -56,6 +57,14 @@ Layout = tuple[torch.Size, tuple[int, ...], int, torch.dtype]  # shape, strides,
 
 def _layout(tensor: Tensor) -> Layout:
     return tensor.shape, tensor.stride(), int(tensor.storage_offset()), tensor.dtype
+
+
+def _kept(tensor: Tensor) -> Tensor:
+    """Copy a tensor that whoever recorded it may change. Raises: NotRecordable."""
+    copy = tensor.detach().clone()
+    if _layout(copy) != _layout(tensor):
+        raise NotRecordable("what is computed once lies in other memory")
+    return copy
 
 
 @dataclass(frozen=True)
@@ -131,7 +140,10 @@ class Tape:
             if call.draws or {*call.given, *call.taken} & changed or NOTHING in call.given:
                 calls.append(call)
             elif call.function in MADE or (call.taken and still.issuperset(call.taken)):
-                constants |= {each: self.tensors[each].detach().clone() for each in call.given}
+                if call.function is aten.as_strided.default:
+                    constants[call.given[0]] = constants[call.taken[0]].detach().as_strided(*call.args[1:])
+                else:
+                    constants |= {each: _kept(self.tensors[each]) for each in call.given}
                 still.update(call.given)
             else:
                 calls.append(call)
@@ -170,7 +182,7 @@ class Tape:
             constants={**self.constants, **noise},
             tensors=layouts.tensors,
             scratch=frozenset(noise),
-            devices={slot: device for slot, (_, device) in graph.type.items()},
+            devices=layouts.devices(),
         )
 
     def with_memory_planned(self, store: Store) -> Tape:
@@ -195,14 +207,17 @@ class Tape:
         if call.function is aten.cat.default and (len(call.taken) == 1 or call.args[1:] in ((), (0,))):
             source = call.taken[0] if len(call.taken) == 1 else self._tiled(call.taken, views)
         elif call.function in NEUTRAL and len(call.taken) == 2 and not call.kwargs and call.taken[1] in self.still:
-            source = call.taken[0] if bool((self.tensors[call.taken[1]] == NEUTRAL[call.function]).all()) else None
+            other, neutral = self.tensors[call.taken[1]], NEUTRAL[call.function]
+            # -0.0 is another number here: -0.0 less -0.0 is 0.0
+            source = call.taken[0] if bool(((other == neutral) & ~other.signbit()).all()) else None
         else:
             source = None
         if source is None:
             return None
         *alike, offset, kind = _layout(self.tensors[source])
         *wanted, start, kind_wanted = _layout(self.tensors[given])
-        same = alike == wanted and kind == kind_wanted and (offset == start or given not in seen)
+        begins = (offset - start) * kind.itemsize % BEGINS == 0
+        same = alike == wanted and kind == kind_wanted and (offset == start or (begins and given not in seen))
         return source if same else None
 
     def _tiled(self, parts: Sequence[int], views: Mapping[int, Call]) -> int | None:
@@ -331,7 +346,9 @@ class Tape:
             kwargs = {key: resolve(each) for key, each in call.kwargs.items()}
             args = tuple(resolve(each) for each in call.args)
             first = bool(call.args) and isinstance(call.args[0], Slot) and call.changes[:1] == (call.args[0].number,)
-            if first and not any(isinstance(each, tuple) for each in call.args):  # as a tensor's method
+            if (
+                first and not call.fills and not any(isinstance(each, tuple) for each in call.args)
+            ):  # as a tensor's method
                 node = graph.call_method(call.function.__name__.split(".")[0], args, kwargs)
             else:
                 # places that are left open, which torch.ops alone takes

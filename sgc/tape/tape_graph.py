@@ -22,6 +22,7 @@ from sgc.tape.operations import (
     UNEVEN,
     Kind,
     aten,
+    heeds_place,
 )
 from sgc.tape.recording import NOTHING, Call, renamed
 
@@ -65,6 +66,7 @@ class Graph:
         self.writers: dict[int, list[Node]] = {}  # by root that several operations write into, piece by piece
         self.users: dict[int, set[Node]] = defaultdict(set)  # by root
         self.fresh: set[int] = set()  # memory that is filled and then only read: noise
+        self.joined: dict[int, Shape] = {}  # the shapes of results of joined operations, by root
         self.scratch: dict[int, Shape] = {}  # memory that every run fills anew before it reads it
         for slot in (*inputs, *constants):
             self._own(slot, tensors[slot])
@@ -83,7 +85,7 @@ class Graph:
         root: dict[int, int] = {}
         for call in calls:
             for each in call.given:
-                if each != NOTHING:
+                if each != NOTHING and not call.fills:
                     root[each] = root.get(call.taken[0], call.taken[0]) if call.aliases and call.taken else each
                     seen[root[each]].add(each)
         now: dict[int, int] = {}
@@ -92,6 +94,7 @@ class Graph:
             call = renamed(before, now)
             other = OUT_OF_PLACE.get(call.function)
             target = before.taken[0] if before.taken else NOTHING
+            other = other if other is not None and self.tensors[target].dtype is torch.bool else None
             if other is None or target not in root or seen[root[target]] - {target, *call.given}:
                 found.append(call)
                 continue
@@ -122,7 +125,7 @@ class Graph:
             node = Node(call, order, Kind.OTHER, [self.view[each] for each in call.taken])
             written = {self.view[each].root for each in call.changes}
             for each in call.given:
-                if each == NOTHING:
+                if each == NOTHING or call.fills:
                     continue
                 if call.aliases and call.taken:  # of the whole, which it changed
                     self.view[each], self.type[each] = self.view[call.taken[0]], self.type[call.taken[0]]
@@ -226,12 +229,23 @@ class Graph:
                 continue
             roots = [view.root for view in node.views]
             fits = all(view.size == self.tensors[view.root].numel() for view in node.views)
+            fits = fits and all(self.type[root] == self.type[node.call.given[0]] for root in roots)
+            fits = fits and not any(heeds_place(user.call.function) for root in roots for user in self.users[root])
             if fits and set(roots) <= self.inputs - self.home.keys() and len(set(roots)) == len(roots):
                 node.places_inputs, offset = True, 0
                 for root, view in zip(roots, node.views, strict=True):
                     self.home[root] = (node.call.given[0], offset - View.of(root, self.tensors[root]).offset)
                     offset += view.size
                     self.users[node.call.given[0]] |= self.users[root] - {node}
+
+    def lone(self, node: Node) -> list[bool]:
+        """Tell of each operand whether it is one number of another type, which has no say in the type of the result."""
+        kinds = [self.type[slot][0] for slot in node.call.taken]
+        main = {kind for slot, kind in zip(node.call.taken, kinds, strict=True) if self.tensors[slot].dim()}
+        return [
+            not self.tensors[slot].dim() and bool(main) and kind not in main
+            for slot, kind in zip(node.call.taken, kinds, strict=True)
+        ]
 
     # ---- memory
 
@@ -240,6 +254,10 @@ class Graph:
         root, self.next = self.next, self.next + 1
         self.type[root] = (kind, device)
         return root
+
+    def shape(self, root: int) -> Shape:
+        """Give the shape of a result, recorded or joined."""
+        return self.joined[root] if root in self.joined else tuple(self.tensors[root].shape)
 
     def at_home(self, view: View) -> View:
         """See memory from the tensor that it has become a piece of."""

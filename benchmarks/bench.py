@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import fmean, median
 
 from benchmarks import problem
-from benchmarks.contenders import ENTRIES
+from benchmarks.contenders import ENTRIES, PEERS
 from benchmarks.problem import Problem
 from benchmarks.resident import Lost, Resident
 from benchmarks.results import Measured, Step, disagreements, table
@@ -39,7 +39,7 @@ def options(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks.bench", description="Measure a step of training, side by side.")
     parser.add_argument("--quick", action="store_true", help="a minute: 20 rows a batch, few rounds, processes shared")
     parser.add_argument("--steps", help=f"some of {', '.join(STEPS)}; all but tiny A3, and tiny A1 if quick")
-    parser.add_argument("--contenders", default=",".join(ENTRIES), help=f"some of {', '.join(ENTRIES)}")
+    parser.add_argument("--contenders", default=",".join(PEERS), help=f"some of {', '.join(ENTRIES)}")
     parser.add_argument("--batch", type=int, metavar="B", help="rows with labels a step, and as many without; 100")
     parser.add_argument("--threads", type=int, default=1, help="threads, and cores, of each contender")
     parser.add_argument("--rounds", type=int, help="rounds; 9, or 3 if quick")

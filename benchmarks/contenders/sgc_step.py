@@ -86,4 +86,4 @@ class SgcStep(TorchContender):
 
 def make(problem: Problem, way: str) -> SgcStep:
     """Make the contender."""
-    return SgcStep(problem)
+    return SgcStep(problem, [f"train.{way}"] if way else [])

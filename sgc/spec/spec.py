@@ -251,6 +251,7 @@ class Train(Piece):
     stop: Maybe[Stop] = None
     device: str = "auto"
     precision: Literal["64-true", "32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    compile: Literal[False, True, "reduce-overhead"] = False  # by torch.compile; the last: its mode with CUDA graphs
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
 

@@ -170,10 +170,10 @@ class Tape:
         Joiner(graph).join()
         layouts = Layouts(graph, (*self.inputs, *self.constants), [*self.outputs, *guarded])
         calls = tuple(layouts.calls())
-        noise = {
-            root: torch.empty(shape, dtype=graph.type[root][0], device=graph.type[root][1])
-            for root, shape in graph.unmade().items()
-        }
+        noise: dict[int, Tensor] = {}
+        for root, shape in graph.unmade().items():
+            kind, device = graph.type[root]
+            noise[root] = torch.empty(shape, dtype=kind, device=device)
         return replace(
             self,
             calls=calls,
@@ -325,9 +325,15 @@ class Tape:
 
         It takes tensors laid out as those that were recorded, and leaves no gradient.
         """
+        module, constants = self.module()
+        run: Callable[..., tuple[Tensor, ...]] = module.forward
+        return lambda *inputs: run(*inputs, *constants)
+
+    def module(self, *, draws: bool = True) -> tuple[fx.GraphModule, tuple[Tensor, ...]]:
+        """Give the operations as a module, and the constants that it takes after the inputs and a generator for draws."""
         graph = fx.Graph()
         nodes = {slot: graph.placeholder(f"input_{slot}") for slot in self.inputs}
-        generator = graph.placeholder("generator")
+        generator = graph.placeholder("generator") if draws else None
         guards = self.guards_together()
         last = [*self.outputs, *(slot for slots, _ in guards for slot in slots)]
         needed = {slot for call in self.calls for slot in call.taken} | {*last}
@@ -362,9 +368,7 @@ class Tape:
                     nodes[slot] = graph.call_function(operator.getitem, (node, place))
         read = [graph.call_function(torch.stack, ([nodes[slot] for slot in slots],)) for slots, _ in guards]
         graph.output((*(nodes[slot] for slot in self.outputs), *read))
-        run: Callable[..., tuple[Tensor, ...]] = fx.GraphModule({}, graph).forward
-        kept = tuple(constants.values())
-        return lambda *inputs: run(*inputs, *kept)
+        return fx.GraphModule({}, graph), tuple(constants.values())
 
 
 def _hashable(value: object) -> object:
@@ -374,13 +378,10 @@ def _hashable(value: object) -> object:
     return type(value), (repr(value) if isinstance(value, float) else value)
 
 
-def tape_of(
-    recorder: Recorder, outputs: Sequence[Tensor], moving: Iterable[Tensor] = (), store: Store | None = None
-) -> Tape:
-    """Take the way to some outputs from a recording, in as few operations as give the same bits.
+def whole_tape_of(recorder: Recorder, outputs: Sequence[Tensor], moving: Iterable[Tensor] = ()) -> Tape:
+    """Take the way to some outputs from a recording, without what leads nowhere or is done twice.
 
-    moving: tensors that the computation has not made, and whose values are others in another run, as weights'. store:
-    memory for results, where other tapes share it that never run at once.
+    moving: tensors that the computation has not made, and whose values are others in another run, as weights'.
 
     Raises: NotRecordable.
     """
@@ -398,5 +399,17 @@ def tape_of(
     tape = tape.with_equal_calls_shared().with_views_of_roots().with_equal_calls_shared().without_unused()
     if {slot for slot, _ in tape.guards} & tape.changed():
         raise NotRecordable("what is read is changed later")
-    tape = tape.with_pieces_joined().without_unused().with_outputs_apart()
+    return tape
+
+
+def tape_of(
+    recorder: Recorder, outputs: Sequence[Tensor], moving: Iterable[Tensor] = (), store: Store | None = None
+) -> Tape:
+    """Take the way to some outputs from a recording, in as few operations as give the same bits.
+
+    moving: as for `whole_tape_of`. store: memory for results, where other tapes share it that never run at once.
+
+    Raises: NotRecordable.
+    """
+    tape = whole_tape_of(recorder, outputs, moving).with_pieces_joined().without_unused().with_outputs_apart()
     return tape.with_memory_planned(Store() if store is None else store).with_constants_seen_once()

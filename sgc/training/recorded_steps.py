@@ -26,7 +26,7 @@ from sgc.runtime.batch import PatternRows
 from sgc.runtime.model import Model
 from sgc.runtime.sums import Sums
 from sgc.tape.memory import Store
-from sgc.tape.recording import NotRecordable, recording
+from sgc.tape.recording import NotRecordable, Recorder, recording
 from sgc.tape.tape import tape_of
 from sgc.training.gradient_check import gradient_norm
 
@@ -60,7 +60,7 @@ class StepResult:
 
 
 @dataclass
-class _Kind:
+class Kind:
     """Steps whose rows have the same patterns and sizes, under the same numbers of the objective."""
 
     met: int = 0
@@ -86,6 +86,9 @@ class _Kind:
 class RecordedSteps:
     """Computes losses and their gradients, step after step; those of a kind that was met before by replay."""
 
+    without_gradient: Callable[[], AbstractContextManager[Any]] = staticmethod(torch.inference_mode)
+    problem = "a guard does not hold"  # why the last replay failed
+
     def __init__(
         self,
         model: Model,
@@ -103,7 +106,7 @@ class RecordedSteps:
         self.model, self.parameters = model, list(parameters)
         self.autocast, self.backward, self.unscale, self.allowed = autocast, backward, unscale, allowed
         self._like, self._by_rate = model.like, model.spec.objective.follows_rate
-        self._kinds: OrderedDict[Hashable, _Kind] = OrderedDict()
+        self._kinds: OrderedDict[Hashable, Kind] = OrderedDict()
         self._store = Store()
         self._steps = self._recorded = 0
         self._numbers = model.take_schedules_as_tensors()
@@ -116,8 +119,7 @@ class RecordedSteps:
         weights: what a row counts, by part. terms: whether the terms of the bound are wanted. left: how many steps the
         run has left. Raises: RunError where the loss is not finite.
         """
-        dtype = self._like.dtype
-        counts = [each if isinstance(each, Tensor) else torch.tensor(each, dtype=dtype) for each in weights]
+        counts = self.counts(weights)
         if not self.allowed:
             return self._compute(parts, counts, terms)
         kind = self._kind(parts, counts, terms)
@@ -136,7 +138,11 @@ class RecordedSteps:
         kind.fail()
         return self._compute(parts, counts, terms)
 
-    def _kind(self, parts: Sequence[PatternRows], weights: Sequence[Tensor], terms: bool) -> _Kind:
+    def counts(self, weights: Sequence[float | Tensor]) -> list[Tensor]:
+        """Give what rows count as tensors."""
+        return [w if isinstance(w, Tensor) else torch.tensor(w, dtype=self._like.dtype) for w in weights]
+
+    def _kind(self, parts: Sequence[PatternRows], weights: Sequence[Tensor], terms: bool) -> Kind:
         """Find the kind of a step. Whatever it is told apart by, a recording holds fixed."""
         key = (
             terms,
@@ -148,7 +154,7 @@ class RecordedSteps:
                 for part in parts
             ),
         )
-        kind = self._kinds.setdefault(key, _Kind())
+        kind = self._kinds.setdefault(key, Kind())
         self._kinds.move_to_end(key)
         if len(self._kinds) > MET:
             self._kinds.popitem(last=False)
@@ -180,7 +186,7 @@ class RecordedSteps:
         found = [_terms(each) if terms else None for each in sums]
         return StepResult(value, norm, _results(parts, [each.last_bound for each in sums], found))
 
-    def _record(self, kind: _Kind, parts: list[PatternRows], weights: Sequence[Tensor], terms: bool) -> StepResult:
+    def _record(self, kind: Kind, parts: list[PatternRows], weights: Sequence[Tensor], terms: bool) -> StepResult:
         inputs = _inputs(parts, weights)
         with recording(inputs) as recorder, self.autocast():
             loss, sums = self.model(parts, weights)
@@ -195,18 +201,21 @@ class RecordedSteps:
         if not kind.refusal:
             outputs = [loss, norm, *bounds, *(each.values for each in found), *(g for g in gradients if g is not None)]
             try:
-                tape = tape_of(recorder, outputs, self.model.moving_tensors(), self._store)
+                self._function_of(recorder, outputs, kind)
             except NotRecordable as problem:
                 kind.refusal = str(problem)
-            else:
-                kind.run, kind.guards = tape.function(), [answers for _, answers in tape.guards_together()]
-                lasting = tape.constants.keys() - tape.scratch
-                kind.changed = [tape.constants[slot] for slot in tape.changed() & lasting]
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
         return StepResult(value, norm, _results(parts, bounds, found or [None] * len(parts)))
 
-    def _replay(self, kind: _Kind, parts: list[PatternRows], weights: Sequence[Tensor]) -> StepResult | None:
+    def _function_of(self, recorder: Recorder, outputs: Sequence[Tensor], kind: Kind) -> None:
+        """Make the function that takes steps of a kind from now on. Raises: NotRecordable."""
+        tape = tape_of(recorder, outputs, self.model.moving_tensors(), self._store)
+        kind.run, kind.guards = tape.function(), [answers for _, answers in tape.guards_together()]
+        lasting = tape.constants.keys() - tape.scratch
+        kind.changed = [tape.constants[slot] for slot in tape.changed() & lasting]
+
+    def _replay(self, kind: Kind, parts: list[PatternRows], weights: Sequence[Tensor]) -> StepResult | None:
         """Run the recorded operations; None, and nothing has changed, where they do not hold for these rows."""
         assert kind.run is not None
         generator = generator_on(self._like.device)
@@ -214,10 +223,10 @@ class RecordedSteps:
         kept = [each.clone() for each in kind.changed]
         outputs: tuple[Tensor, ...] = ()
         try:
-            with torch.inference_mode():
+            with self.without_gradient():
                 outputs = kind.run(*_inputs(parts, weights), generator)
-        except Exception:
-            loss = math.nan
+        except Exception as problem:
+            loss, self.problem = math.nan, str(problem).partition("\n")[0]
         else:
             loss = float(outputs[0])
         guards = outputs[len(outputs) - len(kind.guards) :]
@@ -235,7 +244,7 @@ class RecordedSteps:
             parameter.grad = next(rest) if there else None
         return StepResult(loss, outputs[1], _results(parts, bounds, found))
 
-    def _check(self, kind: _Kind, parts: list[PatternRows], weights: Sequence[Tensor], terms: bool) -> StepResult:
+    def _check(self, kind: Kind, parts: list[PatternRows], weights: Sequence[Tensor], terms: bool) -> StepResult:
         """Compute a step both ways, and never replay it where they differ in a bit."""
         generator = generator_on(self._like.device)
         state = None if generator is None else generator.get_state()

@@ -47,11 +47,12 @@ from sgc.spec.outline import Outline
 from sgc.spec.resolver import outline
 from sgc.spec.spec import Spec
 from sgc.training import engine
+from sgc.training.compiled_steps import steps_of
 from sgc.training.epoch_totals import EpochTotals
 from sgc.training.gradient_check import blame_gradient, clip, is_finite
 from sgc.training.gradient_variance import due, probe
 from sgc.training.precision import device_of, precision_of
-from sgc.training.recorded_steps import RecordedSteps, StepResult
+from sgc.training.recorded_steps import StepResult
 from sgc.training.training_state import StateFault, optimizer_state, restore
 from sgc.training.watchers import Silent, Watcher, check_watcher
 
@@ -174,14 +175,9 @@ class Trainer:
         self.parameters = parameters
         self.optimizer = engine.make_optimizer(self.settings.optimizer, parameters)
         self.precision.prepare(self.model)
-        self.steps = RecordedSteps(
-            self.model,
-            parameters,
-            self.precision.autocast,
-            self.precision.backward,
-            (lambda: None) if self.settings.clip_norm is None else partial(self.precision.unscale, self.optimizer),
-            allowed=not debug and not made.spec.own_code() and self.precision.scaler is None,
-        )
+        unscale = (lambda: None) if self.settings.clip_norm is None else partial(self.precision.unscale, self.optimizer)
+        allowed = not debug and not made.spec.own_code() and self.precision.scaler is None
+        self.steps = steps_of(self.model, parameters, self.precision, unscale, watcher.note, allowed=allowed)
         self.epoch = 0  # epochs that are done
         self.step = 0  # steps that are done
         self.best_bound, self.best_epoch = -math.inf, 0

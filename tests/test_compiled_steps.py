@@ -1,0 +1,107 @@
+"""`train.compile`: steps of torch.compile are those that are computed, up to rounding, and a stopped run ends the same.
+
+The graphs are those of torch.compile, run by torch itself: code for a processor takes a compiler and half a minute.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch._dynamo
+from small_runs import finished_files, small, small_arrays
+from test_recorded_steps import SPECS, Raw, trainer
+
+import sgc
+from sgc.errors import Interrupted, SpecError
+from sgc.tape import compiled
+from sgc.training.compiled_steps import CompiledSteps
+from sgc.training.watchers import Silent
+
+
+@pytest.fixture(autouse=True)
+def _by_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = torch.compile
+
+    def by_torch(module: Any, *, mode: str | None, **settings: Any) -> Any:
+        assert mode is None
+        return whole(module, backend="aot_eager", **settings)
+
+    monkeypatch.setattr(compiled.torch, "compile", by_torch)
+
+
+def compiling(spec: Raw) -> Raw:
+    return {**spec, "train": {**spec["train"], "compile": True}}
+
+
+@pytest.mark.parametrize("name", ["m2 in float64", "relaxed ever harder"])
+def test_a_compiled_step_is_a_computed_one_up_to_rounding(name: str, tmp_path: Path) -> None:
+    plain = trainer(SPECS[name], small_arrays(), tmp_path, recorded=False)
+    other = trainer(compiling(SPECS[name]), small_arrays(), tmp_path, recorded=True)
+    assert isinstance(other.steps, CompiledSteps)
+    assert not isinstance(plain.steps, CompiledSteps)
+    torch._dynamo.utils.counters.clear()
+    for _ in range(10):  # α, weights, temperatures move on, and no graph is compiled anew
+        plain._step()
+        other._step()
+    kinds = list(other.steps._kinds.values())
+    assert all(kind.run is not None and not kind.refusal for kind in kinds)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == len(kinds)
+    tolerance = 1e-12 if "float64" in name else 1e-5
+    for one, two in zip(plain.model.parameters(), other.model.parameters(), strict=True):
+        torch.testing.assert_close(one, two, rtol=tolerance, atol=tolerance)
+
+
+def test_a_compiled_run_that_was_stopped_ends_the_same(tmp_path: Path) -> None:
+    class Stops(Silent):
+        def step(self, epoch: int, step: int, steps: int, bound: float) -> None:
+            if (epoch, step) == (4, 2):
+                raise KeyboardInterrupt
+
+    spec, arrays = compiling(small(train__epochs=6)), small_arrays()
+    sgc.train(spec, arrays, output=tmp_path / "whole")
+    with pytest.raises((KeyboardInterrupt, Interrupted)):
+        sgc.train(spec, arrays, output=tmp_path / "stopped", watcher=Stops())
+    sgc.train(spec, arrays, output=tmp_path / "stopped", resume=True)
+    assert finished_files(tmp_path / "whole") == finished_files(tmp_path / "stopped")
+
+
+def test_what_cannot_be_compiled_is_computed_and_said(tmp_path: Path) -> None:
+    spec = SPECS["score function"]
+    plain = trainer(spec, small_arrays(), tmp_path, recorded=False)
+    other = trainer(compiling(spec), small_arrays(), tmp_path, recorded=True)
+    with pytest.warns(UserWarning, match=r"train\.compile: steps are computed .*multinomial\S* draws by what is"):
+        other._step()
+    plain._step()
+    for _ in range(5):
+        plain._step()
+        other._step()
+    for one, two in zip(plain.model.parameters(), other.model.parameters(), strict=True):
+        assert torch.equal(one, two)
+
+
+def test_a_compiler_that_fails_leaves_steps_to_be_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*given: Any, **settings: Any) -> Any:
+        return partial(_raise, "no compiler\nis there")
+
+    monkeypatch.setattr(compiled.torch, "compile", fails)
+    other = trainer(compiling(SPECS["m2"]), small_arrays(), tmp_path, recorded=True)
+    with pytest.warns(UserWarning, match=r"torch\.compile gives up: no compiler\)"):
+        other._step()
+    plain = trainer(SPECS["m2"], small_arrays(), tmp_path, recorded=False)
+    plain._step()
+    for one, two in zip(plain.model.parameters(), other.model.parameters(), strict=True):
+        assert torch.equal(one, two)
+
+
+def _raise(text: str, *given: object) -> None:
+    raise RuntimeError(text)
+
+
+def test_words_for_compile_are_held_to_a_list() -> None:
+    assert sgc.load(compiling(small())).train.compile is True
+    with pytest.raises(SpecError, match=r"train\.compile"):
+        sgc.load({**small(), "train": {"compile": "fast"}})

@@ -137,6 +137,7 @@ def take_turn(measured: Measured, process: Resident, steps: int) -> None:
     taken = process.ask("run", steps=steps)
     measured.cpu.append(taken["cpu"] / steps)
     measured.wall.append(taken["wall"] / steps)
+    measured.faults.append(taken["faults"] / steps)
     measured.peak = max(measured.peak, taken["peak"])
 
 

@@ -24,6 +24,7 @@ class Measured:
     cpu: list[float] = field(default_factory=list)
     wall: list[float] = field(default_factory=list)
     peak: float = 0.0  # MiB
+    faults: list[float] = field(default_factory=list)  # pages of memory that a step has the system put in
     resident: float = 0.0  # MiB, of libraries alone
     operators: int | None = None
     setup: float = 0.0  # seconds
@@ -78,7 +79,10 @@ def disagreements(steps: dict[str, Step]) -> list[str]:
     return found
 
 
-TIMES, OTHERS = ["CPU ms", "wall ms", "sgc : it", "range"], ["loss at the start", "peak MiB", "operators", "set-up s"]
+TIMES, OTHERS = (
+    ["CPU ms", "wall ms", "sgc : it", "range"],
+    ["loss at the start", "peak MiB", "faults", "operators", "set-up s"],
+)
 COLUMNS = ["step", "contender", *TIMES, *OTHERS]
 WORDS = 2  # columns of words; the others are of numbers
 
@@ -130,6 +134,7 @@ def _rows(name: str, step: Step) -> Iterator[list[str]]:
             extent,
             f"{each.loss:.3f} ± {each.error:.3f}{differs}",
             f"{each.peak:.0f}",
+            f"{median(each.faults):.0f}" if each.faults else "-",
             "-" if each.operators is None else str(each.operators),
             f"{each.setup:.1f}",
         ]

@@ -4,7 +4,7 @@
     {"do": "loss", "draws": 32}          loss of the first rows          -> {"losses": [...], "exact": {...}}
     {"do": "settle"}                     steps until all are alike       -> {"setup": s, "cpu": s}
     {"do": "operators"}                                                  -> {"operators": a step's, or null}
-    {"do": "run", "steps": 16}           steps                           -> {"cpu": s, "wall": s, "peak": MiB} of all
+    {"do": "run", "steps": 16}           steps                           -> {"cpu": s, "wall": s, "peak": MiB, "faults": n} of all
     {"do": "stop"}
 
 The first line, unasked, says that the library is there: {"resident": MiB}. {"cannot": why} answers where the library
@@ -77,12 +77,14 @@ class Served:
     def run(self, steps: int) -> Answer:
         """Take steps, and time them."""
         reset_peak()
+        faults_before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
         wall_before, cpu_before = time.perf_counter(), time.process_time()
         for _ in range(steps):
             self.contender.step()
         self.contender.finish()
         cpu, wall = time.process_time() - cpu_before, time.perf_counter() - wall_before
-        return {"cpu": cpu, "wall": wall, "peak": peak()}
+        faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults_before
+        return {"cpu": cpu, "wall": wall, "peak": peak(), "faults": faults}
 
 
 def reset_peak() -> None:

@@ -125,6 +125,10 @@ def powers(x: Tensor) -> list[Tensor]:
 CORNERS: dict[str, tuple[Function, list[tuple[tuple[int, ...], torch.dtype]]]] = {
     "one part": (lambda x: [torch.cat([x[:1, ::2]]) * 2, torch.cat([x.exp()[:1, ::2]])], [of(4, 8)]),
     "no rows": (lambda x: [torch.cat([part.exp() * 2 for part in x.exp().split([0, 2, 2])])], [of(4, 3)]),
+    "pieces of no rows": (
+        lambda x, y: [torch.cat([y, x]).exp().split([3, 0])[1] * 2 + y[:0, :1]],
+        [of(0, 8), of(3, 8)],
+    ),
     "less -0": (lambda x: [x * 0 - torch.tensor([-0.0, -0.0])], [of(4, 2)]),
     "numbers of another type": (a_number_for_each, [of(2, 5), of(2, kind=DOUBLE)]),
     "numbers of a longer type": (a_number_for_each, [of(2, 5, kind=SHORT), of(2)]),
@@ -181,3 +185,25 @@ def test_what_has_a_shape_that_follows_from_values_is_refused(function: Function
 
 def test_an_index_of_numbers_is_recorded() -> None:
     holds(lambda x: [x[torch.tensor([2, 0, 2])] * 2, x[:, torch.tensor([1])]], of(4, 3))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_rows_come_out_the_same_in_several_threads(threads: int) -> None:
+    """Rows of a gradient of softmax, and long ones that are summed, as torch shares them between threads."""
+
+    def long_sums(x: Tensor) -> list[Tensor]:
+        return [torch.cat([part.sum(-1) for part in x.sin().split(1)])]
+
+    def gradients(x: Tensor) -> list[Tensor]:
+        leaf = x.detach().requires_grad_()
+        parts = (leaf * 3).split(1)
+        loss = torch.cat([(part.softmax(-1) * part.sin()).sum(-1) for part in parts]).sum()
+        return list(torch.autograd.grad(loss, [leaf]))
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        holds(long_sums, of(2, 40_000))
+        holds(gradients, of(30, 33))
+    finally:
+        torch.set_num_threads(before)

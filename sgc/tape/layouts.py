@@ -207,5 +207,6 @@ def _lies_as(view: View, shape: Shape) -> bool:
 
 
 def _seen(view: View, kind: torch.dtype) -> Tensor:
-    reach = 1 + view.offset + sum((n - 1) * s for n, s in zip(view.shape, view.stride, strict=True))
+    last = view.offset + sum((n - 1) * s for n, s in zip(view.shape, view.stride, strict=True))
+    reach = 1 + last if view.size else view.offset
     return torch.empty(reach, dtype=kind, device="meta").as_strided(view.shape, view.stride, view.offset)

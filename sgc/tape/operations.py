@@ -108,6 +108,8 @@ OF_ROWS = {  # one number a row: (values, dim or [dim], keepdim)
     aten.logsumexp.default,
     aten.sum.dim_IntList,
 }
+LONG = 32768  # elements, from which on several threads share the sum of one row, and round it as they share it
+ALONE_IN_ORDER = {aten._softmax_backward_data.default}  # of which one thread alone computes all rows alike
 OF_ALL = {aten._is_all_true.default, aten.amax.default, aten.all.default}
 OUT_OF_PLACE = {aten.logical_and_.default: aten.logical_and.default}
 EMPTY = {aten.empty.memory_format, aten.empty_like.default, aten.new_empty.default}

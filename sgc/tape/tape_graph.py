@@ -13,9 +13,11 @@ from torch import Tensor
 
 from sgc.tape.memory_views import Shape, View
 from sgc.tape.operations import (
+    ALONE_IN_ORDER,
     BY_ROW,
     ELEMENTWISE,
     EMPTY,
+    LONG,
     OF_ALL,
     OF_ROWS,
     OUT_OF_PLACE,
@@ -193,14 +195,16 @@ class Graph:
                 node.kind, node.shape = Kind.ELEMENTWISE, shape
                 node.views = [view.expanded(shape) for view in node.views]
         elif call.function in BY_ROW and len(shape) > 1 and call.args[BY_ROW[call.function]] in (-1, len(shape) - 1):
-            if all(view.shape == shape for view in node.views):
+            alike = call.function not in ALONE_IN_ORDER or torch.get_num_threads() == 1
+            if alike and all(view.shape == shape for view in node.views):
                 node.kind, node.shape = Kind.BY_ROW, shape
         elif call.function in OF_ALL and len(call.args) == 1 and not call.kwargs and self._is_asked_only(node):
             node.kind, node.shape = Kind.OF_ALL, node.views[0].shape
         elif call.function in OF_ROWS and len(call.args) in (2, 3) and not call.kwargs:
             (view,) = node.views
             rank = len(view.shape)
-            if rank > 1 and call.args[1] in (-1, rank - 1, (-1,), (rank - 1,)) and view.stride[-1] == 1:
+            last = rank > 1 and call.args[1] in (-1, rank - 1, (-1,), (rank - 1,))
+            if last and view.stride[-1] == 1 and (view.shape[-1] < LONG or torch.get_num_threads() == 1):
                 node.kind, node.shape = Kind.OF_ROWS, view.shape
         if not all(in_order(view) for view in node.views):
             node.kind = Kind.OTHER

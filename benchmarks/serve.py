@@ -4,13 +4,13 @@
     {"do": "loss", "draws": 32}          loss of the first rows          -> {"losses": [...], "exact": {...}}
     {"do": "settle"}                     steps until all are alike       -> {"setup": s, "cpu": s}
     {"do": "operators"}                                                  -> {"operators": a step's, or null}
-    {"do": "run", "steps": 16}           steps                           -> {"cpu": s, "wall": s, "peak": MiB, "faults": n}
+    {"do": "run", "steps": 16}           steps                 -> {"cpu": s, "wall": s, "peak": MiB, "faults": n}
     {"do": "stop"}
 
 The first line, unasked, says that the library is there: {"resident": MiB}. {"cannot": why} answers where the library
 has no way to take the step, {"failed": why} where something went wrong. Seconds are of CPU time but for "wall"; "setup"
-is that of the import, of the making and of the first five steps, "cpu" after settling that of one more. What "run" answers
-is of all steps together.
+is that of the import, of the making and of the first five steps, "cpu" after settling that of one more. What "run"
+answers is of all steps together.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class Joiner:
         views = self.graph.views(node)
         roots = tuple(view.root for view in views)
         loose = tuple(self._token(view) for view in views)
-        types = tuple(self.graph.type[each] for each in node.call.taken)
+        types = tuple(self.graph.type[slot] for slot in node.call.taken)
         self.keys[node] = [(scalars, roots)]
         if loose != roots:
             self.keys[node].append((scalars, loose, types, node.shape[-1:]))
@@ -139,9 +139,9 @@ class Joiner:
         """Lay operands of different memory together: noise is drawn where it is wanted, numbers of rows are copied."""
         inner = joined[0].shape[1:] if joined else pieces[0][0].shape[-1:]
         rows = [_rows_of(views[0], inner) for views in pieces]
-        if any(each is None for each in rows):
+        if any(count is None for count in rows):
             return None
-        total = sum(each for each in rows if each is not None)
+        total = sum(count for count in rows if count is not None)
         laid: dict[int, View] = {}
         for i, token in places.items():
             column = [views[i] for views in pieces]
@@ -239,7 +239,7 @@ class Joiner:
     def _independent(self, members: Sequence[Node]) -> bool:
         """Tell whether none of some operations needs what another one gives."""
         wanted, seen = {*members}, set[Node]()
-        todo = [each for node in members for each in self.graph.before(node)]
+        todo = [earlier for node in members for earlier in self.graph.before(node)]
         while todo:
             node = todo.pop()
             if node in wanted:
@@ -297,7 +297,7 @@ class Joiner:
         root = self.graph.new_root(*types)
         self.graph.joined[root] = {Kind.OF_ROWS: shape[:-1], Kind.OF_ALL: ()}.get(first.kind, shape)
         node = Node(replace(first.call, given=(root,)), min(m.order for m in members), first.kind, views, shape)
-        node.after = {each for member in members for each in member.after}
+        node.after = {earlier for member in members for earlier in member.after}
         self.graph.producer[root] = node
         self.graph.nodes.append(node)
         for view in views:
@@ -336,8 +336,8 @@ def _squeezed(views: list[View]) -> list[View]:
 
 def _rows_of(view: View, inner: Shape) -> int | None:
     """Count the rows of a shape that a view has."""
-    kept = len(view.shape) - len(inner)
-    return math.prod(view.shape[:kept]) if kept >= 0 and view.shape[kept:] == inner else None
+    lead = len(view.shape) - len(inner)
+    return math.prod(view.shape[:lead]) if lead >= 0 and view.shape[lead:] == inner else None
 
 
 def _of_one_shape(group: Sequence[Node]) -> list[list[Node]]:

@@ -20,7 +20,7 @@ from sgc.tape.tape_graph import Graph, Node
 class Layouts:
     """Chooses the shape of each operation from what is wanted of it, last to first, and writes the calls down."""
 
-    def __init__(self, graph: Graph, kept: Iterable[int], wanted: Sequence[int]) -> None:
+    def __init__(self, graph: Graph, lasting: Iterable[int], wanted: Sequence[int]) -> None:
         """Lay out a graph. kept: slots of inputs and constants. wanted: slots that are asked for, as recorded."""
         self.graph, self.nodes = graph, graph.ordered()
         for node in self.nodes:
@@ -31,7 +31,7 @@ class Layouts:
         self.taken: dict[Node, list[View]] = {}
         self.summed_out: set[Node] = set()
         self.seen: dict[View, int] = {}  # slots of views that are no whole roots
-        for slot in (*kept, *(slot for node in self.nodes if node.kind is Kind.OTHER for slot in node.call.given)):
+        for slot in (*lasting, *(slot for node in self.nodes if node.kind is Kind.OTHER for slot in node.call.given)):
             if slot in graph.type and slot < len(graph.tensors):
                 self.whole[slot] = View.of(slot, self.tensors[slot])
         for node in self.nodes:

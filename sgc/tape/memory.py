@@ -31,9 +31,9 @@ class Store:
 
     def of(self, device: torch.device, size: int) -> Tensor:
         """Give as many bytes."""
-        for each in self.memory[device]:
-            if each.numel() >= size:
-                return each
+        for block in self.memory[device]:
+            if block.numel() >= size:
+                return block
         self.memory[device].append(torch.empty(size, dtype=torch.uint8, device=device))
         return self.memory[device][-1]
 
@@ -114,10 +114,10 @@ class Plan:
             dim = call.args[1] % rank if len(call.args) > 1 else 0
             there: dict[int, Place] = {}
             for part, place in zip(call.taken, self._parts(call, dim), strict=True):
-                others = [each for each in readers[part] if each is not call]
+                others = [reader for reader in readers[part] if reader is not call]
                 maker, start = makers.get(part), place.offset * self.tensors[root].element_size()
                 together = _lies_together(tuple(self.tensors[part].shape), place.stride)
-                together &= start % BEGINS == 0 or not any(heeds_place(each.function) for each in others)
+                together &= start % BEGINS == 0 or not any(heeds_place(reader.function) for reader in others)
                 apart = maker is not None and maker.function in ELEMENTWISE and is_even(maker)
                 apart &= not others and part not in seen and part not in self.copied
                 if call.taken.count(part) == 1 and self._is_free(part, root) and (together or apart):
@@ -138,7 +138,7 @@ class Plan:
         readers: dict[int, list[Call]] = defaultdict(list)
         for call in self.calls:
             if call.function is not aten.as_strided.default:
-                for slot in {self.view[each].root for each in call.taken if each in self.view}:
+                for slot in {self.view[taken].root for taken in call.taken if taken in self.view}:
                     readers[slot].append(call)
         return readers
 
@@ -194,9 +194,9 @@ class Plan:
             for root in starts[place]:
                 tensor = self.tensors[root]
                 device, size = self.device(root), _aligned(tensor.numel() * tensor.element_size())
-                found = bisect_left(unused[device], (size, 0))
-                if found < len(unused[device]) and unused[device][found][0] <= 2 * size:
-                    taken[root] = unused[device].pop(found)
+                fitting = bisect_left(unused[device], (size, 0))
+                if fitting < len(unused[device]) and unused[device][fitting][0] <= 2 * size:
+                    taken[root] = unused[device].pop(fitting)
                 else:
                     taken[root] = (size, self.size[device])
                     self.size[device] += size
@@ -213,7 +213,7 @@ class Plan:
     def tensors_in(self, store: Store) -> dict[int, Tensor]:
         """Give the tensors of all slots that lie in the memory of a store."""
         memory = {device: store.of(device, size) for device, size in self.size.items()}
-        found: dict[int, Tensor] = {}
+        tensors: dict[int, Tensor] = {}
         for slot, seen in self.view.items():
             view = self.where(seen)
             kind = self.tensors[view.root].dtype
@@ -221,8 +221,8 @@ class Plan:
                 continue
             start, size = self.offset[view.root], math.prod(self.tensors[view.root].shape) * kind.itemsize
             whole = memory[self.device(view.root)][start : start + size].view(kind)
-            found[slot] = whole.as_strided(view.shape, view.stride, whole.storage_offset() + view.offset)
-        return found
+            tensors[slot] = whole.as_strided(view.shape, view.stride, whole.storage_offset() + view.offset)
+        return tensors
 
     def written(self) -> Iterator[Call]:
         """Write the operations down."""

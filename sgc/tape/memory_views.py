@@ -6,9 +6,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 Shape = tuple[int, ...]
+
+
+Layout = tuple[torch.Size, Shape, int, torch.dtype]  # shape, strides, offset, type
+
+
+def layout_of(tensor: Tensor) -> Layout:
+    """Say how a tensor sees memory, and as which numbers."""
+    return tensor.shape, tensor.stride(), int(tensor.storage_offset()), tensor.dtype
 
 
 @dataclass(frozen=True)
@@ -59,8 +68,8 @@ class View:
 
     def squeezed(self, dims: Sequence[bool]) -> View:
         """Leave out dimensions, those that are marked."""
-        kept = [place for place, out in enumerate(dims) if not out]
-        return View(self.root, tuple(self.shape[i] for i in kept), tuple(self.stride[i] for i in kept), self.offset)
+        left = [place for place, out in enumerate(dims) if not out]
+        return View(self.root, tuple(self.shape[i] for i in left), tuple(self.stride[i] for i in left), self.offset)
 
     def reshaped(self, shape: Shape) -> View | None:
         """See the same elements in the same order at another shape; None where that would need a copy."""
@@ -82,7 +91,7 @@ def _stride_at(shape: Shape, stride: Shape, wanted: Shape) -> Shape | None:
     """Work out the strides of a view at another shape of as many elements, chunk by chunk that lies evenly."""
     if shape == wanted:
         return stride
-    found = [0] * len(wanted)
+    strides = [0] * len(wanted)
     place = len(wanted) - 1
     chunk = seen = 1
     base = stride[-1] if stride else 1
@@ -91,14 +100,14 @@ def _stride_at(shape: Shape, stride: Shape, wanted: Shape) -> Shape | None:
         if i > 0 and (shape[i - 1] == 1 or stride[i - 1] == chunk * base):
             continue
         while place >= 0 and (seen < chunk or wanted[place] == 1):
-            found[place] = seen * base
+            strides[place] = seen * base
             seen *= wanted[place]
             place -= 1
         if seen != chunk:
             return None
         if i > 0:
             base, chunk, seen = stride[i - 1], 1, 1
-    return tuple(found) if place < 0 or all(n == 1 for n in wanted[: place + 1]) else None
+    return tuple(strides) if place < 0 or all(n == 1 for n in wanted[: place + 1]) else None
 
 
 def one_after_the_other(
@@ -112,39 +121,39 @@ def one_after_the_other(
     limit = min(len(operands[0].shape) for operands in pieces) - 1
     for last in range(limit if most is None else min(most, limit), least - 1, -1):
         flat = [_as_rows(operands, last) for operands in pieces]
-        rows = [each for each in flat if each is not None]
-        if len(rows) < len(pieces) or any(each[0].shape[1:] != rows[0][0].shape[1:] for each in rows):
+        rows = [joint for joint in flat if joint is not None]
+        if len(rows) < len(pieces) or any(joint[0].shape[1:] != rows[0][0].shape[1:] for joint in rows):
             continue
         joined = [_stacked_rows(column) for column in zip(*rows, strict=True)]
-        if all(each is not None for each in joined):
-            return [each for each in joined if each is not None]
+        if all(joint is not None for joint in joined):
+            return [joint for joint in joined if joint is not None]
     return None
 
 
-def _as_rows(operands: Sequence[View], kept: int) -> list[View] | None:
+def _as_rows(operands: Sequence[View], last: int) -> list[View] | None:
     shape = operands[0].shape
-    lead = len(shape) - kept
+    lead = len(shape) - last
     wanted = (math.prod(shape[:lead]), *shape[lead:])
-    found = [each.reshaped(wanted) for each in operands]
-    return None if any(each is None for each in found) else [each for each in found if each is not None]
+    views = [view.reshaped(wanted) for view in operands]
+    return None if any(view is None for view in views) else [view for view in views if view is not None]
 
 
 def _stacked_rows(column: Sequence[View]) -> View | None:
     """Join what lies one after the other, or is one row repeated throughout."""
     if len(column) == 1:
         return column[0]
-    first, rows = column[0], sum(each.shape[0] for each in column)
+    first, rows = column[0], sum(view.shape[0] for view in column)
     step, offset = first.stride[0], first.offset
     if first.shape[0] == 1:
         step = column[1].offset - offset
         if step < 0:
             return None
     joined = View(first.root, (rows, *first.shape[1:]), (step, *first.stride[1:]), offset)
-    for each in column:
-        same = each.root == first.root and each.stride[1:] == first.stride[1:] and each.offset == offset
-        if not same or (each.stride[0] != step and each.shape[0] > 1):
+    for view in column:
+        same = view.root == first.root and view.stride[1:] == first.stride[1:] and view.offset == offset
+        if not same or (view.stride[0] != step and view.shape[0] > 1):
             return None
-        offset += step * each.shape[0]
+        offset += step * view.shape[0]
     return joined
 
 
@@ -158,9 +167,9 @@ def side_by_side(pieces: Sequence[Sequence[View]]) -> list[View] | None:
     joined: list[View] = []
     for column in zip(*pieces, strict=True):
         first, step = column[0], column[1].offset - column[0].offset
-        if step < 0 or any(each.root != first.root or each.stride != first.stride for each in column):
+        if step < 0 or any(view.root != first.root or view.stride != first.stride for view in column):
             return None
-        if any(each.offset != first.offset + place * step for place, each in enumerate(column)):
+        if any(view.offset != first.offset + place * step for place, view in enumerate(column)):
             return None
         joined.append(View(first.root, (len(column), *first.shape), (step, *first.stride), first.offset))
     return joined

@@ -69,11 +69,16 @@ ELEMENTWISE = {
     aten.sqrt.default,
     aten.sub.Tensor,
     aten.tanh.default,
-    aten.tanh_backward.default,
     aten.threshold_backward.default,
     aten.where.self,
 }
-UNEVEN = {aten.rsqrt.default, aten.sigmoid.default, aten.softplus.default, aten.softplus_backward.default}
+UNEVEN = {
+    aten.rsqrt.default,
+    aten.sigmoid.default,
+    aten.softplus.default,
+    aten.softplus_backward.default,
+    aten.tanh_backward.default,
+}
 EVEN_POWERS = {0, 0.5, 1, 2, 3, -1, -2}  # that are computed without a logarithm
 INDIFFERENT = {  # of those that are not joined: the same wherever the memory that they read begins
     aten._foreach_norm.Scalar,

@@ -135,7 +135,7 @@ def _add_slots(value: object, slots: list[int]) -> None:
 
 def renamed(call: Call, names: Mapping[int, int]) -> Call:
     """Put other slots in place of some that a call takes."""
-    if not any(each in names for each in call.taken):
+    if not any(slot in names for slot in call.taken):
         return call
 
     def name(value: Any) -> Any:  # Any: an argument of an operation
@@ -143,7 +143,7 @@ def renamed(call: Call, names: Mapping[int, int]) -> Call:
             return Slot(names.get(value.number, value.number))
         return tuple(map(name, value)) if isinstance(value, tuple) else value
 
-    return replace(call, args=name(call.args), kwargs={key: name(each) for key, each in call.kwargs.items()})
+    return replace(call, args=name(call.args), kwargs={key: name(value) for key, value in call.kwargs.items()})
 
 
 _current: ContextVar[Recorder | None] = ContextVar("recorder", default=None)
@@ -177,14 +177,14 @@ class Recorder(TorchDispatchMode):
         """Give the recording up; the first reason stays."""
         self.refusal = self.refusal or why
 
-    def slot_of(self, tensor: Tensor, *, made: bool = False) -> int:
+    def slot_of(self, tensor: Tensor, *, new: bool = False) -> int:
         """Give the slot of a tensor; one that was not met is a constant, unless it was made just now."""
-        found = self._slot.get(id(tensor))
-        if found is None:
-            found = self._new(tensor)
-            if not made:
-                self.constants[found] = tensor
-        return found
+        slot = self._slot.get(id(tensor))
+        if slot is None:
+            slot = self._new(tensor)
+            if not new:
+                self.constants[slot] = tensor
+        return slot
 
     def _new(self, tensor: Tensor) -> int:
         self._slot[id(tensor)] = number = len(self.tensors)
@@ -231,10 +231,10 @@ class Recorder(TorchDispatchMode):
             return out
         several = isinstance(out, list | tuple)
         results = list(out) if several else [out]
-        if not all(isinstance(each, Tensor | None) for each in results):
+        if not all(isinstance(result, Tensor | None) for result in results):
             self.refuse(f"{function} gives no tensor")
             return out
-        given = tuple(NOTHING if each is None else self.slot_of(each, made=True) for each in results)
+        given = tuple(NOTHING if result is None else self.slot_of(result, new=True) for result in results)
         call = Call(function, taken, named, given, several)
         if call.draws and GENERATOR not in (*taken, *named.values()):
             self.refuse(f"{function} draws from no generator of the step's")
@@ -245,7 +245,7 @@ class Recorder(TorchDispatchMode):
 def _obstacle(function: Any, args: Sequence[Any]) -> str:  # Any: an operation of torch, and what it takes
     """Say why an operation has no place in a list of operations on tensors; empty where it has."""
     if torch.Tag.dynamic_output_shape in function.tags:
-        masks = function is not aten.index.Tensor or any(each is not None and each.dtype in _MASKS for each in args[1])
+        masks = function is not aten.index.Tensor or any(i is not None and i.dtype in _MASKS for i in args[1])
         if masks:
             return f"{function} gives a shape that follows from values"
     return ""

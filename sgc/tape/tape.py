@@ -6,7 +6,7 @@ Every pass keeps each number to the bit: it leaves operations out, or does once 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import BuiltinFunctionType
 from typing import Any
@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from sgc.tape.equal_calls import shared
 from sgc.tape.joining import Joiner
 from sgc.tape.layouts import Layouts
 from sgc.tape.memory import Plan, Store
-from sgc.tape.memory_views import View
-from sgc.tape.operations import BEGINS
+from sgc.tape.memory_views import View, layout_of
 from sgc.tape.recording import GENERATOR, NOTHING, Call, NotRecordable, Recorder, Slot, renamed
 from sgc.tape.tape_graph import Graph
 
@@ -45,24 +45,14 @@ MADE = {  # their values are those of no tensor
 def _direct(function: Any) -> Any:  # Any: an operation of torch
     """Find the same operation where Python reaches it faster than in torch.ops; itself where it is nowhere else."""
     name = function.__name__.split(".")[0]
-    found = getattr(torch, name, None) or getattr(torch._C._nn, name, None)
-    return found if isinstance(found, BuiltinFunctionType) else function
-
-
-COMPARED = 1024  # elements of a constant, up to which it is looked for whether another one is the same
-NEUTRAL = {aten.sub.Tensor: 0, aten.div.Tensor: 1, aten.mul.Tensor: 1}  # as second operand they leave every bit
-
-Layout = tuple[torch.Size, tuple[int, ...], int, torch.dtype]  # shape, strides, offset, type
-
-
-def _layout(tensor: Tensor) -> Layout:
-    return tensor.shape, tensor.stride(), int(tensor.storage_offset()), tensor.dtype
+    builtin = getattr(torch, name, None) or getattr(torch._C._nn, name, None)
+    return builtin if isinstance(builtin, BuiltinFunctionType) else function
 
 
 def _kept(tensor: Tensor) -> Tensor:
     """Copy a tensor that whoever recorded it may change. Raises: NotRecordable."""
     copy = tensor.detach().clone()
-    if _layout(copy) != _layout(tensor):
+    if layout_of(copy) != layout_of(tensor):
         raise NotRecordable("what is computed once lies in other memory")
     return copy
 
@@ -85,20 +75,20 @@ class Tape:
 
     def roots(self) -> dict[int, int]:
         """Map each slot that lies in another's memory to the slot that this memory was made for."""
-        found: dict[int, int] = {}
+        roots: dict[int, int] = {}
         for call in self.calls:
             if call.aliases and call.taken:
-                for each in call.given:
-                    if each != call.taken[0]:
-                        found[each] = found.get(call.taken[0], call.taken[0])
-        return found
+                for slot in call.given:
+                    if slot != call.taken[0]:
+                        roots[slot] = roots.get(call.taken[0], call.taken[0])
+        return roots
 
     def changed(self) -> set[int]:
         """List the slots whose memory some call changes in place."""
         roots = self.roots()
-        written = {roots.get(each, each) for call in self.calls for each in call.changes}
-        known = {each for call in self.calls for each in (*call.taken, *call.given)} | {*self.constants}
-        return {each for each in known if roots.get(each, each) in written}
+        written = {roots.get(slot, slot) for call in self.calls for slot in call.changes}
+        known = {slot for call in self.calls for slot in (*call.taken, *call.given)} | {*self.constants}
+        return {slot for slot in known if roots.get(slot, slot) in written}
 
     # ---- passes
 
@@ -107,8 +97,8 @@ class Tape:
         return replace(
             self,
             calls=tuple(renamed(call, names) for call in calls),
-            outputs=tuple(names.get(each, each) for each in self.outputs),
-            guards=tuple(dict.fromkeys((names.get(each, each), value) for each, value in self.guards)),
+            outputs=tuple(names.get(slot, slot) for slot in self.outputs),
+            guards=tuple(dict.fromkeys((names.get(slot, slot), value) for slot, value in self.guards)),
         )
 
     def with_views_of_roots(self) -> Tape:
@@ -120,16 +110,16 @@ class Tape:
                 calls.append(call)
                 continue
             root = roots.get(call.given[0], call.given[0])
-            whole = _layout(self.tensors[root])
-            for each in call.given:
-                shape, stride, offset, kind = seen = _layout(self.tensors[each])
+            whole = layout_of(self.tensors[root])
+            for slot in call.given:
+                shape, stride, offset, kind = seen = layout_of(self.tensors[slot])
                 if seen == whole:
-                    names |= {each: root} if each != root else {}
+                    names |= {slot: root} if slot != root else {}
                 else:
                     if kind != whole[3]:
                         raise NotRecordable("memory is seen as another type")
                     args = (Slot(root), tuple(shape), tuple(stride), offset)
-                    calls.append(Call(aten.as_strided.default, args, {}, (each,), several=False))
+                    calls.append(Call(aten.as_strided.default, args, {}, (slot,), several=False))
         return self.renamed(calls, names)
 
     def with_constants_made_once(self) -> Tape:
@@ -143,7 +133,7 @@ class Tape:
                 if call.function is aten.as_strided.default:
                     constants[call.given[0]] = constants[call.taken[0]].detach().as_strided(*call.args[1:])
                 else:
-                    constants |= {each: _kept(self.tensors[each]) for each in call.given}
+                    constants |= {slot: _kept(self.tensors[slot]) for slot in call.given}
                 still.update(call.given)
             else:
                 calls.append(call)
@@ -198,92 +188,23 @@ class Tape:
             scratch=self.scratch | {*there},
         )
 
-    def _copied(self, call: Call, views: Mapping[int, Call], seen: Set[int]) -> int | None:
-        """Find the tensor that a call gives again: all of its parts joined, less 0, or divided by 1.
-
-        seen: slots that other tensors see the memory of, which has to begin where theirs does.
-        """
-        (given,) = call.given
-        if call.function is aten.cat.default and (len(call.taken) == 1 or call.args[1:] in ((), (0,))):
-            source = call.taken[0] if len(call.taken) == 1 else self._tiled(call.taken, views)
-        elif call.function in NEUTRAL and len(call.taken) == 2 and not call.kwargs and call.taken[1] in self.still:
-            other, neutral = self.tensors[call.taken[1]], NEUTRAL[call.function]
-            # -0.0 is another number here: -0.0 less -0.0 is 0.0
-            source = call.taken[0] if bool(((other == neutral) & ~other.signbit()).all()) else None
-        else:
-            source = None
-        if source is None:
-            return None
-        *alike, offset, kind = _layout(self.tensors[source])
-        *wanted, start, kind_wanted = _layout(self.tensors[given])
-        begins = (offset - start) * kind.itemsize % BEGINS == 0
-        same = alike == wanted and kind == kind_wanted and (offset == start or (begins and given not in seen))
-        return source if same else None
-
-    def _tiled(self, parts: Sequence[int], views: Mapping[int, Call]) -> int | None:
-        """Find the tensor that parts, in order, are all rows of."""
-        roots = {views[each].taken[0] for each in parts if each in views}
-        if len(roots) != 1 or not all(each in views for each in parts):
-            return None
-        (root,) = roots
-        offset = int(self.tensors[root].storage_offset())
-        for each in parts:
-            part = self.tensors[each]
-            if part.storage_offset() != offset or not part.is_contiguous():
-                return None
-            offset += part.numel()
-        return root if offset - self.tensors[root].storage_offset() == self.tensors[root].numel() else None
-
-    def _equal_constants(self) -> dict[int, int]:
-        """Find small tensors that stand among the constants more than once."""
-        first: dict[object, int] = {}
-        names: dict[int, int] = {}
-        for slot in sorted(self.still - self.changed()):
-            tensor = self.constants[slot]
-            if 0 < tensor.numel() <= COMPARED and tensor.device.type == "cpu":
-                numbers = torch.empty(tensor.numel(), dtype=tensor.dtype).copy_(tensor.detach().reshape(-1))
-                same = first.setdefault((bytes(numbers.view(torch.uint8).tolist()), _layout(tensor)), slot)
-                names |= {slot: same} if same != slot else {}
-        return names
-
     def with_equal_calls_shared(self) -> Tape:
         """Do once what is done alike to the same tensors, and copy no tensor that is only read."""
-        changed, names = self.changed(), self._equal_constants()
-        seen = {call.taken[0] for call in self.calls if call.function is aten.as_strided.default}
-        views: dict[int, Call] = {}
-        met: dict[object, Call] = {}
-        calls: list[Call] = []
-        for before in self.calls:
-            call = renamed(before, names)
-            if call.draws or call.function is aten.clone.default or {*call.taken, *call.given} & changed:
-                calls.append(call)  # a clone is made to be memory of its own
-                continue
-            source = self._copied(call, views, seen) if len(call.given) == 1 else None
-            if source is not None and source not in changed:
-                names[call.given[0]] = source
-                continue
-            if call.function is aten.as_strided.default:
-                views[call.given[0]] = call
-            key = (call.function, _hashable(call.args), _hashable(tuple(call.kwargs.items())))
-            if key in met:
-                names |= dict(zip(call.given, met[key].given, strict=True))
-            else:
-                met[key] = call
-                calls.append(call)
+        calls, names = shared(self.calls, self.tensors, self.still, self.changed())
         return self.renamed(calls, names)
 
     def without_unused(self) -> Tape:
         """Leave out what leads to no output, guard or change of a constant; draws stay, for their order."""
         roots = self.roots()
-        used = {*self.outputs, *(each for each, _ in self.guards)}
-        kept = {roots.get(each, each) for each in used | {*self.constants}}
+        used = {*self.outputs, *(slot for slot, _ in self.guards)}
+        needed = {roots.get(slot, slot) for slot in used | {*self.constants}}
         calls: list[Call] = []
         for call in reversed(self.calls):
-            writes = any(roots.get(each, each) in kept for each in call.changes)
+            writes = any(roots.get(slot, slot) in needed for slot in call.changes)
             if writes or call.draws or not used.isdisjoint(call.given):
                 calls.append(call)
                 used.update(call.taken)
-                kept |= {roots.get(each, each) for each in call.taken}
+                needed |= {roots.get(slot, slot) for slot in call.taken}
         return replace(self, calls=tuple(reversed(calls)))
 
     def with_outputs_apart(self) -> Tape:
@@ -306,13 +227,13 @@ class Tape:
 
     def guards_together(self) -> list[tuple[list[int], Tensor]]:
         """List the slots of guards that are read at once, and the answers that they have to give."""
-        found: dict[object, list[tuple[int, int]]] = {}
+        by_kind: dict[object, list[tuple[int, int]]] = {}
         for slot, value in self.guards:
             tensor = self.tensors[slot]
             kind = tensor.dtype, tensor.shape, self.devices.get(slot, tensor.device)
-            found.setdefault(kind, []).append((slot, value))
+            by_kind.setdefault(kind, []).append((slot, value))
         together: list[tuple[list[int], Tensor]] = []
-        for guards in found.values():
+        for guards in by_kind.values():
             slots = [slot for slot, _ in guards]
             first = self.tensors[slots[0]]
             answers = torch.tensor([value for _, value in guards], dtype=first.dtype)
@@ -330,7 +251,7 @@ class Tape:
         return lambda *inputs: run(*inputs, *constants)
 
     def module(self, *, draws: bool = True) -> tuple[fx.GraphModule, tuple[Tensor, ...]]:
-        """Give the operations as a module, and the constants that it takes after the inputs and a generator for draws."""
+        """Give the operations as a module, and the constants that it takes after inputs and, for draws, a generator."""
         graph = fx.Graph()
         nodes = {slot: graph.placeholder(f"input_{slot}") for slot in self.inputs}
         generator = graph.placeholder("generator") if draws else None
@@ -346,19 +267,19 @@ class Tape:
                 return nodes[value.number]
             if value is GENERATOR:
                 return generator
-            return [resolve(each) for each in value] if isinstance(value, tuple) else value
+            return [resolve(argument) for argument in value] if isinstance(value, tuple) else value
 
         for call in self.calls:
-            kwargs = {key: resolve(each) for key, each in call.kwargs.items()}
-            args = tuple(resolve(each) for each in call.args)
+            kwargs = {key: resolve(argument) for key, argument in call.kwargs.items()}
+            args = tuple(resolve(argument) for argument in call.args)
             first = bool(call.args) and isinstance(call.args[0], Slot) and call.changes[:1] == (call.args[0].number,)
             if (
-                first and not call.fills and not any(isinstance(each, tuple) for each in call.args)
+                first and not call.fills and not any(isinstance(argument, tuple) for argument in call.args)
             ):  # as a tensor's method
                 node = graph.call_method(call.function.__name__.split(".")[0], args, kwargs)
             else:
                 # places that are left open, which torch.ops alone takes
-                holes = any(isinstance(each, tuple) and None in each for each in call.args)
+                holes = any(isinstance(argument, tuple) and None in argument for argument in call.args)
                 node = graph.call_function(call.function if holes else _direct(call.function), args, kwargs)
             if not call.several:
                 nodes[call.given[0]] = node
@@ -371,13 +292,6 @@ class Tape:
         return fx.GraphModule({}, graph), tuple(constants.values())
 
 
-def _hashable(value: object) -> object:
-    """Give an argument by its type, too: 1, 1.0 and True are not the same to an operation."""
-    if isinstance(value, tuple):
-        return tuple(map(_hashable, value))
-    return type(value), (repr(value) if isinstance(value, float) else value)
-
-
 def whole_tape_of(recorder: Recorder, outputs: Sequence[Tensor], moving: Iterable[Tensor] = ()) -> Tape:
     """Take the way to some outputs from a recording, without what leads nowhere or is done twice.
 
@@ -385,10 +299,10 @@ def whole_tape_of(recorder: Recorder, outputs: Sequence[Tensor], moving: Iterabl
 
     Raises: NotRecordable.
     """
-    moves = {id(each) for each in moving}
+    moves = {id(tensor) for tensor in moving}
     tape = Tape(
         tuple(recorder.inputs),
-        tuple(recorder.slot_of(each) for each in outputs),
+        tuple(recorder.slot_of(tensor) for tensor in outputs),
         tuple(recorder.calls),
         dict(recorder.constants),
         tuple(recorder.guards),

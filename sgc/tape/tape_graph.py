@@ -86,30 +86,30 @@ class Graph:
         seen: dict[int, set[int]] = defaultdict(set)  # by root, the slots that see it
         root: dict[int, int] = {}
         for call in calls:
-            for each in call.given:
-                if each != NOTHING and not call.fills:
-                    root[each] = root.get(call.taken[0], call.taken[0]) if call.aliases and call.taken else each
-                    seen[root[each]].add(each)
+            for result in call.given:
+                if result != NOTHING and not call.fills:
+                    root[result] = root.get(call.taken[0], call.taken[0]) if call.aliases and call.taken else result
+                    seen[root[result]].add(result)
         now: dict[int, int] = {}
-        found: list[Call] = []
+        others: list[Call] = []
         for before in calls:
             call = renamed(before, now)
             other = OUT_OF_PLACE.get(call.function)
             target = before.taken[0] if before.taken else NOTHING
             other = other if other is not None and self.tensors[target].dtype is torch.bool else None
             if other is None or target not in root or seen[root[target]] - {target, *call.given}:
-                found.append(call)
+                others.append(call)
                 continue
             slot, self.next = self.next, self.next + 1
             self.tensors.append(self.tensors[target])
             now |= {target: slot} | dict.fromkeys(call.given, slot)
-            found.append(replace(call, function=other, given=(slot,)))
+            others.append(replace(call, function=other, given=(slot,)))
         self.now = now
         self.readers: dict[int, list[Call]] = defaultdict(list)
-        for call in found:
+        for call in others:
             for slot in call.taken:
                 self.readers[slot].append(call)
-        return found
+        return others
 
     def _read(self) -> list[Node]:
         nodes: list[Node] = []
@@ -124,16 +124,16 @@ class Graph:
                 self.view[call.given[0]] = View(source.root, shape, stride, source.offset if offset is None else offset)
                 self.type[call.given[0]] = self.type[call.taken[0]]
                 continue
-            node = Node(call, order, Kind.OTHER, [self.view[each] for each in call.taken])
-            written = {self.view[each].root for each in call.changes}
-            for each in call.given:
-                if each == NOTHING or call.fills:
+            node = Node(call, order, Kind.OTHER, [self.view[slot] for slot in call.taken])
+            written = {self.view[slot].root for slot in call.changes}
+            for slot in call.given:
+                if slot == NOTHING or call.fills:
                     continue
                 if call.aliases and call.taken:  # of the whole, which it changed
-                    self.view[each], self.type[each] = self.view[call.taken[0]], self.type[call.taken[0]]
+                    self.view[slot], self.type[slot] = self.view[call.taken[0]], self.type[call.taken[0]]
                 else:
-                    self._own(each, self.tensors[each])
-                    self.producer[each] = node
+                    self._own(slot, self.tensors[slot])
+                    self.producer[slot] = node
             for view in node.views:
                 if view.root in changed:
                     if view.root in writers:
@@ -164,14 +164,14 @@ class Graph:
         for call in self.calls:
             if call.aliases and call.taken:
                 root |= dict.fromkeys(call.given, root.get(call.taken[0], call.taken[0]))
-        return {root.get(each, each) for call in self.calls for each in call.changes}
+        return {root.get(slot, slot) for call in self.calls for slot in call.changes}
 
     def _find_fresh(self, nodes: Sequence[Node], changed: set[int]) -> None:
         """Find memory that is made empty, filled, and then only read: noise."""
         read: set[int] = set()
         late: set[int] = set()
         for node in nodes:
-            written = {self.view[each].root for each in node.call.changes}
+            written = {self.view[slot].root for slot in node.call.changes}
             late |= written & read
             read |= {view.root for view in node.views} - written
         for root in changed - late:
@@ -187,11 +187,11 @@ class Graph:
         shape = tuple(out.shape)
         if not out.numel() or not View.of(0, out).is_dense or out.storage_offset():
             return
-        kinds = {self.type[each][0] for each in call.taken if self.tensors[each].dim() or not shape}
-        devices = {self.type[each][1] for each in call.taken}
+        kinds = {self.type[slot][0] for slot in call.taken if self.tensors[slot].dim() or not shape}
+        devices = {self.type[slot][1] for slot in call.taken}
         if call.function in ELEMENTWISE | UNEVEN and len(devices) == 1:
             mixed = kinds - {torch.bool} if call.function is aten.where.self else kinds
-            if len(mixed) == 1 and all(_at_top(each) for each in call.args):
+            if len(mixed) == 1 and all(_at_top(slot) for slot in call.args):
                 node.kind, node.shape = Kind.ELEMENTWISE, shape
                 node.views = [view.expanded(shape) for view in node.views]
         elif call.function in BY_ROW and len(shape) > 1 and call.args[BY_ROW[call.function]] in (-1, len(shape) - 1):
@@ -291,31 +291,31 @@ class Graph:
             if view.root in self.producer:
                 yield final(self.producer[view.root])
             yield from self.writers.get(view.root, ())
-        for each in node.after:
-            yield final(each)
+        for earlier in node.after:
+            yield final(earlier)
 
     def ordered(self) -> list[Node]:
         """Order operations: each after those that it needs, and else as they were recorded."""
         nodes = [node for node in self.nodes if node.joined is None and not node.left_out]
-        needs = {node: {each for each in self.before(node) if each is not node} for node in nodes}
-        waiting = {node: len(each) for node, each in needs.items()}
+        needs = {node: {other for other in self.before(node) if other is not node} for node in nodes}
+        waiting = {node: len(other) for node, other in needs.items()}
         followers: dict[Node, list[Node]] = defaultdict(list)
         for node, needed in needs.items():
-            for each in needed:
-                followers[each].append(node)
+            for other in needed:
+                followers[other].append(node)
         number = {node: place for place, node in enumerate(nodes)}
         ready = [(node.order, number[node]) for node in nodes if not waiting[node]]
         heapify(ready)
-        found: list[Node] = []
+        order: list[Node] = []
         while ready:
             node = nodes[heappop(ready)[1]]
-            found.append(node)
-            for each in followers[node]:
-                waiting[each] -= 1
-                if not waiting[each]:
-                    heappush(ready, (each.order, number[each]))
-        assert len(found) == len(nodes), "operations that wait for one another"
-        return found
+            order.append(node)
+            for other in followers[node]:
+                waiting[other] -= 1
+                if not waiting[other]:
+                    heappush(ready, (other.order, number[other]))
+        assert len(order) == len(nodes), "operations that wait for one another"
+        return order
 
 
 def final(node: Node) -> Node:

@@ -67,14 +67,22 @@ class CompiledSteps(RecordedSteps):
             self.model(parts, weights)
         self._go_back(state)
         computed = self._record(kind, parts, weights, terms)
-        wanted = [computed.norm, *(part.bound for part in computed.parts), *(each.grad for each in self.parameters)]
+        wanted = [
+            computed.norm,
+            *(part.bound for part in computed.parts),
+            *(parameter.grad for parameter in self.parameters),
+        ]
         self._go_back(state)
         if not kind.refusal:
             result = self._replay(kind, parts, weights)
             if result is None:
                 self._refuse(kind, f"torch.compile gives up: {self.problem}")
             else:
-                own = [result.norm, *(part.bound for part in result.parts), *(each.grad for each in self.parameters)]
+                own = [
+                    result.norm,
+                    *(part.bound for part in result.parts),
+                    *(parameter.grad for parameter in self.parameters),
+                ]
                 if all(self._agree(one, other, computed.norm) for one, other in zip(own, wanted, strict=True)):
                     return result
                 self._refuse(kind, "a compiled step gives other numbers than a computed one")

@@ -164,9 +164,9 @@ class RecordedSteps:
 
     def _room(self) -> bool:
         """Make room for another recording where there is none; say whether there is."""
-        kept = [kind for kind in self._kinds.values() if kind.run is not None]
-        if len(kept) >= KEPT:
-            oldest = min(kept, key=lambda kind: kind.last)
+        recorded = [kind for kind in self._kinds.values() if kind.run is not None]
+        if len(recorded) >= KEPT:
+            oldest = min(recorded, key=lambda kind: kind.last)
             if self._steps - oldest.last < UNUSED:
                 return False
             oldest.run, oldest.checked = None, False
@@ -182,31 +182,37 @@ class RecordedSteps:
             parameter.grad = None
         self.backward(loss)
         self.unscale()
-        norm = gradient_norm([each.grad for each in self.parameters if each.grad is not None])
-        found = [_terms(each) if terms else None for each in sums]
-        return StepResult(value, norm, _results(parts, [each.last_bound for each in sums], found))
+        norm = gradient_norm([parameter.grad for parameter in self.parameters if parameter.grad is not None])
+        terms_of_parts = [_terms(part_sums) if terms else None for part_sums in sums]
+        return StepResult(value, norm, _results(parts, [part_sums.last_bound for part_sums in sums], terms_of_parts))
 
     def _record(self, kind: Kind, parts: list[PatternRows], weights: Sequence[Tensor], terms: bool) -> StepResult:
         inputs = _inputs(parts, weights)
         with recording(inputs) as recorder, self.autocast():
             loss, sums = self.model(parts, weights)
             gradients = _owned(torch.autograd.grad(loss, self.parameters, allow_unused=True), self.parameters)
-            norm = gradient_norm([each for each in gradients if each is not None])
-            bounds = [each.last_bound.detach() for each in sums]
-            found = [_terms(each) for each in sums] if terms else []
+            norm = gradient_norm([gradient for gradient in gradients if gradient is not None])
+            bounds = [part_sums.last_bound.detach() for part_sums in sums]
+            terms_of_parts = [_terms(part_sums) for part_sums in sums] if terms else []
         value = _finite(loss, sums)
         kind.refusal = recorder.refusal
-        kind.with_gradient = [each is not None for each in gradients]
-        kind.names = [each.names for each in found]
+        kind.with_gradient = [gradient is not None for gradient in gradients]
+        kind.names = [part_terms.names for part_terms in terms_of_parts]
         if not kind.refusal:
-            outputs = [loss, norm, *bounds, *(each.values for each in found), *(g for g in gradients if g is not None)]
+            outputs = [
+                loss,
+                norm,
+                *bounds,
+                *(part_terms.values for part_terms in terms_of_parts),
+                *(g for g in gradients if g is not None),
+            ]
             try:
                 self._function_of(recorder, outputs, kind)
             except NotRecordable as problem:
                 kind.refusal = str(problem)
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
-        return StepResult(value, norm, _results(parts, bounds, found or [None] * len(parts)))
+        return StepResult(value, norm, _results(parts, bounds, terms_of_parts or [None] * len(parts)))
 
     def _function_of(self, recorder: Recorder, outputs: Sequence[Tensor], kind: Kind) -> None:
         """Make the function that takes steps of a kind from now on. Raises: NotRecordable."""
@@ -220,7 +226,7 @@ class RecordedSteps:
         assert kind.run is not None
         generator = generator_on(self._like.device)
         before = None if generator is None else generator.get_state()
-        kept = [each.clone() for each in kind.changed]
+        before_it = [tensor.clone() for tensor in kind.changed]
         outputs: tuple[Tensor, ...] = ()
         try:
             with self.without_gradient():
@@ -232,28 +238,28 @@ class RecordedSteps:
         guards = outputs[len(outputs) - len(kind.guards) :]
         if not math.isfinite(loss) or not all(map(torch.equal, guards, kind.guards)):
             with torch.no_grad():
-                for tensor, old in zip(kind.changed, kept, strict=True):
+                for tensor, old in zip(kind.changed, before_it, strict=True):
                     tensor.copy_(old)
             if generator is not None and before is not None:
                 generator.set_state(before)
             return None
         rest = iter(outputs[2:])
         bounds = [next(rest) for _ in parts]
-        found: list[Terms | None] = [Terms(names, next(rest)) for names in kind.names] or [None] * len(parts)
+        terms_of_parts: list[Terms | None] = [Terms(names, next(rest)) for names in kind.names] or [None] * len(parts)
         for parameter, there in zip(self.parameters, kind.with_gradient, strict=True):
             parameter.grad = next(rest) if there else None
-        return StepResult(loss, outputs[1], _results(parts, bounds, found))
+        return StepResult(loss, outputs[1], _results(parts, bounds, terms_of_parts))
 
     def _check(self, kind: Kind, parts: list[PatternRows], weights: Sequence[Tensor], terms: bool) -> StepResult:
         """Compute a step both ways, and never replay it where they differ in a bit."""
         generator = generator_on(self._like.device)
         state = None if generator is None else generator.get_state()
-        kept = [each.clone() for each in kind.changed]
+        before_it = [tensor.clone() for tensor in kind.changed]
         replayed = self._replay(kind, parts, weights)
-        gradients = [each.grad for each in self.parameters]
-        changed = [each.clone() for each in kind.changed]
+        gradients = [parameter.grad for parameter in self.parameters]
+        changed = [tensor.clone() for tensor in kind.changed]
         with torch.no_grad():
-            for tensor, old in zip(kind.changed, kept, strict=True):
+            for tensor, old in zip(kind.changed, before_it, strict=True):
                 tensor.copy_(old)
         if generator is not None and state is not None:
             generator.set_state(state)
@@ -265,7 +271,7 @@ class RecordedSteps:
         if not (
             replayed.loss == result.loss
             and _alike([replayed.norm], [result.norm])
-            and _alike(gradients, [each.grad for each in self.parameters])
+            and _alike(gradients, [parameter.grad for parameter in self.parameters])
             and _alike(changed, kind.changed)
             and _alike(_values(replayed), _values(result))
         ):
@@ -300,7 +306,7 @@ def _tensor_key(tensor: Tensor) -> Hashable:
 
 
 def _results(parts: Sequence[PatternRows], bounds: Sequence[Tensor], terms: Sequence[Terms | None]) -> list[PartResult]:
-    return [PartResult(*each) for each in zip(parts, (b.detach() for b in bounds), terms, strict=True)]
+    return [PartResult(*result) for result in zip(parts, (b.detach() for b in bounds), terms, strict=True)]
 
 
 def _values(result: StepResult) -> list[Tensor | None]:
@@ -311,15 +317,15 @@ def _values(result: StepResult) -> list[Tensor | None]:
 def _owned(gradients: Sequence[Tensor | None], parameters: Sequence[Tensor]) -> list[Tensor | None]:
     """Give gradients that lie as their parameters do, each in memory of its own, as `backward` leaves them."""
     taken = set[int]()
-    found: list[Tensor | None] = []
+    owned: list[Tensor | None] = []
     for gradient, parameter in zip(gradients, parameters, strict=True):
         if gradient is not None:
             place = gradient.untyped_storage().data_ptr()
             if gradient.stride() != parameter.stride() or place in taken:
                 gradient = torch.empty_like(parameter).copy_(gradient)
             taken.add(place)
-        found.append(gradient)
-    return found
+        owned.append(gradient)
+    return owned
 
 
 def _alike(one: Sequence[Tensor | None], other: Sequence[Tensor | None]) -> bool:

@@ -14,7 +14,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import sgc
-from benchmarks import bench, gpu, growth, growth_point, growth_specs, problem
+from benchmarks import bench, channels_last, gpu, growth, growth_point, growth_specs, problem
 from benchmarks.chain_by_hand import ChainByHand
 from benchmarks.contender import make
 from benchmarks.contenders import ENTRIES
@@ -267,3 +267,8 @@ def test_draws_for_the_check_are_those_of_a_seed() -> None:
             found.append((torch.randn(3), torch.empty(3).uniform_(), torch.rand(2)))
     for one, other in zip(*found, strict=True):
         assert torch.equal(one, other)
+
+
+def test_channels_last_is_compared(capsys: pytest.CaptureFixture[str]) -> None:
+    channels_last.main(["--rounds", "1"])
+    assert capsys.readouterr().out.count("|") == 20

@@ -269,12 +269,11 @@ def test_data_as_large_as_that_end_in_words(
 
 def test_a_bound_too_large_to_add_up_names_the_largest_term(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Model, "validate_args", False)
-    plain = Family.log_prob
+    log_prob, kl = Family.log_prob, Family.kl
     monkeypatch.setattr(
-        Family,
-        "log_prob",
-        lambda self, *args: plain(self, *args) - (3e38 if self.name == "Normal" else 0.0),
+        Family, "log_prob", lambda self, *args: log_prob(self, *args) - (3e38 if self.name == "Normal" else 0.0)
     )
+    monkeypatch.setattr(Family, "kl", lambda self, *args: kl(self, *args) + (2e38 if self.name == "Normal" else 0.0))
     with pytest.raises(RunError) as told:
         sgc.train(small(), data=small_arrays(), output=tmp_path / "run")
     words = "log p is as large as 3e+38 nats, too large to add up, in rows"

@@ -215,8 +215,7 @@ def test_a_feature_that_ends_in_the_set_is_taken_and_runs(family: str, parameter
     assert bool(out.bound.isfinite().all())
     density = model.machine.generative["x"]
     for far in (-1e4, 0.0, 80.0):
-        name = density.outline.constants[parameter].value
-        values = density._value(parameter, density.outline.constants[parameter], {name: _ends(network, far)}, 1)
+        values = density._taken(parameter, _ends(network, far), 1)
         family_ = model.outline.variables["x"].family
         word = family_.constraints[parameter].word
         assert not any(SUPPORTS.get(word, SUPPORTS["real"]).faults(values)), (word, values)

@@ -117,9 +117,9 @@ def _train(
         before, place_of_spec, trusted = load(folder.spec_path, trust=spec.trusted), spec.folder, spec.trusted
         spec, changes = extended(folder.path, before, spec, state)
         spec = spec.stands_in(place_of_spec, trusted=trusted)
-    made = outline(spec)
-    dataset = open_data(made, place, data)
-    trainer = Trainer(made, dataset, folder, watcher, debug=debug)
+    resolved = outline(spec)
+    dataset = open_data(resolved, place, data)
+    trainer = Trainer(resolved, dataset, folder, watcher, debug=debug)
     for note in [*changes, *dataset.notes]:
         watcher.note(note)
     if state is None:
@@ -152,17 +152,19 @@ def _train(
 class Trainer:
     """One run in progress: the model, its streams, its optimiser, and where it stands."""
 
-    def __init__(self, made: Outline, dataset: DataSet, folder: RunFolder, watcher: Watcher, *, debug: bool) -> None:
-        self.spec, self.folder, self.watcher = made.spec, folder, watcher
-        self.settings = made.spec.train
+    def __init__(
+        self, resolved: Outline, dataset: DataSet, folder: RunFolder, watcher: Watcher, *, debug: bool
+    ) -> None:
+        self.spec, self.folder, self.watcher = resolved.spec, folder, watcher
+        self.settings = resolved.spec.train
         device = device_of(self.settings.device)
         self.precision = precision_of(self.settings.precision, device)
         with drawing_from(Generators(seed_for(self.settings.seed, 0))):
-            self.model = model_of_run(made).to(device)
+            self.model = model_of_run(resolved).to(device)
         self.model.validate_args = debug or Model.validate_args
         like = self.model.like
-        self.rows = TensorRows(dataset.train, made, like)
-        self.held_out = TensorRows(dataset.validation, made, like, dataset.encoders).drawn_once(self.settings.seed)
+        self.rows = TensorRows(dataset.train, resolved, like)
+        self.held_out = TensorRows(dataset.validation, resolved, like, dataset.encoders).drawn_once(self.settings.seed)
         self.streams = self._streams()
         self._stand_at(0.0)
         self.supervised = not self.spec.maximised.generative
@@ -176,7 +178,7 @@ class Trainer:
         self.optimizer = engine.make_optimizer(self.settings.optimizer, parameters)
         self.precision.prepare(self.model)
         unscale = (lambda: None) if self.settings.clip_norm is None else partial(self.precision.unscale, self.optimizer)
-        allowed = not debug and not made.spec.own_code() and self.precision.scaler is None
+        allowed = not debug and not resolved.spec.own_code() and self.precision.scaler is None
         self.steps = steps_of(self.model, parameters, self.precision, unscale, watcher.note, allowed=allowed)
         self.epoch = 0  # epochs that are done
         self.step = 0  # steps that are done
@@ -327,11 +329,11 @@ class Trainer:
         if self.held_out.count:
             self.model.eval()
             with self._blaming("validation"):
-                found = validate(self.model, self.held_out, self.settings.seed)
+                validation = validate(self.model, self.held_out, self.settings.seed)
             if not self.supervised:
-                bound = found.bound
-                line |= {"validation_bound": bound, "active_units": found.active_units}
-            line["validation_error"] = found.errors
+                bound = validation.bound
+                line |= {"validation_bound": bound, "active_units": validation.active_units}
+            line["validation_error"] = validation.errors
         if due(self.epoch, self.streams.steps):
             with self._blaming("gradient"):
                 line["gradient"] = probe(

@@ -12,14 +12,13 @@ from typing import Any
 import pytest
 import torch
 import torch._dynamo
-from small_runs import finished_files, small, small_arrays
-from test_recorded_steps import SPECS, Raw, trainer
+from small_runs import small, small_arrays
+from test_recorded_steps import SPECS, Raw, ends_the_same, trainer
 
 import sgc
-from sgc.errors import Interrupted, SpecError
+from sgc.errors import SpecError
 from sgc.tape import compiled
 from sgc.training.compiled_steps import CompiledSteps
-from sgc.training.watchers import Silent
 
 
 @pytest.fixture(autouse=True)
@@ -56,17 +55,7 @@ def test_a_compiled_step_is_a_computed_one_up_to_rounding(name: str, tmp_path: P
 
 
 def test_a_compiled_run_that_was_stopped_ends_the_same(tmp_path: Path) -> None:
-    class Stops(Silent):
-        def step(self, epoch: int, step: int, steps: int, bound: float) -> None:
-            if (epoch, step) == (4, 2):
-                raise KeyboardInterrupt
-
-    spec, arrays = compiling(small(train__epochs=6)), small_arrays()
-    sgc.train(spec, arrays, output=tmp_path / "whole")
-    with pytest.raises((KeyboardInterrupt, Interrupted)):
-        sgc.train(spec, arrays, output=tmp_path / "stopped", watcher=Stops())
-    sgc.train(spec, arrays, output=tmp_path / "stopped", resume=True)
-    assert finished_files(tmp_path / "whole") == finished_files(tmp_path / "stopped")
+    ends_the_same(compiling(small(train__epochs=6)), tmp_path, at=(4, 2))
 
 
 def test_what_cannot_be_compiled_is_computed_and_said(tmp_path: Path) -> None:

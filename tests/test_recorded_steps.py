@@ -135,20 +135,26 @@ def test_specs_of_every_kind_of_network_are_replayed(seed: int, tmp_path: Path) 
     replays(spec, arrays_for(spec), tmp_path)
 
 
-def test_a_run_that_records_other_steps_ends_the_same(tmp_path: Path) -> None:
-    """Stopped after 40 of 96 steps, and resumed: its first steps are computed, and others recorded."""
+def ends_the_same(spec: Raw, folder: Path, *, at: tuple[int, int]) -> None:
+    """Hold a run that is stopped at a step of an epoch, and resumed, to one that is not."""
 
     class Stops(Silent):
         def step(self, epoch: int, step: int, steps: int, bound: float) -> None:
-            if (epoch, step) == (14, 1):
+            if (epoch, step) == at:
                 raise KeyboardInterrupt
 
-    spec, arrays = small(train__epochs=32), small_arrays()
-    sgc.train(spec, arrays, output=tmp_path / "whole")
+    arrays = small_arrays()
+    sgc.train(spec, arrays, output=folder / "whole")
     with pytest.raises((KeyboardInterrupt, Interrupted)):
-        sgc.train(spec, arrays, output=tmp_path / "stopped", watcher=Stops())
-    sgc.train(spec, arrays, output=tmp_path / "stopped", resume=True)
-    assert finished_files(tmp_path / "stopped") == finished_files(tmp_path / "whole")
+        sgc.train(spec, arrays, output=folder / "stopped", watcher=Stops())
+    sgc.train(spec, arrays, output=folder / "stopped", resume=True)
+    assert finished_files(folder / "stopped") == finished_files(folder / "whole")
+
+
+def test_a_run_that_records_other_steps_ends_the_same(tmp_path: Path) -> None:
+    """Stopped after 40 of 96 steps, and resumed: its first steps are computed, and others recorded."""
+
+    ends_the_same(small(train__epochs=32), tmp_path, at=(14, 1))
 
 
 def test_guards_that_do_not_hold_leave_a_step_to_be_computed(tmp_path: Path) -> None:

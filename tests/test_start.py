@@ -43,12 +43,12 @@ ALLOWED: dict[str, tuple[set[str], int]] = {
     "inspect SPEC -o graph.svg": (READING | PICTURES, 175),
     "inspect SPEC -o graph.pdf": (READING | PICTURES, 175),
     "init begun": (SHELL | PIECES, 45),
-    "train SPEC --set train.epochs=1 -o anew": (COMPUTING | {"rich"}, 265),
-    "train SPEC --dry-run": (COMPUTING | {"rich"}, 265),
+    "train SPEC --set train.epochs=1 -o anew": (COMPUTING | {"rich"}, 255),
+    "train SPEC --dry-run": (COMPUTING | {"rich"}, 255),
     "evaluate run": (COMPUTING | {"rich"}, 255),
     "predict run rows.npz -o answers.csv": (COMPUTING, 255),
-    "sample run -o samples.png": (COMPUTING | PICTURES, 270),
-    "sample run -o samples.npz": (COMPUTING, 265),
+    "sample run -o samples.png": (COMPUTING | PICTURES, 265),
+    "sample run -o samples.npz": (COMPUTING, 261),
     "prove SPEC": (COMPUTING, 230),
 }
 

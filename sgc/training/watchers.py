@@ -12,7 +12,7 @@ from sgc.errors import UsageError
 class Watcher(Protocol):
     """Receives notes and progress during training."""
 
-    def note(self, text: str) -> None: ...  # something a user should know, before the first step
+    def note(self, text: str) -> None: ...  # something a user should know, most often before the first step
 
     def begin(self, epochs: int, steps: int, done: int) -> None: ...  # steps: per epoch; done: steps before
 

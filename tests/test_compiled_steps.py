@@ -92,5 +92,6 @@ def _raise(text: str, *given: object) -> None:
 
 def test_words_for_compile_are_held_to_a_list() -> None:
     assert sgc.load(compiling(small())).train.compile is True
-    with pytest.raises(SpecError, match=r"train\.compile"):
-        sgc.load({**small(), "train": {"compile": "fast"}})
+    for word, got in (("fast", "'fast'"), (3, "")):
+        with pytest.raises(SpecError, match=rf"train\.compile: expected false, true or reduce-overhead, got {got}"):
+            sgc.load({**small(), "train": {"compile": word}})

@@ -152,7 +152,12 @@ def _report_literal(error: _Error, findings: Findings) -> None:
     """Word a value that is not one of the allowed words."""
     expected, value, path = str(error.context.get("expected", "")), error.value, error.path
     allowed = re.findall(r"'([^']*)'", expected)
-    if not allowed:
+    flags = [word.lower() for word in re.findall(r"\b(?:True|False)\b", re.sub(r"'[^']*'", "", expected))]
+    if allowed and flags:  # a switch that knows a word, too
+        allowed = [*flags, *allowed]
+        got = f"'{value}'" if isinstance(value, str) else describe(value)
+        findings.add(path, f"expected {', '.join(allowed[:-1])} or {allowed[-1]}, got {got}")
+    elif not allowed:
         findings.add(path, f"expected {expected}, got {describe(value)}")
     elif isinstance(value, str):
         findings.add(path, f"unknown {_noun(path)} '{value}'", suggest(value, allowed))

@@ -8,7 +8,9 @@ DEMO := demo
 BENCH_VENV := .venv-bench
 BENCH_STAMP := $(BENCH_VENV)/.installed
 
-.PHONY: setup demo test quick fast mutate fuzz bench bench-growth lint types format clean
+PAGES := docs/_build/html
+
+.PHONY: setup demo test docs quick fast mutate fuzz bench bench-growth lint types format clean
 
 setup: $(STAMP)
 
@@ -35,6 +37,11 @@ demo: setup
 
 test: setup lint types
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# the documentation as pages, from the index alone: no page asks another machine for anything
+docs: setup
+	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs $(PAGES)
+	@echo "$(PAGES)/index.html"
 
 # while you work: lint, types and the fast tests of tests/quick.txt, side by side; under a minute
 quick: setup
@@ -85,4 +92,4 @@ format: setup
 	@$(BIN)/ruff format .
 
 clean:
-	rm -rf $(DEMO) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(DEMO) docs/_build build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

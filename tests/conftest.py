@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from browser import chromium
 from data_files import REAL_DATA
 from fault_tables import pytest_addoption
 
 from sgc.runtime.model import Model
 
-__all__ = ["pytest_addoption"]  # a hook of pytest, which it looks for here
+__all__ = ["chromium", "pytest_addoption"]  # a fixture and a hook, which pytest looks for here
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -3,37 +3,77 @@
 from __future__ import annotations
 
 import os
+import shlex
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sgc.arguments import LARGEST
 from sgc.cli.collection import collect_as_usual
 from sgc.cli.common import LARGEST_SEED
-from sgc.errors import UsageError
+from sgc.errors import UsageError, nearest
+from sgc.report.standard_streams import say
+
+if TYPE_CHECKING:
+    from sgc.starter.shipped_specs import ShippedSpec
 
 
 def init(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The name of the model; the file is NAME.yaml.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="A shipped spec (sgc list specs), or the name of a new one in NAME.yaml."),
+    ],
     data: Annotated[
         Path | None,
         typer.Option("--data", metavar="FILE", help="Start from a .csv, .parquet, .npz, .mat or a folder of pictures."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
 ) -> None:
-    """Write a commented starting spec."""
+    """Write a spec to start from: a shipped one by its name, or a commented one, guessed from a file of data."""
     from sgc.data.outputs import Inputs, check_place, write_output
+    from sgc.starter.shipped_specs import shipped_specs
     from sgc.starter.starting_spec import starting_spec
 
     path = Path(name if name.endswith((".yaml", ".yml")) else f"{name}.yaml")
+    shipped = shipped_specs()
     if path.exists() and not force:
         raise UsageError(f"{path}: exists already; --force overwrites it")
     check_place(path, Inputs({} if data is None else {data: "the data to start from"}))
+    if data is None and path.stem in shipped:
+        _copy(shipped[path.stem], path)
+        return
     text = starting_spec(path.stem, data, beside=path.parent)
     write_output(path, text.encode())
+    if data is None:
+        near = nearest(path.stem, shipped)
+        hint = f"did you mean '{near}'?" if near else "'sgc list specs' lists them"
+        say(f"note: no shipped spec is named '{path.stem}' ({hint}): {path} is a commented one, of digits, to change")
     print(path)
+
+
+def _copy(shipped: ShippedSpec, path: Path) -> None:
+    """Copy a shipped spec and those that it has parts of; say what they need."""
+    from sgc.data.outputs import Inputs, check_place, write_output
+
+    missing = {path.with_name(part.file.name): part for part in shipped.parts}
+    present = [place for place in missing if place.exists()]
+    for place in present:
+        say(f"note: {place}, a part of it, is there already and stays as it is")
+        del missing[place]
+    copies = {**missing, path: shipped}
+    for place in copies:
+        check_place(place, Inputs())
+    for place, each in copies.items():
+        write_output(place, each.file.read_bytes())
+        say(f"note: {place} is the shipped spec '{each.name}': {each.description}")
+    for line in shipped.needs(path.parent):
+        say(f"note: {path} {line}")
+    file = shlex.quote(str(path))
+    say(f"note: next, 'sgc inspect {file}' shows the objective that is derived, 'sgc train {file}' trains")
+    for place in copies:
+        print(place)
 
 
 class Buildable(StrEnum):

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from sgc.errors import UsageError, option
+from sgc.runs.run_records import TrainingState
 from sgc.schedules import Schedule, value_at
 from sgc.spec.spec import Spec
-from sgc.runs.run_records import TrainingState
 
 KEYS = {"from", "to", "epochs", "curve"}  # of a schedule in a resolved spec
 

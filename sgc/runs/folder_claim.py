@@ -13,12 +13,12 @@ from sgc.data.dataset import DataSet
 from sgc.data.fingerprint import changes, same_rows
 from sgc.data.large_columns import EncodedColumn
 from sgc.errors import UsageError, option
-from sgc.spec.loader import load
-from sgc.spec.spec import Spec
 from sgc.runs.extension import only_the_end
 from sgc.runs.run_folder import RunFolder
 from sgc.runs.run_lock import locked
 from sgc.runs.run_records import TrainingState
+from sgc.spec.loader import load
+from sgc.spec.spec import Spec
 
 
 def claim(folder: RunFolder, spec: Spec, *, resume: bool, force: bool, left: bool = False) -> TrainingState | None:

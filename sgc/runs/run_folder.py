@@ -36,10 +36,6 @@ from sgc.data.numpy_files import members_of, read_member
 from sgc.data.outputs import PART, Inputs
 from sgc.data.record import VERSION, read_record
 from sgc.errors import RunError, UsageError, check_run_file, option, printable, writing
-from sgc.spec.loader import load
-from sgc.spec.outline import Outline
-from sgc.spec.resolver import outline
-from sgc.spec.spec import Spec
 from sgc.randomness import Generators, drawing_from
 from sgc.runs.file_formats import Plain, json_text, npz_bytes, open_own, spec_yaml, write_whole
 from sgc.runs.run_lock import NAME as LOCK
@@ -49,6 +45,10 @@ from sgc.runtime.data_variables import encoders_of
 from sgc.runtime.model import Model
 from sgc.runtime.modes import as_a_run
 from sgc.runtime.weight_files import fit_weights, own_state, problem_words
+from sgc.spec.loader import load
+from sgc.spec.outline import Outline
+from sgc.spec.resolver import outline
+from sgc.spec.spec import Spec
 from sgc.version import __version__
 
 DIGITS = 9  # of a version number that are read: one of nine digits is newer in any case
@@ -87,7 +87,7 @@ class RunFolder:
 
     @property
     def files(self) -> dict[Path, str]:
-        """The files that a run writes to its folder, each with a description; run.json, which marks a run, comes last."""
+        """The files that a run writes to its folder, each described; run.json, which marks a run, comes last."""
         own = [self.state_path, self.metrics_path, self.weights_path("last"), self.weights_path("best")]
         own += [self.columns_path, self.labels_path, self.rows_path, self.spec_path, self.info_path]
         return dict.fromkeys(own, "a file of the run")
@@ -98,7 +98,7 @@ class RunFolder:
         return RunFolder(self.path / "classifier")
 
     def inputs(self, spec: Spec) -> Inputs:
-        """Name the files that predictions and samples must not overwrite: those of the run, and the data of its spec."""
+        """Name what predictions and samples must not overwrite: the files of the run, and the data of its spec."""
         return Inputs(self.files, spec.data, Path(self.record().beside), whose="data that the run was trained on")
 
     def check_inputs(self, inputs: Inputs) -> None:

@@ -34,6 +34,9 @@ class MultiMnist(Source):
     def inputs(self, beside: Path) -> list[Path]:
         return [path for name in self.files if (path := look_for((name,), self.root, beside)) is not None]
 
+    def needs(self) -> str:
+        return f"{self.root}/{self.files[0]} and {self.files[1]}, which 'sgc data multi-mnist' writes from MNIST"
+
     def read(self, beside: Path, columns: Collection[str], training: Collection[str] = ()) -> Opened:
         from sgc.data.columns import Opened
         from sgc.data.numpy_files import read_npz

@@ -25,6 +25,9 @@ class Digits(Source):
 
     source: Literal["digits"] = "digits"
 
+    def needs(self) -> str:
+        return "scikit-learn's digits, which pip install 'sgc[digits]' brings"
+
     def read(self, beside: Path, columns: Collection[str], training: Collection[str] = ()) -> Opened:
         from sgc.data.columns import Opened, SourceColumn
 

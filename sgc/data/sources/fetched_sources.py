@@ -113,6 +113,9 @@ class Fetched(Source):
 
     _exclude = model_validator(mode="before")(refuse_second_test)
 
+    def needs(self) -> str:
+        return f"the files of {self.source}, which are fetched once and kept (pip install 'sgc[fetch]')"
+
     def read(self, beside: Path, columns: Collection[str], training: Collection[str] = ()) -> Opened:
         from sgc.data.columns import Opened
 

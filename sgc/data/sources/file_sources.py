@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias, final
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from sgc.data.file_search import find_file, known_columns, look_for
-from sgc.data.sources.source import FileSource, Source, refuse_second_test
+from sgc.data.sources.source import FileSource, Source, files_in_words, refuse_second_test
 from sgc.errors import DataError
 from sgc.piece import Many, Maybe, Piece
 
@@ -179,6 +179,10 @@ class Idx(Source):
     def _exclude(cls, value: object) -> object:
         files = value.get("files", {"test": {}}) if isinstance(value, dict) else None
         return refuse_second_test(value) if isinstance(files, dict) and files.get("test") is not None else value
+
+    def needs(self) -> str:
+        parts = (self.files.train, self.files.test or {})
+        return files_in_words([str(Path(self.root, name)) for part in parts for name in part.values()])
 
     def inputs(self, beside: Path) -> list[Path]:
         names = [name for part in (self.files.train, self.files.test) for name in (part or {}).values()]

@@ -40,6 +40,9 @@ class OwnSource(Source, OwnPiece):
         source._code = OwnCode(self.python, folder, trusted)
         return source
 
+    def needs(self) -> str:
+        return f"whatever its class {self.python} reads"
+
     def read(self, beside: Path, columns: Collection[str], training: Collection[str] = ()) -> Opened:
         """Open these columns, as the class gives them.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Self, final
 
@@ -83,6 +83,10 @@ class Source(Section, ABC):
         """List the user's files that `read` reads, as far as they exist."""
         return []
 
+    def needs(self) -> str:
+        """Say what must be there before rows can be read, for whoever begins; an empty string where nothing must."""
+        return ""
+
     def standing_in(self, folder: Path, *, trusted: bool) -> Self:
         """Give the source of a spec in this folder; its own code may be imported where it is `trusted`."""
         return self
@@ -121,6 +125,11 @@ class FileSource(Source):
             marked[wanted] = Refused("missing", "no file: wanted 'file: FILE' or 'files: {train: FILE, test: FILE}'")
         return refuse_second_test(marked) if isinstance(files, dict) and files.get("test") is not None else marked
 
+    def needs(self) -> str:
+        given = self.files
+        names = [self.file or ""] if given is None else [given.train, *([] if given.test is None else [given.test])]
+        return files_in_words([str(Path(self.root, name)) for name in names])
+
     @abstractmethod
     def read_file(self, path: Path, columns: Collection[str], optional: Collection[str] = ()) -> SourceColumns:
         """Read these columns of one file, and those of `optional` that are there.
@@ -150,6 +159,12 @@ class FileSource(Source):
         return Opened(
             part(self.files.train, columns), None if self.files.test is None else part(self.files.test, tested)
         )
+
+
+def files_in_words(names: Sequence[str]) -> str:
+    """Name files that a user brings: up to two of them, and where they are looked for."""
+    more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+    return f"{', '.join(names[:2])}{more}, looked for under $SGC_DATA, then beside the spec"
 
 
 def refuse_second_test(section: object) -> object:

@@ -1,0 +1,139 @@
+"""Shipped specs: `sgc init NAME` copies one with its parts and says what it needs; the wheel brings them all."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from sgc.spec.loader import load
+from sgc.starter import shipped_specs as shipped
+from sgc.starter.shipped_specs import ShippedSpec, shipped_specs
+
+ROOT = Path(__file__).resolve().parent.parent
+SPECS = shipped_specs()
+
+
+def call(place: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    where = {"PYTHONPATH": str(ROOT), "SGC_DATA": "", "OMP_NUM_THREADS": "1", **environment}
+    command = [sys.executable, "-m", "sgc", *words]
+    return subprocess.run(command, cwd=place, env={**os.environ, **where}, capture_output=True, text=True, check=False)
+
+
+def test_every_spec_of_the_repository_is_shipped() -> None:
+    assert {each.file for each in SPECS.values()} == {*(ROOT / "specs").glob("*.yaml")}
+    assert [name for name, each in SPECS.items() if not each.description] == []
+
+
+def test_a_copy_in_an_empty_folder_is_the_shipped_spec_and_trains(tmp_path: Path) -> None:
+    done = call(tmp_path, "init", "digits")
+    assert (done.returncode, done.stdout) == (0, "digits.yaml\n")
+    assert (tmp_path / "digits.yaml").read_bytes() == (ROOT / "specs" / "digits.yaml").read_bytes()
+    assert done.stderr.splitlines() == [
+        f"note: digits.yaml is the shipped spec 'digits': {SPECS['digits'].description}",
+        "note: digits.yaml needs scikit-learn's digits, which pip install 'sgc[digits]' brings",
+        "note: next, 'sgc inspect digits.yaml' shows the objective that is derived, 'sgc train digits.yaml' trains",
+    ]
+    assert call(tmp_path, "train", "digits.yaml", "--set", "train.epochs=1").returncode == 0
+    again = call(tmp_path, "init", "digits")
+    assert (again.returncode, again.stderr) == (2, "error: digits.yaml: exists already; --force overwrites it\n")
+
+
+def test_a_spec_brings_the_parts_that_are_not_there(tmp_path: Path) -> None:
+    done = call(tmp_path, "init", "multi-mnist")
+    assert done.stdout.split() == ["mnist-m2.yaml", "multi-mnist.yaml"]
+    run = "needs a run in runs/mnist-m2, which its part starts from: sgc train mnist-m2.yaml"
+    assert f"note: multi-mnist.yaml {run}" in done.stderr
+    assert load(tmp_path / "multi-mnist.yaml").name == "multi-mnist"
+    (tmp_path / "mnist-m2.yaml").write_text("mine")
+    (tmp_path / "runs" / "mnist-m2").mkdir(parents=True)
+    again = call(tmp_path, "init", "multi-mnist", "--force")
+    assert again.stdout.split() == ["multi-mnist.yaml"]
+    assert "note: mnist-m2.yaml, a part of it, is there already and stays as it is" in again.stderr
+    assert "which its part starts from" not in again.stderr
+    assert (tmp_path / "mnist-m2.yaml").read_text() == "mine"
+
+
+def test_what_a_spec_needs_is_said(tmp_path: Path) -> None:
+    where = "looked for under $SGC_DATA, then beside the spec"
+    assert SPECS["hmm"].needs(tmp_path) == [f"needs recordings.npz, {where}"]
+    fetch = "--set data.source=svhn --set data.root= --set data.files= fetches them"
+    assert SPECS["svhn"].needs(tmp_path) == [f"needs svhn/train_32x32.mat, svhn/test_32x32.mat, {where}; or {fetch}"]
+    settings = [word for word in fetch.split() if "=" in word]
+    assert load(SPECS["svhn"].file, overrides=settings).data
+    (tmp_path / "recordings.npz").touch()
+    assert SPECS["hmm"].needs(tmp_path)[0].endswith(f"; found {tmp_path / 'recordings.npz'}")
+    assert SPECS["sdgm"].needs(tmp_path)[0].startswith("needs data of yours")
+    assert all(line.startswith("needs ") for each in SPECS.values() for line in each.needs(tmp_path))
+
+
+def test_a_name_that_is_not_shipped_starts_from_a_commented_spec(tmp_path: Path) -> None:
+    done = call(tmp_path, "init", "Digits")
+    assert (done.returncode, done.stdout) == (0, "Digits.yaml\n")
+    text = "Digits.yaml is a commented one, of digits, to change"
+    assert done.stderr == f"note: no shipped spec is named 'Digits' (did you mean 'digits'?): {text}\n"
+    done = call(tmp_path, "init", "first")
+    assert "('sgc list specs' lists them)" in done.stderr
+    (tmp_path / "rows.csv").write_text("a,b\n1,2\n2,3\n3,5\n")
+    done = call(tmp_path, "init", "digits", "--data", "rows.csv")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "rows.csv" in (tmp_path / "digits.yaml").read_text()
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root writes everywhere")
+    tmp_path.chmod(0o500)
+    done = call(tmp_path, "init", "digits")
+    tmp_path.chmod(0o700)
+    assert (done.returncode, done.stderr.splitlines()[0]) == (1, "error: digits.yaml: Permission denied")
+
+
+def test_an_installed_package_without_specs_lists_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shipped, "PLACES", (tmp_path / "nowhere", tmp_path))
+    assert shipped_specs() == {}
+    (tmp_path / "mine.yaml").write_text("version: 1\n")
+    assert shipped_specs() == {"mine": ShippedSpec("mine", tmp_path / "mine.yaml")}
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the package as its wheel brings it."""
+    if find_spec("hatchling") is None:
+        pytest.skip("the build backend is not installed")
+    folder = tmp_path_factory.mktemp("wheel")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    build = [*pip, "wheel", "--no-deps", "--no-index", "--no-build-isolation", "--wheel-dir", str(folder), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True)
+    (wheel,) = folder.glob("*.whl")
+    install = [*pip, "install", "--no-deps", "--no-index", "--target", str(folder / "installed"), str(wheel)]
+    subprocess.run(install, check=True, capture_output=True)
+    return folder / "installed"
+
+
+def test_the_wheel_holds_every_module_and_spec_and_nothing_else(installed: Path) -> None:
+    places = {"sgc": "sgc", "specs": "sgc/shipped_specs"}
+    wanted = {
+        Path(there, path.relative_to(ROOT / here))
+        for here, there in places.items()
+        for path in (ROOT / here).rglob("*")
+        if path.is_file() and path.suffix in (".py", ".yaml", ".json", ".typed")
+    }
+    found = {path.relative_to(installed) for path in (installed / "sgc").rglob("*") if path.suffix != ".pyc"}
+    assert {path for path in found if (installed / path).is_file()} == wanted
+
+
+def test_what_the_wheel_brings_works_outside_the_repository(installed: Path, tmp_path: Path) -> None:
+    done = call(tmp_path, "init", "digits", PYTHONPATH=str(installed))
+    assert done.stdout == "digits.yaml\n"
+    assert (tmp_path / "digits.yaml").read_bytes() == (ROOT / "specs" / "digits.yaml").read_bytes()
+    done = call(tmp_path, "train", "digits.yaml", "--set", "train.epochs=1", PYTHONPATH=str(installed))
+    assert done.stdout.startswith("run        runs/digits\n")
+    code = "import sgc\nprint(sgc.__file__)"
+    where = {**os.environ, "PYTHONPATH": str(installed)}
+    used = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=where, capture_output=True, check=True)
+    assert Path(used.stdout.decode().strip()).is_relative_to(installed)

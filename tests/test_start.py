@@ -37,7 +37,7 @@ ALLOWED: dict[str, tuple[set[str], int]] = {
     "schema": (READING, 115),
     "check SPEC": (READING, 160),
     "check SPEC --data": (READING | {"numpy"}, 180),
-    "inspect SPEC": (READING | {"rich"}, 165),
+    "inspect SPEC": (READING, 166),
     "inspect SPEC --json": (READING, 165),
     "inspect SPEC --expand": (READING, 160),
     "inspect SPEC -o graph.svg": (READING | PICTURES, 175),
@@ -146,6 +146,19 @@ def test_only_a_short_command_searches_memory_seldom(
         cli.main()
     assert thresholds == [(STARTING, *USUAL[1:]) if words[0] == "check" else USUAL]
     assert gc.get_threshold() == USUAL
+
+
+def test_what_a_command_has_made_is_not_searched_when_it_ends() -> None:
+    code = (
+        "import gc\nfrom sgc.cli.collection import collecting_seldom\n"
+        "searches, kept = [], []\n"
+        "gc.callbacks.append(lambda phase, search: searches.append(search['generation']))\n"
+        "with collecting_seldom():\n    kept += [[] for _ in range(50_000)]\n    searches.clear()\n"
+        "print(searches, gc.get_freeze_count())\n"
+        "kept += [[] for _ in range(2_000)]\nprint(len(searches) > 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[] 0\nTrue\n"
 
 
 # ---- pieces

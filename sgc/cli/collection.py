@@ -24,4 +24,6 @@ def collecting_seldom() -> Iterator[None]:
 
 def collect_as_usual() -> None:
     """Search as python does: said by a command that has imported what it needs and now works for long."""
+    gc.freeze()
+    gc.unfreeze()  # what is there counts as old, or else all of it would be searched at once
     gc.set_threshold(*USUAL)

@@ -25,6 +25,8 @@ def style(text: str, role: str) -> str:
 
 def plain(text: str) -> str:
     """Take the roles off all letters."""
+    if text.isascii():
+        return text
     return "".join(letter if ord(letter) < PLANE else chr(ord(letter) % BLOCK) for letter in text)
 
 

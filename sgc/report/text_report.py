@@ -26,6 +26,7 @@ from sgc.report.short_words import (
 )
 from sgc.report.shown_patterns import shown
 from sgc.report.standard_streams import visible
+from sgc.report.text_table import text_table
 from sgc.report.warning_notes import warnings
 from sgc.spec.outline import Density, Outline
 
@@ -72,16 +73,7 @@ def _section(title: str, texts: Iterable[str]) -> list[Line]:
 
 
 def _node_table(outline: Outline, width: int | None) -> list[str]:
-    import io
-
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, leading=1, header_style="")
-    for title in ("node", "distribution", "supervision", "generative", "recognition"):
-        table.add_column(title, overflow="fold")
-    table.add_column("parameters", justify="right", overflow="fold")
+    rows: list[list[str]] = []
     for name, variable in outline.variables.items():
         p, q = outline.generative[name], outline.recognition.get(name)
         estimator = [estimator_words(variable.estimator)] if q is not None else []
@@ -94,18 +86,10 @@ def _node_table(outline: Outline, width: int | None) -> list[str]:
             "\n".join([*_density_lines(q), *estimator]) if q is not None else "",
             "\n".join(counts) or "0",
         )
-        table.add_row(*map(visible, cells))  # before it is laid out
-    file = io.StringIO()
-    console = Console(
-        file=file,
-        width=1000 if width is None else max(width - 2, 40),
-        color_system=None,
-        highlight=False,
-        markup=False,
-        emoji=False,
-    )
-    console.print(table)
-    return [f"  {line}".rstrip() for line in file.getvalue().rstrip().split("\n")]
+        rows.append([visible(cell) for cell in cells])  # before it is laid out
+    titles = ("node", "distribution", "supervision", "generative", "recognition", "parameters")
+    room = 1000 if width is None else max(width - 2, 40)
+    return [f"  {line}".rstrip() for line in text_table(titles, rows, width=room, right=titles[-1:])]
 
 
 def _density_lines(density: Density) -> list[str]:

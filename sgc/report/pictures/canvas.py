@@ -170,25 +170,16 @@ def draw_legend(axes: Axes, rows: Sequence[Sequence[Entry]], middle: float, top:
 
 def draw_edge(axes: Axes, run: Points, color: str, name: str, *, dashed: bool = False) -> None:
     """Draw an edge as a line and a head of its own, which ends at the node's outline."""
-    import numpy as np
     from matplotlib.patches import PathPatch, Polygon
     from matplotlib.path import Path as Outline_
 
-    from sgc.report.pictures.edge_routes import ARROW
+    from sgc.report.pictures.edge_routes import arrow
 
-    tip = run[-1]
-    back = np.linalg.norm(run - tip, axis=1)
-    far = np.flatnonzero(back > ARROW * 0.95)
-    foot = run[far[-1]] if len(far) else run[0]
-    along = (tip - foot) / max(float(np.linalg.norm(tip - foot)), 1e-9)
-    across = np.array([-along[1], along[0]]) * ARROW * 0.36
-    notch = foot + 0.25 * ARROW * along
-    line = np.concatenate([run[: far[-1] + 1 : 4] if len(far) else run[:1], [notch]])
+    line, head = arrow(run)
     style: Any = (0, (3, 2)) if dashed else "solid"
     border: dict[str, Any] = {"edgecolor": color, "linewidth": 1.3, "linestyle": style}  # Any: keywords of matplotlib
     axes.add_patch(PathPatch(Outline_(line), fill=False, zorder=1, gid=name, **border))
-    corners = [tip, foot + across, notch, foot - across]
-    axes.add_patch(Polygon(corners, closed=True, facecolor=color, edgecolor="none", zorder=2))
+    axes.add_patch(Polygon(head, closed=True, facecolor=color, edgecolor="none", zorder=2))
 
 
 def quoted(text: str) -> str:

@@ -115,6 +115,18 @@ def _route(spots: Mapping[str, Spot], edge: Edge, before: Mapping[Edge, Points],
     return min(choices, key=lambda choice: choice[0])[1]
 
 
+def arrow(run: Points) -> tuple[Points, Points]:
+    """Divide a run into its line, (points, 2), and the four corners of a head that ends at its tip, (4, 2)."""
+    tip = run[-1]
+    far = np.flatnonzero(np.linalg.norm(run - tip, axis=1) > ARROW * 0.95)
+    foot = run[far[-1]] if len(far) else run[0]
+    along = (tip - foot) / max(float(np.linalg.norm(tip - foot)), 1e-9)
+    across = np.array([-along[1], along[0]]) * ARROW * 0.36
+    notch = foot + 0.25 * ARROW * along
+    line = np.concatenate([run[: far[-1] + 1 : 4] if len(far) else run[:1], [notch]])
+    return line, np.array([tip, foot + across, notch, foot - across])
+
+
 def segments_cross(a: Points, b: Points, c: Points | None = None, d: Points | None = None) -> NDArray[np.bool_]:
     """Tell which segments a–b cross which of c–d (the same ones, where those are left out): (n, m)."""
     c, d = (a, b) if c is None or d is None else (c, d)

@@ -38,7 +38,8 @@ from sgc.errors import DataError
 from sgc.runs.run_folder import RunFolder
 from sgc.runtime.data_variables import open_data
 from sgc.spec.resolver import outline
-from sgc.spec.spec import Spec, Train
+from sgc.spec.spec import Spec
+from sgc.spec.training_section import Train
 from sgc.training import engine
 from sgc.training.epoch_totals import EpochTotals
 from sgc.training.trainer import Trainer

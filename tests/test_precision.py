@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from sgc.errors import UsageError
-from sgc.spec.spec import Optimizer
+from sgc.spec.training_section import Optimizer
 from sgc.training.engine import make_optimizer
 from sgc.training.precision import Mixed, device_of, precision_of
 

@@ -20,7 +20,7 @@ from sgc.runtime.model import Model
 from sgc.runtime.streams import Streams, rates
 from sgc.schedules import Schedule, ends
 from sgc.spec.resolver import outline
-from sgc.spec.spec import Optimizer
+from sgc.spec.training_section import Optimizer
 from sgc.training.engine import make_optimizer, move_optimizer
 from sgc.training.trainer import train
 

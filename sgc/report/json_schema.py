@@ -13,7 +13,8 @@ from sgc.distributions.row_totals import TOTAL
 from sgc.distributions.table import Option
 from sgc.networks.layer import Layer
 from sgc.piece import Named
-from sgc.spec.spec import NAME, DistributionChoice, Spec
+from sgc.spec.pieces import DistributionChoice
+from sgc.spec.spec import NAME, Spec
 
 BODY = ("features", "nodes", "repeat", "use")  # sections of a spec and of a repeat
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

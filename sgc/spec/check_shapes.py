@@ -15,8 +15,9 @@ from sgc.networks.stack import Stack
 from sgc.spec.check_graphs import ROLES
 from sgc.spec.check_names import Names
 from sgc.spec.findings import Findings
+from sgc.spec.pieces import Conditional, Feature
 from sgc.spec.resolver import Resolver, needs
-from sgc.spec.spec import Conditional, Feature, Spec
+from sgc.spec.spec import Spec
 
 EVENT_KEYS = ("distribution", "shape", "categories", "values")
 CONDITIONAL_KEYS = ("parents", "network", "parameters", "learn")

@@ -14,7 +14,8 @@ from sgc.errors import Path
 from sgc.spec.check_names import Names
 from sgc.spec.document import MAX_NODES
 from sgc.spec.findings import Findings
-from sgc.spec.spec import Conditional, DerivedRecognition, DistributionChoice, Feature, Node, Recognition, Spec
+from sgc.spec.pieces import Conditional, DerivedRecognition, DistributionChoice, Feature, Node, Recognition
+from sgc.spec.spec import Spec
 
 KEY = ("recognition",)
 

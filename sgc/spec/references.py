@@ -17,8 +17,8 @@ from sgc.spec.composition import Composition
 from sgc.spec.document import Document, Plain
 from sgc.spec.expanded import Written
 from sgc.spec.findings import Findings
+from sgc.spec.pieces import Feature
 from sgc.spec.scopes import EXISTS, Plate, Reference, Scope, Template
-from sgc.spec.spec import Feature
 
 
 @dataclass

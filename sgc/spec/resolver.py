@@ -28,7 +28,8 @@ from sgc.schedules import Schedule
 from sgc.spec.fixed_parameters import Constant as Constant
 from sgc.spec.fixed_parameters import check_name, check_order, check_precision, fix, fix_without_event, with_options
 from sgc.spec.outline import Density, FeatureOutline, InputOutline, Outline, Stepped, Variable
-from sgc.spec.spec import Conditional, Feature, Generative, Node, Spec
+from sgc.spec.pieces import Conditional, Feature, Generative, Node
+from sgc.spec.spec import Spec
 from sgc.spec.value_ranges import ValueRanges
 
 

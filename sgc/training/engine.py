@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from sgc.schedules import Schedule, value_at
-from sgc.spec.spec import Optimizer
+from sgc.spec.training_section import Optimizer
 
 
 def numbers_at(given: Optimizer, epoch: float) -> dict[str, Any]:  # Any: torch's options

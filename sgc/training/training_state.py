@@ -18,7 +18,7 @@ from sgc.errors import Path
 from sgc.runs.run_records import OptimizerState, PrecisionState, TrainingState
 from sgc.runtime.weight_files import tensor_fault
 from sgc.schedules import Schedule
-from sgc.spec.spec import Optimizer
+from sgc.spec.training_section import Optimizer
 from sgc.training.engine import make_optimizer
 from sgc.training.precision import Precision
 

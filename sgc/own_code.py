@@ -20,7 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, TypeGuard, final, get_type_hints
 
-from pydantic import AfterValidator, PydanticUserError, TypeAdapter, ValidationError, WithJsonSchema
+from pydantic import AfterValidator, Field, PydanticUserError, TypeAdapter, ValidationError, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from sgc.errors import UsageError, option, suggest
@@ -53,7 +53,10 @@ ImportPath = Annotated[str, AfterValidator(_check_form), WithJsonSchema({"type":
 class OwnPiece(Piece):
     """A piece of a spec that names a class of the user's own."""
 
-    python: ImportPath
+    python: ImportPath = Field(
+        description="The class by its import path, `module:Class`.",
+        examples=["mine:Logistic"],
+    )
 
 
 def wants_trust(path: str) -> tuple[str, str]:
@@ -169,7 +172,11 @@ def failure(problem: BaseException) -> str:
 class OwnObject(OwnPiece):
     """An object of a class of the user's own, made with `options` as keywords."""
 
-    options: dict[str, Any] = {}  # noqa: RUF012 - a frozen pydantic default; Any: whatever YAML can say
+    options: dict[str, Any] = Field(  # Any: whatever YAML can say
+        {},
+        description="The keywords that the class is made with.",
+        examples=[{"k": 2}],
+    )
 
     def make(self, code: OwnCode, base: type, texts: Iterable[str]) -> Any:  # Any: of the class `base`
         """Import and make it. texts: the attributes that must be texts.

@@ -20,10 +20,25 @@ if TYPE_CHECKING:
 class Schedule(Piece):
     """A number that goes `from` one value `to` another over the first `epochs` epochs, and then stays."""
 
-    start: float = Field(alias="from")
-    to: float
-    epochs: int = Field(ge=1)
-    curve: Literal["linear", "cosine", "exponential"] = "linear"
+    start: float = Field(
+        alias="from",
+        description="The value at the beginning.",
+        examples=[1],
+    )
+    to: float = Field(
+        description="The value at the end, which then stays.",
+        examples=[0.5],
+    )
+    epochs: int = Field(
+        ge=1,
+        description="Over how many epochs it goes there.",
+        examples=[50],
+    )
+    curve: Literal["linear", "cosine", "exponential"] = Field(
+        "linear",
+        description="The way there: a line, half a cosine, or equal ratios.",
+        examples=["cosine"],
+    )
 
     def at(self, epoch: float) -> float:
         """Return the value at an epoch, which may be a fraction.

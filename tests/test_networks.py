@@ -17,7 +17,8 @@ from torch.nn import functional
 
 import sgc
 from sgc.errors import UsageError
-from sgc.networks.entries import Conv, Deconv, Gru, Layers, Mlp, Residual, Wanted
+from sgc.networks.entries import Conv, Deconv, Gru, Layers, Mlp, Residual
+from sgc.networks.entry import Wanted
 from sgc.networks.layer import Shape, ShapeFault
 from sgc.networks.layers import LAYERS
 from sgc.networks.stack import Stack, stack

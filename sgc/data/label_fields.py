@@ -68,11 +68,31 @@ Share: TypeAlias = Annotated[
 class Split(Piece):
     """`{test: 0.2, validation: 10000, stratify: COLUMN, group: COLUMN, seed: 0}`: what is held out, by row and seed."""
 
-    test: Annotated[Maybe[Share], Refusable] = None
-    validation: Maybe[Share] = None
-    stratify: Annotated[Maybe[str], Refusable] = None
-    group: Annotated[Maybe[str], Refusable] = None
-    seed: Annotated[int, Field(ge=0)] = 0
+    test: Annotated[Maybe[Share], Refusable] = Field(
+        None,
+        description="Rows of the test: a number of them, or a share. Not where the source brings a test part.",
+        examples=[0.2],
+    )
+    validation: Maybe[Share] = Field(
+        None,
+        description="Rows that training does not see and that choose the best epoch: a number, or a share.",
+        examples=[10000],
+    )
+    stratify: Annotated[Maybe[str], Refusable] = Field(
+        None,
+        description="A column each of whose values has its share in every part.",
+        examples=["label"],
+    )
+    group: Annotated[Maybe[str], Refusable] = Field(
+        None,
+        description="A column no value of which is in two parts: a patient, a recording.",
+        examples=["person"],
+    )
+    seed: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="What the drawing of parts follows from.",
+        examples=[1],
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -96,13 +116,41 @@ class LabelRule(Piece):
     `same_rows_as: NODE`, `rows: FILE` (one row id a line, or .npy).
     """
 
-    count: Annotated[Maybe[Annotated[int, Field(ge=0)]], Refusable] = None
-    fraction: Annotated[Maybe[Annotated[float, Field(ge=0, le=1)]], Refusable] = None
-    per_category: Annotated[Maybe[Annotated[int, Field(ge=0)]], Refusable] = None
-    same_rows_as: Annotated[Maybe[str], Refusable] = None
-    rows: Annotated[Maybe[str], Refusable] = None
-    balanced: Annotated[bool, Refusable] = False
-    seed: Annotated[Maybe[Annotated[int, Field(ge=0)]], Refusable] = None
+    count: Annotated[Maybe[Annotated[int, Field(ge=0)]], Refusable] = Field(
+        None,
+        description="How many rows keep their label.",
+        examples=[100],
+    )
+    fraction: Annotated[Maybe[Annotated[float, Field(ge=0, le=1)]], Refusable] = Field(
+        None,
+        description="Which share of the rows keeps its label.",
+        examples=[0.1],
+    )
+    per_category: Annotated[Maybe[Annotated[int, Field(ge=0)]], Refusable] = Field(
+        None,
+        description="How many rows of each category keep theirs; of a rarer one all do.",
+        examples=[5],
+    )
+    same_rows_as: Annotated[Maybe[str], Refusable] = Field(
+        None,
+        description="Another node: the rows that keep its label keep this one.",
+        examples=["y"],
+    )
+    rows: Annotated[Maybe[str], Refusable] = Field(
+        None,
+        description="A file of the rows that keep it: a row id a line, or `.npy`.",
+        examples=["labelled.txt"],
+    )
+    balanced: Annotated[bool, Refusable] = Field(
+        False,
+        description="Beside `count` or `fraction`: equally many of each category.",
+        examples=[True],
+    )
+    seed: Annotated[Maybe[Annotated[int, Field(ge=0)]], Refusable] = Field(
+        None,
+        description="What the drawing follows from. Absent: `train.seed`.",
+        examples=[1],
+    )
 
     @model_validator(mode="before")
     @classmethod

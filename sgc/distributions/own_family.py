@@ -62,11 +62,28 @@ class OwnFamily(OwnPiece):
     standard prior has 0 for what is real, 1 for what is positive, 1/2 in the unit interval.
     """
 
-    parameters: Annotated[dict[str, Constraint], Field(min_length=1)]
-    support: Support
-    draws: Literal["pathwise", "sampled"]
-    upper: Maybe[Annotated[int, Field(ge=1, le=10_000_000)]] = None
-    event_dim: Maybe[Literal[0, 1]] = None
+    parameters: Annotated[dict[str, Constraint], Field(min_length=1)] = Field(
+        description="The set that each parameter lies in.",
+        examples=[{"loc": "real", "scale": "positive"}],
+    )
+    support: Support = Field(
+        description="The set that values lie in.",
+        examples=["real"],
+    )
+    draws: Literal["pathwise", "sampled"] = Field(
+        description="`pathwise`: the class has `rsample`; `sampled`: it has `sample` alone.",
+        examples=["pathwise"],
+    )
+    upper: Maybe[Annotated[int, Field(ge=1, le=10_000_000)]] = Field(
+        None,
+        description="The largest value of an `integer_interval`, which begins at 0.",
+        examples=[9],
+    )
+    event_dim: Maybe[Literal[0, 1]] = Field(
+        None,
+        description="1 where a value is a vector.",
+        examples=[1],
+    )
 
     @field_validator("parameters", mode="after")
     @classmethod

@@ -6,15 +6,13 @@ Every entry unfolds into layers; `sgc.networks.stack` lays the layers of a netwo
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from sgc.networks.combination import Combination, Way
+from sgc.networks.entry import Entry, Place, Unrolled
 from sgc.networks.image_layers import BatchNorm2d, Conv2d, ConvTranspose2d
 from sgc.networks.layer import Kernel, Layer, Shape, ShapeFault, Share, Width, shape_text
 from sgc.networks.layers import ACTIVATIONS, BatchNorm1d, Dropout, Flatten, LayerChoice, LayerNorm, Linear, Unflatten
@@ -22,7 +20,7 @@ from sgc.networks.own_layer import OwnLayer
 from sgc.networks.recurrent import Gru as GruLayer
 from sgc.networks.residual import ResidualBlock
 from sgc.networks.spatial_transformer import Affine
-from sgc.own_code import OwnCode, OwnPiece
+from sgc.own_code import OwnPiece
 from sgc.piece import Many, Maybe, Piece, by_form, tagged
 
 Activation = Literal["relu", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "softplus", "tanh", "sigmoid", "none"]
@@ -30,49 +28,24 @@ Norm = Literal["none", "batch", "layer"]
 Picture = Annotated[Many[Width], Field(min_length=3, max_length=3)]
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """What a network of a node has to give: the shape of each head, and the node's own without categories."""
-
-    shape: Shape
-    heads: Mapping[str, Shape]
-
-
-@dataclass(frozen=True)
-class Place:
-    """The place of an entry in its network.
-
-    `first`: the parents come to it; `incoming`: the shape that it gets, None where it gets several parents;
-    `wanted`: None in a feature, which has no heads; `own`: where own code is looked for, by import path.
-    """
-
-    first: bool
-    incoming: Shape | None
-    wanted: Wanted | None
-    own: Callable[[str], OwnCode]
-
-
-class Entry(Piece):
-    """An entry of a network; abstract."""
-
-    name: ClassVar[str]
-    last: ClassVar[bool] = False  # whether it gives the heads, so that nothing may follow
-
-    @abstractmethod
-    def unfold(self, place: Place) -> list[Layer]:
-        """Unfold into layers. Raises: ShapeFault."""
-
-
-class Unrolled(Entry):
-    """An entry that no file has: unrolling a repeat writes it, see `sgc.networks.repeat_entries`; abstract."""
-
-
 class Stages(Entry):
     """What follows every map of an entry: norm, activation, dropout, in this order; abstract."""
 
-    activation: Activation = "relu"
-    norm: Norm = "none"
-    dropout: Share = 0.0
+    activation: Activation = Field(
+        "relu",
+        description="What follows each map.",
+        examples=["gelu"],
+    )
+    norm: Norm = Field(
+        "none",
+        description="What stands between a map and its activation: nothing, batch norm or layer norm.",
+        examples=["batch"],
+    )
+    dropout: Share = Field(
+        0.0,
+        description="Which share of elements is zeroed in training, behind the activation.",
+        examples=[0.2],
+    )
 
     def normed(self, batch: Layer) -> list[Layer]:
         """Unfold the norm. batch: the batch norm for what the map gives."""
@@ -94,7 +67,10 @@ class Mlp(Stages):
 
     name: ClassVar[str] = "mlp"
 
-    mlp: Many[Width]
+    mlp: Many[Width] = Field(
+        description="The width of each layer; `[]` is a linear map.",
+        examples=[[256, 256]],
+    )
 
     def unfold(self, place: Place) -> list[Layer]:
         unfolded: list[Layer] = [Flatten()]
@@ -106,9 +82,19 @@ class Mlp(Stages):
 class Convolutions(Piece):
     """The channels of each convolution, and the kernel and stride of all of them."""
 
-    channels: Annotated[Many[Width], Field(min_length=1)]
-    kernel: Kernel
-    stride: Kernel = 1
+    channels: Annotated[Many[Width], Field(min_length=1)] = Field(
+        description="The channels of each convolution.",
+        examples=[[32, 64]],
+    )
+    kernel: Kernel = Field(
+        description="The side of each kernel.",
+        examples=[4],
+    )
+    stride: Kernel = Field(
+        1,
+        description="How many pixels a kernel moves on.",
+        examples=[2],
+    )
 
     def padding(self, stride: int) -> int:
         """Return how many zeros lie around what is convolved with a stride."""
@@ -128,7 +114,10 @@ class Conv(Stages):
 
     name: ClassVar[str] = "conv"
 
-    conv: Convolutions
+    conv: Convolutions = Field(
+        description="Channels, kernel and stride.",
+        examples=[{"channels": [32, 64], "kernel": 4, "stride": 2}],
+    )
 
     def unfold(self, place: Place) -> list[Layer]:
         unfolded: list[Layer] = []
@@ -147,7 +136,10 @@ class Deconv(Stages):
     name: ClassVar[str] = "deconv"
     last: ClassVar[bool] = True
 
-    deconv: Convolutions
+    deconv: Convolutions = Field(
+        description="Channels that come to each convolution, kernel and stride.",
+        examples=[{"channels": [64, 32], "kernel": 4, "stride": 2}],
+    )
 
     def unfold(self, place: Place) -> list[Layer]:
         """Unfold into layers, of which the last has the channels of all heads."""
@@ -217,7 +209,10 @@ class Residual(Stages):
 
     name: ClassVar[str] = "residual"
 
-    residual: Blocks
+    residual: Blocks = Field(
+        description="The width of each block, or channels, kernel (odd) and stride of blocks of images.",
+        examples=[[256, 256], {"channels": [32, 64], "kernel": 3, "stride": 2}],
+    )
 
     def unfold(self, place: Place) -> list[Layer]:
         residual = self.residual
@@ -256,7 +251,10 @@ class Gru(Entry):
 
     name: ClassVar[str] = "gru"
 
-    gru: Width
+    gru: Width = Field(
+        description="The width of the state.",
+        examples=[64],
+    )
 
     def unfold(self, place: Place) -> list[Layer]:
         return [GruLayer(hidden_size=self.gru)]
@@ -267,7 +265,10 @@ class Layers(Entry):
 
     name: ClassVar[str] = "layers"
 
-    layers: Many[LayerChoice]
+    layers: Many[LayerChoice] = Field(
+        description="Layers in their order, from the table below.",
+        examples=[[{"Linear": 64}, "Tanh"]],
+    )
 
     def unfold(self, place: Place) -> list[Layer]:
         return list(self.layers)
@@ -276,8 +277,16 @@ class Layers(Entry):
 class Window(Piece):
     """What an `affine` gives: `crop: [1, 28, 28]` of its image, or its image pasted into `paste: [1, 64, 64]`."""
 
-    crop: Maybe[Picture] = None
-    paste: Maybe[Picture] = None
+    crop: Maybe[Picture] = Field(
+        None,
+        description="The shape of the window that is cut out of the image.",
+        examples=[[1, 28, 28]],
+    )
+    paste: Maybe[Picture] = Field(
+        None,
+        description="The shape of the canvas that the image is laid on.",
+        examples=[[1, 64, 64]],
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -296,7 +305,10 @@ class AffineNetwork(Entry):
 
     name: ClassVar[str] = "affine"
 
-    affine: Window
+    affine: Window = Field(
+        description="Whether a window is cut out or pasted in, and its shape.",
+        examples=[{"crop": [1, 28, 28]}],
+    )
 
     def unfold(self, place: Place) -> list[Layer]:
         way: Literal["crop", "paste"] = "paste" if self.affine.crop is None else "crop"
@@ -308,7 +320,13 @@ class Combine(Entry):
 
     name: ClassVar[str] = "combine"
 
-    combine: Way
+    combine: Way = Field(
+        description=(
+            "How parents of one shape become one: their sum, mean or maximum, the last of them, or each "
+            "over those before it."
+        ),
+        examples=["max"],
+    )
 
     def unfold(self, place: Place) -> list[Layer]:
         return [Combination(way=self.combine)]
@@ -322,8 +340,15 @@ class OwnNetwork(Entry, OwnPiece):
 
     name: ClassVar[str] = "python"
 
-    args: dict[str, Any] = {}  # noqa: RUF012 - a frozen pydantic default; Any: plain data
-    output: Many[Width]
+    args: dict[str, Any] = Field(  # Any: plain data
+        {},
+        description="The keywords that the class is made with.",
+        examples=[{"width": 64}],
+    )
+    output: Many[Width] = Field(
+        description="The shape of a row of what it gives.",
+        examples=[[64]],
+    )
 
     def unfold(self, place: Place) -> list[Layer]:
         return [OwnLayer(code=place.own(self.python), args=self.args, output=self.output)]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from sgc.distributions.supports import Support
 from sgc.networks.combination import Combination
-from sgc.networks.entries import Place, Unrolled
+from sgc.networks.entry import Place, Unrolled
 from sgc.networks.layer import Joining, Layer, Shape, ShapeFault, Width, shape_text
 
 if TYPE_CHECKING:

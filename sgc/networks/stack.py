@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sgc.distributions.supports import REAL, Support
-from sgc.networks.entries import Entry, Place, Wanted
+from sgc.networks.entry import Entry, Place, Wanted
 from sgc.networks.image_layers import Conv2d, ConvTranspose2d
 from sgc.networks.layer import Joining, Layer, Shape, ShapeFault, count_through, shape_text
 from sgc.networks.layers import Flatten, Linear

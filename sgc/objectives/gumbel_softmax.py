@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from pydantic import Field
+
 from sgc.distributions.family import Family
 from sgc.distributions.points import Point
 from sgc.objectives.estimator import Draw, Estimator
@@ -31,8 +33,19 @@ class GumbelSoftmax(Estimator):
     attainable: ClassVar[bool] = False
     count_refusal: ClassVar[str] = "relaxed"
 
-    temperature: Temperature = 0.66  # above 0; the hard draw is its limit at 0
-    density: Literal["linear", "concrete"] = "linear"
+    temperature: Temperature = Field(
+        0.66,
+        description="How soft a draw is, above 0; near 0 it is a category, and its gradient varies more.",
+        examples=[0.5],
+    )
+    density: Literal["linear", "concrete"] = Field(
+        "linear",
+        description=(
+            "What scores a relaxed draw: `linear`, as the value that it is a mixture of; `concrete`, the "
+            "density of the relaxation."
+        ),
+        examples=["concrete"],
+    )
 
     @staticmethod
     def refuse(family: Family, event: tuple[int, ...]) -> str:

@@ -35,7 +35,10 @@ else:
 class OverRate(Piece):
     """α = over_rate / ρ: a constant weight for each effective row, whatever the share of labelled rows."""
 
-    over_rate: number(ge=0)  # type: ignore[valid-type]
+    over_rate: number(ge=0) = Field(  # type: ignore[valid-type]
+        description="α of each labelled row is this number over ρ, the share of labelled rows.",
+        examples=[0.1],
+    )
 
 
 def _alpha_tag(value: Any) -> str:  # Any: whatever YAML can say
@@ -59,16 +62,70 @@ else:
 class Objective(Piece):
     """What is maximised: the bound, how many samples, and the weights of its parts."""
 
-    bound: BoundChoice = "elbo"
-    samples: Annotated[int, Field(ge=1, le=100_000)] = 1
-    alpha: Maybe[Alpha] = None  # 1 where it is absent; per labelled row
-    gamma: Maybe[number(ge=0)] = None  # type: ignore[valid-type]  # 1 where both are absent
-    supervision_rate: Maybe[number(gt=0, lt=1)] = None  # type: ignore[valid-type]
-    weights: Literal["normalized", "none"] = "normalized"
-    label_term: Literal["mean_log", "log_mean"] = "mean_log"
-    kl: Literal["auto", "sampled"] = "auto"
-    kl_weight: number(ge=0) = 1.0  # type: ignore[valid-type]
-    gradient: GradientName = "total"
+    bound: BoundChoice = Field(
+        "elbo",
+        description=(
+            "What is maximised: `elbo` (Eq. 8 of Siddharth et al. 2017), `iwae` (Eq. 9), `density` (Eq. 4 "
+            "of its earlier form), `supervised` (the classifier alone), or a class of your own."
+        ),
+        examples=["elbo", "iwae"],
+    )
+    samples: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        1,
+        description="Draws of each row in a step, beside what is enumerated.",
+        examples=[8],
+    )
+    alpha: Maybe[Alpha] = Field(
+        None,
+        description=(
+            "α: what log q(label) weighs in the bound of a labelled row. A number, one for each node, or "
+            "`{over_rate: 0.1}`. Absent: 1."
+        ),
+        examples=[30, {"over_rate": 0.1}],
+    )
+    gamma: Maybe[number(ge=0)] = Field(  # type: ignore[valid-type]
+        None,
+        description=("γ: what a labelled row weighs beside an unlabelled one. Absent, without `supervision_rate`: 1."),
+        examples=[10],
+    )
+    supervision_rate: Maybe[number(gt=0, lt=1)] = Field(  # type: ignore[valid-type]
+        None,
+        description=(
+            "ρ: the share that labelled rows have in the loss; γ follows from it once the data are known. "
+            "Not beside `gamma`."
+        ),
+        examples=[0.25],
+    )
+    weights: Literal["normalized", "none"] = Field(
+        "normalized",
+        description=(
+            "Whether weights of the labels are normalised over the particles of a row; `none` takes q for "
+            "the posterior."
+        ),
+        examples=["none"],
+    )
+    label_term: Literal["mean_log", "log_mean"] = Field(
+        "mean_log",
+        description=(
+            "How a label that depends on draws is scored: the mean of log q(label) over them, or the log of the mean."
+        ),
+        examples=["log_mean"],
+    )
+    kl: Literal["auto", "sampled"] = Field(
+        "auto",
+        description="`auto`: in closed form where there is one; `sampled`: never.",
+        examples=["sampled"],
+    )
+    kl_weight: number(ge=0) = Field(  # type: ignore[valid-type]
+        1.0,
+        description=("What the KL terms of latent nodes weigh; other than 1 it is no bound, and `inspect` says so."),
+        examples=[{"from": 5, "to": 1, "epochs": 20}],
+    )
+    gradient: GradientName = Field(
+        "total",
+        description="Where the gradient comes from: the bound's own, or an estimator of it.",
+        examples=["stl"],
+    )
 
     @model_validator(mode="before")
     @classmethod

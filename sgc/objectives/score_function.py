@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from pydantic import Field
+
 from sgc.distributions.family import Family
 from sgc.distributions.points import Point
 from sgc.objectives.estimator import Charging, Draw, Estimator
@@ -30,8 +32,18 @@ class ScoreFunction(Estimator):
     charged: ClassVar[bool] = True
     wanted_samples: ClassVar[int] = 2  # the others are the baseline
 
-    baseline: Maybe[Literal["leave_one_out", "running_mean", "none"]] = None  # by the number of samples where absent
-    decay: Decay = 0.9  # of the running mean, for each step
+    baseline: Maybe[Literal["leave_one_out", "running_mean", "none"]] = Field(
+        None,
+        description=(
+            "What is taken off the cost of a draw. Absent: `leave_one_out` with several samples, else `running_mean`."
+        ),
+        examples=["running_mean"],
+    )
+    decay: Decay = Field(
+        0.9,
+        description="How much of the running mean is kept at each step.",
+        examples=[0.99],
+    )
 
     @staticmethod
     def refuse(family: Family, event: tuple[int, ...]) -> str:

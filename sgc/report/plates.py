@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 from sgc.derivation.graph import Graphs, Role
 from sgc.derivation.name_sets import members
 from sgc.derivation.node_id import Index
-from sgc.networks.entries import Combine, Entry
+from sgc.networks.entries import Combine
+from sgc.networks.entry import Entry
 from sgc.networks.repeat_entries import Cell, Collect, CombineSteps, Exists, Hold
 from sgc.spec.outline import Density, FeatureOutline, Outline
 from sgc.spec.scopes import PREVIOUS, Plate

@@ -14,7 +14,8 @@ from sgc.derivation.graph import Graphs, Role, Supervision
 from sgc.derivation.row_groups import Merging
 from sgc.distributions.family import Family
 from sgc.distributions.supports import REAL, Support
-from sgc.networks.entries import Entry, OwnNetwork
+from sgc.networks.entries import OwnNetwork
+from sgc.networks.entry import Entry
 from sgc.networks.layer import Shape
 from sgc.networks.stack import Stack
 from sgc.objectives.estimator import Estimator

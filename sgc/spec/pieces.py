@@ -26,8 +26,15 @@ else:
 class LearnedConstant(Piece):
     """A parameter that is the same for every row and learned from `start`: a number, or one for each element."""
 
-    start: Start
-    learn: bool = True
+    start: Start = Field(
+        description="The value before training: a number, or one for each element.",
+        examples=[0.5],
+    )
+    learn: bool = Field(
+        True,
+        description="Whether it is learned; false: it stays at `start`.",
+        examples=[True],
+    )
 
 
 def _parameter_tag(value: Any) -> str:  # Any: whatever YAML can say
@@ -63,28 +70,65 @@ else:
 class Conditional(Piece):
     """The distribution of a node given its parents; abstract."""
 
-    parents: Many[str] = ()
-    network: Maybe[NetworkChoice] = None
-    parameters: dict[str, FixedParameter] = {}  # noqa: RUF012 - a frozen pydantic default
+    parents: Many[str] = Field(
+        (),
+        description="What the conditional reads: nodes, features and inputs, by name.",
+        examples=[["y", "z"]],
+    )
+    network: Maybe[NetworkChoice] = Field(
+        None,
+        description=(
+            "What leads from the parents to the parameters of the distribution; each parent enters by "
+            "weights of its own. Without parents or network the parameters are the same for every row."
+        ),
+        examples=[{"mlp": [256, 256]}],
+    )
+    parameters: dict[str, FixedParameter] = Field(
+        {},
+        description=(
+            "Parameters that no network gives: a number, numbers for the elements, a schedule, `{start: "
+            "1}` to learn one for all rows, or the name of a feature, node or input whose value is taken."
+        ),
+        examples=[{"scale": 0.5}],
+    )
 
 
 class Generative(Conditional):
     """The conditional p(node | parents)."""
 
-    learn: bool = False  # frees a standard prior
+    learn: bool = Field(
+        False,
+        description="Frees the standard prior of a node without parents, so that its parameters are learned.",
+        examples=[True],
+    )
 
 
 class Recognition(Conditional):
     """The conditional q(node | parents), and the estimator of its expectation."""
 
-    estimator: Maybe[EstimatorChoice] = None
+    estimator: Maybe[EstimatorChoice] = Field(
+        None,
+        description=(
+            "How draws of q are handed on, and where their gradient comes from. Absent: `pathwise` where "
+            "the family has it, else `enumerate` where its support has up to 64 values, else "
+            "`score_function`."
+        ),
+        examples=["enumerate", {"gumbel_softmax": {"temperature": 0.66}}],
+    )
 
 
 class DerivedRecognition(Piece):
     """Recognition parents derived from the generative graph, and the network of nodes that give none of their own."""
 
-    parents: Literal["auto"]
-    network: Maybe[NetworkChoice] = None
+    parents: Literal["auto"] = Field(
+        description="`auto` and nothing else.",
+        examples=["auto"],
+    )
+    network: Maybe[NetworkChoice] = Field(
+        None,
+        description="The network of every node that gives none of its own.",
+        examples=[{"mlp": [512]}],
+    )
 
 
 # The value of the top-level `recognition:`.
@@ -129,14 +173,50 @@ else:
 class Node(Piece):
     """A random variable: its distribution, its event, when it is observed, and its two conditionals."""
 
-    distribution: Distribution
-    shape: Many[Size] = ()
-    categories: Maybe[Annotated[int, Field(ge=2, le=1_000_000)]] = None
-    values: Maybe[Categories] = None
-    supervision: Literal["full", "partial", "none"]
-    missing: Maybe[Literal["drop"]] = None  # of a partial leaf of p: absent elements have no term, and q none for them
-    generative: Maybe[Generative] = None
-    recognition: Maybe[Recognition] = None
+    distribution: Distribution = Field(
+        description="The family: a name, `{Family: {option: value}}`, or a class of your own.",
+        examples=["Categorical", {"DiscretizedLogistic": {"levels": 256}}],
+    )
+    shape: Many[Size] = Field(
+        (),
+        description="The shape of one value, without batch and categories; `[]`: a single number.",
+        examples=[[1, 28, 28]],
+    )
+    categories: Maybe[Annotated[int, Field(ge=2, le=1_000_000)]] = Field(
+        None,
+        description="How many categories a Categorical has; data hold 0 to `categories` - 1.",
+        examples=[10],
+    )
+    values: Maybe[Categories] = Field(
+        None,
+        description="The categories by the names or numbers that data have for them, in place of `categories`.",
+        examples=[["cat", "dog"]],
+    )
+    supervision: Literal["full", "partial", "none"] = Field(
+        description=("When it is observed: `full`, in every row; `partial`, in rows that have a label; `none`, never."),
+        examples=["partial"],
+    )
+    missing: Maybe[Literal["drop"]] = Field(
+        None,
+        description=(
+            "`drop`, of a partial leaf of p: where an element is absent its term is left out, and "
+            "networks read zero and a flag. It has no recognition then, and makes no patterns of labels."
+        ),
+        examples=["drop"],
+    )
+    generative: Maybe[Generative] = Field(
+        None,
+        description="The conditional p(node | parents). Absent: the standard prior of the family.",
+        examples=[{"parents": ["y"], "network": {"mlp": [64]}}],
+    )
+    recognition: Maybe[Recognition] = Field(
+        None,
+        description=(
+            "The conditional q(node | parents). Every node needs one that is not `full` and does not drop "
+            "what is missing."
+        ),
+        examples=[{"parents": ["x"], "network": {"mlp": [64]}}],
+    )
 
     @property
     def category_count(self) -> int | None:
@@ -147,22 +227,44 @@ class Node(Piece):
 class Input(Piece):
     """A value that networks read and no graph models: a category (`values`, `categories`), or numbers (`shape`)."""
 
-    values: Maybe[Categories] = None
-    categories: Maybe[Annotated[int, Field(ge=2)]] = None
-    shape: Maybe[Many[Size]] = None
+    values: Maybe[Categories] = Field(
+        None,
+        description="The categories that the column holds, by name; networks read them one-hot.",
+        examples=[["A", "B"]],
+    )
+    categories: Maybe[Annotated[int, Field(ge=2)]] = Field(
+        None,
+        description=("How many categories the column holds, as 0 to `categories` - 1; networks read them one-hot."),
+        examples=[4],
+    )
+    shape: Maybe[Many[Size]] = Field(
+        None,
+        description="The shape of a value of numbers; absent, with no categories: a single number.",
+        examples=[[3]],
+    )
 
 
 class Feature(Piece):
     """A deterministic node of both graphs: what a network makes of its parents."""
 
-    parents: Annotated[Many[str], Field(min_length=1)]
-    network: NetworkChoice
+    parents: Annotated[Many[str], Field(min_length=1)] = Field(
+        description="What its network reads.",
+        examples=[["x"]],
+    )
+    network: NetworkChoice = Field(
+        description="What it is computed by.",
+        examples=[{"mlp": [64]}],
+    )
 
 
 class Carry(Feature):
     """A state that a repeat carries from step to step, in both graphs."""
 
-    direction: Literal["forward", "backward"] = "forward"  # backward: from the last step to the first
+    direction: Literal["forward", "backward"] = Field(
+        "forward",
+        description="`forward`: from the first step to the last; `backward`: from the last to the first.",
+        examples=["backward"],
+    )
 
 
 _source = by_form("path", mapping="mapping")
@@ -171,18 +273,89 @@ _source = by_form("path", mapping="mapping")
 class Part(Piece):
     """Another spec's nodes and networks as a part of this one, with the weights of a run or without."""
 
-    spec: Maybe[tagged({"path": str, "mapping": dict[str, Any]}, "spec", _source)] = None  # type: ignore[valid-type]
-    weights: Maybe[str] = None  # a run folder
-    freeze: bool = False
-    bind: dict[str, str] = {}  # noqa: RUF012 - a frozen pydantic default; the part's name to the name here
+    spec: Maybe[tagged({"path": str, "mapping": dict[str, Any]}, "spec", _source)] = Field(  # type: ignore[valid-type]
+        None,
+        description=(
+            "The file of the other spec, looked for beside this one, or the spec itself. With `weights` "
+            "it may be left out."
+        ),
+        examples=["mnist-m2.yaml"],
+    )
+    weights: Maybe[str] = Field(
+        None,
+        description="The folder of a run, whose best weights it starts from.",
+        examples=["runs/mnist-m2"],
+    )
+    freeze: bool = Field(
+        False,
+        description="Whether the weights stay as they are.",
+        examples=[True],
+    )
+    bind: dict[str, str] = Field(
+        {},
+        description=(
+            "Which of its nodes are nodes here: the name there, and the name here. A bound node keeps its "
+            "status and its q; the part gives its p."
+        ),
+        examples=[{"x": "image"}],
+    )
 
 
 class Repeat(Piece):
     """Nodes that are repeated as often as `count` says, with the same networks in every step."""
 
-    count: tagged({"number": Size, "node": str}, "count", by_form("number", text="node"))  # type: ignore[valid-type]
-    carry: dict[str, Carry] = {}  # noqa: RUF012 - a frozen pydantic default
-    features: dict[str, Feature] = {}  # noqa: RUF012 - a frozen pydantic default
-    nodes: dict[str, Node] = {}  # noqa: RUF012 - a frozen pydantic default
-    use: dict[str, Part] = {}  # noqa: RUF012 - a frozen pydantic default
-    repeat: dict[str, Repeat] = {}  # noqa: RUF012 - a frozen pydantic default
+    count: tagged({"number": Size, "node": str}, "count", by_form("number", text="node")) = Field(  # type: ignore[valid-type]
+        description="How often the body stands: a number, or a node whose values are the possible numbers.",
+        examples=[3],
+    )
+    carry: dict[str, Carry] = Field(
+        {},
+        description=(
+            "States that go from step to step, each by its parents and its network; `prev.NAME` is the step before."
+        ),
+        examples=[{"state": {"parents": ["x"], "network": {"gru": 16}}}],
+    )
+    features: dict[str, Feature] = Field(
+        {},
+        description="Deterministic nodes of each step.",
+        examples=[{"g": {"parents": ["x"], "network": {"mlp": [8]}}}],
+    )
+    nodes: dict[str, Node] = Field(
+        {},
+        description=(
+            "Random variables of each step. Inside the body names are local and outer ones are visible; "
+            "outside, `REPEAT.NODE` is all steps side by side."
+        ),
+        examples=[
+            {
+                "v": {
+                    "distribution": "Normal",
+                    "supervision": "none",
+                    "recognition": {"parents": ["x"], "network": {"mlp": [8]}},
+                }
+            }
+        ],
+    )
+    use: dict[str, Part] = Field(
+        {},
+        description="Other specs as parts of each step.",
+        examples=[{"digit": {"spec": "specs/mnist-m2.yaml", "bind": {"x": "v"}}}],
+    )
+    repeat: dict[str, Repeat] = Field(
+        {},
+        description="Repeats inside each step.",
+        examples=[
+            {
+                "inner": {
+                    "count": 2,
+                    "nodes": {
+                        "v": {
+                            "distribution": "Normal",
+                            "supervision": "none",
+                            "recognition": {"parents": ["x"], "network": {"mlp": [8]}},
+                        }
+                    },
+                }
+            }
+        ],
+    )

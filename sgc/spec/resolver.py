@@ -13,7 +13,7 @@ from sgc.distributions.own_family import OwnFamily
 from sgc.distributions.row_totals import OWN_SUM, TOTAL
 from sgc.distributions.supports import SUPPORTS, Bound
 from sgc.errors import OutlineFault, UsageError, suggest
-from sgc.networks.entries import Entry, Wanted
+from sgc.networks.entry import Entry, Wanted
 from sgc.networks.layer import Shape, ShapeFault, shape_text
 from sgc.networks.repeat_entries import Exists, Zeros
 from sgc.networks.stack import Stack, stack

@@ -58,20 +58,103 @@ class Spec(Piece):
 
     _origin: Origin = PrivateAttr(default=Origin())
 
-    version: Annotated[Literal[1], BeforeValidator(_integer)]
-    name: Annotated[str, Field(pattern=NAME)] = "model"
-    description: str = ""
-    data: Maybe[DataSection] = None
-    inputs: dict[str, Input] = {}  # noqa: RUF012 - a frozen pydantic default
-    networks: dict[str, SharedNetwork] = {}  # noqa: RUF012 - a frozen pydantic default
-    features: dict[str, Feature] = {}  # noqa: RUF012 - a frozen pydantic default
-    recognition: Maybe[RecognitionRule] = None  # none once it is carried out
-    nodes: dict[str, Node]
-    repeat: dict[str, Repeat] = {}  # noqa: RUF012 - a frozen pydantic default; none once it is unrolled
-    use: dict[str, Part] = {}  # noqa: RUF012 - a frozen pydantic default; none once the part is taken in
-    objective: Objective = Objective()
-    train: Train = Train()
-    evaluate: Evaluate = Evaluate()
+    version: Annotated[Literal[1], BeforeValidator(_integer)] = Field(
+        description="The version of the language.",
+        examples=[1],
+    )
+    name: Annotated[str, Field(pattern=NAME)] = Field(
+        "model",
+        description="The name of the model; a run is kept in `runs/NAME` where no folder is given.",
+        examples=["mnist-m2"],
+    )
+    description: str = Field(
+        "",
+        description="A sentence on the model, shown by `inspect`.",
+        examples=["Digit and style"],
+    )
+    data: Maybe[DataSection] = Field(
+        None,
+        description=(
+            "Where rows come from, which columns are whose, and which labels are kept. Absent: arrays from Python."
+        ),
+        examples=[
+            {
+                "source": "digits",
+                "columns": {"x": {"column": "image", "transforms": [{"divide": 16}]}, "y": {"column": "label"}},
+            }
+        ],
+    )
+    inputs: dict[str, Input] = Field(
+        {},
+        description=(
+            "Values that every row has and that networks read, but no graph models: a site, a batch, a total."
+        ),
+        examples=[{"site": {"values": ["A", "B"]}}],
+    )
+    networks: dict[str, SharedNetwork] = Field(
+        {},
+        description=(
+            "Networks by name. Conditionals that name the same one share its layers, never the last map "
+            "to their parameters."
+        ),
+        examples=[{"shared": {"mlp": [256]}}],
+    )
+    features: dict[str, Feature] = Field(
+        {},
+        description="Deterministic nodes of both graphs, computed once and read by many.",
+        examples=[{"h": {"parents": ["x"], "network": {"mlp": [64]}}}],
+    )
+    recognition: Maybe[RecognitionRule] = Field(
+        None,
+        description=(
+            "`auto`: q's parents are derived from p, a minimal faithful inverse (Webb et al. 2018), nodes "
+            "with labels first; or `{parents: auto, network: …}` with one network for every node that "
+            "gives none."
+        ),
+        examples=[{"parents": "auto", "network": {"mlp": [64]}}],
+    )
+    nodes: dict[str, Node] = Field(
+        description="The random variables, by name.",
+        examples=[{"v": {"distribution": "Normal", "shape": [2], "supervision": "full"}}],
+    )
+    repeat: dict[str, Repeat] = Field(
+        {},
+        description="Bodies of nodes that stand several times, once written.",
+        examples=[
+            {
+                "step": {
+                    "count": 3,
+                    "nodes": {
+                        "v": {
+                            "distribution": "Normal",
+                            "supervision": "none",
+                            "recognition": {"parents": ["x"], "network": {"mlp": [8]}},
+                        }
+                    },
+                }
+            }
+        ],
+    )
+    use: dict[str, Part] = Field(
+        {},
+        description="Other specs as parts of this one.",
+        examples=[{"digit": {"spec": "specs/mnist-m2.yaml", "bind": {"x": "x"}}}],
+    )
+    objective: Objective = Field(
+        Objective(),
+        description="What is maximised.",
+        examples=[{"bound": "elbo", "samples": 1, "alpha": 30}],
+    )
+    train: Train = Field(
+        Train(),
+        description="How it is trained.",
+        examples=[{"epochs": 50, "batch_size": 100}],
+    )
+    evaluate: Evaluate = Field(
+        Evaluate(),
+        description="How it is evaluated.",
+        examples=[{"samples": 100}],
+    )
 
     @property
     def folder(self) -> Path:

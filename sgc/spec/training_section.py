@@ -17,25 +17,58 @@ from sgc.spec.pieces import Size
 class BatchSizes(Piece):
     """Rows a step of each stream."""
 
-    unlabelled: Size
-    labelled: Size
+    unlabelled: Size = Field(
+        description="Rows without labels in a step.",
+        examples=[200],
+    )
+    labelled: Size = Field(
+        description="Rows with labels in a step.",
+        examples=[100],
+    )
 
 
 class Optimizer(Piece):
     """An optimiser of torch.optim and its learning rate."""
 
-    name: Literal["Adam", "AdamW", "NAdam", "RAdam", "Adamax", "SGD", "RMSprop"] = "Adam"
-    lr: number(gt=0, to_zero=True) = 0.001  # type: ignore[valid-type]
-    weight_decay: number(ge=0) = 0.0  # type: ignore[valid-type]
-    betas: Maybe[Annotated[Many[number(ge=0, lt=1)], Field(min_length=2, max_length=2)]] = None  # type: ignore[valid-type]
-    momentum: Maybe[number(ge=0)] = None  # type: ignore[valid-type]
-    eps: Maybe[number(gt=0)] = None  # type: ignore[valid-type]
+    name: Literal["Adam", "AdamW", "NAdam", "RAdam", "Adamax", "SGD", "RMSprop"] = Field(
+        "Adam",
+        description="Which optimiser of `torch.optim`.",
+        examples=["AdamW"],
+    )
+    lr: number(gt=0, to_zero=True) = Field(  # type: ignore[valid-type]
+        0.001,
+        description="The learning rate.",
+        examples=[0.0003, {"from": 0.001, "to": 0, "epochs": 50, "curve": "cosine"}],
+    )
+    weight_decay: number(ge=0) = Field(  # type: ignore[valid-type]
+        0.0,
+        description="How strongly weights are drawn to 0, as the optimiser means it.",
+        examples=[0.0001],
+    )
+    betas: Maybe[Annotated[Many[number(ge=0, lt=1)], Field(min_length=2, max_length=2)]] = Field(  # type: ignore[valid-type]
+        None,
+        description="Of the Adams: how much of the running means of gradients and squares is kept.",
+        examples=[[0.9, 0.99]],
+    )
+    momentum: Maybe[number(ge=0)] = Field(  # type: ignore[valid-type]
+        None,
+        description="Of SGD and RMSprop: how much of the last step is kept.",
+        examples=[0.9],
+    )
+    eps: Maybe[number(gt=0)] = Field(  # type: ignore[valid-type]
+        None,
+        description="Of all but SGD: what is added to the denominator of a step.",
+        examples=[1e-08],
+    )
 
 
 class Stop(Piece):
     """Stop early: after so many epochs without a better validation bound."""
 
-    patience: Size
+    patience: Size = Field(
+        description="Epochs without a better validation bound after which training ends.",
+        examples=[30],
+    )
 
 
 # What rows count by the category they are labelled with: for all nodes that have one a row, or by node.
@@ -54,18 +87,68 @@ _batch = by_form("size", mapping="sizes")
 class Train(Piece):
     """How the model is trained."""
 
-    epochs: Size = 50
-    batch_size: tagged({"size": Size, "sizes": BatchSizes}, "batch size", _batch) = 100  # type: ignore[valid-type]
-    optimizer: Optimizer = Optimizer()
-    clip_norm: Maybe[number(gt=0)] = None  # type: ignore[valid-type]
-    labelled_also_unlabelled: bool = False
-    weight: Maybe[str] = None  # a column of the data: what each row counts
-    category_weights: Maybe[CategoryWeights] = None  # what labelled rows count, by their category
-    stop: Maybe[Stop] = None
-    device: str = "auto"
-    precision: Literal["64-true", "32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    compile: Literal[False, True, "reduce-overhead"] = False  # by torch.compile; the last: its mode with CUDA graphs
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    epochs: Size = Field(
+        50,
+        description="Passes over the rows without labels (over all rows where every row has its labels).",
+        examples=[50],
+    )
+    batch_size: tagged({"size": Size, "sizes": BatchSizes}, "batch size", _batch) = Field(  # type: ignore[valid-type]
+        100,
+        description=("Rows a step of each of the two streams, with labels and without: one number for both, or each."),
+        examples=[{"unlabelled": 200, "labelled": 100}],
+    )
+    optimizer: Optimizer = Field(
+        Optimizer(),
+        description="The optimiser and its learning rate.",
+        examples=[{"name": "Adam", "lr": 0.001}],
+    )
+    clip_norm: Maybe[number(gt=0)] = Field(  # type: ignore[valid-type]
+        None,
+        description="Gradients of a larger norm are scaled down to this one.",
+        examples=[5],
+    )
+    labelled_also_unlabelled: bool = Field(
+        False,
+        description="Whether rows with labels also go through the other stream, without them.",
+        examples=[True],
+    )
+    weight: Maybe[str] = Field(
+        None,
+        description="A column of the data that says what each row counts.",
+        examples=["sampling_weight"],
+    )
+    category_weights: Maybe[CategoryWeights] = Field(
+        None,
+        description=(
+            "What labelled rows count by category: `balanced`, as many effective rows of each, or `{y: [1, 2.5, 1]}`."
+        ),
+        examples=["balanced", {"y": "balanced"}],
+    )
+    stop: Maybe[Stop] = Field(
+        None,
+        description="When to stop early; absent: never.",
+        examples=[{"patience": 30}],
+    )
+    device: str = Field(
+        "auto",
+        description="`auto`, `cpu`, `cuda`, `cuda:1`, `mps`; `auto` takes a GPU where there is one.",
+        examples=["cpu"],
+    )
+    precision: Literal["64-true", "32-true", "bf16-mixed", "16-mixed"] = Field(
+        "32-true",
+        description="Numbers of 64 or 32 bits, or of 16 where they suffice and 32 elsewhere.",
+        examples=["bf16-mixed"],
+    )
+    compile: Literal[False, True, "reduce-overhead"] = Field(
+        False,
+        description=("Whether steps are compiled by `torch.compile`; `reduce-overhead` is its mode with CUDA graphs."),
+        examples=[True],
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(
+        0,
+        description="What weights, labels, orders of rows and draws follow from.",
+        examples=[1],
+    )
 
 
 if TYPE_CHECKING:
@@ -77,5 +160,13 @@ else:
 class Evaluate(Piece):
     """How the model is evaluated."""
 
-    samples: Size = 100
-    metrics: dict[str, MetricChoice] = {}  # noqa: RUF012 - a frozen pydantic default
+    samples: Size = Field(
+        100,
+        description="Draws a row of the importance-sampled log p(x) and of the weighted posterior.",
+        examples=[100],
+    )
+    metrics: dict[str, MetricChoice] = Field(
+        {},
+        description=("By node: how its predictions are measured. Absent: `error` of categories, `rmse` of numbers."),
+        examples=[{"y": "error"}],
+    )

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, final
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from sgc.data.file_search import look_for
 from sgc.data.sources.source import Source, refuse_second_test
@@ -27,7 +27,11 @@ class MultiMnist(Source):
     files: ClassVar[tuple[str, str]] = ("train.npz", "test.npz")
 
     source: Literal["multi-mnist"]
-    root: str = "multi-mnist"
+    root: str = Field(
+        "multi-mnist",
+        description="The folder of its two files, looked for under `$SGC_DATA`, then beside the spec.",
+        examples=["multi-mnist"],
+    )
 
     _exclude = model_validator(mode="before")(refuse_second_test)
 

@@ -46,7 +46,14 @@ class Mat(FileSource):
     endings: ClassVar = (".mat",)
 
     source: Literal["mat"]
-    rows: Maybe[Literal["first", "last"]] = None
+    rows: Maybe[Literal["first", "last"]] = Field(
+        None,
+        description=(
+            "Which axis the rows are. Absent: the first, but the last in an array of four axes, as MATLAB "
+            "stores pictures."
+        ),
+        examples=["first"],
+    )
 
     def read_file(self, path: Path, columns: Collection[str], optional: Collection[str] = ()) -> SourceColumns:
         from sgc.data.mat import read_mat
@@ -72,8 +79,16 @@ class TableSource(FileSource):
 
     endings: ClassVar = TABLES
 
-    separator: Annotated[str, Field(min_length=1, max_length=1)] = ","
-    missing_values: Many[Mark] = ("",)
+    separator: Annotated[str, Field(min_length=1, max_length=1)] = Field(
+        ",",
+        description="What stands between the cells of a csv file.",
+        examples=[";"],
+    )
+    missing_values: Many[Mark] = Field(
+        ("",),
+        description="The marks of empty cells, as text or as numbers.",
+        examples=[["", "NA", -999]],
+    )
 
 
 @final
@@ -104,9 +119,20 @@ class Images(TableSource):
     root_alone: ClassVar = True
 
     source: Literal["images"]
-    mode: Literal["grey", "colour"]
-    size: Maybe[Annotated[Many[Annotated[int, Field(ge=1, le=10_000)]], Field(min_length=2, max_length=2)]] = None
-    path: str = "path"
+    mode: Literal["grey", "colour"] = Field(
+        description="Whether pictures have one channel or three.",
+        examples=["colour"],
+    )
+    size: Maybe[Annotated[Many[Annotated[int, Field(ge=1, le=10_000)]], Field(min_length=2, max_length=2)]] = Field(
+        None,
+        description="The rows and columns that each picture is brought to. Absent: all have one size already.",
+        examples=[[32, 32]],
+    )
+    path: str = Field(
+        "path",
+        description="The column of the table that holds the pictures' files.",
+        examples=["file"],
+    )
 
     def takes(self, path: Path) -> bool:
         from sgc.data.pictures import ENDINGS
@@ -156,8 +182,15 @@ class Images(TableSource):
 class IdxParts(Piece):
     """`{train: {COLUMN: FILE}, test: {COLUMN: FILE}}`: the file of each column."""
 
-    train: Annotated[dict[str, str], Field(min_length=1)]
-    test: Annotated[dict[str, str], Field(min_length=1)] | None = None
+    train: Annotated[dict[str, str], Field(min_length=1)] = Field(
+        description="The file of each column of the training rows.",
+        examples=[{"image": "train-images-idx3-ubyte.gz"}],
+    )
+    test: Annotated[dict[str, str], Field(min_length=1)] | None = Field(
+        None,
+        description="The file of each column of the test rows.",
+        examples=[{"image": "t10k-images-idx3-ubyte.gz"}],
+    )
 
 
 IDX_FILES = IdxParts(
@@ -171,8 +204,16 @@ class Idx(Source):
     """`source: idx`: MNIST's format, one array a file, plain or .gz; columns image and label, or those of `files`."""
 
     source: Literal["idx"]
-    root: str = ""
-    files: IdxParts = IDX_FILES
+    root: str = Field(
+        "",
+        description="The folder that the files are in, looked for under `$SGC_DATA`, then beside the spec.",
+        examples=["mnist"],
+    )
+    files: IdxParts = Field(
+        IDX_FILES,
+        description="The file of each column, for training and for testing. Absent: MNIST's names.",
+        examples=[{"train": {"image": "x.gz", "label": "y.gz"}}],
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, final
 
-from pydantic import PrivateAttr
+from pydantic import Field, PrivateAttr
 
 from sgc.data.file_search import known_columns
 from sgc.data.sources.source import Source
@@ -33,7 +33,11 @@ class OwnSource(Source, OwnPiece):
     _code: OwnCode | None = PrivateAttr(default=None)
 
     source: Literal["python"]
-    options: dict[str, Any] = {}  # noqa: RUF012 - a frozen pydantic default; Any: whatever YAML can say
+    options: dict[str, Any] = Field(  # Any: whatever YAML can say
+        {},
+        description="The keywords that the class is made with.",
+        examples=[{"folder": "scans"}],
+    )
 
     def standing_in(self, folder: Path, *, trusted: bool) -> Self:
         source = self.model_copy()

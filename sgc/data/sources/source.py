@@ -31,8 +31,15 @@ class Column(Piece):
     column: Annotated[
         Annotated[str, Tag("<name>")] | Annotated[Many[str], Field(min_length=1), Tag("<list>")],
         Discriminator(_column_form),
-    ]
-    transforms: Many[AnyTransform] = ()
+    ] = Field(
+        description="The column of the source, or a list of columns, the elements of a vector.",
+        examples=["image", ["height", "weight"]],
+    )
+    transforms: Many[AnyTransform] = Field(
+        (),
+        description="Steps from its cells to the node's values, in order.",
+        examples=[[{"divide": 255}, "flatten"]],
+    )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -61,9 +68,22 @@ class Column(Piece):
 class Section(Piece):
     """What every `data` section holds, whatever its source."""
 
-    columns: dict[str, Column]
-    split: Split = Split()
-    labels: dict[str, LabelRule] = {}  # noqa: RUF012 - a frozen pydantic default
+    columns: dict[str, Column] = Field(
+        description="The column of each node, input and total, by name, with its transforms.",
+        examples=[{"x": {"column": "image", "transforms": [{"divide": 255}]}}],
+    )
+    split: Split = Field(
+        Split(),
+        description="What is held out for validation and for the test.",
+        examples=[{"validation": 0.1, "test": 0.2}],
+    )
+    labels: dict[str, LabelRule] = Field(
+        {},
+        description=(
+            "Which training rows keep their label, by node; of a node that is not named, every row that has one."
+        ),
+        examples=[{"y": {"count": 100, "balanced": True}}],
+    )
 
 
 class Source(Section, ABC):
@@ -96,8 +116,15 @@ class Source(Section, ABC):
 class Parts(Piece):
     """`{train: FILE, test: FILE}`: the files of the two parts; without `test`, `split` may make that part."""
 
-    train: str
-    test: Maybe[str] = None
+    train: str = Field(
+        description="The file of the training rows.",
+        examples=["train.csv"],
+    )
+    test: Maybe[str] = Field(
+        None,
+        description="The file of the test rows.",
+        examples=["test.csv"],
+    )
 
 
 class FileSource(Source):
@@ -109,9 +136,21 @@ class FileSource(Source):
     endings: ClassVar[tuple[str, ...]]
     root_alone: ClassVar[bool] = False
 
-    root: Annotated[str, Refusable] = ""
-    file: Annotated[Maybe[str], Refusable] = None
-    files: Annotated[Maybe[Parts], Refusable] = None
+    root: Annotated[str, Refusable] = Field(
+        "",
+        description="The folder that the files are in, looked for under `$SGC_DATA`, then beside the spec.",
+        examples=["scans"],
+    )
+    file: Annotated[Maybe[str], Refusable] = Field(
+        None,
+        description="The one file of all rows.",
+        examples=["rows.csv"],
+    )
+    files: Annotated[Maybe[Parts], Refusable] = Field(
+        None,
+        description="The file of the training rows and that of the test rows, in place of `file`.",
+        examples=[{"train": "train.csv", "test": "test.csv"}],
+    )
 
     @model_validator(mode="before")
     @classmethod

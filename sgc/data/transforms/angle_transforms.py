@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar, Literal, final
 
+from pydantic import Field
+
 from sgc.data.transforms.transform import Fitted, Learned, Learner, Uniforms
 
 if TYPE_CHECKING:
@@ -31,7 +33,10 @@ class Angle(Learner):
     name: ClassVar[str] = "angle"
     learned: ClassVar[type[Learned]] = AngleRange
     points: ClassVar[bool] = True
-    angle: Unit
+    angle: Unit = Field(
+        description="The unit of the column.",
+        examples=["degrees"],
+    )
 
     def fit_chunks(self, chunks: Iterable[Numbers]) -> Fitted:
         return {"positive": max(_goes_beyond_half(values, self.angle) for values in chunks)}
@@ -64,7 +69,10 @@ class Direction(Learner):
     name: ClassVar[str] = "direction"
     learned: ClassVar[type[Learned]] = AngleRange
     points: ClassVar[bool] = True
-    direction: Unit
+    direction: Unit = Field(
+        description="The unit of both columns.",
+        examples=["degrees"],
+    )
 
     def fit_chunks(self, chunks: Iterable[Numbers]) -> Fitted:
         return {"positive": max(_goes_beyond_half(values[..., :1], self.direction) for values in chunks)}

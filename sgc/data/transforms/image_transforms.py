@@ -25,7 +25,10 @@ class Resize(Transform):
     """
 
     name: ClassVar[str] = "resize"
-    resize: Pair
+    resize: Pair = Field(
+        description="Rows and columns.",
+        examples=[[48, 42]],
+    )
 
     def apply(self, values: Numbers, fitted: Fitted, uniforms: Uniforms) -> Numbers:
         import numpy as np
@@ -61,8 +64,16 @@ def _overlap(before: int, after: int) -> Numbers:
 class Window(Piece):
     """`{size: [20, 20], from: [4, 0]}`: so many rows and columns, from this row and column on (both count from 0)."""
 
-    size: Pair
-    start: Maybe[Place] = Field(None, alias="from")
+    size: Pair = Field(
+        description="Rows and columns of the window.",
+        examples=[[20, 20]],
+    )
+    start: Maybe[Place] = Field(
+        None,
+        alias="from",
+        description="Its first row and column, counted from 0. Absent: that of the middle.",
+        examples=[[4, 4]],
+    )
 
 
 def _crop_form(value: object) -> str:
@@ -92,7 +103,12 @@ class Crop(Transform):
 
     name: ClassVar[str] = "crop"
     learned: ClassVar[type[Learned]] = PictureShape
-    crop: Annotated[Annotated[Pair, Tag("<list>")] | Annotated[Window, Tag("<window>")], Discriminator(_crop_form)]
+    crop: Annotated[Annotated[Pair, Tag("<list>")] | Annotated[Window, Tag("<window>")], Discriminator(_crop_form)] = (
+        Field(
+            description="Rows and columns of the middle, or `{size: …, from: …}`.",
+            examples=[[20, 20]],
+        )
+    )
 
     def fit(self, values: Numbers) -> Fitted:
         return {"shape": list(values.shape[-2:])}

@@ -23,7 +23,10 @@ class Divide(Transform):
     """`{divide: 255}`: divide by a number, and multiply by it in predictions."""
 
     name: ClassVar[str] = "divide"
-    divide: Annotated[float, Field(gt=0)]
+    divide: Annotated[float, Field(gt=0)] = Field(
+        description="What values are divided by.",
+        examples=[255],
+    )
 
     def apply(self, values: Numbers, fitted: Fitted, uniforms: Uniforms) -> Numbers:
         values /= self.divide
@@ -43,7 +46,10 @@ class MuLaw(Transform):
     """
 
     name: ClassVar[str] = "mu_law"
-    mu_law: Annotated[float, Field(gt=0)]
+    mu_law: Annotated[float, Field(gt=0)] = Field(
+        description="μ: how far small values are spread.",
+        examples=[100],
+    )
 
     def apply(self, values: Numbers, fitted: Fitted, uniforms: Uniforms) -> Numbers:
         import numpy as np
@@ -73,7 +79,10 @@ class Binarize(Transform):
     binarize: Annotated[
         Annotated[Literal["dynamic", "static"], Tag("<word>")] | Annotated[float, Tag("<threshold>")],
         Discriminator(_binarize_form),
-    ]
+    ] = Field(
+        description="Draw anew at every use, draw once, or compare with a threshold.",
+        examples=["dynamic", 0.5],
+    )
 
     @property
     def wants_grey(self) -> bool:
@@ -205,7 +214,10 @@ class OneOf(Transform):
 
     name: ClassVar[str] = "one_of"
     fits_categories: ClassVar[bool] = True
-    one_of: Categories
+    one_of: Categories = Field(
+        description="The names in their order.",
+        examples=[["none", "mild", "severe"]],
+    )
 
     @property
     def reads_names(self) -> tuple[CategoryName, ...]:

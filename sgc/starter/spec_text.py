@@ -16,6 +16,10 @@ LABELS = ("label", "labels", "class", "target", "y", "outcome", "diagnosis", "ca
 PLAIN = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 WORDS = ("null", "true", "false", "yes", "no", "on", "off", "y", "n")  # quoted: some parsers read them as values
 WIDTH = 100
+OWN_TEST = (
+    "errors are measured on the test rows that have a label; where these are few, put labelled rows into a file of "
+    "their own, and take `files: {train: ..., test: ...}` in place of `file`, without `test` in `split`"
+)
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,7 @@ def compose(
         lines += ["  labels:", fraction]
     elif label is not None:
         lines.append(f"  # rows whose cell is empty have no label: {label.empty} of those that were looked at")
+        lines += comment(OWN_TEST, "  ")
     lines += ["", "nodes:"]
     for entry in observed:
         lines += [f"  {'# ' if entry.offered else ''}{line}" for line in _observed_node(entry, label)]

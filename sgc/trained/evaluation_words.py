@@ -37,7 +37,7 @@ def evaluation_text(report: Report) -> str:
     for name in evaluation.from_q:
         errors = {way: by_name[name] for way, by_name in ways.items() if name in by_name}
         for way, error in errors.items():
-            rows.append((f"{error.metric.title} of {name}, {way}", error_text(error)))
+            rows.append((f"{error.metric.title} of {name}, {way}", error_text(error) + labelled_text(error, evaluation.rows)))
         for way, error in errors.items():
             if text := given_count_text(error):
                 rows.append((f"{error.metric.title} of {name}, {way}, count right", text))
@@ -94,6 +94,13 @@ def error_text(error: Error) -> str:
     more = error.metric.aside(error.value)
     more += f" ({error.more['steps']:.0f} steps of {error.rows} rows)" if "steps" in error.more else ""
     return error.metric.write(error.value, error.standard_error) + more
+
+
+def labelled_text(error: Error, rows: int) -> str:
+    """Say on how many rows an error rests where some have no label to compare with."""
+    if error.rows >= rows or "steps" in error.more:
+        return ""
+    return f" (the {error.rows} rows that have a label)" if error.rows > 1 else " (the 1 row that has a label)"
 
 
 def given_count_text(error: Error) -> str:

@@ -22,7 +22,7 @@ from sgc.metrics.own_metric import TAKEN
 from sgc.runtime.streams import TensorRows
 from sgc.spec.measured_nodes import measured
 from sgc.trained.answer_advice import _compared
-from sgc.trained.evaluation_words import error_text
+from sgc.trained.evaluation_words import error_text, labelled_text
 
 MINE = '''
 import pathlib
@@ -253,6 +253,8 @@ def test_an_own_metric_measures_what_it_says(place: Path) -> None:
     assert found.standard_error == pytest.approx(right.std(ddof=1) / np.sqrt(60))
     assert list(found.plain())[:3] == ["within", "standard_error", "rows"]
     assert error_text(found) == f"{100 * found.value:.2f} ± {100 * found.standard_error:.2f} %"
+    assert labelled_text(found, 80) == " (the 60 rows that have a label)"
+    assert not labelled_text(found, 60)
 
 
 @pytest.mark.parametrize(("metric", "better"), [("mine:Within", "posterior"), ("mine:Distance", "q")])

@@ -213,6 +213,35 @@ def test_a_column_of_few_values_that_some_rows_lack_is_the_label(tmp_path: Path)
     assert "no label: 45 of those" in text
 
 
+def test_test_rows_of_their_own_are_named_and_not_split_off(tmp_path: Path) -> None:
+    both = [write(tmp_path, name, HEART) for name in ("heart.csv", "test.csv")]
+    text = starting_spec("heart", both[0], both[1], beside=tmp_path)
+    data = parse(text).data["data"]
+    assert data["files"] == {"train": str(both[0]), "test": str(both[1])}
+    assert "file" not in data
+    assert set(data["split"]) == {"validation", "seed"}
+    assert "files: {train: ..., test: ...}" in started(both[0])[1]
+    assert "test: ..." not in text
+    with pytest.raises(UsageError, match="--test: wanted --data too"):
+        starting_spec("heart", None, both[1])
+    with pytest.raises(UsageError, match="a file of the same kind"):
+        starting_spec("heart", both[0], write(tmp_path, "test.npz", ""))
+
+
+def test_a_table_of_pictures_becomes_a_model_of_them(tmp_path: Path) -> None:
+    for row in range(6):
+        Image.new("L", (8, 4)).save(tmp_path / f"{row}.png")
+    lines = [f"{row}.png,{row % 3},{['', 'cat', 'dog'][row % 3]}" for row in range(6)]
+    data, text = started(write(tmp_path, "pictures.csv", "path,site,kind\n" + "\n".join(lines)))
+    assert data["data"]["source"] == "images"
+    assert data["nodes"]["x"]["shape"] == [1, 4, 8]
+    assert data["data"]["columns"]["y"] == {"column": "kind"}
+    assert data["nodes"]["y"]["values"] == ["cat", "dog"]
+    assert "Left out: site" in text
+    assert "no label: 2 of those" in text
+    load(parse(text).data)
+
+
 def test_wide_tables_and_odd_names_survive(tmp_path: Path) -> None:
     names = [f"a column: {i} # [x]" for i in range(60)] + ['say ""hi""', "true", "été"]
     header = ",".join(f'"{name}"' for name in names)

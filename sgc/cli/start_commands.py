@@ -29,6 +29,10 @@ def init(
         Path | None,
         typer.Option("--data", metavar="FILE", help="Start from a .csv, .parquet, .npz, .mat or a folder of pictures."),
     ] = None,
+    test: Annotated[
+        Path | None,
+        typer.Option("--test", metavar="FILE", help="A file of labelled test rows, where they have one of their own."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
 ) -> None:
     """Write a spec to start from: a shipped one by its name, or a commented one, guessed from a file of data."""
@@ -40,11 +44,11 @@ def init(
     shipped = shipped_specs()
     if path.exists() and not force:
         raise UsageError(f"{path}: exists already; --force overwrites it")
-    check_place(path, Inputs({} if data is None else {data: "the data to start from"}))
-    if data is None and path.stem in shipped:
+    check_place(path, Inputs({given: "the data to start from" for given in (data, test) if given is not None}))
+    if data is None and test is None and path.stem in shipped:
         _copy(shipped[path.stem], path)
         return
-    text = starting_spec(path.stem, data, beside=path.parent)
+    text = starting_spec(path.stem, data, test, beside=path.parent)
     write_output(path, text.encode())
     if data is None:
         near = nearest(path.stem, shipped)

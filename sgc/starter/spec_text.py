@@ -16,10 +16,27 @@ LABELS = ("label", "labels", "class", "target", "y", "outcome", "diagnosis", "ca
 PLAIN = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 WORDS = ("null", "true", "false", "yes", "no", "on", "off", "y", "n")  # quoted: some parsers read them as values
 WIDTH = 100
+GREY = "distribution: Bernoulli    # a guess: grey values from 0 to 1, scored by cross-entropy"
+SEARCHED = "looked for under $SGC_DATA, then beside this file"
 OWN_TEST = (
     "errors are measured on the test rows that have a label; where these are few, put labelled rows into a file of "
     "their own, and take `files: {train: ..., test: ...}` in place of `file`, without `test` in `split`"
 )
+
+
+@dataclass(frozen=True)
+class DataFiles:
+    """The file of a spec's data as the spec names it, and that of its test rows where these have one of their own."""
+
+    train: str
+    test: str | None = None
+
+    @property
+    def line(self) -> str:
+        """Write it as a line of the data section."""
+        if self.test is None:
+            return f"file: {file_text(self.train)}    # {SEARCHED}"
+        return f"files: {{train: {file_text(self.train)}, test: {file_text(self.test)}}}    # {SEARCHED}"
 
 
 @dataclass(frozen=True)
@@ -57,10 +74,12 @@ def compose(
     label: Label | None,
     *,
     counts: bool = False,
+    own_test: bool = False,
 ) -> str:
     """Put a spec together: what is observed, the label y where there is one, and a latent z.
 
-    counts: some are observed, which may be far above where networks start.
+    counts: some are observed, which may be far above where networks start. own_test: the test rows have a file of
+    their own.
     """
     lines = [text_line for line in head for text_line in comment(line)]
     lines += ["version: 1", f"name: {quoted(name)}", "", "data:", *(f"  {line}" for line in source), "  columns:"]
@@ -69,13 +88,13 @@ def compose(
         lines.append(f"    {'# ' if entry.offered else ''}{entry.node}: {entry.column}")
     if label is not None:
         lines += _label_column(label)
-    lines.append("  split: {test: 0.2, validation: 0.1, seed: 0}")
+    lines.append(f"  split: {{{'' if own_test else 'test: 0.2, '}validation: 0.1, seed: 0}}")
     if label is not None and not label.empty:
         fraction = "    y: {fraction: 0.1}    # every row has its label; one in ten keeps it, to try how few are enough"
         lines += ["  labels:", fraction]
     elif label is not None:
         lines.append(f"  # rows whose cell is empty have no label: {label.empty} of those that were looked at")
-        lines += comment(OWN_TEST, "  ")
+        lines += [] if own_test else comment(OWN_TEST, "  ")
     lines += ["", "nodes:"]
     for entry in observed:
         lines += [f"  {'# ' if entry.offered else ''}{line}" for line in _observed_node(entry, label)]

@@ -1,19 +1,15 @@
-"""A starting spec from arrays, an npz archive's or a MATLAB file's, or from a folder of pictures."""
+"""A starting spec from arrays, an npz archive's or a MATLAB file's."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sgc.errors import DataError
-from sgc.starter.spec_text import FEW, LABELS, ROWS, Label, Observed, compose, file_text, quoted
+from sgc.starter.spec_text import FEW, GREY, LABELS, DataFiles, Label, Observed, compose, quoted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-SIZE = (32, 32)  # rows and columns that pictures of different sizes are brought to
-GREY = "distribution: Bernoulli    # a guess: grey values from 0 to 1, scored by cross-entropy"
 
 
 def npz_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], list[str]]:
@@ -52,7 +48,7 @@ def matlab_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], list[str]]:
 
 
 def arrays_spec(
-    name: str, path: Path, file: str, kind: str, arrays: dict[str, NDArray[Any]], skipped: list[str]
+    name: str, path: Path, files: DataFiles, kind: str, arrays: dict[str, NDArray[Any]], skipped: list[str]
 ) -> str:
     rows = max((len(array) for array in arrays.values()), key=[len(a) for a in arrays.values()].count, default=0)
     usable = {key: array for key, array in arrays.items() if len(array) == rows and rows > 1}
@@ -73,8 +69,9 @@ def arrays_spec(
         f"A starting spec for {path.name}, {rows:,} rows, guessed from its arrays: read it, and mend what is wrong."
     ]
     head += [f"Left out: {', '.join(skipped)}."] if skipped else []
-    source = [f"source: {kind}", f"file: {file_text(file)}    # looked for under $SGC_DATA, then beside this file"]
-    return compose(name, head, source, [_npz_node(main, numeric[main])], label)
+    source = [f"source: {kind}", files.line]
+    node = _npz_node(main, numeric[main])
+    return compose(name, head, source, [node], label, own_test=files.test is not None)
 
 
 def _npz_node(key: str, array: NDArray[Any]) -> Observed:
@@ -110,35 +107,3 @@ def _npz_label(key: str, array: NDArray[Any], *, by_name: bool) -> Label | None:
     ):
         return Label(key, tuple(str(int(value)) for value in distinct), int(missing.sum()), why)
     return Label(key, None, int(missing.sum()) if array.dtype.kind == "f" else 0, why)
-
-
-def gallery_spec(name: str, folder: Path, root: str) -> str:
-    """Write a spec to start from for a folder of pictures, by the heads of the first ones. Raises: DataError."""
-    from sgc.data.pictures import LABEL, PATH, Wanted, read_pictures
-
-    columns = read_pictures(folder, [PATH], Wanted(colour=False), optional=[LABEL])
-    paths = [folder / str(path) for path in columns[PATH].values]
-    labels = sorted({str(label) for label in columns[LABEL].values}) if LABEL in columns else []
-    heads = list(_heads(paths[:ROWS]))
-    sizes = {size for _, size in heads}
-    mode, channels = ("colour", 3) if any(colour for colour, _ in heads) else ("grey", 1)
-    height, width = next(iter(sizes)) if len(sizes) == 1 else SIZE
-    source = ["source: images", f"root: {file_text(root)}    # looked for under $SGC_DATA, then beside this file"]
-    source.append(f"mode: {mode}")
-    if len(sizes) != 1:
-        source.append(f"size: [{height}, {width}]    # they are of different sizes: all are brought to this one")
-    label = Label("label", tuple(map(quoted, labels)), 0, "the names of the folders") if len(labels) > 1 else None
-    shape = f"shape: [{channels}, {height}, {width}]    # channels, rows, columns"
-    image = Observed("x", "{column: image, transforms: [{divide: 255}]}", (GREY, shape))
-    head = [f"A starting spec for the {len(paths):,} pictures of {folder.name or folder}: read it, and mend it."]
-    return compose(name, head, source, [image], label)
-
-
-def _heads(paths: list[Path]) -> Iterator[tuple[bool, tuple[int, int]]]:
-    from sgc.data.pictures import opened
-
-    for row, path in enumerate(paths):
-        with opened(path, row) as picture:
-            turned = picture.getexif().get(0x0112, 1) >= 5  # of EXIF's orientations, those that lie on their side
-            size = picture.size if turned else picture.size[::-1]
-            yield picture.mode not in ("1", "L", "LA", "I", "I;16", "F"), (size[0], size[1])

@@ -7,18 +7,20 @@ import re
 from pathlib import Path
 
 from sgc.errors import UsageError, check_regular, check_text
-from sgc.starter.spec_text import quoted
-from sgc.starter.starting_arrays import arrays_spec, gallery_spec, matlab_arrays, npz_arrays
+from sgc.starter.spec_text import DataFiles, quoted
+from sgc.starter.starting_arrays import arrays_spec, matlab_arrays, npz_arrays
+from sgc.starter.starting_pictures import gallery_spec
 from sgc.starter.starting_tables import table_spec
 
 KINDS = "a file that ends in .csv, .tsv (or .gz), .parquet, .npz or .mat, or a folder of pictures"
 
 
-def starting_spec(name: str, data: Path | None = None, *, beside: Path | None = None) -> str:
+def starting_spec(name: str, data: Path | None = None, test: Path | None = None, *, beside: Path | None = None) -> str:
     """Write a commented spec to start from, valid as it is.
 
     name: the model's. data: a table (.csv or .tsv, gzipped or not, or .parquet), a .npz or .mat file, or a folder of
-    pictures; None: scikit-learn's digits. beside: the folder that the spec will be in, from which its data are
+    pictures; None: scikit-learn's digits. test: a file of the same kind for the test rows; None: they are split off
+    from `data`. beside: the folder that the spec will be in, from which its data are
     found; None: the current one.
 
     Raises:
@@ -28,20 +30,40 @@ def starting_spec(name: str, data: Path | None = None, *, beside: Path | None = 
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name):
         raise UsageError(f"'{name}' is not a name: a letter, then letters, digits, '_' or '-'")
     if data is None:
+        if test is not None:
+            raise UsageError("--test: wanted --data too, the file to train on")
         return DIGITS.format(name=quoted(name))
+    file = _found(data, beside)
+    if data.is_dir():
+        if test is not None:
+            raise UsageError("--test: wanted for files; pictures with test rows of their own are listed in two tables")
+        return gallery_spec(name, data, file)
+    kind, tested = _kind(data), None if test is None else _found(test, beside)
+    if test is not None and (test.is_dir() or _kind(test) != kind):
+        raise UsageError(f"'{test}': wanted a file of the same kind as '{data}'")
+    files = DataFiles(file, tested)
+    if kind == "table":
+        return table_spec(name, data, files)
+    return arrays_spec(name, data, files, kind, *(npz_arrays if kind == "npz" else matlab_arrays)(data))
+
+
+def _found(data: Path, beside: Path | None) -> str:
+    """Give the path of a file as a spec beside it names it. Raises: UsageError."""
     if not data.exists():
         raise UsageError(f"'{data}': no such file, wanted {KINDS}")
     file = str(data) if data.is_absolute() else Path(os.path.relpath(data, beside or Path())).as_posix()
     check_text(file)
     check_regular(data)
-    if data.is_dir():
-        return gallery_spec(name, data, file)
+    return file
+
+
+def _kind(data: Path) -> str:
+    """Give the source that reads a file, by its ending. Raises: UsageError."""
     if data.name.endswith((".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")):
-        return table_spec(name, data, file)
-    if data.name.endswith(".npz"):
-        return arrays_spec(name, data, file, "npz", *npz_arrays(data))
-    if data.name.endswith(".mat"):
-        return arrays_spec(name, data, file, "mat", *matlab_arrays(data))
+        return "table"
+    for ending in (".npz", ".mat"):
+        if data.name.endswith(ending):
+            return ending[1:]
     raise UsageError(f"'{data}': wanted {KINDS}")
 
 

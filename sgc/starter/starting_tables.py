@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sgc.errors import DataError
-from sgc.starter.spec_text import FEW, LABELS, Label, Observed, compose, file_text, folded, listed_values, quoted
-from sgc.starter.table_columns import LARGEST_COUNT, OFFERED, Kind, TableColumn, kinds, read_head
+from sgc.starter.spec_text import FEW, LABELS, DataFiles, Label, Observed, compose, folded, listed_values, quoted
+from sgc.starter.starting_pictures import PATH, lists_pictures, pictures_spec
+from sgc.starter.table_columns import LARGEST_COUNT, OFFERED, Kind, TableColumn, TableHead, kinds, read_head
 
 LAST = "the last column that can be one"
 # of LABELS, those that no number is called
@@ -21,12 +22,16 @@ ALIKE = 3  # columns of the same categories that become one vector
 PARTLY = 0.1  # of the cells are empty in a column whose labels only some rows have; fewer are holes
 
 
-def table_spec(name: str, path: Path, file: str) -> str:
+def table_spec(name: str, path: Path, files: DataFiles) -> str:
     """Write a spec to start from: y, the counts, marks and other numbers as vectors, and a node of each category.
+
+    A table with a column `path` of files of pictures is one of those, and its label.
 
     Raises: DataError, of a file that cannot be read or holds nothing to model.
     """
     head = read_head(path)
+    if lists_pictures(head, path):
+        return _listed_pictures(name, path, head, files)
     kind_of = {column.name: kind for column, kind in zip(head.columns, kinds(head.columns), strict=True)}
     label, chosen = None, _label_column(head.columns, kind_of)
     others = [column for column in head.columns if column is not chosen]
@@ -44,13 +49,35 @@ def table_spec(name: str, path: Path, file: str) -> str:
         f"A starting spec for {path.name}, guessed from its header and {looked}: read it, and mend what is wrong."
     ]
     sentences += _left_out([column for column in others if kind_of[column.name] is Kind.UNUSED], offered)
-    source = ["source: table", f"file: {file_text(file)}    # looked for under $SGC_DATA, then beside this file"]
-    if head.separator != ",":
-        source.append(f"separator: {json.dumps(head.separator)}")
-    if head.marks:
-        source.append(f"missing_values: [{', '.join(map(json.dumps, head.marks))}]    # the marks of empty cells")
+    source = ["source: table", files.line, *_dialect(head)]
     observed = [*vectors, *_category_nodes(groups[:NODES], offered)]
-    return compose(name, sentences, source, observed, label, counts=bool(of_kind[Kind.COUNT]))
+    counts, own_test = bool(of_kind[Kind.COUNT]), files.test is not None
+    return compose(name, sentences, source, observed, label, counts=counts, own_test=own_test)
+
+
+def _dialect(head: TableHead) -> list[str]:
+    """Write what a reader of the table must know: what parts its cells, and which are empty."""
+    lines = [] if head.separator == "," else [f"separator: {json.dumps(head.separator)}"]
+    if head.marks:
+        lines.append(f"missing_values: [{', '.join(map(json.dumps, head.marks))}]    # the marks of empty cells")
+    return lines
+
+
+def _listed_pictures(name: str, path: Path, head: TableHead, files: DataFiles) -> str:
+    """Write a spec to start from for a table of pictures: the picture, and the label that some rows may lack."""
+    others = [column for column in head.columns if column.name != PATH]
+    kind_of = {column.name: kind for column, kind in zip(others, kinds(others), strict=True)}
+    usable = [column for column in others if column.few or column.name.lower() in LABELS]
+    usable = [column for column in usable if len(column.distinct) > 1]
+    named = [column for column in usable if column.name.lower() in LABELS]
+    partly = [column for column in usable if _lacks(column) >= PARTLY]
+    chosen = (named or partly or usable)[-1] if usable else None
+    label = None if chosen is None else _label(chosen, [column for column in usable if column is not chosen], kind_of)
+    left = [column.name for column in others if column is not chosen]
+    more = [f"Left out: {_listed(left)}; a column that is one of numbers can be a node of its own."] if left else []
+    paths = [path.parent / cell for cell in next(column.cells for column in head.columns if column.name == PATH)]
+    sentence = f"A starting spec for the {head.rows:,} pictures of {path.name}: read it, and mend what is wrong."
+    return pictures_spec(name, [sentence, *more], paths, [files.line, *_dialect(head)], label, files.test is not None)
 
 
 def _label_column(columns: Sequence[TableColumn], kind_of: Mapping[str, Kind]) -> TableColumn | None:

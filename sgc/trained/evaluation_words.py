@@ -37,7 +37,9 @@ def evaluation_text(report: Report) -> str:
     for name in evaluation.from_q:
         errors = {way: by_name[name] for way, by_name in ways.items() if name in by_name}
         for way, error in errors.items():
-            rows.append((f"{error.metric.title} of {name}, {way}", error_text(error) + labelled_text(error, evaluation.rows)))
+            rows.append(
+                (f"{error.metric.title} of {name}, {way}", error_text(error) + labelled_text(error, evaluation.rows))
+            )
         for way, error in errors.items():
             if text := given_count_text(error):
                 rows.append((f"{error.metric.title} of {name}, {way}, count right", text))

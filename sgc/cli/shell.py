@@ -8,6 +8,7 @@ import typer
 
 from sgc import __version__
 from sgc.cli.exit_status import plainly
+from sgc.cli.list_command import list_
 from sgc.cli.run_commands import evaluate, predict, sample
 from sgc.cli.spec_commands import check, inspect, prove, schema
 from sgc.cli.start_commands import data, init
@@ -41,3 +42,4 @@ def _main(
 
 for command in (check, inspect, train, evaluate, predict, sample, prove, schema, init, data):
     app.command()(plainly(command))
+app.command("list")(plainly(list_))

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 class View:
     """A way to read values.
 
-    look: (values [*leading, *event], the largest value of an element) -> [*leading, *event, *behind]. ends: the bounds
-    of the numbers that it gives; None: those of the values.
+    word: what is read, in words. look: (values [*leading, *event], the largest value of an element) ->
+    [*leading, *event, *behind]. ends: the bounds of the numbers that it gives; None: those of the values.
     """
 
+    word: str
     look: Callable[[Tensor, float], Tensor]
     ends: tuple[float, float] | None = None
     behind: tuple[int, ...] = ()
@@ -48,10 +49,10 @@ def _centred(value: Tensor, largest: float) -> Tensor:
     return centred(value, int(largest) + 1)
 
 
-VALUE = View(_as_it_is)
-LOG1P = View(_log1p, (0.0, float("inf")))
-CIRCULAR = View(_circular, (-1.0, 1.0), (2,))
-CENTRED = View(_centred, (-1.0, 1.0))
+VALUE = View("itself", _as_it_is)
+LOG1P = View("log(1 + value)", _log1p, (0.0, float("inf")))
+CIRCULAR = View("cosine and sine", _circular, (-1.0, 1.0), (2,))
+CENTRED = View("levels around 0", _centred, (-1.0, 1.0))
 
 
 def flagged_shape(shape: tuple[int, ...]) -> tuple[int, ...]:

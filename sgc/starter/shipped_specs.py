@@ -90,5 +90,5 @@ def _uses(section: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:  # Any: pl
 def shipped_specs() -> dict[str, ShippedSpec]:
     """List the specs that come with the package, by name. Nothing is read but the folder."""
     place = next((place for place in PLACES if place.is_dir()), None)
-    files = [] if place is None else sorted(place.glob("*.yaml"))
-    return {file.stem: ShippedSpec(file.stem, file) for file in files}
+    files = [] if place is None else place.glob("*.yaml")
+    return {file.stem: ShippedSpec(file.stem, file) for file in sorted(files, key=lambda file: file.stem)}

@@ -10,8 +10,8 @@ A block says what it is by the first word of its fence, and by a file name, a pl
 - ```` ```yaml spec.yaml ````, or a `{code-block}` with `:caption: spec.yaml`: written to that file, whatever the
   language. Python without a file is run, in one namespace a page; `pycon` is a doctest in it.
 - ```` ```yaml ````: a whole spec (with `version`), or sections of one, or ```` ```yaml nodes.y ````, a piece of one at
-  that place. A piece is put into the last whole spec of the page, or into `specs/digits.yaml`, and loaded. A key of a
-  node, an option of a section, or the section `data` is replaced by what is shown.
+  that place. A piece is put into the last whole spec of the page that is a file, or into `specs/digits.yaml`, and
+  loaded. A key of a node, an option of a section, or the section `data` is replaced by what is shown.
 - ```` ```text ````: lines of what the last command or python block printed, in their order.
 - A mark of NOT_RUN behind the word: not run, for that reason.
 
@@ -132,7 +132,7 @@ class PageRun:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(block.text, encoding="utf-8")
             if block.language == "yaml" and "version:" in block.text:
-                self._load(block)
+                self.whole = read(path).data
         elif block.language == "console":
             self._console(block)
         elif block.language == "python":
@@ -156,9 +156,7 @@ class PageRun:
             text = f"{key}:\n" + "".join(f"  {line}\n" for line in text.splitlines())
         given = self._plain(text)
         assert isinstance(given, dict), "no mapping"
-        if "version" in given:
-            self.whole = given
-        else:
+        if "version" not in given:
             unknown = [key for key in given if key not in Spec.model_fields]
             assert not unknown, f"{unknown} are no sections of a spec: say where it belongs, ```yaml nodes.y"
             given = merged(self.whole or read(ROOT / "specs" / "digits.yaml").data, given)

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
+import make_pages
 import pytest
 from page_blocks import NOT_RUN, ROOT, Block, blocks, commands, in_order, matches, merged, page_run, shape
+from pydantic import ValidationError
+
+from sgc.networks.entries import Mlp, Stages
+from sgc.piece import Piece
 
 DOCS = ROOT / "docs"
 GUIDES_OF_THEIR_OWN = "adding-a"  # tests/test_extending_pages.py runs these pages
@@ -110,6 +116,48 @@ def test_what_is_not_true_is_told(block: Block, told: str, tmp_path: Path, monke
         run.run(block)
     assert re.match(r"page.md, line 1: ", str(wrong.value))
     assert told in str(wrong.value)
+
+
+# ---- what is generated
+
+
+def test_what_pages_take_from_the_code_is_what_the_code_says() -> None:
+    """`python docs/make_pages.py` writes it anew."""
+    stale = [page for page in make_pages.pages() if make_pages.written(text := page.read_text("utf-8")) != text]
+    assert [name_of(page) for page in stale] == []
+
+
+def test_every_key_is_described_and_has_an_example() -> None:
+    without = [
+        f"{name}.{field}"
+        for name, kind in make_pages.PIECES.items()
+        for field, info in kind.model_fields.items()
+        if field != "source" and not (info.description and info.examples)
+    ]
+    assert without == []
+
+
+def test_the_examples_of_keys_fit_their_types() -> None:
+    """Each is read as the loader reads that piece alone; names and shapes it cannot know."""
+    for name, kind in make_pages.PIECES.items():
+        for field, info in kind.model_fields.items():
+            for value in info.examples or ():
+                piece = {info.alias or field: value}
+                faults = [
+                    fault
+                    for fault in problems(Mlp if kind is Stages else kind, piece)
+                    if fault[0] == (info.alias or field)
+                ]
+                assert faults == [], (name, piece)
+
+
+def problems(kind: type[Piece], piece: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """List what is wrong with a piece that is not whole: the place and the kind of each fault, missing keys aside."""
+    try:
+        kind.model_validate(piece)
+    except ValidationError as wrong:
+        return [(*fault["loc"], fault["type"]) for fault in wrong.errors() if fault["type"] != "missing"]
+    return []
 
 
 # ---- links

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from pydantic import Field
+
 from sgc.distributions.family import Family
 from sgc.distributions.points import Point
 from sgc.objectives.estimator import Draw, Estimator
@@ -22,7 +24,11 @@ class StraightThrough(Estimator):
     gradient_note: ClassVar[str] = "a hard draw forward, its relaxation backward"
     count_refusal: ClassVar[str] = "relaxed backward"
 
-    temperature: Temperature = 0.66  # of the relaxation that the gradient goes through
+    temperature: Temperature = Field(
+        0.66,
+        description="How soft the draw is that lends its gradient, above 0; near 0 the gradient varies more.",
+        examples=[0.5],
+    )
 
     @staticmethod
     def refuse(family: Family, event: tuple[int, ...]) -> str:

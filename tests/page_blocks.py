@@ -44,6 +44,7 @@ from sgc import cli
 from sgc.runtime.model import Model
 from sgc.spec.document import read
 from sgc.spec.spec import Spec
+from sgc.sweeps.sweep_file import read_sweep
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -61,6 +62,7 @@ INERT = {"bibtex", "latex"}  # languages of which nothing can be run
 EXACT = {"check", "inspect", "init", "list", "schema"}
 PROGRAMS = {"cat", "cp", "head", "ls", "mkdir", "mv", "tail", "wc"}
 FILE = re.compile(r"[\w./-]+\.(?:csv|json|py|txt|yaml|yml)")
+SWEEP = {"grid", "cells", "seeds", "search"}  # a file with one of these is no spec
 CODE = ("code-block", "code", "sourcecode")
 NUMBER = re.compile(r"[-−+±]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?")
 
@@ -132,7 +134,11 @@ class PageRun:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(block.text, encoding="utf-8")
             if block.language == "yaml" and "version:" in block.text:
-                self.whole = read(path).data
+                written = read(path).data
+                if SWEEP & set(written):
+                    read_sweep(path)
+                else:
+                    self.whole = written
         elif block.language == "console":
             self._console(block)
         elif block.language == "python":

@@ -33,6 +33,7 @@ FLOORS = [
     ["training"],
     ["trained"],
     ["samples"],
+    ["sweeps"],
     ["cli", "__main__", "__init__"],
 ]
 TORCH_FROM = FLOORS.index(["tape"])

@@ -12,6 +12,7 @@ from sgc.cli.list_command import list_
 from sgc.cli.run_commands import evaluate, predict, sample
 from sgc.cli.spec_commands import check, inspect, prove, schema
 from sgc.cli.start_commands import data, init
+from sgc.cli.sweep_command import sweep
 from sgc.cli.train_command import train
 
 app = typer.Typer(
@@ -40,6 +41,6 @@ def _main(
     """Semi-supervised deep generative models from YAML."""
 
 
-for command in (check, inspect, train, evaluate, predict, sample, prove, schema, init, data):
+for command in (check, inspect, train, evaluate, predict, sample, prove, schema, init, data, sweep):
     app.command()(plainly(command))
 app.command("list")(plainly(list_))

@@ -39,8 +39,10 @@ class _Error:
     value: Plain
 
 
-def report(problem: ValidationError, plain: Plain, findings: Findings) -> list[Path]:
+def report(problem: ValidationError, plain: Plain, findings: Findings, model: type[BaseModel] = Spec) -> list[Path]:
     """Add the faults of one validation of `plain` to the findings; return the pieces to take out before the next.
+
+    model: of the whole.
 
     An unknown key is taken for the one that it resembles, which is then not missing.
     """
@@ -56,14 +58,14 @@ def report(problem: ValidationError, plain: Plain, findings: Findings) -> list[P
         similar = nearest(word, needed, cutoff=0.5)
         if similar:
             needed.remove(similar)
-        meant[error.path] = similar or nearest(word, _keys_for(error, plain, findings))
+        meant[error.path] = similar or nearest(word, _keys_for(error, plain, findings, model))
     for path, key in meant.items():
         if key and not findings.hurt(*path):
             findings.add(path, f"unknown key '{path[-1]}'", f"did you mean '{key}'?", at="key")
             findings.breaks((*path[:-1], key))
     for error in errors:
         if not findings.hurt(*error.path) and not _of_unknown_kind(error, findings):
-            _report(error, plain, findings)
+            _report(error, plain, findings, model)
         findings.breaks(error.path)
     return [error.piece for error in errors]
 
@@ -73,14 +75,14 @@ def _of_unknown_kind(error: _Error, findings: Findings) -> bool:
     return error.kind == "extra_forbidden" and findings.lost(*error.path[:-1], "source")
 
 
-def _report(error: _Error, plain: Plain, findings: Findings) -> None:
+def _report(error: _Error, plain: Plain, findings: Findings, model: type[BaseModel]) -> None:
     """Word one error."""
     kind, path, value, context = error.kind, error.path, error.value, error.context
     add, got = findings.add, f"got {describe(value)}"
     if kind == "missing":
         add(path[:-1], f"missing key '{path[-1]}'", at="key", about=path)
     elif kind == "extra_forbidden":
-        hint = suggest(str(path[-1]), _keys_for(error, plain, findings))
+        hint = suggest(str(path[-1]), _keys_for(error, plain, findings, model))
         add(path, f"unknown key '{path[-1]}'", hint, at="key")
     elif kind == "unknown_kind":
         _report_kind(error, findings)
@@ -213,16 +215,16 @@ def _value(data: Plain, path: Path) -> Plain:
     return data
 
 
-def _keys_for(error: _Error, plain: Plain, findings: Findings) -> list[str]:
+def _keys_for(error: _Error, plain: Plain, findings: Findings, model: type[BaseModel]) -> list[str]:
     """List the keys that may have been meant by an unknown one: those not there, or all if a flag sets it."""
-    annotation: Any = Spec  # Any: types at run time
+    annotation: Any = model  # Any: types at run time
     for part in error.loc[:-1]:
         annotation = _step(annotation, part)
-    model = _strip(annotation)
-    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+    piece = _strip(annotation)
+    if not (isinstance(piece, type) and issubclass(piece, BaseModel)):
         return []
     present = () if error.path in findings.document.flags else _value(plain, error.path[:-1])
-    return [f.alias or name for name, f in model.model_fields.items() if (f.alias or name) not in present]
+    return [f.alias or name for name, f in piece.model_fields.items() if (f.alias or name) not in present]
 
 
 def _strip(annotation: Any) -> Any:  # Any: types at run time

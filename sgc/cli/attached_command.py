@@ -1,0 +1,28 @@
+"""A command of sgc that ends when its parent does: run as `python -m sgc.cli.attached_command train …`.
+
+The parent holds the other end of standard input and never writes. Where that end closes, as it does however the parent
+dies, the command is interrupted as by Ctrl-C: a training writes its checkpoint, and a later one goes on from it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+
+def _watch() -> None:
+    while True:
+        try:
+            if not os.read(0, 1):
+                break
+        except OSError:
+            break
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+if __name__ == "__main__":
+    from sgc.cli import main
+
+    threading.Thread(target=_watch, daemon=True).start()
+    main()

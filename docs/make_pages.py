@@ -450,6 +450,15 @@ def index() -> str:
     return "\n".join(lines)
 
 
+def gallery() -> str:
+    """Write the table of the shipped specs."""
+    lines = ["| spec | what it is |", "|---|---|"]
+    for path in sorted((DOCS.parent / "specs").glob("*.yaml")):
+        about = yaml.safe_load(path.read_text(encoding="utf-8"))["description"]
+        lines.append(f"| [`{path.stem}`](../../specs/{path.name}) | {_cell(about)} |")
+    return "\n".join(lines)
+
+
 # ---- commands
 
 
@@ -538,6 +547,7 @@ PARTS: dict[str, Callable[..., str]] = {
     "bounds": bounds,
     "gradients": gradients,
     "metrics": metrics,
+    "gallery": gallery,
     "index": index,
     "commands": commands,
 }
@@ -556,6 +566,7 @@ def written(page: str) -> str:
 def pages() -> Iterator[Path]:
     """List the pages that have parts; the index of keys, which reads the others, comes last."""
     found = [page for page in sorted(DOCS.rglob("*.md")) if "_build" not in page.parts]
+    found = [page for page in found if page.parent.name != "gallery" or page.name == "index.md"]
     yield from (page for page in found if page.name != "keys.md")
     yield from (page for page in found if page.name == "keys.md")
 

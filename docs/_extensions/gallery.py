@@ -1,0 +1,123 @@
+"""The gallery: a page for each spec under specs/, with its graphs, formulas, objective, command and results.
+
+The pages are written into docs/gallery/ when Sphinx begins; docs/gallery/index.md lists them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sphinx.application import Sphinx
+from sphinx.util.typing import ExtensionMetadata
+
+import sgc
+from sgc.report.json_report import inspect_json
+from sgc.report.pages.graph_svg import graph_legend, graph_panels, graph_style, node_names
+from sgc.spec.resolver import outline
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+GALLERY = ROOT / "docs" / "gallery"
+RESULTS = ROOT / "specs" / "RESULTS.md"
+PICTURES = {"digits": "digits-samples.png"}  # under examples/pictures/
+
+
+def page_of(path: Path) -> str:
+    """Write the page of one spec, as Markdown."""
+    made = outline(sgc.load(path))
+    facts = inspect_json(made)
+    name = path.stem
+    links = {node: f"#node-{_slug(node)}" for node in node_names(made)}
+    graphs = f"<style>{graph_style()}</style>{graph_panels(made, links=links)}{graph_legend(made)}"
+    pieces = [
+        f"# {name}\n\n{facts['description']}.",
+        f"```{{raw}} html\n{_one_paragraph(graphs)}\n```",
+        *_picture(name),
+        "## Nodes\n\n" + _nodes(facts),
+        "## The two graphs as products",
+        *(f"$$\n{product['latex']}\n$$" for product in facts["products"].values()),
+        "## What is derived",
+        *_patterns(facts),
+        "## Command\n\n"
+        f"```console\n$ sgc init {name}\n$ sgc train {name}.yaml -o runs/{name}\n$ sgc evaluate runs/{name}\n```\n\n"
+        "`sgc init` says what data it needs.",
+        "## Results\n\n" + _results(name),
+        f"## The spec\n\n```yaml\n{path.read_text(encoding='utf-8').rstrip()}\n```",
+    ]
+    return "\n\n".join(pieces) + "\n"
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"\W+", "-", name)
+
+
+def _one_paragraph(html: str) -> str:
+    return re.sub(r"\n\s*\n", "\n", html)
+
+
+def _picture(name: str) -> Iterator[str]:
+    if name in PICTURES:
+        yield f"## What it draws\n\n![what the trained model draws](../../examples/pictures/{PICTURES[name]})"
+
+
+def _nodes(facts: dict[str, Any]) -> str:  # Any: JSON
+    lines = ["| node | distribution | observed | p reads | q reads, estimator |", "|---|---|---|---|---|"]
+    words = {"full": "always", "partial": "in some rows", "none": "never"}
+    for node in facts["nodes"]:
+        q = node["recognition"]
+        reads = "—" if q is None else f"{', '.join(q['parents']) or 'nothing'}, {(node['estimator'] or {}).get('name')}"
+        shape = f" {node['shape']}" if node["shape"] else ""
+        size = f", {node['categories']} categories" if node["categories"] else ""
+        p = ", ".join(node["generative"]["parents"]) or "nothing"
+        name = f'<span id="node-{_slug(node["name"])}">{node["name"]}</span>'
+        lines.append(f"| {name} | {node['distribution']}{shape}{size} | {words[node['supervision']]} | {p} | {reads} |")
+    for kind in ("features", "inputs"):
+        for entry in facts[kind]:
+            name = f'<span id="node-{_slug(entry["name"])}">{entry["name"]}</span>'
+            what = f"{kind[:-1]}, {entry['network']}" if kind == "features" else "input, not modelled"
+            lines.append(f"| {name} | {what} | — | {', '.join(entry.get('parents', [])) or '—'} | — |")
+    return "\n".join(lines)
+
+
+def _patterns(facts: dict[str, Any]) -> Iterator[str]:  # Any: JSON
+    for pattern in facts["patterns"]:
+        terms = "\n".join(
+            f"| `{term['text']}` | {term['tag']}{', ' + term['why'] if term['why'] not in ('', term['tag']) else ''} |"
+            for term in pattern["terms"]
+        )
+        table = f"| term | how it is computed |\n|---|---|\n{terms.replace('||', '‖')}"
+        yield f"### {pattern['rows'][:1].upper()}{pattern['rows'][1:]}"
+        yield f"$$\n{pattern['bound']['latex']}\n$$"
+        yield table
+    if facts["patterns_left_out"]:
+        yield f"… and {facts['patterns_left_out']} patterns more."
+
+
+def _results(name: str) -> str:
+    """Give the section of the results that names the spec in its heading."""
+    parts = re.split(r"^## ", RESULTS.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    for part in parts:
+        title, _, body = part.partition("\n")
+        if f"specs/{name}.yaml" in title:
+            return f"{title}\n\n{_deeper(body.strip())}\n\nAll results: [here](../results.md)."
+    return "Nothing was measured; it shows how such a model is written."
+
+
+def _deeper(text: str) -> str:
+    return re.sub(r"^(#+) ", r"#\1 ", text, flags=re.MULTILINE)
+
+
+def write_pages(app: Sphinx) -> None:
+    """Write the page of each spec, where it is new."""
+    for path in sorted((ROOT / "specs").glob("*.yaml")):
+        goal, text = GALLERY / f"{path.stem}.md", page_of(path)
+        if not goal.exists() or goal.read_text(encoding="utf-8") != text:
+            goal.write_text(text, encoding="utf-8")
+
+
+def setup(app: Sphinx) -> ExtensionMetadata:
+    """Write the pages before Sphinx looks for them."""
+    app.connect("config-inited", lambda app, config: write_pages(app))
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

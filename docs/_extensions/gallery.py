@@ -34,7 +34,6 @@ def page_of(path: Path) -> str:
     pieces = [
         f"# {name}\n\n{facts['description']}.",
         f"```{{raw}} html\n{_one_paragraph(graphs)}\n```",
-        *_picture(name),
         "## Nodes\n\n" + _nodes(facts),
         "## The two graphs as products",
         *(f"$$\n{product['latex']}\n$$" for product in facts["products"].values()),
@@ -44,6 +43,7 @@ def page_of(path: Path) -> str:
         f"```console\n$ sgc init {name}\n$ sgc train {name}.yaml -o runs/{name}\n$ sgc evaluate runs/{name}\n```\n\n"
         "`sgc init` says what data it needs.",
         "## Results\n\n" + _results(name),
+        *_picture(name),
         f"## The spec\n\n```yaml\n{path.read_text(encoding='utf-8').rstrip()}\n```",
     ]
     return "\n\n".join(pieces) + "\n"
@@ -51,6 +51,10 @@ def page_of(path: Path) -> str:
 
 def _slug(name: str) -> str:
     return re.sub(r"\W+", "-", name)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def _one_paragraph(html: str) -> str:
@@ -84,10 +88,10 @@ def _nodes(facts: dict[str, Any]) -> str:  # Any: JSON
 def _patterns(facts: dict[str, Any]) -> Iterator[str]:  # Any: JSON
     for pattern in facts["patterns"]:
         terms = "\n".join(
-            f"| `{term['text']}` | {term['tag']}{', ' + term['why'] if term['why'] not in ('', term['tag']) else ''} |"
+            f"| `{_cell(term['text'])}` | {term['tag']}{', ' + term['why'] if term['why'] not in ('', term['tag']) else ''} |"
             for term in pattern["terms"]
         )
-        table = f"| term | how it is computed |\n|---|---|\n{terms.replace('||', '‖')}"
+        table = f"| term | how it is computed |\n|---|---|\n{terms}"
         yield f"### {pattern['rows'][:1].upper()}{pattern['rows'][1:]}"
         yield f"$$\n{pattern['bound']['latex']}\n$$"
         yield table

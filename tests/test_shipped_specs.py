@@ -119,6 +119,7 @@ def test_the_wheel_holds_every_module_and_spec_and_nothing_else(installed: Path)
     files = [path for path in (ROOT / "sgc").rglob("*") if path.is_file() and path.suffix != ".pyc"]
     wanted = {path.relative_to(ROOT) for path in files}
     wanted |= {Path("sgc/shipped_specs", path.name) for path in (ROOT / "specs").glob("*.yaml")}
+    wanted |= {Path("sgc/shipped_specs/sweeps", path.name) for path in (ROOT / "specs" / "sweeps").glob("*")}
     found = {path.relative_to(installed) for path in (installed / "sgc").rglob("*") if path.suffix != ".pyc"}
     assert {path for path in found if (installed / path).is_file()} == wanted
 

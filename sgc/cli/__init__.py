@@ -21,10 +21,11 @@ def main() -> None:
     os.environ["MPLBACKEND"] = "agg"  # pictures go to files: whatever windows the user's own settings name, none opens
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # to look for some opens every installed package
     with collecting_seldom():
+        from sgc.cli.completion import settings_in_bash
         from sgc.cli.shell import app
         from sgc.report.standard_streams import say, standard_streams
 
-        with standard_streams():
+        with standard_streams(), settings_in_bash():
             try:
                 try:
                     app()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sgc.cli import completion
 from sgc.report.standard_streams import say, visible_json
 
 if TYPE_CHECKING:
@@ -18,17 +19,25 @@ if TYPE_CHECKING:
 
 LARGEST_SEED = 2**63 - 1  # that torch takes
 
-SpecArg = Annotated[str, typer.Argument(metavar="SPEC", help="A spec, in YAML.")]
-RunArg = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
+SpecArg = Annotated[str, typer.Argument(metavar="SPEC", help="A spec, in YAML.", autocompletion=completion.spec_files)]
+RunArg = Annotated[
+    Path, typer.Argument(metavar="RUN", help="The folder of a run.", autocompletion=completion.run_folders)
+]
 Sets = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="KEY=VALUE", help="Set a value of the spec, e.g. train.epochs=10; KEY= takes the key out."
+        "--set",
+        metavar="KEY=VALUE",
+        help="Set a value of the spec, e.g. train.epochs=10; KEY= takes the key out.",
+        autocompletion=completion.settings,
     ),
 ]
 Trust = Annotated[bool, typer.Option("--trust", help="Allow own code that the spec names; needed every time.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Checkpoint = Annotated[str, typer.Option("--checkpoint", metavar="best|last", help="Which weights.")]
+Checkpoint = Annotated[
+    str,
+    typer.Option("--checkpoint", metavar="best|last", help="Which weights.", autocompletion=completion.checkpoints),
+]
 
 
 def load_spec(path: str, sets: list[str] | None, trust: bool) -> Spec:

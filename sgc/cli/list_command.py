@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from sgc.cli import completion
 from sgc.cli.common import Json, print_indented, print_json
 
 
@@ -17,6 +18,7 @@ def list_(
         typer.Argument(
             metavar="[KIND]",
             help="families, networks, layers, estimators, bounds, sources, transforms, metrics or specs.",
+            autocompletion=completion.kinds,
         ),
     ] = None,
     as_json: Json = False,

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from sgc.arguments import LARGEST
+from sgc.cli import completion
 from sgc.cli.collection import collect_as_usual
 from sgc.cli.common import LARGEST_SEED, Checkpoint, Json, RunArg, Trust, print_json
 from sgc.errors import RunError, SpecError, UsageError
@@ -19,7 +20,9 @@ from sgc.report.standard_streams import say
 def evaluate(
     run: RunArg,
     checkpoint: Checkpoint = "best",
-    split: Annotated[str, typer.Option("--split", metavar="test|validation", help="Which rows.")] = "test",
+    split: Annotated[
+        str, typer.Option("--split", metavar="test|validation", help="Which rows.", autocompletion=completion.splits)
+    ] = "test",
     samples: Annotated[
         int | None, typer.Option("--samples", min=1, max=LARGEST, help="Samples of the posterior and of log p(x).")
     ] = None,
@@ -81,7 +84,12 @@ def predict(
     ] = None,
     given: Annotated[
         list[str] | None,
-        typer.Option("--given", metavar="NODE", help="Take the values of a partially labelled node as evidence."),
+        typer.Option(
+            "--given",
+            metavar="NODE",
+            help="Take the values of a partially labelled node as evidence.",
+            autocompletion=completion.partial_nodes,
+        ),
     ] = None,
     from_: Annotated[
         AnswerOf | None,
@@ -127,14 +135,26 @@ def sample(
     run: RunArg,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Pictures (.png) or numbers (.npz).")],
     count: Annotated[int, typer.Option("--count", min=1, max=100_000, help="How many samples.")] = 40,
-    given: Annotated[list[str] | None, typer.Option("--given", metavar="NODE=VALUE", help="Hold a node.")] = None,
+    given: Annotated[
+        list[str] | None,
+        typer.Option("--given", metavar="NODE=VALUE", help="Hold a node.", autocompletion=completion.values_of_nodes),
+    ] = None,
     analogies: Annotated[
-        str | None, typer.Option("--analogies", metavar="NODE", help="Turn a node's categories in held-out rows.")
+        str | None,
+        typer.Option(
+            "--analogies",
+            metavar="NODE",
+            help="Turn a node's categories in held-out rows.",
+            autocompletion=completion.nodes,
+        ),
     ] = None,
     traverse: Annotated[
         str | None,
         typer.Option(
-            "--traverse", metavar="NODE", help="Turn a labelled node through its range, or move a latent's dimensions."
+            "--traverse",
+            metavar="NODE",
+            help="Turn a labelled node through its range, or move a latent's dimensions.",
+            autocompletion=completion.nodes,
         ),
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, max=LARGEST_SEED, help="Seed of the draws.")] = None,

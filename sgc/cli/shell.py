@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 from sgc import __version__
+from sgc.cli.examples import epilog
 from sgc.cli.exit_status import plainly
 from sgc.cli.list_command import list_
 from sgc.cli.run_commands import evaluate, predict, sample
@@ -18,8 +21,8 @@ from sgc.cli.train_command import train
 app = typer.Typer(
     name="sgc",
     help="Semi-supervised deep generative models from YAML: check, inspect, prove, train, evaluate, predict, sample.",
+    epilog=epilog(""),
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -41,6 +44,11 @@ def _main(
     """Semi-supervised deep generative models from YAML."""
 
 
+def _short(command: Callable[..., None]) -> str:
+    """Give what a command does as far as the first stop of its help, which has room in the list of all commands."""
+    return re.split("[.,:;]", command.__doc__ or "")[0] + "."
+
+
 for command in (check, inspect, train, evaluate, predict, sample, prove, schema, init, data, sweep):
-    app.command()(plainly(command))
-app.command("list")(plainly(list_))
+    app.command(epilog=epilog(command.__name__), short_help=_short(command))(plainly(command))
+app.command("list", epilog=epilog("list"), short_help=_short(list_))(plainly(list_))

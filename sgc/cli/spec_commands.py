@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sgc.cli import completion
 from sgc.cli.collection import collect_as_usual
 from sgc.cli.common import (
     LARGEST_SEED,
@@ -67,7 +68,12 @@ def inspect(
     ] = False,
     pattern: Annotated[
         str | None,
-        typer.Option("--pattern", metavar="LABELS", help="With --expand: show one pattern, e.g. y or y,z or none."),
+        typer.Option(
+            "--pattern",
+            metavar="LABELS",
+            help="With --expand: show one pattern, e.g. y or y,z or none.",
+            autocompletion=completion.patterns,
+        ),
     ] = None,
     sets: Sets = None,
     as_json: Json = False,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sgc.arguments import LARGEST
+from sgc.cli import completion
 from sgc.cli.collection import collect_as_usual
 from sgc.cli.common import LARGEST_SEED
 from sgc.errors import UsageError, nearest
@@ -23,7 +24,11 @@ if TYPE_CHECKING:
 def init(
     name: Annotated[
         str,
-        typer.Argument(metavar="NAME", help="A shipped spec (sgc list specs), or the name of a new one in NAME.yaml."),
+        typer.Argument(
+            metavar="NAME",
+            help="A shipped spec (sgc list specs), or the name of a new one in NAME.yaml.",
+            autocompletion=completion.shipped_names,
+        ),
     ],
     data: Annotated[
         Path | None,

@@ -119,7 +119,7 @@ def test_keys_of_a_spec_and_their_values(place: Path) -> None:
     ]
     offered = tab("sgc train digits.yaml --set nodes.y.recognition.e")
     assert offered == [f"nodes.y.recognition.estimator={name}" for name in ("", *ESTIMATORS)]
-    assert "nodes.z.distribution=Laplace" in tab("sgc check digits.yaml --set nodes.z.d", "zsh")[9]
+    assert '"nodes.z.distribution=Laplace"' in tab("sgc check digits.yaml --set nodes.z.d", "zsh")
     assert "repeat.digit.nodes.at.recognition.estimator=" in tab(
         "sgc check multi-mnist.yaml --set repeat.digit.nodes.at."
     )

@@ -15,7 +15,7 @@ author = "the authors of sgc"
 copyright = "the authors of sgc"
 version = release = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "mathml", "links", "gallery"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "mathml", "links", "gallery", "docstrings"]
 exclude_patterns = ["_build", "_extensions"]
 source_suffix = {".md": "markdown"}
 
@@ -33,4 +33,5 @@ html_show_sourcelink = False
 
 nitpicky = False
 autodoc_member_order = "bysource"
-autodoc_typehints = "signature"
+autodoc_typehints = "none"  # the text says shapes, which types do not
+python_use_unqualified_type_names = True

@@ -87,16 +87,17 @@ def _nodes(facts: dict[str, Any]) -> str:  # Any: JSON
 
 def _patterns(facts: dict[str, Any]) -> Iterator[str]:  # Any: JSON
     for pattern in facts["patterns"]:
-        terms = "\n".join(
-            f"| `{_cell(term['text'])}` | {term['tag']}{', ' + term['why'] if term['why'] not in ('', term['tag']) else ''} |"
-            for term in pattern["terms"]
-        )
+        terms = "\n".join(f"| `{_cell(term['text'])}` | {_how(term)} |" for term in pattern["terms"])
         table = f"| term | how it is computed |\n|---|---|\n{terms}"
         yield f"### {pattern['rows'][:1].upper()}{pattern['rows'][1:]}"
         yield f"$$\n{pattern['bound']['latex']}\n$$"
         yield table
     if facts["patterns_left_out"]:
         yield f"… and {facts['patterns_left_out']} patterns more."
+
+
+def _how(term: dict[str, Any]) -> str:  # Any: JSON
+    return term["tag"] if term["why"] in ("", term["tag"]) else f"{term['tag']}, {term['why']}"
 
 
 def _results(name: str) -> str:

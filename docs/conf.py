@@ -33,5 +33,6 @@ html_show_sourcelink = False
 
 nitpicky = False
 autodoc_member_order = "bysource"
+autodoc_class_signature = "separated"
 autodoc_typehints = "none"  # the text says shapes, which types do not
 python_use_unqualified_type_names = True

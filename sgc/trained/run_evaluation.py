@@ -99,6 +99,7 @@ def evaluate_run(
 ) -> Report:
     """Evaluate a run on its test rows, without showing it their labels.
 
+    path: a run folder. checkpoint: `best`, by validation bound, or `last`. split: `test` or `validation`.
     samples: of the weighted posterior and log p(x); the spec's `evaluate.samples` if None. classifier: also train the
     classifier alone on the same labels, in the run's folder (once; it is kept). data: for a run that was trained on
     arrays, the same arrays; if its spec has no data section, and so no split, arrays of new rows, all of which are

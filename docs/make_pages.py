@@ -185,7 +185,8 @@ def value_words(schema: dict[str, Any], defs: dict[str, Any]) -> str:
         low, high = schema.get("minItems", 0), schema.get("maxItems")
         many = f" of {low}" if low and low == high else f", at least {low}" if low > 1 else ""
         items = value_words(schema.get("items", {}), defs)
-        return f"list of {_bare('numbers' if items == 'anything' else items)}{many}"
+        items = "numbers" if items == "anything" else re.sub(r"\b(integer|number|string|boolean)\b", r"\1s", items)
+        return f"list of {_bare(items)}{many}"
     if kind == "object":
         inner = schema.get("additionalProperties")
         if isinstance(inner, dict):

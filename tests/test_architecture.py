@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent / "sgc"
 
 # from the bottom up; a module may import from its own floor's earlier entries and from below
 FLOORS = [
-    ["errors", "arguments", "version"],
+    ["errors", "arguments", "version", "notebook"],
     ["piece", "value_words", "randomness"],
     ["own_code", "schedules"],
     ["distributions"],

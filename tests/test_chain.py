@@ -379,4 +379,4 @@ def test_data_of_many_patterns_train_and_a_dry_run_does_not_try_them_all(tmp_pat
     assert len(found) == 34  # without labels, 32, and one for the rest
     assert found[-1]["rows"] == f"rows of {patterns - 32} more patterns"
     run = train(sgc.load(spec), beside=tmp_path, output=tmp_path / "run")
-    assert math.isfinite(run.metrics[0]["bound"]["labelled"])
+    assert math.isfinite(run.lines[0]["bound"]["labelled"])

@@ -58,7 +58,7 @@ def test_the_terms_of_all_steps_add_up_to_the_bound_of_every_epoch(
     monkeypatch.setattr(epoch_totals, "STRIDE", 1)
     arrays = small_arrays(labels=60)
     run = train(sgc.load(make(objective=objective)), arrays, output=tmp_path / "run")
-    for line in run.metrics:
+    for line in run.lines:
         assert set(line["terms"]) == {"unlabelled", "labelled"}
         for kind, found in line["terms"].items():
             assert total(found) == pytest.approx(line["bound"][kind], abs=1e-9)
@@ -69,7 +69,7 @@ def test_rows_of_every_pattern_are_averaged_together(tmp_path: Path, monkeypatch
     monkeypatch.setattr(epoch_totals, "STRIDE", 1)
     write_rich(tmp_path)
     run = train(sgc.load(rich(train__precision="64-true")), output=tmp_path / "run", beside=tmp_path)
-    for line in run.metrics:
+    for line in run.lines:
         assert set(line["effective_samples"]) == {"none", "y", "w", "y,w"}
         for kind, found in line["terms"].items():
             assert total(found) == pytest.approx(line["bound"][kind], abs=1e-9)
@@ -77,7 +77,7 @@ def test_rows_of_every_pattern_are_averaged_together(tmp_path: Path, monkeypatch
 
 def test_the_terms_are_those_of_every_eighth_step(tmp_path: Path) -> None:
     arrays = small_arrays(rows=200, labels=0)  # 14 steps an epoch
-    whole = train(sgc.load(z_then_y(data=None)), arrays, output=tmp_path / "run").metrics
+    whole = train(sgc.load(z_then_y(data=None)), arrays, output=tmp_path / "run").lines
     bounds: list[float] = []
     run = trainer(z_then_y(data=None), arrays)
     run.folder = RunFolder(tmp_path / "again")
@@ -247,7 +247,7 @@ def test_weights_are_the_same_to_the_bit_with_and_without(
     spec = sgc.load(rich(train__precision=precision))
     monkeypatch.setattr(gradient_variance, "STEPS", 1)
     run = train(spec, output=tmp_path / "with", beside=tmp_path)
-    assert all("gradient" in line for line in run.metrics)
+    assert all("gradient" in line for line in run.lines)
     with monkeypatch.context() as patch:
         patch.setattr("sgc.training.trainer.due", lambda epoch, steps: False)
         patch.setattr(mean_terms.TermMeans, "add", lambda *words: None)
@@ -270,8 +270,8 @@ def test_a_run_of_an_older_version_goes_on(tmp_path: Path) -> None:
     del state["alarms"], state["sums"]["terms"]
     torch.save(state, tmp_path / "run" / "training.pt")
     run = train(sgc.load(small()), small_arrays(), output=tmp_path / "run", resume=True)
-    assert [line["epoch"] for line in run.metrics] == [1, 2, 3]
-    assert [bool(line["terms"]) for line in run.metrics] == [True, False, True]  # what was summed is lost
+    assert [line["epoch"] for line in run.lines] == [1, 2, 3]
+    assert [bool(line["terms"]) for line in run.lines] == [True, False, True]  # what was summed is lost
 
 
 # ---- what has collapsed
@@ -287,9 +287,9 @@ def test_a_latent_node_that_the_decoder_ignores_collapses_and_is_warned_of_once(
     with pytest.raises(Interrupted):  # the count goes on where it stood
         train(sgc.load(spec), arrays, output=tmp_path / "run", watcher=At(40, signal.SIGINT))
     run = train(sgc.load(spec), arrays, output=tmp_path / "run", resume=True)
-    ending = run.metrics[-5:]
+    ending = run.lines[-5:]
     assert all(line["collapsed"] == ["z"] and line["active_units"] == {"z": 0} for line in ending)
-    (warning,) = [text for line in run.metrics for text in line.get("warnings", [])]
+    (warning,) = [text for line in run.lines for text in line.get("warnings", [])]
     assert warning == (
         "'z' has collapsed: for 5 epochs q(z | ...) has been within 0.05 nats of p(z | ...), "
         "so it carries no information about a row"
@@ -306,9 +306,9 @@ def test_a_latent_node_that_carries_the_rows_does_not_collapse(tmp_path: Path) -
     )
     del spec["data"]["labels"]
     run = train(sgc.load(spec), {"x": small_arrays(rows=100)["x"]}, output=tmp_path / "run")
-    assert run.metrics[-1]["collapsed"] == []
-    assert run.metrics[-1]["active_units"]["z"] >= 1
-    assert not any("warnings" in line for line in run.metrics)
+    assert run.lines[-1]["collapsed"] == []
+    assert run.lines[-1]["active_units"]["z"] >= 1
+    assert not any("warnings" in line for line in run.lines)
 
 
 def test_a_divergence_counts_whether_it_is_closed_or_sampled() -> None:

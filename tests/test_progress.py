@@ -33,7 +33,7 @@ def test_lines_come_on_standard_error_and_the_result_on_standard_output(tmp_path
     assert status == 0
     assert lines[0] == "note: labels of 'y': no training row is labelled 3, which is a category of it"
     assert [line.split("  ")[0] for line in lines[1:]] == ["small: epoch 1/3", "small: epoch 3/3"]
-    metrics = sgc.train(path, output=tmp_path / "run", resume=True).metrics
+    metrics = sgc.train(path, output=tmp_path / "run", resume=True).lines
     for line, of in zip(lines[1:], (metrics[0], metrics[-1]), strict=True):
         words = line.split("  ")
         assert words[1] == f"bound unlabelled {of['bound']['unlabelled']:.2f}, labelled {of['bound']['labelled']:.2f}"

@@ -435,7 +435,7 @@ def test_weights_of_any_size_choose_the_same_epoch(scale: float, tmp_path: Path)
     bounds = []
     for name, weights in (("one", found["w"]), ("scaled", scale * found["w"])):
         run = sgc.train(spec, data={**found, "w": weights}, output=tmp_path / name)
-        bounds.append([line["validation_bound"] for line in run.metrics])
+        bounds.append([line["validation_bound"] for line in run.lines])
     assert np.allclose(*bounds, rtol=1e-5, atol=0)
 
 

@@ -445,7 +445,7 @@ def test_a_resolved_spec_loads_to_the_same_whatever_its_words_look_like(tmp_path
 def test_metrics_say_what_every_epoch_did(data: Path, tmp_path: Path) -> None:
     found = run(rich(), tmp_path / "run", data)
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert found.metrics == lines
+    assert found.lines == lines
     assert [line["epoch"] for line in lines] == [1, 2, 3]
     steps = lines[0]["step"]
     assert [line["step"] for line in lines] == [steps, 2 * steps, 3 * steps]
@@ -458,9 +458,7 @@ def test_metrics_say_what_every_epoch_did(data: Path, tmp_path: Path) -> None:
 
 
 def test_validation_measures_as_the_spec_says(data: Path, tmp_path: Path) -> None:
-    root, mean = (
-        run(rich(evaluate={"metrics": {"w": each}}), tmp_path / each, data).metrics for each in ("rmse", "mae")
-    )
+    root, mean = (run(rich(evaluate={"metrics": {"w": each}}), tmp_path / each, data).lines for each in ("rmse", "mae"))
     for one, other in zip(root, mean, strict=True):
         assert one["validation_bound"] == other["validation_bound"]
         assert one["validation_error"]["y"] == other["validation_error"]["y"]
@@ -470,7 +468,7 @@ def test_validation_measures_as_the_spec_says(data: Path, tmp_path: Path) -> Non
 def test_patience_ends_a_run_that_gets_no_better(data: Path, tmp_path: Path) -> None:
     spec = rich(train__stop={"patience": 2}, train__epochs=30, train__optimizer={"name": "SGD", "lr": 0.3})
     found = run(spec, tmp_path / "run", data)
-    best = max(line["epoch"] for line in found.metrics if line["best"])
+    best = max(line["epoch"] for line in found.lines if line["best"])
     assert found.epochs == best + 2 < 30
     again = run(spec, tmp_path / "run", data, resume=True)
     assert again.epochs == found.epochs
@@ -491,8 +489,8 @@ def test_best_is_chosen_by_the_bound_and_never_by_labels(tmp_path: Path) -> None
     for checkpoint in ("best", "last"):
         files = [tmp_path / folder / f"{checkpoint}.safetensors" for folder in ("one", "other")]
         assert files[0].read_bytes() == files[1].read_bytes()
-    assert [line["best"] for line in found.metrics] == [line["best"] for line in other.metrics]
-    assert [line["validation_error"] for line in found.metrics] != [line["validation_error"] for line in other.metrics]
+    assert [line["best"] for line in found.lines] == [line["best"] for line in other.lines]
+    assert [line["validation_error"] for line in found.lines] != [line["validation_error"] for line in other.lines]
 
 
 # ---- damaged files
@@ -657,7 +655,7 @@ def test_an_opened_run_is_the_trained_model(data: Path, tmp_path: Path) -> None:
         bounds.append(model.objective(batch, generator=generator))
     assert torch.equal(bounds[0].bound, bounds[1].bound)
     assert torch.equal(bounds[0].loss, bounds[1].loss)
-    best = max((line for line in found.metrics if line["best"]), key=lambda line: line["epoch"])
+    best = max((line for line in found.lines if line["best"]), key=lambda line: line["epoch"])
     assert sgc.open(tmp_path / "run").epoch == best["epoch"]
     last = sgc.open(tmp_path / "run", "last")
     assert last.epoch == 3
@@ -673,7 +671,7 @@ def test_training_needs_no_labels_and_can_have_all(tmp_path: Path) -> None:
     assert counts == [{"unlabelled": 0, "labelled": 60}, {"unlabelled": 60, "labelled": 0}]
     vae = small(nodes__y=None, nodes__x__generative__parents=["z"], nodes__z__recognition__parents=["x"])
     found = run(vae, tmp_path / "vae", {"x": arrays["x"]})
-    assert list(found.metrics[0]["bound"]) == ["unlabelled"]
+    assert list(found.lines[0]["bound"]) == ["unlabelled"]
 
 
 def test_a_rate_without_labels_is_refused_in_words(tmp_path: Path) -> None:
@@ -712,7 +710,7 @@ def test_the_loss_falls_and_labels_are_learned(tmp_path: Path) -> None:
     arrays = small_arrays(rows=300, labels=60)
     spec = small(train={"epochs": 40, "batch_size": 30, "optimizer": {"lr": 0.02}}, objective={"alpha": 5})
     found = run(spec, tmp_path / "run", arrays)
-    assert found.metrics[-1]["loss"] < found.metrics[0]["loss"] - 1
+    assert found.lines[-1]["loss"] < found.lines[0]["loss"] - 1
     fresh = small_arrays(rows=200, labels=200, seed=1)
     draw = torch.Generator().manual_seed(0)
     guess = found.model.infer({"x": fresh["x"]}, samples=20, generator=draw)["y"].mean.argmax(-1).numpy()
@@ -753,7 +751,7 @@ def test_without_validation_rows_the_best_weights_are_the_last(tmp_path: Path) -
     """Nothing else could choose: the training loss moves with its schedules."""
     spec = small(objective={"alpha": {"from": 1, "to": 100, "epochs": 3}})
     found = run(spec, tmp_path / "run")
-    assert [line["best"] for line in found.metrics] == [True, True, True]
+    assert [line["best"] for line in found.lines] == [True, True, True]
     assert found.model.epoch == 3.0
 
 

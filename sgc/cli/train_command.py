@@ -52,7 +52,7 @@ def train(
         run = run_training(
             loaded, output=output, resume=resume, force=force, beside=beside, watcher=watcher, debug=debug
         )
-    best = max((line for line in run.metrics if line.get("best")), key=lambda line: line["epoch"], default=None)
+    best = run.best
     summary: dict[str, Any] = {"run": str(run.folder), "epochs": run.epochs, "best": best}
     if as_json:
         print(json.dumps(summary))

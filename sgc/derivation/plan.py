@@ -18,6 +18,7 @@ from sgc.derivation.existence import Steps, masked_text
 from sgc.derivation.factors import SAMPLES, Charge, Factor, Paths, Proposal, Term, Weight, ingredients
 from sgc.derivation.formula import Cells, Writer, aligned
 from sgc.derivation.name_sets import members
+from sgc.notebook import Shown
 from sgc.objectives.bound import Message
 from sgc.objectives.expression_check import expression_of
 from sgc.objectives.expressions import ONE, Expression, LabelScore, LogMean, Mean, Score
@@ -25,8 +26,10 @@ from sgc.objectives.objective_words import ObjectiveWords
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(Shown):
     """The derivation for the rows of one observation pattern. `print(plan)` shows it; `plan.latex()` too."""
+
+    notebook_view: ClassVar[str] = "sgc.report.pages.notebook_views:plan_html"
 
     observed: tuple[str, ...]  # O, in the order of the recognition graph
     clamped: tuple[str, ...]  # X and O
@@ -139,6 +142,9 @@ class Plan:
     def latex(self) -> str:
         """Write the bound in LaTeX, with the proposal and the weight that it uses."""
         return EachNode(self).equations()
+
+    def _repr_latex_(self) -> str:
+        return f"$$\n{self.latex()}\n$$"
 
 
 class PlanWriter(Writer):
@@ -255,11 +261,14 @@ class PlanWriter(Writer):
 
     def equations(self) -> str:
         """Write the bound in LaTeX, with the proposal and the weight that it uses."""
+        return "\\begin{aligned}\n" + " \\\\\n".join(self.equation_lines()) + "\n\\end{aligned}"
+
+    def equation_lines(self) -> list[str]:
+        """Write the lines of `equations`, each with the sign & where they are aligned."""
         latex = self.with_latex()
         r = latex.factors([p.factor for p in self.plan.proposals]) or "1"
         w = latex.factors([weight.factor for weight in self.plan.weights], label=True) or "1"
-        lines = [rf"r &= {r}", rf"w &= {w}", *latex.bound()]
-        return "\\begin{aligned}\n" + " \\\\\n".join(lines) + "\n\\end{aligned}"
+        return [rf"r &= {r}", rf"w &= {w}", *latex.bound()]
 
     def text(self) -> str:
         """Write the plan as aligned lines, with its warnings."""

@@ -72,7 +72,11 @@ def _section(title: str, texts: Iterable[str]) -> list[Line]:
     return [Line(""), *unstyled([title], "title"), *unstyled(texts)]
 
 
-def _node_table(outline: Outline, width: int | None) -> list[str]:
+NODE_TITLES = ("node", "distribution", "supervision", "generative", "recognition", "parameters")
+
+
+def node_rows(outline: Outline) -> list[list[str]]:
+    """Give the table of nodes, a row of cells for each, below `NODE_TITLES`; cells may have several lines."""
     rows: list[list[str]] = []
     for name, variable in outline.variables.items():
         p, q = outline.generative[name], outline.recognition.get(name)
@@ -87,9 +91,13 @@ def _node_table(outline: Outline, width: int | None) -> list[str]:
             "\n".join(counts) or "0",
         )
         rows.append([visible(cell) for cell in cells])  # before it is laid out
-    titles = ("node", "distribution", "supervision", "generative", "recognition", "parameters")
+    return rows
+
+
+def _node_table(outline: Outline, width: int | None) -> list[str]:
     room = 1000 if width is None else max(width - 2, 40)
-    return [f"  {line}".rstrip() for line in text_table(titles, rows, width=room, right=titles[-1:])]
+    table = text_table(NODE_TITLES, node_rows(outline), width=room, right=NODE_TITLES[-1:])
+    return [f"  {line}".rstrip() for line in table]
 
 
 def _density_lines(density: Density) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from sgc.data.arrays import is_frame
 from sgc.data.encoder import Encoder
 from sgc.derivation.graph import Role
 from sgc.errors import DataError, suggest
+from sgc.notebook import Shown
 from sgc.randomness import drawing_from
 from sgc.runtime import generation as ancestral
 from sgc.runtime import single_conditional, steps
@@ -34,8 +35,10 @@ from sgc.schedules import value_at
 from sgc.spec.outline import Outline
 
 
-class Model(PlanRunner):
+class Model(PlanRunner, Shown):
     """A compiled spec. `objective` trains it; `conditional`, `log_prob`, `infer` and `generate` use it."""
+
+    notebook_view: ClassVar[str] = "sgc.report.pages.notebook_views:model_html"
 
     def __init__(
         self, outline: Outline, *, dtype: torch.dtype | None = None, numbers: torch.dtype | None = None
@@ -48,6 +51,15 @@ class Model(PlanRunner):
         self.adviser: Callable[[Model, int], str] | None = None  # of a run: see `advice`
         self._advised: dict[int, str] = {}
         self.read_encoders: Callable[[], Mapping[str, Encoder]] | None = None  # of the run whose model this is
+
+    def __repr__(self) -> str:
+        """Say what it is in a few lines; `model.generative` and `model.recognition` list the layers of p and q."""
+        outline, kind = self.outline, str(self.like.dtype).removeprefix("torch.")
+        rows = outline.parameter_table()
+        widest = max((len(name) for name, _ in rows), default=0)
+        lines = [f"  {name:<{widest}}  {count:>12,}" for name, count in rows]
+        head = f"Model({outline.spec.name!r}: {outline.parameter_count():,} parameters, {kind} on {self.like.device}"
+        return "\n".join([head, *lines]) + ")"
 
     # the objective
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, PrivateAttr
 
 from sgc.data.sources.source_section import DataSection
 from sgc.networks.entries import SharedNetwork
+from sgc.notebook import Shown
 from sgc.objectives.bound import Bound
 from sgc.objectives.bounds import BOUNDS
 from sgc.objectives.objective import Objective
@@ -53,9 +54,10 @@ class Origin:
     unrolled: Unrolled = field(default=Unrolled(), compare=False)
 
 
-class Spec(Piece):
+class Spec(Piece, Shown):
     """A whole spec, valid in itself and between its parts once `sgc.load` has returned it."""
 
+    notebook_view: ClassVar[str] = "sgc.report.pages.notebook_views:spec_html"
     _origin: Origin = PrivateAttr(default=Origin())
 
     version: Annotated[Literal[1], BeforeValidator(_integer)] = Field(
@@ -155,6 +157,12 @@ class Spec(Piece):
         description="How it is evaluated.",
         examples=[{"samples": 100}],
     )
+
+    def __repr__(self) -> str:
+        nodes = ", ".join(f"{name} ({node.supervision})" for name, node in self.nodes.items())
+        return f"Spec({self.name!r}: {nodes or 'no nodes'})"
+
+    __str__ = __repr__
 
     @property
     def folder(self) -> Path:

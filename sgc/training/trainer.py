@@ -11,7 +11,6 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -53,20 +52,11 @@ from sgc.training.gradient_check import blame_gradient, clip, is_finite
 from sgc.training.gradient_variance import due, probe
 from sgc.training.precision import device_of, precision_of
 from sgc.training.recorded_steps import StepResult
+from sgc.training.run import Run
 from sgc.training.training_state import StateFault, optimizer_state, restore
-from sgc.training.watchers import Silent, Watcher, check_watcher
+from sgc.training.watchers import Watcher, check_watcher, usual_watcher
 
 UNTOUCHED = "the last checkpoint is untouched"
-
-
-@dataclass
-class Run:
-    """A run that was trained: its folder, its model with the best weights, its metrics by epoch."""
-
-    folder: Path
-    model: Model
-    epochs: int = 0  # that were trained
-    metrics: list[dict[str, Any]] = field(default_factory=list)  # Any: what JSON can say
 
 
 def train(
@@ -104,7 +94,9 @@ def train(
         state = claim(folder, spec, resume=resume, force=force, left=left)
         if state is None:
             folder.check_inputs(spec_inputs(spec, None, place))
-        return _train(folder, spec, data, place, state, Silent() if watcher is None else watcher, debug=debug)
+        return _train(
+            folder, spec, data, place, state, usual_watcher(spec.name) if watcher is None else watcher, debug=debug
+        )
 
 
 def _train(

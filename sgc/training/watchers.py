@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from sgc.errors import UsageError
+from sgc.errors import UsageError, printable
+from sgc.notebook import in_notebook
 
 
 class Watcher(Protocol):
@@ -44,3 +46,63 @@ class Silent:
 
     def epoch(self, line: Mapping[str, Any]) -> None:  # Any: a line of metrics.jsonl
         """Take note of an epoch."""
+
+
+def usual_watcher(title: str) -> Watcher:
+    """Give the watcher of a training that names none: in a notebook one line of progress, elsewhere none."""
+    return NotebookLine(title) if in_notebook() else Silent()
+
+
+class NotebookLine(Silent):
+    """One line of plain text under a cell of a notebook, which is written anew: no widget, no line for each epoch."""
+
+    EVERY = 0.5  # s between two changes
+
+    def __init__(self, title: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self.title, self.clock = title, clock
+        self.epochs, self.steps, self.done = 0, 0, 0
+        self.began = self.written = clock()
+        self.handle: Any = None  # of the output, once there is one; Any: IPython's
+        self.validation = ""
+
+    def begin(self, epochs: int, steps: int, done: int) -> None:
+        """Note how many epochs and steps there are, and how many steps are done."""
+        self.epochs, self.steps, self.done = epochs, steps, done
+        self.began = self.clock()
+
+    def step(self, epoch: int, step: int, steps: int, bound: float) -> None:
+        """Show the progress, twice a second at most."""
+        now = self.clock()
+        if now - self.written >= self.EVERY:
+            self.written = now
+            done = (epoch - 1) * steps + step
+            rest = (now - self.began) * (self.epochs * steps - done) / max(1, done - self.done)
+            self._show(f"epoch {epoch}/{self.epochs}  bound {bound:.2f}{self.validation}  {_duration(rest)} left")
+
+    def epoch(self, line: Mapping[str, Any]) -> None:  # Any: a line of metrics.jsonl
+        """Note the validation of an epoch, and warn as it does; the line of the last epoch stays."""
+        from sgc.report.terminal import validation_words
+
+        self.validation = validation_words(line)
+        for text in line.get("warnings", ()):
+            warnings.warn(text, stacklevel=2)
+        epoch = int(line["epoch"])
+        if epoch == self.epochs or self.handle is None:
+            bounds = ", ".join(f"{kind} {value:.2f}" for kind, value in line["bound"].items())
+            spent = _duration(self.clock() - self.began)
+            self._show(f"epoch {epoch}/{self.epochs}  bound {bounds}{self.validation}  after {spent}")
+
+    def _show(self, text: str) -> None:
+        from IPython.display import display
+
+        shown = {"text/plain": printable(f"{self.title}: {text}")}
+        if self.handle is None:
+            self.handle = display(shown, raw=True, display_id=True)  # type: ignore[no-untyped-call]
+        else:
+            self.handle.update(shown, raw=True)
+
+
+def _duration(seconds: float) -> str:
+    from sgc.report.terminal import duration
+
+    return duration(seconds)

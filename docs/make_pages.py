@@ -425,8 +425,8 @@ def metrics() -> str:
 
 
 def index() -> str:
-    """Write the index of all keys, with the page that explains each."""
-    places: dict[str, dict[str, None]] = {}
+    """Write the index of all words of the language, with the places that explain each."""
+    places: dict[str, dict[str, str]] = {}
     for page in sorted((DOCS / "language").glob("*.md")):
         if page.name == "keys.md":
             continue
@@ -435,20 +435,17 @@ def index() -> str:
             if line.startswith("#"):
                 title = line.lstrip("# ").strip()
                 anchor = re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
-            if row := re.match(r"\| `([\w.]+)` \| .*\|.*\|.*\|$", line):
-                places.setdefault(row[1], {})[f"[{title}]({page.name}#{anchor})"] = None
-    words = {*ENTRIES, *TRANSFORMS, *ESTIMATORS, *LAYERS, *FAMILIES}
+                if title in SECTIONED:
+                    places.setdefault(title, {})[f"{page.name}#{anchor}"] = page.stem.capitalize()
+            elif row := re.match(r"\| `([\w.-]+)` \|", line):
+                places.setdefault(row[1], {}).setdefault(f"{page.name}#{anchor}", title)
     lines = ["| word | explained under |", "|---|---|"]
-    for word in sorted({*places, *words}, key=lambda word: (word.casefold(), word)):
-        found = list(places.get(word, {}))
-        if word in TRANSFORMS:
-            found.append(f"[transforms](data.md#{word})")
-        if word in ENTRIES:
-            found.append(f"[networks](networks.md#{word})")
-        if word in ESTIMATORS:
-            found.append(f"[estimators](estimators.md#{word})")
-        lines.append(f"| `{word}` | {', '.join(dict.fromkeys(found))} |")
+    for word, found in sorted(places.items(), key=lambda pair: (pair[0].casefold(), pair[0])):
+        lines.append(f"| `{word}` | {', '.join(f'[{title}]({goal})' for goal, title in found.items())} |")
     return "\n".join(lines)
+
+
+SECTIONED = {*ENTRIES, *TRANSFORMS, *ESTIMATORS, *SOURCES}  # words that have a section of their own
 
 
 def gallery() -> str:

@@ -352,7 +352,7 @@ def layers() -> str:
             arguments.append(f"`{field}`: {value_words(schemas[field], defs)}{given}")
         own = kind.__doc__ if "__doc__" in vars(kind) else None
         about = LAYER_WORDS.get(name) or (doc(kind) if own else "Element by element, as in `torch.nn`.")
-        lines.append(f"| `{name}` | {'<br>'.join(arguments) or '—'} | {about} |")
+        lines.append(f"| `{name}` | {'<br>'.join(arguments) or '—'} | {_cell(about)} |")
     return "\n".join(lines)
 
 
@@ -403,7 +403,7 @@ def bounds() -> str:
     lines = ["| bound | of a row | source |", "|---|---|---|"]
     for name, bound in BOUNDS.items():
         formula = (type(bound).__doc__ or "").split("\n\n")[0].replace("\n", " ").strip()
-        lines.append(f"| `{name}` | {formula} | {bound.source} |")
+        lines.append(f"| `{name}` | {_cell(formula)} | {_cell(bound.source)} |")
     return "\n".join(lines)
 
 
@@ -412,7 +412,7 @@ def gradients() -> str:
     lines = ["| gradient | what it is | for | source |", "|---|---|---|---|"]
     for name, gradient in GRADIENTS.items():
         suits = ", ".join(f"`{bound}`" for bound in BOUNDS if not gradient.refuse(BOUNDS[bound]))
-        lines.append(f"| `{name}` | {doc(type(gradient))} | {suits} | {gradient.source or '—'} |")
+        lines.append(f"| `{name}` | {_cell(doc(type(gradient)))} | {suits} | {gradient.source or '—'} |")
     return "\n".join(lines)
 
 
@@ -420,7 +420,7 @@ def metrics() -> str:
     """Write the table of metrics."""
     lines = ["| metric | what it is | unit |", "|---|---|---|"]
     for name, metric in METRICS.items():
-        lines.append(f"| `{name}` | {doc(type(metric))} | {metric.unit or 'of the data'} |")
+        lines.append(f"| `{name}` | {_cell(doc(type(metric)))} | {metric.unit or 'of the data'} |")
     return "\n".join(lines)
 
 
@@ -482,7 +482,7 @@ def commands() -> str:
             words = ", ".join(f"`{word}`" for word in (*param.opts, *param.secondary_opts) if word.startswith("-"))
             shown = _metavar(param)
             label = f"`{shown}`" if not words else words + (f" `{shown}`" if shown else "")
-            lines.append(f"| {label} | {_cell(getattr(param, 'help', '') or '')} |")
+            lines.append(f"| {_cell(label)} | {_cell(getattr(param, 'help', '') or '')} |")
         text += "\n".join(lines)
     return text
 

@@ -164,6 +164,18 @@ def faults(spec: dict[str, Any]) -> tuple[Fault, ...]:
     return ()
 
 
+@pytest.mark.parametrize("page", written_pages(), ids=name_of)
+def test_rows_of_tables_have_as_many_cells_as_their_heads(page: Path) -> None:
+    """A bar within a cell is written with a backslash before it, in code too."""
+    wide, uneven = 0, []
+    for line in page.read_text(encoding="utf-8").splitlines():
+        bars = len(re.findall(r"(?<!\\)\|", line)) if line.startswith("|") else 0
+        if bars and wide and bars != wide:
+            uneven.append(line)
+        wide = (wide or bars) if bars else 0
+    assert uneven == []
+
+
 # ---- links
 
 LINK = re.compile(r"\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]+))?(?: \"[^\"]*\")?\)")

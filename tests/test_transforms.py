@@ -27,7 +27,7 @@ from sgc.runtime.data_variables import open_data
 from sgc.runtime.posterior import NodePosterior
 from sgc.samples.shown_rows import value_words
 from sgc.spec.resolver import outline
-from sgc.trained.predictions import _spread
+from sgc.trained.predictions import spread_in_units
 from sgc.trained.run_evaluation import held_out
 
 DRAW = np.random.default_rng(11)
@@ -167,12 +167,12 @@ def test_a_spread_of_angles_goes_the_shorter_way() -> None:
     draws = torch.tensor(made.encode([350, 20])).double().unsqueeze(1)
     weights = torch.tensor([[0.75], [0.25]], dtype=torch.float64)
     mean = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
-    spread = _spread(NodePosterior(mean, draws, weights, mean), made)
+    spread = spread_in_units(NodePosterior(mean, draws, weights, mean), made)
     np.testing.assert_allclose(spread, [np.sqrt(0.75 * 10**2 + 0.25 * 20**2)], rtol=1e-5)
     light = encoder("[{direction: degrees}]", Variable("x", (3,)), [[0, 0]])
     draws = torch.tensor(light.encode([[170, 0], [-170, 0]])).double().unsqueeze(1)
     mean = torch.tensor([[0.0, 0.0, -1.0]], dtype=torch.float64)
-    spread = _spread(NodePosterior(mean, draws, torch.full((2, 1), 0.5).double(), mean), light)
+    spread = spread_in_units(NodePosterior(mean, draws, torch.full((2, 1), 0.5).double(), mean), light)
     np.testing.assert_allclose(spread, [[10, 0]], atol=1e-4)
 
 

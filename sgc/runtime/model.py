@@ -30,6 +30,7 @@ from sgc.runtime.modes import evaluating, on_the_cpu, outside_inference_mode
 from sgc.runtime.outcome import Outcome, merge
 from sgc.runtime.plan_runner import PlanRunner, bound_named
 from sgc.runtime.posterior import NodePosterior
+from sgc.runtime.single_conditional import LaidValues
 from sgc.runtime.sums import Sums
 from sgc.schedules import value_at
 from sgc.spec.outline import Outline
@@ -157,7 +158,12 @@ class Model(PlanRunner, Shown):
 
         Features are computed from the values. Raises: KeyError or ValueError for what is unknown or missing.
         """
-        return single_conditional.conditional(self, self._density(node, role), self._by_node(values))
+        return single_conditional.conditional(self, self.density(node, role), self._by_node(values))
+
+    @on_the_cpu()
+    def laid_out(self, values: Mapping[str, Any]) -> LaidValues:  # Any: as for objective
+        """Lay values out once for several conditionals, see `conditional`. Raises: KeyError or ValueError."""
+        return single_conditional.LaidValues(self, self._by_node(values))
 
     @on_the_cpu()
     def log_prob(self, node: str, role: Role, values: Mapping[str, Any]) -> Tensor:  # Any: as for objective
@@ -165,7 +171,7 @@ class Model(PlanRunner, Shown):
 
         values: the node's value and its parents'. Raises: KeyError or ValueError for what is unknown or missing.
         """
-        return single_conditional.log_prob(self, self._density(node, role), self._by_node(values))
+        return single_conditional.log_prob(self, self.density(node, role), self._by_node(values))
 
     # inference, and new rows
 
@@ -249,7 +255,8 @@ class Model(PlanRunner, Shown):
         with on_the_cpu(), outside_inference_mode(), evaluating(self):
             return ancestral.generate(self, count, {} if given is None else given, names_in("means", means))
 
-    def _density(self, node: str, role: Role) -> AnyDensity:
+    def density(self, node: str, role: Role) -> AnyDensity:
+        """Give the module of one conditional. Raises: KeyError or ValueError for one that the model has not."""
         if role not in ("generative", "recognition"):
             raise ValueError(f"role is 'generative' or 'recognition', got '{role}'")
         (node,) = names_in("node", [node])

@@ -20,26 +20,52 @@ from sgc.runtime.plan_runner import PlanRunner
 from sgc.spec.outline import Variable
 
 
+class LaidValues:
+    """Values of nodes and inputs, laid out once for several conditionals; they may be replaced one by one."""
+
+    def __init__(self, model: PlanRunner, values: Mapping[str, Any]) -> None:  # Any: as a batch's
+        """Lay values out, [B, *event] by node or input. Raises: KeyError or ValueError."""
+        self.model, self.group = model, lay_values(model, values, ())
+
+    def put(self, name: str, value: Tensor) -> None:
+        """Give a node another value, [B, *event]; the features that are made of it are computed anew."""
+        graphs, group = self.model.outline.graphs, self.group
+        if name in group.values:
+            for feature in [feature for feature in graphs.features if feature in group.values]:
+                if name in graphs.sources([feature]):
+                    del group.values[feature], group.network_inputs[feature]
+        group.put(name, group.layout.clamp(value), self.model.outline)
+
+    def conditional(self, module: AnyDensity) -> Distribution:
+        """Give a conditional at these values: batch shape [B].
+
+        Raises: KeyError for a value that is missing, or ParameterError for a parameter that is not finite.
+        """
+        model, group = self.model, self.group
+        for name in module.outline.reads:
+            _feature(model, group, name)
+        rank, rows = group.layout.rank, group.layout.rows
+        variable = module.variable
+        family, event = variable.family, variable.event
+        network_inputs = [group.network_inputs[parent] for parent in module.outline.parents]
+        (parameters,) = module.parameters_of([network_inputs], [group.values], rank)
+
+        def by_row(name: str, parameter: Tensor) -> Tensor:
+            filled = family.fill(name, parameter, event)
+            inner = family.parameter_shape(name, event)
+            leading = np.broadcast_shapes(tuple(filled.shape[: filled.dim() - len(inner)]), (1,) * (rank - 1) + (rows,))
+            return filled.expand(*leading, *inner).reshape(rows, *inner)
+
+        by_rows = {name: by_row(name, parameter) for name, parameter in parameters.items()}
+        return module.distribution(by_rows, validate=model.validate_args, finite=True)
+
+
 def conditional(model: PlanRunner, module: AnyDensity, values: Mapping[str, Any]) -> Distribution:  # Any: as a batch's
     """Give a conditional at given parents: batch shape [B].
 
     Raises: KeyError, ValueError, or ParameterError for a parameter that is not finite.
     """
-    group = lay_values(model, values, module.outline.reads)
-    rank, rows = group.layout.rank, group.layout.rows
-    variable = module.variable
-    family, event = variable.family, variable.event
-    network_inputs = [group.network_inputs[parent] for parent in module.outline.parents]
-    (parameters,) = module.parameters_of([network_inputs], [group.values], rank)
-
-    def by_row(name: str, parameter: Tensor) -> Tensor:
-        filled = family.fill(name, parameter, event)
-        inner = family.parameter_shape(name, event)
-        leading = np.broadcast_shapes(tuple(filled.shape[: filled.dim() - len(inner)]), (1,) * (rank - 1) + (rows,))
-        return filled.expand(*leading, *inner).reshape(rows, *inner)
-
-    by_rows = {name: by_row(name, parameter) for name, parameter in parameters.items()}
-    return module.distribution(by_rows, validate=model.validate_args, finite=True)
+    return LaidValues(model, values).conditional(module)
 
 
 def log_prob(model: PlanRunner, module: AnyDensity, values: Mapping[str, Any]) -> Tensor:  # Any: as a batch's

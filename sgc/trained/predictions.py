@@ -243,7 +243,7 @@ def posterior_columns(
                 posterior = inference.nodes[name] if name in inference.nodes else _observed(observed[name])
                 means.setdefault(name, []).append(posterior.mean.double().cpu().numpy()[sound])
                 if name in nodes and model.outline.outer[name].categories is None:
-                    spreads.setdefault(name, []).append(_spread(posterior, encoders.get(name))[sound])
+                    spreads.setdefault(name, []).append(spread_in_units(posterior, encoders.get(name))[sound])
     answered = np.array([row not in broken for row in range(table.count)])
     if not answered.any():
         raise RunError(f"no row has finite scores, so nothing is written: {rows_words(broken)}")
@@ -307,7 +307,7 @@ def _observed(value: torch.Tensor) -> NodePosterior:
     return NodePosterior.at(value, value.new_ones(1, len(value)))
 
 
-def _spread(posterior: NodePosterior, encoder: Encoder | None) -> Array:
+def spread_in_units(posterior: NodePosterior, encoder: Encoder | None) -> Array:
     """Give the standard deviation of a node about its mean, in the units of the data: [B, *cells].
 
     Angles are taken by the shorter way from the mean. For a step it is over the samples in which the step exists, NaN

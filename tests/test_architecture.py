@@ -34,6 +34,7 @@ FLOORS = [
     ["trained"],
     ["samples"],
     ["sweeps"],
+    ["explorer"],
     ["cli", "__main__", "__init__"],
 ]
 TORCH_FROM = FLOORS.index(["tape"])
@@ -45,6 +46,7 @@ TORCH_FREE = [
     "cli/__init__.py",
     "cli/common.py",
     "cli/exit_status.py",
+    "cli/explore_command.py",
     "cli/collection.py",
     "cli/run_commands.py",
     "cli/shell.py",
@@ -55,6 +57,10 @@ TORCH_FREE = [
     "evaluation/__init__.py",
     "trained/__init__.py",
     "samples/__init__.py",
+    "explorer/__init__.py",
+    "explorer/control_values.py",
+    "explorer/page_requests.py",
+    "explorer/page_server.py",
     "__main__.py",
     "__init__.py",
 ]

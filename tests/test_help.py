@@ -21,13 +21,20 @@ SHORTER = {  # what the tests add to an example, so that it is over soon
     "evaluate": ["--samples", "2"],
     "data": ["--train", "20", "--test", "10"],
     "sweep": ["--dry-run"],
+    "explore": ["--port", "0", "--no-open"],
 }
+
+
+def stopped(*_: object, **__: object) -> None:
+    """Stand for a server that is stopped at once."""
+    raise KeyboardInterrupt
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     with monkeypatch.context() as patch:
         patch.setattr(sys, "argv", ["sgc", *words])
         patch.setenv("MPLBACKEND", "agg")
+        patch.setattr("sgc.explorer.page_server.PageServer.serve_forever", stopped)
         with pytest.raises(SystemExit) as end:
             cli.main()
     return int(end.value.code or 0)

@@ -32,8 +32,8 @@ COMPUTING = READING | {"numpy", "torch", "torchgen", "safetensors"} | {"tqdm"}  
 
 # of each command: the packages that it may import, and how many modules of sgc at most
 ALLOWED: dict[str, tuple[set[str], int]] = {
-    "--help": (SHELL, 20),
-    "--version": (SHELL, 20),
+    "--help": (SHELL, 21),
+    "--version": (SHELL, 21),
     "schema": (READING, 121),
     "check SPEC": (READING, 166),
     "check SPEC --data": (READING | {"numpy"}, 186),
@@ -42,7 +42,7 @@ ALLOWED: dict[str, tuple[set[str], int]] = {
     "inspect SPEC --expand": (READING, 166),
     "inspect SPEC -o graph.svg": (READING | PICTURES, 181),
     "inspect SPEC -o graph.pdf": (READING | PICTURES, 181),
-    "init begun": (SHELL | PIECES, 49),
+    "init begun": (SHELL | PIECES, 50),
     "init digits": (READING, 166),
     "list": (SHELL | PIECES, 111),
     "list families": (SHELL | PIECES, 63),

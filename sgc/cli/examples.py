@@ -23,6 +23,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "sgc sample runs/digits -o digits.png",
         "sgc sample runs/digits -o styles.png --traverse z --given y=3",
     ),
+    "explore": ("sgc explore runs/digits",),
     "sweep": ("sgc sweep digits.yaml labels.yaml --jobs 2",),
     "data": ("sgc data multi-mnist --digits digits -o multi-mnist",),
 }

@@ -98,6 +98,9 @@ def test_a_wrong_kind_is_told_with_the_right_ones() -> None:
     with pytest.raises(UsageError) as problem:
         kind_named("famlies")
     assert str(problem.value) == "no kind named 'famlies' to list: did you mean 'families'?"
+    with pytest.raises(UsageError) as problem:
+        kind_named("Normal")
+    assert str(problem.value) == "'Normal' is one of the families: 'sgc list families' lists them"
     with pytest.raises(UsageError, match="no kind named 'zzz' to list: allowed: bounds, estimators, families"):
         kind_named("zzz")
 

@@ -84,6 +84,20 @@ def test_a_name_that_is_not_shipped_starts_from_a_commented_spec(tmp_path: Path)
     assert "rows.csv" in (tmp_path / "digits.yaml").read_text()
 
 
+def test_a_spec_that_is_not_there_is_told_with_the_one_that_was_meant(tmp_path: Path) -> None:
+    for word, told in (
+        ("mnist-m2.yaml", " ('sgc init mnist-m2' writes the shipped one)"),
+        ("sub/digits.yaml", " ('sgc init sub/digits' writes the shipped one)"),
+        ("mine.yaml", ""),
+    ):
+        done = call(tmp_path, "check", word)
+        assert (done.returncode, done.stderr) == (2, f"{word}: no such file{told}\n")
+    (tmp_path / "digits.yaml").write_bytes((ROOT / "specs" / "digits.yaml").read_bytes())
+    for word in ("digits", "digts.yaml", "digits.yml"):
+        done = call(tmp_path, "inspect", word)
+        assert (done.returncode, done.stderr) == (2, f"{word}: no such file (did you mean 'digits.yaml'?)\n")
+
+
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     if os.geteuid() == 0:
         pytest.skip("root writes everywhere")

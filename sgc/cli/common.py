@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sgc.cli import completion
+from sgc.errors import Fault, SpecError, nearest
 from sgc.report.standard_streams import say, visible_json
 
 if TYPE_CHECKING:
@@ -44,7 +45,22 @@ def load_spec(path: str, sets: list[str] | None, trust: bool) -> Spec:
     """Load a spec with the overrides of the command line. Raises: SpecError, UsageError."""
     from sgc.spec.loader import load
 
+    if not os.path.lexists(path):
+        raise SpecError([Fault((), "no such file", _file_meant(path), file=path)])
     return load(path, sets or [], trust=trust)
+
+
+def _file_meant(path: str) -> str:
+    """Say which spec was probably meant, or which command writes it; an empty string where neither is known."""
+    from sgc.starter.shipped_specs import shipped_specs
+
+    folder, stem = Path(path).parent, Path(path).stem
+    names = [file.name for file in folder.glob("*.y*ml")] if folder.is_dir() else []
+    near = f"{stem}.yaml" if f"{stem}.yaml" in names else nearest(Path(path).name, names, cutoff=0.8)
+    if near:
+        return f"did you mean '{folder / near}'?"
+    shipped = nearest(stem, shipped_specs(), cutoff=0.8)
+    return f"'sgc init {folder / shipped}' writes the shipped one" if shipped else ""
 
 
 def outline_of(spec: Spec) -> Outline:

@@ -78,6 +78,9 @@ def overview_json() -> dict[str, Any]:  # Any: JSON
 
 def kind_named(word: str) -> Kind:
     """Give a kind by its name. Raises: UsageError."""
+    for kind in () if word in KINDS else KINDS.values():
+        if word in kind.table():
+            raise UsageError(f"'{word}' is one of the {kind.name}: 'sgc list {kind.name}' lists them")
     if word not in KINDS:
         raise UsageError(f"no kind named '{word}' to list: {suggest(word, KINDS)}")
     return KINDS[word]

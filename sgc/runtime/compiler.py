@@ -29,8 +29,9 @@ def compile_spec(spec: Spec | str | Path | Mapping[str, Any], *, trust: bool = F
     """Compile a spec, or load one first, into a model; no data are needed.
 
     Weights are drawn from torch's global generator; those of a part are read from the run that the spec names, and
-    drawn, with a warning, where that run is not there. trust: as for `sgc.load`; a spec that is loaded already keeps
-    its own trust.
+    drawn, with a warning, where that run is not there.
+
+    spec: loaded, or what `sgc.load` takes. trust: as for `sgc.load`; a spec that is loaded already keeps its own trust.
 
     Raises: SpecError; UsageError where own code cannot be used, a part's weights do not fit, or torch's default type
     does not hold a number of the spec.

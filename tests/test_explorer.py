@@ -278,6 +278,39 @@ def test_values_are_in_units_of_the_data_and_edits_are_inferred_from(tmp_path: P
     assert {name: len(rows) for name, rows in swept["labels"].items()} == {"y": 9, "a": 9, "g": 9}
 
 
+def test_a_modality_is_hidden_from_q(tmp_path: Path) -> None:
+    half = {"distribution": "Normal", "supervision": "partial", "missing": "drop"}
+    half["generative"] = {"parents": ["z"], "network": {"mlp": [4]}}  # type: ignore[assignment]
+    spec = {
+        "version": 1,
+        "name": "two",
+        "nodes": {
+            "a": {**half, "shape": [2]},
+            "b": {**half, "shape": [5, 5]},
+            "z": {
+                "distribution": "Normal",
+                "shape": [2],
+                "supervision": "none",
+                "recognition": {"parents": ["a", "b"], "network": {"mlp": [4]}},
+            },
+        },
+        "train": {"epochs": 1},
+    }
+    draw = np.random.default_rng(0)
+    arrays = {"a": draw.normal(size=(40, 2)), "b": draw.normal(size=(40, 5, 5))}
+    sgc.train(sgc.load(spec), data=arrays, output=tmp_path / "run")
+    answers = PageAnswers(open_exploration(tmp_path / "run"))
+    assert {name: control.hideable for name, control in answers.controls.items()} == {"z": False, "a": True, "b": True}
+    whole = {"rows": answers.rows.bring("both.npz", content(**arrays)), "place": 3}
+    arrays["b"][3] = np.nan
+    lacking = {"rows": answers.rows.bring("one.npz", content(**arrays)), "place": 3}
+    hidden = show(answers, whole, nodes={"b": {"state": "hidden"}})
+    assert hidden["shown"] == show(answers, lacking)["shown"] != show(answers, whole)["shown"]
+    assert hidden["values"]["z"] == show(answers, lacking)["values"]["z"]
+    with pytest.raises(UsageError, match="'z' cannot be hidden from q"):
+        show(answers, whole, nodes={"z": {"state": "hidden"}})
+
+
 def test_steps_are_turned_one_by_one(tmp_path: Path) -> None:
     linear = {"mlp": []}
     nodes = {

@@ -57,6 +57,7 @@ class Control:
     nodes: by step, in row-major order. elements: none where it is too large to be turned. order: its elements, those
     first that vary most. variation: of each element over rows, as a standard deviation; empty where it is not known.
     total: what the elements of a value sum to. unit_length: every known value is a unit vector, and so are others.
+    hideable: q can do without it.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Control:
     variation: tuple[float, ...] = ()
     total: float | None = None
     unit_length: bool = False
+    hideable: bool = False
 
     def plain(self) -> dict[str, Any]:  # Any: what JSON can say
         """Describe it for the page."""
@@ -82,6 +84,7 @@ class Control:
             "order": self.order,
             "total": self.total,
             "unit_length": self.unit_length,
+            "hideable": self.hideable,
             "variation": [float(f"{share:.3g}") for share in self.variation],
         }
 
@@ -102,26 +105,31 @@ def controls_of(model: Model, encoders: Mapping[str, Encoder], known: KnownValue
     controls: dict[str, Control] = {}
     outline = model.outline
     for name, outer in outline.outer.items():
-        part = _part(outer, steps_of(outline, name))
-        if part is not None:
-            nodes = nodes_of(outline, name)
+        nodes, steps = nodes_of(outline, name), steps_of(outline, name)
+        part = _part(outer)
+        edited = part != "observed" or _editable(outer, steps, columns_of(name, model.spec.data))
+        if edited or outer.dropped:
             owner = outline.variables[nodes[0]]
-            controls[name] = _control(model, name, part, nodes, owner, encoders.get(name), known)
+            controls[name] = _control(model, name, part, nodes, owner, encoders.get(name), known if edited else None)
     for name, entry in outline.inputs.items():
         controls[name] = _control(model, name, "input", (name,), entry, encoders.get(name), known)
     parts: tuple[Part, ...] = ("latent", "label", "input", "observed")
     return dict(sorted(controls.items(), key=lambda item: parts.index(item[1].part)))
 
 
-def _part(variable: Variable, steps: tuple[int, ...]) -> Part | None:
-    """Say what a node is to the page; None: it is only shown."""
+def _part(variable: Variable) -> Part:
+    """Say what a node is to the page."""
     if variable.supervision == "none":
         return "latent"
-    if variable.supervision == "partial" and not variable.dropped:
-        return "label"
+    return "label" if variable.supervision == "partial" and not variable.dropped else "observed"
+
+
+def _editable(variable: Variable, steps: tuple[int, ...], columns: tuple[str, ...]) -> bool:
+    """Tell whether an observed node has few elements and is no picture: an element is then a measurement."""
     event = variable.event[len(steps) :]
-    small = int(np.prod(event)) <= EDITED and (len(event) == 1 or picture_shape(event) is None)
-    return "observed" if small and (not steps or picture_shape(variable.event) is None) else None
+    if int(np.prod(event)) > EDITED or (steps and picture_shape(variable.event) is not None):
+        return False
+    return picture_shape(event) is None or len(columns) > 1
 
 
 def _control(
@@ -131,12 +139,14 @@ def _control(
     nodes: tuple[str, ...],
     owner: Owner,
     encoder: Encoder | None,
-    known: KnownValues,
+    known: KnownValues | None,
 ) -> Control:
+    """Make one control. known: None for a node that can only be hidden from q, and not be turned."""
     steps = steps_of(model.outline, name)
     units = units_of(name, owner, encoder.of_step() if encoder is not None and steps else encoder)
-    if units.size > LARGEST:
-        return Control(name, part, nodes, steps, units)
+    hidden = part == "observed" and isinstance(owner, Variable) and owner.dropped
+    if known is None or units.size > LARGEST:
+        return Control(name, part, nodes, steps, units, hideable=hidden)
     inferred = _elements_of(units, known.inferred.get(name))
     seen = np.concatenate([_elements_of(units, known.values.get(name)), inferred])
     variation = inferred.std(0) if len(inferred) > 1 and not units.nominal else np.zeros(0)
@@ -147,7 +157,8 @@ def _control(
     lengths = np.linalg.norm(seen, axis=1)
     unit_length = part == "label" and units.size in (2, 3) and len(seen) > 1 and bool((abs(lengths - 1) < 0.01).all())
     variations = tuple(variation.tolist())
-    return Control(name, part, nodes, steps, units, elements, tuple(order.tolist()), variations, total, unit_length)
+    ordered = tuple(order.tolist())
+    return Control(name, part, nodes, steps, units, elements, ordered, variations, total, unit_length, hidden)
 
 
 def _elements_of(units: Units, values: np.ndarray | None) -> np.ndarray:
@@ -166,11 +177,17 @@ def element_names(name: str, units: Units, data: DataSection | None) -> list[str
     transform = None if units.encoder is None or not units.encoder.transforms else units.encoder.transforms[-1]
     if isinstance(transform, Direction) and units.size == 2:
         return ["azimuth", "elevation"]
+    columns = columns_of(name, data)
+    if len(columns) == units.size:
+        return list(columns)
+    return [f"{name}[{','.join(map(str, place))}]" for place in np.ndindex(*units.cells)]
+
+
+def columns_of(name: str, data: DataSection | None) -> tuple[str, ...]:
+    """Name the columns of the data that a node's elements come from; nothing where it has one for all of them."""
     column = None if data is None else data.columns.get(name)
     columns = getattr(column, "column", None)
-    if isinstance(columns, list | tuple) and len(columns) == units.size:
-        return [str(word) for word in columns]
-    return [f"{name}[{','.join(map(str, place))}]" for place in np.ndindex(*units.cells)]
+    return tuple(str(word) for word in columns) if isinstance(columns, list | tuple) else ()
 
 
 def _element(name: str, units: Units, owner: Owner, known: np.ndarray, place: int) -> Element:

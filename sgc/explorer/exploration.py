@@ -96,7 +96,7 @@ class Exploration:
             self._starts.move_to_end(key)
             return self._starts[key]
         start = self._inferred(key, asked) if asked.row.rows else self._generated(key, asked)
-        edited = {n for n, state in known.items() if state.state != "evidence"}
+        edited = {n for n, state in known.items() if state.state == "turned"}
         if edited:  # what is shown first is what the row itself says
             plain = asked.model_copy(update={"nodes": {n: s for n, s in known.items() if n not in edited}})
             start.before.update(self.start(plain).before)
@@ -110,9 +110,9 @@ class Exploration:
         return start
 
     def _known(self, node: str, state: str) -> bool:
-        """Tell whether a state of a node is something that q reads: evidence, or an edit of what is observed."""
+        """Tell whether a state of a node changes what q reads: evidence, or an edit of what is observed."""
         part = self.control(node).part
-        return state == "evidence" or (part == "observed" and state == "turned")
+        return state in ("evidence", "hidden") or (part == "observed" and state == "turned")
 
     def control(self, node: str) -> Control:
         if node not in self.control_of:
@@ -130,7 +130,11 @@ class Exploration:
                 if self.control(node).part != "label":
                     raise UsageError(f"'{node}' is no node with labels, and cannot be told to q")
                 evidence.add(node)
-            if state.value is not None:
+            if state.state == "hidden":
+                if not self.control(node).hideable:
+                    raise UsageError(f"'{node}' cannot be hidden from q: it is not of those with 'missing: drop'")
+                observed[node] = torch.full_like(observed[node], torch.nan)
+            elif state.value is not None:
                 given[node] = self.tensor(node, state.value)
             elif node in row.labels:
                 given[node] = row.labels[node][0]
@@ -181,7 +185,7 @@ class Exploration:
         for node, state in asked.nodes.items():
             if self.control(node).part == "observed" or node in start.evidence:
                 continue
-            if state.state == "evidence":
+            if state.state in ("evidence", "hidden"):
                 raise UsageError(f"'{node}' is told to q, which reads a row: choose one, or turn the node")
             if state.value is None:
                 kept.add(node)

@@ -205,10 +205,10 @@ class PageAnswers:
             sds = spread_of[0].reshape(count, -1)
             for node, middle, sd in zip(control.nodes, units.write_rows(means), sds, strict=True):
                 nodes[node] = {"mean": middle, "sd": [float(f"{s:.4g}") if np.isfinite(s) else 0.0 for s in sd]}
-        effective = float(found.effective[0])
-        words = "" if not np.isfinite(effective) else f"{effective:.1f} of {SAMPLES} samples count"
-        if effective < FEW:
-            words += ", so that it is known roughly"
+        effective, words = float(found.effective[0]), ""
+        if effective < 0.99 * SAMPLES:
+            roughly = ": it is known roughly" if effective < FEW else ""
+            words = f"the posterior rests on {effective:.1f} effective samples of {SAMPLES}{roughly}"
         return {"nodes": nodes, "words": words}
 
     # ---- rows

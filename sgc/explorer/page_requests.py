@@ -34,11 +34,11 @@ class RowPlace(BaseModel):
 
 
 class NodeState(BaseModel):
-    """What a node is held at or turned to, or what is known of it; no value: as it is inferred."""
+    """What a node is held at or turned to, or what q is told or not told of it; no value: as it is inferred."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    state: Literal["held", "turned", "evidence"]
+    state: Literal["held", "turned", "evidence", "hidden"]
     value: Numbers | None = None
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from sgc.data.encoder import Encoder
 from sgc.explorer.control_values import units_of
-from sgc.explorer.controls import element_names
+from sgc.explorer.controls import columns_of, element_names
 from sgc.runtime.model import Model
 from sgc.runtime.steps import nodes_of, steps_of
 from sgc.samples.panels import shades, whole_picture
@@ -28,7 +28,7 @@ class Drawing:
         node = model.outline.variables[nodes_of(model.outline, name)[0]]
         self.units = units_of(name, node, encoder.of_step() if encoder is not None and self.steps else encoder)
         self.names = element_names(name, self.units, model.spec.data)
-        listed = len(self.variable.event) == 1 and not self.names[0].startswith(f"{name}[")
+        listed = len(self.variable.event) == 1 and len(columns_of(name, model.spec.data)) > 1
         whole = None if self.variable.categories is not None else whole_picture(self.variable.event, self.steps)
         self.picture = None if listed or self.units.nominal else whole
 

@@ -14,6 +14,7 @@
 
   const call = async (path, more = {}) => {
     number += 1;
+    if (number % 500 === 0) performance.clearMeasures();
     let response;
     try {
       response = await fetch(`/api/${path}`, { method: "POST", body: JSON.stringify({ tab, number, ...more }),
@@ -90,7 +91,7 @@
   // ---- states of nodes
 
   const allowed = (control) => {
-    if (control.part === "observed") return state.row.rows ? ["free", "turned"] : [];
+    if (control.part === "observed") return state.row.rows ? ["free", ...(control.elements.length ? ["turned"] : []), ...(control.hideable ? ["hidden"] : [])] : [];
     const states = control.elements.length ? ["free", "held", "turned"] : ["free", "held"];
     return control.part === "label" && state.row.rows && control.elements.length ? [...states, "evidence"] : states;
   };
@@ -105,6 +106,7 @@
       const asInferred = state.row.rows && !how.endsWith("anew") && !["turned", "evidence"].includes(stateOf(node));
       state.nodes[node] = { state: "held", value: asInferred ? null : value };
     } else if (wanted === "evidence") state.nodes[node] = { state: "evidence", value: start?.labels?.[node] ?? value };
+    else if (wanted === "hidden") state.nodes[node] = { state: "hidden", value: null };
     else state.nodes[node] = { state: "turned", value };
     ask();
   };
@@ -148,7 +150,7 @@
       }
       return [...counts.values()].map((each) => (each.nodes.length < 4 ? `${each.nodes.join(", ")} ${each.word}` : `${each.nodes.length} of ${each.of} steps of ${each.name} ${each.word}`));
     };
-    const changed = grouped(Object.entries(state.nodes).map(([node, each]) => [node, { held: "held", turned: "turned", evidence: "told to q" }[each.state]]));
+    const changed = grouped(Object.entries(state.nodes).map(([node, each]) => [node, { held: "held", turned: "turned", evidence: "told to q", hidden: "hidden from q" }[each.state]]));
     const anew = grouped(answer.anew.map(([node, role]) => [node, `${role === "generative" ? "generated" : "proposed"} anew`]));
     const rest = state.row.rows ? `the rest as ${state.inferred === "q" ? "q infers it" : "the posterior has it"}` : "the rest from p";
     const row = start?.row ? `${start.row.rows} row ${start.row.number}` : "Without a row";
@@ -227,7 +229,7 @@
       place.removeAttribute("aria-disabled");
       place.dataset.state = stateOf(card.node);
       const step = card.control.nodes.length > 1 ? `, step ${card.step + 1}` : "";
-      place.setAttribute("aria-label", `${place.dataset.words}; ${place.dataset.state === "evidence" ? "told to q" : place.dataset.state}${step}`);
+      place.setAttribute("aria-label", `${place.dataset.words}; ${{ evidence: "told to q", hidden: "hidden from q" }[place.dataset.state] ?? place.dataset.state}${step}`);
       const anew = answer?.anew.some(([node]) => node === card.node);
       place.classList.toggle("follows", Boolean(anew));
     }

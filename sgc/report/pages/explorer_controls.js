@@ -6,7 +6,7 @@ const controls = ((draw) => {
   const MANY = 16;
   const BUTTONS = 12; // categories that are buttons; more are a list
   const PARTS = { latent: "latent", label: "label", input: "input", observed: "observed" };
-  const STATES = [["free", "free"], ["held", "held"], ["turned", "turned"], ["evidence", "told to q"]];
+  const STATES = [["free", "free"], ["held", "held"], ["turned", "turned"], ["evidence", "told to q"], ["hidden", "hidden from q"]];
   const digits = (step) => Math.max(0, Math.min(6, -Math.floor(Math.log10(step) + 1e-9)));
   const short = (value, each) => String(+value.toFixed(each.whole ? 0 : Math.max(2, digits(each.step))));
 
@@ -67,7 +67,7 @@ const controls = ((draw) => {
     fill() {
       const { control } = this;
       if (!control.elements.length) {
-        this.body.replaceChildren(element("p", { class: "soft" }, "Too large to be turned by hand."));
+        this.body.replaceChildren(element("p", { class: "soft" }, control.hideable ? "q can do without it." : "Too large to be turned by hand."));
         return;
       }
       const places = this.all ? control.order : control.order.slice(0, FEW);
@@ -182,6 +182,6 @@ const controls = ((draw) => {
     }
   }
   const HOW = { q: "inferred by q", posterior: "inferred", p: "from p", "q anew": "proposed anew", "p anew": "generated anew", row: "as in the row",
-    held: "held", turned: "turned", evidence: "told to q", absent: "does not exist in this row" };
+    held: "held", turned: "turned", evidence: "told to q", hidden: "hidden from q", absent: "does not exist in this row" };
   return { Control, HOW };
 })(drawing);

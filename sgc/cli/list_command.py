@@ -16,7 +16,7 @@ def list_(
     kind: Annotated[
         str | None,
         typer.Argument(
-            metavar="[KIND]",
+            metavar="KIND",
             help="families, networks, layers, estimators, bounds, sources, transforms, metrics or specs.",
             autocompletion=completion.kinds,
         ),

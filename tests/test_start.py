@@ -47,13 +47,13 @@ ALLOWED: dict[str, tuple[set[str], int]] = {
     "list": (SHELL | PIECES, 111),
     "list families": (SHELL | PIECES, 63),
     "list specs": (READING, 63),
-    "train SPEC --set train.epochs=1 -o anew": (COMPUTING | {"rich"}, 261),
-    "train SPEC --dry-run": (COMPUTING | {"rich"}, 261),
-    "evaluate run": (COMPUTING | {"rich"}, 261),
-    "predict run rows.npz -o answers.csv": (COMPUTING, 261),
-    "sample run -o samples.png": (COMPUTING | PICTURES, 271),
-    "sample run -o samples.npz": (COMPUTING, 271),
-    "prove SPEC": (COMPUTING, 236),
+    "train SPEC --set train.epochs=1 -o anew": (COMPUTING | {"rich"}, 264),
+    "train SPEC --dry-run": (COMPUTING | {"rich"}, 264),
+    "evaluate run": (COMPUTING | {"rich"}, 264),
+    "predict run rows.npz -o answers.csv": (COMPUTING, 264),
+    "sample run -o samples.png": (COMPUTING | PICTURES, 274),
+    "sample run -o samples.npz": (COMPUTING, 274),
+    "prove SPEC": (COMPUTING, 239),
 }
 
 

@@ -13,7 +13,7 @@ A block says what it is by the first word of its fence, and by a file name, a pl
   that place. A piece is put into the last whole spec of the page that is a file, or into `specs/digits.yaml`, and
   loaded. A key of a node, an option of a section, or the section `data` is replaced by what is shown.
 - ```` ```text ````: lines of what the last command or python block printed, in their order.
-- A mark of NOT_RUN behind the word: not run, for that reason.
+- A mark of NOT_RUN behind the word: not run, for that reason. `pip install` of sgc alone does nothing: it is there.
 
 The folder of a page holds copies of `specs/` and `examples/`, and nothing else before its first block.
 """
@@ -240,6 +240,8 @@ class PageRun:
         if program == "sgc":
             text, status = shell(rest)
             exact = bool(rest) and (rest[0] in EXACT or "--help" in rest)
+        elif program == "pip" and rest[0] == "install" and all(re.match(r"(sgc|\.)(\[|$)", word) for word in rest[1:]):
+            text, status, exact = "", 0, False  # it is installed here
         elif program == "cd":
             self.patch.chdir(rest[0])
             text, status, exact = "", 0, True

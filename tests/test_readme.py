@@ -12,7 +12,7 @@ from sgc.spec.loader import load
 from sgc.version import __version__
 
 ROOT = Path(__file__).resolve().parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8").replace("\N{NO-BREAK SPACE}", " ")
 RESULTS = (ROOT / "specs" / "RESULTS.md").read_text(encoding="utf-8")
 PICTURE = runpy.run_path(str(ROOT / "examples" / "overview_picture.py"))
 

@@ -20,7 +20,7 @@ from sgc.report.pages import notebook_views
 from sgc.spec.loader import load
 from sgc.starter.shipped_specs import shipped_specs
 from sgc.training.run import Run
-from sgc.training.watchers import NotebookLine, Silent, usual_watcher
+from sgc.training.watchers import NotebookLine, Silent, watching
 
 ROOT = Path(__file__).resolve().parent.parent
 pytestmark = pytest.mark.filterwarnings("ignore:.*its weights are drawn at random")
@@ -165,7 +165,8 @@ def test_metrics_are_a_data_frame_by_epoch(run: Run, monkeypatch: pytest.MonkeyP
 
 def test_outside_a_notebook_nothing_is_shown(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert not in_notebook()
-    assert type(usual_watcher("m")) is Silent
+    with watching(None, "m") as watcher:
+        assert type(watcher) is Silent
     sgc.train(load(small(data=None, train__epochs=1)), small_arrays(), output=tmp_path / "run")
     assert capsys.readouterr() == ("", "")
 
@@ -183,6 +184,8 @@ def test_a_line_changes_twice_a_second_and_ends_with_the_last_epoch(monkeypatch:
     assert len(shown) == 3  # at 0.6, 1.2 and 1.8 s
     assert shown[0] == "epoch 1/2  bound -3.00  3 s left"
     line.epoch({"epoch": 2, "bound": {"unlabelled": -2.0}, "validation_bound": -1.5, "validation_error": {"y": 0.25}})
+    assert len(shown) == 3
+    line.end()
     assert shown[-1] == "epoch 2/2  bound unlabelled -2.00  validation -1.50  error of y 0.25  after 2 s"
 
 
@@ -207,11 +210,12 @@ def test_a_real_notebook(tmp_path: Path) -> None:
         "run.model.plan({'y'})",
         "run.metrics",
         "print(spec)",
+        "_ = sgc.train(sgc.load('small.yaml', ['train.epochs=50', 'train.stop.patience=2']), output='early')",
     ]
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in code])
     resources = {"metadata": {"path": str(tmp_path)}}
     nbclient.NotebookClient(book, timeout=300, kernel_name="python3", resources=resources).execute()
-    _, shown, trained, *others, text = [cell_outputs(cell) for cell in book.cells]
+    _, shown, trained, *others, text, early = [cell_outputs(cell) for cell in book.cells]
     assert "<svg" in shown[0]["data"]["text/html"]
     (line,) = [output for output in trained if output["output_type"] == "display_data"]
     assert set(line["data"]) == {"text/plain"}
@@ -221,6 +225,10 @@ def test_a_real_notebook(tmp_path: Path) -> None:
         assert "text/html" in outputs[0]["data"]
     assert "$$" in others[2][0]["data"]["text/latex"]
     assert text[0]["text"].startswith("Spec(")
+    (line,) = [output for output in early if output["output_type"] == "display_data"]
+    found = re.match(r"\w+: epoch (\d+)/50  bound .*  after \d+ s$", line["data"]["text/plain"])
+    assert found is not None, line
+    assert int(found[1]) == len((tmp_path / "early" / "metrics.jsonl").read_text().splitlines())
 
 
 def test_python_imports_as_little_as_before() -> None:

@@ -54,7 +54,7 @@ from sgc.training.precision import device_of, precision_of
 from sgc.training.recorded_steps import StepResult
 from sgc.training.run import Run
 from sgc.training.training_state import StateFault, optimizer_state, restore
-from sgc.training.watchers import Watcher, check_watcher, usual_watcher
+from sgc.training.watchers import Watcher, check_watcher, watching
 
 UNTOUCHED = "the last checkpoint is untouched"
 
@@ -90,13 +90,11 @@ def train(
     spec = spec if isinstance(spec, Spec) else load(spec, trust=trust)
     place = Path(os.path.realpath(path_of("beside", beside))) if beside is not None else spec.folder
     folder = RunFolder(path_of("output", output) if output is not None else Path("runs") / spec.name)
-    with locked(folder.path) as left, as_a_run():
+    with locked(folder.path) as left, as_a_run(), watching(watcher, spec.name) as watched:
         state = claim(folder, spec, resume=resume, force=force, left=left)
         if state is None:
             folder.check_inputs(spec_inputs(spec, None, place))
-        return _train(
-            folder, spec, data, place, state, usual_watcher(spec.name) if watcher is None else watcher, debug=debug
-        )
+        return _train(folder, spec, data, place, state, watched, debug=debug)
 
 
 def _train(

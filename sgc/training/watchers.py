@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from sgc.errors import UsageError, printable
@@ -48,9 +49,17 @@ class Silent:
         """Take note of an epoch."""
 
 
-def usual_watcher(title: str) -> Watcher:
-    """Give the watcher of a training that names none: in a notebook one line of progress, elsewhere none."""
-    return NotebookLine(title) if in_notebook() else Silent()
+@contextmanager
+def watching(watcher: Watcher | None, title: str) -> Iterator[Watcher]:
+    """Give the watcher of a training. None: one line of progress in a notebook, and elsewhere nothing."""
+    if watcher is not None or not in_notebook():
+        yield Silent() if watcher is None else watcher
+        return
+    line = NotebookLine(title)
+    try:
+        yield line
+    finally:
+        line.end()
 
 
 class NotebookLine(Silent):
@@ -64,6 +73,7 @@ class NotebookLine(Silent):
         self.began = self.written = clock()
         self.handle: Any = None  # of the output, once there is one; Any: IPython's
         self.validation = ""
+        self.last: Mapping[str, Any] = {}  # the line of the last epoch; Any: as in `epoch`
 
     def begin(self, epochs: int, steps: int, done: int) -> None:
         """Note how many epochs and steps there are, and how many steps are done."""
@@ -80,17 +90,23 @@ class NotebookLine(Silent):
             self._show(f"epoch {epoch}/{self.epochs}  bound {bound:.2f}{self.validation}  {_duration(rest)} left")
 
     def epoch(self, line: Mapping[str, Any]) -> None:  # Any: a line of metrics.jsonl
-        """Note the validation of an epoch, and warn as it does; the line of the last epoch stays."""
+        """Note the validation of an epoch, and warn as it does; the first one is shown."""
         from sgc.report.terminal import validation_words
 
         self.validation = validation_words(line)
         for text in line.get("warnings", ()):
             warnings.warn(text, stacklevel=2)
-        epoch = int(line["epoch"])
-        if epoch == self.epochs or self.handle is None:
-            bounds = ", ".join(f"{kind} {value:.2f}" for kind, value in line["bound"].items())
+        self.last = line
+        if self.handle is None:
+            self.end()
+
+    def end(self) -> None:
+        """Show the last epoch, which stays: also where training stopped early, or was interrupted."""
+        if self.last:
+            bounds = ", ".join(f"{kind} {value:.2f}" for kind, value in self.last["bound"].items())
             spent = _duration(self.clock() - self.began)
-            self._show(f"epoch {epoch}/{self.epochs}  bound {bounds}{self.validation}  after {spent}")
+            place = f"epoch {self.last['epoch']}/{self.epochs}"
+            self._show(f"{place}  bound {bounds}{self.validation}  after {spent}")
 
     def _show(self, text: str) -> None:
         from IPython.display import display

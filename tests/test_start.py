@@ -40,6 +40,7 @@ ALLOWED: dict[str, tuple[set[str], int]] = {
     "inspect SPEC": (READING, 172),
     "inspect SPEC --json": (READING, 171),
     "inspect SPEC --expand": (READING, 166),
+    "inspect SPEC -o page.html": (READING | {"numpy"}, 196),
     "inspect SPEC -o graph.svg": (READING | PICTURES, 181),
     "inspect SPEC -o graph.pdf": (READING | PICTURES, 181),
     "init begun": (SHELL | PIECES, 50),

@@ -61,7 +61,8 @@ def check(
 def inspect(
     spec: SpecArg,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="A picture: .svg, .png, .pdf, .dot or .html.")
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE", help="A page, .html; or a picture: .svg, .png, .pdf or .dot."),
     ] = None,
     expand: Annotated[
         bool, typer.Option("--expand", help="Show the stochastic computation graph of each pattern of labels.")
@@ -89,7 +90,10 @@ def inspect(
 
         check_place(output, spec_inputs(loaded, Path(spec), Path(spec).resolve().parent))
     outline = outline_of(loaded)
-    if expand:
+    if output is not None and output.suffix.lower() == ".html":
+        _write_page(outline, output, pattern, expand=expand)
+        _print_file(output, as_json)
+    elif expand:
         _expand(outline, output, pattern, as_json)
     elif output is not None:
         from sgc.report.pictures.graph_pictures import draw
@@ -106,13 +110,23 @@ def inspect(
         _print_page(inspect_text, outline)
 
 
-def _expand(outline: Outline, output: Path | None, pattern: str | None, as_json: bool) -> None:
-    from sgc.report.computation_report import expand_json, expand_text, expansion
+def _write_page(outline: Outline, output: Path, pattern: str | None, *, expand: bool) -> None:
+    from sgc.report.pages.model_page import write_model_page
+
+    write_model_page(outline, output, pattern=_pattern(outline, pattern), expanded=expand)
+
+
+def _pattern(outline: Outline, text: str | None) -> frozenset[str] | None:
     from sgc.report.plates import plated
     from sgc.report.shown_patterns import pattern_of
 
-    outer = plated(outline).outline.graphs
-    expanded = expansion(outline, None if pattern is None else pattern_of(outer, pattern, outline.graphs.partial))
+    return None if text is None else pattern_of(plated(outline).outline.graphs, text, outline.graphs.partial)
+
+
+def _expand(outline: Outline, output: Path | None, pattern: str | None, as_json: bool) -> None:
+    from sgc.report.computation_report import expand_json, expand_text, expansion
+
+    expanded = expansion(outline, _pattern(outline, pattern))
     if output is not None:
         from sgc.report.pictures.computation_pictures import chart
 

@@ -280,10 +280,10 @@ class PlanWriter(Writer):
             "clamped": [(", ".join(self.listed(self.plan.clamped)) or "nothing",)],
             "proposed": [*self._proposed()] or [("nothing",)],
             "r =": [(self.factors([p.factor for p in self.plan.proposals]) or "1",)],
-            "w =": [(self.label(LabelScore(w.factor.node)), self._varies(w)) for w in self.plan.weights] or [("1",)],
+            "w =": [(self.label(LabelScore(w.factor.node)), self.varies(w)) for w in self.plan.weights] or [("1",)],
             "p =": [(self.factors(self.plan.joint),)] if self.plan.joint else [],
             "masked": [(masked,)] if (masked := self.masked()) else [],
-            "bound": [*((line,) for line in self.bound()), *((f"    {note}",) for note in self._no_bound())],
+            "bound": [*((line,) for line in self.bound()), *((f"    {note}",) for note in self.no_bound())],
             "terms": [*self._terms()],
             "charged": [(line,) for line in self.charges()],
             "cost": [(self.cost(),)],
@@ -291,18 +291,22 @@ class PlanWriter(Writer):
         return list(aligned(self.rows(), blocks, [] if self.apart else [("proposed", "w =")]))
 
     def _proposed(self) -> Iterator[Cells]:
-        baselines = {charge.node: f", baseline {charge.baseline}" for charge in self.plan.charges if charge.baseline}
         for proposal in self.plan.proposals:
-            values = f", {proposal.support} values" if proposal.estimator.enumerates else ""
-            how = f"{proposal.estimator}{values}{baselines.get(proposal.node, '')}"
-            yield f"{self.signs('prod', proposal.node)}{self.factor(proposal.factor)}", how
+            yield f"{self.signs('prod', proposal.node)}{self.factor(proposal.factor)}", self.how(proposal)
 
-    def _varies(self, weight: Weight) -> str:
+    def how(self, proposal: Proposal) -> str:
+        """Say how a proposed node gives its values: `enumerate, 10 values`."""
+        values = f", {proposal.support} values" if proposal.estimator.enumerates else ""
+        baselines = {charge.node: f", baseline {charge.baseline}" for charge in self.plan.charges if charge.baseline}
+        return f"{proposal.estimator}{values}{baselines.get(proposal.node, '')}"
+
+    def varies(self, weight: Weight) -> str:
+        """Say through what a factor of the weight varies, or what becomes of it."""
         if weight.varies:
             return f"{self.mark('varies', 'varies')}: reads {' and '.join(self.carriers(weight))}"
         return "constant: cancels in w/Z" if self.plan.normalised else "constant"
 
-    def _no_bound(self) -> Iterator[str]:
+    def no_bound(self) -> Iterator[str]:
         """Say because of which nodes the value is not a bound, or only its gradient is not a bound's."""
         proposals = self.plan.proposals
         relaxed = dict.fromkeys(self.name(p.node) for p in proposals if not p.estimator.attainable)

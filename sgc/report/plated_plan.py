@@ -140,23 +140,29 @@ class PlatedPlan(PlanWriter):
 
     def factors(self, factors: Sequence[Factor], *, label: bool = False) -> str:
         """Write a product of factors, equal ones of several groups as one."""
+        items = [(self.factor(factor), steps) for factor, steps in self.ranged(factors, label=label)]
+        return nested(items, self.mark, latex=self.latex)
+
+    def ranged(self, factors: Sequence[Factor], *, label: bool = False) -> list[tuple[Factor, Around]]:
+        """Give the factors of a product with the steps that they are over, equal ones of several groups once."""
         names = self.view.names
-        nodes: dict[str, list[str]] = {}
+        nodes: dict[str, tuple[Factor, list[str]]] = {}
         for factor in factors:
-            nodes.setdefault(self.factor(factor), []).extend(self.groups.of(factor.node, label=label).flat)
-        items: list[tuple[str, Around]] = []
-        for text, flat in nodes.items():
+            _, steps = nodes.setdefault(self.factor(factor), (factor, []))
+            steps.extend(self.groups.of(factor.node, label=label).flat)
+        items: list[tuple[Factor, Around]] = []
+        for factor, flat in nodes.values():
             plates = names.plates(names.of(flat[0]))
             ranges = boxes(map(names.index, flat)) if plates else [()]
-            items += [(text, around(plates, box)) for box in ranges]
-        return nested(items, self.mark, latex=self.latex)
+            items += [(factor, around(plates, box)) for box in ranges]
+        return items
 
     def exact_bound(self) -> list[str]:
         """Write the bound, step by step where no formula over repeats is the same."""
-        return EachNode(self.flat, styled=self.styled).bound() if self._interlaced else self.bound()
+        return EachNode(self.flat, styled=self.styled).bound() if self.interlaced else self.bound()
 
     @property
-    def _interlaced(self) -> bool:
+    def interlaced(self) -> bool:
         """Whether logarithms of growing products, an α of its own for each name, have no order of names."""
         growing = [scaled.part for scaled in self.flat.expression.parts if isinstance(scaled.part, LogMean)]
         names = [self.name(node) for part in growing if part.before.logs for node in part.product.labels]

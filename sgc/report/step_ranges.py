@@ -47,7 +47,7 @@ def sign(kind: str, around: Around, depth: int, *, latex: bool = False) -> str:
     r"""Write the sign of a product or sum over the steps of a repeat: `prod_{digit=1..k}`, `\sum_{t=1}^{50}`."""
     if not latex:
         return f"{kind}_{{{range_words(around, depth)}}}"
-    name, first, last = _range(around, depth)
+    name, first, last = limits(around, depth)
     return rf"\{kind}_{{{symbol(name)}={first}}}^{{{last if last.isdigit() else symbol(last)}}}"
 
 
@@ -58,12 +58,12 @@ def signs(kind: str, around: Around, *, latex: bool = False) -> str:
 
 def range_words(around: Around, depth: int) -> str:
     """Say which steps of a repeat are meant: `digit=1..k`, `t=1`."""
-    name, first, last = _range(around, depth)
+    name, first, last = limits(around, depth)
     low, high = around[depth][1]
     return f"{name}={first}" if low == high else f"{name}={first}..{last}"
 
 
-def _range(around: Around, depth: int) -> tuple[str, str, str]:
+def limits(around: Around, depth: int) -> tuple[str, str, str]:
     """Give a repeat's own name, and its first and last step in words."""
     plate, (low, high) = around[depth]
     outer = f"{around[depth - 1][0].name}." if depth else ""

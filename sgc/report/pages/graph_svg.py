@@ -80,7 +80,11 @@ def graph_panels(outline: Outline, *, links: Mapping[str, str] | None = None) ->
     links: for each node where a click leads, as an address; without them nodes are buttons, for a script to hear.
     """
     view = plated(outline)
-    framed = framed_layout(view)
+    return layout_panels(view, framed_layout(view), links=links)
+
+
+def layout_panels(view: Plated, framed: Framed, *, links: Mapping[str, str] | None = None) -> str:
+    """Write both graphs of a layout as `graph_panels` does."""
     figures = [
         f'<figure class="panel {role}"><figcaption>{TITLES[role].partition(" ")[0]} '
         f"<i>{TITLES[role].partition(' ')[2]}</i></figcaption>"
@@ -150,15 +154,7 @@ def graph_legend(outline: Outline) -> str:
 def node_svg(canvas: Canvas, spot: Spot, name: str, classes: str, words: str, link: str | None = None) -> str:
     """Write a node. words: what it is, for whoever does not see it; link: where a click leads."""
     x, y = canvas.at(spot.x, spot.y)
-    wide, high = spot.width * SCALE, spot.height * SCALE
-    if spot.form == "ellipse":
-        shape = f'<ellipse class="shape" cx="{x:.1f}" cy="{y:.1f}" rx="{wide / 2:.1f}" ry="{high / 2:.1f}"/>'
-        half = f"A{wide / 2:.1f} {high / 2:.1f} 0 0 0"
-        shape += f'<path class="half" d="M{x:.1f} {y - high / 2:.1f}{half} {x:.1f} {y + high / 2:.1f}Z"/>'
-        shape = shape if " partial" in classes else shape.partition("<path")[0]
-    else:
-        corner = f'x="{x - wide / 2:.1f}" y="{y - high / 2:.1f}" width="{wide:.1f}" height="{high:.1f}"'
-        shape = f'<rect class="shape" {corner}/>'
+    shape = shape_svg(canvas, spot, half=" partial" in classes)
     top = y - (len(spot.lines) - 1) * LINE / 2
     text = "".join(
         f'<text x="{x:.1f}" y="{top + i * LINE:.1f}">{escaped(line)}</text>' for i, line in enumerate(spot.lines)
@@ -167,6 +163,20 @@ def node_svg(canvas: Canvas, spot: Spot, name: str, classes: str, words: str, li
     if link is not None:
         return f'<a {shared} href="{escaped(link)}">{shape}{text}</a>'
     return f'<g {shared} tabindex="0" role="button">{shape}{text}</g>'
+
+
+def shape_svg(canvas: Canvas, spot: Spot, *, half: bool = False) -> str:
+    """Write the outline of a node. half: with its left half apart, to be shaded."""
+    x, y = canvas.at(spot.x, spot.y)
+    across, up = spot.width * SCALE / 2, spot.height * SCALE / 2
+    if spot.form == "box":
+        place = f'x="{x - across:.1f}" y="{y - up:.1f}" width="{2 * across:.1f}" height="{2 * up:.1f}"'
+        return f'<rect class="shape" {place}/>'
+    shape = f'<ellipse class="shape" cx="{x:.1f}" cy="{y:.1f}" rx="{across:.1f}" ry="{up:.1f}"/>'
+    if half:
+        arc = f"A{across:.1f} {up:.1f} 0 0 0 {x:.1f} {y + up:.1f}"
+        shape += f'<path class="half" d="M{x:.1f} {y - up:.1f}{arc}Z"/>'
+    return shape
 
 
 def edge_svg(canvas: Canvas, start: str, end: str, run: Points, classes: str) -> str:
@@ -247,6 +257,16 @@ _SAMPLE_STEP = (
     '<svg class="sample" width="28" height="20" aria-hidden="true"><g class="edge step">'
     '<path class="run" d="M1 10H20"/><path class="head" d="M27 10L18 5.5L20 10L18 14.5Z"/></g></svg>'
 )
+
+
+def card_id(name: str) -> str:
+    """Give the id of a node's card."""
+    return f"node-{name}"
+
+
+def chip(name: str, text: str = "") -> str:
+    """Write the name of a node as a link to its card. text: as its reader writes it."""
+    return f'<a class="chip" href="#{escaped(card_id(name))}" data-node="{escaped(name)}">{escaped(text or name)}</a>'
 
 
 def node_names(outline: Outline) -> Iterator[str]:

@@ -1,8 +1,7 @@
-"""What every picture of a model shares: its files, the shapes of nodes, edges with their heads, legends, and pages."""
+"""What every picture of a model shares: its files, the shapes of nodes, edges with their heads, and legends."""
 
 from __future__ import annotations
 
-import html
 import io
 import math
 from collections.abc import Callable, Sequence
@@ -13,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from sgc.derivation.graph import Role
 from sgc.errors import UsageError
 from sgc.report.pictures.matplotlib_defaults import own_defaults
-from sgc.spec.spec import Spec
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +19,8 @@ if TYPE_CHECKING:
 
     from sgc.report.pictures.edge_routes import Points, Spot
 
-ENDINGS = (".svg", ".png", ".pdf", ".dot", ".html")
+ENDINGS = (".svg", ".png", ".pdf", ".dot")
+PAGE = ".html"  # which is no picture: `sgc/report/pages/model_page.py`
 COLORS: dict[Role, str] = {"generative": "#1f5fa8", "recognition": "#d9730d"}
 INK, SHADE, FAINT = "#222222", "#c4c7cc", "#a0a0a0"
 MARGIN = 0.3  # inches
@@ -36,8 +35,8 @@ DASHES: dict[str, Any] = {"solid": "solid", "dashed": (0, (3, 1.5)), "dotted": (
 Entry = tuple["Shape | None", str]  # of a legend: a node, or an edge of what draws are charged with, and words
 
 
-def save(path: Path, dot: Callable[[], str], page: Callable[[], str], figure: Callable[[], Figure]) -> None:
-    """Write a picture into a file, in the format that its ending names: .svg, .png, .pdf, .dot or .html.
+def save(path: Path, dot: Callable[[], str], figure: Callable[[], Figure]) -> None:
+    """Write a picture into a file, in the format that its ending names: .svg, .png, .pdf or .dot.
 
     Raises: UsageError for another ending, or where matplotlib is missing; OSError where the file cannot be written.
     """
@@ -45,11 +44,10 @@ def save(path: Path, dot: Callable[[], str], page: Callable[[], str], figure: Ca
 
     ending = path.suffix.lower()
     if ending not in ENDINGS:
-        raise UsageError(f"'{path.name}': a picture ends in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}")
+        allowed = (*ENDINGS, PAGE)
+        raise UsageError(f"'{path.name}': a picture ends in {', '.join(allowed[:-1])} or {allowed[-1]}")
     if ending == ".dot":
         content = dot().encode()
-    elif ending == ".html":
-        content = page().encode()
     else:
         content = rendered(figure, ending[1:])
     write_output(path, content)
@@ -193,37 +191,3 @@ def dot_node(name: str, label: str, words: str, spot: Spot, shift: tuple[float, 
     place = f"{72 * (spot.x + shift[0]):.1f},{72 * (spot.y + shift[1]):.1f}"
     size = f"width={spot.width:.2f}, height={spot.height:.2f}"
     return f'{quoted(name)} [label={label}, {words}, {size}, pos="{place}!"];'
-
-
-PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<title>{title}</title>
-<style>
-body {{ font-family: sans-serif; color: #222; margin: 2em auto; max-width: 75em; padding: 0 1em; }}
-figure {{ margin: 0; overflow-x: auto; }}
-svg {{ max-width: 100%; height: auto; }}
-pre {{ background: #f6f7f8; padding: 1em; overflow-x: auto; font-size: 13px; line-height: 1.4; }}
-</style>
-</head>
-<body>
-<h1>{title}</h1>
-<p>{description}</p>
-<figure>
-{svg}</figure>
-<pre>{report}</pre>
-</body>
-</html>
-"""
-
-
-def page(spec: Spec, figure: Callable[[], Figure], report: str) -> str:
-    """Write one page that needs nothing else: the picture and the report. Raises: UsageError without matplotlib."""
-    text = rendered(figure, "svg").decode()
-    return PAGE.format(
-        title=html.escape(spec.name),
-        description=html.escape(spec.description),
-        svg=text[text.index("<svg") :],
-        report=html.escape(report),
-    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sgc.derivation.computation import Computation, Kind, Step
 from sgc.derivation.plan import EachNode
 from sgc.derivation.styled_letters import plain
-from sgc.errors import UsageError, option
-from sgc.report.computation_report import Expansion, expand_text, left_out_words
+from sgc.report.computation_report import Expansion, left_out_words
 from sgc.report.pictures.canvas import (
     COLORS,
     GUTTER,
@@ -28,13 +26,13 @@ from sgc.report.pictures.canvas import (
     draw_edge,
     draw_legend,
     legend_rows,
-    page,
     quoted,
     save,
     sheet,
     write_lines,
     write_title,
 )
+from sgc.report.pictures.computation_layout import ALL, HIGH, TEXT, lay_out_graph, legend_words
 from sgc.report.printed_lines import fold
 
 if TYPE_CHECKING:
@@ -47,22 +45,10 @@ if TYPE_CHECKING:
 BOTH = "#7d5ba6"  # what has parameters of both graphs: a KL divergence
 CHARGE = "#c2185b"
 TAGS = {"exact": "#2e7d32", "enumerated": "#00838f", "sampled": "#8a6100", "biased": "#c62828"}
-ALL = "all"  # the one set of edges
-LARGEST = 150  # nodes of a graph that is drawn; a larger one takes minutes
 ACROSS = 2  # panels beside each other
-FOLDED = 26  # letters in a line of a score
 NARROWEST = 4.2  # a panel's width, for its bound
-TEXT = 9.5  # points, of the text in a node
-WIDE, HIGH = 0.58 * TEXT / 72, 1.3 * TEXT / 72  # upper bounds on its letters
 
 ORDER: tuple[Kind, ...] = ("input", "clamped", "feature", "draw", "score", "label", "weight", "bound")  # of the legend
-KINDS: dict[Kind, str] = {
-    "clamped": "clamped value",
-    "input": "input",
-    "feature": "feature (deterministic)",
-    "weight": "what every term is weighed by",
-    "bound": "the bound",
-}
 
 
 def chart(expanded: Expansion, path: Path) -> None:
@@ -71,7 +57,7 @@ def chart(expanded: Expansion, path: Path) -> None:
     def figure() -> Figure:
         return _figure(expanded)
 
-    save(path, lambda: dot_text(expanded), lambda: page(expanded.outline.spec, figure, expand_text(expanded)), figure)
+    save(path, lambda: dot_text(expanded), figure)
 
 
 @dataclass(frozen=True)
@@ -97,43 +83,6 @@ class _Panel:
     def origin(self) -> tuple[float, float]:
         middle = (self.width - self.layout.width) / 2
         return self.left + middle - self.layout.low[0], self.bottom - self.layout.low[1]
-
-
-def lay_out_graph(graph: Computation) -> Layout:
-    """Place the steps of a graph and route its edges, those of the charges too, which run the other way.
-
-    Raises: UsageError where it is too large for a picture.
-    """
-    from sgc.report.pictures.node_places import lay_out
-
-    if len(graph.steps) > LARGEST:
-        size = f"a graph of {len(graph.steps)} nodes, and at most {LARGEST} are drawn"
-        raise UsageError(f"{graph.rows}: {size}: leave -o out for text, or take {option('json')}")
-    sizes = {step.id: _size(step) for step in graph.steps}
-    return lay_out(graph.layers(), sizes, {ALL: [*graph.edges, *graph.charges]})
-
-
-def lines_of(step: Step) -> tuple[str, ...]:
-    """Write the text of a node: its name and how it is drawn; or a score, folded, and how it is computed."""
-    from sgc.report.pictures.node_places import fold_name
-
-    if step.proposal is not None:
-        return (*fold_name(step.id), step.how.split(", baseline")[0], *(["biased"] if step.biased else []))
-    if step.kind in ("clamped", "input", "feature"):
-        return fold_name(step.id)
-    text = step.scaled.replace(" || ", "\n|| ") if len(step.scaled) > FOLDED else step.scaled
-    tag = f"{step.tag}, {step.why}" if step.why == "where present" else step.tag
-    return (*(part for line in text.split("\n") for part in map(plain, fold(line, FOLDED))), *([tag] if tag else []))
-
-
-def _size(step: Step) -> Any:  # Any: the sizes of `lay_out`, whose module needs numpy
-    lines = lines_of(step)
-    width, height = max(map(len, lines)) * WIDE, len(lines) * HIGH
-    if step.kind not in ("draw", "clamped"):
-        return "box", max(0.45, width + 0.2), max(0.4, height + 0.14), lines
-    high = max(0.55, height * 1.45 + 0.15)
-    inner = math.sqrt(1 - (height / high) ** 2)  # how wide an ellipse is at the height of its text
-    return "ellipse", max(high, (width + 0.08) / inner), high, lines
 
 
 def _panels(expanded: Expansion) -> tuple[list[_Panel], float, float]:
@@ -225,21 +174,10 @@ def _legend(graphs: Sequence[Computation]) -> list[Entry]:
     shapes: dict[str, Shape] = {}
     steps = [step for graph in graphs for step in graph.steps]
     for step in sorted(steps, key=lambda step: ORDER.index(step.kind)):
-        shapes.setdefault(_legend_words(step), _shape(step))
+        shapes.setdefault(legend_words(step), _shape(step))
     entries: list[Entry] = [(shape, words) for words, shape in shapes.items()]
     charged = any(graph.charges for graph in graphs)
     return [*entries, (None, "what a draw is charged with")] if charged else entries
-
-
-def _legend_words(step: Step) -> str:
-    if step.proposal is not None:
-        words = {"enumerated": "all values of q, enumerated", "biased": "draw or mean of q, biased"}
-        return words.get(step.proposal.estimator.tag, "draw from q")
-    if step.kind in ("score", "label"):
-        if len(step.owners) == 2:
-            return "KL divergence of q from p"
-        return "score of q (parameters φ)" if "recognition" in step.owners else "score of p (parameters θ)"
-    return KINDS[step.kind]
 
 
 # ---- without matplotlib

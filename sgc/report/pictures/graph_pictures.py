@@ -24,7 +24,6 @@ from sgc.report.pictures.canvas import (
     draw_edge,
     draw_legend,
     legend_rows,
-    page,
     quoted,
     rendered,
     save,
@@ -35,7 +34,6 @@ from sgc.report.pictures.canvas import (
 from sgc.report.plates import plated
 from sgc.report.printed_lines import fold
 from sgc.report.products import product
-from sgc.report.text_report import inspect_text
 from sgc.spec.outline import Outline
 
 if TYPE_CHECKING:
@@ -57,7 +55,7 @@ INPUT = Shape("box"), "input (not modelled)"
 
 
 def draw(outline: Outline, path: Path) -> None:
-    """Draw both graphs into a file, in the format that its ending names: .svg, .png, .pdf, .dot or .html.
+    """Draw both graphs into a file, in the format that its ending names: .svg, .png, .pdf or .dot.
 
     Raises: UsageError for another ending, or where matplotlib is missing; OSError where the file cannot be written.
     """
@@ -65,7 +63,7 @@ def draw(outline: Outline, path: Path) -> None:
     def figure() -> Figure:
         return _figure(outline)
 
-    save(path, lambda: dot_text(outline), lambda: page(outline.spec, figure, inspect_text(outline)), figure)
+    save(path, lambda: dot_text(outline), figure)
 
 
 def picture(outline: Outline, form: str) -> bytes:

@@ -224,7 +224,7 @@ def test_a_run_without_its_data_has_latents_and_labels(tmp_path: Path) -> None:
     answers = PageAnswers(open_exploration(tmp_path / "run"))
     plain = answers.plain()
     assert plain["rows"]["splits"] == []
-    assert "was trained on arrays" in plain["rows"]["missing"]
+    assert "was trained on arrays from Python" in plain["rows"]["missing"]
     told = show(answers, {}, nodes={"y": turned([2]), "z": turned([1.0, -1.0])})
     assert len(told["shown"]["x"]["rows"][0]) == 3
 
@@ -359,3 +359,19 @@ def test_controls_of_models_that_are_not_trained() -> None:
         ("z", "latent"), ("y", "label"), ("x", "observed")
     ]  # fmt: skip
     assert all(element.low > 0 for element in controls["z"].elements)
+
+
+def test_the_others_make_room_for_the_element_that_is_moved() -> None:
+    model = sgc.compile(small(nodes__z__distribution="Dirichlet", nodes__z__shape=[3]))
+    shares = controls_of(model, {}, KnownValues({}, {}))["z"]
+    assert shares.balanced([0.6, 0.2, 0.3], 0) == pytest.approx([0.6, 0.16, 0.24])
+    assert shares.balanced([1.0, 0.0, 0.0], 0) == pytest.approx([1, 0, 0])
+    assert shares.balanced([0.4, 0.0, 0.0], 0) == pytest.approx([0.4, 0.3, 0.3])
+    plain = controls_of(model, {}, KnownValues({}, {}))["y"]
+    assert plain.balanced([2], 0) == [2]
+    way = np.random.default_rng(0).normal(size=(20, 3))
+    light = small(nodes__y={**small()["nodes"]["z"], "supervision": "partial", "shape": [3]})
+    light["nodes"]["y"]["recognition"]["parents"] = ["x"]
+    known = KnownValues({"y": way / np.linalg.norm(way, axis=1, keepdims=True)}, {})
+    direction = controls_of(sgc.compile(light), {}, known)["y"]
+    assert direction.balanced([0.6, 0.0, -1.0], 0) == pytest.approx([0.6, 0, -0.8])

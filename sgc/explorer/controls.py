@@ -72,6 +72,20 @@ class Control:
     unit_length: bool = False
     hideable: bool = False
 
+    def balanced(self, value: list[float], place: int | None) -> list[float]:
+        """Have the other elements make room for the one at a place: shares keep their sum, directions their length."""
+        if place is None or not 0 <= place < len(value) or (self.total is None and not self.unit_length):
+            return value
+        others = np.delete(np.asarray(value, dtype=np.float64), place)
+        if self.unit_length:
+            size, left = float(np.linalg.norm(others)), max(1 - value[place] ** 2, 0) ** 0.5
+            even = left / len(others) ** 0.5
+        else:
+            size, left = float(others.sum()), max((self.total or 0) - value[place], 0)
+            even = left / len(others)
+        rest = others * (left / size) if size > 0 else np.full(len(others), even)
+        return [float(number) for number in np.insert(rest, place, value[place])]
+
     def plain(self) -> dict[str, Any]:  # Any: what JSON can say
         """Describe it for the page."""
         return {
@@ -82,8 +96,7 @@ class Control:
             "categories": self.units.names if self.units.nominal else None,
             "elements": [element.plain() for element in self.elements],
             "order": self.order,
-            "total": self.total,
-            "unit_length": self.unit_length,
+            "balanced": self.total is not None or self.unit_length,
             "hideable": self.hideable,
             "variation": [float(f"{share:.3g}") for share in self.variation],
         }

@@ -135,7 +135,7 @@ class Exploration:
                     raise UsageError(f"'{node}' cannot be hidden from q: it is not of those with 'missing: drop'")
                 observed[node] = torch.full_like(observed[node], torch.nan)
             elif state.value is not None:
-                given[node] = self.tensor(node, state.value)
+                given[node] = self.tensor(node, state.value, state.place)
             elif node in row.labels:
                 given[node] = row.labels[node][0]
             elif state.state == "evidence":
@@ -166,8 +166,10 @@ class Exploration:
                 middles[name] = self.tensor(name, values) if values else torch.tensor(legal)
         return self.laid(middles)
 
-    def tensor(self, node: str, value: list[float]) -> Tensor:
-        return torch.from_numpy(self.control(node).units.read(value)).to(self.model.like)
+    def tensor(self, node: str, value: list[float], place: int | None = None) -> Tensor:
+        """Read what a control holds, see `Control.balanced`: [*event]. Raises: UsageError."""
+        control = self.control(node)
+        return torch.from_numpy(control.units.read(control.balanced(value, place))).to(self.model.like)
 
     def laid(self, given: Mapping[str, Tensor], rows: int = 1) -> dict[str, Tensor]:
         """Lay values out for rows, and check that nodes can have them. Raises: UsageError."""
@@ -190,7 +192,7 @@ class Exploration:
             if state.value is None:
                 kept.add(node)
             else:
-                new[node] = self.tensor(node, state.value)
+                new[node] = self.tensor(node, state.value, state.place)
         return new, kept
 
     def generable(self, name: str, start: Start) -> bool:

@@ -35,10 +35,13 @@ def open_exploration(run: Path, checkpoint: str = "best", *, trust: bool = False
     encoders = folder.encoders(model.outline)
     dataset: DataSet | None = None
     missing = ""
-    try:
-        dataset = run_data(folder, model)
-    except (DataError, UsageError) as problem:
-        missing = str(problem)
+    if folder.record().data == "arrays":
+        missing = "the run was trained on arrays from Python, which it does not hold: bring rows, as an .npz file"
+    else:
+        try:
+            dataset = run_data(folder, model)
+        except (DataError, UsageError) as problem:
+            missing = str(problem)
     rows = RowSource(model, encoders, dataset, missing)
     with torch.inference_mode():
         known = _known_values(model, rows)

@@ -117,7 +117,7 @@ class PageAnswers:
         for place in places:
             at = list(value)
             at[asked.element] = place
-            swept.append(self.exploration.tensor(asked.node, at))
+            swept.append(self.exploration.tensor(asked.node, at, asked.element))
         stacked = torch.stack(swept)
         if asked.taken == "centers":
             outcomes = [self._swept(asked, start, new, kept, stacked)]

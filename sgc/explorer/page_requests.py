@@ -34,12 +34,16 @@ class RowPlace(BaseModel):
 
 
 class NodeState(BaseModel):
-    """What a node is held at or turned to, or what q is told or not told of it; no value: as it is inferred."""
+    """What a node is held at or turned to, or what q is told or not told of it; no value: as it is inferred.
+
+    place: the element that was moved, where the others make room for it.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     state: Literal["held", "turned", "evidence", "hidden"]
     value: Numbers | None = None
+    place: Place | None = None
 
 
 class Asked(Request):

@@ -99,7 +99,7 @@
   const valueNow = (node) => state.nodes[node]?.value ?? answer?.values[node]?.value ?? null;
   const setState = (control, step, wanted) => {
     const node = control.nodes[step];
-    const value = valueNow(node);
+    const value = answer?.values[node]?.value ?? valueNow(node);
     const how = answer?.values[node]?.how ?? "";
     if (wanted === "free") delete state.nodes[node];
     else if (wanted === "held") {
@@ -112,19 +112,12 @@
   };
   const setValue = (control, step, place, value) => {
     const node = control.nodes[step];
-    const values = [...(valueNow(node) ?? control.elements.map((each) => each.low))];
+    const before = state.nodes[node];
+    // where the others make room, the server says what they are now; while one is moved, they make room from where they were
+    const base = control.balanced && before?.place !== place ? answer?.values[node]?.value : valueNow(node);
+    const values = [...(base ?? control.elements.map((each) => each.low))];
     values[place] = value;
-    if (control.total !== null && !control.categories) {
-      const others = values.reduce((sum, each, i) => (i === place ? sum : sum + each), 0);
-      const left = Math.max(control.total - value, 0);
-      values.forEach((each, i) => { if (i !== place) values[i] = others > 0 ? (each * left) / others : left / (values.length - 1); });
-    }
-    if (control.unit_length) { // the others keep their direction, and the vector its length
-      const others = Math.sqrt(values.reduce((sum, each, i) => (i === place ? sum : sum + each * each), 0));
-      const left = Math.sqrt(Math.max(1 - value * value, 0));
-      values.forEach((each, i) => { if (i !== place) values[i] = others > 0 ? (each * left) / others : left / Math.sqrt(values.length - 1); });
-    }
-    state.nodes[node] = { state: stateOf(node) === "evidence" ? "evidence" : "turned", value: values };
+    state.nodes[node] = { state: stateOf(node) === "evidence" ? "evidence" : "turned", value: values, place };
     focused = { node, place };
     ask();
   };
@@ -324,7 +317,7 @@
     element("p", {}, pasted, button("Take them", () => bring("pasted.csv", base64(new TextEncoder().encode(pasted.value)), false))));
   const weighed = element("span", { id: "weighed", class: "soft" });
   byId("start").append(element("span", { class: "tools" }, rowsChoice), rowTools, labels, element("span", { class: "tools" }, inferredBy, taken, again, reset), weighed, bringing);
-  if (model.rows.missing) byId("start").append(element("p", { class: "note" }, `The data are not at hand: ${model.rows.missing}`));
+  if (model.rows.missing) byId("start").append(element("p", { class: "note" }, `Without the rows of the run: ${model.rows.missing}`));
   const renderBar = () => {
     rowsChoice.value = state.row.rows;
     rowTools.hidden = inferredBy.hidden = !state.row.rows;

@@ -15,10 +15,12 @@ from sgc.explorer.controls import Element
 from sgc.explorer.exploration import SAMPLES, Exploration, Outcome, Start, value_of
 from sgc.explorer.page_requests import Asked, Brought, Sweep, Walk
 from sgc.explorer.row_source import own_values
+from sgc.explorer.shown_values import picture
 from sgc.randomness import Generators, drawing_from
 from sgc.runtime.counts import absent_rows
 from sgc.runtime.inference import FEW
 from sgc.runtime.steps import nodes_of
+from sgc.samples.panels import picture_shape, shades
 from sgc.samples.shown_rows import spread
 from sgc.samples.traversal import infer_centers, mean, reaches
 from sgc.trained.predictions import spread_in_units
@@ -91,7 +93,7 @@ class PageAnswers:
         """Give the value of each node with a control, and how it comes about."""
         values: dict[str, Any] = {}
         for node, control in self.exploration.control_of.items():
-            if node not in outcome.values or not control.elements:
+            if node not in outcome.values or (not control.elements and control.part == "observed"):
                 continue
             gone = absent_rows(self.model.outline, node, outcome.values)
             how: str = "p" if start.row is None else "row" if control.part in ("observed", "input") else asked.inferred
@@ -100,7 +102,14 @@ class PageAnswers:
             state = asked.nodes.get(node)
             how = state.state if state is not None else how
             how = "absent" if gone is not None and bool(gone.any()) else how
-            values[node] = {"value": control.units.write(_array(outcome.values[node])), "how": how}
+            if control.elements:
+                values[node] = {"value": control.units.write(_array(outcome.values[node])), "how": how}
+            elif how != "absent" and picture_shape(control.units.event) is not None:
+                variable = self.model.outline.variables[node]
+                drawn = picture(shades(_array(outcome.values[node])[None], variable, 1)[0, 0])
+                values[node] = {"value": [], "how": how, "picture": drawn}
+            else:
+                values[node] = {"value": [], "how": how}
         return values
 
     # ---- one element through its range

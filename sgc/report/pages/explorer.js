@@ -99,7 +99,7 @@
   const valueNow = (node) => state.nodes[node]?.value ?? answer?.values[node]?.value ?? null;
   const setState = (control, step, wanted) => {
     const node = control.nodes[step];
-    const value = answer?.values[node]?.value ?? valueNow(node);
+    const value = control.elements.length ? answer?.values[node]?.value ?? valueNow(node) : null;
     const how = answer?.values[node]?.how ?? "";
     if (wanted === "free") delete state.nodes[node];
     else if (wanted === "held") {

@@ -139,6 +139,9 @@ const controls = ((draw) => {
       this.card.classList.toggle("absent", Boolean(found && found.how === "absent"));
       if (!found) return;
       this.value = found.value;
+      if (!this.control.elements.length && found.picture) {
+        this.body.replaceChildren(element("div", { class: "own-picture" }, draw.picture(found.picture, `${this.control.name} now`)));
+      }
       for (const place of this.control.order) {
         const held = this.sliders[place];
         const value = found.value[place];

@@ -71,12 +71,16 @@ const drawing = (() => {
         element("td", { class: "track" }, element("span", { class: "fill", style: `width:${100 * share}%` }))));
     return element("table", { class: "bars", "aria-label": label }, element("tbody", {}, ...rows));
   };
-  const shareSteps = (names, rows, label) => canvas(names.length, rows.length, label, (data) => {
-    rows.forEach((shares, x) => shares.forEach((share, y) => {
-      const light = Math.round(255 * (1 - (share ?? 0)));
-      data.set([light, light, light, 255], 4 * (y * rows.length + x));
-    }));
-  });
+  const shareSteps = (names, rows, label) => {
+    const made = canvas(names.length, rows.length, label, (data) => {
+      rows.forEach((shares, x) => shares.forEach((share, y) => {
+        const light = Math.round(255 * (1 - (share ?? 0)));
+        data.set([light, light, light, 255], 4 * (y * rows.length + x));
+      }));
+    });
+    made.style.height = `${names.length}rem`;
+    return made;
+  };
   const numberTable = (names, columns, label) => {
     const all = columns.flatMap(([, values]) => values).filter((value) => value !== null);
     const [low, high] = [Math.min(0, ...all), Math.max(0, ...all)];

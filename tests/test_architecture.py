@@ -35,6 +35,7 @@ FLOORS = [
     ["samples"],
     ["sweeps"],
     ["explorer"],
+    ["run_report"],
     ["cli", "__main__", "__init__"],
 ]
 TORCH_FROM = FLOORS.index(["tape"])
@@ -48,6 +49,7 @@ TORCH_FREE = [
     "cli/exit_status.py",
     "cli/explore_command.py",
     "cli/collection.py",
+    "cli/report_commands.py",
     "cli/run_commands.py",
     "cli/shell.py",
     "cli/spec_commands.py",
@@ -61,6 +63,7 @@ TORCH_FREE = [
     "explorer/control_values.py",
     "explorer/page_requests.py",
     "explorer/page_server.py",
+    "run_report/__init__.py",
     "__main__.py",
     "__init__.py",
 ]

@@ -27,6 +27,7 @@ FILES = [path for path in sorted(ROOT.rglob("*.py")) if path.relative_to(ROOT).p
 OTHER_WORDS = {  # of specs, which read like a name and are none
     ("data/transforms/transforms.py", "word in TRANSFORMS"): "`angle` is a transform too",
     ("spec/grammar.py", "value in ('angle', 'direction')"): "the same transform, written without its unit",
+    ("run_report/chart_parts.py", "SHAPES[i % len(SHAPES)]"): "shapes of points, a circle among them",
     ("networks/combination.py", "way == 'mean'"): "a way of combining what all steps gave",
 }
 

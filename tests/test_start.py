@@ -28,12 +28,21 @@ READING = SHELL | PIECES | {"yaml"}
 PICTURES = {"matplotlib", "mpl_toolkits", "numpy", "PIL"} | {
     *("cycler", "dateutil", "six", "fontTools", "kiwisolver", "packaging", "pyparsing", "contourpy")
 }
+LEARNING = {
+    "sklearn",
+    "scipy",
+    "joblib",
+    "threadpoolctl",
+    "narwhals",
+    "cloudpickle",
+}  # and what it takes where it is there
+LEARNING |= {"pandas", "pyarrow", "psutil", "charset_normalizer", "dateutil", "six"}
 COMPUTING = READING | {"numpy", "torch", "torchgen", "safetensors"} | {"tqdm"}  # that torch.hub takes where it is there
 
 # of each command: the packages that it may import, and how many modules of sgc at most
 ALLOWED: dict[str, tuple[set[str], int]] = {
-    "--help": (SHELL, 21),
-    "--version": (SHELL, 21),
+    "--help": (SHELL, 22),
+    "--version": (SHELL, 22),
     "schema": (READING, 121),
     "check SPEC": (READING, 166),
     "check SPEC --data": (READING | {"numpy"}, 186),
@@ -43,7 +52,7 @@ ALLOWED: dict[str, tuple[set[str], int]] = {
     "inspect SPEC -o page.html": (READING | {"numpy"}, 196),
     "inspect SPEC -o graph.svg": (READING | PICTURES, 181),
     "inspect SPEC -o graph.pdf": (READING | PICTURES, 181),
-    "init begun": (SHELL | PIECES, 50),
+    "init begun": (SHELL | PIECES, 51),
     "init digits": (READING, 166),
     "list": (SHELL | PIECES, 111),
     "list families": (SHELL | PIECES, 63),
@@ -54,6 +63,8 @@ ALLOWED: dict[str, tuple[set[str], int]] = {
     "predict run rows.npz -o answers.csv": (COMPUTING, 264),
     "sample run -o samples.png": (COMPUTING | PICTURES, 274),
     "sample run -o samples.npz": (COMPUTING, 274),
+    "report run -o report.html": (COMPUTING | PICTURES | LEARNING | {"rich"}, 315),
+    "compare run other": (COMPUTING | {"rich"}, 300),
     "prove SPEC": (COMPUTING, 239),
 }
 
@@ -93,7 +104,8 @@ def imported(words: Sequence[str], folder: Path, also: str = "sys") -> Imported:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a run, and rows that it may answer for."""
     folder = tmp_path_factory.mktemp("place")
-    imported(["train", DIGITS, "--set", "train.epochs=1", "-o", "run"], folder)
+    for run in ("run", "other"):
+        imported(["train", DIGITS, "--set", "train.epochs=1", "-o", run], folder)
     np.savez(folder / "rows.npz", image=np.zeros((3, 8, 8), np.uint8))
     return folder
 
@@ -130,6 +142,8 @@ def test_python_imports_little_with_the_package(place: Path) -> None:
         ("sgc.trained.run_evaluation.evaluate_run", ["evaluate", "run"]),
         ("sgc.trained.predictions.predict_run", ["predict", "run", "rows.npz", "-o", "answers.csv"]),
         ("sgc.samples.sampler.sample_run", ["sample", "run", "-o", "samples.png"]),
+        ("sgc.run_report.run_report.report_run", ["report", "run", "-o", "report.html"]),
+        ("sgc.run_report.run_comparison.compare_runs", ["compare", "run", "other"]),
         ("sgc.proof.prover.prove", ["prove", DIGITS]),
         ("sgc.data.multi_mnist.write_parts", ["data", "multi-mnist"]),
         ("sgc.report.warning_notes.warnings", ["check", DIGITS]),

@@ -24,6 +24,11 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "sgc sample runs/digits -o styles.png --traverse z --given y=3",
     ),
     "explore": ("sgc explore runs/digits",),
+    "report": ("sgc report runs/digits -o report.html",),
+    "compare": (
+        "sgc train digits.yaml --set train.epochs=2 --set objective.alpha=3 -o runs/alpha-3",
+        "sgc compare runs/digits runs/alpha-3 -o compare.html",
+    ),
     "sweep": ("sgc sweep digits.yaml labels.yaml --jobs 2",),
     "data": ("sgc data multi-mnist --digits digits -o multi-mnist",),
 }

@@ -13,6 +13,7 @@ from sgc.cli.examples import epilog
 from sgc.cli.exit_status import plainly
 from sgc.cli.explore_command import explore
 from sgc.cli.list_command import list_
+from sgc.cli.report_commands import compare, report
 from sgc.cli.run_commands import evaluate, predict, sample
 from sgc.cli.spec_commands import check, inspect, prove, schema
 from sgc.cli.start_commands import data, init
@@ -50,6 +51,21 @@ def _short(command: Callable[..., None]) -> str:
     return re.split("[.,:;]", command.__doc__ or "")[0] + "."
 
 
-for command in (check, inspect, train, evaluate, predict, sample, explore, prove, schema, init, data, sweep):
+for command in (
+    check,
+    inspect,
+    train,
+    evaluate,
+    predict,
+    sample,
+    explore,
+    report,
+    compare,
+    prove,
+    schema,
+    init,
+    data,
+    sweep,
+):
     app.command(epilog=epilog(command.__name__), short_help=_short(command))(plainly(command))
 app.command("list", epilog=epilog("list"), short_help=_short(list_))(plainly(list_))

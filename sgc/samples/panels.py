@@ -116,11 +116,16 @@ def stretched(array: np.ndarray) -> np.ndarray:
 
 def draw_panels(panels: Sequence[Panel], output: Path, title: str) -> None:
     """Draw panels below each other into a png. Raises: UsageError if matplotlib is not installed."""
+    write_output(output, panels_png(panels, title))
+
+
+def panels_png(panels: Sequence[Panel], title: str) -> bytes:
+    """Draw panels below each other as a png, with a title unless it is empty. Raises: UsageError, as `draw_panels`."""
     with own_defaults():
-        _draw(panels, output, title)
+        return _drawn(panels, title)
 
 
-def _draw(panels: Sequence[Panel], output: Path, title: str) -> None:
+def _drawn(panels: Sequence[Panel], title: str) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -129,12 +134,13 @@ def _draw(panels: Sequence[Panel], output: Path, title: str) -> None:
     width = max(max(panel.wide for panel in laid) + left + 0.15, 4.5)
     titles = [textwrap.fill(panel.title, int((width - left) * 18)) for panel in panels]
     heads = [0.22 + 0.14 * (1 + text.count("\n")) + panel.above for text, panel in zip(titles, laid, strict=True)]
-    total = sum(heads) + sum(panel.high for panel in laid) + 0.5
+    crown = 0.4 if title else 0.05
+    total = sum(heads) + sum(panel.high for panel in laid) + crown + 0.1
     figure = Figure(figsize=(width, total), dpi=120)
     FigureCanvasAgg(figure)
     plain: dict[str, Any] = {"parse_math": False}  # a dollar in a name is not math; Any: options of matplotlib
     figure.text(0.5, 1 - 0.22 / total, title, ha="center", va="center", fontsize=10, **plain)
-    top = total - 0.4
+    top = total - crown
     for panel, text, head in zip(laid, titles, heads, strict=True):
         top -= head
         figure.text(left / width, (top + panel.above + 0.06) / total, text, fontsize=8, va="bottom", **plain)
@@ -150,7 +156,7 @@ def _draw(panels: Sequence[Panel], output: Path, title: str) -> None:
             axes.text(x, 1 + 0.05 / panel.high, word, ha="center", va="baseline", linespacing=1, **words)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
-    write_output(output, buffer.getvalue())
+    return buffer.getvalue()
 
 
 class _Laid:

@@ -80,7 +80,7 @@ def sample_run(
                 drawn = generated(model, count, held, failures)
                 numbers = {name: _as_in_data(model, name, value) for name, value in drawn.items()}
                 return _write_numbers(output, numbers) | _failed(failures)
-        node = _shown_node(model, output.suffix)
+        node = shown_node(model, output.suffix)
 
         def held_out() -> HeldOut:
             return HeldOut(run_data(folder, model, arrays), model, start)
@@ -138,7 +138,7 @@ def _write_numbers(output: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, 
     return {"file": str(output), "arrays": {name: list(value.shape) for name, value in arrays.items()}}
 
 
-def _shown_node(model: Model, ending: str) -> str:
+def shown_node(model: Model, ending: str) -> str:
     """Choose the node that is shown: a picture, preferably observed in every row; as numbers any observed node."""
     variables = model.outline.outer
     observed = [

@@ -38,6 +38,10 @@ class Angle(Learner):
         examples=["degrees"],
     )
 
+    @property
+    def turns(self) -> tuple[float, ...]:
+        return (2 * _half(self.angle),)
+
     def fit_chunks(self, chunks: Iterable[Numbers]) -> Fitted:
         return {"positive": max(_goes_beyond_half(values, self.angle) for values in chunks)}
 
@@ -73,6 +77,10 @@ class Direction(Learner):
         description="The unit of both columns.",
         examples=["degrees"],
     )
+
+    @property
+    def turns(self) -> tuple[float, ...]:
+        return (2 * _half(self.direction), 0.0)
 
     def fit_chunks(self, chunks: Iterable[Numbers]) -> Fitted:
         return {"positive": max(_goes_beyond_half(values[..., :1], self.direction) for values in chunks)}

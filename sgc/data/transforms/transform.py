@@ -62,6 +62,11 @@ class Transform(Piece, ABC):
         return None
 
     @property
+    def turns(self) -> tuple[float, ...]:
+        """A whole turn of each column that is an angle, in its unit, 0 for another; nothing where none is."""
+        return ()
+
+    @property
     def wants_grey(self) -> bool:
         """Whether the values must lie in [0, 1] before this step."""
         return False

@@ -53,7 +53,8 @@ def test_each_help_ends_with_its_examples(
     assert run(monkeypatch, *command.split(), "--help") == 0
     lines = examples(capsys.readouterr().out)
     assert lines == list(EXAMPLES[command] if command else ALL)
-    assert all(line.startswith(f"sgc {command}".rstrip()) for line in lines)
+    assert all(line.startswith("sgc ") for line in lines)
+    assert lines[-1].startswith(f"sgc {command}".rstrip())  # before it stands what it takes
 
 
 def test_the_list_of_commands_cuts_no_sentence_short(

@@ -474,7 +474,10 @@ def commands() -> str:
     text = "\n".join(parts)
     for name, command in group.commands.items():  # type: ignore[attr-defined]  # of a group
         usage = " ".join(_piece(param) for param in command.params if not _is_help(param))
-        text += f"\n\n## sgc {name}\n\n`sgc {name} {usage}`\n\n{_paragraphs(command.help or '')}\n\n"
+        head = f"sgc {name} {usage}".strip()
+        text += f"\n\n## sgc {name}\n\n`{head}`\n\n{_paragraphs(command.help or '')}\n\n"
+        if command.epilog:
+            text += f"{_paragraphs(command.epilog)}\n\n"
         lines = ["| argument or option | what it says |", "|---|---|"]
         for param in command.params:
             if _is_help(param):
@@ -483,7 +486,7 @@ def commands() -> str:
             shown = _metavar(param)
             label = f"`{shown}`" if not words else words + (f" `{shown}`" if shown else "")
             lines.append(f"| {_cell(label)} | {_cell(getattr(param, 'help', '') or '')} |")
-        text += "\n".join(lines)
+        text += "\n".join(lines) if len(lines) > 2 else ""
     return text
 
 
@@ -518,7 +521,7 @@ def _paragraphs(text: str) -> str:
     """Write the help of a command as Markdown; what is indented, or an example, as code."""
     parts = []
     for part in inspect.cleandoc(text).replace("\b", "").split("\n\n"):
-        lines = [line.strip() for line in part.strip("\n").split("\n")]
+        lines = [line.strip() for line in part.strip("\n").split("\n") if line.strip()]
         if any(line.lstrip("$ ").startswith("sgc ") for line in lines):
             lines = [f"`{line.lstrip('$ ')}`" if line.lstrip("$ ").startswith("sgc ") else line for line in lines]
             parts.append("<br>".join(lines))

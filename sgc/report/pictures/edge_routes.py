@@ -9,6 +9,7 @@ import heapq
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -44,21 +45,6 @@ class Spot:
             return np.asarray(across**2 + up**2 < 1)
         return np.asarray(np.maximum(abs(across), abs(up)) < 1)
 
-    def blocks(self, starts: Points, ends: Points, margin: float) -> NDArray[np.bool_]:
-        """Tell which straight segments touch the outline, widened by a margin. starts, ends: (..., 2) -> (...)."""
-        scale = np.array([self.width / 2 + margin, self.height / 2 + margin])
-        a, b = (starts - [self.x, self.y]) / scale, (ends - [self.x, self.y]) / scale
-        along = b - a
-        if self.form == "ellipse":
-            length = np.maximum((along**2).sum(-1), 1e-12)
-            nearest = a + along * np.clip(-(a * along).sum(-1) / length, 0, 1)[..., None]
-            return np.asarray((nearest**2).sum(-1) < 1)
-        safe = np.where(abs(along) < 1e-12, 1e-12, along)
-        first, second = (-1 - a) / safe, (1 - a) / safe
-        enters = np.minimum(first, second).max(-1)
-        leaves = np.maximum(first, second).min(-1)
-        return np.asarray((enters < leaves) & (leaves > 0) & (enters < 1))
-
     def around(self, margin: float, count: int = 12) -> Points:
         """Give points on the outline, widened by a margin, of a box on the ellipse around it. -> (count, 2)."""
         stretch = 1.0 if self.form == "ellipse" else math.sqrt(2)
@@ -68,25 +54,66 @@ class Spot:
         return np.stack([across, up], -1)
 
 
-def route_all(spots: Mapping[str, Spot], edges: Iterable[Edge]) -> dict[Edge, Points]:
-    """Route the short edges first, so that long ones bend around them."""
+class Obstacles:
+    """The outlines of nodes, to be asked at once."""
+
+    def __init__(self, spots: Iterable[Spot]) -> None:
+        spots = list(spots)
+        self.middles = np.array([[spot.x, spot.y] for spot in spots]).reshape(-1, 2)
+        self.halves = np.array([[spot.width, spot.height] for spot in spots]).reshape(-1, 2) / 2
+        self.round = np.array([spot.form == "ellipse" for spot in spots], dtype=bool)
+
+    def hold(self, points: Points, margin: float) -> NDArray[np.bool_]:
+        """Tell which outlines, widened by a margin, hold any of some points. points: (m, 2) -> (n,)."""
+        middles, halves = self.middles.T[:, :, None], (self.halves.T + margin)[:, :, None]
+        across, up = (points[:, 0] - middles[0]) / halves[0], (points[:, 1] - middles[1]) / halves[1]
+        rounded: NDArray[np.bool_] = (across**2 + up**2).min(1) < 1
+        boxed: NDArray[np.bool_] = np.maximum(abs(across), abs(up)).min(1) < 1
+        return np.where(self.round, rounded, boxed)
+
+    def block(self, starts: Points, ends: Points, margin: float) -> NDArray[np.bool_]:
+        """Tell which outlines, widened by a margin, touch which straight segments. starts, ends: (m, 2) -> (n, m)."""
+        x, y = self.middles.T[:, :, None]
+        wide, high = (self.halves.T + margin)[:, :, None]
+        ax, ay = (starts[..., 0] - x) / wide, (starts[..., 1] - y) / high
+        dx, dy = (ends[..., 0] - x) / wide - ax, (ends[..., 1] - y) / high - ay
+        touched = np.zeros(np.broadcast_shapes(ax.shape, dx.shape), dtype=bool)
+        ax, ay = np.broadcast_to(ax, touched.shape), np.broadcast_to(ay, touched.shape)
+        rounded, boxed = self.round, ~self.round
+        if rounded.any():
+            px, py, qx, qy = ax[rounded], ay[rounded], dx[rounded], dy[rounded]
+            share = np.clip(-(px * qx + py * qy) / np.maximum(qx**2 + qy**2, 1e-12), 0, 1)
+            touched[rounded] = (px + qx * share) ** 2 + (py + qy * share) ** 2 < 1
+        if boxed.any():
+            enters, leaves = np.full(touched[boxed].shape, -np.inf), np.full(touched[boxed].shape, np.inf)
+            for at, along in ((ax[boxed], dx[boxed]), (ay[boxed], dy[boxed])):
+                safe = np.where(abs(along) < 1e-12, 1e-12, along)
+                first, second = (-1 - at) / safe, (1 - at) / safe
+                enters = np.maximum(enters, np.minimum(first, second))
+                leaves = np.minimum(leaves, np.maximum(first, second))
+            touched[boxed] = (enters < leaves) & (leaves > 0) & (enters < 1)
+        return touched
+
+
+def route_all(spots: Mapping[str, Spot], edges: Iterable[Edge], ways: Ways | None = None) -> dict[Edge, Points]:
+    """Route the short edges first, so that long ones bend around them. ways: those past the same nodes, if known."""
 
     def length(edge: Edge) -> float:
         return math.dist((spots[edge[0]].x, spots[edge[0]].y), (spots[edge[1]].x, spots[edge[1]].y))
 
     order = {edge: i for i, edge in enumerate(edges)}
-    ways = _Ways(spots)
+    ways = ways or Ways(spots)
     runs: dict[Edge, Points] = {}
     for edge in sorted(order, key=lambda e: (round(length(e), 6), order[e])):
         runs[edge] = _route(spots, edge, runs, ways)
     return {edge: runs[edge] for edge in order}
 
 
-def _route(spots: Mapping[str, Spot], edge: Edge, before: Mapping[Edge, Points], ways: _Ways) -> Points:
+def _route(spots: Mapping[str, Spot], edge: Edge, before: Mapping[Edge, Points], ways: Ways) -> Points:
     """Run an edge from outline to outline: the shortest clear arc that crosses few edges, or else a way around."""
     start, end = spots[edge[0]], spots[edge[1]]
     others = [spot for spot in spots.values() if spot not in (start, end)]
-    rivals = [run for pair, run in before.items() if not {*pair} & set(edge)]
+    rivals = _Rivals([run for pair, run in before.items() if not {*pair} & set(edge)])
     shared = [run for pair, run in before.items() if {*pair} & set(edge)]
     straight = math.dist((start.x, start.y), (end.x, end.y))
 
@@ -96,7 +123,7 @@ def _route(spots: Mapping[str, Spot], edge: Edge, before: Mapping[Edge, Points],
         return 1.5 * (_length(run) / straight - 1)
 
     def cost(run: Points) -> float:
-        crossings = sum(_crosses(run, rival) for rival in rivals) + 2 * sum(_merges(run, rival) for rival in shared)
+        crossings = rivals.crossed(run) + 2 * sum(_merges(run, other) for other in shared)
         touched = (np.linalg.norm(run[::4, None] - heads, axis=-1) < ARROW).any(0).sum()  # arrowheads of others
         return detour(run) + CROSSING * (crossings + float(touched))
 
@@ -107,7 +134,9 @@ def _route(spots: Mapping[str, Spot], edge: Edge, before: Mapping[Edge, Points],
         for signed in (bulge, -bulge) if bulge else (0.0,):
             arc = _arc(start, end, signed)
             run = _cut(arc, start, end)
-            if not any(other.contains(run, CLEAR).any() for other in others):
+            held = ways.obstacles.hold(run, CLEAR)
+            held[[ways.index[edge[0]], ways.index[edge[1]]]] = False
+            if not held.any():
                 choices.append((cost(arc), run))
     if not choices or min(choice[0] for choice in choices) > 0.6:
         way = _rounded(ways.around(start.name, end.name), others)
@@ -170,65 +199,87 @@ def _dense(run: Points, step: float = 0.02) -> Points:
     return np.stack([np.interp(at, lengths, run[:, 0]), np.interp(at, lengths, run[:, 1])], -1)
 
 
-def _crosses(run: Points, other: Points) -> bool:
-    first, second = run[:: max(1, len(run) // 24)], other[:: max(1, len(other) // 24)]
-    return bool(segments_cross(first[:-1], first[1:], second[:-1], second[1:]).any())
+class _Rivals:
+    """Edges that another one may cross, as straight pieces."""
+
+    def __init__(self, runs: Sequence[Points]) -> None:
+        pieces = [run[:: max(1, len(run) // 24)] for run in runs]
+        self.starts = np.concatenate([each[:-1] for each in pieces]) if pieces else np.zeros((0, 2))
+        self.ends = np.concatenate([each[1:] for each in pieces]) if pieces else np.zeros((0, 2))
+        self.owners = np.repeat(np.arange(len(pieces)), [len(each) - 1 for each in pieces])
+        self.low, self.high = np.minimum(self.starts, self.ends), np.maximum(self.starts, self.ends)
+
+    def crossed(self, run: Points) -> int:
+        """Count the edges that a run crosses."""
+        own = run[:: max(1, len(run) // 24)]
+        near = ((self.low <= own.max(0)) & (self.high >= own.min(0))).all(1)
+        if not near.any():
+            return 0
+        crosses = segments_cross(own[:-1], own[1:], self.starts[near], self.ends[near]).any(0)
+        return len(set(self.owners[near][crosses].tolist()))
 
 
 def _merges(run: Points, other: Points) -> bool:
     """Tell whether two edges that share a node run into one another."""
     inner = run[:: max(1, len(run) // 12)][1:-1]
-    if not len(inner):
+    if not len(inner) or (inner.max(0) < other.min(0) - 0.04).any() or (inner.min(0) > other.max(0) + 0.04).any():
         return False
     far: Points = np.linalg.norm(inner[:, None] - other[None, ::3], axis=-1).min(-1)
     return bool((far < 0.04).mean() > 0.4)
 
 
-class _Ways:
+class Ways:
     """The ways past nodes: segments between the nodes and points around them that no other node blocks."""
 
     def __init__(self, spots: Mapping[str, Spot]) -> None:
         self.index = {name: i for i, name in enumerate(spots)}
         self.spots = list(spots.values())
-        self._blocked: NDArray[np.bool_] | None = None  # (nodes, points, points), made when it is first needed
+        self.obstacles = Obstacles(self.spots)
+        self._rows: dict[int, tuple[Points, NDArray[np.bool_], Points]] = {}  # what is seen from a point
 
-    def _prepare(self) -> NDArray[np.bool_]:
-        if self._blocked is None:
-            ring = np.concatenate([spot.around(CLEAR + 0.05) for spot in self.spots])
-            free = ~np.any([spot.contains(ring, CLEAR) for spot in self.spots], axis=0)
-            middles = np.array([[spot.x, spot.y] for spot in self.spots])
-            points = np.concatenate([middles, ring[free]])
-            self._blocked = np.stack([spot.blocks(points[:, None], points[None], CLEAR) for spot in self.spots])
-            self._lengths: Points = np.linalg.norm(points[:, None] - points[None], axis=-1)
-            self._count = self._blocked.sum(0, dtype=np.int16)
-            self._points: Points = points
-        return self._blocked
+    @cached_property
+    def _points(self) -> Points:
+        ring = np.concatenate([spot.around(CLEAR + 0.05) for spot in self.spots])
+        free = ~np.any([spot.contains(ring, CLEAR) for spot in self.spots], axis=0)
+        middles = np.array([[spot.x, spot.y] for spot in self.spots])
+        return np.concatenate([middles, ring[free]])
+
+    def _row(self, point: int) -> tuple[Points, NDArray[np.bool_], Points]:
+        """Give the lengths from a point to all, which nodes block them, (nodes, points), and how many."""
+        if point not in self._rows:
+            points = self._points
+            blocked = self.obstacles.block(points[point : point + 1], points, CLEAR)
+            lengths: Points = np.linalg.norm(points - points[point], axis=-1)
+            self._rows[point] = lengths, blocked, blocked.sum(0)
+        return self._rows[point]
 
     def around(self, start: str, end: str) -> Points:
-        """Find the shortest way from one node to another past all the rest (Dijkstra), straight where there is none."""
-        blocked = self._prepare()
+        """Find the shortest way from one node to another past all the rest (A*), straight where there is none."""
         first, last = self.index[start], self.index[end]
-        count = self._count - blocked[first] - blocked[last]
-        lengths = np.where(count == 0, self._lengths + 0.05, np.inf)  # a turn costs a little
+        points = self._points
+        left: Points = np.linalg.norm(points - points[last], axis=-1)  # at least so far
         came: dict[int, int] = {}
-        known = np.full(len(lengths), np.inf)
+        known = np.full(len(points), np.inf)
         known[first] = 0.0
-        queue: list[tuple[float, int]] = [(0.0, first)]
+        queue: list[tuple[float, float, int]] = [(float(left[first]), 0.0, first)]
         while queue:
-            so_far, point = heapq.heappop(queue)
+            _, so_far, point = heapq.heappop(queue)
             if point == last:
                 break
             if so_far > known[point]:
                 continue
-            reached = so_far + lengths[point]
+            lengths, blocked, count = self._row(point)
+            free = count - blocked[first] - blocked[last] == 0
+            reached = np.where(free, so_far + lengths + 0.05, np.inf)  # a turn costs a little
             for neighbour in np.flatnonzero(reached < known - 1e-12):
                 known[neighbour], came[int(neighbour)] = reached[neighbour], point
-                heapq.heappush(queue, (float(reached[neighbour]), int(neighbour)))
+                new = float(reached[neighbour])
+                heapq.heappush(queue, (new + float(left[neighbour]), new, int(neighbour)))
         way = [last]
         while way[-1] in came:
             way.append(came[way[-1]])
-        points: Points = self._points[way[::-1]] if way[-1] == first else self._points[[first, last]]
-        return points
+        found: Points = points[way[::-1]] if way[-1] == first else points[[first, last]]
+        return found
 
 
 def _rounded(way: Points, others: Sequence[Spot]) -> Points:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sgc.derivation.graph import ROLES, Graphs, Role
-from sgc.report.pictures.edge_routes import CLEAR, Edge, Form, Points, Spot, route_all, segments_cross
+from sgc.report.pictures.edge_routes import CLEAR, Edge, Form, Obstacles, Points, Spot, Ways, route_all, segments_cross
 
 FONT = 11.0  # points, of a node's name
 LINE = 1.25 * FONT / 72
@@ -57,7 +57,8 @@ def place(graphs: Graphs) -> Layout:
 def lay_out(layers: list[list[str]], sizes: Sizes, edges: Mapping[str, Sequence[Edge]]) -> Layout:
     """Place nodes whose layers are known, and route the edges of each set as if it were alone. Deterministic."""
     spots = arrange(layers, sizes, list(edges.values()))
-    runs = {key: route_all(spots, edges[key]) for key in edges}
+    ways = Ways(spots)
+    runs = {key: route_all(spots, edges[key], ways) for key in edges}
     return Layout(
         spots, runs, *bounds(spots.values(), (run for role_runs in runs.values() for run in role_runs.values()))
     )
@@ -207,7 +208,7 @@ def _cost(spots: Mapping[str, Spot], edges: Sequence[Edge]) -> float:
     middles = np.array([[spot.x, spot.y] for spot in spots.values()])
     ends = np.array([[index[parent], index[child]] for parent, child in edges])
     a, b = middles[ends[:, 0]], middles[ends[:, 1]]
-    touched = sum(int(spot.blocks(a, b, CLEAR).sum()) for spot in spots.values()) - 2 * len(edges)  # not its own two
+    touched = int(Obstacles(spots.values()).block(a, b, CLEAR).sum()) - 2 * len(edges)  # not its own two
     apart = (ends[:, None, :, None] != ends[None, :, None, :]).all((-1, -2))
     crossed = int((segments_cross(a, b) & apart).sum()) // 2
     return 2.0 * touched + crossed + 0.02 * float(np.linalg.norm(a - b, axis=1).sum())

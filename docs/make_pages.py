@@ -487,7 +487,7 @@ def commands() -> str:
             label = f"`{shown}`" if not words else words + (f" `{shown}`" if shown else "")
             lines.append(f"| {_cell(label)} | {_cell(getattr(param, 'help', '') or '')} |")
         text += "\n".join(lines) if len(lines) > 2 else ""
-    return text
+    return re.sub(r"\n{3,}", "\n\n", text)
 
 
 def _is_help(param: Any) -> bool:  # Any: click's

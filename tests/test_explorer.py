@@ -18,7 +18,7 @@ from sgc.errors import DataError, UsageError
 from sgc.explorer.controls import KnownValues, controls_of
 from sgc.explorer.opening import open_exploration
 from sgc.explorer.page_answers import PageAnswers
-from sgc.explorer.page_requests import Asked, Sweep, Walk, read_request
+from sgc.explorer.page_requests import Asked, Traverse, Walk, read_request
 from sgc.explorer.shown_values import picture
 from sgc.samples.panels import shades
 from sgc.samples.sampler import sample_run
@@ -127,12 +127,12 @@ def test_draws_are_of_a_seed_and_turn_one_at_a_time(answers: PageAnswers) -> Non
     assert show(answers, taken="all")["shown"] != show(answers)["shown"]
 
 
-def test_a_sweep_goes_through_the_range(answers: PageAnswers) -> None:
+def test_a_traversal_goes_through_the_range(answers: PageAnswers) -> None:
     body = {"row": ROW, "node": "l", "element": 1, "nodes": {"s": {"state": "held"}}}
-    swept = answers.sweep(read_request(Sweep, json.dumps(body).encode()))
-    assert len(swept["at"]) == len(swept["shown"]["x"]) == 9
+    traversed = answers.traverse(read_request(Traverse, json.dumps(body).encode()))
+    assert len(traversed["at"]) == len(traversed["shown"]["x"]) == 9
     now = show(answers)["values"]["l"]["value"]
-    for place, shown in zip(swept["at"], swept["shown"]["x"], strict=True):
+    for place, shown in zip(traversed["at"], traversed["shown"]["x"], strict=True):
         at = [now[0], place, now[2]]
         assert shown == show(answers, nodes={"l": turned(at), "s": {"state": "held"}})["shown"]["x"]
 
@@ -274,8 +274,8 @@ def test_values_are_in_units_of_the_data_and_edits_are_inferred_from(tmp_path: P
     assert edited["values"]["a"]["value"] != show(answers)["values"]["a"]["value"]
     assert edited["start"]["before"] == show(answers)["start"]["before"]
     body = {"row": ROW, "node": "x", "element": 0}
-    swept = answers.sweep(read_request(Sweep, json.dumps(body).encode()))
-    assert {name: len(rows) for name, rows in swept["labels"].items()} == {"y": 9, "a": 9, "g": 9}
+    traversed = answers.traverse(read_request(Traverse, json.dumps(body).encode()))
+    assert {name: len(rows) for name, rows in traversed["labels"].items()} == {"y": 9, "a": 9, "g": 9}
 
 
 def test_a_modality_is_hidden_from_q(tmp_path: Path) -> None:

@@ -77,8 +77,8 @@ def test_a_slider_turns_a_latent_by_keyboard(chromium: Any, server: PageServer, 
         until(visited, lambda: pixels(visited) != before)
         assert pixels(visited, "as inferred") == before
         assert states(visited, "z") == ["turned", "turned"]
-        visited.page.wait_for_selector("#sweep canvas")
-        assert visited.page.locator("#sweep canvas").count() == 9
+        visited.page.wait_for_selector("#traversal canvas")
+        assert visited.page.locator("#traversal canvas").count() == 9
         until(
             visited, lambda: visited.page.locator("#words").inner_text().endswith("z turned, the rest as q infers it.")
         )

@@ -44,9 +44,9 @@ from sgc.spec.outline import Variable
 
 KEPT = 64  # starts that are remembered
 SAMPLES = 64  # of the weighted posterior
-SWEPT = 9  # values that a sweep goes through
-FEW_ELEMENTS = 4  # of a label whose answers a sweep shows
-CATEGORIES = 12  # categories that a sweep shows at most
+TRAVERSED = 9  # values that a traversal goes through
+FEW_ELEMENTS = 4  # of a label whose answers a traversal shows
+CATEGORIES = 12  # categories that a traversal shows at most
 
 
 @dataclass(frozen=True)

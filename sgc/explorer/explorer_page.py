@@ -17,7 +17,7 @@ BODY = """
 <h2 id="seen-title" class="quiet">Generated</h2>
 <div id="shown"></div>
 <p id="words" class="soft" aria-live="polite"></p>
-<div id="sweep"></div>
+<div id="traversal"></div>
 <details id="graphs" open><summary>Graphs</summary>
 <p class="soft">Click a node, or press Enter on it, to hold it, to turn it, to let it go.</p>
 {graphs}

@@ -13,7 +13,7 @@ from sgc.errors import RunError, UsageError
 from sgc.explorer.control_values import Units
 from sgc.explorer.controls import Element
 from sgc.explorer.exploration import SAMPLES, Exploration, Outcome, Start, value_of
-from sgc.explorer.page_requests import Asked, Brought, Sweep, Walk
+from sgc.explorer.page_requests import Asked, Brought, Traverse, Walk
 from sgc.explorer.row_source import own_values
 from sgc.explorer.shown_values import picture
 from sgc.randomness import Generators, drawing_from
@@ -25,9 +25,9 @@ from sgc.samples.shown_rows import spread
 from sgc.samples.traversal import infer_centers, mean, reaches
 from sgc.trained.predictions import spread_in_units
 
-SWEPT = 9  # values that a sweep goes through
-CATEGORIES = 12  # categories that a sweep shows at most
-FEW_ELEMENTS = 4  # of a label whose answers a sweep shows
+TRAVERSED = 9  # values that a traversal goes through
+CATEGORIES = 12  # categories that a traversal shows at most
+FEW_ELEMENTS = 4  # of a label whose answers a traversal shows
 
 
 class PageAnswers:
@@ -114,24 +114,24 @@ class PageAnswers:
 
     # ---- one element through its range
 
-    def sweep(self, asked: Sweep) -> dict[str, Any]:  # Any: what JSON can say
+    def traverse(self, asked: Traverse) -> dict[str, Any]:  # Any: what JSON can say
         """Turn one element of a node through its range, and give what is shown at each value. Raises: UsageError."""
         start, control = self.exploration.start(asked), self.exploration.control(asked.node)
         if asked.element >= len(control.elements):
             raise UsageError(f"'{asked.node}' has no element {asked.element} that can be turned")
         new, kept = self.exploration.changes(asked, start)
         value = self._now(asked, start, new, kept)
-        places = sweep_values(control.elements[asked.element], control.units)
-        swept = []
+        places = traversed_values(control.elements[asked.element], control.units)
+        traversed = []
         for place in places:
             at = list(value)
             at[asked.element] = place
-            swept.append(self.exploration.tensor(asked.node, at, asked.element))
-        stacked = torch.stack(swept)
+            traversed.append(self.exploration.tensor(asked.node, at, asked.element))
+        stacked = torch.stack(traversed)
         if asked.taken == "centers":
-            outcomes = [self._swept(asked, start, new, kept, stacked)]
+            outcomes = [self._traversed(asked, start, new, kept, stacked)]
         else:  # one by one, so that each has the same draws
-            outcomes = [self._swept(asked, start, new, kept, row[None]) for row in stacked]
+            outcomes = [self._traversed(asked, start, new, kept, row[None]) for row in stacked]
         parts = [outcome.shown for outcome, _ in outcomes]
         shown = {name: [self._drawn(name, row) for part in parts for row in part[name]] for name in parts[0]}
         labels = {node: [row for _, part in outcomes for row in part[node]] for node in outcomes[0][1]}
@@ -139,12 +139,12 @@ class PageAnswers:
         told = {"node": asked.node, "element": asked.element, "at": places, "words": words}
         return {**told, "shown": shown, "labels": labels}
 
-    def _swept(
-        self, asked: Sweep, start: Start, new: Mapping[str, Tensor], kept: set[str], values: Tensor
+    def _traversed(
+        self, asked: Traverse, start: Start, new: Mapping[str, Tensor], kept: set[str], values: Tensor
     ) -> tuple[Outcome, dict[str, list[list[float | int]]]]:
-        """Follow several values of the node that is swept, [R, *event]; and give what q then says of labels.
+        """Follow several values of the node that is traversed, [R, *event]; and give what q then says of labels.
 
-        Of labels it says more only where an element of the row itself is swept.
+        Of labels it says more only where an element of the row itself is traversed.
         """
         exploration, count = self.exploration, len(values)
         changes = {n: v.expand(count, *v.shape) for n, v in new.items() if n != asked.node}
@@ -177,7 +177,7 @@ class PageAnswers:
                 answers[node] = middle.reshape(len(middle), -1).round(5).tolist()
         return answers
 
-    def _now(self, asked: Sweep, start: Start, new: Mapping[str, Tensor], kept: set[str]) -> list[float]:
+    def _now(self, asked: Traverse, start: Start, new: Mapping[str, Tensor], kept: set[str]) -> list[float]:
         """Give the value that a node has in a state of the page."""
         state = asked.nodes.get(asked.node)
         if state is not None and state.value is not None:
@@ -233,11 +233,11 @@ class PageAnswers:
         return {"rows": name, "place": 0, "count": self.rows.table(name).count}
 
 
-def sweep_values(element: Element, units: Units) -> list[float]:
+def traversed_values(element: Element, units: Units) -> list[float]:
     """Choose the values that an element is turned through."""
     if units.nominal:
         return [float(place) for place in spread(CATEGORIES, len(units.names))]
-    values = np.linspace(element.low, element.high, SWEPT)
+    values = np.linspace(element.low, element.high, TRAVERSED)
     if element.step >= 1:
         values = np.unique(np.round(values))
     return [float(f"{value:.6g}") for value in values]

@@ -60,7 +60,7 @@ class Asked(Request):
     known: Text = ""  # the start that the page has already, see `Exploration.show`
 
 
-class Sweep(Asked):
+class Traverse(Asked):
     """One element of a node, to be turned through its range."""
 
     node: Text

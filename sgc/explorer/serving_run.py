@@ -13,7 +13,7 @@ import torch
 from sgc.explorer.explorer_page import page_of
 from sgc.explorer.opening import open_exploration
 from sgc.explorer.page_answers import PageAnswers
-from sgc.explorer.page_requests import Asked, Brought, Request, Sweep, Walk, read_request
+from sgc.explorer.page_requests import Asked, Brought, Request, Traverse, Walk, read_request
 from sgc.explorer.page_server import Answer, PageServer
 
 R = TypeVar("R", bound=Request)
@@ -43,7 +43,7 @@ def answers_of(answers: PageAnswers) -> dict[str, Answer]:
     return {
         "show": answering(Asked, answers.show),
         "posterior": answering(Asked, answers.posterior),
-        "sweep": answering(Sweep, answers.sweep),
+        "traverse": answering(Traverse, answers.traverse),
         "walk": answering(Walk, answers.walk),
         "bring": answering(Brought, answers.bring),
     }

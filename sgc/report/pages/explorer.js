@@ -7,7 +7,7 @@
   const first = model.rows.splits[0];
   const state = { row: first ? { rows: first.name, place: 0 } : { rows: "", place: 0 }, nodes: {}, inferred: "q", taken: "centers", seed: 0 };
   const brought = [];
-  let number = 0, answer = null, start = null, known = "", posterior = {}, focused = null, sweptFor = "";
+  let number = 0, answer = null, start = null, known = "", posterior = {}, focused = null, traversedFor = "";
   const byId = (id) => document.getElementById(id);
 
   // ---- asking
@@ -64,7 +64,7 @@
     render();
     if (moved) requestAnimationFrame(() => setTimeout(() => performance.measure("slider to picture", { start: moved }))); // once it is painted
     if (fresh) { posterior = {}; soonPosterior(); }
-    soonSweep();
+    soonTraversal();
     soonWords();
   });
   const inferring = new Newest(async () => {
@@ -74,17 +74,17 @@
     byId("weighed").textContent = told.words;
     for (const each of cards) each.posterior(posterior[each.node]);
   });
-  const sweeping = new Newest(async () => {
+  const traversing = new Newest(async () => {
     if (!focused || !answer) return;
     const asked = { ...state, node: focused.node, element: focused.place };
-    const told = await call("sweep", asked);
-    if (told) renderSweep(told);
+    const told = await call("traverse", asked);
+    if (told) renderTraversal(told);
   });
   const ask = () => { movedAt = performance.now(); showing.ask(); };
   const soonPosterior = later(() => inferring.ask(), 60);
-  const soonSweep = later(() => {
+  const soonTraversal = later(() => {
     const wanted = JSON.stringify([focused, state]);
-    if (focused && wanted !== sweptFor) { sweptFor = wanted; sweeping.ask(); }
+    if (focused && wanted !== traversedFor) { traversedFor = wanted; traversing.ask(); }
   }, 220);
   const soonWords = later(() => { byId("words").textContent = sentence(); }, 400);
 
@@ -123,7 +123,7 @@
   };
   const acts = {
     setState, setValue,
-    focus: (control, step, place) => { focused = { node: control.nodes[step], place }; soonSweep(); },
+    focus: (control, step, place) => { focused = { node: control.nodes[step], place }; soonTraversal(); },
     stepped: (card) => { if (answer) { card.show(answer.values[card.node], stateOf(card.node), allowed(card.control)); card.posterior(posterior[card.node]); card.overview(answer.values, stateOf); markGraphs(); } },
   };
   const cards = model.controls.map((control) => new controls.Control(control, acts));
@@ -182,7 +182,7 @@
       before ? element("span", { class: "before" }, own ? "as inferred" : "at first") : null, element("span", { class: "now" }, "now")) : null;
     return element("div", { class: `shown ${shown.kind}${turned ? " turned" : ""}` }, element("h3", {}, shown.name, legend), element("div", { class: "views" }, ...views));
   };
-  const renderSweep = (told) => {
+  const renderTraversal = (told) => {
     const control = model.controls.find((each) => each.nodes.includes(told.node));
     const named = control.elements[told.element].name;
     const blocks = [];
@@ -208,7 +208,7 @@
         blocks.push(element("div", { class: "plots" }, ...plots));
       }
     }
-    byId("sweep").replaceChildren(...(blocks.length ? [element("h3", {}, `${named} through its range`), ...blocks] : []));
+    byId("traversal").replaceChildren(...(blocks.length ? [element("h3", {}, `${named} through its range`), ...blocks] : []));
   };
   const markGraphs = () => {
     for (const place of document.querySelectorAll("[data-node]")) {

@@ -7,7 +7,7 @@
   const first = model.rows.splits[0];
   const state = { row: first ? { rows: first.name, place: 0 } : { rows: "", place: 0 }, nodes: {}, inferred: "q", taken: "centers", seed: 0 };
   const brought = [];
-  let number = 0, answer = null, start = null, known = "", posterior = {}, focused = null, traversedFor = "";
+  let number = 0, answer = null, start = null, known = "", posterior = {}, focused = null, traversedFor = "", inferredOf = "";
   const byId = (id) => document.getElementById(id);
 
   // ---- asking
@@ -61,9 +61,12 @@
     if (told.start) { start = told.start; }
     const fresh = told.known !== known;
     known = told.known;
+    const row = JSON.stringify(state.row);
+    if (row !== inferredOf) posterior = {}; // of an edited row the old one stays until the new one is there
+    inferredOf = row;
     render();
     if (moved) requestAnimationFrame(() => setTimeout(() => performance.measure("slider to picture", { start: moved }))); // once it is painted
-    if (fresh) { posterior = {}; soonPosterior(); }
+    if (fresh) soonPosterior();
     soonTraversal();
     soonWords();
   });

@@ -41,7 +41,6 @@ from sgc.spec.resolver import outline
 from sgc.spec.spec import Spec
 from sgc.spec.training_section import Train
 from sgc.training import engine
-from sgc.training.epoch_totals import EpochTotals
 from sgc.training.trainer import Trainer
 from sgc.training.watchers import Silent
 
@@ -343,9 +342,8 @@ def without_terms(trainer: Trainer) -> Callable[[], object]:
     """Give the step of training that seven of eight are; the eighth takes the terms of the bound apart too."""
 
     def step() -> None:
-        if trainer.totals.wants_terms:
-            trainer.totals = EpochTotals(trainer.model.outline)
-            trainer.totals.steps = 1
+        if trainer.wants_terms:
+            trainer.totals.steps += 1
         trainer._step()
 
     return step

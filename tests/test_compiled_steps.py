@@ -14,6 +14,7 @@ import torch
 import torch._dynamo
 from small_runs import small, small_arrays
 from test_recorded_steps import SPECS, Raw, ends_the_same, trainer
+from test_unread_steps import equal, two
 
 import sgc
 from sgc.errors import SpecError
@@ -50,8 +51,8 @@ def test_a_compiled_step_is_a_computed_one_up_to_rounding(name: str, tmp_path: P
     assert all(kind.run is not None and not kind.refusal for kind in kinds)
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == len(kinds)
     tolerance = 1e-12 if "float64" in name else 1e-5
-    for one, two in zip(plain.model.parameters(), other.model.parameters(), strict=True):
-        torch.testing.assert_close(one, two, rtol=tolerance, atol=tolerance)
+    for one, second in zip(plain.model.parameters(), other.model.parameters(), strict=True):
+        torch.testing.assert_close(one, second, rtol=tolerance, atol=tolerance)
 
 
 def test_a_compiled_run_that_was_stopped_ends_the_same(tmp_path: Path) -> None:
@@ -68,8 +69,8 @@ def test_what_cannot_be_compiled_is_computed_and_said(tmp_path: Path) -> None:
     for _ in range(5):
         plain._step()
         other._step()
-    for one, two in zip(plain.model.parameters(), other.model.parameters(), strict=True):
-        assert torch.equal(one, two)
+    for one, second in zip(plain.model.parameters(), other.model.parameters(), strict=True):
+        assert torch.equal(one, second)
 
 
 def test_a_compiler_that_fails_leaves_steps_to_be_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,8 +83,8 @@ def test_a_compiler_that_fails_leaves_steps_to_be_computed(tmp_path: Path, monke
         other._step()
     plain = trainer(SPECS["m2"], small_arrays(), tmp_path, recorded=False)
     plain._step()
-    for one, two in zip(plain.model.parameters(), other.model.parameters(), strict=True):
-        assert torch.equal(one, two)
+    for one, second in zip(plain.model.parameters(), other.model.parameters(), strict=True):
+        assert torch.equal(one, second)
 
 
 def _raise(text: str, *given: object) -> None:
@@ -95,3 +96,9 @@ def test_words_for_compile_are_held_to_a_list() -> None:
     for word, got in (("fast", "'fast'"), (3, "")):
         with pytest.raises(SpecError, match=rf"train\.compile: expected false, true or reduce-overhead, got {got}"):
             sgc.load({**small(), "train": {"compile": word}})
+
+
+def test_compiled_steps_in_windows_are_those_one_by_one(tmp_path: Path) -> None:
+    one, other = two(compiling(SPECS["dropout and batch norm"]), tmp_path, 20)
+    assert (7, True) in other.read
+    equal(one, other)

@@ -113,7 +113,7 @@ def test_the_weights_stay_as_they_were(tmp_path: Path, monkeypatch: pytest.Monke
     plain = Family.log_prob
     monkeypatch.setattr(Family, "log_prob", lambda self, *args: spoil(plain(self, *args)))
     with pytest.raises(RunError, match="the gradient of log p is not finite"):
-        trainer.learn(*trainer.streams.take(0))
+        trainer.learner.learn(*trainer.streams.take(0))
     assert all(torch.equal(before[name], tensor) for name, tensor in trainer.model.state_dict().items())
     assert not trainer.optimizer.state
 

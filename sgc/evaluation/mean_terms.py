@@ -73,15 +73,19 @@ class TermMeans:
     def take(self, patterns: Sequence[tuple[str, Tensor | None]], terms: Terms) -> None:
         """Take in the terms of rows. patterns: the labels of some, with commas between, and their places; None: all."""
         for labels, places in patterns:
-            pattern = self._pattern(labels)
             values = terms.values if places is None else terms.values[:, places]
-            *totals, effective = values.sum(1).tolist()  # one transfer from a GPU
-            by_node = self.terms.setdefault(pattern, {})
-            for (node, role), total in zip(terms.names, totals, strict=True):
-                roles = by_node.setdefault(self.outer.get(node, node), {})
-                roles[role] = roles.get(role, 0.0) + total
-            self.rows[pattern] = self.rows.get(pattern, 0) + values.shape[1]
-            self.effective[pattern] = self.effective.get(pattern, 0.0) + effective
+            self.add_totals(labels, terms.names, values.sum(1).tolist(), values.shape[1])  # one transfer from a GPU
+
+    def add_totals(self, labels: str, names: Sequence[tuple[str, str]], numbers: Sequence[float], count: int) -> None:
+        """Take in sums over so many rows with these labels: of their terms, and of their effective samples at last."""
+        pattern = self._pattern(labels)
+        *totals, effective = numbers
+        by_node = self.terms.setdefault(pattern, {})
+        for (node, role), total in zip(names, totals, strict=True):
+            roles = by_node.setdefault(self.outer.get(node, node), {})
+            roles[role] = roles.get(role, 0.0) + total
+        self.rows[pattern] = self.rows.get(pattern, 0) + count
+        self.effective[pattern] = self.effective.get(pattern, 0.0) + effective
 
     def _pattern(self, labels: str) -> str:
         """Name a pattern by outer names; of labels with commas between."""

@@ -50,7 +50,7 @@ class CompiledSteps(RecordedSteps):
         counts = self.counts(weights)
         if not self.allowed:
             return self._compute(parts, counts, terms)
-        kind = self._kind(parts, counts, terms)
+        kind = self._met(self._key(parts, counts, terms))
         if kind.run is None and not kind.refusal:
             self._recorded += 1
             if self._recorded <= COMPILED:
@@ -59,6 +59,9 @@ class CompiledSteps(RecordedSteps):
         if kind.refusal:
             return self._compute(parts, counts, terms)
         return self._replay(kind, parts, counts) or self._compute(parts, counts, terms)
+
+    def _replays(self, kind: Kind) -> bool:
+        return kind.run is not None and not kind.refusal
 
     def _compile(self, kind: Kind, parts: list[PatternRows], weights: Sequence[Tensor], terms: bool) -> StepResult:
         """Compile a kind of steps, and take the first one."""

@@ -53,7 +53,7 @@ def try_patterns(trainer: Trainer) -> list[dict[str, Any]]:  # Any: what JSON ca
         for rows, parts in steps:
             began = time.perf_counter()
             count = sum(part.size for part in parts)
-            result = trainer.learn(parts, [1 / count] * len(parts))
+            result = trainer.learner.learn(parts, [1 / count] * len(parts))
             bound = float(torch.cat([part.bound for part in result.parts]).mean())
             seconds = time.perf_counter() - began
             rows = rows or rows_text(

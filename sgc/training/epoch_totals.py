@@ -2,17 +2,68 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sgc.evaluation.mean_terms import TermMeans
+from torch import Tensor
+
+from sgc.evaluation.mean_terms import TermMeans, Terms
 from sgc.runs.run_records import EpochSums
 from sgc.runtime.sums import patterns_in
 from sgc.spec.outline import Outline
-from sgc.training.recorded_steps import StepResult
+from sgc.training.recorded_steps import PartResult
 
 # Terms are those of every eighth step of an epoch, from its first: with small networks and much that is enumerated,
 # taking them apart costs up to half a step.
 STRIDE = 8
+
+
+@dataclass(frozen=True)
+class PartSums:
+    """What totals take in of the rows of one pattern in a step, still on the device.
+
+    bound: the sum over the rows. terms: the sums over the rows, [terms + 1]; those of each row, [terms + 1, B], where
+    the rows differ in their labels.
+    """
+
+    rows: int
+    observed: frozenset[str]
+    labelled: Mapping[str, Tensor]
+    bound: Tensor
+    terms: Terms | None
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """The sums, in their order."""
+        return [self.bound] if self.terms is None or self.labelled else [self.bound, self.terms.values]
+
+
+@dataclass(frozen=True)
+class StepSums:
+    """What totals take in of a step."""
+
+    parts: list[PartSums]
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """The sums, in their order."""
+        return [tensor for part in self.parts for tensor in part.tensors]
+
+    def numbers(self) -> list[float]:
+        """Read the sums from the device."""
+        return [number for tensor in self.tensors for number in tensor.reshape(-1).tolist()]
+
+
+def sums_of(parts: Sequence[PartResult]) -> StepSums:
+    """Sum over rows what a step leaves of each part; nothing is read, and nothing of it is needed any more."""
+    sums: list[PartSums] = []
+    for result in parts:
+        part, terms = result.part, result.terms
+        if terms is not None:
+            terms = Terms(terms.names, terms.values.clone() if part.labelled else terms.values.sum(1))
+        sums.append(PartSums(part.size, part.observed, part.labelled, result.bound.sum(), terms))
+    return StepSums(sums)
 
 
 class EpochTotals:
@@ -25,20 +76,25 @@ class EpochTotals:
         self.terms = TermMeans(outline)
         self.order = outline.graphs.order("recognition")
 
-    @property
-    def wants_terms(self) -> bool:
-        """Whether the terms of the next step are to be taken in."""
-        return self.steps % STRIDE == 0
+    def wants_terms(self, *, ahead: int = 0) -> bool:
+        """Tell whether the terms of the next step are to be taken in. ahead: steps that are not taken in yet."""
+        return (self.steps + ahead) % STRIDE == 0
 
-    def add(self, step: StepResult) -> None:
-        """Take in a step."""
-        for result in step.parts:
-            kind = "labelled" if result.part.has_labels else "unlabelled"
-            self.bounds[kind] += float(result.bound.sum())
-            self.rows[kind] += result.part.size
-            if result.terms is not None:
-                self.terms.take(patterns_in(result.part.observed, result.part.labelled, self.order), result.terms)
-        self.loss, self.steps = self.loss + step.loss, self.steps + 1
+    def add(self, loss: float, sums: StepSums, numbers: Sequence[float]) -> None:
+        """Take in a step. numbers: those of its sums."""
+        rest = iter(numbers)
+        for part in sums.parts:
+            kind = "labelled" if part.observed or part.labelled else "unlabelled"
+            self.bounds[kind] += next(rest)
+            self.rows[kind] += part.rows
+            if part.terms is None:
+                continue
+            if part.labelled:
+                self.terms.take(patterns_in(part.observed, part.labelled, self.order), part.terms)
+            else:
+                [(labels, _)] = patterns_in(part.observed, {}, self.order)
+                self.terms.add_totals(labels, part.terms.names, [next(rest) for _ in part.terms.values], part.rows)
+        self.loss, self.steps = self.loss + loss, self.steps + 1
 
     def means(self) -> dict[str, Any]:  # Any: numbers
         """Average over steps and rows, as a line of the log says it; terms over the rows of every eighth step."""

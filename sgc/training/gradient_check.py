@@ -37,6 +37,12 @@ def clip(parameters: Sequence[nn.Parameter], norm: Tensor, limit: float) -> None
         for gradient in gradients:
             gradient.mul_(limit / norm)
         return
+    clip_finite(parameters, norm, limit)
+
+
+@torch.inference_mode()
+def clip_finite(parameters: Sequence[nn.Parameter], norm: Tensor, limit: float) -> None:
+    """Do as `clip` where the norm is finite, and read nothing."""
     nn.utils.clip_grads_with_norm_(list(parameters), limit, norm)
 
 

@@ -59,6 +59,20 @@ class StepResult:
     parts: list[PartResult]
 
 
+@dataclass(frozen=True)
+class UnreadStep:
+    """A replayed step of which no number was read; its gradients lie at the parameters.
+
+    holds: whether it and the steps before it hold, a boolean scalar: loss and gradient are finite, and the guards hold.
+    loss, norm: scalars. All but `holds` is written over by the next replay.
+    """
+
+    holds: Tensor
+    loss: Tensor
+    norm: Tensor
+    parts: list[PartResult]
+
+
 @dataclass
 class Kind:
     """Steps whose rows have the same patterns and sizes, under the same numbers of the objective."""
@@ -122,7 +136,7 @@ class RecordedSteps:
         counts = self.counts(weights)
         if not self.allowed:
             return self._compute(parts, counts, terms)
-        kind = self._kind(parts, counts, terms)
+        kind = self._met(self._key(parts, counts, terms))
         if kind.refusal or kind.met == 1:
             return self._compute(parts, counts, terms)
         if kind.run is None:
@@ -142,9 +156,40 @@ class RecordedSteps:
         """Give what rows count as tensors."""
         return [w if isinstance(w, Tensor) else torch.tensor(w, dtype=self._like.dtype) for w in weights]
 
-    def _kind(self, parts: Sequence[PatternRows], weights: Sequence[Tensor], terms: bool) -> Kind:
-        """Find the kind of a step. Whatever it is told apart by, a recording holds fixed."""
-        key = (
+    def take_unread(
+        self, parts: list[PatternRows], weights: Sequence[float | Tensor], before: Tensor, *, terms: bool = False
+    ) -> UnreadStep | None:
+        """Replay a step and read nothing of it; None, and nothing has changed, where it is not one to replay.
+
+        before: whether the steps before it hold, a boolean scalar; where one does not, this one changes nothing.
+        """
+        counts = self.counts(weights)
+        key = self._key(parts, counts, terms)
+        kind = self._kinds.get(key)
+        if not self.allowed or kind is None or not self._replays(kind):
+            return None
+        unchanged = self._state_of(kind)
+        outputs = self._outputs(kind, parts, counts)
+        if outputs is None:
+            self._restore(kind, unchanged)
+            return None
+        self._met(key)
+        loss, norm, results, guards = self._apart(kind, parts, outputs)
+        holds = before & torch.isfinite(loss + norm)
+        for guard, wanted in zip(guards, kind.guards, strict=True):
+            holds = holds & (guard == wanted).all()
+        with torch.no_grad():
+            for tensor, old in zip(kind.changed, unchanged[1], strict=True):
+                tensor.copy_(torch.where(holds, tensor, old))
+        return UnreadStep(holds, loss, norm, results)
+
+    def _replays(self, kind: Kind) -> bool:
+        """Tell whether steps of a kind are replayed by now."""
+        return kind.checked and not kind.refusal
+
+    def _key(self, parts: Sequence[PatternRows], weights: Sequence[Tensor], terms: bool) -> Hashable:
+        """Give what tells kinds of steps apart. Whatever it is, a recording holds it fixed."""
+        return (
             terms,
             tuple(schedule.at(self.model.epoch) for schedule in self._numbers),
             self.model.rate if self._by_rate else None,
@@ -154,6 +199,9 @@ class RecordedSteps:
                 for part in parts
             ),
         )
+
+    def _met(self, key: Hashable) -> Kind:
+        """Count a step of a kind."""
         kind = self._kinds.setdefault(key, Kind())
         self._kinds.move_to_end(key)
         if len(self._kinds) > MET:
@@ -223,46 +271,62 @@ class RecordedSteps:
 
     def _replay(self, kind: Kind, parts: list[PatternRows], weights: Sequence[Tensor]) -> StepResult | None:
         """Run the recorded operations; None, and nothing has changed, where they do not hold for these rows."""
+        before = self._state_of(kind)
+        outputs = self._outputs(kind, parts, weights)
+        if outputs is not None:
+            loss, norm, results, guards = self._apart(kind, parts, outputs)
+            value = float(loss)
+            if math.isfinite(value) and all(map(torch.equal, guards, kind.guards)):
+                return StepResult(value, norm, results)
+        self._restore(kind, before)
+        return None
+
+    def _outputs(self, kind: Kind, parts: list[PatternRows], weights: Sequence[Tensor]) -> tuple[Tensor, ...] | None:
+        """Run the recorded operations; None where torch refuses one of them, for a reason that is kept."""
         assert kind.run is not None
-        generator = generator_on(self._like.device)
-        before = None if generator is None else generator.get_state()
-        before_it = [tensor.clone() for tensor in kind.changed]
-        outputs: tuple[Tensor, ...] = ()
         try:
             with self.without_gradient():
-                outputs = kind.run(*_inputs(parts, weights), generator)
+                return kind.run(*_inputs(parts, weights), generator_on(self._like.device))
         except Exception as problem:
-            loss, self.problem = math.nan, str(problem).partition("\n")[0]
-        else:
-            loss = float(outputs[0])
-        guards = outputs[len(outputs) - len(kind.guards) :]
-        if not math.isfinite(loss) or not all(map(torch.equal, guards, kind.guards)):
-            with torch.no_grad():
-                for tensor, old in zip(kind.changed, before_it, strict=True):
-                    tensor.copy_(old)
-            if generator is not None and before is not None:
-                generator.set_state(before)
+            self.problem = str(problem).partition("\n")[0]
             return None
-        rest = iter(outputs[2:])
+
+    def _apart(
+        self, kind: Kind, parts: list[PatternRows], outputs: tuple[Tensor, ...]
+    ) -> tuple[Tensor, Tensor, list[PartResult], tuple[Tensor, ...]]:
+        """Take apart what a replay gives: the loss, the norm of the gradient, what it leaves of the parts, the guards.
+
+        Gradients are laid at the parameters.
+        """
+        loss, norm, *others = outputs
+        rest = iter(others)
         bounds = [next(rest) for _ in parts]
         terms_of_parts: list[Terms | None] = [Terms(names, next(rest)) for names in kind.names] or [None] * len(parts)
         for parameter, there in zip(self.parameters, kind.with_gradient, strict=True):
             parameter.grad = next(rest) if there else None
-        return StepResult(loss, outputs[1], _results(parts, bounds, terms_of_parts))
+        return loss, norm, _results(parts, bounds, terms_of_parts), tuple(rest)
+
+    def _state_of(self, kind: Kind) -> tuple[Tensor | None, list[Tensor]]:
+        """Keep what a replay changes: the state of the generator, and the tensors that the step itself changes."""
+        generator = generator_on(self._like.device)
+        return None if generator is None else generator.get_state(), [tensor.clone() for tensor in kind.changed]
+
+    @torch.no_grad()
+    def _restore(self, kind: Kind, state: tuple[Tensor | None, list[Tensor]]) -> None:
+        draws, tensors = state
+        for tensor, old in zip(kind.changed, tensors, strict=True):
+            tensor.copy_(old)
+        generator = generator_on(self._like.device)
+        if generator is not None and draws is not None:
+            generator.set_state(draws)
 
     def _check(self, kind: Kind, parts: list[PatternRows], weights: Sequence[Tensor], terms: bool) -> StepResult:
         """Compute a step both ways, and never replay it where they differ in a bit."""
-        generator = generator_on(self._like.device)
-        state = None if generator is None else generator.get_state()
-        before_it = [tensor.clone() for tensor in kind.changed]
+        before = self._state_of(kind)
         replayed = self._replay(kind, parts, weights)
         gradients = [parameter.grad for parameter in self.parameters]
         changed = [tensor.clone() for tensor in kind.changed]
-        with torch.no_grad():
-            for tensor, old in zip(kind.changed, before_it, strict=True):
-                tensor.copy_(old)
-        if generator is not None and state is not None:
-            generator.set_state(state)
+        self._restore(kind, before)
         result = self._compute(parts, weights, terms)
         if replayed is None:
             kind.fail()

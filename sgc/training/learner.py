@@ -1,0 +1,97 @@
+"""A step down the loss: its gradient computed, checked, clipped; the weights moved; faults told by their step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from torch import Tensor
+
+from sgc.errors import RunError, UsageError
+from sgc.randomness import Generators, drawing_from
+from sgc.runtime.batch import PatternRows
+from sgc.runtime.model import Model
+from sgc.runtime.streams import Streams
+from sgc.schedules import value_at
+from sgc.training import engine
+from sgc.training.compiled_steps import steps_of
+from sgc.training.gradient_check import blame_gradient, clip, clip_finite, is_finite
+from sgc.training.precision import Precision
+from sgc.training.recorded_steps import StepResult, UnreadStep
+from sgc.training.unread_steps import moving_only_where
+
+UNTOUCHED = "the last checkpoint is untouched"
+
+
+class Learner:
+    """What moves the weights of a model by the rows of its streams: the optimiser that its spec names."""
+
+    def __init__(
+        self, model: Model, streams: Streams, precision: Precision, note: Callable[[str], object], *, allowed: bool
+    ) -> None:
+        """Prepare the steps. note, allowed: as for `steps_of`. Raises: UsageError where there is nothing to learn."""
+        self.model, self.streams, self.precision, self.settings = model, streams, precision, model.spec.train
+        self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        if not self.parameters:
+            raise UsageError("the model has nothing to learn: every distribution is fixed")
+        self.optimizer = engine.make_optimizer(self.settings.optimizer, self.parameters)
+        precision.prepare(model)
+        unscale = (lambda: None) if self.settings.clip_norm is None else partial(precision.unscale, self.optimizer)
+        allowed = allowed and precision.scaler is None
+        self.steps = steps_of(model, self.parameters, precision, unscale, note, allowed=allowed)
+
+    def learn(
+        self,
+        parts: list[PatternRows],
+        weights: Sequence[float | Tensor],
+        step: int = 0,
+        noise: int | None = None,
+        *,
+        terms: bool = False,
+    ) -> StepResult:
+        """Take one step down the loss of these rows. Raises: RunError.
+
+        step: its number, from 0. noise: the seed of what is drawn for the step, rows included, by which it can be run
+        again. terms: whether the terms of the bound are wanted.
+        """
+        where = f"step {step + 1} (epoch {step // self.streams.steps + 1})"
+        try:
+            left = self.settings.epochs * self.streams.steps - step
+            result = self.steps.take(parts, weights, terms=terms, left=left)
+        except RunError as problem:  # a parameter that no distribution can have, or a loss that is not finite
+            raise RunError(f"{where}: {problem}; {UNTOUCHED}") from None
+        if not is_finite(self.parameters, result.norm):
+            if not self.precision.skips_steps:
+                raise RunError(f"{where}: {self._blamed(parts, weights, step, noise)}; {UNTOUCHED}")
+        elif self.settings.clip_norm is not None:
+            clip(self.parameters, result.norm, value_at(self.settings.clip_norm, self.model.epoch))
+        if refused := self._move(partial(self.precision.step, self.optimizer)):
+            raise RunError(f"{where}: {refused}; {UNTOUCHED}")
+        return result
+
+    def learn_unread(
+        self, parts: list[PatternRows], weights: Sequence[float | Tensor], before: Tensor, *, terms: bool = False
+    ) -> UnreadStep | None:
+        """Take one step and read nothing of it, where it can be replayed; else give None, and nothing has changed.
+
+        before: whether the steps before it hold, a boolean scalar. terms: as above.
+        """
+        step = self.steps.take_unread(parts, weights, before, terms=terms)
+        if step is None:
+            return None
+        if self.settings.clip_norm is not None:
+            clip_finite(self.parameters, step.norm, value_at(self.settings.clip_norm, self.model.epoch))
+        with moving_only_where(self.optimizer, step.holds):
+            refused = self._move(self.optimizer.step)
+        return None if refused else step  # it is refused once more by `learn`, in words
+
+    def _move(self, step: Callable[[], object]) -> str:
+        return engine.take_step(step, self.settings.optimizer, self.model.epoch)
+
+    def _blamed(self, parts: list[PatternRows], weights: Sequence[float | Tensor], step: int, noise: int | None) -> str:
+        """Run a step again to say by which term its gradient is not finite."""
+        with drawing_from(None if noise is None else Generators(noise)), self.precision.autocast():
+            if noise is not None:
+                parts, weights = self.streams.take(step)
+            sums = self.model.sums(parts, kept=True)
+            return blame_gradient(self.model, self.model.loss(sums, weights), sums)

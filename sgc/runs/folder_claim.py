@@ -42,9 +42,12 @@ def claim(folder: RunFolder, spec: Spec, *, resume: bool, force: bool, left: boo
         more = start_over if finished else f"{option('resume', '-')} goes on, {start_over}"
         raise UsageError(f"{folder.path}: holds {'a finished' if finished else 'an unfinished'} run; {more}")
     # trusting own code is safe here: the specs are only compared, and nothing is imported
-    before = load(folder.spec_path, trust=True).plain() if folder.spec_path.exists() else spec.plain()
-    if before != spec.plain():
-        keys = difference(before, spec.plain())
+    wanted = spec.plain()
+    before = load(folder.spec_path, trust=True).plain() if folder.spec_path.exists() else wanted
+    if wanted["train"]["precision"] == "auto":  # of which the run keeps what was chosen as it began
+        wanted["train"]["precision"] = before["train"]["precision"]
+    if before != wanted:
+        keys = difference(before, wanted)
         if not only_the_end(keys):
             raise UsageError(f"{folder.path}: holds a run of another spec, which differs at {', '.join(keys[:3])}")
     if folder.state_path.exists():

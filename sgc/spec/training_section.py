@@ -134,9 +134,12 @@ class Train(Piece):
         description="`auto`, `cpu`, `cuda`, `cuda:1`, `mps`; `auto` takes a GPU where there is one.",
         examples=["cpu"],
     )
-    precision: Literal["64-true", "32-true", "bf16-mixed", "16-mixed"] = Field(
+    precision: Literal["64-true", "32-true", "bf16-mixed", "16-mixed", "auto"] = Field(
         "32-true",
-        description="Numbers of 64 or 32 bits, or of 16 where they suffice and 32 elsewhere.",
+        description=(
+            "Numbers of 64 or 32 bits, or of 16 where they suffice and 32 elsewhere. `auto`: `bf16-mixed` where the "
+            "device has instructions for it, else `32-true`; a run keeps what was chosen."
+        ),
         examples=["bf16-mixed"],
     )
     compile: Literal[False, True, "reduce-overhead"] = Field(

@@ -20,7 +20,7 @@ from sgc.runtime.model import Model
 from sgc.tape.compiled import compiled
 from sgc.tape.recording import Recorder
 from sgc.tape.tape import whole_tape_of
-from sgc.training.precision import HALVES, Precision
+from sgc.training.precision import Precision
 from sgc.training.recorded_steps import Kind, RecordedSteps, StepResult
 
 COMPILED = 8  # kinds of steps that are compiled; the others are computed as they stand
@@ -143,7 +143,7 @@ def steps_of(
 ) -> RecordedSteps:
     """Give what takes the steps of a model, recorded or compiled as its spec says, see `RecordedSteps`."""
     given = model, parameters, precision.autocast, precision.backward, unscale
-    mode, kind = model.spec.train.compile, HALVES.get(model.spec.train.precision, model.like.dtype)
+    mode, kind = model.spec.train.compile, precision.half or model.like.dtype
     if mode is False:
         return RecordedSteps(*given, allowed=allowed)
     return CompiledSteps(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import platform
 import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sgc.errors import UsageError
+from sgc.spec.spec import Spec
 
 HALVES = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
@@ -36,8 +38,55 @@ def device_of(name: str) -> torch.device:
     )
 
 
+def has_bfloat16(device: torch.device) -> bool:
+    """Tell whether a device has instructions for bfloat16; one that only emulates them is slower than in float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type != "cpu":
+        return False
+    if platform.machine().lower() in ("aarch64", "arm64"):
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # on other processors it counts emulation, too
+    tests = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, test, lambda: False)() for test in tests)
+
+
+def chosen_precision(name: str, device: torch.device) -> str:
+    """Give the precision that a spec names, or for `auto` the one that pays on a device: bf16-mixed or 32-true."""
+    if name != "auto":
+        return name
+    return "bf16-mixed" if has_bfloat16(device) else "32-true"
+
+
+def with_precision(spec: Spec) -> tuple[Spec, list[str]]:
+    """Put the precision that pays here in place of `auto` in a spec, and give a note that says so.
+
+    A run keeps the spec with that precision, and goes on with it wherever it is resumed. Raises: UsageError.
+    """
+    train = spec.train
+    if train.precision != "auto":
+        return spec, []
+    device = device_of(train.device)
+    chosen = chosen_precision(train.precision, device)
+    why = "has" if chosen == "bf16-mixed" else "lacks"
+    note = f"train.precision: auto is {chosen} here, as {_named(device)} {why} instructions for bfloat16"
+    return spec.model_copy(update={"train": train.model_copy(update={"precision": chosen})}), [note]
+
+
+def _named(device: torch.device) -> str:
+    return "this CPU" if device.type == "cpu" else f"'{device}'"
+
+
 def precision_of(name: str, device: torch.device) -> Precision:
-    """Give the precision that a spec names on a device; a CPU has no 16-mixed, and computes bf16-mixed instead."""
+    """Give the precision that a spec names on a device; a CPU has no 16-mixed, and computes bf16-mixed instead.
+
+    Raises: UsageError for bf16-mixed on a GPU that cannot compute it.
+    """
+    name = chosen_precision(name, device)
+    if name == "bf16-mixed" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        raise UsageError(
+            f"train.precision is 'bf16-mixed', which {_named(device)} cannot compute: "
+            f"give 32-true, or train.device: cpu"
+        )
     if name in HALVES:
         return Mixed("bf16-mixed" if device.type == "cpu" else name, device.type)
     return Double() if name == "64-true" else Precision()
@@ -47,6 +96,7 @@ class Precision:
     """The types of numbers of a training: here those of the weights, float32."""
 
     scaler: torch.amp.GradScaler | None = None  # of losses, so that small gradients do not vanish in half precision
+    half: torch.dtype | None = None  # of what is computed in 16 bits
 
     def prepare(self, model: nn.Module) -> None:
         """Give the weights of a model their type."""
@@ -113,10 +163,10 @@ class Mixed(Precision):
     """float32 for the weights, 16 bits for the operations that torch's autocast gives to them."""
 
     def __init__(self, name: str, kind: str) -> None:
-        self.name, self.kind = name, kind
+        self.half, self.kind = HALVES[name], kind
         if name == "16-mixed":
             self.scaler = torch.amp.GradScaler(kind)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Compute with these types in a `with`."""
-        return torch.autocast(self.kind, dtype=HALVES[self.name])
+        return torch.autocast(self.kind, dtype=self.half)

@@ -44,7 +44,7 @@ from sgc.training import engine
 from sgc.training.epoch_totals import EpochTotals, sums_of
 from sgc.training.gradient_variance import due, probe
 from sgc.training.learner import UNTOUCHED, Learner
-from sgc.training.precision import device_of, precision_of
+from sgc.training.precision import device_of, precision_of, with_precision
 from sgc.training.run import Run
 from sgc.training.run_streams import streams_of
 from sgc.training.training_state import StateFault, optimizer_state, restore
@@ -110,10 +110,11 @@ def _train(
         before, place_of_spec, trusted = load(folder.spec_path, trust=spec.trusted), spec.folder, spec.trusted
         spec, changes = extended(folder.path, before, spec, state)
         spec = spec.stands_in(place_of_spec, trusted=trusted)
+    spec, chosen = with_precision(spec)
     resolved = outline(spec)
     dataset = open_data(resolved, place, data)
     trainer = Trainer(resolved, dataset, folder, watcher, debug=debug, window=window)
-    for note in [*changes, *dataset.notes]:
+    for note in [*changes, *chosen, *dataset.notes]:
         watcher.note(note)
     if state is None:
         take_all_weights(trainer.model, place)

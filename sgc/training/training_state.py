@@ -127,6 +127,8 @@ def precision_state(own: Mapping[str, Any], saved: PrecisionState) -> dict[str, 
     own: the state of a precision that was made from the spec.
     """
     if not own:
+        if saved.scale is not None:
+            raise StateFault(("precision",), "a run in 16-mixed on a GPU; elsewhere it would compute otherwise")
         return {}
     if saved.scale is None or saved.tracker is None:
         raise StateFault(("precision",), "missing 'scale' or '_growth_tracker', which this precision has")

@@ -189,7 +189,7 @@ def test_auto_computes_other_numbers_with_bfloat16_than_without(
 
 def test_a_dry_run_takes_what_auto_chooses(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     bounds = {}
-    np.savez(tmp_path / "rows.npz", **small_arrays())
+    np.savez(tmp_path / "rows.npz", **small_arrays(rows=300, labels=150))
     for name, has in (("auto", True), ("bf16-mixed", False), ("auto", False), ("32-true", True)):
         monkeypatch.setattr(precision_module, "has_bfloat16", lambda device, has=has: has)
         spec = sgc.load(small(data={**NPZ, "file": "rows.npz"}, train__precision=name))

@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import sgc
-from sgc.errors import Interrupted, RunError
+from sgc.errors import Interrupted, RunError, UsageError
 from sgc.runs.run_folder import RunFolder
 from sgc.runtime.data_variables import open_data
 from sgc.runtime.streams import Streams
@@ -406,3 +406,10 @@ def test_windows_are_shorter_where_steps_do_not_hold_and_grow_again() -> None:
 def test_a_gpu_has_windows_and_a_cpu_has_none_unless_asked(tmp_path: Path) -> None:
     assert Run(small(), small_arrays(), tmp_path, None).trainer.unread.limit == 1
     assert Run(small(), small_arrays(), tmp_path, 5).trainer.unread.limit == 5
+
+
+@pytest.mark.parametrize("window", [0, -1, 2.0, True, "16"])
+def test_a_window_is_a_whole_number(window: Any, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"^window is .*, wanted (at least 1|a whole number from 1 up)$"):
+        sgc.train(small(), small_arrays(), output=tmp_path / "run", window=window)
+    assert not (tmp_path / "run").exists()

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sgc.arguments import path_of, truth
+from sgc.arguments import path_of, truth, whole_number
 from sgc.data.dataset import DataSet
 from sgc.errors import Interrupted, RunError, UsageError, option
 from sgc.evaluation.collapse import Alarms, collapsed
@@ -82,6 +82,8 @@ def train(
     if resume and force:
         raise UsageError(f"{option('resume', '-')} beside {option('force', '-')}: go on, or start over")
     check_watcher(watcher)
+    if window is not None:
+        window = whole_number("window", window, error=UsageError)
     spec = spec if isinstance(spec, Spec) else load(spec, trust=trust)
     place = Path(os.path.realpath(path_of("beside", beside))) if beside is not None else spec.folder
     folder = RunFolder(path_of("output", output) if output is not None else Path("runs") / spec.name)

@@ -13,6 +13,7 @@ from sgc.errors import printable
 ROWS = 10_000  # rows of a table that are looked at
 FEW = 20  # up to so many different values are categories
 LABELS = ("label", "labels", "class", "target", "y", "outcome", "diagnosis", "category", "species", "cluster")
+RATE = 0.25  # share of labelled rows in the loss, where there are fewer of them
 PLAIN = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 WORDS = ("null", "true", "false", "yes", "no", "on", "off", "y", "n")  # quoted: some parsers read them as values
 WIDTH = 100
@@ -49,6 +50,12 @@ class Label:
     why: str
     counts: bool = False  # whole numbers from 0 up
     comments: tuple[str, ...] = ()
+    known: int = 0  # rows with it
+
+    @property
+    def rare(self) -> bool:
+        """Tell whether so few rows have it, or will keep it, that the others would outvote them in the loss."""
+        return not self.empty or self.known < RATE * (self.known + self.empty)
 
 
 @dataclass(frozen=True)
@@ -75,12 +82,14 @@ def compose(
     *,
     counts: bool = False,
     own_test: bool = False,
+    pictures: bool = False,
 ) -> str:
     """Put a spec together: what is observed, the label y where there is one, and a latent z.
 
     counts: some are observed, which may be far above where networks start. own_test: the test rows have a file of
-    their own.
+    their own. pictures: they are observed, whose networks and latent vector are larger.
     """
+    network, latent = ("{mlp: [256, 256]}", 8) if pictures else ("{mlp: [64, 64]}", 4)
     lines = [text_line for line in head for text_line in comment(line)]
     lines += ["version: 1", f"name: {quoted(name)}", "", "data:", *(f"  {line}" for line in source), "  columns:"]
     for entry in observed:
@@ -97,19 +106,21 @@ def compose(
         lines += [] if own_test else comment(OWN_TEST, "  ")
     lines += ["", "nodes:"]
     for entry in observed:
-        lines += [f"  {'# ' if entry.offered else ''}{line}" for line in _observed_node(entry, label)]
+        lines += [f"  {'# ' if entry.offered else ''}{line}" for line in _observed_node(entry, label, network)]
     read = [entry.node for entry in observed if not entry.offered]
     if label is not None:
         categories = label.values is not None
         family = ["Categorical", *listed_values(label.values)] if label.values is not None else ["Normal"]
         lines += ["  y:", f"    distribution: {family[0]}", *family[1:]]
         lines.append("    supervision: partial    # observed in some rows")
-        lines += _proposal(read, ", estimator: enumerate" if categories else "")
-    lines += ["  z:", "    distribution: Normal", "    shape: [4]", "    supervision: none    # never observed"]
-    lines += _proposal([*read, "y"] if label else read)
+        lines += _proposal(read, network, ", estimator: enumerate" if categories else "")
+    lines += ["  z:", "    distribution: Normal", f"    shape: [{latent}]", "    supervision: none    # never observed"]
+    lines += _proposal([*read, "y"] if label else read, network)
     lines += ["", "objective:", "  bound: elbo", f"  samples: {1 if label and label.values else 4}"]
     if label is not None:
         lines.append("  alpha: 10    # the weight of log q(label) in a labelled row")
+        if label.rare:
+            lines.append(f"  supervision_rate: {RATE}    # the share of labelled rows in the loss, few as they are")
     rate = "0.005}    # counts may be far above where networks start" if counts else "0.001}"
     lines += ["", "train:", "  epochs: 100", "  batch_size: 64", f"  optimizer: {{name: Adam, lr: {rate}"]
     return "\n".join([*lines, "  seed: 0", ""])
@@ -126,18 +137,18 @@ def _label_column(label: Label) -> list[str]:
     return lines
 
 
-def _observed_node(observed: Observed, label: Label | None) -> list[str]:
+def _observed_node(observed: Observed, label: Label | None, network: str) -> list[str]:
     lines = [f"{observed.node}:", *(f"  {line}" for line in observed.lines)]
     if observed.holes:
         dropped = "an empty cell has no term; networks read a zero and a flag in its place"
         lines += ["  supervision: partial", f"  missing: drop    # {dropped}"]
     else:
         lines.append("  supervision: full    # observed in every row")
-    return [*lines, f"  generative: {{parents: {'[y, z]' if label else '[z]'}, network: {{mlp: [64, 64]}}}}"]
+    return [*lines, f"  generative: {{parents: {'[y, z]' if label else '[z]'}, network: {network}}}"]
 
 
-def _proposal(parents: Sequence[str], more: str = "") -> list[str]:
-    return folded("    recognition: {parents: [", parents, f"], network: {{mlp: [64, 64]}}{more}}}")
+def _proposal(parents: Sequence[str], network: str, more: str = "") -> list[str]:
+    return folded("    recognition: {parents: [", parents, f"], network: {network}{more}}}")
 
 
 def comment(text: str, indent: str = "") -> list[str]:

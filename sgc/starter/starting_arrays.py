@@ -99,11 +99,14 @@ def _npz_label(key: str, array: NDArray[Any], *, by_name: bool) -> Label | None:
     if array.dtype.kind in "US":
         texts = [str(text) for text in np.unique(array.astype(str)) if str(text)]
         empty = int((array.astype(str) == "").sum())
-        return Label(key, tuple(map(quoted, texts)), empty, why) if 2 <= len(texts) <= 1000 else None
+        named = Label(key, tuple(map(quoted, texts)), empty, why, known=len(array) - empty)
+        return named if 2 <= len(texts) <= 1000 else None
     missing = np.isnan(array) if array.dtype.kind == "f" else array == -1
     distinct = np.unique(array[~missing])
     if 2 <= len(distinct) <= max(FEW, 200 * (array.dtype.kind in "iub")) and all(
         float(value).is_integer() for value in distinct
     ):
-        return Label(key, tuple(str(int(value)) for value in distinct), int(missing.sum()), why)
-    return Label(key, None, int(missing.sum()) if array.dtype.kind == "f" else 0, why)
+        empty = int(missing.sum())
+        return Label(key, tuple(str(int(value)) for value in distinct), empty, why, known=len(array) - empty)
+    empty = int(missing.sum()) if array.dtype.kind == "f" else 0
+    return Label(key, None, empty, why, known=len(array) - empty)

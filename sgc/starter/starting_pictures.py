@@ -53,7 +53,7 @@ def pictures_spec(
         source.append(f"size: [{height}, {width}]    # they are of different sizes: all are brought to this one")
     shape = f"shape: [{channels}, {height}, {width}]    # channels, rows, columns"
     image = Observed("x", "{column: image, transforms: [{divide: 255}]}", (GREY, shape))
-    return compose(name, head, source, [image], label, own_test=own_test)
+    return compose(name, head, source, [image], label, own_test=own_test, pictures=True)
 
 
 def _heads(paths: Sequence[Path]) -> Iterator[tuple[bool, tuple[int, int]]]:

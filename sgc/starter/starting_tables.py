@@ -119,7 +119,7 @@ def _label(column: TableColumn, columns: Sequence[TableColumn], kind_of: Mapping
     if values and "-1" in values:
         comments.append("-1 is taken for a category; where it means that there is no label, strike it from `values`")
     counts = column.countable and kind_of[column.name] is Kind.COUNT
-    return Label(column.name, values, column.empty, why, counts, tuple(comments))
+    return Label(column.name, values, column.empty, why, counts, tuple(comments), len(column.cells))
 
 
 def _numbers(measured: Sequence[TableColumn], counts: Sequence[TableColumn]) -> list[Observed]:

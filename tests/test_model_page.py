@@ -155,6 +155,14 @@ def test_pages_are_well_formed_and_their_links_lead_somewhere(of: str) -> None:
     assert not re.search("https?://", page)
 
 
+def test_a_card_says_who_reads_a_node_in_each_graph() -> None:
+    card = re.search('id="node-l".*?</article>', model_page(shipped("faces")))
+    assert card is not None
+    readers = dict(re.findall("<dt>read in ([pq]) by</dt><dd>(.*?)</dd>", card[0]))
+    named = {letter: re.findall('data-node="([^"]+)"', chips) for letter, chips in readers.items()}
+    assert named == {"p": ["light"], "q": ["s"]}
+
+
 def test_the_page_of_a_small_model_is_small() -> None:
     assert len(model_page(shipped("digits")).encode()) < 150_000
 

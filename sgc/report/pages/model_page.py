@@ -30,7 +30,7 @@ from sgc.report.shown_patterns import shown
 from sgc.report.warning_notes import warnings
 from sgc.spec.outline import Outline
 
-LOW, NARROW = 340.0, 640.0  # pixels: graphs as low stay in view, beside graphs as narrow a card has room
+LOW, NARROW = 340.0, 820.0  # pixels: graphs as low stay in view, beside graphs as narrow a card has room
 SECTIONS = {
     "model": "Model",
     "objective": "Objective",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import prod
 
 from sgc.derivation.factors import Factor
@@ -103,12 +104,24 @@ class Cards:
         reads = names.relatives(step, parents)
         return " ".join(chip(read.name, names.written(name, read)) for read in reads) or "none"
 
+    @cached_property
+    def _used(self) -> Mapping[Role, frozenset[str]]:
+        """The nodes of each graph, and the features that these read, directly or not."""
+        outline, used = self.view.outline, {}
+        for role in ROLES:
+            names = set(outline.generative if role == "generative" else outline.recognition)
+            links, before = self.view.links(role), 0
+            while before < len(names):
+                before = len(names)
+                names |= {source.name for source, child in links if child in names and source.name in outline.features}
+            used[role] = frozenset(names)
+        return used
+
     def _read_by(self, name: str) -> Facts:
         """List who reads a name in each graph."""
         facts: Facts = []
         for role in ROLES:
-            densities = self.view.outline.generative if role == "generative" else self.view.outline.recognition
-            used = {*densities, *self.view.outline.features}
+            used = self._used[role]
             readers = [child for source, child in self.view.links(role) if source.name == name and child in used]
             readers = [child for child in dict.fromkeys(readers) if child != name]
             letter = "p" if role == "generative" else "q"

@@ -104,3 +104,30 @@ def test_nothing_changes_where_q_of_the_shading_reads_with_weights_of_zero() -> 
         parameter.zero_()
     values = infer_centers(model, {"x": values["x"]})
     assert torch.equal(turn(model, values, {"l": light}, "x")["x"], generated_mean(model, values, "x"))
+
+
+def test_what_is_made_of_a_replaced_value_is_made_anew() -> None:
+    torch.manual_seed(0)
+    network = {"mlp": [8]}
+    raw = faces(
+        features__light={"parents": ["l"], "network": network},
+        features__glow={"parents": ["light"], "network": network},
+        nodes__x__generative__parents=["i", "glow", "r", "s"],
+    )
+    model = sgc.compile(raw).double().requires_grad_(False)
+    values = infer_centers(model, {"x": torch.rand(5, 1, 4, 4, dtype=torch.float64)})
+    laid = model.laid_out(values)
+    density = model.density("x", "generative")
+    before = laid.conditional(density).mean
+    torch.testing.assert_close(before, model.conditional("x", "generative", values).mean)
+    light = torch.randn(5, 3, dtype=torch.float64)
+    laid.put("l", light)
+    wanted = model.conditional("x", "generative", {**values, "l": light}).mean
+    torch.testing.assert_close(laid.conditional(density).mean, wanted)
+    assert not torch.allclose(before, wanted)
+
+
+def test_kept_nodes_do_not_follow_and_change_nothing() -> None:
+    assert followers(FACES, ["l"], ["x"], ["s"]) == []
+    assert followers(CHAIN, ["y"], ["x"], ["a"]) == []
+    assert followers(CHAIN, ["y"], ["x"], ["b"]) == [("a", "recognition")]

@@ -33,12 +33,13 @@ def _map(latent: LatentMap, most: int, figures: Figures) -> str:
     how = "its two units" if len(latent.axes) == 2 else "its unit"
     if latent.explained:
         how = f"the first two principal components of its {latent.units} units"
+    by = "coloured by" if len(latent.axes) == 2 else "beside"
     drawn = f", {most} of them drawn" if len(latent.points) > most else ""
     charts = [
         figures.chart(
             map_chart(latent, label, most),
-            f"{latent.node}, coloured by {label.name}." if label else f"{latent.node}.",
-            f"Rows by q's mean of {latent.node}" + (f", coloured by {label.name}." if label else "."),
+            f"{latent.node}, {by} {label.name}." if label else f"{latent.node}.",
+            f"Rows by q's mean of {latent.node}" + (f", {by} {label.name}." if label else "."),
         )
         for label in (latent.labels or (None,))
     ]

@@ -68,14 +68,20 @@ def _collapse(run: Measured) -> Iterator[Diagnostic]:
             yield Diagnostic(
                 "note",
                 f"{name} uses {active} of its {units} units, and says {by_node[name]:.3g} nats of a row.",
-                f"shape: [{max(2, math.ceil(1.5 * active))}] would hold as much, and train faster; "
-                + _warm_up(outline, run.history.planned, name),
+                _sentence(_smaller(outline, name, active) + _warm_up(outline, run.history.planned, name)),
                 "Alpha and the KL weight",
             )
         else:
             yield Diagnostic(
                 "good", f"{name} is used: {active} of {units} units are active, {by_node[name]:.3g} nats of a row."
             )
+
+
+def _smaller(outline: Outline, name: str, active: int) -> str:
+    """Say which shape would do for so many units, of a vector that is no step of a repeat."""
+    if name in outline.stepped or len(outline.outer[name].shape) != 1:
+        return ""
+    return f"shape: [{max(2, math.ceil(1.5 * active))}] would hold as much, and train faster; "
 
 
 def _warm_up(outline: Outline, epochs: int, name: str) -> str:

@@ -127,7 +127,9 @@ def _weights(run: Measured) -> Iterator[Diagnostic]:
     if evaluation is None or evaluation.bounds is None or evaluation.exact:
         return
     effective = evaluation.bounds.effective_samples
-    if effective < min(FEW, evaluation.samples / 2):
+    if evaluation.samples < 2 * FEW:
+        return  # too few were drawn to tell
+    if effective < FEW:
         yield Diagnostic(
             "warning",
             f"The weighted posterior rests on {effective:.1f} effective samples of {evaluation.samples}: it is known "

@@ -73,7 +73,7 @@ class Alarms:
         for node in line.get("collapsed", ()):
             wrong[f"collapsed {node}"] = (
                 f"'{node}' has collapsed: for {LASTING} epochs q({node} | ...) has been within {COLLAPSED} nats of "
-                f"p({node} | ...), so it carries no information about a row"
+                f"p({node} | ...), so it carries no information about a row (which often passes in the first epochs)"
             )
         for pattern, count in line.get("effective_samples", {}).items():
             if samples > 1 and count < DEGENERATE:

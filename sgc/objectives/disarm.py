@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Disarm(Estimator):
-    """Samples in pairs b = [u < σ(φ)], b̃ = [1 − u < σ(φ)], u uniform, of which each draws as q does.
+    """Samples in antithetic pairs b = [u < σ(φ)], b̃ = [1 − u < σ(φ)], u uniform, of which each draws as q does.
 
     g = ½ (f(b) − f(b̃)) (−1)^b̃ [b ≠ b̃] σ(|φ|) for each element, without bias. Source: Dong et al. 2020, Eq. 9.
     """

@@ -77,7 +77,7 @@ class DoublyReparameterised(Gradient):
 
 @final
 class ReweightedWakeSleep(Gradient):
-    """p learns the bound, and q learns by Σ ŵ ∇ log r at draws that nothing runs back through: the wake-phase update.
+    """Reweighted wake-sleep: p learns the bound, q by Σ ŵ ∇ log r at draws that nothing runs back through.
 
     It needs no reparameterised draws, and minimises KL(p(l | c) ‖ r) with weighted samples: not the bound's gradient.
     Sources: Bornschein and Bengio 2015, Eqs. 7 and 8; Le et al. 2019, Section 3.

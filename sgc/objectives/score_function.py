@@ -21,7 +21,7 @@ else:
 
 
 class ScoreFunction(Estimator):
-    """A draw without a gradient of its own; in its place ∇ log q times the cost of the draw (Williams 1992).
+    """A draw without a gradient of its own; in its place ∇ log q times the cost of the draw: REINFORCE (Williams 1992).
 
     The cost is restricted to what the node can influence (Schulman et al. 2015). `leave_one_out` subtracts the bound
     of the other samples (Mnih and Rezende 2016), `running_mean` an average over earlier steps, `none` nothing.

@@ -144,6 +144,18 @@ def test_probabilities_and_errors_are_held_to_what_they_should_be() -> None:
     assert "no better than by its mean" in found.text
 
 
+def test_nothing_is_praised_on_little_evidence() -> None:
+    few = replace(error(5), calibration=Calibration(0.02, 0.3, 0.1, (Bin(0.8, 1, 12, 0.98, 1.0),)), rows=12)
+    measured = run(evaluation={"from_q": {"y": few}, "from_posterior": {}})
+    (found,) = wrong(measured)
+    assert found.text == "12 labelled rows are too few to say what q's probabilities of y are worth."
+    assert not any("worth what they say" in found.text for found in diagnostics(measured))
+    once, twice = ({"noise": {"q(y)": probes}} for probes in (points(0.01), points(0.01, 0.02)))
+    spec = {"nodes__y__recognition__estimator": "gumbel_softmax"}
+    assert not any("stand out" in found.text for found in diagnostics(run(once, spec=spec)))
+    assert any("stand out" in found.text for found in diagnostics(run(twice, spec=spec)))
+
+
 def test_latents_that_say_a_label_are_told() -> None:
     read = Readout("y", 500, 0.1, 0.7, True)
     codes = Disentanglement(("z",), np.zeros((1, 1)), np.zeros(1), (read,))

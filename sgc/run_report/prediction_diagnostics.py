@@ -20,6 +20,7 @@ USED = 0.5  # of a latent's units, that are active
 READ = 0.5  # of chance's error, below which a forest reads a label from the latents
 USELESS = 0.05  # of a number's variance, below which q explains nothing
 CLEAR = 2.0  # standard errors
+JUDGED = 100  # labelled rows, below which a calibration error is mostly chance
 
 
 def prediction_diagnostics(run: Measured) -> Iterator[Diagnostic]:
@@ -180,6 +181,14 @@ def _calibrated(run: Measured, name: str, error: Error, weighted: Error | None) 
     if calibration is None or error.clusters is not None:
         return
     total = sum(bin_.rows for bin_ in calibration.bins)
+    if total < JUDGED:
+        rows = "1 labelled row is" if total == 1 else f"{total} labelled rows are"
+        yield Diagnostic(
+            "note",
+            f"{rows} too few to say what q's probabilities of {name} are worth.",
+            f"Label {JUDGED} held-out rows or more; until then take its errors as rough, too.",
+        )
+        return
     sure = sum(bin_.rows * bin_.confidence for bin_ in calibration.bins) / total
     right = sum(bin_.rows * bin_.accuracy for bin_ in calibration.bins) / total
     if calibration.error <= MISCALIBRATED:

@@ -33,6 +33,7 @@ from sgc.trained.evaluation_words import (
     coverage_text,
     error_text,
     given_count_text,
+    labelled_text,
 )
 
 
@@ -59,13 +60,13 @@ def _errors(evaluation: Evaluation) -> str:
         ways = {"q": direct, "weighted posterior": evaluation.from_posterior.get(name)}
         for way, error in ways.items():
             if error is not None:
-                rows.append([f"{name}, {way}", error.metric.title, error_text(error), _more(error)])
+                rows.append([f"{name}, {way}", error.metric.title, error_text(error), _more(error, evaluation.rows)])
     head = ["answer", "measure", "value ± standard error", "beside it"]
     return table("Errors on held-out rows, whose labels the model does not see", head, rows, numbers=False)
 
 
-def _more(error: Error) -> str:
-    parts = [clusters_text(error)]
+def _more(error: Error, rows: int) -> str:
+    parts = [labelled_text(error, rows).strip(" ()"), clusters_text(error)]
     if error.confusion is not None and (error.confusion.labels > 0).sum() > 1:
         parts.append(f"balanced error {100 * error.confusion.balanced_error:.2f} %")
     if error.calibration is not None:
@@ -101,7 +102,7 @@ def _categories(ways: Mapping[str, Error], labels: Mapping[str, int], figures: F
     )
     drawn.append(
         figures.chart(
-            category_errors(confusions) if first.labels.sum() else None,
+            category_errors(confusions) if any((c.errors > 0).any() for c in confusions.values()) else None,
             "The error of each category, the largest first.",
             "The error of each category by each answer.",
         )

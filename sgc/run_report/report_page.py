@@ -22,6 +22,7 @@ from sgc.run_report.prediction_diagnostics import commonest
 from sgc.run_report.prediction_section import prediction_section
 from sgc.run_report.run_report import RunReport
 from sgc.run_report.training_curves import training_section
+from sgc.trained.evaluation_words import labelled_text
 from sgc.version import __version__
 
 
@@ -67,7 +68,7 @@ def _tiles(report: RunReport) -> list[tuple[str, str, str]]:
         for name, error in evaluation.from_q.items():
             weighted = evaluation.from_posterior.get(name)
             more = "by q" if weighted is None else f"by q; {weighted.metric.write(weighted.value)} by the posterior"
-            more += _beside(report, name, error)
+            more += _beside(report, name, error) + labelled_text(error, evaluation.rows)
             entries.append(
                 (f"{error.metric.title} of {name}", error.metric.write(error.value, error.standard_error), more)
             )

@@ -56,6 +56,7 @@ def training_section(report: RunReport, figures: Figures) -> str:
         (
             first,
             heading("Terms of the bound"),
+            paragraph("Means over the rows of every eighth step of an epoch; a label's term has its α in it.", "soft"),
             _terms(report, figures),
             heading("Samples and gradients"),
             _noise(report, figures),

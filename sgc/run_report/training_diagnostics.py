@@ -180,8 +180,8 @@ def _gradient(run: Measured) -> Iterator[Diagnostic]:
             f"If {owner} learns too slowly: {instead}more objective.samples, or larger batches.",
             "Estimators",
         )
-    known = [last(points) for owner, points in run.history.noise.items() if owner in owners]
-    if known and not noisy:
+    known = [last(points) for owner, points in run.history.noise.items() if owner in owners and len(points) > 1]
+    if known and not noisy:  # one probe is of the first epoch, when gradients are large
         worst = max((value for value in known if value is not None), default=0.0)
         if 0 < worst <= 1:
             yield Diagnostic(

@@ -144,6 +144,12 @@ def test_probabilities_and_errors_are_held_to_what_they_should_be() -> None:
     assert "no better than by its mean" in found.text
 
 
+def test_where_a_run_ended_is_said_only_of_epochs_that_are_known() -> None:
+    (found,) = wrong(run({"done": 12}))
+    assert found.text == "Training stopped after 12 of 20 epochs, by train.stop."
+    assert not any("train.stop" in found.text for found in diagnostics(run({"done": 0, "bounds": {}})))
+
+
 def test_nothing_is_praised_on_little_evidence() -> None:
     few = replace(error(5), calibration=Calibration(0.02, 0.3, 0.1, (Bin(0.8, 1, 12, 0.98, 1.0),)), rows=12)
     measured = run(evaluation={"from_q": {"y": few}, "from_posterior": {}})

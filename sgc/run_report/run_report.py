@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -225,4 +226,4 @@ class _Reporter:
     def _command(self, split: str | None, samples: int | None, seed: int | None) -> str:
         given = {"checkpoint": self.facts.checkpoint, "split": split, "samples": samples, "seed": seed}
         flags = [f"--{name} {value}" for name, value in given.items() if value not in (None, "best")]
-        return " ".join(["sgc report", self.facts.run, "-o report.html", *flags])
+        return " ".join(["sgc report", shlex.quote(self.facts.run), "-o report.html", *flags])

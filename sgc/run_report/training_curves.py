@@ -31,12 +31,13 @@ def training_section(report: RunReport, figures: Figures) -> str:
     outside = {KINDS[kind]: bounds[kind] for kind in ("unlabelled", "validation") if kind in bounds}
     inside = {KINDS["labelled"]: bounds["labelled"]} if "labelled" in bounds else {}
     mark = " The dashed line is the best epoch." if best else ""
+    beside = ": training beside validation. Validation below training is overfitting" if "validation" in bounds else ""
     first = grid(
         "small-charts",
         figures.chart(
             lines(outside, "bound, nats a row", best=best),
-            f"The bound without labels: training beside validation. Validation below training is overfitting.{mark}",
-            "The bound of training rows without labels and of validation rows over the epochs.",
+            f"The bound without labels{beside}.{mark}",
+            f"The bound of {' and of '.join(outside)} over the epochs.",
         ),
         figures.chart(
             lines(inside, "bound, nats a row", best=best),

@@ -40,7 +40,7 @@ def _progress(run: Measured) -> Iterator[Diagnostic]:
             f"The run is unfinished: {history.done} of {history.planned} epochs are done.",
             f"sgc train SPEC -o {facts.run} --resume goes on to the same result as a run that was never stopped.",
         )
-    elif history.done < history.planned:
+    elif 0 < history.done < history.planned:
         yield Diagnostic("note", f"Training stopped after {history.done} of {history.planned} epochs, by train.stop.")
     validation = [(epoch, value) for epoch, value in history.bounds.get("validation", ()) if value is not None]
     if facts.finished and len(validation) >= 10 and history.best == history.done == history.planned:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from abc import ABC
+from abc import ABC, abstractmethod
 from importlib import import_module
 from typing import ClassVar
 
@@ -20,6 +20,17 @@ class Shown(ABC):
         module, _, function = self.notebook_view.partition(":")
         view: str = getattr(import_module(module), function)(self)
         return view
+
+
+class ShownFormula(Shown):
+    """Shows itself as a formula too, to what reads LaTeX; abstract."""
+
+    @abstractmethod
+    def latex(self) -> str:
+        """Write the formula in LaTeX."""
+
+    def _repr_latex_(self) -> str:
+        return f"$$\n{self.latex()}\n$$"
 
 
 def in_notebook() -> bool:

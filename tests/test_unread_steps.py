@@ -23,7 +23,7 @@ from sgc.runtime.data_variables import open_data
 from sgc.runtime.streams import Streams
 from sgc.spec.resolver import outline
 from sgc.training.epoch_totals import StepSums
-from sgc.training.recorded_steps import UnreadStep
+from sgc.training.step_results import UnreadStep
 from sgc.training.trainer import Trainer
 from sgc.training.training_state import optimizer_state
 from sgc.training.unread_steps import UnreadSteps

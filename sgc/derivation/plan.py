@@ -18,7 +18,7 @@ from sgc.derivation.existence import Steps, masked_text
 from sgc.derivation.factors import SAMPLES, Charge, Factor, Paths, Proposal, Term, Weight, ingredients
 from sgc.derivation.formula import Cells, Writer, aligned
 from sgc.derivation.name_sets import members
-from sgc.notebook import Shown
+from sgc.notebook import ShownFormula
 from sgc.objectives.bound import Message
 from sgc.objectives.expression_check import expression_of
 from sgc.objectives.expressions import ONE, Expression, LabelScore, LogMean, Mean, Score
@@ -26,7 +26,7 @@ from sgc.objectives.objective_words import ObjectiveWords
 
 
 @dataclass(frozen=True)
-class Plan(Shown):
+class Plan(ShownFormula):
     """The derivation for the rows of one observation pattern. `print(plan)` shows it; `plan.latex()` too."""
 
     notebook_view: ClassVar[str] = "sgc.report.pages.notebook_views:plan_html"
@@ -89,8 +89,8 @@ class Plan(Shown):
         """Name the dimensions that the score of a node may vary over; role as of a term."""
         if role == "generative":
             return self.scored[node].dims
-        q = self.proposed[node].factor if node in self.proposed else self.weighed[node].factor
-        return q.dims | self.scored[node].dims if role == "kl" else q.dims
+        q = (self.proposed.get(node) or self.weighed[node]).factor.dims
+        return q | self.scored[node].dims if role == "kl" else q
 
     def rows_text(self) -> str:
         """Say which rows this plan is for."""
@@ -128,9 +128,8 @@ class Plan(Shown):
     def drawn_often(self) -> Iterator[tuple[str, int]]:
         """Give the nodes that are drawn several times a sample, for each value of what they read, and how often."""
         size = {p.node: p.support for p in self.proposals}
-        for p in self.proposals if self.enumerated else ():
-            if not p.estimator.enumerates and p.dims - {SAMPLES}:
-                yield p.node, math.prod(size[d] for d in p.dims - {SAMPLES})
+        drawn = [p for p in self.proposals if self.enumerated and not p.estimator.enumerates and p.dims - {SAMPLES}]
+        yield from ((p.node, math.prod(size[d] for d in p.dims - {SAMPLES})) for p in drawn)
 
     def __str__(self) -> str:
         return self.text()
@@ -142,9 +141,6 @@ class Plan(Shown):
     def latex(self) -> str:
         """Write the bound in LaTeX, with the proposal and the weight that it uses."""
         return EachNode(self).equations()
-
-    def _repr_latex_(self) -> str:
-        return f"$$\n{self.latex()}\n$$"
 
 
 class PlanWriter(Writer):
@@ -278,7 +274,10 @@ class PlanWriter(Writer):
         """Write the plan as a title and aligned lines, without its warnings."""
         blocks: dict[str, list[Cells]] = {
             "clamped": [(", ".join(self.listed(self.plan.clamped)) or "nothing",)],
-            "proposed": [*self._proposed()] or [("nothing",)],
+            "proposed": [
+                (f"{self.signs('prod', p.node)}{self.factor(p.factor)}", self.how(p)) for p in self.plan.proposals
+            ]
+            or [("nothing",)],
             "r =": [(self.factors([p.factor for p in self.plan.proposals]) or "1",)],
             "w =": [(self.label(LabelScore(w.factor.node)), self.varies(w)) for w in self.plan.weights] or [("1",)],
             "p =": [(self.factors(self.plan.joint),)] if self.plan.joint else [],
@@ -289,10 +288,6 @@ class PlanWriter(Writer):
             "cost": [(self.cost(),)],
         }
         return list(aligned(self.rows(), blocks, [] if self.apart else [("proposed", "w =")]))
-
-    def _proposed(self) -> Iterator[Cells]:
-        for proposal in self.plan.proposals:
-            yield f"{self.signs('prod', proposal.node)}{self.factor(proposal.factor)}", self.how(proposal)
 
     def how(self, proposal: Proposal) -> str:
         """Say how a proposed node gives its values: `enumerate, 10 values`."""
@@ -401,5 +396,5 @@ class EachNode(PlanWriter):
         if self.plan.charges_whole(charge):
             return "the whole bound"
         texts = [self.term(self.plan.terms[i]) for i in members(charge.charged)]
-        texts += [self.label_term(self.plan.weights[i]) for i in members(charge.varied)]
-        return ", ".join(texts) or "nothing"
+        labels = [self.label_term(self.plan.weights[i]) for i in members(charge.varied)]
+        return ", ".join(texts + labels) or "nothing"

@@ -21,7 +21,8 @@ from sgc.tape.compiled import compiled
 from sgc.tape.recording import Recorder
 from sgc.tape.tape import whole_tape_of
 from sgc.training.precision import Precision
-from sgc.training.recorded_steps import Kind, RecordedSteps, StepResult
+from sgc.training.recorded_steps import Kind, RecordedSteps
+from sgc.training.step_results import StepResult
 
 COMPILED = 8  # kinds of steps that are compiled; the others are computed as they stand
 

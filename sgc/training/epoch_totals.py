@@ -12,7 +12,7 @@ from sgc.evaluation.mean_terms import TermMeans, Terms
 from sgc.runs.run_records import EpochSums
 from sgc.runtime.sums import patterns_in
 from sgc.spec.outline import Outline
-from sgc.training.recorded_steps import PartResult
+from sgc.training.step_results import PartResult
 
 # Terms are those of every eighth step of an epoch, from its first: with small networks and much that is enumerated,
 # taking them apart costs up to half a step.

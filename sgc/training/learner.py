@@ -17,7 +17,7 @@ from sgc.training import engine
 from sgc.training.compiled_steps import steps_of
 from sgc.training.gradient_check import blame_gradient, clip, clip_finite, is_finite
 from sgc.training.precision import Precision
-from sgc.training.recorded_steps import StepResult, UnreadStep
+from sgc.training.step_results import StepResult, UnreadStep
 from sgc.training.unread_steps import moving_only_where
 
 UNTOUCHED = "the last checkpoint is untouched"

@@ -29,6 +29,7 @@ from sgc.tape.memory import Store
 from sgc.tape.recording import NotRecordable, Recorder, recording
 from sgc.tape.tape import tape_of
 from sgc.training.gradient_check import gradient_norm
+from sgc.training.step_results import PartResult, StepResult, UnreadStep
 
 KEPT = 16  # recordings that are kept
 UNUSED = 2048  # steps without a replay, after which a recording makes room for another
@@ -36,41 +37,6 @@ RECORDED = 128  # recordings that are made in all
 MET = 4096  # kinds of steps that are remembered, the last ones
 FAILED, ALL_FAILED = 3, 12  # replays that did not hold, after which it is recorded anew, and never again
 WORTH = 64  # steps that a run must have left for a recording to pay
-
-
-@dataclass(frozen=True)
-class PartResult:
-    """What a step leaves of the rows of one pattern: their bounds, and the terms of these where they were asked for."""
-
-    part: PatternRows
-    bound: Tensor  # [B] nats
-    terms: Terms | None
-
-
-@dataclass(frozen=True)
-class StepResult:
-    """The loss of a step and what it leaves of each part; its gradients lie at the parameters.
-
-    norm: the Euclidean norm of the gradient, a scalar.
-    """
-
-    loss: float
-    norm: Tensor
-    parts: list[PartResult]
-
-
-@dataclass(frozen=True)
-class UnreadStep:
-    """A replayed step of which no number was read; its gradients lie at the parameters.
-
-    holds: whether it and the steps before it hold, a boolean scalar: loss and gradient are finite, and the guards hold.
-    loss, norm: scalars. All but `holds` is written over by the next replay.
-    """
-
-    holds: Tensor
-    loss: Tensor
-    norm: Tensor
-    parts: list[PartResult]
 
 
 @dataclass

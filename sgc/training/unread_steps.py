@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from sgc.training.epoch_totals import StepSums
-from sgc.training.recorded_steps import UnreadStep
+from sgc.training.step_results import UnreadStep
 
 ON_A_GPU = 16  # steps, after which the wait for the device is a small share of them
 LONGEST = 1.0  # s, after which numbers should be read: for progress, and for a stop that was asked for

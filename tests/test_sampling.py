@@ -79,7 +79,8 @@ def test_rows_come_from_elsewhere_where_there_is_no_test_split(tmp_path: Path) -
         raw = faces(data__split={**split, "seed": 0})
         sgc.train(sgc.load(raw), output=tmp_path / "run", beside=tmp_path, force=True)
         _, held_out = rows_of(tmp_path / "run")
-        assert held_out.choose("x", 3).split == ("validation" if split else "train")
+        chosen = held_out.choose("x", 3)
+        assert (chosen.split, chosen.kind) == (("validation", "held-out rows") if split else ("train", "training rows"))
     rows = face_arrays()
     nothing = {**rows, "l": np.full((80, 3), np.nan)}
     spec = sgc.load(changed(faces(), data=None))

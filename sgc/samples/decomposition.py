@@ -211,11 +211,11 @@ def _panel(inference: _Inference, window: Window, held_out: HeldOut) -> Panel:
                 boxes.append(Box(0, row, edges[row][step], color, word))
                 boxes.append(Box(2 + step, row, WHOLE, color, word if named else ""))
     rows = ("data", "posterior", *window.images[:steps])
-    title = _title(window, named, steps, truth is not None)
+    title = _title(chosen.kind, window, named, steps, truth is not None)
     return Panel(title, grid, rows, _columns(inference, window), boxes=tuple(boxes), cell=CELL)
 
 
-def _title(window: Window, named: str, steps: int, labelled: bool) -> str:
+def _title(kind: str, window: Window, named: str, steps: int, labelled: bool) -> str:
     """Describe what a panel shows."""
     repeat = window.name.rpartition(".")[0]
     subject = f"each {repeat}" if repeat else window.name
@@ -224,7 +224,7 @@ def _title(window: Window, named: str, steps: int, labelled: bool) -> str:
     counts = f"{window.count} at its most probable value, the rest at its mean" if window.count else "at its mean"
     shown = f", the first {steps} of {len(window.images)} steps" if steps < len(window.images) else ""
     return (
-        f"held-out rows decomposed{shown}: the inferred box of {subject} ({'; '.join(words)}), the picture generated "
+        f"{kind} decomposed{shown}: the inferred box of {subject} ({'; '.join(words)}), the picture generated "
         f"from the posterior ({SAMPLES} weighted samples; {counts}), and {subject} by itself"
     ).replace(" ()", "")
 

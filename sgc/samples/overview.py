@@ -150,6 +150,6 @@ class Overview:
         texts = [f"{chosen.split} row {row}" for row in chosen.ids]
         for reconstruction in shown[1:]:
             self.failures += not_finite_words(self.model, self.node, reconstruction, "reconstructions", texts)
-        title = "held-out rows, and their reconstructions"
+        title = f"{chosen.kind}, and their reconstructions"
         panel = Panel(title, self.pictures(torch.cat(shown), len(shown)), rows, chosen.words)
         return [panel, *decompositions(self.model, self.node, held_out, chosen)]

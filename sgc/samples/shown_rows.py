@@ -40,6 +40,11 @@ class Chosen:
     words: tuple[str, ...]
     places: tuple[int, ...] = ()  # in the split
 
+    @property
+    def kind(self) -> str:
+        """What they are called above a picture: rows of a spec that keeps none back are those of training."""
+        return "training rows" if self.split == "train" else "held-out rows"
+
     def __len__(self) -> int:
         return len(self.ids)
 

@@ -14,7 +14,11 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "init": ("sgc init digits", "sgc init flowers --data flowers.csv"),
     "schema": ("sgc schema > sgc.schema.json",),
     "check": ("sgc check digits.yaml --data",),
-    "inspect": ("sgc inspect digits.yaml", "sgc inspect digits.yaml -o digits.svg"),
+    "inspect": (
+        "sgc inspect digits.yaml",
+        "sgc inspect digits.yaml -o model.html",
+        "sgc inspect digits.yaml -o digits.svg",
+    ),
     "prove": ("sgc prove digits.yaml",),
     "train": ("sgc train digits.yaml --dry-run", "sgc train digits.yaml --set train.epochs=200 -o runs/digits"),
     "evaluate": ("sgc evaluate runs/digits", "sgc evaluate runs/digits --classifier --json > digits.json"),

@@ -8,6 +8,7 @@ from sgc.errors import DataError, Fault, RunError, SpecError, UsageError
 from sgc.version import __version__
 
 if TYPE_CHECKING:
+    from sgc.run_report.report_page import write_report
     from sgc.runtime.compiler import compile_spec as compile
     from sgc.spec.loader import load
     from sgc.trained.answer_advice import open_advised as open
@@ -26,6 +27,7 @@ __all__ = [
     "load",
     "open",
     "train",
+    "write_report",
 ]
 
 _WHERE = {
@@ -33,6 +35,7 @@ _WHERE = {
     "compile": ("sgc.runtime.compiler", "compile_spec"),
     "train": ("sgc.training.trainer", "train"),
     "evaluate": ("sgc.trained.run_evaluation", "evaluate_run"),
+    "write_report": ("sgc.run_report.report_page", "write_report"),
     "open": ("sgc.trained.answer_advice", "open_advised"),
 }
 

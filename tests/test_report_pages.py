@@ -150,7 +150,8 @@ def test_a_run_on_arrays_says_what_is_left_out(tmp_path: Path) -> None:
     assert report.evaluation is None
     assert report.left_out[0].startswith("no errors, maps and reconstructions, for the data are not at hand: ")
     assert "log p(x)" in report_page(report)
-    with_data = report_run(run, data=small_arrays(labels=60))
+    with_data = sgc.write_report(run, tmp_path / "report.html", data=small_arrays(labels=60))
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == report_page(with_data)
     assert with_data.evaluation is not None
 
 

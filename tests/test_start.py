@@ -43,7 +43,7 @@ COMPUTING = READING | {"numpy", "torch", "torchgen", "safetensors"} | {"tqdm"}  
 ALLOWED: dict[str, tuple[set[str], int]] = {
     "--help": (SHELL, 22),
     "--version": (SHELL, 22),
-    "schema": (READING, 121),
+    "schema": (READING, 122),
     "check SPEC": (READING, 166),
     "check SPEC --data": (READING | {"numpy"}, 186),
     "inspect SPEC": (READING, 172),
@@ -142,7 +142,7 @@ def test_python_imports_little_with_the_package(place: Path) -> None:
         ("sgc.trained.run_evaluation.evaluate_run", ["evaluate", "run"]),
         ("sgc.trained.predictions.predict_run", ["predict", "run", "rows.npz", "-o", "answers.csv"]),
         ("sgc.samples.sampler.sample_run", ["sample", "run", "-o", "samples.png"]),
-        ("sgc.run_report.run_report.report_run", ["report", "run", "-o", "report.html"]),
+        ("sgc.run_report.run_report.report_run", ["report", "run", "--json"]),
         ("sgc.run_report.run_comparison.compare_runs", ["compare", "run", "other"]),
         ("sgc.proof.prover.prove", ["prove", DIGITS]),
         ("sgc.data.multi_mnist.write_parts", ["data", "multi-mnist"]),

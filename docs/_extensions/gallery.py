@@ -21,7 +21,17 @@ from sgc.spec.resolver import outline
 ROOT = Path(__file__).resolve().parent.parent.parent
 GALLERY = ROOT / "docs" / "gallery"
 RESULTS = ROOT / "specs" / "RESULTS.md"
-PICTURES = {"digits": "digits-samples.png"}  # under examples/pictures/
+PICTURES = {  # under examples/pictures/, each with what was run before `sgc sample`
+    "digits": ("digits-samples.png", "after its training of 150 epochs"),
+    "vae": ("vae-samples.png", "after its training of 60 epochs"),
+    "deep-markov": ("deep-markov-samples.png", "after its training of 100 epochs"),
+    "mnist-m2": ("mnist-m2-samples.png", "after 10 of its epochs, in `bf16-mixed`"),
+    "mnist-conv": ("mnist-conv-samples.png", "after 4 of its 60 epochs, so that it is blurred yet"),
+    "mnist-z-then-y": ("mnist-z-then-y-samples.png", "after 2 of its 3 epochs, in `bf16-mixed`"),
+    "mnist-reinforce": ("mnist-reinforce-samples.png", "after 2 of its 10 epochs, in `bf16-mixed`"),
+    "adgm": ("adgm-samples.png", "after 10 of its 75 epochs"),
+    "sdgm": ("sdgm-samples.png", "after 6 of its epochs, in `bf16-mixed`"),
+}
 
 
 def page_of(path: Path) -> str:
@@ -63,7 +73,9 @@ def _one_paragraph(html: str) -> str:
 
 def _picture(name: str) -> Iterator[str]:
     if name in PICTURES:
-        yield f"## What it draws\n\n![what the trained model draws](../../examples/pictures/{PICTURES[name]})"
+        file, training = PICTURES[name]
+        yield f"## What it draws\n\n![what the model draws](../../examples/pictures/{file})"
+        yield f"`sgc sample runs/{name} -o samples.png`, {training}."
 
 
 def _nodes(facts: dict[str, Any]) -> str:  # Any: JSON

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -38,25 +38,22 @@ def report(
     if output is None and not as_json:
         raise UsageError("where to? -o report.html writes the page, --json prints what it shows")
     from sgc.report.terminal import rows_progress
+    from sgc.run_report.report_page import write_report
     from sgc.run_report.run_report import report_run
 
     collect_as_usual()
+    how: dict[str, Any] = {
+        "checkpoint": checkpoint,
+        "split": split,
+        "samples": samples,
+        "seed": seed,
+        "trust": trust,
+    }  # Any: as `report_run` says
     with rows_progress("evaluating") as watch:
-        measured = report_run(
-            run,
-            checkpoint=checkpoint,
-            split=split,
-            samples=samples,
-            seed=seed,
-            output=output,
-            watch=watch,
-            trust=trust,
-        )
-    if output is not None:
-        from sgc.data.outputs import write_output
-        from sgc.run_report.report_page import report_page
-
-        write_output(output, report_page(measured).encode())
+        if output is None:
+            measured = report_run(run, watch=watch, **how)
+        else:
+            measured = write_report(run, output, watch=watch, **how)
     if as_json:
         from sgc.runs.file_formats import json_text
 

@@ -22,7 +22,7 @@ from sgc.cli.train_command import train
 
 app = typer.Typer(
     name="sgc",
-    help="Semi-supervised deep generative models from YAML: check, inspect, prove, train, evaluate, predict, sample.",
+    help="Semi-supervised deep generative models from YAML: checked, explained, proved, trained, evaluated, looked at.",
     epilog=epilog(""),
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
+from sgc.arguments import path_of
+from sgc.data.outputs import write_output
 from sgc.evaluation.prediction_scores import Error
 from sgc.report.pages.charts import chart_scripts
 from sgc.report.pages.html_document import document, escaped, page_file
@@ -20,10 +25,26 @@ from sgc.run_report.html_parts import (
 from sgc.run_report.latent_section import latent_section
 from sgc.run_report.prediction_diagnostics import commonest
 from sgc.run_report.prediction_section import prediction_section
-from sgc.run_report.run_report import RunReport
+from sgc.run_report.run_report import RunReport, report_run
 from sgc.run_report.training_curves import training_section
 from sgc.trained.evaluation_words import labelled_text
 from sgc.version import __version__
+
+
+def write_report(
+    path: str | Path, output: str | Path = "report.html", **how: Any
+) -> RunReport:  # Any: as `report_run` says
+    """Measure a run and write its page: curves, errors, calibration, maps of latents, pictures, and what to do.
+
+    path: the run's folder. output: the file, which ends in .html. how: `checkpoint`, `split`, `samples`, `seed` and
+    `trust` as of `sgc report`; `data`, for a run that was trained on arrays, the same arrays or data frame.
+
+    Raises: SpecError, UsageError, DataError, OSError.
+    """
+    goal = path_of("output", output)
+    report = report_run(path, output=goal, **how)
+    write_output(goal, report_page(report).encode())
+    return report
 
 
 def report_page(report: RunReport) -> str:

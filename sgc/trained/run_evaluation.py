@@ -74,7 +74,8 @@ def run_data(folder: RunFolder, model: Model, data: Any = None) -> DataSet:
     info = folder.record()
     if data is None and info.data == "arrays":
         raise UsageError(
-            f"{folder.path}: was trained on arrays from Python, which it does not hold: sgc.evaluate(RUN, data=...)"
+            f"{folder.path}: was trained on arrays from Python, which it does not hold: give them to sgc.evaluate or "
+            "sgc.write_report in Python, as data=..."
         )
     if data is None and model.spec.data is None:
         raise UsageError(f"{folder.path}: its spec has no data section")

@@ -222,7 +222,7 @@ def test_test_rows_of_their_own_are_named_and_not_split_off(tmp_path: Path) -> N
     assert set(data["split"]) == {"validation", "seed"}
     assert "files: {train: ..., test: ...}" in started(both[0])[1]
     assert "test: ..." not in text
-    with pytest.raises(UsageError, match="--test: wanted --data too"):
+    with pytest.raises(UsageError, match="test: wanted data too"):
         starting_spec("heart", None, both[1])
     with pytest.raises(UsageError, match="a file of the same kind"):
         starting_spec("heart", both[0], write(tmp_path, "test.npz", ""))

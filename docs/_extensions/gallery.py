@@ -25,12 +25,10 @@ PICTURES = {  # under examples/pictures/, each with what was run before `sgc sam
     "digits": ("digits-samples.png", "after its training of 150 epochs"),
     "vae": ("vae-samples.png", "after its training of 60 epochs"),
     "deep-markov": ("deep-markov-samples.png", "after its training of 100 epochs"),
-    "mnist-m2": ("mnist-m2-samples.png", "after 10 of its epochs, in `bf16-mixed`"),
-    "mnist-conv": ("mnist-conv-samples.png", "after 4 of its 60 epochs, so that it is blurred yet"),
-    "mnist-z-then-y": ("mnist-z-then-y-samples.png", "after 2 of its 3 epochs, in `bf16-mixed`"),
-    "mnist-reinforce": ("mnist-reinforce-samples.png", "after 2 of its 10 epochs, in `bf16-mixed`"),
-    "adgm": ("adgm-samples.png", "after 10 of its 75 epochs"),
-    "sdgm": ("sdgm-samples.png", "after 6 of its epochs, in `bf16-mixed`"),
+    "mnist-m2": ("mnist-m2-samples.png", "with `train.epochs=10`, in `bf16-mixed`"),
+    "mnist-conv": ("mnist-conv-samples.png", "with `train.epochs=4` in place of 60"),
+    "mnist-reinforce": ("mnist-reinforce-samples.png", "with `train.epochs=2` in place of 10, in `bf16-mixed`"),
+    "adgm": ("adgm-samples.png", "with `train.epochs=10` in place of 75"),
 }
 
 

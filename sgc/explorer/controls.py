@@ -237,7 +237,7 @@ def rounded_range(known: np.ndarray) -> tuple[float, float]:
     """Give a range that holds nearly all of some numbers, its ends rounded outwards to half a leading digit.
 
     >>> rounded_range(np.linspace(-2.7, 2.9, 99)), rounded_range(np.array([20.0, 41.0])), rounded_range(np.zeros(0))
-    ((-3.0, 3.0), (20.0, 42.0), (-3.0, 3.0))
+    ((-3.0, 3.0), (20.0, 41.0), (-3.0, 3.0))
     """
     known = known[np.isfinite(known)]
     if not known.size:

@@ -20,7 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from sgc.errors import DataError, RunError, SpecError, UsageError, is_about_memory
+from sgc.errors import DataError, RunError, SpecError, UsageError, is_about_memory, option
 
 ADDRESS = "127.0.0.1"
 HOSTS = (ADDRESS, "localhost")
@@ -228,14 +228,14 @@ def serving(server: PageServer) -> Iterator[PageServer]:
 
 def port_words(port: int, problem: OSError) -> str:
     """Say why a port cannot be had, and what to do."""
+    any_port = _port_option(0)
     if problem.errno == errno.EADDRINUSE:
-        return (
-            f"port {port} is taken, by another explorer perhaps: --port {port + 1 if port < 65535 else 0} takes "
-            "another one, --port 0 any that is free"
-        )
+        other = _port_option(port + 1 if port < 65535 else 0)
+        taken = f"port {port} is taken, by another explorer perhaps"
+        return f"{taken}: {other} takes another one, {any_port} any that is free"
     if problem.errno == errno.EACCES:
-        return f"port {port} is kept for the system: take one above 1023, or --port 0 for any that is free"
-    return f"port {port}: {problem.strerror or problem}; --port 0 takes any that is free"
+        return f"port {port} is kept for the system: take one above 1023, or {any_port} for any that is free"
+    return f"port {port}: {problem.strerror or problem}; {any_port} takes any that is free"
 
 
 def _hostname(address: str) -> str:
@@ -263,3 +263,7 @@ def _words(problem: Exception) -> str:
         lines = str(problem).splitlines()
         return f"it could not be computed: {lines[0] if lines else type(problem).__name__}"
     return f"it could not be computed ({type(problem).__name__})"
+
+
+def _port_option(port: int) -> str:
+    return option("port", str(port), python=f"port={port}")

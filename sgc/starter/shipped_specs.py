@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sgc.errors import option
+
 if TYPE_CHECKING:
     from sgc.spec.spec import Spec
 
@@ -77,7 +79,9 @@ class ShippedSpec:
         if root not in SOURCES or root == section["source"]:
             return ""
         gone = [key for key in ("root", "file", "files") if key in section]
-        return " ".join([f"--set data.source={root}", *(f"--set data.{key}=" for key in gone), "fetches them"])
+        return " ".join(
+            [option("set", f"data.source={root}"), *(option("set", f"data.{key}=") for key in gone), "fetches them"]
+        )
 
 
 def _uses(section: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:  # Any: plain data

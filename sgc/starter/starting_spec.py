@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from sgc.errors import UsageError, check_regular, check_text
+from sgc.errors import UsageError, check_regular, check_text, option
 from sgc.starter.spec_text import DataFiles, quoted
 from sgc.starter.starting_arrays import arrays_spec, matlab_arrays, npz_arrays
 from sgc.starter.starting_pictures import gallery_spec
@@ -31,12 +31,14 @@ def starting_spec(name: str, data: Path | None = None, test: Path | None = None,
         raise UsageError(f"'{name}' is not a name: a letter, then letters, digits, '_' or '-'")
     if data is None:
         if test is not None:
-            raise UsageError("--test: wanted --data too, the file to train on")
+            raise UsageError(f"{option('test')}: wanted {option('data')} too, the file to train on")
         return DIGITS.format(name=quoted(name))
     file = _found(data, beside)
     if data.is_dir():
         if test is not None:
-            raise UsageError("--test: wanted for files; pictures with test rows of their own are listed in two tables")
+            raise UsageError(
+                f"{option('test')}: wanted for files; pictures with test rows of their own are listed in two tables"
+            )
         return gallery_spec(name, data, file)
     kind, tested = _kind(data), None if test is None else _found(test, beside)
     if test is not None and (test.is_dir() or _kind(test) != kind):

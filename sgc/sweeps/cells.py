@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import yaml
 
-from sgc.errors import Fault, Path, SpecError, path_text
+from sgc.errors import Fault, Path, SpecError, option, path_text
 from sgc.spec.document import Document
 from sgc.spec.loader import load
 from sgc.spec.spec import Spec
@@ -138,7 +138,7 @@ def _at_its_place(fault: Fault, sweep: SweepFile, document: Document, cell: Cell
             index = next((i for i, settings in enumerate(sweep.cells) if settings.get(key) == value), 0)
             places[assignment(key, value)] = ("cells", index, key)
     for text, place in places.items():
-        if fault.flag in (f"--set {text}", f"overrides: {text}"):
+        if fault.flag == option("set", text, python=f"overrides: {text}"):
             words = fault.message if not fault.path else f"{path_text(fault.path)}: {fault.message}"
             return document.fault(place, words, fault.hint)
     return fault

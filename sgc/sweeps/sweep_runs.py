@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from sgc.errors import Interrupted, UsageError
+from sgc.errors import Interrupted, UsageError, option
 from sgc.spec.spec import Spec
 from sgc.sweeps.cell_runs import CellRunner
 from sgc.sweeps.cells import Cell, cells_of, load_cells
@@ -33,7 +33,7 @@ class Shard:
         first, slash, second = text.partition("/")
         if slash and first.isdecimal() and second.isdecimal() and 1 <= int(first) <= int(second):
             return cls(int(first), int(second))
-        raise UsageError(f"--shard {text}: expected i/n, for example 1/4, with i from 1 to n")
+        raise UsageError(f"{option('shard', text)}: expected i/n, for example 1/4, with i from 1 to n")
 
     def take(self, cells: Sequence[Cell]) -> list[Cell]:
         """Give the runs of this shard."""
@@ -129,7 +129,7 @@ def hand_over(
     try:
         submitit = import_module("submitit")
     except ModuleNotFoundError:
-        raise UsageError("--submit needs submitit: pip install 'sgc[sweeps]'") from None
+        raise UsageError(f"{option('submit')} needs submitit: pip install 'sgc[sweeps]'") from None
     words = [str(Path(path).resolve()) for path in (runner.spec, file, runner.folder.path)]
     try:
         executor = submitit.AutoExecutor(folder=runner.folder.path / "jobs", cluster=cluster)
@@ -137,7 +137,7 @@ def hand_over(
         with executor.batch():
             jobs = [executor.submit(run_one, *words, cell.name, runner.trust, runner.force) for cell in cells]
     except (RuntimeError, TypeError, ValueError, NameError) as problem:
-        raise UsageError(f"--submit {cluster}: {problem}") from None
+        raise UsageError(f"{option('submit', cluster)}: {problem}") from None
     return [str(job.job_id) for job in jobs]
 
 

@@ -52,7 +52,7 @@ class StepSums:
 
     def numbers(self) -> list[float]:
         """Read the sums from the device."""
-        return [number for tensor in self.tensors for number in tensor.reshape(-1).tolist()]
+        return [number for tensor in self.tensors for number in (tensor.tolist() if tensor.ndim else [float(tensor)])]
 
 
 def sums_of(parts: Sequence[PartResult]) -> StepSums:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Annotated
 
 import typer
@@ -30,6 +31,7 @@ def explore(
 
     collect_as_usual()
     server = server_of(run, checkpoint=checkpoint, port=port, trust=trust)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which whoever started it may have ignored
     print(server.address, flush=True)
     say("stop it with Ctrl-C")
     if opens_by_itself() if open_ is None else open_:

@@ -16,6 +16,7 @@ from sgc.errors import SpecError, UsageError, in_shell, option
 ROOT = Path(sgc.__file__).parent
 FLAG = re.compile(r"(^|[^-\w])--[a-z][\w-]*(?![\w-]*:\S)")  # no property of a style sheet
 COMMAND = re.compile(r"\bsgc [a-z]+\b[^.;]*")  # a whole command of the shell, for readers of a page
+WORD = re.compile(r"--[a-z-]+")  # a flag and nothing else: a word of a command that is run
 STARTS_COMMANDS = ROOT / "sweeps" / "cell_runs.py"  # runs commands of the shell, each in a process of its own
 
 
@@ -45,8 +46,9 @@ def by_hand(source: str) -> list[tuple[int, str]]:
 
 @pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
 def test_only_the_command_line_writes_flags_by_hand(path: Path) -> None:
-    if path.parent != ROOT / "cli" and path != STARTS_COMMANDS:
-        assert by_hand(path.read_text()) == []
+    if path.parent != ROOT / "cli":
+        told = by_hand(path.read_text())
+        assert [text for text in told if not (path == STARTS_COMMANDS and WORD.fullmatch(text[1]))] == []
 
 
 def test_the_search_for_flags_finds_them() -> None:

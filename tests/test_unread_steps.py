@@ -361,7 +361,7 @@ def test_a_window_reads_no_number_until_its_end(name: str, tmp_path: Path) -> No
 def test_the_count_of_what_is_read_can_fail(tmp_path: Path) -> None:
     asked, waited = reads_of(Run(small(), small_arrays(rows=4000), tmp_path, 1).to(50), 16)
     assert asked["__bool__"] >= 16
-    assert asked["__float__"] >= 16
+    assert asked["__float__"] >= 32  # the loss, and the sums of the step
     assert waited["_local_scalar_dense"] >= 16
 
 

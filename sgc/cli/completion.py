@@ -20,7 +20,7 @@ import typer
 Offer = str | tuple[str, str]  # a word, and what it is
 Completer = Callable[[typer.Context, str], list[Offer]]
 
-PLAIN = re.compile(r"[\w\x40%+,./=-]*")  # shells are given words as they are, and take others for several
+PLAIN = re.compile(r"[\w@%+,./=-]*")  # shells are given words as they are, and take others for several
 LIVE = re.compile(r"[\"'`$\\\x00-\x1f\x7f]")  # letters that zsh may run where it shows what a word is
 SUFFIXES = (".yaml", ".yml")
 RECORD = "run.json"  # marks a run, see `sgc.runs.run_folder`, which imports torch

@@ -17,10 +17,10 @@ from sgc.errors import Interrupted, UsageError, suggest
 from sgc.spec.spec import Spec
 from sgc.sweeps.cell_runs import CellRunner
 from sgc.sweeps.cells import Cell, seeded, value_text
-from sgc.sweeps.outcomes import Outcome, digest, measures_of
+from sgc.sweeps.outcomes import digest, measures_of
 from sgc.sweeps.sweep_file import Choice, Range, Search, Settings, Value
+from sgc.sweeps.sweep_runs import STOPPED, Tell
 
-Tell = Callable[[Cell, Outcome], None]
 LoadCells = Callable[[Sequence[Cell]], dict[Cell, Spec]]
 
 
@@ -80,11 +80,10 @@ class Searching:
                         except TimeoutError:
                             continue
                     worker.result()
-            except (KeyboardInterrupt, Interrupted):
+            except BaseException as problem:
                 self.runner.children.stop()
-                raise Interrupted("stopped; the same command goes on from here") from None
-            except BaseException:
-                self.runner.children.stop()
+                if isinstance(problem, KeyboardInterrupt | Interrupted):
+                    raise Interrupted(STOPPED) from None
                 raise
 
     def cells(self) -> list[Cell]:

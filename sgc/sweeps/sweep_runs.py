@@ -17,6 +17,8 @@ from sgc.sweeps.cells import Cell, cells_of, load_cells
 from sgc.sweeps.outcomes import Outcome, SweepFolder, digest
 from sgc.sweeps.sweep_file import SweepFile, read_sweep
 
+STOPPED = "stopped; the same command goes on from here"
+
 Tell = Callable[[Cell, Outcome], None]
 
 
@@ -91,15 +93,12 @@ def run_here(runner: CellRunner, cells: Sequence[Cell], specs: dict[Cell, Spec],
         try:
             for future in _as_they_end(futures):
                 tell(futures[future], future.result())
-        except (KeyboardInterrupt, Interrupted):
+        except BaseException as problem:
             for future in futures:
                 future.cancel()
             runner.children.stop()
-            raise Interrupted("stopped; the same command goes on from here") from None
-        except BaseException:
-            for future in futures:
-                future.cancel()
-            runner.children.stop()
+            if isinstance(problem, KeyboardInterrupt | Interrupted):
+                raise Interrupted(STOPPED) from None
             raise
 
 

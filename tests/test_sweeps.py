@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import os
+import re
 import signal
 import statistics
 import subprocess
@@ -90,6 +91,25 @@ def test_faults_of_a_sweep_stand_at_their_place(tmp_path: Path) -> None:
         (6, 3, "'train.seed' is set by 'seeds' already"),
         (7, 8, "a seed stands twice: its run would be counted twice"),
     ]
+
+
+def test_a_value_that_is_empty_leaves_its_key_out(tmp_path: Path) -> None:
+    path = written(tmp_path, cells=[{"objective.alpha": 3}, {"objective.bound": "elbow", "objective.alpha": None}])
+    sweep, document = read_sweep(path)
+    left_out = cells_of(sweep)[1]
+    assert "objective.alpha=" in left_out.overrides(sweep)
+    with pytest.raises(SpecError) as caught:
+        load_cells(SPEC, sweep, document, cells_of(sweep), trust=False)
+    assert [fault.path for fault in caught.value.faults] == [("cells", 1, "objective.bound")]
+
+
+@pytest.mark.parametrize("path", sorted((Path(SPEC).parent / "sweeps").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_cell_of_a_shipped_sweep_is_a_spec(path: Path) -> None:
+    [spec] = re.findall(r"sgc sweep specs/(\S+) specs/sweeps/" + path.name, path.read_text(encoding="utf-8"))
+    sweep, document = read_sweep(path)
+    one_seed = [cell for cell in cells_of(sweep) if cell.seed == sweep.seeds[0]]
+    load_cells(str(Path(SPEC).parent / spec), sweep, document, one_seed, trust=False)
+    assert sweep.name == path.stem
 
 
 def test_settings_that_the_spec_refuses_are_told_before_the_first_run(tmp_path: Path) -> None:

@@ -43,8 +43,13 @@ def assignment(key: str, value: Value) -> str:
 
     >>> assignment("train.optimizer", {"name": "Adam", "lr": 0.001})
     'train.optimizer={name: Adam, lr: 0.001}'
+
+    A key without a value is left out of the spec, so that its default holds:
+
+    >>> assignment("objective.supervision_rate", None)
+    'objective.supervision_rate='
     """
-    return f"{key}={value_text(value)}"
+    return f"{key}={'' if value is None else value_text(value)}"
 
 
 def value_text(value: Value) -> str:
@@ -135,7 +140,7 @@ def _at_its_place(fault: Fault, sweep: SweepFile, document: Document, cell: Cell
         if key in sweep.grid:
             places[assignment(key, value)] = ("grid", key, sweep.grid[key].index(value))
         else:
-            index = next((i for i, settings in enumerate(sweep.cells) if settings.get(key) == value), 0)
+            index = next((i for i, settings in enumerate(sweep.cells) if key in settings and settings[key] == value), 0)
             places[assignment(key, value)] = ("cells", index, key)
     for text, place in places.items():
         if fault.flag == option("set", text, python=f"overrides: {text}"):

@@ -10,7 +10,7 @@ BENCH_STAMP := $(BENCH_VENV)/.installed
 
 PAGES := docs/_build/html
 
-.PHONY: setup demo test docs quick fast mutate fuzz bench bench-growth lint types format clean
+.PHONY: setup demo test suite docs quick fast mutate fuzz bench bench-growth lint types format clean
 
 setup: $(STAMP)
 
@@ -35,8 +35,12 @@ demo: setup
 	@$(BIN)/sgc sample $(DEMO)/run -o $(DEMO)/analogies.png --analogies y
 	@echo "model: $(DEMO)/model.svg; what it generates: $(DEMO)/samples.png, $(DEMO)/analogies.png"
 
-test: setup lint types
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+# types beside the tests, or one of two processors would wait for them; children find the package compiled
+test: setup lint
+	@$(MAKE) --no-print-directory -j 2 types suite
+
+suite: setup
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist worksteal
 
 # the documentation as pages, from the index alone: no page asks another machine for anything
 docs: setup

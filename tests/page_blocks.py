@@ -353,6 +353,7 @@ def page_run(page: str, folder: Path, patch: pytest.MonkeyPatch) -> Iterator[Pag
     """Prepare a folder and short trainings for a page, and take its modules out again."""
     for name in ("specs", "examples"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    from sgc.proof import prover
     from sgc.training import trainer
 
     train = trainer.train
@@ -361,10 +362,11 @@ def page_run(page: str, folder: Path, patch: pytest.MonkeyPatch) -> Iterator[Pag
         loaded = spec if isinstance(spec, Spec) else sgc.load(spec, trust=options.get("trust", False))
         epochs = 2 if options.get("resume") else 1
         settings = loaded.train.model_copy(update={"epochs": epochs})
-        scored = loaded.evaluate.model_copy(update={"samples": min(loaded.evaluate.samples, 10)})
+        scored = loaded.evaluate.model_copy(update={"samples": min(loaded.evaluate.samples, 3)})
         return train(loaded.model_copy(update={"train": settings, "evaluate": scored}), data, **options)
 
     patch.setattr(trainer, "train", short)
+    patch.setattr(prover, "ESTIMATES", 100)  # rows of an estimate; tests/test_prove.py holds proofs to their words
     patch.setattr(Model, "validate_args", False)
     patch.setenv("MPLBACKEND", "agg")
     patch.setenv("COLUMNS", "120")

@@ -1,7 +1,9 @@
 """The derived objective against brute force: discrete nodes summed out, a Normal one integrated, and laws.
 
-Hypothesis draws random pairs of graphs with a fixed seed. Exact comparisons hold to 1e-9. Statistical ones take 40
-independent estimates and refuse beyond 7 standard errors: below 3e-6 false alarms a test of up to 100 numbers.
+Hypothesis draws random pairs of graphs with a fixed seed. Exact comparisons hold to 1e-9. Statistical ones take 20
+independent estimates and refuse beyond 9.7 standard errors, or 40 and beyond 7: below 3e-6 false alarms a test
+of up to 100 numbers. An estimate of 850 rows takes hardly longer than one of 250, and 20 such see what 40 of 250 do: 9.7 standard
+errors of 17,000 rows are as many nats as 7 of 10,000.
 """
 
 from __future__ import annotations
@@ -102,8 +104,11 @@ def label_order(model: Model, spec: Raw, row: Row) -> list[str]:
     return order
 
 
-def exact(model: Model, spec: Raw, rows: list[Row], words: Words | None = None) -> torch.Tensor:
-    joint = Joint(model, spec)
+def exact(
+    model: Model, spec: Raw, rows: list[Row], words: Words | None = None, joint: Joint | None = None
+) -> torch.Tensor:
+    """Sum the bound of each row, [R]. joint: every joint value, where they are at hand."""
+    joint = Joint(model, spec) if joint is None else joint
     words = Words.of(spec) if words is None else words
     return torch.stack([joint.bound(row, words, label_order(model, spec, row)) for row in rows])
 
@@ -112,16 +117,17 @@ def exact(model: Model, spec: Raw, rows: list[Row], words: Words | None = None) 
 
 
 @variants
-@examples(60)
+@examples(40)
 @given(rng=RANDOM)
 def test_the_bound_and_its_gradient_are_the_exact_sums(variant: str, rng: random.Random) -> None:
     spec, model, rows = drawn(rng, variant)
     mix = torch.randn(len(rows))
     out = model.objective(batch_of(spec, rows, integers=bool(rng.randint(0, 1))), weights=mix)
-    words = Words.of(spec)
+    words, joint = Words.of(spec), Joint(model, spec)
     at_one = Words(words.bound, words.weights, words.label_term, 1.0, words.alpha)
-    assert_same(out.bound, exact(model, spec, rows, at_one))
-    wanted = -(mix * exact(model, spec, rows)).sum() / len(rows)
+    bounds = exact(model, spec, rows, words, joint)
+    assert_same(out.bound, bounds if words == at_one else exact(model, spec, rows, at_one, joint))
+    wanted = -(mix * bounds).sum() / len(rows)
     assert_same(out.loss, wanted)
     assert_same_gradients(gradients(model, out.loss), gradients(model, wanted))
 
@@ -187,8 +193,9 @@ def test_the_effective_sample_size_is_that_of_the_weights(rng: random.Random) ->
 def test_a_row_does_not_depend_on_its_batch(variant: str, rng: random.Random) -> None:
     spec, model, rows = drawn(rng, variant)
     together = model.objective(batch_of(spec, rows)).bound
-    alone = torch.cat([model.objective(batch_of(spec, [row])).bound for row in rows])
-    assert_same(together, alone)
+    some = range(min(len(rows), 10))  # of any patterns: the rows are shuffled
+    alone = torch.cat([model.objective(batch_of(spec, [rows[i]])).bound for i in some])
+    assert_same(together[list(some)], alone)
     order = rng.sample(range(len(rows)), len(rows))
     assert_same(model.objective(batch_of(spec, [rows[i] for i in order])).bound, together[order])
 
@@ -400,7 +407,7 @@ LATENT_BELOW: Raw = {  # q(y|x) q(z|x,y): Kingma's M2 with a second label v, who
         },
     },
 }
-REPEATS, ROWS = 40, 250
+REPEATS, ROWS, ERRORS = 20, 850, 9.7
 
 
 def gentle(spec: Raw, seed: int) -> Model:
@@ -423,12 +430,12 @@ def gentle(spec: Raw, seed: int) -> Model:
 def test_one_sample_is_unbiased_where_no_weight_varies_with_a_draw(
     structure: Raw, observed: list[str], words: Raw
 ) -> None:
-    """40 estimates of 250 equal rows each, one sample: value and gradient are those of the integral."""
+    """20 estimates of 850 equal rows each, one sample: value and gradient are those of the integral."""
     spec = with_objective(structure, **words, **({} if "bound" in words else {"alpha": 0.6}))
     model = gentle(spec, 5)
     row = all_rows(spec, observed)[1]
     wanted = value_and_gradient(model, Joint(model, spec).bound(row, Words.of(spec)))
-    assert_mean(estimates(model, repeated(spec, row, ROWS), 1, REPEATS), wanted)
+    assert_mean(estimates(model, repeated(spec, row, ROWS), 1, REPEATS), wanted, ERRORS)
 
 
 @pytest.mark.parametrize("samples", [1, 2])
@@ -446,14 +453,14 @@ def test_one_sample_is_unbiased_where_no_weight_varies_with_a_draw(
     ids=lambda words: "-".join(words.values()) or "elbo",
 )
 def test_few_samples_have_the_exact_expectation(words: Raw, samples: int) -> None:
-    """40 estimates of 250 equal rows; the oracle sums over all pairs of quadrature points, so no bias is tolerated."""
+    """20 estimates of 850 equal rows; the oracle sums over all pairs of quadrature points, so no bias is tolerated."""
     spec = with_objective(LATENT_ABOVE, **words, **({} if words.get("bound") in WITHOUT_ALPHA else {"alpha": 0.6}))
     model = gentle(spec, 6)
     joint = Joint(model, spec)
     for observed in ([], ["y"]):
         row = all_rows(spec, observed)[2]
         wanted = value_and_gradient(model, joint.expected(row, Words.of(spec), samples))
-        assert_mean(estimates(model, repeated(spec, row, ROWS), samples, REPEATS), wanted)
+        assert_mean(estimates(model, repeated(spec, row, ROWS), samples, REPEATS), wanted, ERRORS)
 
 
 @pytest.mark.parametrize("words", [{}, {"bound": "iwae"}], ids=["elbo", "iwae"])
@@ -463,7 +470,7 @@ def test_many_samples_reach_the_integral(words: Raw) -> None:
     model = gentle(spec, 6)
     row = all_rows(spec, ["y"])[2]
     wanted = value_and_gradient(model, Joint(model, spec).bound(row, Words.of(spec)))
-    assert_mean(estimates(model, repeated(spec, row, 2), 4000, REPEATS), wanted)
+    assert_mean(estimates(model, repeated(spec, row, 2), 4000, 40), wanted)
 
 
 def test_the_bias_of_normalised_weights_falls_as_one_over_the_samples() -> None:
@@ -487,8 +494,8 @@ def test_the_bias_of_normalised_weights_falls_as_one_over_the_samples() -> None:
     assert abs(c) > 0.5  # weights matter here
     for samples in (8, 32):
         batch = repeated(spec, row, 2000)
-        means = torch.stack([model.objective(batch, samples=samples).bound.detach().mean() for _ in range(REPEATS)])
-        error = float(means.std()) / math.sqrt(REPEATS)
+        means = torch.stack([model.objective(batch, samples=samples).bound.detach().mean() for _ in range(40)])
+        error = float(means.std()) / math.sqrt(40)
         off = float(means.mean() - limit)
         assert abs(c) / samples > 7 * error  # the bias is seen
         assert abs(off + c / samples) <= 7 * error + 1 / samples**2
@@ -535,7 +542,7 @@ def test_the_exponential_of_iwae_is_unbiased_for_p(observed: list[str]) -> None:
     row = all_rows(spec, observed)[1]
     log_p = Joint(model, spec).bound(row, Words.of(spec)).detach()
     batch = repeated(spec, row, 2000)
-    draws = [(model.objective(batch, samples=3).bound.detach() - log_p).exp().mean() for _ in range(REPEATS)]
+    draws = [(model.objective(batch, samples=3).bound.detach() - log_p).exp().mean() for _ in range(40)]
     assert_mean(torch.stack(draws)[:, None], torch.ones(1))
 
 
@@ -721,7 +728,7 @@ def test_a_relaxed_draw_is_scored_linearly(distribution: str) -> None:
     log_x = model.conditional("x", "generative", x).log_prob(x["x"])[0]
     assert_same(model.objective(batch_of(hot, [row])).bound[0], ratio.mean() + log_x, 1e-5)
     drawn_cold = like(model, cold)
-    draws = [drawn_cold.objective(batch_of(cold, [row] * 2000)).bound.detach().mean() for _ in range(REPEATS)]
+    draws = [drawn_cold.objective(batch_of(cold, [row] * 2000)).bound.detach().mean() for _ in range(40)]
     wanted = ((log_q.exp() * ratio).sum() + log_x).detach()
     assert_mean(torch.stack(draws)[:, None], wanted[None])
 
@@ -789,7 +796,7 @@ def with_normal(rng: random.Random) -> Raw:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_random_graphs_with_a_normal_latent_have_the_exact_expectation(seed: int) -> None:
-    """40 estimates of 40 rows of each of up to 6 patterns: at 1 and 2 samples the expectation by quadrature."""
+    """20 estimates of 136 rows of each of up to 6 patterns: at 1 and 2 samples the expectation by quadrature."""
     rng = random.Random(seed)
     spec = with_normal(rng)
     for words in ({}, {"kl": "sampled", "label_term": "log_mean"}, {"bound": "iwae"}):
@@ -801,8 +808,8 @@ def test_random_graphs_with_a_normal_latent_have_the_exact_expectation(seed: int
             continue
         for samples in (1, 2):
             wanted = torch.stack([joint.expected(row, Words.of(chosen), samples) for row in rows]).mean()
-            found = estimates(model, batch_of(chosen, rows * 40), samples, REPEATS)
-            assert_mean(found, value_and_gradient(model, wanted))
+            found = estimates(model, batch_of(chosen, rows * 136), samples, REPEATS)
+            assert_mean(found, value_and_gradient(model, wanted), ERRORS)
 
 
 def test_the_oracle_orders_nodes_after_their_parents() -> None:

@@ -105,7 +105,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a run, and rows that it may answer for."""
     folder = tmp_path_factory.mktemp("place")
     for run in ("run", "other"):
-        imported(["train", DIGITS, "--set", "train.epochs=1", "-o", run], folder)
+        few = ["train.epochs=1", "evaluate.samples=2"]
+        imported(["train", DIGITS, *(word for each in few for word in ("--set", each)), "-o", run], folder)
     np.savez(folder / "rows.npz", image=np.zeros((3, 8, 8), np.uint8))
     return folder
 

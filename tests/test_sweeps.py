@@ -31,6 +31,7 @@ from sgc.sweeps.sweep_file import SweepFile, read_sweep
 from sgc.sweeps.sweep_runs import Ended, Shard, ended, to_do
 
 SPEC = str(Path(__file__).parent.parent / "specs" / "digits.yaml")
+FEW = {"samples": 2}  # of an evaluation
 TINY = {"train.epochs": 1, "nodes.x.generative.network": {"mlp": [8]}, "data.split.validation": 100}
 
 
@@ -222,7 +223,7 @@ def sweep_command(*words: str | Path) -> list[str]:
 
 def test_runs_end_in_a_table_and_failures_are_told_apart(tmp_path: Path) -> None:
     broken = {"train.optimizer.lr": [0.001, 1e30]}
-    file = written(tmp_path, set={**TINY, "train.epochs": 2}, grid=broken, evaluate={"samples": 2})
+    file = written(tmp_path, set={**TINY, "train.epochs": 2}, grid=broken, evaluate=FEW)
     folder = tmp_path / "out"
     command = sweep_command(file, "-o", folder, "--jobs", "2", "--table", tmp_path / "t.csv")
     made = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -242,7 +243,7 @@ def test_runs_end_in_a_table_and_failures_are_told_apart(tmp_path: Path) -> None
 
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="asks processes by signals")
 def test_a_sweep_that_is_killed_leaves_no_process_and_goes_on(tmp_path: Path) -> None:
-    file = written(tmp_path, set={**TINY, "train.epochs": 150})
+    file = written(tmp_path, set={**TINY, "train.epochs": 100}, evaluate=FEW)
     folder = tmp_path / "out"
     sweep = subprocess.Popen(sweep_command(file, "-o", folder), stderr=subprocess.DEVNULL)
     metrics = folder / "runs" / "seed=0" / "metrics.jsonl"
@@ -258,13 +259,13 @@ def test_a_sweep_that_is_killed_leaves_no_process_and_goes_on(tmp_path: Path) ->
         time.sleep(0.1)
     assert not locked(metrics.with_name("train.lock"))
     reached = metrics.read_text().count("\n")
-    assert 2 < reached < 150
+    assert 2 < reached < 100
     assert not SweepFolder(folder).outcome_path(cells_of(sweep_of())[0]).exists()
     log = (folder / "logs" / "seed=0.log").read_text()
     assert "interrupted" in log.lower() or "stopped" in log.lower()
     again = CliRunner().invoke(app, ["sweep", SPEC, str(file), "-o", str(folder)])
     assert again.exit_code == 0, again.stderr
-    assert [json.loads(line)["epoch"] for line in metrics.read_text().splitlines()] == list(range(1, 151))
+    assert [json.loads(line)["epoch"] for line in metrics.read_text().splitlines()] == list(range(1, 101))
 
 
 def locked(path: Path) -> bool:
@@ -282,7 +283,8 @@ def locked(path: Path) -> bool:
 def test_a_search_ends_with_its_best_and_goes_on(tmp_path: Path) -> None:
     pytest.importorskip("optuna")
     space = {"objective.alpha": {"low": 1, "high": 100, "log": True}}
-    file = written(tmp_path, set=TINY, search={"trials": 2, "space": space, "measure": "validation_error.y"})
+    search = {"trials": 2, "space": space, "measure": "validation_error.y"}
+    file = written(tmp_path, set=TINY, search=search, evaluate=FEW)
     folder = tmp_path / "out"
     made = CliRunner().invoke(app, ["sweep", SPEC, str(file), "-o", str(folder)])
     assert made.exit_code == 0, made.stderr
@@ -294,7 +296,7 @@ def test_a_search_ends_with_its_best_and_goes_on(tmp_path: Path) -> None:
 
 def test_runs_are_handed_over(tmp_path: Path) -> None:
     pytest.importorskip("submitit")
-    file = written(tmp_path, set=TINY)
+    file = written(tmp_path, set=TINY, evaluate=FEW)
     folder = tmp_path / "out"
     made = CliRunner().invoke(app, ["sweep", SPEC, str(file), "-o", str(folder), "--submit", "local"])
     assert made.exit_code == 0, made.stderr

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-import torch._dynamo
 from small_runs import small, small_arrays
 from test_recorded_steps import SPECS, Raw, ends_the_same, trainer
 from test_unread_steps import equal, two
@@ -43,13 +42,15 @@ def test_a_compiled_step_is_a_computed_one_up_to_rounding(name: str, tmp_path: P
     other = trainer(compiling(SPECS[name]), small_arrays(), tmp_path, recorded=True)
     assert isinstance(other.steps, CompiledSteps)
     assert not isinstance(plain.steps, CompiledSteps)
-    torch._dynamo.utils.counters.clear()
+    from torch._dynamo.utils import counters  # which takes as long to import as all of torch
+
+    counters.clear()
     for _ in range(10):  # α, weights, temperatures move on, and no graph is compiled anew
         plain._step()
         other._step()
     kinds = list(other.steps._kinds.values())
     assert all(kind.run is not None and not kind.refusal for kind in kinds)
-    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == len(kinds)
+    assert counters["stats"]["unique_graphs"] == len(kinds)
     tolerance = 1e-12 if "float64" in name else 1e-5
     for one, second in zip(plain.model.parameters(), other.model.parameters(), strict=True):
         torch.testing.assert_close(one, second, rtol=tolerance, atol=tolerance)

@@ -25,7 +25,6 @@ import torch
 from test_cli import call
 
 import sgc
-from sgc.proof import prover
 from sgc.runtime.model import Model
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -56,10 +55,9 @@ def written(page: Path, folder: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def _as_users_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No module of another page is there, no argument is checked, and proofs take few rows: half of the time."""
+    """No module of another page is there, and distributions check no arguments, which takes twice as long."""
     monkeypatch.delitem(sys.modules, "mine", raising=False)
     monkeypatch.setattr(Model, "validate_args", False)
-    monkeypatch.setattr(prover, "ESTIMATES", 100)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,12 @@ from test_cli import call, refused
 
 import sgc
 from sgc.run_report.chart_parts import COLOURS
+from sgc.run_report.inferred_rows import infer_rows
 from sgc.run_report.report_page import report_page
 from sgc.run_report.run_report import RunReport, report_run
-from sgc.trained.run_evaluation import evaluate_run
+from sgc.run_report.shell_commands import command, resuming
+from sgc.runs.run_folder import RunFolder
+from sgc.trained.run_evaluation import evaluate_run, held_out, run_data
 
 pytest.importorskip("sklearn")
 pytest.importorskip("matplotlib")
@@ -86,6 +91,24 @@ def test_a_map_has_a_point_and_a_label_for_each_row(measured: RunReport) -> None
     confusion = measured.evaluation.from_q["y"].confusion
     assert confusion is not None
     assert np.bincount(kind.values.astype(int)).tolist() == confusion.labels.tolist()
+
+
+def test_latent_categories_are_mapped_by_the_mass_of_the_rows_of_each_label(tmp_path: Path) -> None:
+    latent = {"distribution": "Categorical", "values": ["a", "b", "c"], "supervision": "none"}
+    latent["recognition"] = {"parents": ["x"], "network": {"mlp": [6]}}
+    run = trained(tmp_path, changed(small(data=NPZ), nodes__z=latent), **small_arrays(labels=60))
+    report = report_run(run, split="validation")
+    (shown,) = report.category_maps
+    assert (shown.title, shown.categories, shown.label, report.maps) == ("z", ("a", "b", "c"), "y", ())
+    rows = held_out(sgc.open(run), run_data(RunFolder(run), sgc.open(run)), "validation")
+    inferred = infer_rows(sgc.open(run), rows, 0)
+    labels = rows.take("y", inferred.index).numpy()
+    by_hand = [inferred.categories["z"][labels == int(group)].mean(0) for group in shown.groups]
+    np.testing.assert_allclose(shown.mass, np.stack(by_hand, 1))
+    assert (shown.counts, shown.mass.sum(0).tolist()) == (tuple(np.bincount(labels)), pytest.approx([1.0] * 3))
+    page = report_page(report)
+    assert "Map of z by y" in page
+    assert json.loads(json.dumps(report.plain()))["category_maps"][0]["categories"] == ["a", "b", "c"]
 
 
 def test_the_same_run_gives_the_same_page(place: Path, measured: RunReport) -> None:
@@ -159,6 +182,8 @@ def test_a_run_without_held_out_rows_or_labels_has_a_page(tmp_path: Path) -> Non
     run = trained(tmp_path, small(data=changed(NPZ, split=None)))
     report = report_run(run)
     assert "the spec keeps no rows for test or validation" in report.left_out[0]
+    (said,) = [found.text for found in report.diagnostics if found.text.startswith("z ")]
+    assert said.startswith("z is used: in the last epoch of training it said ")
     assert report.command == f"sgc report {run} -o report.html"
     (tmp_path / "other").mkdir()
     bare = changed(small(data=changed(NPZ, labels={"y": {"count": 0}})))
@@ -173,7 +198,21 @@ def test_an_unfinished_run_is_said_to_be_one(place: Path, tmp_path: Path) -> Non
     found = {diagnostic.text: diagnostic for diagnostic in report_run(run).diagnostics}
     unfinished = found["The run is unfinished: 1 of 3 epochs are done."]
     assert unfinished.level == "warning"
-    assert "--resume" in unfinished.advice
+    assert unfinished.advice.startswith(f"sgc train {run}/spec.yaml -o {run} --resume goes on")
+
+
+def test_the_advised_command_goes_on_from_any_folder(
+    place: Path, measured: RunReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All settings are in the run's own spec.yaml, also those that --set gave, and the run knows where its data are."""
+    shutil.copytree(place / "run", tmp_path / "a run")
+    monkeypatch.chdir(tmp_path)
+    advised = resuming(replace(measured.facts, run="a run"), 4)
+    assert advised == "sgc train 'a run/spec.yaml' -o 'a run' --resume --set train.epochs=4"
+    assert "epochs     4" in call(*shlex.split(advised)[1:]).out
+    called = resuming(replace(measured.facts, data="arrays"), 4)
+    assert f"sgc.train(sgc.load('{place}/run/spec.yaml', ['train.epochs=4']), data, output='{place}/run'" in called
+    assert command("evaluate", replace(measured.facts, trust=True)) == f"sgc evaluate {place}/run --trust"
 
 
 def test_rows_without_finite_scores_are_named(tmp_path: Path) -> None:

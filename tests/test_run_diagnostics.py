@@ -101,6 +101,18 @@ def test_collapse_is_advised_on_by_the_kl_weight_at_hand() -> None:
     assert "rises over 9 epochs already" in found.advice
 
 
+def test_collapse_is_told_from_training_where_no_rows_are_held_out() -> None:
+    terms = {"z": {"kl": {"unlabelled": points(-3.0, -0.01)}}}
+    without = replace(run({"terms": terms}), evaluation=None)
+    (found,) = wrong(without)
+    assert found.text.startswith(
+        "z has collapsed: in the last epoch of training q(z | …) was within 0.05 nats of p: 0.01"
+    )
+    assert "objective.kl_weight" in found.advice
+    (found,) = wrong(replace(run(), evaluation=None))
+    assert found.text.startswith("Whether z has collapsed cannot be said")
+
+
 def test_degenerate_weights_are_told_only_where_there_are_several_samples() -> None:
     alone = {"effective": {"y": points(1.0, 1.01)}}
     assert wrong(run(alone)) == []

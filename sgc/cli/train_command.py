@@ -31,6 +31,10 @@ def train(
     """Train a model; the run folder keeps its weights, metrics, labels and versions."""
     loaded = load_spec(spec, sets, trust)
     beside = Path(spec).resolve().parent
+    if resume and output is not None and beside == output.resolve() and loaded.own_code():
+        from sgc.runs.run_folder import RunFolder
+
+        loaded = RunFolder(output).with_code(loaded)  # the spec is the run's own spec.yaml
     print_warnings(outline_of(loaded))
     from sgc.report.terminal import training_progress
     from sgc.training.dry_run import dry

@@ -18,6 +18,7 @@ class ErrorRate(Metric):
     title: ClassVar[str] = "error"
     unit: ClassVar[str] = "%"
     scale: ClassVar[float] = 100.0
+    share: ClassVar[bool] = True
 
     def refuse(self, node: MeasuredNode) -> str:
         if node.nominal or node.named or node.support.integers:

@@ -16,6 +16,8 @@ from sgc.errors import UsageError
 if TYPE_CHECKING:
     from torch import Tensor
 
+Z = 1.959964  # standard errors on each side of 95 %
+
 
 @dataclass(frozen=True)
 class MeasuredNode:
@@ -74,6 +76,7 @@ class Metric(ABC):
     unit: ClassVar[str] = ""  # empty: that of the data, or none
     scale: ClassVar[float] = 1.0  # by which a value is multiplied when it is written: 100 for a share in %
     lower_is_better: ClassVar[bool] = True
+    share: ClassVar[bool] = False  # whether it is a share of values that are right or wrong, from 0 to 1
     directions: ClassVar[bool] = False  # whether it compares directions: unit vectors, angles, or whole values
 
     def refuse(self, node: MeasuredNode) -> str:
@@ -110,13 +113,21 @@ class Metric(ABC):
         return distances.reshape(rows, -1).double().mean(1)
 
     @final
-    def write(self, value: float, standard_error: float = math.nan) -> str:
+    def write(self, value: float, standard_error: float = math.nan, rows: int = 0) -> str:
         """Write a value with its standard error, where it is known, and its unit.
 
+        Of a share that is 0 or 1 the standard error is 0, whatever the number of rows: in its place stands how far it
+        may be from there, by the 95 % interval of Wilson (1927) over `rows` rows, where they are known.
+
         >>> from sgc.metrics.metrics import METRICS
-        >>> METRICS["error"].write(0.0987, 0.003)
-        '9.87 ± 0.30 %'
+        >>> METRICS["error"].write(0.0987, 0.003), METRICS["error"].write(0.0, 0.0, 100)
+        ('9.87 ± 0.30 %', '0.00 % (below 3.70 %)')
         """
+        if self.share and rows and value in (0, 1):
+            room = Z**2 / (rows + Z**2)
+            side, limit = ("below", room) if value == 0 else ("above", 1 - room)
+            unit = f" {self.unit}" if self.unit else ""
+            return f"{value * self.scale:.2f}{unit} ({side} {limit * self.scale:.2f}{unit})"
         spread = "" if math.isnan(standard_error) else f" ± {standard_error * self.scale:.2f}"
         return f"{value * self.scale:.2f}{spread}{' ' + self.unit if self.unit else ''}"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
@@ -31,7 +31,8 @@ class InferredRows:
 
     index [n]: their places in the split, ascending, of `total` rows; seed: of their choice, where not all are there.
     latents, predictions [n, *steps, *event]: q's means of nodes that are never observed, and of those with labels;
-    NaN for a step that cannot exist. below: q's probability of a value below the label, where it is known.
+    NaN for a step that cannot exist. categories [n, *steps, *event, categories]: q's probabilities of nodes with
+    categories that are never observed. below: q's probability of a value below the label, where it is known.
     """
 
     rows: TensorRows
@@ -41,6 +42,7 @@ class InferredRows:
     latents: Mapping[str, Numbers]
     predictions: Mapping[str, Numbers]
     below: Mapping[str, Numbers]
+    categories: Mapping[str, Numbers] = field(default_factory=dict)
 
     @property
     def words(self) -> str:
@@ -58,7 +60,7 @@ def infer_rows(model: Model, rows: TensorRows, seed: int) -> InferredRows:
     """
     outline = model.outline
     generative = model.spec.maximised.generative
-    latent = [n for n, v in outline.outer.items() if v.supervision == "none" and v.categories is None and generative]
+    latent = [n for n, v in outline.outer.items() if v.supervision == "none" and generative]
     labelled = list(rows.labelled_names)
     below_of = [name for name in labelled if outline.outer[name].categories is None]
     draw = np.random.default_rng(seed_for(seed, VALIDATION, 6))
@@ -94,9 +96,10 @@ def infer_rows(model: Model, rows: TensorRows, seed: int) -> InferredRows:
         index=np.concatenate(kept) if kept else index[:0],
         total=rows.count,
         seed=seed,
-        latents={name: joined[name] for name in latent if name in joined},
+        latents={n: joined[n] for n in latent if n in joined and outline.outer[n].categories is None},
         predictions={name: joined[name] for name in labelled if name in joined},
         below={name: np.concatenate(parts) for name, parts in below.items() if parts},
+        categories={n: joined[n] for n in latent if n in joined and outline.outer[n].categories is not None},
     )
 
 

@@ -1,7 +1,7 @@
 """Maps of latent nodes: each row as a point by q's mean, to be coloured by its labels; and the codes that are measured.
 
 A node of two units is shown as it is, one of more by its first two principal components, one of a single unit along a
-line. Steps of a repeat are points of their own.
+line, one with categories by q's probability of each. Steps of a repeat are points of their own.
 """
 
 from __future__ import annotations
@@ -61,12 +61,16 @@ class LatentMap:
 
 @dataclass(frozen=True)
 class CodeTable:
-    """Latent nodes with the same steps, as codes [n, units] over the same rows, and the labels of these rows."""
+    """Latent nodes with the same steps, as codes [n, units] over the same rows, and the labels of these rows.
+
+    masses: of nodes with categories q's probabilities, [n, elements, categories].
+    """
 
     steps: str  # of what the rows are steps, in words; empty: they are rows of the data
     codes: dict[str, Numbers]
     labels: tuple[RowLabel, ...]
     rows: str
+    masses: dict[str, Numbers] = field(default_factory=dict)
     left_out: tuple[str, ...] = field(default=())
 
 
@@ -86,7 +90,7 @@ def code_tables(inferred: InferredRows) -> list[CodeTable]:
     """Lay out the latent nodes that have the same steps as one table, each with the labels that its rows have."""
     outline = inferred.rows.outline
     by_plates: dict[tuple[str, ...], list[str]] = {}
-    for name in inferred.latents:
+    for name in [*inferred.latents, *inferred.categories]:
         by_plates.setdefault(_plates(outline, name), []).append(name)
     return [_table(inferred, plates, names) for plates, names in by_plates.items()]
 
@@ -99,7 +103,12 @@ def _plates(outline: Outline, name: str) -> tuple[str, ...]:
 def _table(inferred: InferredRows, plates: tuple[str, ...], names: Sequence[str]) -> CodeTable:
     outline, count = inferred.rows.outline, len(inferred.index)
     steps = math.prod(steps_of(outline, names[0]))
-    codes = {name: inferred.latents[name].reshape(count * steps, -1) for name in names}
+    codes = {n: inferred.latents[n].reshape(count * steps, -1) for n in names if n in inferred.latents}
+    masses = {
+        n: inferred.categories[n].reshape(count * steps, -1, inferred.categories[n].shape[-1])
+        for n in names
+        if n in inferred.categories
+    }
     labels: list[RowLabel] = []
     left_out = []
     for name in inferred.predictions:
@@ -111,7 +120,9 @@ def _table(inferred: InferredRows, plates: tuple[str, ...], names: Sequence[str]
         for label in columns:
             values = label.values if own == plates else np.repeat(label.values, steps)
             labels.append(RowLabel(label.node, label.name, values, label.names, label.turn))
-    known = np.all([np.isfinite(code).all(1) for code in codes.values()], 0)
+    known = np.ones(count * steps, bool)
+    for value in [*codes.values(), *masses.values()]:
+        known &= np.isfinite(value).reshape(len(value), -1).all(1)
     places = np.flatnonzero(known)
     words = inferred.words
     if plates:
@@ -126,6 +137,7 @@ def _table(inferred: InferredRows, plates: tuple[str, ...], names: Sequence[str]
         {name: code[places] for name, code in codes.items()},
         kept,
         words,
+        {name: mass[places] for name, mass in masses.items()},
         tuple(left_out),
     )
 

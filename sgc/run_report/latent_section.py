@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sgc.evaluation.disentanglement import CHOICES, FEW, Disentanglement
+from sgc.run_report.category_maps import CategoryMap
 from sgc.run_report.html_parts import (
     Figures,
     grid,
@@ -11,7 +12,7 @@ from sgc.run_report.html_parts import (
     table,
 )
 from sgc.run_report.latent_maps import LatentMap
-from sgc.run_report.map_charts import map_chart
+from sgc.run_report.map_charts import map_chart, mass_chart
 from sgc.run_report.report_charts import (
     information_chart,
 )
@@ -24,6 +25,7 @@ def latent_section(report: RunReport, figures: Figures) -> str:
     charts = sum(max(1, len(latent.labels)) for latent in report.maps)
     most = max(300, POINTS // max(1, charts))
     parts = [_map(latent, most, figures) for latent in report.maps]
+    parts += [_categories(latent, figures) for latent in report.category_maps]
     for steps, measured in report.codes.items():
         parts.append(_disentanglement(steps, measured, figures))
     return "".join(parts)
@@ -45,6 +47,21 @@ def _map(latent: LatentMap, most: int, figures: Figures) -> str:
     ]
     text = f"Each point is a row by q's mean of {latent.node}: {how}; {latent.rows}{drawn}."
     return heading(f"Map of {latent.node}") + paragraph(text) + grid("maps", *charts)
+
+
+def _categories(latent: CategoryMap, figures: Figures) -> str:
+    by = f" by {latent.label}" if latent.label else ""
+    text = (
+        f"q's probabilities of the categories of {latent.title}, averaged over the rows of "
+        f"{f'each {latent.label}' if latent.label else 'the split'}, so that a column sums to 1; {latent.rows}. In use "
+        f"are {latent.used:.1f} of {len(latent.categories)} categories (the exponential of their entropy)."
+    )
+    drawn = figures.chart(
+        mass_chart(latent),
+        f"{latent.title}{by}: darker is more of q's mass.",
+        f"The mean of q's probabilities of {latent.title}{by}.",
+    )
+    return heading(f"Map of {latent.title}{by}") + paragraph(text) + grid("columns", drawn)
 
 
 def _disentanglement(steps: str, measured: Disentanglement | str, figures: Figures) -> str:

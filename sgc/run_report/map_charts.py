@@ -6,7 +6,20 @@ import math
 
 import numpy as np
 
-from sgc.run_report.chart_parts import BLUE, FREE, NAMED, TOOLTIP, Spec, by_colour, by_shape, category, number
+from sgc.run_report.category_maps import CategoryMap
+from sgc.run_report.chart_parts import (
+    BARE,
+    BLUE,
+    FREE,
+    NAMED,
+    TOOLTIP,
+    Spec,
+    by_colour,
+    by_shape,
+    category,
+    number,
+    opacity,
+)
 from sgc.run_report.inferred_rows import Numbers
 from sgc.run_report.latent_maps import LatentMap, rounded
 from sgc.run_report.report_charts import histogram
@@ -36,6 +49,37 @@ def map_chart(latent: LatentMap, label: RowLabel | None, most: int) -> Spec:
     if values is not None and values.categorical and len(_seen(values)) <= NAMED:
         layers.append(_names(points, values, x, y))
     return {"width": "container", "height": 300, "layer": layers}
+
+
+def mass_chart(latent: CategoryMap) -> Spec:
+    """Draw the mass of each category, a column for each label; written as shares in % where there are few."""
+    rows = [
+        {"label": group, "category": name, "mass": rounded(float(latent.mass[i, j])), "rows": latent.counts[j]}
+        for i, name in enumerate(latent.categories)
+        for j, group in enumerate(latent.groups)
+    ]
+    few = len(latent.categories) <= NAMED and len(latent.groups) <= NAMED
+    level = few and max(map(len, latent.groups)) <= 3
+    axis: Spec = {**BARE, "labelAngle": 0 if level else -60}
+    rectangles: Spec = {
+        "mark": {"type": "rect", "tooltip": TOOLTIP, "color": BLUE},
+        "encoding": {"fillOpacity": opacity("mass", 0.0)},
+    }
+    shares: Spec = {
+        "mark": {"type": "text", "fontSize": 11},
+        "transform": [{"filter": "datum.mass >= 0.005"}],
+        "encoding": {"text": {"field": "mass", "type": "quantitative", "format": ".0%"}},
+    }
+    return {
+        "data": {"values": rows},
+        "width": "container",
+        "height": max(80, min(520, (24 if few else 9) * len(latent.categories))),
+        "encoding": {
+            "x": category("label", latent.label, scale={"domain": list(latent.groups)}, axis=axis),
+            "y": category("category", latent.title, scale={"domain": list(latent.categories)}, axis=BARE),
+        },
+        "layer": [rectangles, shares] if few else [rectangles],
+    }
 
 
 def _names(points: Numbers, label: RowLabel, x: Spec, y: Spec) -> Spec:

@@ -9,6 +9,7 @@ from sgc.errors import printable
 from sgc.evaluation.collapse import COLLAPSED, divergences
 from sgc.evaluation.prediction_scores import Error
 from sgc.run_report.diagnostic import Diagnostic, Measured
+from sgc.run_report.training_history import last_terms
 from sgc.runtime.steps import nodes_of
 from sgc.schedules import Schedule, value_at
 from sgc.spec.outline import Outline
@@ -33,6 +34,7 @@ def prediction_diagnostics(run: Measured) -> Iterator[Diagnostic]:
 
 def _collapse(run: Measured) -> Iterator[Diagnostic]:
     if run.evaluation is None or run.evaluation.diagnosis is None:
+        yield from _collapse_in_training(run)
         return
     diagnosis, outline = run.evaluation.diagnosis, run.outline
     by_node = divergences(diagnosis.terms)
@@ -76,6 +78,36 @@ def _collapse(run: Measured) -> Iterator[Diagnostic]:
         else:
             yield Diagnostic(
                 "good", f"{name} is used: {active} of {units} units are active, {by_node[name]:.3g} nats of a row."
+            )
+
+
+def _collapse_in_training(run: Measured) -> Iterator[Diagnostic]:
+    """Judge latent nodes by the terms of training, where no held-out rows say more."""
+    outline = run.outline
+    latent = [name for name, variable in outline.outer.items() if variable.supervision == "none"]
+    if not latent or not outline.spec.maximised.generative:
+        return
+    by_node = divergences(last_terms(run.history))
+    for name in latent:
+        if name not in by_node:
+            yield Diagnostic(
+                "note",
+                f"Whether {name} has collapsed cannot be said: there are no held-out rows, and the log of training has "
+                "no terms of it.",
+            )
+        elif abs(by_node[name]) < COLLAPSED:
+            yield Diagnostic(
+                "warning",
+                f"{name} has collapsed: in the last epoch of training q({name} | …) was within {COLLAPSED} nats of p: "
+                f"{by_node[name]:.3f}, so that it says nothing of a row.",
+                _warm_up(outline, run.history.planned, name),
+                "Alpha and the KL weight",
+            )
+        else:
+            yield Diagnostic(
+                "good",
+                f"{name} is used: in the last epoch of training it said {by_node[name]:.3g} nats of a row. No held-out "
+                "rows say so too.",
             )
 
 

@@ -91,7 +91,11 @@ def _tiles(report: RunReport) -> list[tuple[str, str, str]]:
             more = "by q" if weighted is None else f"by q; {weighted.metric.write(weighted.value)} by the posterior"
             more += _beside(report, name, error) + labelled_text(error, evaluation.rows)
             entries.append(
-                (f"{error.metric.title} of {name}", error.metric.write(error.value, error.standard_error), more)
+                (
+                    f"{error.metric.title} of {name}",
+                    error.metric.write(error.value, error.standard_error, error.rows),
+                    more,
+                )
             )
         if evaluation.bounds is not None:
             bounds = evaluation.bounds

@@ -13,9 +13,10 @@ def report_text(report: RunReport, file: str) -> str:
     if evaluation is not None:
         for name, error in evaluation.from_q.items():
             words = f"{error.metric.title} of {name}"
-            ways = [f"{error.metric.write(error.value, error.standard_error)} by q"]
+            ways = [f"{error.metric.write(error.value, error.standard_error, error.rows)} by q"]
             if (weighted := evaluation.from_posterior.get(name)) is not None:
-                ways.append(f"{weighted.metric.write(weighted.value, weighted.standard_error)} by the posterior")
+                text = weighted.metric.write(weighted.value, weighted.standard_error, weighted.rows)
+                ways.append(f"{text} by the posterior")
             lines.append(f"  {words}: {', '.join(ways)}")
     for diagnostic in report.diagnostics:
         lines.append(f"  {diagnostic.level:<8} {diagnostic.text}")

@@ -34,6 +34,7 @@ class RunFacts:
     platform: str
     threads: int | None
     spec: str  # in YAML, every default written out
+    trust: bool = False  # whether the spec names own code, which commands must allow
 
     def plain(self) -> dict[str, Any]:  # Any: what JSON can say
         """Give it as plain data."""
@@ -74,6 +75,7 @@ def facts_of(folder: RunFolder, model: Model, checkpoint: str) -> RunFacts:
         platform=record.platform,
         threads=record.threads,
         spec=spec_yaml(spec),
+        trust=bool(spec.own_code()),
     )
 
 

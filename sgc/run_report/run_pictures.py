@@ -44,8 +44,11 @@ class Pictures:
     left_out: tuple[str, ...] = ()
 
 
-def pictures_of(model: Model, opened: Callable[[], HeldOut] | None, seed: int) -> Pictures:
-    """Draw what `sgc sample` does. opened: opens the held-out rows; None where the data are not at hand."""
+def pictures_of(model: Model, opened: Callable[[], HeldOut] | None, seed: int, sampling: str) -> Pictures:
+    """Draw what `sgc sample` does.
+
+    opened: opens the held-out rows; None where the data are not at hand. sampling: the command that writes samples.
+    """
     if not model.spec.maximised.generative:
         return Pictures(left_out=("no pictures: a classifier alone generates nothing",))
     try:
@@ -53,8 +56,9 @@ def pictures_of(model: Model, opened: Callable[[], HeldOut] | None, seed: int) -
     except UsageError as problem:
         return Pictures(left_out=(f"no pictures: {str(problem).partition(':')[0]}",))
     if inputs_wanted(model.outline, {}):
-        names = ", ".join(inputs_wanted(model.outline, {}))
-        return Pictures(left_out=(f"no pictures: the model reads {names}, which `sgc sample --given` wants",))
+        wanted = inputs_wanted(model.outline, {})
+        given = " ".join(f"--given {name}=VALUE" for name in wanted)
+        return Pictures(left_out=(f"no pictures: the model reads {', '.join(wanted)}: {sampling} {given}",))
     pictures: list[Picture] = []
     left_out: list[str] = []
     with drawing_from(Generators(seed_for(seed, VALIDATION, 3))), torch.no_grad():
@@ -65,7 +69,7 @@ def pictures_of(model: Model, opened: Callable[[], HeldOut] | None, seed: int) -
                 panels += overview.reconstructions(opened)
             whole = _drawn(panels, f"What the model makes of {node}, as `sgc sample` draws it.")
             if whole is None:
-                left_out.append("no overview of pictures, which is large: sgc sample")
+                left_out.append(f"no overview of pictures, which is large: {sampling}")
             else:
                 pictures.append(whole)
         except (RunError, UsageError, DataError) as problem:
@@ -85,7 +89,7 @@ def pictures_of(model: Model, opened: Callable[[], HeldOut] | None, seed: int) -
             room = ROOM - sum(len(picture.png) for picture in pictures)
             moved = _drawn([panel], caption, room)
             if moved is None:
-                left_out.append(f"no picture of {name} moved, which is large: sgc sample --traverse {name}")
+                left_out.append(f"no picture of {name} moved, which is large: {sampling} --traverse {name}")
             else:
                 pictures.append(moved)
     return Pictures(tuple(pictures), tuple(left_out))

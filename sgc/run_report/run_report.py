@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,15 @@ from sgc.data.outputs import check_output
 from sgc.errors import DataError, RunError, UsageError
 from sgc.evaluation.disentanglement import CHOICES, FEW, Disentanglement
 from sgc.evaluation.measurement import Evaluation, evaluate
+from sgc.run_report.category_maps import CategoryMap, category_maps
 from sgc.run_report.diagnostic import Diagnostic, Measured
 from sgc.run_report.inferred_rows import InferredRows, infer_rows
-from sgc.run_report.latent_maps import LatentMap, code_tables, latent_maps, measured_codes
+from sgc.run_report.latent_maps import CodeTable, LatentMap, code_tables, latent_maps, measured_codes
 from sgc.run_report.number_predictions import NumberPredictions, explained_shares, number_predictions
 from sgc.run_report.run_diagnostics import diagnostics
 from sgc.run_report.run_facts import LabelCounts, RunFacts, facts_of, label_counts
 from sgc.run_report.run_pictures import Picture, pictures_of
+from sgc.run_report.shell_commands import command
 from sgc.run_report.training_history import History, history
 from sgc.runs.run_folder import RunFolder, open_run
 from sgc.runtime.model import Model
@@ -54,6 +55,7 @@ class RunReport:
     diagnostics: tuple[Diagnostic, ...]
     left_out: tuple[str, ...]
     command: str
+    category_maps: tuple[CategoryMap, ...] = ()
 
     @property
     def explained(self) -> dict[str, float]:
@@ -82,6 +84,7 @@ class RunReport:
             "labels": {counted.node: counted.plain() for counted in self.counts},
             "predictions": {prediction.node: prediction.plain() for prediction in self.predictions},
             "maps": [latent.plain() for latent in self.maps],
+            "category_maps": [latent.plain() for latent in self.category_maps],
             "disentanglement": {"by_steps": codes, "choices": CHOICES, "few": FEW} if codes else None,
             "pictures": [picture.caption for picture in self.pictures],
             "left_out": list(self.left_out),
@@ -156,9 +159,11 @@ class _Reporter:
         inferred = None if rows is None or evaluation is None else self._infer(rows)
         counts = () if dataset is None else label_counts(model, dataset)
         predictions = () if inferred is None else self._predictions(inferred)
-        maps, codes = ((), {}) if inferred is None else self._codes(inferred)
+        tables = [] if inferred is None else code_tables(inferred)
+        maps, codes = self._codes(tables)
+        discrete = tuple(latent for table in tables for latent in category_maps(table, model.outline))
         opened = None if dataset is None else lambda: HeldOut(dataset, model, self.seed)
-        drawn = pictures_of(model, opened, self.seed)
+        drawn = pictures_of(model, opened, self.seed, command("sample", self.facts, "-o samples.png"))
         self.left_out += drawn.left_out
         found = diagnostics(
             Measured(model.outline, self.facts, past, evaluation, counts, codes, explained_shares(predictions))
@@ -178,6 +183,7 @@ class _Reporter:
             diagnostics=found,
             left_out=tuple(dict.fromkeys(self.left_out)),
             command=self._command(split, samples, seed),
+            category_maps=discrete,
         )
 
     def _data(self, data: Any) -> DataSet | None:  # Any: as above
@@ -210,11 +216,13 @@ class _Reporter:
         made = (number_predictions(inferred, name) for name in inferred.predictions)
         return tuple(prediction for prediction in made if prediction is not None)
 
-    def _codes(self, inferred: InferredRows) -> tuple[tuple[LatentMap, ...], dict[str, Disentanglement | str]]:
+    def _codes(self, tables: Sequence[CodeTable]) -> tuple[tuple[LatentMap, ...], dict[str, Disentanglement | str]]:
         maps: list[LatentMap] = []
         codes: dict[str, Disentanglement | str] = {}
-        for table in code_tables(inferred):
+        for table in tables:
             self.left_out += table.left_out
+            if not table.codes:  # of categories alone
+                continue
             for latent in latent_maps(table):
                 if isinstance(latent, str):
                     self.left_out.append(latent)
@@ -226,4 +234,4 @@ class _Reporter:
     def _command(self, split: str | None, samples: int | None, seed: int | None) -> str:
         given = {"checkpoint": self.facts.checkpoint, "split": split, "samples": samples, "seed": seed}
         flags = [f"--{name} {value}" for name, value in given.items() if value not in (None, "best")]
-        return " ".join(["sgc report", shlex.quote(self.facts.run), "-o report.html", *flags])
+        return command("report", self.facts, "-o report.html", *flags)

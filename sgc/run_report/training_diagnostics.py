@@ -10,6 +10,7 @@ from sgc.objectives.estimator import Estimator
 from sgc.objectives.estimators import ENUMERABLE_BY_DEFAULT, ESTIMATORS
 from sgc.objectives.gradient import GRADIENTS
 from sgc.run_report.diagnostic import Diagnostic, Measured
+from sgc.run_report.shell_commands import command, resuming
 from sgc.run_report.training_history import at_epoch, last
 from sgc.runtime.finiteness import rows_words
 from sgc.runtime.inference import FEW
@@ -38,7 +39,7 @@ def _progress(run: Measured) -> Iterator[Diagnostic]:
         yield Diagnostic(
             "warning",
             f"The run is unfinished: {history.done} of {history.planned} epochs are done.",
-            f"sgc train SPEC -o {facts.run} --resume goes on to the same result as a run that was never stopped.",
+            f"{resuming(facts)} goes on to the same result as a run that was never stopped.",
         )
     elif 0 < history.done < history.planned:
         yield Diagnostic("note", f"Training stopped after {history.done} of {history.planned} epochs, by train.stop.")
@@ -52,7 +53,7 @@ def _progress(run: Measured) -> Iterator[Diagnostic]:
             yield Diagnostic(
                 "note",
                 f"The validation bound still rises: by {rise:.3g} nats since epoch {before[0]}.",
-                f"Train for longer{lr}: sgc train SPEC -o {facts.run} --resume --set train.epochs={2 * history.done}",
+                f"Train for longer{lr}: {resuming(facts, 2 * history.done)}",
             )
 
 
@@ -134,8 +135,8 @@ def _weights(run: Measured) -> Iterator[Diagnostic]:
             "warning",
             f"The weighted posterior rests on {effective:.1f} effective samples of {evaluation.samples}: it is known "
             "roughly, and log p(x) is a loose bound.",
-            f"sgc predict RUN DATA --samples {10 * evaluation.samples}, or --from q, where q is no worse in the table "
-            "of errors.",
+            f"{command('evaluate', run.facts, f'--samples {10 * evaluation.samples}')} draws more, as --samples does "
+            "in sgc predict; or predict with --from q, where q is no worse in the table of errors.",
             "Effective samples",
         )
     else:

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from sgc.evaluation.mean_terms import Means
 from sgc.runs.run_folder import RunFolder
 
 Points: TypeAlias = tuple[tuple[int, float | None], ...]  # an epoch and a value; None: it was not finite
@@ -74,6 +75,17 @@ def last(points: Points) -> float | None:
 def at_epoch(points: Points, epoch: int) -> float | None:
     """Give the value of a curve at an epoch; None where it has none."""
     return next((value for place, value in points if place == epoch), None)
+
+
+def last_terms(past: History) -> dict[str, Means]:
+    """Give the terms of the last epoch by kind of rows, node and role; without nodes of which one is not finite."""
+    terms: dict[str, Means] = {}
+    for node, by_role in past.terms.items():
+        for kind in {kind for by_kind in by_role.values() for kind in by_kind}:
+            values = {role: last(by_kind[kind]) for role, by_kind in by_role.items() if kind in by_kind}
+            if all(value is not None for value in values.values()):
+                terms.setdefault(kind, {})[node] = {role: v for role, v in values.items() if v is not None}
+    return terms
 
 
 def history(folder: RunFolder, planned: int) -> History:

@@ -160,10 +160,13 @@ class RunFolder:
         if not self.spec_path.exists():
             problem = "is not a run folder: it holds no spec.yaml" if self.path.exists() else "no such folder"
             raise UsageError(f"{self.path}: {problem}")
-        spec = load(self.spec_path, trust=trust)
+        return self.with_code(load(self.spec_path, trust=trust))
+
+    def with_code(self, spec: Spec) -> Spec:
+        """Note on the spec of the run where its own code was when the run began. Raises: UsageError."""
         if not spec.own_code():
             return spec
-        return spec.stands_in(Path(str(self.record().code or self.path)), trusted=trust)
+        return spec.stands_in(Path(str(self.record().code or self.path)), trusted=spec.trusted)
 
     @_writes
     def write_info(self, info: Mapping[str, Plain]) -> None:

@@ -70,7 +70,8 @@ def train(
     spec: loaded, or what `sgc.load` takes. data: arrays by node, or a data frame, in place of the spec's own. output:
     the run folder, `runs/NAME` if None. resume: go on where the run in the folder stopped, or to another end, where the
     spec differs in that alone (train.epochs, train.stop). force: start over in a folder that holds a run. beside: where
-    files that the spec names are looked for, the spec's own folder if None. debug: validate the arguments of every
+    files that the spec names are looked for, the spec's own folder if None; a run that is resumed by its own spec.yaml
+    knows. debug: validate the arguments of every
     distribution. trust: as for `sgc.load`; a spec that is loaded already keeps what was said then. window: after how
     many steps their numbers are read from the device, 16 on a GPU and 1 on a CPU if None; the result is the same.
 
@@ -88,6 +89,8 @@ def train(
     place = Path(os.path.realpath(path_of("beside", beside))) if beside is not None else spec.folder
     folder = RunFolder(path_of("output", output) if output is not None else Path("runs") / spec.name)
     with locked(folder.path) as left, as_a_run(), watching(watcher, spec.name) as watched:
+        if resume and folder.exists() and place == folder.path.resolve():
+            place = Path(folder.record().beside)  # the spec is the run's own spec.yaml
         state = claim(folder, spec, resume=resume, force=force, left=left)
         if state is None:
             folder.check_inputs(spec_inputs(spec, None, place))

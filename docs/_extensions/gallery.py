@@ -30,6 +30,29 @@ PICTURES = {  # under examples/pictures/, each with what was run before `sgc sam
     "mnist-conv": ("mnist-conv-samples.png", "with `train.epochs=4` in place of 60" + CUT),
     "mnist-reinforce": ("mnist-reinforce-samples.png", "with `train.epochs=2` in place of 10, in `bf16-mixed`" + CUT),
     "adgm": ("adgm-samples.png", "with `train.epochs=10` in place of 75" + CUT),
+    "sdgm": ("sdgm-samples.png", "after three epochs on the data of `adgm`, in `bf16-mixed`" + CUT),
+    "mnist-z-then-y": (
+        "mnist-z-then-y-samples.png",
+        "after one epoch with two samples in place of three with eight, in `bf16-mixed`: z still says most of the "
+        "digit, and y little" + CUT,
+    ),
+    "multi-mnist-count": (
+        "multi-mnist-count-samples.png",
+        "with `train.epochs=3` in place of 12 on 20,000 canvases; its panels of held-out rows, which are of "
+        "MNIST's digits, are cut off",
+    ),
+}
+DRAWN = {  # by examples/gallery_pictures.py, each with what is shown
+    "regression": "Heating load by q, with the central 90 % of each answer, and what the model draws beside the rows "
+    "that it learned from. The 77 measured buildings make q too sure.",
+    "two-label": "Animals that the model draws beside those that it learned from, and how it names new ones.",
+    "two-modalities": "The pictures that tags alone call for, and the tags that a picture alone is given.",
+    "hmm": "The activities that the model finds in a new recording, and a recording that it draws.",
+}
+WITHOUT = {  # why there is no picture
+    "faces": "No face is shown here.",
+    "svhn": "The files of SVHN were not at hand when this page was made.",
+    "multi-mnist": "Its part is a run of `mnist-m2`, and it takes some twenty minutes: no run was kept for this page.",
 }
 
 
@@ -71,10 +94,20 @@ def _one_paragraph(html: str) -> str:
 
 
 def _picture(name: str) -> Iterator[str]:
+    yield "## What it draws"
+    command = f"`sgc sample runs/{name} -o samples.png`"
     if name in PICTURES:
         file, training = PICTURES[name]
-        yield f"## What it draws\n\n![what the model draws](../../examples/pictures/{file})"
-        yield f"`sgc sample runs/{name} -o samples.png`, {training}."
+        yield f"![what the model draws](../../examples/pictures/{file})"
+        yield f"{command}, {training}."
+    elif name in DRAWN:
+        yield f"![{DRAWN[name]}](../../examples/pictures/{name}.png)"
+        yield (
+            f"{DRAWN[name]} `python examples/gallery_pictures.py {name}` draws the data, trains the model, and makes "
+            "this picture from what `sgc predict` and `sgc sample` write."
+        )
+    else:
+        yield f"{WITHOUT[name]} After the commands above, {command} draws what the model makes."
 
 
 def _nodes(facts: dict[str, Any]) -> str:  # Any: JSON

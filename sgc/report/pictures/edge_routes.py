@@ -23,6 +23,7 @@ CLEAR = 0.09  # how far an edge stays away from other nodes
 BULGES = (0.0, 0.08, 0.14, 0.2, 0.28, 0.37, 0.48, 0.6)  # of an arc, as a share of its length
 CROSSING = 0.25  # what crossing another edge costs, where twice the length costs 1.5
 ARROW = 0.13  # length of an arrowhead
+CROWDED = 120  # edges, among which no way crosses few
 
 
 @dataclass(frozen=True)
@@ -62,14 +63,48 @@ class Obstacles:
         self.middles = np.array([[spot.x, spot.y] for spot in spots]).reshape(-1, 2)
         self.halves = np.array([[spot.width, spot.height] for spot in spots]).reshape(-1, 2) / 2
         self.round = np.array([spot.form == "ellipse" for spot in spots], dtype=bool)
+        self.tested = 0  # pairs of an outline and a line of sight
 
     def hold(self, points: Points, margin: float) -> NDArray[np.bool_]:
         """Tell which outlines, widened by a margin, hold any of some points. points: (m, 2) -> (n,)."""
-        middles, halves = self.middles.T[:, :, None], (self.halves.T + margin)[:, :, None]
+        held = np.zeros(len(self.middles), dtype=bool)
+        reach = self.halves + margin
+        near = ((self.middles - reach <= points.max(0)) & (self.middles + reach >= points.min(0))).all(1).nonzero()[0]
+        middles, halves = self.middles[near].T[:, :, None], (self.halves[near].T + margin)[:, :, None]
         across, up = (points[:, 0] - middles[0]) / halves[0], (points[:, 1] - middles[1]) / halves[1]
-        rounded: NDArray[np.bool_] = (across**2 + up**2).min(1) < 1
-        boxed: NDArray[np.bool_] = np.maximum(abs(across), abs(up)).min(1) < 1
-        return np.where(self.round, rounded, boxed)
+        rounded: NDArray[np.bool_] = (across**2 + up**2).min(1, initial=np.inf) < 1
+        boxed: NDArray[np.bool_] = np.maximum(abs(across), abs(up)).min(1, initial=np.inf) < 1
+        held[near] = np.where(self.round[near], rounded, boxed)
+        return held
+
+    def hidden(self, eye: Points, points: Points, margin: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """List which outlines, widened by a margin, block the view from one point to which others, by outline.
+
+        As `block` says it, but only for the points behind an outline, by their angle: eye (2,), points (m, 2) ->
+        outlines and points, as long as there are pairs.
+        """
+        toward = points - eye
+        angles = np.arctan2(toward[:, 1], toward[:, 0])
+        order = np.argsort(angles, kind="stable")
+        circle = np.concatenate([angles[order] - 2 * math.pi, angles[order], angles[order] + 2 * math.pi])
+        apart = self.middles - eye
+        far, radius = np.hypot(*apart.T), np.hypot(*(self.halves + margin).T)
+        half = np.where(far > radius, np.arcsin(np.minimum(1, radius / np.maximum(far, 1e-12))), math.pi) + 1e-9
+        middle = np.arctan2(apart[:, 1], apart[:, 0])
+        low, high = np.searchsorted(circle, middle - half), np.searchsorted(circle, middle + half, side="right")
+        counts = np.minimum(high - low, len(points))
+        outlines = np.repeat(np.arange(len(counts)), counts)
+        inside = np.arange(len(outlines)) - np.repeat(np.cumsum(counts) - counts, counts)
+        behind = order[(np.repeat(low, counts) + inside) % max(1, len(points))]
+        self.tested += len(outlines)
+        x, y = self.middles[outlines].T
+        wide, high_ = (self.halves[outlines] + margin).T
+        start = ((eye[0] - x) / wide, (eye[1] - y) / high_)
+        ends = points[behind]
+        along = ((ends[:, 0] - x) / wide - start[0], (ends[:, 1] - y) / high_ - start[1])
+        rounded = self.round[outlines]
+        touched = np.where(rounded, _meets_disc(start, along), _meets_square(start, along))
+        return outlines[touched], behind[touched]
 
     def block(self, starts: Points, ends: Points, margin: float) -> NDArray[np.bool_]:
         """Tell which outlines, widened by a margin, touch which straight segments. starts, ends: (m, 2) -> (n, m)."""
@@ -81,18 +116,30 @@ class Obstacles:
         ax, ay = np.broadcast_to(ax, touched.shape), np.broadcast_to(ay, touched.shape)
         rounded, boxed = self.round, ~self.round
         if rounded.any():
-            px, py, qx, qy = ax[rounded], ay[rounded], dx[rounded], dy[rounded]
-            share = np.clip(-(px * qx + py * qy) / np.maximum(qx**2 + qy**2, 1e-12), 0, 1)
-            touched[rounded] = (px + qx * share) ** 2 + (py + qy * share) ** 2 < 1
+            touched[rounded] = _meets_disc((ax[rounded], ay[rounded]), (dx[rounded], dy[rounded]))
         if boxed.any():
-            enters, leaves = np.full(touched[boxed].shape, -np.inf), np.full(touched[boxed].shape, np.inf)
-            for at, along in ((ax[boxed], dx[boxed]), (ay[boxed], dy[boxed])):
-                safe = np.where(abs(along) < 1e-12, 1e-12, along)
-                first, second = (-1 - at) / safe, (1 - at) / safe
-                enters = np.maximum(enters, np.minimum(first, second))
-                leaves = np.minimum(leaves, np.maximum(first, second))
-            touched[boxed] = (enters < leaves) & (leaves > 0) & (enters < 1)
+            touched[boxed] = _meets_square((ax[boxed], ay[boxed]), (dx[boxed], dy[boxed]))
         return touched
+
+
+def _meets_disc(start: tuple[Points, Points], along: tuple[Points, Points]) -> NDArray[np.bool_]:
+    """Tell which segments, from a start along a vector, touch the disc of radius 1 around 0."""
+    (px, py), (qx, qy) = start, along
+    share = np.clip(-(px * qx + py * qy) / np.maximum(qx**2 + qy**2, 1e-12), 0, 1)
+    met: NDArray[np.bool_] = (px + qx * share) ** 2 + (py + qy * share) ** 2 < 1
+    return met
+
+
+def _meets_square(start: tuple[Points, Points], along: tuple[Points, Points]) -> NDArray[np.bool_]:
+    """Tell which segments, from a start along a vector, touch the square from -1 to 1."""
+    enters, leaves = np.full(start[0].shape, -np.inf), np.full(start[0].shape, np.inf)
+    for at, step in zip(start, along, strict=True):
+        safe = np.where(abs(step) < 1e-12, 1e-12, step)
+        first, second = (-1 - at) / safe, (1 - at) / safe
+        enters = np.maximum(enters, np.minimum(first, second))
+        leaves = np.minimum(leaves, np.maximum(first, second))
+    met: NDArray[np.bool_] = (enters < leaves) & (leaves > 0) & (enters < 1)
+    return met
 
 
 def route_all(spots: Mapping[str, Spot], edges: Iterable[Edge], ways: Ways | None = None) -> dict[Edge, Points]:
@@ -105,14 +152,18 @@ def route_all(spots: Mapping[str, Spot], edges: Iterable[Edge], ways: Ways | Non
     ways = ways or Ways(spots)
     runs: dict[Edge, Points] = {}
     for edge in sorted(order, key=lambda e: (round(length(e), 6), order[e])):
-        runs[edge] = _route(spots, edge, runs, ways)
+        runs[edge] = _route(spots, edge, runs, ways, crowded=len(order) > CROWDED)
     return {edge: runs[edge] for edge in order}
 
 
-def _route(spots: Mapping[str, Spot], edge: Edge, before: Mapping[Edge, Points], ways: Ways) -> Points:
-    """Run an edge from outline to outline: the shortest clear arc that crosses few edges, or else a way around."""
+def _route(
+    spots: Mapping[str, Spot], edge: Edge, before: Mapping[Edge, Points], ways: Ways, *, crowded: bool
+) -> Points:
+    """Run an edge from outline to outline: the shortest clear arc that crosses few edges, or else a way around.
+
+    crowded: content with a clear arc that crosses many.
+    """
     start, end = spots[edge[0]], spots[edge[1]]
-    others = [spot for spot in spots.values() if spot not in (start, end)]
     rivals = _Rivals([run for pair, run in before.items() if not {*pair} & set(edge)])
     shared = [run for pair, run in before.items() if {*pair} & set(edge)]
     straight = math.dist((start.x, start.y), (end.x, end.y))
@@ -138,7 +189,8 @@ def _route(spots: Mapping[str, Spot], edge: Edge, before: Mapping[Edge, Points],
             held[[ways.index[edge[0]], ways.index[edge[1]]]] = False
             if not held.any():
                 choices.append((cost(arc), run))
-    if not choices or min(choice[0] for choice in choices) > 0.6:
+    if not choices or (not crowded and min(choice[0] for choice in choices) > 0.6):
+        others = Obstacles(spot for spot in spots.values() if spot not in (start, end))
         way = _rounded(ways.around(start.name, end.name), others)
         choices.append((cost(way) + 0.15, _cut(way, start, end)))  # arcs read better
     return min(choices, key=lambda choice: choice[0])[1]
@@ -164,9 +216,10 @@ def segments_cross(a: Points, b: Points, c: Points | None = None, d: Points | No
         turned: Points = (q[..., 0] - p[..., 0]) * (r[..., 1] - p[..., 1])
         return turned - (q[..., 1] - p[..., 1]) * (r[..., 0] - p[..., 0])
 
+    itself = c is a and d is b
     a, b, c, d = a[:, None], b[:, None], c[None], d[None]
-    crossed: NDArray[np.bool_] = (side(a, b, c) * side(a, b, d) < 0) & (side(c, d, a) * side(c, d, b) < 0)
-    return crossed
+    parted: NDArray[np.bool_] = side(a, b, c) * side(a, b, d) < 0  # by the line through a and b
+    return parted & (parted.T if itself else side(c, d, a) * side(c, d, b) < 0)
 
 
 def _length(run: Points) -> float:
@@ -228,6 +281,20 @@ def _merges(run: Points, other: Points) -> bool:
     return bool((far < 0.04).mean() > 0.4)
 
 
+@dataclass(frozen=True)
+class Sight:
+    """What is seen from a point: the lengths to all points, how many nodes are in the way, and, by node, of which."""
+
+    lengths: Points
+    count: NDArray[np.intp]
+    hidden: NDArray[np.intp]
+    ends: NDArray[np.intp]
+
+    def behind(self, node: int) -> NDArray[np.intp]:
+        """Give the points that a node hides, each once."""
+        return self.hidden[self.ends[node] : self.ends[node + 1]]
+
+
 class Ways:
     """The ways past nodes: segments between the nodes and points around them that no other node blocks."""
 
@@ -235,7 +302,7 @@ class Ways:
         self.index = {name: i for i, name in enumerate(spots)}
         self.spots = list(spots.values())
         self.obstacles = Obstacles(self.spots)
-        self._rows: dict[int, tuple[Points, NDArray[np.bool_], Points]] = {}  # what is seen from a point
+        self._rows: dict[int, Sight] = {}
 
     @cached_property
     def _points(self) -> Points:
@@ -244,13 +311,14 @@ class Ways:
         middles = np.array([[spot.x, spot.y] for spot in self.spots])
         return np.concatenate([middles, ring[free]])
 
-    def _row(self, point: int) -> tuple[Points, NDArray[np.bool_], Points]:
-        """Give the lengths from a point to all, which nodes block them, (nodes, points), and how many."""
+    def seen(self, point: int) -> Sight:
+        """Say what is seen from a point: by its place among the middles of the nodes and the points around them."""
         if point not in self._rows:
             points = self._points
-            blocked = self.obstacles.block(points[point : point + 1], points, CLEAR)
+            outlines, hidden = self.obstacles.hidden(points[point], points, CLEAR)
+            ends = np.searchsorted(outlines, np.arange(len(self.spots) + 1))
             lengths: Points = np.linalg.norm(points - points[point], axis=-1)
-            self._rows[point] = lengths, blocked, blocked.sum(0)
+            self._rows[point] = Sight(lengths, np.bincount(hidden, minlength=len(points)), hidden, ends)
         return self._rows[point]
 
     def around(self, start: str, end: str) -> Points:
@@ -268,9 +336,11 @@ class Ways:
                 break
             if so_far > known[point]:
                 continue
-            lengths, blocked, count = self._row(point)
-            free = count - blocked[first] - blocked[last] == 0
-            reached = np.where(free, so_far + lengths + 0.05, np.inf)  # a turn costs a little
+            sight = self.seen(point)
+            in_the_way = sight.count.copy()
+            for node in (first, last):
+                in_the_way[sight.behind(node)] -= 1
+            reached = np.where(in_the_way == 0, so_far + sight.lengths + 0.05, np.inf)  # a turn costs a little
             for neighbour in np.flatnonzero(reached < known - 1e-12):
                 known[neighbour], came[int(neighbour)] = reached[neighbour], point
                 new = float(reached[neighbour])
@@ -282,7 +352,7 @@ class Ways:
         return found
 
 
-def _rounded(way: Points, others: Sequence[Spot]) -> Points:
+def _rounded(way: Points, others: Obstacles) -> Points:
     """Round the corners of a way as far as it stays clear of the nodes."""
     for reach in (0.45, 0.3, 0.15):
         pieces: list[Any] = [way[:1]]
@@ -291,6 +361,6 @@ def _rounded(way: Points, others: Sequence[Spot]) -> Points:
             t = np.linspace(0, 1, 16)[:, None]
             pieces.append((1 - t) ** 2 * enter + 2 * t * (1 - t) * corner + t**2 * leave)
         run: Points = np.concatenate([*pieces, way[-1:]])
-        if not any(spot.contains(_dense(run), CLEAR / 2).any() for spot in others):
+        if not others.hold(_dense(run), CLEAR / 2).any():
             return run
     return way

@@ -24,6 +24,7 @@ LONGEST = 16  # letters in a line of a name
 SMALLEST = 0.6  # a node's height, and its width
 BETWEEN = 0.5  # at least so much between two nodes of a layer
 LAYERS = 0.65  # and between two layers
+JUDGED = 2e7  # pairs that layouts are judged by: all that forty nodes want, and seconds
 
 Size = tuple[Form, float, float, tuple[str, ...]]  # form, width, height, and the lines of its name
 Sizes = Mapping[str, Size]
@@ -117,8 +118,26 @@ def _break(layers: list[list[str]]) -> list[list[str]]:
     return broken
 
 
-def arrange(layers: list[list[str]], sizes: Sizes, graphs: Sequence[Sequence[Edge]]) -> dict[str, Spot]:
-    """Order each layer to cross few edges, and choose the places."""
+class Effort:
+    """How much is spent on judging layouts, in pairs of edges and of an edge and a node; no more than `room`."""
+
+    def __init__(self, room: float = JUDGED) -> None:
+        self.room, self.spent = room, 0.0
+
+    def allows(self, pairs: float) -> bool:
+        """Take a judgement of so many pairs from what is left; False where too little is left."""
+        if self.spent + pairs > self.room:
+            return False
+        self.spent += pairs
+        return True
+
+
+def arrange(
+    layers: list[list[str]], sizes: Sizes, graphs: Sequence[Sequence[Edge]], effort: Effort | None = None
+) -> dict[str, Spot]:
+    """Order each layer to cross few edges, and choose the places, as well as the effort allows."""
+    effort = effort or Effort()
+    pairs = sum(len(edges) * (len(edges) + len(sizes)) for edges in graphs)
     layers = _break(layers)
     near: dict[str, list[str]] = {name: [] for layer in layers for name in layer}
     for parent, child in itertools.chain(*graphs):
@@ -132,6 +151,8 @@ def arrange(layers: list[list[str]], sizes: Sizes, graphs: Sequence[Sequence[Edg
     least = judge(best)
     order = layers
     for sweep in range(8):
+        if not effort.allows(pairs):
+            return best
         places = _coordinates(order, sizes, near)
         middle = {name: float(np.mean([places[n].x for n in near[name]] or [places[name].x])) for name in near}
         chosen = range(sweep % 2, len(order), 2)
@@ -147,6 +168,8 @@ def arrange(layers: list[list[str]], sizes: Sizes, graphs: Sequence[Sequence[Edg
         improved = False
         for i, layer in enumerate(order):
             for j, k in _swaps(len(layer)):
+                if not effort.allows(pairs):
+                    return best
                 tried = [*order[:i], list(layer), *order[i + 1 :]]
                 tried[i][j], tried[i][k] = layer[k], layer[j]
                 places = _coordinates(tried, sizes, near)

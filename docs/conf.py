@@ -15,7 +15,7 @@ author = "the authors of sgc"
 copyright = "the authors of sgc"
 version = release = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "mathml", "forge_pages", "gallery", "docstrings"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "mathml", "forge_pages", "gallery", "docstrings", "accessible_pages"]
 exclude_patterns = ["_build", "_extensions"]
 source_suffix = {".md": "markdown"}
 

@@ -4,9 +4,10 @@ A block says what it is by the first word of its fence, and by a file name, a pl
 
 - ```` ```console ````: each line that begins with `$ ` is a command, run in the folder of the page; the lines below it
   are what it prints. `…` stands for anything: alone on a line for any lines, within a line for any words. What check,
-  inspect, init, list, schema and `--help` print is compared word for word; of all else numbers are compared as `#`, for
-  trainings are short here, and lines of warnings and of notes may be missing on the page. `exits-2` behind the word
-  says how the last command of the block ends.
+  inspect, init, list, schema and `--help` print is compared word for word. Of all else numbers are compared to the
+  digits that are shown, as long as nothing was trained on the page; from the first training on, and where a line tells
+  a time, as `#`, for trainings are short here, and clocks differ. Lines of warnings and of notes may be missing on the
+  page. `exits-2` behind the word says how the last command of the block ends.
 - ```` ```yaml spec.yaml ````, or a `{code-block}` with `:caption: spec.yaml`: written to that file, whatever the
   language. Python without a file is run, in one namespace a page; `pycon` is a doctest in it.
 - ```` ```yaml ````: a whole spec (with `version`), or sections of one, or ```` ```yaml nodes.y ````, a piece of one at
@@ -65,6 +66,7 @@ FILE = re.compile(r"[\w./-]+\.(?:csv|json|py|txt|yaml|yml)")
 SWEEP = {"grid", "cells", "seeds", "search"}  # a file with one of these is no spec
 CODE = ("code-block", "code", "sourcecode")
 NUMBER = re.compile(r"[-−+±]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?")
+TIME = re.compile(r"\d (?:m?s|min|h|minutes|seconds)\b")
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,7 @@ class PageRun:
     namespace: dict[str, Any] = field(default_factory=lambda: {"__name__": "__main__"})
     printed: str = ""
     whole: Any = None  # the last whole spec, as plain data
+    trained: bool = False  # whether something was, so that what follows may depend on how long
 
     def run(self, block: Block) -> None:
         """Do what a block asks for. Raises: AssertionError, which says where and what was expected."""
@@ -148,7 +151,7 @@ class PageRun:
         elif block.language == "yaml":
             self._load(block)
         elif block.language in ("text", ""):
-            told = in_order(block.text.splitlines(), self.printed.splitlines())
+            told = in_order(block.text.splitlines(), self.printed.splitlines(), by_value=not self.trained)
             assert told is None, f"nothing printed this line:\n{told}\nbut:\n{self.printed}"
         else:
             raise AssertionError(f"no rule for a block of '{block.language}' that is no file: mark it, see page_blocks")
@@ -215,7 +218,7 @@ class PageRun:
             if exact:
                 assert matches(shown, actual), f"$ {command}\nprints:\n{self.printed}"
             else:
-                told = in_order(shown, actual)
+                told = in_order(shown, actual, by_value=not self.trained)
                 assert told is None, f"$ {command}\nprints no such line here:\n{told}\nbut:\n{self.printed}"
 
     def _command(self, command: str) -> tuple[str, int, bool]:
@@ -321,14 +324,38 @@ def shape(line: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"[-─━=]{3,}", "---", NUMBER.sub("#", line))).strip()
 
 
-def in_order(shown: list[str], actual: list[str]) -> str | None:
+def spaced(line: str) -> str:
+    """Make spaces and rules as short as can be, and leave the numbers."""
+    return re.sub(r"\s+", " ", re.sub(r"[-─━=]{3,}", "---", line)).strip()
+
+
+def says(shown: str, actual: str, *, by_value: bool) -> bool:
+    """Tell whether a line is the one that is shown. by_value: also its numbers, to the digits that are shown."""
+    if not by_value or TIME.search(shown):
+        return bool(pattern_of(shape(shown)).fullmatch(shape(actual)))
+    words = re.split(f"({NUMBER.pattern}|…)", spaced(shown))
+    kinds = {True: f"({NUMBER.pattern})", False: ".*"}
+    pattern = "".join(kinds[word != "…"] if i % 2 else re.escape(word) for i, word in enumerate(words))
+    found = re.fullmatch(pattern, spaced(actual))
+    numbers = [word for word in words[1::2] if word != "…"]
+    return found is not None and all(map(close, numbers, found.groups()))
+
+
+def close(shown: str, actual: str) -> bool:
+    """Tell whether a number is the one that is shown, up to one of its last digit."""
+    value, other = (float(re.sub("[,±+]", "", word.replace("−", "-"))) for word in (shown, actual))
+    digits, _, power = shown.partition("e")
+    last = 10.0 ** (int(power or 0) - len(digits.partition(".")[2]))
+    return abs(value - other) <= (1.01 * last if "." in shown or power else 0)
+
+
+def in_order(shown: list[str], actual: list[str], *, by_value: bool = False) -> str | None:
     """Find the first line that is shown and does not follow in what was printed; None where there is none."""
-    left = [shape(line) for line in actual]
+    left = actual
     for line in shown:
         if not line.strip() or line.strip() == "…":
             continue
-        wanted = pattern_of(shape(line))
-        at = next((index for index, found in enumerate(left) if wanted.fullmatch(found)), None)
+        at = next((index for index, found in enumerate(left) if says(line, found, by_value=by_value)), None)
         if at is None:
             if line.startswith(("warning: ", "note: ")):  # a short training is warned of otherwise
                 continue
@@ -356,9 +383,10 @@ def page_run(page: str, folder: Path, patch: pytest.MonkeyPatch) -> Iterator[Pag
     from sgc.proof import prover
     from sgc.training import trainer
 
-    train = trainer.train
+    train, run = trainer.train, PageRun(page, folder, patch)
 
     def short(spec: Any, data: Any = None, **options: Any) -> Any:  # Any: as the interface has it
+        run.trained = True
         loaded = spec if isinstance(spec, Spec) else sgc.load(spec, trust=options.get("trust", False))
         epochs = 2 if options.get("resume") else 1
         settings = loaded.train.model_copy(update={"epochs": epochs})
@@ -374,7 +402,7 @@ def page_run(page: str, folder: Path, patch: pytest.MonkeyPatch) -> Iterator[Pag
     patch.syspath_prepend(folder)
     before = set(sys.modules)
     try:
-        yield PageRun(page, folder, patch)
+        yield run
     finally:
         for name in set(sys.modules) - before:
             if (getattr(sys.modules[name], "__file__", None) or "").startswith(str(folder)):

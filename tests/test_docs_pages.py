@@ -89,6 +89,11 @@ def test_what_is_printed_is_compared() -> None:
     assert in_order(["error 3 %", "…", "end"], ["x", "error 12.5 %", "y", "end"]) is None
     assert in_order(["end", "error 3 %"], ["error 12.5 %", "end"]) == "error 3 %"
     assert in_order(["warning: none"], ["error 12.5 %"]) is None
+    values = ["rows   1,200: −0.251 … ± 3.0e-05 nats"]
+    assert in_order(values, ["rows 1,200: −0.2514 of x ± 3.04e-05 nats"], by_value=True) is None
+    for stale in ("1,201: −0.251", "1,200: −0.254", "1,200: 0.251"):
+        assert in_order(values, [f"rows {stale} of x ± 3.0e-05 nats"], by_value=True) == values[0]
+    assert in_order(["in 2.0 s"], ["in 31.5 s"], by_value=True) is None
     spec = {"data": {"a": 1}, "nodes": {"y": {"network": {"mlp": []}, "shape": 2}, "z": 1}, "train": {"epochs": 2}}
     piece = {"data": {"b": 2}, "nodes": {"y": {"network": {"conv": 1}}}, "train": {"seed": 0}}
     assert merged(spec, piece) == {

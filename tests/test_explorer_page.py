@@ -88,6 +88,24 @@ def test_a_slider_turns_a_latent_by_keyboard(chromium: Any, server: PageServer, 
         until(visited, lambda: pixels(visited) == before)
 
 
+def test_a_number_far_beyond_the_slider_is_not_taken_and_the_page_says_what_is(
+    chromium: Any, server: PageServer
+) -> None:
+    with visit(chromium, server.address) as visited:
+        ready(visited)
+        box = visited.page.locator("input[aria-label='z[0], as a number']").first
+        held = box.input_value()
+        for number in ("1e300", "-1e9"):
+            box.fill(number)
+            box.press("Enter")
+            assert box.input_value() == held
+            assert visited.page.locator(".told").all_inner_texts().count("") < visited.page.locator(".told").count()
+        box.fill("9.5")  # beyond the slider, and yet a number to try
+        box.press("Enter")
+        until(visited, lambda: states(visited, "z") == ["turned", "turned"])
+        assert set(visited.page.locator(".told").all_inner_texts()) == {""}
+
+
 def test_both_graphs_say_what_is_held_and_what_is_turned(chromium: Any, server: PageServer) -> None:
     with visit(chromium, server.address) as visited:
         ready(visited)

@@ -231,6 +231,25 @@ def test_what_a_spec_says_stays_text(chromium: Any, tmp_path: Path) -> None:
         visited.assert_clean()
 
 
+def test_formulas_with_very_long_names_scroll_on_a_phone(chromium: Any, tmp_path: Path) -> None:
+    path, name = tmp_path / "page.html", "weight_of_" * 12
+    path.write_text(model_page(outline(load(yaml.safe_load(EVERYTHING.replace("site", name))))), encoding="utf-8")
+    with visit(chromium, path, width=PHONE) as visited:
+        visited.assert_clean()
+        cut = visited.page.evaluate(
+            """[...document.querySelectorAll("math")].filter((each) => {
+              for (let box = each; box; box = box.parentElement) {
+                const style = getComputedStyle(box);
+                if (/auto|scroll/.test(style.overflowX)) return false;
+                if (style.overflowX !== "visible" && box.scrollWidth > box.clientWidth + 1) return true;
+              }
+              return false;
+            }).map((each) => each.textContent.slice(0, 40))"""
+        )
+        assert cut == []
+        visited.assert_accessible()
+
+
 # ---- by everybody
 
 

@@ -4,6 +4,7 @@ const controls = ((draw) => {
   const { element, words } = draw;
   const FEW = 8; // elements that are shown at first, where there are many
   const MANY = 16;
+  const FAR = 100; // ranges of a slider beyond it, in which a number is taken
   const BUTTONS = 12; // categories that are buttons; more are a list
   const PARTS = { latent: "latent", label: "label", input: "input", observed: "observed" };
   const STATES = [["free", "free"], ["held", "held"], ["turned", "turned"], ["evidence", "told to q"], ["hidden", "hidden from q"]];
@@ -115,7 +116,15 @@ const controls = ((draw) => {
         set(+next.toPrecision(9));
       });
       const number = element("input", { type: "number", step: each.whole ? 1 : "any", "aria-label": `${each.name}, as a number`,
-        onchange: () => set(number.valueAsNumber), onfocus: focus });
+        onchange: () => {
+          const beyond = FAR * (each.high - each.low);
+          const [least, most] = [each.low - beyond, each.high + beyond];
+          const taken = number.valueAsNumber >= least && number.valueAsNumber <= most;
+          told.textContent = taken ? "" : `from ${words(least)} to ${words(most)}`;
+          if (taken) set(number.valueAsNumber);
+          else number.value = short(this.value[place], each);
+        }, onfocus: focus });
+      const told = element("span", { class: "told", role: "status" });
       const band = element("span", { class: "band", hidden: true });
       const middle = element("span", { class: "middle", hidden: true });
       this.sliders[place] = { range, number, band, middle, each };
@@ -124,7 +133,7 @@ const controls = ((draw) => {
       const name = element("span", { class: `name${variation !== undefined && variation < 0.1 ? " quiet" : ""}`, title: note }, each.name);
       const zero = each.low < 0 && each.high > 0 ? element("span", { class: "zero", style: `left:${(-100 * each.low) / (each.high - each.low)}%` }) : null;
       return element("div", { class: "slider" }, name, element("span", { class: "rail" }, band, zero, middle, range), number,
-        element("span", { class: "unit soft" }, each.unit));
+        element("span", { class: "unit soft" }, each.unit, told));
     }
 
     // ---- what is known of it

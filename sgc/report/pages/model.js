@@ -160,6 +160,17 @@
   strip();
   window.addEventListener("resize", strip);
 
+  // ---- a formula with a long name scrolls, by keyboard too
+  const wide = () => {
+    for (const each of all(".bound, .product, .formula, dd")) {
+      if (each.scrollWidth > each.clientWidth + 1) each.tabIndex = 0;
+      else each.removeAttribute("tabindex");
+    }
+  };
+  wide();
+  window.addEventListener("resize", wide);
+  for (const each of all("details")) each.addEventListener("toggle", wide);
+
   // ---- on paper everything is unfolded
   let folded = [];
   window.addEventListener("beforeprint", () => { hide(false); folded = all("details:not([open])"); for (const each of folded) each.open = true; });

@@ -77,6 +77,11 @@ def in_shell() -> Iterator[None]:
         _IN_SHELL.reset(before)
 
 
+def is_shell() -> bool:
+    """Tell whether options are worded as flags here."""
+    return _IN_SHELL.get()
+
+
 def option(name: str, value: str = "", *, python: str = "") -> str:
     """Name an option as the reader would give it: a flag in the shell, an argument in Python.
 

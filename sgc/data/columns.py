@@ -26,7 +26,8 @@ class SourceColumn:
     `null`, `(N, *event)`, marks empty cells that the values cannot show. Cells that hold one of the `marks` are empty
     too; None: the marks of the spec, where the source has none of its own. `absent`, `(N, *steps)`, marks the steps
     that a row does not have, whatever its cells hold. `lines` are the lines of the rows in the file, where it has
-    lines. `file` is empty for arrays that were passed in.
+    lines. `file` is empty for arrays that were passed in. `first` is the row id of its first row, above 0 where the
+    column is a piece of its file.
     """
 
     name: str
@@ -36,6 +37,7 @@ class SourceColumn:
     lines: Rows | None = None
     absent: NDArray[np.bool_] | None = None
     marks: tuple[Mark, ...] | None = None
+    first: int = 0
 
     def __len__(self) -> int:
         return len(self.values)
@@ -84,9 +86,10 @@ class Opened:
 class Origin:
     """Where an array of values came from, so that an error can name the file, the column and the row.
 
-    `rows`, `(N,)`, are the row ids of the array's rows in the source. Of a node of a repeat, `steps` are the axes that
-    come next in the array; if `folded`, each step has a row instead, `(N · steps, *event)`. `kind` says what `node` is
-    the name of, where it is no node.
+    `rows`, `(N,)`, are the places of the array's rows in the columns, and `ids` their row ids in the source, which
+    differ where the columns are a piece of a file. Of a node of a repeat, `steps` are the axes that come next in the
+    array; if `folded`, each step has a row instead, `(N · steps, *event)`. `kind` says what `node` is the name of,
+    where it is no node.
     """
 
     node: str
@@ -95,6 +98,11 @@ class Origin:
     steps: tuple[int, ...] = ()
     folded: bool = False
     kind: str = "node"
+
+    @property
+    def ids(self) -> Rows:
+        """The row ids of the rows, `(N,)`, from 0 in their file."""
+        return self.rows + self.columns[0].first
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -112,6 +120,7 @@ class Origin:
         named = f"{self.kind} '{self.node}'" + ("" if column.name == self.node else f", column '{column.name}'")
         row = None if position is None else int(self.rows[position])
         line = "" if row is None or column.lines is None else f" (line {column.lines[row]} of the file)"
+        row = None if row is None else row + column.first
         return DataError(f"{named}: {message}{line}", file=column.file or None, row=row)
 
     def fold(self) -> Origin:

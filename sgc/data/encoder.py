@@ -304,7 +304,7 @@ def _transform(
     seed: int,
 ) -> Array:
     def uniforms(shape: tuple[int, ...]) -> Array:
-        drawn = uniforms_by_row(origin.rows, (*variable.steps, *shape), stream(seed, "binarize", variable.name))
+        drawn = uniforms_by_row(origin.ids, (*variable.steps, *shape), stream(seed, "binarize", variable.name))
         return variable.fold(drawn)
 
     for transform, learned in zip(transforms, fitted, strict=True):

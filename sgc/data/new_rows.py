@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,19 @@ from numpy.typing import NDArray
 from sgc.data.arrays import array_columns, frame_columns, is_frame
 from sgc.data.columns import MISSING, Array, Origin, SourceColumn, SourceColumns
 from sgc.data.dataset import Rows, encode_rows
+from sgc.data.empty_cells import MARKS
 from sgc.data.encoder import Encoder, fit_encoder, read_cells
 from sgc.data.existing_steps import check_known_counts, mark_absent
 from sgc.data.file_search import known_columns
 from sgc.data.idx import read_idx
+from sgc.data.large_columns import EncodedColumn
 from sgc.data.mat import read_mat
 from sgc.data.numpy_files import read_npz
 from sgc.data.source_columns import Part, assemble, node_columns
 from sgc.data.sources.file_sources import TABLES, Images, Table
 from sgc.data.sources.source import FileSource
 from sgc.data.sources.source_section import DataSection
-from sgc.data.tables import index_column, read_table
+from sgc.data.tables import index_column, read_table, table_pieces
 from sgc.data.variables import Variable
 from sgc.errors import DataError, check_regular
 
@@ -41,6 +43,126 @@ class NewRows:
     ignored: Mapping[str, int]
     ids: SourceColumn | None = None
     paths: Array | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def part(self, start: int, stop: int) -> NewRows:
+        """Take these rows, with values in memory; `ignored` counts those of all rows in the part that begins."""
+        index = np.arange(start, min(stop, len(self)))
+        values = {
+            name: value.take(index) if isinstance(value, EncodedColumn) else value[index]
+            for name, value in self.rows.values.items()
+        }
+        return NewRows(
+            replace(self.rows, values=values, rows=self.rows.rows[index]),
+            {node: has_value[index] for node, has_value in self.given.items()},
+            self.ignored if start == 0 else dict.fromkeys(self.ignored, 0),
+            None if self.ids is None else _part_of(self.ids, start, stop),
+            None if self.paths is None else self.paths[index],
+        )
+
+
+def _part_of(column: SourceColumn, start: int, stop: int) -> SourceColumn:
+    null = None if column.null is None else column.null[start:stop]
+    return replace(column, values=column.values[start:stop], null=null, lines=None, absent=None)
+
+
+@dataclass(frozen=True)
+class RowFile:
+    """A file of new rows, and how a run reads them: as a whole, or a table piece by piece.
+
+    `wanted` are the columns of each node; `taken` the partial nodes whose values are evidence. `needed` and `optional`
+    are the columns that are read, `index` that of the rows' own ids and `listed` that of the files of pictures.
+    """
+
+    data: DataSection | None
+    variables: Mapping[str, Variable]
+    encoders: Mapping[str, Encoder]
+    path: Path
+    wanted: Mapping[str, tuple[str, ...]]
+    taken: tuple[str, ...]
+    needed: tuple[str, ...]
+    optional: tuple[str, ...]
+    index: str | None
+    listed: str | None
+
+    @classmethod
+    def of(
+        cls,
+        data: DataSection | None,
+        variables: Mapping[str, Variable],
+        encoders: Mapping[str, Encoder],
+        path: Path,
+        *,
+        evidence: Collection[str] | None = None,
+        id_column: str | None = None,
+    ) -> RowFile:
+        """Find out how to read a file; the parameters are as in `read_rows`. Raises: DataError."""
+        check_regular(path)
+        wanted = node_columns(data, variables)
+        partial = [node for node in wanted if variables[node].supervision == "partial"]
+        needed = [name for node, names in wanted.items() if node not in partial for name in names]
+        listed = data.names_files_in(path) if isinstance(data, Images) and data.takes(path) else None
+        index = _index_column(data, path) if id_column is None else id_column
+        more = [column for column in (listed, index if id_column is None else None) if column is not None]
+        return cls(
+            data,
+            variables,
+            encoders,
+            path,
+            wanted,
+            tuple(node for node in partial if evidence is None or node in evidence),
+            (*needed, *([] if id_column is None else [id_column])),
+            (*(name for node in partial for name in wanted[node]), *more),
+            index,
+            listed,
+        )
+
+    @property
+    def in_pieces(self) -> bool:
+        """Whether it is a table, which can be read piece by piece."""
+        if not self.path.is_file() or not self.path.name.lower().endswith(TABLES):
+            return False
+        return isinstance(self.data, Table) or not (isinstance(self.data, FileSource) and self.data.takes(self.path))
+
+    def read(self) -> NewRows:
+        """Read and encode all rows. Raises: DataError."""
+        return self.encode(_read(self.data, self.path, list(self.needed), list(self.optional)))
+
+    def pieces(self, size: int, skip: int = 0) -> Iterator[SourceColumns]:
+        """Read the columns of a table so many rows at a time, without the first `skip`. Raises: DataError."""
+        return table_pieces(
+            self.path,
+            self.needed,
+            size=size,
+            skip=skip,
+            separator=self.data.separator if isinstance(self.data, Table) else ",",
+            missing_values=self.data.missing_values if isinstance(self.data, Table) else MARKS,
+            optional=self.optional,
+        )
+
+    def encode(self, columns: SourceColumns) -> NewRows:
+        """Encode the rows of these columns, which may be a piece of the file. Raises: DataError."""
+        partial = [node for node in self.wanted if self.variables[node].supervision == "partial"]
+        wanted = {
+            node: own
+            for node, own in self.wanted.items()
+            if node in self.taken or node not in partial or {*own} <= columns.keys()
+        }
+        others = () if self.index is None else (self.index,)
+        part = _part(self.data, self.variables, columns, wanted, others, file=str(self.path))
+        filled = {node: _with_value(part.nodes[node], self.variables[node]) for node in partial if node in part.nodes}
+        used = {node: own for node, own in part.nodes.items() if node in self.taken or node not in partial}
+        rows = _encoded(self.data, self.variables, self.encoders, replace(part, nodes=used))
+        first = next(iter(columns.values())).first
+        return NewRows(
+            replace(rows, rows=rows.rows + first),
+            {node: rows_filled for node, rows_filled in filled.items() if node in self.taken},
+            {node: int(rows_filled.sum()) for node, rows_filled in filled.items() if node not in self.taken},
+            None if self.index is None else part.others[self.index],
+            columns[self.listed].values if self.listed in columns else None,
+        )
 
 
 def read_rows(
@@ -65,27 +187,7 @@ def read_rows(
     Raises:
         DataError: as `open_dataset`; or a file of none of these formats, or evidence without a column.
     """
-    check_regular(path)
-    wanted = node_columns(data, variables)
-    partial = [node for node in wanted if variables[node].supervision == "partial"]
-    taken = [node for node in partial if evidence is None or node in evidence]
-    needed = [name for node, names in wanted.items() if node not in partial for name in names]
-    optional = [name for node in partial for name in wanted[node]]
-    listed = data.names_files_in(path) if isinstance(data, Images) and data.takes(path) else None
-    index = _index_column(data, path) if id_column is None else id_column
-    more = [column for column in (listed, index if id_column is None else None) if column is not None]
-    columns = _read(data, path, [*needed, *([] if id_column is None else [id_column])], [*optional, *more])
-    wanted = {n: own for n, own in wanted.items() if n in taken or n not in partial or {*own} <= columns.keys()}
-    part = _part(data, variables, columns, wanted, () if index is None else (index,), file=str(path))
-    filled = {node: _with_value(part.nodes[node], variables[node]) for node in partial if node in part.nodes}
-    used = {node: own for node, own in part.nodes.items() if node in taken or node not in partial}
-    return NewRows(
-        _encoded(data, variables, encoders, replace(part, nodes=used)),
-        {node: rows_filled for node, rows_filled in filled.items() if node in taken},
-        {node: int(rows_filled.sum()) for node, rows_filled in filled.items() if node not in taken},
-        None if index is None else part.others[index],
-        columns[listed].values if listed in columns else None,
-    )
+    return RowFile.of(data, variables, encoders, path, evidence=evidence, id_column=id_column).read()
 
 
 def read_arrays(

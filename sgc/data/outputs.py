@@ -43,9 +43,18 @@ class Inputs:
 
 def check_output(path: Path, endings: tuple[str, ...], inputs: Inputs = Inputs()) -> None:
     """Refuse a file that cannot be written, or that would overwrite an input. Raises: UsageError."""
-    if path.suffix not in endings:
+    if not ending_of(path, endings):
         raise UsageError(f"{path}: cannot write '{path.suffix or 'a file without an ending'}': {', '.join(endings)}")
     check_place(path, inputs)
+
+
+def ending_of(path: Path, endings: tuple[str, ...]) -> str:
+    """Give the longest of these endings that the name of a file has, which may have two dots; '' where it has none.
+
+    >>> ending_of(Path("a.csv.gz"), (".csv", ".csv.gz")), ending_of(Path(".csv"), (".csv",))
+    ('.csv.gz', '')
+    """
+    return max((end for end in endings if path.name.endswith(end) and path.name != end), key=len, default="")
 
 
 def check_place(path: Path, inputs: Inputs) -> None:

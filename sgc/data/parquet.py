@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from sgc.data.columns import Array, SourceColumn, SourceColumns
 from sgc.data.empty_cells import MARKS, Mark
 from sgc.data.file_search import choose_columns
 from sgc.errors import DataError
+
+_BATCH = 8192  # rows that are decoded at a time
 
 
 def read_parquet(
@@ -37,6 +40,89 @@ def read_parquet(
         table = file.read(columns=wanted)
         arrays = {name: table.column(name).combine_chunks() for name in wanted}
     return {name: _column(name, array, path, missing_values) for name, array in arrays.items()}
+
+
+def parquet_pieces(
+    path: Path,
+    columns: Collection[str],
+    *,
+    size: int,
+    skip: int = 0,
+    missing_values: Sequence[Mark] = MARKS,
+    optional: Collection[str] = (),
+    also: Collection[str] = (),
+) -> Iterator[SourceColumns]:
+    """Read a file as `read_parquet` does, but so many rows at a time; the parameters are as in `table_pieces`.
+
+    Raises: DataError, as `read_parquet`, where the reading comes to it.
+    """
+    with _opened(path) as file:
+        wanted = choose_columns(columns, optional, list(file.schema_arrow.names), str(path), also)
+        examples = {name: example for name in wanted if (example := _first_list(file, name)) is not None}
+        first = skip
+        for table in _tables(file, wanted, size, skip):
+            arrays = {name: table.column(name).combine_chunks() for name in wanted}
+            yield {
+                name: replace(_piece(name, array, path, missing_values, examples.get(name), first), first=first)
+                for name, array in arrays.items()
+            }
+            first += len(table)
+
+
+def _tables(file: Any, wanted: list[str], size: int, skip: int) -> Iterator[Any]:  # Any: pyarrow's file and tables
+    """Give the rows from `skip` on as tables of so many rows; one of none where there are none."""
+    import pyarrow as arrow
+
+    group, before = 0, 0  # the first group of rows that is needed, and the rows of those before it
+    while group < file.num_row_groups and before + file.metadata.row_group(group).num_rows <= skip:
+        before += file.metadata.row_group(group).num_rows
+        group += 1
+    groups = list(range(group, file.num_row_groups))
+    schema = arrow.schema([file.schema_arrow.field(name) for name in wanted])
+    held, left, given = arrow.Table.from_batches([], schema), skip - before, False
+    for batch in file.iter_batches(min(size, _BATCH), row_groups=groups, columns=wanted):
+        table = arrow.Table.from_batches([batch]).slice(min(left, len(batch)))
+        left -= min(left, len(batch))
+        held = arrow.concat_tables([held, table]) if len(held) else table
+        while len(held) >= size:
+            yield held.slice(0, size)
+            held, given = held.slice(size), True
+    if len(held) or not given:
+        yield held
+
+
+def _first_list(file: Any, name: str) -> Any:  # Any: pyarrow's file and an arrow array
+    """Give the first list of a column of lists, as an array of one; None where the column holds none.
+
+    Its length is that of all rows, also in a piece that is empty.
+    """
+    import pyarrow as arrow
+
+    kind = file.schema_arrow.field(name).type
+    if not (arrow.types.is_list(kind) or arrow.types.is_large_list(kind) or arrow.types.is_fixed_size_list(kind)):
+        return None
+    for batch in file.iter_batches(_BATCH, columns=[name]):
+        full = np.flatnonzero(np.asarray(batch.column(0).is_valid()))
+        if len(full):
+            return batch.column(0).slice(int(full[0]), 1)
+    return None
+
+
+def _piece(
+    name: str, array: Any, path: Path, marks: Sequence[Mark], example: Any, first: int
+) -> SourceColumn:  # Any: arrow arrays
+    """Make the column of a piece whose first row has this id; a list is held against the example before it."""
+    import pyarrow as arrow
+
+    if example is None:
+        return _column(name, array, path, marks)
+    try:
+        column = _column(name, arrow.concat_arrays([example, array]), path, marks)
+    except DataError as error:
+        row = None if error.row is None else error.row - 1 + first
+        raise DataError(error.message, error.file, row) from None
+    null = None if column.null is None else column.null[1:]
+    return replace(column, values=column.values[1:], null=null)
 
 
 def column_names(path: Path) -> list[str]:

@@ -6,7 +6,9 @@ import codecs
 import contextlib
 import csv
 import io
+import itertools
 import re
+import sys
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
@@ -42,21 +44,66 @@ def read_table(
         from sgc.data.parquet import read_parquet
 
         return read_parquet(path, columns, missing_values=missing_values, optional=optional, also=also)
+    pieces = table_pieces(
+        path,
+        columns,
+        size=sys.maxsize,
+        separator=separator,
+        missing_values=missing_values,
+        optional=optional,
+        also=also,
+    )
+    return next(iter(pieces))
+
+
+def table_pieces(
+    path: Path,
+    columns: Collection[str],
+    *,
+    size: int,
+    skip: int = 0,
+    separator: str = ",",
+    missing_values: Sequence[Mark] = MARKS,
+    optional: Collection[str] = (),
+    also: Collection[str] = (),
+) -> Iterator[SourceColumns]:
+    """Read a table as `read_table` does, but so many rows at a time, the last piece as many as are left.
+
+    skip: rows at the beginning that are left out. A table without rows below them is one piece of none.
+
+    Raises: DataError, as `read_table`, where the reading comes to it.
+    """
+    if path.name.lower().endswith(".parquet"):
+        from sgc.data.parquet import parquet_pieces
+
+        yield from parquet_pieces(
+            path, columns, size=size, skip=skip, missing_values=missing_values, optional=optional, also=also
+        )
+        return
+    marks = tuple(missing_values)
     with open_rows(path, separator) as reader:
         header = [name.strip() for name in next(reader, [])]
         wanted = choose_columns(columns, optional, header, str(path), also)
         places = [header.index(name) for name in wanted]
-        lines: list[int] = []
-        cells: list[list[str]] = [[] for _ in wanted]
-        for line, row in rows_below(reader, header, path):
-            lines.append(line)
-            for column, place in zip(cells, places, strict=True):
-                column.append(row[place].strip())
-    numbers, marks = np.array(lines, dtype=np.int64), tuple(missing_values)
-    return {
-        name: SourceColumn(name, np.array(column, dtype=str), str(path), lines=numbers, marks=marks)
-        for name, column in zip(wanted, cells, strict=True)
-    }
+        rows = itertools.islice(rows_below(reader, header, path), skip, None)
+        first, ended = skip, False
+        while not ended:
+            lines: list[int] = []
+            cells: list[list[str]] = [[] for _ in wanted]
+            for line, row in itertools.islice(rows, size):
+                lines.append(line)
+                for column, place in zip(cells, places, strict=True):
+                    column.append(row[place].strip())
+            ended = len(lines) < size
+            if lines or first == skip:
+                numbers = np.array(lines, dtype=np.int64)
+                yield {
+                    name: SourceColumn(
+                        name, np.array(column, dtype=str), str(path), lines=numbers, marks=marks, first=first
+                    )
+                    for name, column in zip(wanted, cells, strict=True)
+                }
+            first += len(lines)
 
 
 @contextlib.contextmanager

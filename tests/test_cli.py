@@ -411,7 +411,7 @@ REFUSALS: list[tuple[list[str], str]] = [
     (["evaluate", RUN, "--split", "train"], "unknown split 'train': test or validation"),
     (["predict", RUN, "nowhere.npz", "-o", "OUT/p.csv"], "nowhere.npz: no such file"),
     (["predict", RUN, SPEC, "-o", "OUT/p.csv"], "cannot tell the format of 'tiny.yaml'"),
-    (["predict", RUN, NEW, "-o", "OUT/p.txt"], "cannot write '.txt': .csv, .npz, .json"),
+    (["predict", RUN, NEW, "-o", "OUT/p.txt"], "cannot write '.txt': .csv, .csv.gz, .parquet, .npz, .json"),
     (["predict", RUN, NEW, "-o", "OUT/p"], "cannot write 'a file without an ending'"),
     (["predict", RUN, NEW, "-o", "OUT/nowhere/p.csv"], "nowhere does not exist"),
     (["predict", "nowhere", NEW, "-o", "OUT/p.csv"], "nowhere: no such folder"),

@@ -13,7 +13,8 @@ from small_runs import changed, in_child, shell, small, small_arrays
 
 import sgc
 from sgc.evaluation import measurement
-from sgc.report.terminal import RowLines, TrainingLines
+from sgc.report.row_progress import RowLines
+from sgc.report.terminal import TrainingLines
 
 
 def spec_on_file(folder: Path, **changes: Any) -> Path:

@@ -60,7 +60,7 @@ ALLOWED: dict[str, tuple[set[str], int]] = {
     "train SPEC --set train.epochs=1 -o anew": (COMPUTING | {"rich"}, 269),
     "train SPEC --dry-run": (COMPUTING | {"rich"}, 269),
     "evaluate run": (COMPUTING | {"rich"}, 269),
-    "predict run rows.npz -o answers.csv": (COMPUTING, 269),
+    "predict run rows.npz -o answers.csv": (COMPUTING, 276),
     "sample run -o samples.png": (COMPUTING | PICTURES, 278),
     "sample run -o samples.npz": (COMPUTING, 278),
     "report run -o report.html": (COMPUTING | PICTURES | LEARNING | {"rich"}, 318),

@@ -27,7 +27,7 @@ from sgc.runtime.data_variables import open_data
 from sgc.runtime.posterior import NodePosterior
 from sgc.samples.shown_rows import value_words
 from sgc.spec.resolver import outline
-from sgc.trained.predictions import spread_in_units
+from sgc.trained.block_answers import spread_in_units
 from sgc.trained.run_evaluation import held_out
 
 DRAW = np.random.default_rng(11)

@@ -37,7 +37,7 @@ def report(
     """Write a page on a run: curves, errors, calibration, maps of latents, pictures, what is wrong and what to do."""
     if output is None and not as_json:
         raise UsageError("where to? -o report.html writes the page, --json prints what it shows")
-    from sgc.report.terminal import rows_progress
+    from sgc.report.row_progress import rows_progress
     from sgc.run_report.report_page import write_report
     from sgc.run_report.run_report import report_run
 
@@ -80,7 +80,7 @@ def compare(
     trust: Trust = False,
 ) -> None:
     """Compare runs: in what their specs differ, what they reach, mean and deviation of those that differ by seed."""
-    from sgc.report.terminal import rows_progress
+    from sgc.report.row_progress import rows_progress
     from sgc.run_report.run_comparison import compare_runs
 
     collect_as_usual()

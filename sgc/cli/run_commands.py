@@ -33,7 +33,8 @@ def evaluate(
     trust: Trust = False,
 ) -> None:
     """Measure a run on held-out rows: errors and calibration of q and the posterior, ELBO by terms, log p(x)."""
-    from sgc.report.terminal import rows_progress, training_progress
+    from sgc.report.row_progress import rows_progress
+    from sgc.report.terminal import training_progress
     from sgc.runs.file_formats import json_text
     from sgc.trained.run_evaluation import evaluate_run
 
@@ -76,7 +77,10 @@ def predict(
         Path, typer.Argument(metavar="DATA", help="New rows: .npz, .mat, .csv, .parquet, IDX or pictures.")
     ],
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="FILE", help="The file to write: .csv, .npz or .json.")
+        Path,
+        typer.Option(
+            "-o", "--output", metavar="FILE", help="The file to write: .csv, .csv.gz, .parquet, .npz or .json."
+        ),
     ],
     checkpoint: Checkpoint = "best",
     samples: Annotated[
@@ -104,25 +108,39 @@ def predict(
     latents: Annotated[
         bool, typer.Option("--latents", help="Write only the nodes that are never observed: q's means and deviations.")
     ] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs", min=1, max=1024, help="How many processes, of one thread each; the answers stay the same."
+        ),
+    ] = None,
     as_json: Json = False,
     trust: Trust = False,
 ) -> None:
     """Predict each unobserved node of new rows, in the units of the data; labels are ignored."""
+    from sgc.report.row_progress import RowRate
     from sgc.trained.predictions import predict_run, prediction_text
 
     collect_as_usual()
-    summary = predict_run(
-        run,
-        data,
-        output,
-        checkpoint=checkpoint,
-        samples=samples,
-        given=given or [],
-        from_=None if from_ is None else from_.value,
-        id_column=id_column,
-        latents=latents,
-        trust=trust,
-    )
+    progress = RowRate()
+    try:
+        summary = predict_run(
+            run,
+            data,
+            output,
+            checkpoint=checkpoint,
+            samples=samples,
+            given=given or [],
+            from_=None if from_ is None else from_.value,
+            id_column=id_column,
+            latents=latents,
+            jobs=jobs,
+            trust=trust,
+            watcher=progress,
+        )
+    finally:
+        progress.clear()
+    progress.ended(summary["seconds"])
     notes, failed = summary.pop("notes", []), summary.pop("failed", "")
     for note in notes:
         say(f"warning: {note}")

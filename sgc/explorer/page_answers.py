@@ -23,7 +23,7 @@ from sgc.runtime.steps import nodes_of
 from sgc.samples.panels import picture_shape, shades
 from sgc.samples.shown_rows import spread
 from sgc.samples.traversal import infer_centers, mean, reaches
-from sgc.trained.predictions import spread_in_units
+from sgc.trained.block_answers import spread_in_units
 
 TRAVERSED = 9  # values that a traversal goes through
 CATEGORIES = 12  # categories that a traversal shows at most

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Column
 
 from sgc.errors import printable
+from sgc.report.row_progress import EVERY, duration
 from sgc.report.standard_streams import say, styled
 
 
@@ -50,9 +51,6 @@ class TrainingProgress:
         self.validation = validation_words(line)
         for warning in line.get("warnings", ()):
             self.progress.console.print(printable(f"warning: {warning}"), markup=False, highlight=False, soft_wrap=True)
-
-
-EVERY = 10.0  # s between two lines
 
 
 class TrainingLines:
@@ -98,34 +96,6 @@ class TrainingLines:
         say(f"{self.title}: epoch {epoch}/{self.epochs}  {text}" + (f"  {duration(rest)} left" if left else ""))
 
 
-class RowLines:
-    """Lines for a file or a pipe: how many rows are done, at most one in so many seconds."""
-
-    def __init__(self, title: str, every: float = EVERY, clock: Callable[[], float] = time.monotonic) -> None:
-        self.title, self.every, self.clock = title, every, clock
-        self.began = self.written = clock()
-
-    def show(self, done: int, total: int) -> None:
-        """Print how many rows are done and how long the rest may take; once all are done, nothing."""
-        now = self.clock()
-        if done < total and now - self.written >= self.every:
-            self.written = now
-            rest = (now - self.began) * (total - done) / max(1, done)
-            say(f"{self.title}: {done} of {total} rows  {duration(rest)} left")
-
-
-def duration(seconds: float) -> str:
-    """Write a time roughly.
-
-    >>> duration(3.2), duration(200), duration(7300)
-    ('3 s', '3 min', '2 h 2 min')
-    """
-    minutes = round(seconds / 60)
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
 def validation_words(line: Mapping[str, Any]) -> str:  # Any: a line of metrics.jsonl
     """Say what validation found."""
     parts = []
@@ -152,17 +122,3 @@ def training_progress(title: str) -> Iterator[TrainingProgress | TrainingLines]:
         yield TrainingProgress(progress, title)
     finally:
         progress.stop()
-
-
-@contextmanager
-def rows_progress(title: str) -> Iterator[Callable[[int, int], None]]:
-    """Show how many rows are done, by lines where standard error is no terminal."""
-    if not sys.stderr.isatty():
-        yield RowLines(title).show
-        return
-
-    def show(done: int, total: int) -> None:
-        end = "\r\033[K" if done >= total else ""
-        print(f"\r{title} {done}/{total} rows{end}", end="", file=styled(sys.stderr), flush=True)
-
-    yield show

@@ -125,8 +125,8 @@ def rows_words(reasons: Mapping[int, str], names: Mapping[int, str] | None = Non
     return "; ".join(f"{row_list(rows, names)}: {reason}" for reason, rows in together.items())
 
 
-def row_list(rows: Iterable[int], names: Mapping[int, str] | None = None) -> str:
-    """List rows; of many, the first twelve.
+def row_list(rows: Iterable[int], names: Mapping[int, str] | None = None, count: int | None = None) -> str:
+    """List rows; of many, the first twelve. count: how many there are, where only the first twelve are given.
 
     >>> row_list([4]), row_list([1, 2, 5])
     ('row 4', 'rows 1, 2 and 5')
@@ -134,9 +134,10 @@ def row_list(rows: Iterable[int], names: Mapping[int, str] | None = None) -> str
     'rows 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 88 others'
     """
     texts = [f"{row}" + (f" ({names[row]!r})" if names and row in names else "") for row in rows]
-    if len(texts) == 1:
+    count = len(texts) if count is None else count
+    if count == 1:
         return f"row {texts[0]}"
-    more = len(texts) - LISTED
+    more = count - LISTED
     last = texts[-1] if more <= 0 else f"{more} other{'s' if more > 1 else ''}"
     shown: Sequence[str] = texts[:-1] if more <= 0 else texts[:LISTED]
     return f"rows {', '.join(shown)} and {last}"

@@ -57,11 +57,14 @@ def few_words(effective: Tensor, samples: int) -> str:
     """
     known = effective[effective.isfinite()]
     few = int((known < FEW).sum())
-    if not few:
-        return ""
+    return few_rows_words(few, len(effective), float(known.median()), samples) if few else ""
+
+
+def few_rows_words(few: int, rows: int, median: float, samples: int) -> str:
+    """Say that so many of the rows rest on few effective samples, of which all rows have this median."""
     return (
-        f"{few} of {len(effective)} rows rest on fewer than {FEW:g} effective samples of {samples} "
-        f"(median {float(known.median()):.1f}), so that the weighted posterior is known roughly"
+        f"{few} of {rows} rows rest on fewer than {FEW:g} effective samples of {samples} "
+        f"(median {median:.1f}), so that the weighted posterior is known roughly"
     )
 
 

@@ -39,7 +39,7 @@ from sgc.runtime.training_weights import RowWeights
 from sgc.schedules import Number, ends, value_at
 from sgc.spec.outline import Outline
 
-UNLABELLED, LABELLED, NOISE, VALIDATION, BINARIZE, PROBE = 1, 2, 3, 4, 5, 6  # what a seed is for
+UNLABELLED, LABELLED, NOISE, VALIDATION, BINARIZE, PROBE, PREDICTION = 1, 2, 3, 4, 5, 6, 7  # what a seed is for
 
 
 class TensorRows:
@@ -130,9 +130,12 @@ class TensorRows:
         known = flat != -1 if self.categories(name) is not None else ~torch.isnan(flat)
         return np.asarray((known.all(2) if whole else known.any(2)).numpy())
 
-    def drawn_once(self, seed: int) -> TensorRows:
-        """Draw dynamic values once and for all, by this seed alone: those that rows are measured on."""
-        generator = torch.Generator().manual_seed(seed_for(seed, BINARIZE))
+    def drawn_once(self, seed: int, block: int = 0) -> TensorRows:
+        """Draw dynamic values once and for all, by this seed alone: those that rows are measured on.
+
+        block: which of many blocks of rows these are, each of which draws its own.
+        """
+        generator = torch.Generator().manual_seed(seed_for(seed, BINARIZE, block))
         for name in sorted(self.dynamic):
             if name in self.columns:
                 self.draws[name] = FixedDraws(self.columns[name].shape, self.like, generator)

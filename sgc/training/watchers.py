@@ -119,6 +119,6 @@ class NotebookLine(Silent):
 
 
 def _duration(seconds: float) -> str:
-    from sgc.report.terminal import duration
+    from sgc.report.row_progress import duration
 
     return duration(seconds)

@@ -1,0 +1,207 @@
+"""The files that predictions are written to: tables that grow piece by piece, and archives that are made as a whole."""
+
+from __future__ import annotations
+
+import gzip
+import importlib
+import io
+import os
+import secrets
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, ClassVar, TypeAlias, final
+
+from sgc.data.outputs import PART, ending_of
+from sgc.errors import UsageError, writing
+from sgc.trained.prediction_table import PredictionTable
+
+GROUP_ROWS, GROUP_CELLS = 1 << 17, 1 << 22  # of a group of rows in a parquet file, at most
+
+
+class GrowingFormat(ABC):
+    """A file that grows piece by piece, whatever the number of rows. `package`: what it is written with, if any."""
+
+    ending: ClassVar[str]
+    package: ClassVar[str] = ""
+
+    @abstractmethod
+    def head(self, table: PredictionTable) -> bytes:
+        """Write what comes before the rows of the first piece; all pieces have the same."""
+
+    @abstractmethod
+    def rows(self, table: PredictionTable) -> bytes:
+        """Write the rows of a piece."""
+
+    @abstractmethod
+    def whole(self, grown: bytes) -> bytes:
+        """Make the file of a head and the rows after it."""
+
+    @abstractmethod
+    def complete(self, part: Path, path: Path) -> None:
+        """Put the file that has grown in `part` into its place: the whole of it, or as it was. Raises: OSError."""
+
+    def check(self, path: Path) -> None:
+        """Check that such a file can be written here. Raises: UsageError."""
+        try:
+            importlib.import_module(self.package or __name__)
+        except ImportError:
+            package, extra = self.package.partition(".")[0], self.ending.removeprefix(".")
+            raise UsageError(f"{path}: a {self.ending} file needs {package}: pip install 'sgc[{extra}]'") from None
+
+
+class WholeFormat(ABC):
+    """A file that is made in memory as a whole, of up to `largest` numbers."""
+
+    ending: ClassVar[str]
+    largest: ClassVar[int]
+
+    @abstractmethod
+    def whole(self, tables: Sequence[PredictionTable]) -> bytes:
+        """Make the file of the tables of all pieces."""
+
+    def check_size(self, path: Path, rows: int, numbers: int) -> None:
+        """Check that a file of so many rows of so many numbers can be made. Raises: UsageError."""
+        if rows * numbers > self.largest:
+            raise UsageError(
+                f"{path}: {rows:,} rows of {numbers:,} numbers are too many for '{self.ending}', which is made in "
+                f"memory as a whole (up to {self.largest:,} numbers): wanted .csv, .csv.gz or .parquet"
+            )
+
+
+Format: TypeAlias = GrowingFormat | WholeFormat
+
+
+@final
+class CsvFormat(GrowingFormat):
+    """A line for each row."""
+
+    ending: ClassVar = ".csv"
+
+    def head(self, table: PredictionTable) -> bytes:
+        return table.csv_head()
+
+    def rows(self, table: PredictionTable) -> bytes:
+        return table.csv_rows()
+
+    def whole(self, grown: bytes) -> bytes:
+        return grown
+
+    def complete(self, part: Path, path: Path) -> None:
+        _rename(part, path)
+
+
+@final
+class GzippedCsvFormat(GrowingFormat):
+    """A line for each row, in gzip: each piece is a member of its own, which readers take for one stream."""
+
+    ending: ClassVar = ".csv.gz"
+
+    def head(self, table: PredictionTable) -> bytes:
+        return gzip.compress(table.csv_head(), mtime=0)
+
+    def rows(self, table: PredictionTable) -> bytes:
+        return gzip.compress(table.csv_rows(), compresslevel=6, mtime=0)
+
+    def whole(self, grown: bytes) -> bytes:
+        return grown
+
+    def complete(self, part: Path, path: Path) -> None:
+        _rename(part, path)
+
+
+def _rename(part: Path, path: Path) -> None:
+    with writing(path):
+        os.replace(part, path)
+
+
+@final
+class ParquetFormat(GrowingFormat):
+    """The columns of the csv, each of its own type.
+
+    It grows as a stream of arrow, since a parquet file that has no end yet says nothing.
+    """
+
+    ending: ClassVar = ".parquet"
+    package: ClassVar = "pyarrow.parquet"
+
+    def head(self, table: PredictionTable) -> bytes:
+        return bytes(table.batch().schema.serialize())
+
+    def rows(self, table: PredictionTable) -> bytes:
+        return bytes(table.batch().serialize())
+
+    def whole(self, grown: bytes) -> bytes:
+        import pyarrow as arrow
+
+        buffer = io.BytesIO()
+        _to_parquet(arrow.BufferReader(grown), buffer)
+        return buffer.getvalue()
+
+    def complete(self, part: Path, path: Path) -> None:
+        import pyarrow as arrow
+
+        made = path.with_name(f".{secrets.token_hex(8)}{PART}")
+        with writing(path):
+            try:
+                with made.open("xb") as file, arrow.OSFile(str(part)) as source:
+                    _to_parquet(source, file)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(made, path)
+            except BaseException:
+                with suppress(OSError):
+                    made.unlink()
+                raise
+        part.unlink()
+
+
+def _to_parquet(source: Any, sink: Any) -> None:  # Any: files of arrow or Python
+    """Copy a stream of arrow to a parquet file, in groups of rows whose size follows from the columns alone."""
+    import pyarrow as arrow
+    import pyarrow.parquet as parquet
+
+    with arrow.ipc.open_stream(source) as stream:
+        size = max(1, min(GROUP_ROWS, GROUP_CELLS // len(stream.schema)))
+        with parquet.ParquetWriter(sink, stream.schema) as writer:
+            held = stream.schema.empty_table()
+            for batch in stream:
+                held = arrow.concat_tables([held, arrow.Table.from_batches([batch])])
+                while len(held) >= size:
+                    writer.write_table(held.slice(0, size), row_group_size=size)
+                    held = held.slice(size)
+            if len(held):
+                writer.write_table(held, row_group_size=size)
+
+
+@final
+class NpzFormat(WholeFormat):
+    """Arrays by name."""
+
+    ending: ClassVar = ".npz"
+    largest: ClassVar = 1 << 27  # a gibibyte of float64, of which three copies are in memory at the end
+
+    def whole(self, tables: Sequence[PredictionTable]) -> bytes:
+        return PredictionTable.joined(tables).npz()
+
+
+@final
+class JsonFormat(WholeFormat):
+    """Lists by name."""
+
+    ending: ClassVar = ".json"
+    largest: ClassVar = 1 << 24  # a number of Python and its text take ten times the room
+
+    def whole(self, tables: Sequence[PredictionTable]) -> bytes:
+        return PredictionTable.joined(tables).json()
+
+
+FORMATS: tuple[Format, ...] = (CsvFormat(), GzippedCsvFormat(), ParquetFormat(), NpzFormat(), JsonFormat())
+ENDINGS = tuple(kind.ending for kind in FORMATS)
+
+
+def format_of(path: Path) -> Format:
+    """Give the format of a file by its ending, which is one of `ENDINGS`."""
+    ending = ending_of(path, ENDINGS)
+    return next(kind for kind in FORMATS if kind.ending == ending)

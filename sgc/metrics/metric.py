@@ -121,11 +121,11 @@ class Metric(ABC):
 
         >>> from sgc.metrics.metrics import METRICS
         >>> METRICS["error"].write(0.0987, 0.003), METRICS["error"].write(0.0, 0.0, 100)
-        ('9.87 ± 0.30 %', '0.00 % (below 3.70 %)')
+        ('9.87 ± 0.30 %', '0.00 % (at most 3.70 %)')
         """
         if self.share and rows and value in (0, 1):
             room = Z**2 / (rows + Z**2)
-            side, limit = ("below", room) if value == 0 else ("above", 1 - room)
+            side, limit = ("at most", room) if value == 0 else ("at least", 1 - room)
             unit = f" {self.unit}" if self.unit else ""
             return f"{value * self.scale:.2f}{unit} ({side} {limit * self.scale:.2f}{unit})"
         spread = "" if math.isnan(standard_error) else f" ± {standard_error * self.scale:.2f}"

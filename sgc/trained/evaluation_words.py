@@ -92,7 +92,7 @@ def _diagnosis_rows(diagnosis: Diagnosis, samples: int) -> list[tuple[str, str]]
 
 
 def error_text(error: Error) -> str:
-    """Write an error with its standard error over rows: 9.87 ± 0.30 %; of none in 100 rows 0.00 % (below 3.70 %)."""
+    """Write an error with its standard error over rows: 9.87 ± 0.30 %; of none in 100 rows 0.00 % (at most 3.70 %)."""
     more = error.metric.aside(error.value)
     more += f" ({error.more['steps']:.0f} steps of {error.rows} rows)" if "steps" in error.more else ""
     return error.metric.write(error.value, error.standard_error, error.rows) + more

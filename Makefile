@@ -1,5 +1,6 @@
 # Two commands: `make demo` does the main job on real data, `make test` passes the tests. Both set everything up.
 
+comma := ,
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,6 +11,9 @@ BENCH_STAMP := $(BENCH_VENV)/.installed
 
 PAGES := docs/_build/html
 
+# pages are tested where Chromium is; what drives it is large
+EXTRAS := test$(if $(or $(CHROMIUM),$(shell command -v chromium chromium-browser)),$(comma)browser)
+
 .PHONY: setup demo test suite docs quick fast mutate fuzz bench bench-growth lint types format clean
 
 setup: $(STAMP)
@@ -17,7 +21,7 @@ setup: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[test]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[$(EXTRAS)]'
 	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true  # by every processor, where pip takes one; some files are templates
 	@touch $@
 

@@ -36,7 +36,7 @@ def chromium_path() -> str | None:
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Any]:  # Any: playwright's browser, which may not be installed
     """Start Chromium once for all tests of a process; skip where there is none."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="pages are tested where playwright is installed")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="pages are tested where sgc[browser] is installed")
     path = chromium_path()
     if path is None:
         pytest.skip("pages are tested where Chromium is installed (Debian: apt-get install chromium)")

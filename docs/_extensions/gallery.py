@@ -26,7 +26,7 @@ PICTURES = {  # under examples/pictures/, each with what was run before `sgc sam
     "digits": ("digits-samples.png", "after its training of 150 epochs"),
     "vae": ("vae-samples.png", "after its training of 60 epochs"),
     "deep-markov": ("deep-markov-samples.png", "after its training of 100 epochs"),
-    "mnist-m2": ("mnist-m2-samples.png", "with `train.epochs=10`, in `bf16-mixed`" + CUT),
+    "mnist-m2": ("mnist-m2-samples.png", "after its training of 50 epochs" + CUT),
     "mnist-conv": ("mnist-conv-samples.png", "with `train.epochs=4` in place of 60" + CUT),
     "mnist-reinforce": ("mnist-reinforce-samples.png", "with `train.epochs=2` in place of 10, in `bf16-mixed`" + CUT),
     "adgm": ("adgm-samples.png", "with `train.epochs=10` in place of 75" + CUT),

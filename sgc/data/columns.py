@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NoReturn, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,15 +19,24 @@ Array: TypeAlias = NDArray[Any]
 Rows: TypeAlias = NDArray[np.int64]
 
 
+class Places(Protocol):
+    """Where the rows of a source of many files are."""
+
+    def place_of(self, row: int) -> tuple[str, int]:
+        """Name the file that a row is in, and count it there from 0."""
+
+
 @dataclass(frozen=True)
 class SourceColumn:
     """One column of a source: `values` is `(N, *event)`, numbers or text.
+
+    Of data larger than memory, `values` and `null` are read as they are indexed (`sgc.data.blocks`).
 
     `null`, `(N, *event)`, marks empty cells that the values cannot show. Cells that hold one of the `marks` are empty
     too; None: the marks of the spec, where the source has none of its own. `absent`, `(N, *steps)`, marks the steps
     that a row does not have, whatever its cells hold. `lines` are the lines of the rows in the file, where it has
     lines. `file` is empty for arrays that were passed in. `first` is the row id of its first row, above 0 where the
-    column is a piece of its file.
+    column is a piece of its file. `places` names the file of each row, where there are several.
     """
 
     name: str
@@ -38,6 +47,7 @@ class SourceColumn:
     absent: NDArray[np.bool_] | None = None
     marks: tuple[Mark, ...] | None = None
     first: int = 0
+    places: Places | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -45,7 +55,8 @@ class SourceColumn:
     @cached_property
     def missing(self) -> NDArray[np.bool_] | None:
         """The empty cells of the whole column, `(N, *event)`; NaN, which shows itself, is not marked. None: none is."""
-        return _union(self.null, self._marked(self.values))
+        null = None if self.null is None else np.asarray(self.null)
+        return _union(null, self._marked(np.asarray(self.values)))
 
     def empty(self, rows: Rows, raw: Array) -> NDArray[np.bool_] | None:
         """Mark the cells of these rows that are empty, or of a step that does not exist: `(n, *event)`; None: none is.
@@ -120,8 +131,12 @@ class Origin:
         named = f"{self.kind} '{self.node}'" + ("" if column.name == self.node else f", column '{column.name}'")
         row = None if position is None else int(self.rows[position])
         line = "" if row is None or column.lines is None else f" (line {column.lines[row]} of the file)"
+        file = column.file
         row = None if row is None else row + column.first
-        return DataError(f"{named}: {message}{line}", file=column.file or None, row=row)
+        if row is not None and column.places is not None:
+            file, own = column.places.place_of(row)
+            line = f" (row {own} of the file)"
+        return DataError(f"{named}: {message}{line}", file=file or None, row=row)
 
     def fold(self) -> Origin:
         """Give the origin of the same cells with a row for each step; unchanged where there are no steps."""

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sgc.data.block_pass import keep_rows, part_store, pass_over
+from sgc.data.block_store import BlockStore
 from sgc.data.columns import Array, Origin, SourceColumn
 from sgc.data.columns import Rows as RowIds
 from sgc.data.encoder import Encoder, fit_encoder, has_value, hide, rows_at_a_time
 from sgc.data.existing_steps import check_known_counts, mark_absent
-from sgc.data.fingerprint import Fingerprint, fingerprint
+from sgc.data.fingerprint import Fingerprint, Hashes, fingerprint
 from sgc.data.label_fields import LabelRule, Split
 from sgc.data.labels import choose_labels, label_notes
-from sgc.data.large_columns import EncodedColumn, LargeCells, absent, read_or_note
+from sgc.data.large_columns import EncodedColumn, LargeCells, absent, in_blocks, read_or_note
 from sgc.data.row_weights import WEIGHT, check_some, read_weights
 from sgc.data.source_columns import Part, gather
 from sgc.data.sources.source_section import DataSection
@@ -35,13 +37,15 @@ class Rows:
     Values that are too large for memory are a column that gives the same values when they are taken.
 
     `rows`, `(N,)`, are the row ids in their file, from 0. The nodes in `dynamic` hold grey values; 0 or 1 is drawn anew
-    from them at every use. `weights`, `(N,)`, are what rows count; None: all alike.
+    from them at every use. `weights`, `(N,)`, are what rows count; None: all alike. `store` holds the blocks that
+    values are read from; None: all are in memory, or mapped.
     """
 
     values: Mapping[str, Array | EncodedColumn]
     rows: RowIds
     dynamic: frozenset[str] = frozenset()
     weights: Array | None = None
+    store: BlockStore | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -74,13 +78,15 @@ def open_dataset(
     arrays: Any = None,  # Any: a mapping to whatever numpy reads as an array, or a data frame; pandas is optional
     fitted: Mapping[str, Encoder] | None = None,
     weight: str | None = None,
+    resumed: Callable[[], Mapping[str, Encoder]] | None = None,
 ) -> DataSet:
     """Open the data of a spec: read, split, choose labels, overwrite the others, fit encoders on training rows, encode.
 
     `beside` is the folder of the spec file. `seed` draws static binarisations, and labels whose rule has no seed.
     `arrays` take the place of the source: a mapping by node, or a data frame by column (by node where `data` is None).
     `fitted` encoders, of an earlier run, are used as they are. `weight` is the column of what training and validation
-    rows count; under `fitted` encoders, where nothing is trained, it is not read.
+    rows count; under `fitted` encoders, where nothing is trained, it is not read. `resumed` gives those of a run that
+    goes on, which are used for nodes that stay in their files: nothing of these is read to fit or check them again.
 
     A node that is too large for memory is read in passes, one of which checks it. Under a `fitted` encoder its training
     rows are not read, since that run has checked them; its fingerprint is then of a few rows, evenly spaced. Files and
@@ -119,6 +125,7 @@ def open_dataset(
             hide(label_cells, hidden)
 
     encoders: dict[str, Encoder] = {}
+    waiting: dict[str, LargeCells] = {}  # for the one pass over what stays in its files
     values: dict[str, Array | EncodedColumn] = {}
     for name, variable in variables.items():
         if name not in origins:
@@ -128,15 +135,31 @@ def open_dataset(
         if fitted is not None:
             encoders[name] = fitted[name]
             values[name] = _encoded(cells, origins[name], fitted[name], checked=False)
+        elif in_blocks(origins[name].columns) is not None and isinstance(cells, LargeCells):
+            waiting[name] = cells
         elif isinstance(cells, LargeCells):
             encoders[name] = cells.fit(steps[name], seed)
             values[name] = _encoded(cells, origins[name], encoders[name])
         else:
             encoders[name], values[name] = fit_encoder(variable, steps[name], cells, origins[name], seed)
 
-    if fitted is None:
+    stores = [part_store(train), None if test is None else part_store(test)]
+    notes = [store.note() for store in stores if store is not None and store.together]
+    keep_rows(stores[0], division, labelled if fitted is None else {}, trains=fitted is None)
+    known_before = resumed() if resumed is not None and any(store is not None for store in stores) else None
+    again = fitted is not None or known_before is not None
+    hashed: dict[tuple[int, str], Hashes] = {}
+    for source, part, unread in ((parts[0], train, waiting), (parts[1], test, {})):
+        if not again and source is not None and part is not None:
+            hashed |= pass_over(source, part, unread, encoders, variables, steps, seed)
+    encoders |= {name: known_before[name] for name in waiting if known_before is not None}
+    values |= {name: EncodedColumn(encoders[name], cells) for name, cells in waiting.items()}
+    values = {name: values[name] for name in variables}
+    encoders = {name: encoders[name] for name in variables if name in encoders}
+
+    if not again:
         _check_totals(values, variables, train.nodes, division.train)
-    known = fingerprint({"train": parts[0], "test": parts[1]}, division, variables, spaced=fitted is not None)
+    known = fingerprint({"train": parts[0], "test": parts[1]}, division, variables, spaced=again, hashed=hashed)
     weights: dict[str, Array] = {}
     if weight is not None and fitted is None:
         column = train.others[weight]
@@ -152,13 +175,13 @@ def open_dataset(
     ]
     none = {name: np.zeros(0, dtype=np.int64) for name in counted}
     return DataSet(
-        train=Rows(values, division.train, dynamic_nodes(encoders), weights.get("train")),
+        train=Rows(values, division.train, dynamic_nodes(encoders), weights.get("train"), stores[0]),
         validation=replace(validation, weights=weights.get("validation")),
         test=encode_rows(test or train, variables, encoders, test_rows),
         encoders=encoders,
         labelled_rows={**none, **{name: ids for name, ids in labelled.items() if name in none or name in rules}},
         fingerprint=known,
-        notes=() if fitted is not None else label_notes(rules, values, variables),
+        notes=() if fitted is not None else (*notes, *label_notes(rules, values, variables)),
     )
 
 
@@ -183,11 +206,13 @@ def encode_rows(part: Part, variables: Mapping[str, Variable], encoders: Mapping
         if columns and name in encoders:
             origin = Origin(name, columns, rows, variable.steps)
             encoder = encoders[name]
-            values[name] = _encoded(read_or_note(origin, variable, encoder.transforms), origin, encoder)
+            cells = read_or_note(origin, variable, encoder.transforms)
+            values[name] = _encoded(cells, origin, encoder, checked=in_blocks(columns) is None)
         else:
             values[name] = absent(variable, len(rows))
-    _check_totals(values, variables, part.nodes, rows)
-    return Rows(values, rows, dynamic_nodes(encoders))
+    if part_store(part) is None:
+        _check_totals(values, variables, part.nodes, rows)
+    return Rows(values, rows, dynamic_nodes(encoders), store=part_store(part))
 
 
 def _encoded(

@@ -66,7 +66,7 @@ class Encoder:
             DataError: names the file and the first row whose value cannot be the node's.
         """
         origin = origin.fold()
-        values = _transform(self.variable.fold(cells), self.variable, self.transforms, self.fitted, origin, self.seed)
+        values = transformed(self.variable.fold(cells), self.variable, self.transforms, self.fitted, origin, self.seed)
         return _finish(values, self.variable, self.transforms, origin)
 
     def decode(self, values: Array) -> Array:
@@ -222,10 +222,10 @@ def fit_encoder(
     values, origin = variable.fold(cells), origin.fold()
     for transform in transforms:
         if transform.learns:
-            _check(transform, values, variable, origin)
+            check_fits(transform, values, variable, origin)
         spans = range(0, max(1, len(values)), size)
-        fitted.append(_learn(transform, (values[start : start + size] for start in spans), origin))
-        values = _transform(values, variable, (transform,), fitted[-1:], origin, seed)
+        fitted.append(learn(transform, (values[start : start + size] for start in spans), origin))
+        values = transformed(values, variable, (transform,), fitted[-1:], origin, seed)
     encoder = Encoder(variable, origin.names, tuple(transforms), tuple(fitted), values.shape[1:], seed)
     return encoder, _finish(values, variable, transforms, origin)
 
@@ -250,13 +250,13 @@ def fit_in_chunks(
     def before(count: int) -> Iterator[Array]:
         for cells, chunk_origin in chunks():
             own = chunk_origin.fold()
-            values = _transform(variable.fold(cells), variable, transforms[:count], fitted, own, seed)
+            values = transformed(variable.fold(cells), variable, transforms[:count], fitted, own, seed)
             if count < len(transforms) and transforms[count].learns:
-                _check(transforms[count], values, variable, own)
+                check_fits(transforms[count], values, variable, own)
             yield values
 
     for count, transform in enumerate(transforms):
-        fitted.append(_learn(transform, before(count), origin))
+        fitted.append(learn(transform, before(count), origin))
     inner = next(before(len(transforms))).shape[1:]
     return Encoder(variable, origin.names, tuple(transforms), tuple(fitted), inner, seed)
 
@@ -266,7 +266,7 @@ def rows_at_a_time(shape: tuple[int, ...]) -> int:
     return max(1, CHUNK // max(1, math.prod(shape)))
 
 
-def _learn(transform: AnyTransform, chunks: Iterator[Array], origin: Origin) -> Fitted:
+def learn(transform: AnyTransform, chunks: Iterator[Array], origin: Origin) -> Fitted:
     """Fit a transform on the training rows' values; one that does not learn sees only the first chunk."""
 
     def watched() -> Iterator[Array]:
@@ -288,14 +288,15 @@ def _learn(transform: AnyTransform, chunks: Iterator[Array], origin: Origin) -> 
         raise origin.error(str(error)) from error
 
 
-def _check(transform: AnyTransform, values: Array, variable: Variable, origin: Origin) -> None:
+def check_fits(transform: AnyTransform, values: Array, variable: Variable, origin: Origin) -> None:
+    """Check that values are what a transform is for. Raises: DataError."""
     if variable.categories is not None and not transform.fits_categories:
         raise origin.error(f"the transform '{transform.name}' is for numbers, and this node's values are categories")
     if transform.wants_grey:
         check_support(values, GREY, origin)
 
 
-def _transform(
+def transformed(
     values: Array,
     variable: Variable,
     transforms: Sequence[AnyTransform],
@@ -303,12 +304,14 @@ def _transform(
     origin: Origin,
     seed: int,
 ) -> Array:
+    """Apply transforms to cells with a row for each step; may write into them. Raises: DataError."""
+
     def uniforms(shape: tuple[int, ...]) -> Array:
         drawn = uniforms_by_row(origin.ids, (*variable.steps, *shape), stream(seed, "binarize", variable.name))
         return variable.fold(drawn)
 
     for transform, learned in zip(transforms, fitted, strict=True):
-        _check(transform, values, variable, origin)
+        check_fits(transform, values, variable, origin)
         try:
             with np.errstate(all="ignore"):  # a number that is too large is reported with its row, see `_finish`
                 values = transform.apply(values, learned, uniforms)

@@ -14,8 +14,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from sgc.data.block_store import BlockStore
 from sgc.data.columns import Array, Rows, SourceColumn
-from sgc.data.large_columns import is_large
+from sgc.data.large_columns import in_blocks, is_large
 from sgc.data.source_columns import Part
 from sgc.data.split import Division
 from sgc.data.variables import Variable
@@ -26,6 +27,7 @@ BLOCK = 1 << 16  # numbers that are hashed at a time
 SPACED = 1000  # training rows that are hashed where a node is too large to be read again
 SPLITS = ("train", "validation", "test")
 WORDS = {"train": "training", "validation": "validation", "test": "test"}
+FILES = "files of the source"  # in the place of a node, a digest of them; see `sgc.data.blocks.Blocks.digest`
 EMPTY = 0x9E3779B97F4A7C15  # the bits of a cell without a value
 
 
@@ -84,12 +86,20 @@ class Fingerprint:
 
 
 def fingerprint(
-    parts: Mapping[str, Part | None], division: Division, variables: Mapping[str, Variable], *, spaced: bool
+    parts: Mapping[str, Part | None],
+    division: Division,
+    variables: Mapping[str, Variable],
+    *,
+    spaced: bool,
+    hashed: Mapping[tuple[int, str], Hashes] | None = None,
 ) -> Fingerprint:
     """Take the fingerprint of the parts of a source, `train` and, where it brings one, `test`.
 
-    spaced: whether only `SPACED` training rows, evenly spaced, of a node that is too large for memory are hashed.
+    spaced: whether only `SPACED` training rows, evenly spaced, of a node that is too large for memory are hashed; of
+    one that stays in blocks, rows of the first block. hashed: the hashes of all rows that are known already, by the
+    identity of a part and by node.
     """
+    hashed = hashed or {}
     ids = {"train": division.train, "validation": division.validation, "test": division.test}
     owner = dict.fromkeys(SPLITS, parts["train"])
     own_test = parts.get("test")
@@ -102,21 +112,31 @@ def fingerprint(
         for part in parts.values()
         if spaced and part is not None
         for name, columns in part.nodes.items()
-        if is_large(columns, variables[name], part.size)
+        if (id(part), name) not in hashed and is_large(columns, variables[name], part.size)
     }
     places = {split: np.arange(len(row_ids), dtype=np.int64) for split, row_ids in ids.items()}
-    if any((id(owner["train"]), name) in unread for name in evidence):  # held-out rows are read in any case
-        places["train"] = _spaced(len(ids["train"]))
+    for split in SPLITS:
+        large = [name for name in evidence if (id(owner[split]), name) in unread]
+        stores = [store for name in large if (store := in_blocks(_nodes(owner[split])[name])) is not None]
+        if stores:
+            places[split] = _near(ids[split], stores[0])
+        elif large and split == "train":  # held-out rows are read in any case
+            places[split] = _spaced(len(ids[split]))
     sums = {split: np.zeros(len(places[split]), dtype=np.uint64) for split in SPLITS}
     nodes: dict[str, dict[str, str]] = {}
     for part_name, part in parts.items():
         if part is None:
             continue
         nodes[part_name] = {}
+        stores = [store for columns in part.nodes.values() if (store := in_blocks(columns)) is not None]
+        if stores:
+            nodes[part_name][FILES] = stores[0].blocks.digest()
         for name, columns in part.nodes.items():
             hashes = None
             if (id(part), name) not in unread:
-                hashes = hash_rows(name, columns, np.arange(part.size, dtype=np.int64))
+                hashes = hashed.get((id(part), name))
+                if hashes is None:
+                    hashes = hash_rows(name, columns, np.arange(part.size, dtype=np.int64))
                 nodes[part_name][name] = _digest(hashes)
             for split in SPLITS:
                 if owner[split] is part and name in evidence:
@@ -175,6 +195,18 @@ def _mixed(words: Hashes) -> Hashes:
     return np.asarray(words ^ (words >> np.uint64(31)))
 
 
+def _nodes(part: Part | None) -> Mapping[str, tuple[SourceColumn, ...]]:
+    return {} if part is None else part.nodes
+
+
+def _near(ids: Rows, store: BlockStore) -> Rows:
+    """Give the places of rows in the first block that has any of them; it is read in any case."""
+    if not len(ids):
+        return np.zeros(0, dtype=np.int64)
+    end = store.blocks.starts[int(store.block_of(ids[:1])[0]) + 1]
+    return np.arange(min(SPACED, int(np.searchsorted(ids, end))), dtype=np.int64)
+
+
 def _spaced(count: int) -> Rows:
     return np.unique(np.linspace(0, max(count - 1, 0), min(SPACED, count)).round().astype(np.int64))
 
@@ -194,11 +226,13 @@ def changes(before: Fingerprint, after: Fingerprint) -> str:
         if after.counts[split] != before.counts[split]
     ]
     same = same_rows(before, after)
-    other = [repr(name) for name in _other_nodes(before, after)]
+    other = [name if name == FILES else repr(name) for name in _other_nodes(before, after)]
     if counts:
         change = ", ".join(counts)
     elif not same and _reordered(before, after):
         change = "the same rows in another order"
+    elif FILES in other and same:
+        change = f"other sizes or contents of the {FILES}"
     elif other or not same:
         change = f"other values of {' and '.join(other)}" if other else "other rows or values"
     else:

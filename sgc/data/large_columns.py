@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from sgc.data.block_store import BlockStore, store_of
 from sgc.data.columns import MISSING, Array, Origin, Rows, SourceColumn
 from sgc.data.encoder import Encoder, fit_in_chunks, has_value, missing_values, read_cells, rows_at_a_time
 from sgc.data.transforms.transforms import AnyTransform
@@ -24,22 +25,32 @@ LIMIT = 1 << 30  # bytes of one node's values in one part of the data, as float3
 def read_or_note(origin: Origin, variable: Variable, transforms: Sequence[AnyTransform] = ()) -> Array | LargeCells:
     """Read an origin's rows as `read_cells` does, or only note them if they or their values are too large for memory.
 
-    One number a row is always read, since the row's id takes as much memory; so is text, which is longer than its
-    numbers.
+    One number a row is always read, since the row's id takes as much memory, and so is text, which is longer than its
+    numbers; but not where columns stay in their files, except for text and for categories that may be hidden.
 
     Raises:
         DataError: as `read_cells`.
     """
     if is_large(origin.columns, variable, len(origin.rows)):
         return LargeCells(variable, origin, tuple(transforms))
+    if in_blocks(origin.columns) is not None:
+        chunks = [cells for cells, _ in LargeCells(variable, origin, tuple(transforms)).chunks()]
+        return np.concatenate(chunks)
     return read_cells(origin, variable, transforms)
+
+
+def in_blocks(columns: Sequence[SourceColumn]) -> BlockStore | None:
+    """Give the store that columns of a node are read from; None where all of them are arrays."""
+    return next((store for column in columns if (store := store_of(column)) is not None), None)
 
 
 def is_large(columns: Sequence[SourceColumn], variable: Variable, rows: int) -> bool:
     """Tell whether so many rows of a node are too large for memory, as cells or as values."""
-    numbers = max(math.prod(_shape(columns)), math.prod(variable.laid))
+    numbers = max(math.prod(cell_shape(columns)), math.prod(variable.laid))
     single = numbers == 1 or (variable.categories is not None and not variable.laid)
     numeric = all(column.values.dtype.kind in "biuf" for column in columns)
+    if in_blocks(columns) is not None:
+        return numeric and not (single and variable.supervision == "partial")
     return numeric and not single and _too_much(rows, numbers)
 
 
@@ -59,7 +70,8 @@ def _too_much(rows: int, numbers: int) -> bool:
     return 4 * rows * numbers > LIMIT
 
 
-def _shape(columns: Sequence[SourceColumn]) -> tuple[int, ...]:
+def cell_shape(columns: Sequence[SourceColumn]) -> tuple[int, ...]:
+    """Give the shape of a row of a node's cells."""
     return columns[0].values.shape[1:] if len(columns) == 1 else (len(columns),)
 
 
@@ -99,7 +111,7 @@ class LargeCells:
 
     def chunks(self) -> Iterator[tuple[Array, Origin]]:
         """Read all rows in order, a chunk at a time; no row at all is one chunk."""
-        size = rows_at_a_time(_shape(self.origin.columns))
+        size = rows_at_a_time(cell_shape(self.origin.columns))
         for start in range(0, max(1, len(self)), size):
             yield self.take(np.arange(start, min(start + size, len(self)), dtype=np.int64))
 
@@ -132,7 +144,7 @@ class EncodedColumn:
     @property
     def is_held(self) -> bool:
         """Whether the values, unlike the cells, are few enough for memory."""
-        return not _too_much(len(self), math.prod(self.shape[1:]))
+        return in_blocks(self.cells.origin.columns) is None and not _too_much(len(self), math.prod(self.shape[1:]))
 
     def take(self, index: Rows) -> Array:
         """Encode the rows at these places: `(n,) -> (n, *event)`. Raises: DataError, as `Encoder.encode_cells`."""

@@ -23,6 +23,7 @@ from sgc.data.mat import read_mat
 from sgc.data.numpy_files import read_npz
 from sgc.data.source_columns import Part, assemble, node_columns
 from sgc.data.sources.file_sources import TABLES, Images, Table
+from sgc.data.sources.shard_sources import ShardSource
 from sgc.data.sources.source import FileSource
 from sgc.data.sources.source_section import DataSection
 from sgc.data.tables import index_column, read_table, table_pieces
@@ -313,7 +314,7 @@ def _filled(column: SourceColumn, variable: Variable) -> NDArray[np.bool_]:
 def _read(data: DataSection | None, path: Path, needed: list[str], optional: list[str]) -> SourceColumns:
     if not path.exists():
         raise DataError("no such file", file=str(path))
-    if isinstance(data, FileSource) and data.takes(path):
+    if isinstance(data, FileSource | ShardSource) and data.takes(path):
         return data.read_file(path, needed, optional)
     if path.is_dir():
         raise DataError("is a folder: a run on 'source: images' reads one of pictures", file=str(path))

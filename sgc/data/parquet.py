@@ -35,7 +35,7 @@ def read_parquet(
     Raises:
         DataError: no parquet file, a damaged one, no such column, or one of another type.
     """
-    with _opened(path) as file:
+    with opened(path, str(path)) as file:
         wanted = choose_columns(columns, optional, list(file.schema_arrow.names), str(path), also)
         table = file.read(columns=wanted)
         arrays = {name: table.column(name).combine_chunks() for name in wanted}
@@ -127,50 +127,53 @@ def _piece(
 
 def column_names(path: Path) -> list[str]:
     """Name the columns of a parquet file. Raises: DataError."""
-    with _opened(path) as file:
+    with opened(path, str(path)) as file:
         return list(dict.fromkeys(file.schema_arrow.names))
 
 
 def parquet_index(path: Path) -> str | None:
     """Name the one column that pandas wrote its index to; None where there is none. Raises: DataError."""
-    with _opened(path) as file:
+    with opened(path, str(path)) as file:
         names, metadata = file.schema_arrow.names, file.schema_arrow.pandas_metadata or {}
     named = [name for name in metadata.get("index_columns", []) if isinstance(name, str) and name in names]
     return named[0] if len(named) == 1 else None
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[Any]:  # Any: pyarrow's file
-    """Open a parquet file, and report whatever pyarrow raises in plain words. Raises: DataError."""
+def opened(source: Any, name: str, metadata: Any = None) -> Iterator[Any]:  # Any: what pyarrow opens, and its file
+    """Open a parquet file, and report whatever pyarrow raises in plain words; `name` is what it is called there.
+
+    metadata: of the file, where it was read before. Raises: DataError.
+    """
     try:
         import pyarrow as arrow
         import pyarrow.parquet as parquet
     except ImportError as error:
-        raise DataError("a .parquet file needs pyarrow: pip install 'sgc[parquet]'", file=str(path)) from error
+        raise DataError("a .parquet file needs pyarrow: pip install 'sgc[parquet]'", file=name) from error
     try:
-        with parquet.ParquetFile(path) as file:
+        with parquet.ParquetFile(source, metadata=metadata) as file:
             yield file
     except (arrow.ArrowException, OSError, ValueError) as error:
         if isinstance(error, OSError) and error.strerror:
-            raise DataError(f"cannot be read: {error.strerror}", file=str(path)) from error
-        raise DataError("not a parquet file, or one that is cut short or damaged", file=str(path)) from error
+            raise DataError(f"cannot be read: {error.strerror}", file=name) from error
+        raise DataError("not a parquet file, or one that is cut short or damaged", file=name) from error
 
 
 def _column(name: str, array: Any, path: Path, marks: Sequence[Mark]) -> SourceColumn:  # Any: an arrow array
-    values, null = _plain(array, name, path)
+    values, null = plain_cells(array, name, str(path))
     return SourceColumn(name, values, str(path), null if null.any() else None, marks=tuple(marks))
 
 
-def _plain(array: Any, name: str, path: Path) -> tuple[Array, NDArray[np.bool_]]:  # Any: an arrow array
+def plain_cells(array: Any, name: str, file: str) -> tuple[Array, NDArray[np.bool_]]:  # Any: an arrow array
     """Give an arrow array's values, and which of them are null; these hold some other value of their type."""
     import pyarrow as arrow
 
     types, kind = arrow.types, array.type
     if types.is_dictionary(kind):
-        return _plain(array.dictionary_decode(), name, path)
+        return plain_cells(array.dictionary_decode(), name, file)
     null = np.asarray(array.is_null())
     if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
-        return _vectors(array, null, name, path)
+        return _vectors(array, null, name, file)
     if types.is_null(kind):
         return np.full(len(array), np.nan), null
     if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
@@ -180,13 +183,13 @@ def _plain(array: Any, name: str, path: Path) -> tuple[Array, NDArray[np.bool_]]
         array = array.cast(arrow.float64())
     elif not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
         wanted = "numbers, text, booleans, or lists of one length"
-        raise DataError(f"column '{name}': found values of the type {kind}, wanted {wanted}", file=str(path))
+        raise DataError(f"column '{name}': found values of the type {kind}, wanted {wanted}", file=file)
     zero = arrow.scalar(False if types.is_boolean(kind) else 0, array.type)
     return np.asarray((array.fill_null(zero) if null.any() else array).to_numpy(zero_copy_only=False)), null
 
 
 def _vectors(
-    array: Any, null: NDArray[np.bool_], name: str, path: Path
+    array: Any, null: NDArray[np.bool_], name: str, file: str
 ) -> tuple[Array, NDArray[np.bool_]]:  # Any: as above
     """Stack the lists of a column, all of one length; a null becomes a list of nulls."""
     import pyarrow.compute as compute
@@ -197,8 +200,8 @@ def _vectors(
     if other.any():
         row = int(np.argmax(other))
         message = f"column '{name}': found a list of {lengths[row]}, wanted {length}, as in the rows above"
-        raise DataError(message, file=str(path), row=row)
-    inner, inner_missing = _plain(array.drop_null().flatten(), name, path)
+        raise DataError(message, file=file, row=row)
+    inner, inner_missing = plain_cells(array.drop_null().flatten(), name, file)
     values = np.zeros((len(array), length, *inner.shape[1:]), dtype=inner.dtype)
     missing = np.ones(values.shape, dtype=bool)
     values[~null] = inner.reshape(-1, *values.shape[1:]) if length else 0

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import io
 import os
 import warnings
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, final
 
 import numpy as np
 
+from sgc.data.block_store import block_columns
+from sgc.data.blocks import ROOM, Blocks, Cells, Field, Room
 from sgc.data.columns import Array, SourceColumn, SourceColumns
 from sgc.data.file_search import choose_columns
 from sgc.data.transforms.image_transforms import Resize
@@ -36,9 +40,9 @@ class Wanted:
 
 
 def read_pictures(
-    place: Path, columns: Collection[str], wanted: Wanted, *, optional: Collection[str] = ()
+    place: Path, columns: Collection[str], wanted: Wanted, room: Room = ROOM, *, optional: Collection[str] = ()
 ) -> SourceColumns:
-    """Read the pictures of a folder, in the order of their paths, or a single one.
+    """Read the pictures of a folder, in the order of their paths, or a single one; more than fit stay in their files.
 
     The columns are image, `(N, C, H, W)` bytes, path, relative to the folder, and, where pictures are in folders of
     their own, label, the name of the first folder. Files with other endings, and hidden ones, are no pictures.
@@ -59,7 +63,7 @@ def read_pictures(
     read: SourceColumns = {}
     for name in choose_columns(columns, optional, known, file=str(place)):
         if name == IMAGE:
-            read[name] = SourceColumn(name, _load([folder / path for path in paths], wanted), str(place), marks=())
+            read[name] = _column([folder / path for path in paths], wanted, room, place)
         else:
             for path in paths:
                 check_text(path)
@@ -84,10 +88,13 @@ def read_listed(
     column: str,
     columns: Collection[str],
     wanted: Wanted,
+    room: Room,
     *,
     optional: Collection[str] = (),
 ) -> SourceColumns:
     """Read the pictures that a table lists, a row each, and the table's other columns; a picture is `image`.
+
+    Pictures that do not fit into the room stay in their files.
 
     read: reads columns of the table. column: the one with the paths, relative to the table's folder, below which they
     stay: a table may come from a stranger.
@@ -103,7 +110,7 @@ def read_listed(
     cells = table_columns[column]
     paths = [table.parent / _inside(str(text), row, cells) for row, text in enumerate(cells.values)]
     others = {name: own for name, own in table_columns.items() if name in names or name in optional}
-    return {**others, IMAGE: SourceColumn(IMAGE, _load(paths, wanted), str(table), lines=cells.lines, marks=())}
+    return {**others, IMAGE: replace(_column(paths, wanted, room, table), lines=cells.lines)}
 
 
 def _inside(text: str, row: int, cells: SourceColumn) -> str:
@@ -117,32 +124,60 @@ def _inside(text: str, row: int, cells: SourceColumn) -> str:
     return text
 
 
-def _load(paths: Sequence[Path], wanted: Wanted) -> Array:
-    """Load pictures of one size: bytes `(N, C, H, W)`, turned as their EXIF says, without their transparency.
+@final
+class PictureBlocks(Blocks):
+    """Pictures of one size, so many to a block: bytes `(N, C, H, W)`, as `read_picture` gives them."""
 
-    Raises:
-        DataError: names the first file and row that is no picture, damaged, too large, of more than 8 bits a value, or
-            of another size than the first.
+    def __init__(self, paths: Sequence[Path], wanted: Wanted, room: Room, place: Path) -> None:
+        """Read the first one, which says how large they are. Raises: DataError, as `read_picture`."""
+        self.paths, self.wanted = paths, wanted
+        self.shape = read_picture(paths[0], 0, wanted).shape
+        field = Field(np.dtype(np.uint8), self.shape)
+        self.fields: Mapping[str, Field] = {IMAGE: field}
+        self.starts = np.append(np.arange(0, len(paths), room.step([field])), len(paths))
+        self.files, self.owners = [str(place)], np.zeros(len(self.starts) - 1, dtype=np.int64)
+
+    def read(self, block: int, names: Collection[str]) -> Mapping[str, Cells]:
+        """Read the pictures of a block.
+
+        Raises:
+            DataError: names the first file and row that is no picture, damaged, too large, of more than 8 bits a value,
+                or of another size than the first.
+        """
+        rows = range(int(self.starts[block]), int(self.starts[block + 1]))
+        loaded = np.empty((len(rows), *self.shape), dtype=np.uint8)
+        for place, row in enumerate(rows):
+            picture = read_picture(self.paths[row], row, self.wanted)
+            if picture.shape != self.shape:
+                (_, high, wide), (_, rows_of_first, columns) = picture.shape, self.shape
+                raise DataError(
+                    f"found a picture of {high} x {wide} (rows x columns), wanted {rows_of_first} x {columns}, as "
+                    f"'{self.paths[0].name}': 'size: [rows, columns]' brings all to one size",
+                    file=str(self.paths[row]),
+                    row=row,
+                )
+            loaded[place] = picture
+        return {IMAGE: Cells(loaded, None)}
+
+    def digest(self) -> str:
+        above = os.path.commonpath(self.paths) if len(self.paths) > 1 else self.paths[0].parent
+        facts = (f"{os.path.relpath(path, above)} {path.stat().st_size}\n" for path in self.paths)
+        return hashlib.blake2b("".join(facts).encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+
+
+def _column(paths: Sequence[Path], wanted: Wanted, room: Room, place: Path) -> SourceColumn:
+    """Read pictures, or leave them in their files where they are too many. Raises: DataError, as `PictureBlocks`."""
+    if not paths:
+        return SourceColumn(IMAGE, np.zeros((0, 3 if wanted.colour else 1, 1, 1), np.uint8), str(place), marks=())
+    return block_columns(PictureBlocks(paths, wanted, room, place), [IMAGE], room, marks=())[IMAGE]
+
+
+def read_picture(path: Path, row: int | None, wanted: Wanted, content: bytes | None = None) -> Array:
+    """Read a picture: bytes `(C, H, W)`, turned as its EXIF says, without its transparency.
+
+    content: of the file, where it is not read from its path. Raises: DataError, with `path` as the file's name.
     """
-    loaded = np.zeros((len(paths), 3 if wanted.colour else 1, 1, 1), dtype=np.uint8)
-    for row, path in enumerate(paths):
-        picture = _picture(path, row, wanted)
-        if not row:
-            loaded = np.empty((len(paths), *picture.shape), dtype=np.uint8)
-        if picture.shape != loaded.shape[1:]:
-            (_, high, wide), (_, rows, columns) = picture.shape, loaded.shape[1:]
-            raise DataError(
-                f"found a picture of {high} x {wide} (rows x columns), wanted {rows} x {columns}, as "
-                f"'{paths[0].name}': 'size: [rows, columns]' brings all to one size",
-                file=str(path),
-                row=row,
-            )
-        loaded[row] = picture
-    return loaded
-
-
-def _picture(path: Path, row: int, wanted: Wanted) -> Array:
-    with opened(path, row) as file:
+    with opened(path, row, content) as file:
         from PIL import ImageOps
 
         deep = file.mode if file.mode[0] in "IF" else ""
@@ -159,8 +194,8 @@ def _picture(path: Path, row: int, wanted: Wanted) -> Array:
 
 
 @contextlib.contextmanager
-def opened(path: Path, row: int) -> Iterator[Image]:
-    """Open a picture, of which Pillow then loads as much as is asked for.
+def opened(path: Path, row: int | None, content: bytes | None = None) -> Iterator[Image]:
+    """Open a picture, of which Pillow then loads as much as is asked for; `content` as in `read_picture`.
 
     Raises:
         DataError: names the file and row, whatever Pillow raises in the block.
@@ -169,13 +204,15 @@ def opened(path: Path, row: int) -> Iterator[Image]:
         from PIL import Image, UnidentifiedImageError
     except ImportError as error:
         raise DataError("pictures need Pillow: pip install 'sgc[images]'") from error
-    check_regular(path)
+    if content is None:
+        check_regular(path)
     Image.init()  # a Pillow may be made without some of its formats
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN]) as file:
+            place = path if content is None else io.BytesIO(content)
+            with Image.open(place, formats=[name for name in FORMATS if name in Image.OPEN]) as file:
                 yield file
     except UnidentifiedImageError as error:
         raise DataError("not a picture of a known format, or a damaged one", file=str(path), row=row) from error

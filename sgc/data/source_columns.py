@@ -12,6 +12,7 @@ from sgc.data.columns import SourceColumn
 from sgc.data.empty_cells import MARKS, Mark
 from sgc.data.file_search import known_columns
 from sgc.data.sources.file_sources import TableSource
+from sgc.data.sources.shard_sources import Parquet
 from sgc.data.sources.source_section import DataSection
 from sgc.data.variables import Variable
 from sgc.errors import DataError, suggest
@@ -148,4 +149,4 @@ def assemble(
 
 def marks_of(data: DataSection | None) -> tuple[Mark, ...]:
     """Name the marks of empty cells in a spec's data."""
-    return data.missing_values if isinstance(data, TableSource) else MARKS
+    return data.missing_values if isinstance(data, TableSource | Parquet) else MARKS

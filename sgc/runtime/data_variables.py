@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -91,9 +91,16 @@ def _plain(value: object) -> str:
 
 
 def open_data(
-    outline: Outline, beside: Path, arrays: Any = None, fitted: dict[str, Encoder] | None = None
-) -> DataSet:  # Any: a mapping to arrays, or a data frame
-    """Open the data of a model's spec, or arrays in their place. Raises: DataError; UsageError for own code."""
+    outline: Outline,
+    beside: Path,
+    arrays: Any = None,  # Any: a mapping to arrays, or a data frame
+    fitted: dict[str, Encoder] | None = None,
+    resumed: Callable[[], dict[str, Encoder]] | None = None,
+) -> DataSet:
+    """Open the data of a model's spec, or arrays in their place; see `open_dataset`.
+
+    Raises: DataError; UsageError for own code.
+    """
     spec = outline.spec
     variables = data_variables(outline)
     data = None if spec.data is None else spec.data.standing_in(spec.folder, trusted=spec.trusted)
@@ -105,4 +112,5 @@ def open_data(
         arrays=arrays,
         fitted=fitted,
         weight=spec.train.weight,
+        resumed=resumed,
     )

@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sgc.data.block_order import BlockOrder
 from sgc.data.dataset import Rows
 from sgc.data.encoder import Encoder
 from sgc.data.large_columns import EncodedColumn
@@ -56,6 +57,7 @@ class TensorRows:
         self.count = len(rows)
         self.row_ids = rows.rows
         self.weights = rows.weights  # [N]; None: one each
+        self.store = rows.store  # of the blocks that values are read from; None: nothing is
         self.dynamic = rows.dynamic
         self.names = list(rows.values)  # as data know them: all steps of a node by one
         self.values: dict[str, Tensor] = {}  # of the nodes that fit into memory
@@ -219,12 +221,16 @@ class TensorRows:
 
 @dataclass(frozen=True)
 class Stream:
-    """Rows in an endless sequence of passes, each a new permutation that follows from the seed."""
+    """Rows in an endless sequence of passes, each a new permutation that follows from the seed.
+
+    Rows that stay in their files are permuted block by block, by `order`.
+    """
 
     rows: np.ndarray  # places in the training rows
     size: int  # rows a step
     seed: int
     purpose: int
+    order: BlockOrder | None = None
 
     def take(self, step: int) -> np.ndarray:
         """Give the rows of one step, counted from 0."""
@@ -232,11 +238,12 @@ class Stream:
         start, stop = step * self.size, (step + 1) * self.size
         taken = []
         for number in range(start // count, (stop - 1) // count + 1):
-            order = _permutation(self.seed, self.purpose, number, count)
             low, high = max(start - number * count, 0), min(stop - number * count, count)
-            taken.append(order[low:high])
-        taken_rows: np.ndarray = self.rows[np.concatenate(taken)]
-        return taken_rows
+            if self.order is not None:
+                taken.append(self.order.take(number, low, high))
+            else:
+                taken.append(self.rows[_permutation(self.seed, self.purpose, number, count)[low:high]])
+        return np.concatenate(taken)
 
 
 @lru_cache(maxsize=8)
@@ -316,11 +323,18 @@ class Streams:
         use_labelled = any(end.rate > 0 for end in extremes) and len(labelled) > 0
         if supervised and not len(labelled):
             raise ValueError("the supervised bound needs labelled rows, and no row carries a label")
-        self.unlabelled = Stream(unlabelled, sizes[0], seed, UNLABELLED) if use_bare else None
-        self.labelled = Stream(labelled, sizes[1], seed, LABELLED) if use_labelled or supervised else None
+        self.unlabelled = self._stream(unlabelled, sizes[0], UNLABELLED) if use_bare else None
+        self.labelled = self._stream(labelled, sizes[1], LABELLED) if use_labelled or supervised else None
         self.supervised = supervised
         longest = len(unlabelled) / sizes[0] if len(unlabelled) else len(labelled) / sizes[1]
         self.steps = max(1, int(np.ceil(longest)))  # an epoch is one pass over the unlabelled rows
+
+    def _stream(self, rows: np.ndarray, size: int, purpose: int) -> Stream:
+        """Make a stream; rows that are in memory, or kept there, are permuted as a whole."""
+        store, ids = self.data.store, self.data.row_ids
+        if store is None or store.fill(ids[rows]):
+            return Stream(rows, size, self.seed, purpose)
+        return Stream(rows, size, self.seed, purpose, BlockOrder(rows, ids, store, (self.seed, purpose)))
 
     def rates_at(self, epoch: float) -> Rates:
         """Give γ and ρ at an epoch of their schedules."""

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,8 @@ def _train(
         spec = spec.stands_in(place_of_spec, trusted=trusted)
     spec, chosen = with_precision(spec)
     resolved = outline(spec)
-    dataset = open_data(resolved, place, data)
+    encoders = None if state is None else partial(folder.encoders, resolved)
+    dataset = open_data(resolved, place, data, resumed=encoders)
     trainer = Trainer(resolved, dataset, folder, watcher, debug=debug, window=window)
     for note in [*changes, *chosen, *dataset.notes]:
         watcher.note(note)

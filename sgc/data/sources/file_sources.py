@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias, final
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from sgc.data.file_search import find_file, known_columns, look_for
+from sgc.data.sources.in_blocks import InBlocks
 from sgc.data.sources.source import FileSource, Source, files_in_words, refuse_second_test
 from sgc.errors import DataError
 from sgc.piece import Many, Maybe, Piece
@@ -105,15 +106,21 @@ class Table(TableSource):
         )
 
 
+PictureSize: TypeAlias = Maybe[
+    Annotated[Many[Annotated[int, Field(ge=1, le=10_000)]], Field(min_length=2, max_length=2)]
+]
+"""The rows and columns that pictures are brought to."""
+
+
 @final
-class Images(TableSource):
+class Images(TableSource, InBlocks):
     """`source: images`: a folder of pictures, given by `root`, or by `file` or `files`; column image `(N, C, H, W)`.
 
     Pictures in folders of their own have their folder's name in the column `label`; `path` is the file's, and orders
     the rows. A table may be given instead (as `source: table` reads it). Its rows and columns are then those of the
     data, and its column `path`, or the one named by `path`, holds the pictures' files, relative to the table's
     folder. `mode`: grey (C = 1) or colour (C = 3). `size`: rows and columns that each picture is brought to,
-    averaged over areas. Values are bytes.
+    averaged over areas. Values are bytes. More pictures than half of `memory` holds stay in their files.
     """
 
     root_alone: ClassVar = True
@@ -123,7 +130,7 @@ class Images(TableSource):
         description="Whether pictures have one channel or three.",
         examples=["colour"],
     )
-    size: Maybe[Annotated[Many[Annotated[int, Field(ge=1, le=10_000)]], Field(min_length=2, max_length=2)]] = Field(
+    size: PictureSize = Field(
         None,
         description="The rows and columns that each picture is brought to. Absent: all have one size already.",
         examples=[[32, 32]],
@@ -174,8 +181,8 @@ class Images(TableSource):
 
         wanted = Wanted(self.mode == "colour", (self.size[0], self.size[1]) if self.size else None)
         if self._is_table(path):
-            return read_listed(path, table, self.path, columns, wanted, optional=optional)
-        return read_pictures(path, columns, wanted, optional=optional)
+            return read_listed(path, table, self.path, columns, wanted, self.room(), optional=optional)
+        return read_pictures(path, columns, wanted, self.room(), optional=optional)
 
 
 @final

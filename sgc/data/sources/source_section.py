@@ -12,7 +12,9 @@ from sgc.data.sources.built_sources import MultiMnist
 from sgc.data.sources.digits_source import Digits
 from sgc.data.sources.fetched_sources import FashionMnist, Mnist, Svhn
 from sgc.data.sources.file_sources import Idx, Images, Mat, Npz, Table
+from sgc.data.sources.hub_source import HubDatasets
 from sgc.data.sources.own_source import OwnSource
+from sgc.data.sources.shard_sources import Parquet, Tar
 from sgc.data.sources.source import Section, Source
 from sgc.piece import branch_of
 
@@ -23,6 +25,9 @@ SOURCES: dict[str, type[Source]] = {
     "mat": Mat,
     "images": Images,
     "table": Table,
+    "parquet": Parquet,
+    "tar": Tar,
+    "datasets": HubDatasets,
     "mnist": Mnist,
     "fashion-mnist": FashionMnist,
     "svhn": Svhn,

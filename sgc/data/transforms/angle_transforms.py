@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar, Literal, final
 
 from pydantic import Field
 
-from sgc.data.transforms.transform import Fitted, Learned, Learner, Uniforms
+from sgc.data.transforms.transform import Fitted, Learned, Learner, Learning, Uniforms
 
 if TYPE_CHECKING:
     from sgc.data.transforms.transform import Numbers
@@ -42,8 +41,11 @@ class Angle(Learner):
     def turns(self) -> tuple[float, ...]:
         return (2 * _half(self.angle),)
 
-    def fit_chunks(self, chunks: Iterable[Numbers]) -> Fitted:
-        return {"positive": max(_goes_beyond_half(values, self.angle) for values in chunks)}
+    def learning(self) -> Learning:
+        positive = False
+        while (values := (yield)) is not None:
+            positive = _goes_beyond_half(values, self.angle) or positive
+        return {"positive": positive}
 
     def apply(self, values: Numbers, fitted: Fitted, uniforms: Uniforms) -> Numbers:
         import numpy as np
@@ -82,8 +84,11 @@ class Direction(Learner):
     def turns(self) -> tuple[float, ...]:
         return (2 * _half(self.direction), 0.0)
 
-    def fit_chunks(self, chunks: Iterable[Numbers]) -> Fitted:
-        return {"positive": max(_goes_beyond_half(values[..., :1], self.direction) for values in chunks)}
+    def learning(self) -> Learning:
+        positive = False
+        while (values := (yield)) is not None:
+            positive = _goes_beyond_half(values[..., :1], self.direction) or positive
+        return {"positive": positive}
 
     def apply(self, values: Numbers, fitted: Fitted, uniforms: Uniforms) -> Numbers:
         import numpy as np

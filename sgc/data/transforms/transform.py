@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeAlias, final
 
 from pydantic import AfterValidator
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 Fitted = Mapping[str, Any]
 """What a transform learned from the training rows; JSON can hold it (`Any` because JSON nests)."""
+
+Learning: TypeAlias = Generator[None, "Numbers | None", Fitted]
+"""What takes in the training rows in order, `(n, *event)` at a time, and at last None, and returns what it learned."""
 
 Uniforms = Callable[[tuple[int, ...]], "Numbers"]
 """Draws numbers in [0, 1), `(*event) -> (N, *event)`, one draw for each row that depends on that row's id alone."""
@@ -105,6 +108,25 @@ class Learner(Transform, ABC):
     def fit(self, values: Numbers) -> Fitted:
         return self.fit_chunks([values])
 
-    @abstractmethod
+    @final
     def fit_chunks(self, chunks: Iterable[Numbers]) -> Fitted:
         """Learn from the training rows in order, `(n, *event)` at a time; no element is missing in all of them."""
+        learning = self.learning()
+        next(learning)
+        for values in chunks:
+            learning.send(values)
+        return learned(learning)
+
+    @abstractmethod
+    def learning(self) -> Learning:
+        """Take in the training rows, as they are sent, and return what was learned; no element is missing in all."""
+
+
+def learned(learning: Learning) -> Fitted:
+    """Say that there are no more rows, and give what was learned."""
+    try:
+        learning.send(None)
+    except StopIteration as end:
+        fitted: Fitted = end.value
+        return fitted
+    raise AssertionError("learns on after the last row")

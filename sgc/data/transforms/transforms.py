@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias, final
 
 from pydantic import Discriminator, Field, Tag, model_validator
@@ -10,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from sgc.data.transforms.angle_transforms import Angle, Direction
 from sgc.data.transforms.image_transforms import Crop, Resize
-from sgc.data.transforms.transform import FiniteNumbers, Fitted, Learned, Learner, Transform, Uniforms
+from sgc.data.transforms.transform import FiniteNumbers, Fitted, Learned, Learner, Learning, Transform, Uniforms
 from sgc.distributions.category_names import Categories, CategoryName
 from sgc.piece import Named, tagged
 
@@ -159,13 +158,13 @@ class Standardize(Named, Learner):
     name: ClassVar[str] = "standardize"
     learned: ClassVar[type[Learned]] = Moments
 
-    def fit_chunks(self, chunks: Iterable[Numbers]) -> Fitted:
+    def learning(self) -> Learning:
         """Join the means and squared distances of chunks by Eq. (2.1) of Chan, Golub and LeVeque (1979), in float64."""
         import numpy as np
 
         count, mean, squares = np.array(0), np.array(0.0), np.array(0.0)
         low, high = np.array(np.nan), np.array(np.nan)
-        for values in chunks:
+        while (values := (yield)) is not None:
             low, high = np.fmin(low, np.fmin.reduce(values, axis=0)), np.fmax(high, np.fmax.reduce(values, axis=0))
             there = ~np.isnan(values)
             known = values if there.all() else np.where(there, values, 0)

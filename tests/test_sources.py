@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import io
+import json
+import tarfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,6 +95,30 @@ def write_parquet(folder: Path) -> None:
             "picture": pyarrow.array(GREY[part].tolist(), pyarrow.list_(pyarrow.list_(pyarrow.uint8(), 5))),
         }
         pyarrow.parquet.write_table(pyarrow.table(table), folder / f"{part}.parquet", row_group_size=2)
+
+
+def add_member(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    head = tarfile.TarInfo(name)
+    head.size = len(content)
+    archive.addfile(head, io.BytesIO(content))
+
+
+def write_tar(folder: Path, rows: int = 3) -> None:
+    """Write samples of a picture, an array, a class, words and JSON, so many to a file; the third has no height."""
+    for part in PARTS:
+        for start in range(0, PARTS[part], rows):
+            with tarfile.open(folder / f"{part}-{start // rows}.tar", "w") as archive:
+                for row in range(start, min(start + rows, PARTS[part])):
+                    picture, vector = io.BytesIO(), io.BytesIO()
+                    Image.fromarray(GREY[part][row]).save(picture, "png")
+                    np.save(vector, GREY[part][row].reshape(-1))
+                    words = {"height": HEIGHTS[part][row], "kind": str(NAMES[part][row])}
+                    add_member(archive, f"s/{row:03d}.png", picture.getvalue())
+                    add_member(archive, f"s/{row:03d}.v.npy", vector.getvalue())
+                    add_member(archive, f"s/{row:03d}.json", json.dumps(words).encode())
+                    add_member(archive, f"s/{row:03d}.txt", f"{NAMES[part][row]}\n".encode())
+                    if LABELS[part][row] != 2:
+                        add_member(archive, f"s/{row:03d}.cls", str(LABELS[part][row]).encode())
 
 
 def save(path: Path, picture: np.ndarray) -> None:
@@ -205,6 +232,30 @@ CASES: dict[str, Case] = {
         {"height": "float32", "whole": "int16", "yes": "bool", "vector": "uint8", "picture": "uint8"},
         {"name": [0, 5], "height": [2], "whole": [0, 5]},
     ),
+    "parquet": Case(
+        "{source: parquet, files: {train: train*.parquet, test: [test.parquet]}, %s}",
+        write_parquet,
+        {**PARQUET, "height": {part: np.array(heights, dtype=float) for part, heights in HEIGHTS.items()}},
+        "train.parquet",
+        {"height": "float32", "whole": "int16", "yes": "bool", "vector": "uint8", "picture": "uint8"},
+        {"name": [0, 5], "whole": [0, 5]},
+    ),
+    "tar": Case(
+        "{source: tar, mode: grey, files: {train: 'train-{0..1}.tar', test: test-*.tar}, %s}",
+        write_tar,
+        {
+            "png": channels(GREY),
+            "v.npy": PARQUET["vector"],
+            "cls": PARQUET["whole"],
+            "txt": NAMES,
+            "json.kind": NAMES,
+            "json.height": {part: np.array(heights, dtype=float) for part, heights in HEIGHTS.items()},
+            "__key__": {part: np.array([f"s/{row:03d}" for row in range(size)]) for part, size in PARTS.items()},
+        },
+        "train-1.tar",
+        {"png": "uint8", "v.npy": "uint8", "json.height": "float64"},
+        {"cls": [0, 5]},
+    ),
     "images in folders of their labels": Case(
         "{source: images, mode: colour, files: {train: train, test: test}, %s}",
         write_classes,
@@ -270,7 +321,8 @@ def missing_rows(column: SourceColumn) -> list[int]:
 
 
 def test_every_source_has_a_case() -> None:
-    assert {case.split(" ")[0] for case in CASES} | {"digits"} == set(SOURCES)
+    others = {"digits", "datasets"}  # the second is tried in `test_hub_datasets`, with a library of many packages
+    assert {case.split(" ")[0] for case in CASES} | others == set(SOURCES)
 
 
 def test_digits() -> None:

@@ -69,7 +69,9 @@ class Shard:
 def scheme_of(name: str) -> str | None:
     """Give the scheme of a name that is an address; None of a path. A drive's letter is none."""
     found = _SCHEME.match(name)
-    return found[1].lower() if found else None
+    if found:
+        return found[1].lower()
+    return name.partition("::")[0] if "::" in name and "://" in name else None  # fsspec's chains, which are refused
 
 
 def fault_of_address(name: str) -> str | None:
@@ -133,7 +135,7 @@ def _near(name: str, root: str, beside: Path, endings: Sequence[str]) -> list[Sh
             files = [path for path in listed if path.is_file() and not _hidden(path.relative_to(folder))]
             if files:
                 return [_shard(path) for path in files]
-        raise DataError("no file has a name like this", file=str(Path(root, name)))
+        raise DataError("no such file: no name fits the pattern", file=str(Path(root, name)))
     path = find_file((name,), root, beside, folders=True)
     if not path.is_dir():
         return [_shard(path)]

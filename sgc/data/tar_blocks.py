@@ -84,6 +84,8 @@ class TarBlocks(Blocks):
             some = there[:64] if member.key is not None or member.kind == "json" else there[:1]
             if not len(some):
                 continue
+            if member.key is not None:
+                self._check_key(name, member, owner, some)
             values = self._decoded(owner, some, [name])[name].values
             lacks = any((each.places[name][:, 1] < 0).any() for each in self.indices)
             dtype = np.dtype("U") if values.dtype.kind == "U" else values.dtype
@@ -91,6 +93,16 @@ class TarBlocks(Blocks):
                 dtype = np.dtype(np.float64)  # later samples may have fractions, or nothing
             return Field(dtype, values.shape[1:], dtype.kind != "f" and (lacks or member.kind == "json"))
         raise AssertionError("some sample has the column")
+
+    def _check_key(self, name: str, member: Member, owner: int, rows: Rows) -> None:
+        """Check that the JSON of some of these samples has the key of a column. Raises: DataError."""
+        with self.shards[owner].opened() as file:
+            contents = read_members(file, self.indices[owner].places[name][rows], self.shards[owner])
+        known: dict[str, None] = {}
+        for row, content in zip(rows.tolist(), contents, strict=True):
+            plain = self._plain(name, content or b"", owner, row)
+            known |= dict.fromkeys(f"{member.endings[0]}.{key}" for key in plain)
+        known_columns([name], known, self.files[owner])
 
     def read(self, block: int, names: Collection[str]) -> Mapping[str, Cells]:
         owner, low = int(self.owners[block]), self.lows[block]
@@ -155,14 +167,19 @@ class TarBlocks(Blocks):
                 return text
             if member.kind in NUMBERS:
                 return int(text)
-            plain = json.loads(text)
-            if member.key is None:
-                return plain
-            if not isinstance(plain, dict):
-                raise ValueError("its JSON is no object")
-            return plain.get(member.key)
+            return json.loads(text) if member.key is None else self._plain(name, content, owner, row).get(member.key)
         except (ValueError, RecursionError, *DAMAGED) as error:
             raise self._error(name, f"cannot be read as {member.kind}: {error}", owner, row) from error
+
+    def _plain(self, name: str, content: bytes, owner: int, row: int) -> dict[str, Any]:  # Any: what JSON can say
+        """Read the JSON object of a sample. Raises: DataError."""
+        try:
+            plain = json.loads(content.decode("utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise self._error(name, f"cannot be read as json: {error}", owner, row) from error
+        if not isinstance(plain, dict):
+            raise self._error(name, "its JSON is no object of keys", owner, row)
+        return plain
 
     def _fitted(self, name: str, cells: Cells, owner: int, rows: Rows) -> Cells:
         """Give cells the type and shape of their column. Raises: DataError."""

@@ -92,12 +92,14 @@ def read_index(shard: Shard, members: Mapping[str, Member]) -> Index:
                     for name in by_ending.get(ending, ()):
                         places[name][-2], places[name][-1] = head.offset_data, head.size
                 end = archive.offset
+            file.seek(end)
+            mark = file.read(tarfile.BLOCKSIZE)
         except (tarfile.TarError, EOFError, ValueError) as error:
             zipped = " (a packed one: unpack it, so that samples can be found)" if _packed(shard) else ""
             message = f"not a tar file{zipped}, or one that is cut short or damaged: {error}"
             raise DataError(message, file=shard.name) from error
-    if end > shard.size:
-        raise DataError("the tar file is cut short", file=shard.name)
+    if len(mark) < tarfile.BLOCKSIZE or mark.strip(b"\0"):
+        raise DataError("the tar file is cut short or damaged: found no mark of its end", file=shard.name)
     arrays = {name: np.array(numbers, dtype=np.int64).reshape(-1, 2) for name, numbers in places.items()}
     return Index(samples, arrays, hashed.hexdigest(), list(endings))
 

@@ -298,7 +298,7 @@ def _with_value(columns: tuple[SourceColumn, ...], variable: Variable) -> NDArra
 
 def _filled(column: SourceColumn, variable: Variable) -> NDArray[np.bool_]:
     """Mark the cells of a column that are not empty: `(N, *event)`."""
-    values, empty = column.values, column.missing
+    values, empty = np.asarray(column.values), column.missing
     gone = np.zeros(values.shape, dtype=bool) if empty is None else empty
     if values.dtype.kind == "f":
         gone = gone | np.isnan(values)

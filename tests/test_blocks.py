@@ -195,7 +195,7 @@ def test_a_pass_permutes_rows_within_windows_of_permuted_blocks() -> None:
 def test_how_well_a_sorted_file_is_mixed() -> None:
     """Of a class with the share p, batches of B from W of K blocks of n have the share's sd of two samplings.
 
-    It is √(p(1−p)((1 − B/(Wn))/B + (1 − (W−1)/(K−1))/W)), of blocks and of rows without replacement; places are uniform.
+    It is √(p(1−p)((1 − B/(Wn))/B + (1 − (W−1)/(K−1))/W)), both without replacement; places are uniform.
     """
     blocks, size, window, batch = 200, 50, 10, 50
     store = store_of_sizes(*[size] * blocks, window=window)

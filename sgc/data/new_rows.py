@@ -23,7 +23,7 @@ from sgc.data.mat import read_mat
 from sgc.data.numpy_files import read_npz
 from sgc.data.source_columns import Part, assemble, node_columns
 from sgc.data.sources.file_sources import TABLES, Images, Table
-from sgc.data.sources.shard_sources import ShardSource
+from sgc.data.sources.shard_sources import Parquet, ShardSource
 from sgc.data.sources.source import FileSource
 from sgc.data.sources.source_section import DataSection
 from sgc.data.tables import index_column, read_table, table_pieces
@@ -139,7 +139,7 @@ class RowFile:
             size=size,
             skip=skip,
             separator=self.data.separator if isinstance(self.data, Table) else ",",
-            missing_values=self.data.missing_values if isinstance(self.data, Table) else MARKS,
+            missing_values=self.data.missing_values if isinstance(self.data, Table | Parquet) else MARKS,
             optional=self.optional,
         )
 

@@ -56,7 +56,7 @@ def parquet_pieces(
 
     Raises: DataError, as `read_parquet`, where the reading comes to it.
     """
-    with _opened(path) as file:
+    with opened(path, str(path)) as file:
         wanted = choose_columns(columns, optional, list(file.schema_arrow.names), str(path), also)
         examples = {name: example for name in wanted if (example := _first_list(file, name)) is not None}
         first = skip

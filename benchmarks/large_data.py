@@ -114,10 +114,6 @@ def measured(folder: Path, work: str, limit: int) -> dict[str, Any]:  # Any: pla
     # arrow's usual pool reserves a GiB that it does not use, and glibc keeps arrays that were freed
     memory = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
     environment = {**os.environ, **memory, "OMP_NUM_THREADS": "1"}
-        **os.environ,
-        "OMP_NUM_THREADS": "1",
-        "ARROW_DEFAULT_MEMORY_POOL": "system",
-    }  # mimalloc reserves more
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )

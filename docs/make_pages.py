@@ -26,10 +26,11 @@ from sgc.data.sources.source_section import SOURCES  # noqa: E402
 from sgc.data.transforms.image_transforms import Window as CropWindow  # noqa: E402
 from sgc.data.transforms.transforms import TRANSFORMS  # noqa: E402
 from sgc.distributions.constraints import CONSTRAINTS  # noqa: E402
-from sgc.distributions.families import FAMILIES  # noqa: E402
+from sgc.distributions.families import FAMILIES, option_ranges  # noqa: E402
 from sgc.distributions.family import Family  # noqa: E402
 from sgc.distributions.own_family import OwnFamily  # noqa: E402
 from sgc.distributions.views import CENTRED, CIRCULAR, LOG1P  # noqa: E402
+from sgc.distributions.zero_inflated import OF  # noqa: E402
 from sgc.metrics.metrics import METRICS  # noqa: E402
 from sgc.networks.entries import ENTRIES, Convolutions, Stages, Window  # noqa: E402
 from sgc.networks.layers import LAYERS  # noqa: E402
@@ -290,11 +291,12 @@ def families() -> str:
     head = "family | parameters: their sets | values | networks read | estimators | KL | standard prior"
     lines = [f"| {head} |", "|" + "---|" * 7]
     for name, family in FAMILIES.items():
-        options = "".join(f"<br>option `{option}`: {facts.range}" for option, facts in family.options.items())
-        parameters = ", ".join(
-            f"{'**' if key in family.heads else ''}`{key}`{'**' if key in family.heads else ''}: {constraint.word}"
-            for key, constraint in family.constraints.items()
-        )
+        options = "".join(f"<br>option `{option}`: {range_}" for option, range_ in option_ranges(family).items())
+        parameters = _parameters(family)
+        for word, form in family.forms.items():
+            parameters += f"<br>`by: {word}`: {_parameters(form)}"
+        if family.inflates:
+            parameters = f"those of the family `{OF}`, here {parameters}"
         read = "one-hot" if family.support.categorical else VIEWS.get(family.support.view, "the value")
         standard = _standard(family)
         estimators = ", ".join(f"`{each}`" for each in _estimators(family))
@@ -302,6 +304,13 @@ def families() -> str:
         cells = [f"`{name}`", parameters + options, SETS[family.support.word], read, estimators, kl, standard]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _parameters(family: Family) -> str:
+    return ", ".join(
+        f"{'**' if key in family.heads else ''}`{key}`{'**' if key in family.heads else ''}: {constraint.word}"
+        for key, constraint in family.constraints.items()
+    )
 
 
 def _estimators(family: Family) -> list[str]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 import sgc
-from sgc.distributions.families import FAMILIES
+from sgc.distributions.families import FAMILIES, FORMS
 from sgc.distributions.family import Family
 from sgc.distributions.von_mises import von_mises
 from sgc.runtime.model import Model
@@ -35,7 +35,8 @@ def bound(family: Family) -> Family:
     return family.with_options({name: 4 for name, option in family.options.items() if option.default is None})
 
 
-ALL = [pytest.param(bound(family), id=name) for name, family in FAMILIES.items()]
+EVERY = {**FAMILIES, **FORMS}
+ALL = [pytest.param(bound(family), id=name) for name, family in EVERY.items()]
 CLOSED = [case for case in ALL if case.values[0].closed_kl and case.values[0].pathwise and case.values[0].heads]
 
 
@@ -172,6 +173,7 @@ def spec(name: str, q: dict[str, float], p: dict[str, float], shape: list[int], 
     """A row x that does not read the latent t: log p(x) is that of its Bernoulli."""
     family = bound(FAMILIES[name])
     kind: Any = {name: dict(family.settings)} if family.settings else name
+    kind = {name: {"of": "Poisson"}} if family.inflates else kind
     latent: Raw = {
         "distribution": kind,
         "shape": shape or [3] * family.event_dim,
@@ -328,14 +330,12 @@ def test_a_row_far_out_returns_and_leaves_the_others_alone(outlier: float, monke
 
 @FLOATS
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-@pytest.mark.parametrize(
-    "name", [*(name for name, family in FAMILIES.items() if family.sampler is not None), "VonMises"]
-)
+@pytest.mark.parametrize("name", [*(name for name, family in EVERY.items() if family.sampler is not None), "VonMises"])
 def test_a_parameter_that_is_no_number_gives_no_draw(
     name: str, bad: float, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """torch drew 0.5 from Beta, 1/K from Dirichlet, the smallest float from Gamma, and −9e18 from Poisson."""
-    family = FAMILIES[name]
+    family = EVERY[name]
     parameters = {head: torch.tensor(bad, dtype=dtype) for head in family.heads}
     monkeypatch.setattr(Distribution, "_validate_args", False)  # some classes check what they are made of, asked or not
     drawn = family.draw(family.distribution(parameters, (3,) * family.event_dim), (5,))

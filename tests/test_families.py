@@ -17,7 +17,7 @@ import torch
 from torch.distributions import Distribution, Independent, constraints
 
 from sgc.distributions import make_table
-from sgc.distributions.families import FAMILIES
+from sgc.distributions.families import FAMILIES, FORMS
 from sgc.distributions.family import Family
 from sgc.distributions.table import Option
 
@@ -35,7 +35,7 @@ def _seed() -> None:
     torch.manual_seed(0)
 
 
-ALL = [pytest.param(bound(family), id=name) for name, family in FAMILIES.items()]
+ALL = [pytest.param(bound(family), id=name) for name, family in {**FAMILIES, **FORMS}.items()]
 
 
 def only(fact: str) -> list[object]:
@@ -175,8 +175,8 @@ def parameterisations(family: Family) -> tuple[tuple[str, ...], ...]:
     """List the sets of parameters that make a distribution, that of the heads first."""
     if not family.heads:
         return (tuple(family.constraints),)
-    others = [name for name in family.constraints if name not in (*family.heads, *family.taken)]
-    return ((*family.heads, *family.taken), *((*family.heads[:-1], name, *family.taken) for name in others))
+    swaps = [{}, *({head: name} for name, head in family.alternatives.items())]
+    return tuple((*(swap.get(head, head) for head in family.heads), *family.taken) for swap in swaps)
 
 
 @pytest.mark.parametrize("family", ALL)

@@ -20,7 +20,7 @@ import torch
 from mpmath import mp, mpf
 
 from sgc.distributions.densities.log_gamma import deviance, log_peak
-from sgc.distributions.families import FAMILIES
+from sgc.distributions.families import FAMILIES, FORMS
 from sgc.distributions.family import Family
 
 NUMBERS = 400  # that are looked at for each case: values and slopes of densities, and again of divergences
@@ -44,6 +44,9 @@ def _fifty_digits() -> Iterator[None]:
         yield
 
 
+EVERY = {**FAMILIES, **FORMS}
+
+
 @dataclass(frozen=True)
 class Case:
     """One family in one parameterisation: its textbook density, values worth a look, and what else has a formula."""
@@ -59,7 +62,7 @@ class Case:
 
     @property
     def family(self) -> Family:
-        return FAMILIES[self.name].with_options(self.options)
+        return EVERY[self.name].with_options(self.options)
 
     @property
     def label(self) -> str:
@@ -101,6 +104,15 @@ def log_odds(probs: Number) -> Number:
 
 def negative_binomial(k: Number, r: Number, log_p: Number, log_q: Number) -> Number:
     return mp.loggamma(k + r) - mp.loggamma(r) - log_factorial(k) + k * log_p + r * log_q
+
+
+def negative_binomial_by_mean(k: Number, m: Number, theta: Number) -> Number:
+    return negative_binomial(k, theta, mp.log(m) - mp.log(m + theta), -mp.log1p(m / theta))
+
+
+def inflated(k: Number, gate_logits: Number, score: Number) -> Number:
+    inside = log_sigmoid(-gate_logits) + score
+    return mp.log(mp.exp(log_sigmoid(gate_logits)) + mp.exp(inside)) if k == 0 else inside
 
 
 def gamma(x: Number, a: Number, b: Number) -> Number:
@@ -372,6 +384,48 @@ CASES: list[Case] = [
         lambda k, total_count, probs: negative_binomial(k, total_count, mp.log(probs), mp.log1p(-probs)),
         lambda total_count, probs: counts(total_count * probs / (1 - probs)),
         mean=lambda total_count, probs: total_count * probs / (1 - probs),
+        differentiable=False,
+    ),
+    Case(
+        "NegativeBinomial by mean",
+        {"mean": POSITIVE, "inverse_dispersion": POSITIVE},
+        lambda k, mean, inverse_dispersion: negative_binomial_by_mean(k, mean, inverse_dispersion),
+        lambda mean, inverse_dispersion: counts(mean),
+        mean=lambda mean, inverse_dispersion: mean,
+        differentiable=False,
+    ),
+    Case(
+        "NegativeBinomial by mean",
+        {"mean": POSITIVE, "dispersion": POSITIVE},
+        lambda k, mean, dispersion: negative_binomial_by_mean(k, mean, 1 / dispersion),
+        lambda mean, dispersion: counts(mean),
+        mean=lambda mean, dispersion: mean,
+        differentiable=False,
+    ),
+    Case(
+        "ZeroInflated",
+        {"rate": POSITIVE, "gate_logits": LOGITS},
+        lambda k, rate, gate_logits: inflated(k, gate_logits, k * mp.log(rate) - rate - log_factorial(k)),
+        lambda rate, gate_logits: counts(rate),
+        mean=lambda rate, gate_logits: mp.exp(log_sigmoid(-gate_logits)) * rate,
+        differentiable=False,
+    ),
+    Case(
+        "ZeroInflated Binomial",
+        {"logits": LOGITS, "gate_logits": LOGITS},
+        lambda k, logits, gate_logits: inflated(k, gate_logits, binomial(k, logits, 4)),
+        lambda logits, gate_logits: [0.0, 1.0, 4.0],
+        mean=lambda logits, gate_logits: 4 * mp.exp(log_sigmoid(logits) + log_sigmoid(-gate_logits)),
+        differentiable=False,
+    ),
+    Case(
+        "ZeroInflated NegativeBinomial by mean",
+        {"mean": POSITIVE[::2], "inverse_dispersion": POSITIVE[::2], "gate_logits": LOGITS[::2]},
+        lambda k, mean, inverse_dispersion, gate_logits: inflated(
+            k, gate_logits, negative_binomial_by_mean(k, mean, inverse_dispersion)
+        ),
+        lambda mean, inverse_dispersion, gate_logits: counts(mean),
+        mean=lambda mean, inverse_dispersion, gate_logits: mp.exp(log_sigmoid(-gate_logits)) * mean,
         differentiable=False,
     ),
     *(
@@ -742,13 +796,19 @@ def test_parameters_at_an_end_of_their_set_score_and_learn(kind: torch.dtype) ->
         ("Geometric", 1.0, -math.inf, {"probs": 1.0}, {}),
         ("NegativeBinomial", 0.0, 0.0, {"total_count": 2.0, "probs": 0.0}, {}),
         ("NegativeBinomial", 0.0, 0.0, {"total_count": 0.0, "probs": 0.5}, {}),
+        ("NegativeBinomial by mean", 0.0, 0.0, {"mean": 0.0, "inverse_dispersion": 2.0}, {}),
+        ("NegativeBinomial by mean", 3.0, -math.inf, {"mean": 0.0, "inverse_dispersion": 2.0}, {}),
+        ("NegativeBinomial by mean", 1.0, -1.0, {"mean": 1.0, "dispersion": 0.0}, {}),  # a Poisson
+        ("ZeroInflated", 0.0, -3.0, {"rate": 3.0, "gate": 0.0}, {}),
+        ("ZeroInflated", 0.0, 0.0, {"rate": 0.0, "gate": 0.25}, {}),
+        ("ZeroInflated", 1.0, -math.inf, {"rate": 0.0, "gate": 0.25}, {}),
         ("Bernoulli", 1.0, 0.0, {"probs": 1.0}, {}),
         ("Bernoulli", 0.0, 0.0, {"probs": 0.0}, {}),
         ("ContinuousBernoulli", 0.0, None, {"probs": 0.0}, {}),
         ("Categorical", [0.0, 1.0], 0.0, {"probs": [0.0, 1.0]}, {}),
         ("Multinomial", [0.0, 3.0], 0.0, {"probs": [0.0, 1.0]}, {"total_count": 3}),
     ):
-        family = FAMILIES[name].with_options(options)
+        family = EVERY[name].with_options(options)
         given = {key: torch.tensor(each, dtype=kind, requires_grad=True) for key, each in parameters.items()}
         observed = torch.tensor(value, dtype=kind)
         member = family.distribution(given, tuple(observed.shape))
@@ -794,8 +854,8 @@ EACH_CASE = pytest.mark.parametrize("case", [pytest.param(case, id=case.label) f
 
 
 def test_every_family_has_its_case_by_every_head() -> None:
-    assert set(FAMILIES) == {case.name for case in CASES}
-    for name, family in FAMILIES.items():
+    assert set(EVERY) == {case.name for case in CASES}
+    for name, family in EVERY.items():
         assert not family.heads or set(family.heads) in [
             set(case.grid) - set(case.options) for case in CASES if case.name == name
         ]
@@ -837,7 +897,7 @@ def test_scores_and_their_gradients_are_right_in_float32(case: Case) -> None:
     told(wrong, len(rows) * (1 + len(named)))
 
 
-@pytest.mark.parametrize("case", [pytest.param(c, id=c.label) for c in CASES if c.kl and FAMILIES[c.name].closed_kl])
+@pytest.mark.parametrize("case", [pytest.param(c, id=c.label) for c in CASES if c.kl and EVERY[c.name].closed_kl])
 def test_closed_divergences_and_their_gradients_are_right_in_float32(case: Case) -> None:
     family, every = case.family, points(case.grid)
     numbers = 4 * sum(len(flat(each)) for each in every[0].values())

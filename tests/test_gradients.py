@@ -191,7 +191,8 @@ LATENT = sorted(name for name in FAMILIES if name not in FIXED)
 def latent(name: str) -> dict[str, Any]:
     """Write the small M2 with a latent node of a family."""
     family = FAMILIES[name]
-    options = {option: 4 for option, facts in family.options.items() if facts.default is None}
+    options: dict[str, Any] = {option: 4 for option, facts in family.options.items() if facts.default is None}
+    options |= {"of": "Poisson"} if family.inflates else {}
     changes: dict[str, Any] = {
         "nodes__z__distribution": {name: options} if options else name,
         "nodes__z__shape": [3] if family.event_dim else [2],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,11 +17,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import sgc
+from sgc.distributions.supports import NONNEGATIVE, POSITIVE, REAL, SIMPLEX, UNIT_INTERVAL
 from sgc.errors import UsageError
+from sgc.networks.combination import Combination
 from sgc.networks.entries import Conv, Deconv, Gru, Layers, Mlp, Residual
 from sgc.networks.entry import Wanted
 from sgc.networks.layer import Shape, ShapeFault
 from sgc.networks.layers import LAYERS
+from sgc.networks.repeat_entries import CombineSteps
 from sgc.networks.stack import Stack, stack
 from sgc.report.json_report import inspect_json
 from sgc.report.text_report import inspect_text
@@ -591,3 +595,40 @@ def test_a_batch_norm_of_one_row_is_no_traceback() -> None:
     with pytest.raises(UsageError, match="a batch norm needs more than one row to train on: set train"):
         model.objective(batch)
     assert bool(model.eval().objective(batch).bound.isfinite().all())
+
+
+def test_a_product_and_a_sum_spread_axes_of_one() -> None:
+    """A number meets every element, absent or not; where all are nonnegative so is the product."""
+    one, many, picture = torch.rand(5, dtype=torch.float64), torch.rand(5, 3), torch.rand(5, 2, 4, 3)
+    for way, by_hand in (("product", torch.mul), ("sum", torch.add), ("max", torch.maximum)):
+        join = Combination(way=way)
+        for other in (many, picture):
+            shapes = ((), tuple(other.shape[1:]))
+            assert join.joined_shape(shapes) == shapes[1]
+            found = join.joining_module(shapes)(one, other)
+            torch.testing.assert_close(found, by_hand(one.reshape(5, *[1] * len(shapes[1])), other.double()))
+        shapes = ((3,), (2, 4, 3))
+        found = join.joining_module(shapes)(many, picture)
+        torch.testing.assert_close(found, by_hand(many.reshape(5, 1, 1, 3), picture))
+    with pytest.raises(ShapeFault, match=r"axes of one in place of others, got \[2\], \[2, 4, 3\]"):
+        Combination(way="product").joined_shape(((2,), (2, 4, 3)))
+    product = Combination(way="product")
+    for ranges, joint in (
+        ((POSITIVE, SIMPLEX), NONNEGATIVE),
+        ((POSITIVE, POSITIVE), POSITIVE),
+        ((SIMPLEX, UNIT_INTERVAL), UNIT_INTERVAL),
+        ((REAL, POSITIVE), REAL),
+    ):
+        assert product.joined_range(((), (3,)), ranges) == joint
+    absent = CombineSteps(way="product", exists=(2, 3))
+    there = torch.tensor([[1.0, 1.0], [1.0, 0.0], [0.0, 0.0]])
+    found = absent.joining_module(((2,), (2,), (1,), (1,)))(many[:3, :2], many[2:, :2], there[:, :1], there[:, 1:])
+    torch.testing.assert_close(found, torch.stack([many[0, :2] * many[2, :2], many[1, :2], torch.zeros(2)]))
+
+
+def test_log1p_is_odd_and_finite_everywhere() -> None:
+    x = torch.tensor([-50.0, -1.0, 0.0, 3.0])
+    log = LAYERS["Log1p"]().module((4,))
+    torch.testing.assert_close(log(x), torch.tensor([-math.log(51), -math.log(2), 0.0, math.log(4)]))
+    assert LAYERS["Log1p"]().output_range(POSITIVE) == NONNEGATIVE
+    assert LAYERS["Log1p"]().output_range(REAL) == REAL

@@ -16,7 +16,7 @@ from small_runs import small
 
 import sgc
 from sgc.distributions import densities
-from sgc.distributions.families import FAMILIES
+from sgc.distributions.families import FAMILIES, FORMS
 from sgc.distributions.family import Family
 from sgc.errors import DataError, ParameterError, RunError, SpecError, UsageError
 from sgc.runtime.model import Model
@@ -34,7 +34,7 @@ def _as_users_run(monkeypatch: pytest.MonkeyPatch) -> None:
 OPTIONS: dict[str, dict[str, object]] = {
     "Binomial": {"total_count": 3}, "Multinomial": {"total_count": 3}, "DiscretizedLogistic": {"levels": 4},
 }  # fmt: skip
-ALL = [pytest.param(f.with_options(OPTIONS.get(n, {})), id=n) for n, f in FAMILIES.items() if f.heads]
+ALL = [pytest.param(f.with_options(OPTIONS.get(n, {})), id=n) for n, f in {**FAMILIES, **FORMS}.items() if f.heads]
 
 
 def parameters(family: Family, wrong: float | None, kind: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:

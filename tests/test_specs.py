@@ -33,11 +33,14 @@ def test_a_shipped_spec_compiles_with_as_many_parameters_as_inspect_says(path: P
 @pytest.mark.parametrize("path", SPECS, ids=lambda p: p.stem)
 def test_every_pattern_of_a_shipped_spec_takes_a_step(path: Path) -> None:
     model = sgc.compile(load(path))
-    drawn = model.generate(3)
+    inputs = model.outline.inputs.items()
+    given = {name: 0 if entry.categories else torch.tensor(entry.support.legal(entry.shape)) for name, entry in inputs}
+    drawn = model.generate(3, given=given)
     full = {n: drawn[n] for n, v in model.outline.outer.items() if v.supervision == "full"}
     partial = {n: drawn[n] for n, v in model.outline.outer.items() if v.supervision == "partial"}
     dropped = {n: torch.full(partial[n].shape, torch.nan) for n in model.outline.graphs.dropped}
-    for batch in ({**full, **dropped}, {**full, **partial}):
+    held = {name: drawn[name] for name in given}
+    for batch in ({**full, **held, **dropped}, {**full, **held, **partial}):
         out = model.objective(batch)
         assert torch.isfinite(out.bound).all()
         model.zero_grad()

@@ -17,7 +17,7 @@ from torch.distributions import Distribution
 
 import sgc
 from sgc.distributions.densities import element_of
-from sgc.distributions.families import FAMILIES
+from sgc.distributions.families import FAMILIES, FORMS
 from sgc.distributions.family import Family
 from sgc.distributions.supports import SUPPORTS, Support
 from sgc.errors import DataError
@@ -31,7 +31,7 @@ OPTIONS: dict[str, dict[str, object]] = {
     "DiscretizedLogistic": {"levels": 4},
     "Pareto": {"scale": 1.5},
 }
-ALL = [pytest.param(f.with_options(OPTIONS.get(n, {})), id=n) for n, f in FAMILIES.items()]
+ALL = [pytest.param(f.with_options(OPTIONS.get(n, {})), id=n) for n, f in {**FAMILIES, **FORMS}.items()]
 MEMBERS = 40
 NUMBERS = [-math.inf, -2.5, -1.0, -1e-3, 0.0, 1e-3, 0.3, 0.5, 1 - 1e-4, 1.0, 1 + 1e-4, 1.5, 2.0, 3.0, 4.0, math.inf]
 VECTORS = [

@@ -68,6 +68,8 @@ CASES: list[tuple[str, str, Variable, Any, bool]] = [
     ("crop", "[{divide: 2}, {crop: [4, 4]}, {resize: [2, 2]}, standardize]", Variable("x", (2, 2)), GREY, False),
     ("flatten", "[flatten]", Variable("x", (24,)), GREY, True),
     ("standardize", "[standardize]", Variable("x", (4, 6)), GREY, True),
+    ("sum", "[sum]", Variable("x"), GREY, False),
+    ("log1p", "[log1p]", Variable("x", (4, 6)), GREY, True),
     ("angle", "[{angle: degrees}]", Variable("x", (2,)), AROUND, True),
     ("angle", "[{angle: degrees}, flatten]", Variable("x", (6,)), SIGNED, True),
     ("angle", "[{angle: radians}]", Variable("x", (3, 2)), SIGNED * np.pi / 180, True),

@@ -53,11 +53,21 @@ class Family:
     relaxation: Relaxation | None = None  # what `relaxed`, `harden` and `concrete_log_prob` need
     gaussian: bool = False
     taken: tuple[str, ...] = ()  # parameters that rows give, see `counted`: no network gives them, and no spec
+    stands_for: Mapping[str, str] = field(default_factory=dict)  # where a parameter is for another head than the last
+    by: str = ""  # the word for its parameters, where the family has `forms`
+    forms: Mapping[str, Family] = field(default_factory=dict)  # the same family by other parameters, by their word
+    inflates: bool = False  # whether it has the zeros of another family, and more
 
     def __hash__(self) -> int:
         return hash((self.name, tuple(sorted(self.settings.items()))))
 
     # ---- facts, without torch
+
+    @property
+    def alternatives(self) -> Mapping[str, str]:
+        """The head in whose place each parameter without a head may be given: the last one, unless it is said."""
+        others = [name for name in self.constraints if self.heads and name not in (*self.heads, *self.taken)]
+        return {name: self.stands_for.get(name, self.heads[-1]) for name in others}
 
     @property
     def finite(self) -> bool:
@@ -206,8 +216,8 @@ class Family:
         """Make the distribution of a whole event.
 
         parameters: constrained, each as `fill` takes it. They are the heads and what rows give; a parameter without a
-        head may replace the last head: probs for logits, covariance_matrix for scale_tril. Returns: batch shape the
-        leading dimensions, broadcast, and event shape the event. This is the one place where distributions are made.
+        head may replace a head, see `alternatives`: probs for logits, covariance_matrix for scale_tril. Returns: batch
+        shape the leading dimensions, broadcast, and event shape the event. Distributions are made here alone.
 
         Raises: ParameterError for a parameter that no member has: what torch's class refuses, where `validate` all
         that it knows of; where `finite`, anything that leaves its set.

@@ -99,7 +99,8 @@ def facts(line: Line) -> dict[str, object]:
 
 def render() -> str:
     """Give the file's whole text."""
-    return json.dumps({line.name: facts(line) for line in LINES}, indent=1) + "\n"
+    lines = [form for line in LINES for form in (line, *line.forms)]
+    return json.dumps({line.name: facts(line) for line in lines}, indent=1) + "\n"
 
 
 if __name__ == "__main__":

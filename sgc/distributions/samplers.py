@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from sgc.distributions.densities import integers
 from sgc.distributions.densities.members import Member
-from sgc.distributions.log_scale import log_minus_log_one_less_exp
+from sgc.distributions.log_scale import log_from_zero, log_minus_log_one_less_exp
+from sgc.distributions.negative_binomial import MOST
 from sgc.distributions.points import Point
 
 if TYPE_CHECKING:
@@ -202,6 +203,15 @@ def poisson(member: Member) -> Point:
 
 def negative_binomial(member: Member) -> Point:
     log = _log_gamma(member.total_count) + member.logits
+    return Point(_counts(_exp(log, member.floats)))
+
+
+def negative_binomial_by_mean(member: Member) -> Point:
+    if member.has("inverse_dispersion"):
+        theta = member.inverse_dispersion.clamp(max=MOST)
+    else:
+        theta = member.dispersion.clamp(min=1 / MOST).reciprocal()
+    log = _log_gamma(theta) - theta.log() + log_from_zero(member.mean)
     return Point(_counts(_exp(log, member.floats)))
 
 

@@ -78,6 +78,11 @@ class Support:
         return self.integers or self.nominal
 
     @property
+    def counts(self) -> bool:
+        """Whether elements are numbers of events: integers from 0 up that networks read as log(1 + count)."""
+        return self.integers and not self.nominal and self.low == 0 and self.view is LOG1P
+
+    @property
     def finite(self) -> bool:
         """Whether a single element, or a one-hot vector, has finitely many values once its largest is given."""
         return self.nominal or (self.integers and not self.vector and (self.wants_upper or self.upper is not None))

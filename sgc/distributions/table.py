@@ -24,6 +24,7 @@ from sgc.distributions.densities import (
 )
 from sgc.distributions.discretized_logistic import discretized_logistic, discretized_logistic_score
 from sgc.distributions.multinomial import multinomial
+from sgc.distributions.negative_binomial import mean_negative_binomial
 from sgc.distributions.relaxation import BIT, ONE_HOT, Relaxation
 from sgc.distributions.samplers import Sampler
 from sgc.distributions.supports import Support
@@ -57,6 +58,9 @@ class Option:
         return f"{article} {'>' if self.open_low else '≥'} {self.low:g}{upper}"
 
 
+BY = "by"  # the option that chooses among the forms of a family
+
+
 @dataclass(frozen=True)
 class Line:
     """One family by hand. `heads` are the parameters that a network gives; empty: it is fixed or standard only.
@@ -79,6 +83,8 @@ class Line:
     support: str = ""  # "" where torch's word is right
     scoring: Scoring = OWN  # densities, divergence and mean where the class's are not right in every precision
     sampler: Sampler | None = None  # draws its members, where the class draws wrongly at the edges
+    by: str = ""  # the word for its parameters, of a family that has `forms` or is one of them
+    forms: tuple[Line, ...] = ()  # the same family by other parameters
 
 
 _COUNT = {"total_count": Option("int", 1, bounds=Support.up_to)}
@@ -119,6 +125,18 @@ LINES: tuple[Line, ...] = (
         has_standard=False,
         scoring=exact(integers.negative_binomial, mean=integers.negative_binomial_mean),
         sampler=samplers.negative_binomial,
+        by="logits",
+        forms=(
+            Line(
+                "NegativeBinomial by mean",
+                ("mean", "inverse_dispersion"),
+                has_standard=False,
+                define=mean_negative_binomial,
+                scoring=exact(integers.negative_binomial_by_mean),
+                sampler=samplers.negative_binomial_by_mean,
+                by="mean",
+            ),
+        ),
     ),
     Line(
         "DiscretizedLogistic",

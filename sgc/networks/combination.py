@@ -1,4 +1,4 @@
-"""Values of one shape combined into one: their sum, mean or maximum, each laid over those before it, or the last."""
+"""Values combined into one: their sum, product, mean or maximum, each laid over those before it, or the last."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from sgc.networks.layer import Joining, Shape, ShapeFault, shape_text
 if TYPE_CHECKING:
     from torch import nn
 
-Way = Literal["sum", "max", "over", "mean", "last"]
+Way = Literal["sum", "product", "max", "over", "mean", "last"]
 
 
 class Combination(Joining):
     """Combine inputs of one shape; `over` lays each over those before it (Porter and Duff 1984).
 
+    Under `sum`, `product`, `max` and `mean` an axis of one is spread over that of another input, a number over all.
     Under `over`, an image of two or four channels has its opacity in the last, which the result has not; an image of
     one channel is ink whose value is its own opacity. A scalar is a vector of one, as everywhere in networks. Absent
     inputs count for nothing; where all are absent, the result is zero.
@@ -30,9 +31,7 @@ class Combination(Joining):
 
     def joined_shape(self, shapes: Sequence[Shape]) -> Shape:
         shapes = shapes[: len(self.exists) or None]
-        if len({shape or (1,) for shape in shapes}) > 1:
-            raise ShapeFault(f"combine takes values of one shape, got {', '.join(map(shape_text, shapes))}")
-        shape = shapes[0] or (1,)
+        shape = self._spread([shape or (1,) for shape in shapes])
         if self.way != "over":
             return shape
         if len(shape) != 3 or shape[0] not in (1, 2, 4):
@@ -41,10 +40,26 @@ class Combination(Joining):
             )
         return (max(1, shape[0] - 1), *shape[1:])
 
+    def _spread(self, shapes: Sequence[Shape]) -> Shape:
+        """Give the shape that all of them have, or are spread over. Raises: ShapeFault."""
+        if len({*shapes}) == 1:
+            return shapes[0]
+        got = f"got {', '.join(map(shape_text, shapes))}"
+        if self.exists or self.way in ("over", "last"):
+            raise ShapeFault(f"combine takes values of one shape, {got}")
+        longest = max(map(len, shapes))
+        axes = list(zip(*((1,) * (longest - len(shape)) + shape for shape in shapes), strict=True))
+        if any(len({*axis} - {1}) > 1 for axis in axes):
+            raise ShapeFault(f"combine takes values of one shape, or with axes of one in place of others, {got}")
+        return tuple(max(axis) for axis in axes)
+
     def joined_range(self, shapes: Sequence[Shape], incoming: Sequence[Support]) -> Support:
         joined = functools.reduce(Support.joined, incoming[: len(self.exists) or None]).element
         if self.way == "sum":
             joined = next((support for support in (POSITIVE, NONNEGATIVE) if support.contains(joined)), REAL)
+        if self.way == "product":
+            known = (UNIT_INTERVAL, POSITIVE, NONNEGATIVE)
+            joined = next((support for support in known if support.contains(joined)), REAL)
         if self.way == "over":  # shares of ink, where opacities are shares
             return UNIT_INTERVAL if UNIT_INTERVAL.contains(joined) else REAL
         return joined.with_zero() if self.exists else joined
@@ -78,7 +93,11 @@ class Combination(Joining):
                 absent = [absence(inputs, i, value) for i, value in enumerate(values)]
                 if way in ("last", "over"):
                     return fold(values, absent)
-                stacked = torch.stack(values)
+                longest = max(value.dim() for value in values)
+                wide = [v.reshape(len(v), *(1,) * (longest - v.dim()), *v.shape[1:]) for v in values]
+                if way == "product" and all(absence is None for absence in absent):
+                    return functools.reduce(torch.mul, wide)
+                stacked = torch.stack(torch.broadcast_tensors(*wide))
                 if all(absence is None for absence in absent):
                     return stacked.amax(0) if way == "max" else stacked.mean(0) if way == "mean" else stacked.sum(0)
                 present = torch.stack(
@@ -87,10 +106,11 @@ class Combination(Joining):
                         for value, absence in zip(values, absent, strict=True)
                     ]
                 )
-                neutral = torch.full_like(stacked, -math.inf) if way == "max" else torch.zeros_like(stacked)
+                neutral = {"max": -math.inf, "product": 1.0}.get(way, 0.0)
                 counted = torch.where(present, stacked, neutral)
-                if way == "max":
-                    return torch.where(present.any(0), counted.amax(0), torch.zeros_like(stacked[0]))
+                if way in ("max", "product"):
+                    found = counted.amax(0) if way == "max" else counted.prod(0)
+                    return torch.where(present.any(0), found, torch.zeros_like(stacked[0]))
                 total = counted.sum(0)
                 return total if way == "sum" else total / present.sum(0).clamp(min=1)
 

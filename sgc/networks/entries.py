@@ -23,7 +23,22 @@ from sgc.networks.spatial_transformer import Affine
 from sgc.own_code import OwnPiece
 from sgc.piece import Many, Maybe, Piece, by_form, tagged
 
-Activation = Literal["relu", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "softplus", "tanh", "sigmoid", "none"]
+Activation = Literal[
+    "relu",
+    "leaky_relu",
+    "elu",
+    "selu",
+    "gelu",
+    "silu",
+    "mish",
+    "softplus",
+    "tanh",
+    "sigmoid",
+    "exp",
+    "log1p",
+    "softmax",
+    "none",
+]
 Norm = Literal["none", "batch", "layer"]
 Picture = Annotated[Many[Width], Field(min_length=3, max_length=3)]
 
@@ -316,14 +331,18 @@ class AffineNetwork(Entry):
 
 
 class Combine(Entry):
-    """The parents combined, all of one shape: `combine: sum`, `max`, `over`, `mean` or `last`."""
+    """The parents combined, all of one shape: `combine: sum`, `product`, `max`, `over`, `mean` or `last`.
+
+    Under `sum`, `product`, `max` and `mean` a number meets every element of another parent: a library size times the
+    shares of genes.
+    """
 
     name: ClassVar[str] = "combine"
 
     combine: Way = Field(
         description=(
-            "How parents of one shape become one: their sum, mean or maximum, the last of them, or each "
-            "over those before it."
+            "How parents of one shape become one: their sum, product, mean or maximum, the last of them, or "
+            "each over those before it."
         ),
         examples=["max"],
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sgc.distributions.supports import INTERVAL, NONNEGATIVE, OPEN_UNIT_INTERVAL, POSITIVE, SIMPLEX, Support
+from sgc.distributions.supports import INTERVAL, NONNEGATIVE, OPEN_UNIT_INTERVAL, POSITIVE, REAL, SIMPLEX, Support
 from sgc.networks import image_layers as image
 from sgc.networks.layer import (
     BatchNorm,
@@ -140,6 +140,22 @@ class Exp(Layer):
         return Exponential()
 
 
+class Log1p(Layer):
+    """log(1 + x) of each element, of a negative one −log(1 − x): large counts no longer drown small ones."""
+
+    def output_range(self, incoming: Support) -> Support:
+        return NONNEGATIVE if NONNEGATIVE.contains(incoming) else REAL
+
+    def module(self, shape: Shape) -> nn.Module:
+        from torch import Tensor, nn
+
+        class LogarithmOfOneMore(nn.Module):
+            def forward(self, rows: Tensor) -> Tensor:
+                return rows.sign() * rows.abs().log1p()
+
+        return LogarithmOfOneMore()
+
+
 class Softmax(Layer):
     """Shares that sum to one over the last axis, exp(x_k) / Σ_j exp(x_j)."""
 
@@ -157,7 +173,7 @@ _TABLE: tuple[type[Layer], ...] = (
     *(image.MaxPool1d, image.MaxPool2d, image.AvgPool1d, image.AvgPool2d),
     *(image.AdaptiveAvgPool1d, image.AdaptiveAvgPool2d, image.AdaptiveMaxPool2d),
     *(Dropout, image.Dropout2d, BatchNorm1d, image.BatchNorm2d, LayerNorm, image.GroupNorm, image.InstanceNorm2d),
-    *(ReLU, LeakyReLU, ELU, SELU, GELU, SiLU, Mish, Softplus, Hardswish, PReLU, Tanh, Sigmoid, Exp, Softmax),
+    *(ReLU, LeakyReLU, ELU, SELU, GELU, SiLU, Mish, Softplus, Hardswish, PReLU, Tanh, Sigmoid, Exp, Log1p, Softmax),
 )
 LAYERS: dict[str, type[Layer]] = {layer.name: layer for layer in _TABLE}
 
@@ -172,6 +188,9 @@ ACTIVATIONS: dict[str, Layer | None] = {
     "softplus": Softplus(),
     "tanh": Tanh(),
     "sigmoid": Sigmoid(),
+    "exp": Exp(),
+    "log1p": Log1p(),
+    "softmax": Softmax(),
     "none": None,
 }
 

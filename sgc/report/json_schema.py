@@ -7,10 +7,11 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from sgc.distributions.families import FAMILIES
+from sgc.distributions.families import COUNTED, FAMILIES
 from sgc.distributions.own_family import OwnFamily
 from sgc.distributions.row_totals import TOTAL
-from sgc.distributions.table import Option
+from sgc.distributions.table import BY, Option
+from sgc.distributions.zero_inflated import OF
 from sgc.networks.layer import Layer
 from sgc.piece import Named
 from sgc.spec.pieces import DistributionChoice
@@ -95,17 +96,28 @@ def _count_items(schema: Any) -> None:  # Any: JSON
 
 def _distribution() -> dict[str, Any]:  # Any: JSON
     """Describe a family: by its name, or with its options."""
-    names = sorted(FAMILIES)
-    with_options = {
-        name: {
+    with_options: dict[str, Any] = {}  # Any: JSON
+    for name, family in FAMILIES.items():
+        properties = {option: _option(option, facts) for option, facts in family.options.items()}
+        if family.forms:
+            properties[BY] = {"enum": [family.by, *family.forms]}
+        if family.inflates:
+            properties[OF] = {"anyOf": _written({key: with_options[key] for key in COUNTED})}
+        needed = [option for option, facts in family.options.items() if facts.default is None]
+        with_options[name] = {
             "type": "object",
-            "properties": {option: _option(option, facts) for option, facts in family.options.items()},
-            "required": [option for option, facts in family.options.items() if facts.default is None],
+            "properties": properties,
+            "required": [*needed, *([OF] if family.inflates else [])],
             "additionalProperties": False,
         }
-        for name, family in FAMILIES.items()
-    }
-    plain = [name for name in names if all(o.default is not None for o in FAMILIES[name].options.values())]
+    own = {"$ref": f"#/$defs/{OwnFamily.__name__}"}
+    return {"description": DistributionChoice.__doc__, "anyOf": [*_written(with_options), own]}
+
+
+def _written(with_options: dict[str, Any]) -> list[Any]:  # Any: JSON
+    """Describe the ways to write one of some families, by the schema of the options of each."""
+    names = sorted(with_options)
+    plain = [name for name in names if not with_options[name]["required"]]
     named = {
         "type": "object",
         "properties": {"name": {"enum": names}, "options": {"type": "object"}},
@@ -119,8 +131,7 @@ def _distribution() -> dict[str, Any]:  # Any: JSON
         "maxProperties": 1,
         "additionalProperties": False,
     }
-    own = {"$ref": f"#/$defs/{OwnFamily.__name__}"}
-    return {"description": DistributionChoice.__doc__, "anyOf": [{"enum": plain}, single, named, own]}
+    return [{"enum": plain}, single, named]
 
 
 def _option(name: str, option: Option) -> dict[str, Any]:  # Any: JSON

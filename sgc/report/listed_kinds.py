@@ -117,14 +117,16 @@ def _aligned(rows: Sequence[tuple[str, ...]], width: int | None = None) -> list[
 
 
 def _family(name: str, family: Family) -> Listed:
+    from sgc.distributions.families import option_ranges
+
     sets = {parameter: constraint.word for parameter, constraint in family.constraints.items()}
-    options = {option: rule.range for option, rule in family.options.items()}
+    options = option_ranges(family)
     words = [f"{key}{'*' if key in family.heads else ''}: {word}" for key, word in sets.items()]
     words += [f"[{key}: {range_}]" for key, range_ in options.items()]
     support = family.support
     view = "one-hot" if support.categorical else support.view.word
     ways = [way for way, able in (("pathwise", family.pathwise), ("enumerable", family.finite)) if able]
-    plain = {
+    plain: dict[str, Any] = {  # Any: what JSON can say
         "name": name,
         "parameters": sets,
         "network_gives": list(family.heads),
@@ -137,6 +139,8 @@ def _family(name: str, family: Family) -> Listed:
         "enumerable": family.finite,
         "closed_kl": family.closed_kl,
     }
+    if family.forms:
+        plain["by"] = {word: {p: c.word for p, c in form.constraints.items()} for word, form in family.forms.items()}
     return Listed(name, (", ".join(ways) or "-", support.word, view, ", ".join(words)), plain)
 
 

@@ -10,7 +10,7 @@ from sgc.distributions.row_totals import OWN_SUM, TOTAL
 from sgc.errors import Path
 from sgc.spec.check_names import Names
 from sgc.spec.findings import Findings
-from sgc.spec.written_nodes import family_of, options_place
+from sgc.spec.written_nodes import innermost
 
 KINDS = {"nodes": "node", "features": "feature"}
 
@@ -19,7 +19,8 @@ def check_totals(findings: Findings, names: Names) -> None:
     """Find totals by an unknown name, or by one that gives no total."""
     for name in findings.keys("nodes"):
         node = findings.at("nodes", name)
-        place, family = options_place(node), FAMILIES.get(family_of(node)[0])
+        family_name, place = innermost(node)
+        family = FAMILIES.get(family_name)
         path: Path = ("nodes", name, *(place or ()), TOTAL)
         word = findings.at(*path)
         if place is None or not isinstance(word, str) or family is None or TOTAL not in family.options:

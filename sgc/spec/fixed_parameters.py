@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sgc.distributions.constraints import Matrix
+from sgc.distributions.families import COUNTED, FAMILIES
 from sgc.distributions.family import Family
 from sgc.distributions.row_totals import OWN_SUM, TOTAL
-from sgc.distributions.table import Option
+from sgc.distributions.table import BY, Option
+from sgc.distributions.zero_inflated import INFLATED, OF, zero_inflated
 from sgc.errors import OutlineFault, suggest
 from sgc.networks.layer import Shape, shape_text
 from sgc.schedules import Number, Schedule, value_at
@@ -39,9 +41,8 @@ def check_name(place: Place, family: Family, key: str, written: Sequence[str]) -
     if key not in family.constraints or key in family.taken:
         others = [other for other in family.constraints if other not in (*written, *family.taken)]
         raise OutlineFault(place, f"unknown parameter '{key}' of {family.name}", suggest(key, others), at="key")
-    apart = (*family.heads[:-1], *family.taken)
-    ways = [name for name in family.constraints if family.heads and name not in apart]  # of the last parameter
-    first = next(name for name in written if name == key or (name in ways and key in ways))
+    head = family.alternatives.get
+    first = next(name for name in written if head(name, name) == head(key, key))
     if first != key:
         raise OutlineFault(place, f"'{key}' beside '{first}': two ways to say one parameter", at="key")
 
@@ -152,11 +153,54 @@ def _numbers(value: Any) -> tuple[Shape, list[float]] | None:  # Any: nested as 
     return (len(parts), *known[0][0]), [number for _, flat in known for number in flat]
 
 
-def with_options(place: tuple[str, str], family: Family, options: Any) -> Family:  # Any: as written
+def with_options(place: tuple[str, ...], family: Family, options: Any) -> Family:  # Any: as written
     """Return a family with the options that are written. Raises: OutlineFault."""
+    if not isinstance(options, Mapping):
+        raise OutlineFault(place, f"expected a mapping, got {describe(options)}")
+    if family.inflates:
+        return zero_inflated(_inflated(place, options))
+    if BY in options and family.forms:
+        family = _by(place, family, options[BY])
+        options = {key: value for key, value in options.items() if key != BY}
     _check_options(place, family, options)
     numbers = {key: value for key, value in options.items() if not takes_total(family, key, value)}
     return (family if len(numbers) == len(options) else family.counted()).with_options(numbers)
+
+
+def _by(place: tuple[str, ...], family: Family, word: Any) -> Family:  # Any: as written
+    """Return the form of a family whose parameters a word chooses. Raises: OutlineFault."""
+    forms = {family.by: family, **family.forms}
+    if not isinstance(word, str) or word not in forms:
+        allowed = " or ".join(f"'{form}'" for form in forms)
+        hint = suggest(word, forms) if isinstance(word, str) else ""
+        raise OutlineFault((*place, BY), f"expected {allowed}, got {describe(word)}", hint)
+    return forms[word]
+
+
+def _inflated(place: tuple[str, ...], options: Mapping[str, Any]) -> Family:  # Any: as written
+    """Return the family of counts whose zeros are inflated. Raises: OutlineFault."""
+    known = f"a family of counts ({', '.join(COUNTED)})"
+    for key in options:
+        if key != OF:
+            raise OutlineFault((*place, key), f"unknown key '{key}'", suggest(str(key), [OF]), at="key")
+    if OF not in options:
+        message = f"missing key '{OF}': {INFLATED} needs {known}"
+        raise OutlineFault(place, message, at="key", missing=OF)
+    written, at = options[OF], (*place, OF)
+    if isinstance(written, Mapping) and "name" in written:
+        name, inner, below = written["name"], written.get("options", {}), (*at, "options")
+    elif isinstance(written, Mapping) and len(written) == 1:
+        (name, inner), *_ = written.items()
+        below = (*at, str(name))
+    else:
+        name, inner, below = written, {}, at
+    if not isinstance(name, str):
+        raise OutlineFault(at, f"expected {known}, got {describe(written)}")
+    if name not in FAMILIES:
+        raise OutlineFault(at, f"unknown family '{name}'", suggest(name, COUNTED))
+    if name not in COUNTED:
+        raise OutlineFault(at, f"expected {known}, got '{name}'")
+    return with_options(below, FAMILIES[name], inner)
 
 
 def takes_total(family: Family, option: str, value: object) -> bool:
@@ -164,13 +208,12 @@ def takes_total(family: Family, option: str, value: object) -> bool:
     return option == TOTAL and option in family.options and isinstance(value, str)
 
 
-def _check_options(place: tuple[str, str], family: Family, options: Any) -> None:  # Any: as written
+def _check_options(place: tuple[str, ...], family: Family, options: Mapping[str, Any]) -> None:  # Any: as written
     """Check options against those of a family. Raises: OutlineFault."""
-    if not isinstance(options, Mapping):
-        raise OutlineFault(place, f"expected a mapping, got {describe(options)}")
     for key, value in options.items():
         if key not in family.options:
-            hint = suggest(key, [option for option in family.options if option not in options])
+            words = [*family.options, *([BY] if family.forms else [])]
+            hint = suggest(key, [option for option in words if option not in options])
             raise OutlineFault((*place, key), f"unknown key '{key}'", hint, at="key")
         if not family.options[key].accepts(value) and not takes_total(family, key, value):
             wanted = _option_words(family, key, family.options[key])

@@ -158,6 +158,11 @@ class DistributionChoice(Piece):
             return value
         raise PydanticCustomError("expected", "expected the name of a family, or {Family: {option: value}}")
 
+    @property
+    def as_written(self) -> dict[str, Any]:  # Any: as for `options`
+        """A node with nothing but this family, as a file has it."""
+        return {"distribution": {self.name: self.options}}
+
 
 def _distribution_tag(value: Any) -> str:  # Any: whatever YAML can say
     own = isinstance(value, OwnFamily) or (isinstance(value, dict) and "python" in value)
@@ -241,6 +246,14 @@ class Input(Piece):
         None,
         description="The shape of a value of numbers; absent, with no categories: a single number.",
         examples=[[3]],
+    )
+    support: Maybe[Literal["real", "positive", "nonnegative", "unit_interval"]] = Field(
+        None,
+        description=(
+            "Where its numbers lie; data outside are refused. A feature that is made of it can then be the "
+            "parameter of a distribution, as a library size times shares."
+        ),
+        examples=["positive"],
     )
 
 

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 
 from sgc.derivation.graph import GraphNode, Graphs, find_cycles
 from sgc.derivation.inversion import LargeInverse, invert
-from sgc.distributions.row_totals import TOTAL
 from sgc.errors import Path
 from sgc.spec.check_names import Names
 from sgc.spec.document import MAX_NODES
 from sgc.spec.findings import Findings
 from sgc.spec.pieces import Conditional, DerivedRecognition, DistributionChoice, Feature, Node, Recognition
 from sgc.spec.spec import Spec
+from sgc.spec.written_nodes import total_of
 
 KEY = ("recognition",)
 
@@ -85,8 +85,8 @@ def _reads(piece: Feature | Conditional | None) -> tuple[str, ...]:
 
 def _read_in_p(spec: Spec, node: Node) -> tuple[str, ...]:
     """Name what a node reads in p, with the input that gives its total, if one does."""
-    options = node.distribution.options if isinstance(node.distribution, DistributionChoice) else {}
-    total = options.get(TOTAL) if isinstance(options, Mapping) else None
+    choice = node.distribution
+    total = total_of(choice.as_written) if isinstance(choice, DistributionChoice) else None
     read = _reads(node.generative)
     return (*read, total) if isinstance(total, str) and total in spec.inputs and total not in read else read
 

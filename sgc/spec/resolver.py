@@ -11,7 +11,7 @@ from sgc.distributions.families import FAMILIES
 from sgc.distributions.family import Family
 from sgc.distributions.own_family import OwnFamily
 from sgc.distributions.row_totals import OWN_SUM, TOTAL
-from sgc.distributions.supports import SUPPORTS, Bound
+from sgc.distributions.supports import REAL, SUPPORTS, Bound
 from sgc.errors import OutlineFault, UsageError, suggest
 from sgc.networks.entry import Entry, Wanted
 from sgc.networks.layer import Shape, ShapeFault, shape_text
@@ -31,6 +31,7 @@ from sgc.spec.outline import Density, FeatureOutline, InputOutline, Outline, Ste
 from sgc.spec.pieces import Conditional, Feature, Generative, Node
 from sgc.spec.spec import Spec
 from sgc.spec.value_ranges import ValueRanges
+from sgc.spec.written_nodes import innermost, total_of
 
 
 class Resolver:
@@ -106,9 +107,10 @@ class Resolver:
         family, choice = self.family(name), self.spec.nodes[name].distribution
         if TOTAL not in family.taken or isinstance(choice, OwnFamily):
             return ""
-        total: str = choice.options[TOTAL]
-        if total != OWN_SUM:
-            self._check_taken(("distribution", choice.name, TOTAL), name, TOTAL, family, self.event(name), total)
+        total: str = total_of(choice.as_written)
+        _, place = innermost(choice.as_written)
+        if total != OWN_SUM and place is not None:
+            self._check_taken((*place, TOTAL), name, TOTAL, family, self.event(name), total)
         return total
 
     def _fixed(self, name: str) -> dict[str, Bound]:
@@ -167,7 +169,10 @@ class Resolver:
         if len(kinds) > 1:
             raise OutlineFault(tuple(kinds), f"'{kinds[0]}' beside '{kinds[1]}': give one of them", at="later")
         count = len(entry.values) if entry.values is not None else entry.categories
-        return InputOutline(name, (count,) if count else (entry.shape or ()), count, entry.values)
+        if count and entry.support is not None:
+            raise OutlineFault(("support",), "forbidden: a category is no number", at="key")
+        support = SUPPORTS[entry.support] if entry.support is not None else REAL
+        return InputOutline(name, (count,) if count else (entry.shape or ()), count, entry.values, support)
 
     def look(self, name: str) -> Shape:
         """Infer the shape of what a network reads of a name."""
@@ -242,8 +247,8 @@ class Resolver:
         family, conditional = self.family(name), self.conditional(name, role)
         place = (role,) if conditional is not None else ()
         cond = conditional if conditional is not None else Generative.model_construct()
-        alternatives = any(key not in (*family.heads, *family.taken) for key in cond.parameters)
-        fixed = [*cond.parameters, *(family.heads[-1:] if alternatives else ())]
+        fixed = {family.alternatives.get(key, key) for key in cond.parameters}
+        fixed |= {*family.heads[-1:]} if fixed - {*family.constraints} else set()  # an unknown one is its own fault
         free = [head for head in family.heads if head not in fixed]
         learn = isinstance(cond, Generative) and cond.learn
         if role == "recognition" and name in self.spec.derived:

@@ -14,7 +14,7 @@ from typing import Any
 
 from sgc.derivation.graph import find_cycles
 from sgc.derivation.node_id import Index
-from sgc.distributions.row_totals import OWN_SUM, TOTAL
+from sgc.distributions.row_totals import OWN_SUM
 from sgc.errors import Path, path_text
 from sgc.networks.repeat_entries import Cell, CombineSteps, Hold
 from sgc.spec.composition import MODEL, Composition, Included
@@ -24,7 +24,7 @@ from sgc.spec.findings import Findings
 from sgc.spec.references import Expansion, Reader, References
 from sgc.spec.scopes import Template
 from sgc.spec.unrolled import PartOf, Unrolled
-from sgc.spec.written_nodes import options_place
+from sgc.spec.written_nodes import total_of, with_total
 
 ROLES = ("generative", "recognition")
 
@@ -155,13 +155,11 @@ class _Unrolling:
 
     def _total(self, template: Template, raw: dict[str, Plain]) -> None:
         """Write the total of a family by the whole name of the input that gives it; others are reported later."""
-        place = options_place(raw)
-        word = raw[place[0]][place[1]].get(TOTAL) if place is not None else None
+        word = total_of(raw)
         reference = template.scope.find(word) if isinstance(word, str) and word != OWN_SUM else None
-        if place is not None and reference is not None:
-            key, inner = place
+        if reference is not None:
             name = self.references.flat(reference.template, tuple(0 for _ in reference.template.plates))
-            raw[key] = {**raw[key], inner: {**raw[key][inner], TOTAL: name}}
+            raw |= with_total(raw, name)
 
     def _carry(self, template: Template, index: Index, flat: str) -> None:
         """Write a carry as a feature of each step, which reads the state of the step before it in its direction."""

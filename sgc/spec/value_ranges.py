@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import final
 
 from sgc.distributions.constraints import Constraint, Matrix
-from sgc.distributions.supports import INTERVAL, ONE_HOT, REAL, UNIT_INTERVAL, Support
+from sgc.distributions.supports import INTERVAL, ONE_HOT, UNIT_INTERVAL, Support
 from sgc.errors import OutlineFault
 from sgc.networks.repeat_entries import Exists, Zeros
 from sgc.networks.stack import range_of
@@ -56,8 +56,8 @@ class ValueRanges:
         raise OutlineFault(place, f"{takes}, which may be {support.range}: wanted {wanted.range}", hint)
 
     def of_input(self, name: str) -> Support:
-        """Return the range required of an input by the parameters checked so far that are taken from it."""
-        return self._required.get(name, REAL)
+        """Return an input's range: its own, within those of the parameters checked so far that are taken from it."""
+        return self._required.get(name, self.input(name).support)
 
     def of_value(self, name: str) -> Support:
         """Return the range of a node's own value, of a feature, or of an input."""

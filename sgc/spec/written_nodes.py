@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Mapping, Sequence
 
 from sgc.distributions.families import FAMILIES
 from sgc.distributions.row_totals import TOTAL
+from sgc.distributions.zero_inflated import OF
 from sgc.spec.document import Plain
 
 EVENT = ("distribution", "shape", "categories", "values")
@@ -23,21 +25,50 @@ def family_of(node: Plain) -> tuple[str, dict[str, Plain]]:
     return (name if isinstance(name, str) else ""), (options if isinstance(options, dict) else {})
 
 
-def options_place(node: Plain) -> tuple[str, str] | None:
-    """Return the place of the family's options in a node; None if it has none."""
+def innermost(node: Plain) -> tuple[str, tuple[str, ...] | None]:
+    """Return the family of a node, of an inflated one that within (`of`), and the place of its options, if any."""
+    place: tuple[str, ...] = ("distribution",)
     choice = node.get("distribution") if isinstance(node, dict) else None
-    if not isinstance(choice, dict) or "python" in choice:
-        return None
-    key = "options" if "name" in choice else next(iter(choice), None)
-    return ("distribution", key) if key is not None and isinstance(choice.get(key), dict) else None
+    while isinstance(choice, dict) and "python" not in choice:
+        key = "options" if "name" in choice else next(iter(choice), None)
+        name = choice.get("name") if key == "options" else key
+        if key is None or not isinstance(choice.get(key), dict):
+            return (name if isinstance(name, str) else ""), None
+        family = FAMILIES.get(name) if isinstance(name, str) else None
+        if family is None or not family.inflates or OF not in choice[key]:
+            return (name if isinstance(name, str) else ""), (*place, key)
+        place, choice = (*place, key, OF), choice[key][OF]
+    return (choice if isinstance(choice, str) else ""), None
+
+
+def options_at(node: Plain, place: Sequence[str]) -> dict[str, Plain]:
+    """Return the options of a family by their place in its node, see `innermost`."""
+    options: dict[str, Plain] = functools.reduce(lambda inner, key: inner[key], place, node)
+    return options
+
+
+def total_of(node: Plain) -> Plain:
+    """Return the total_count that is written for a node's family, or for that within it; None if there is none."""
+    _, place = innermost(node)
+    return None if place is None else options_at(node, place).get(TOTAL)
+
+
+def with_total(node: dict[str, Plain], total: str) -> dict[str, Plain]:
+    """Return a node with another name for its total_count, see `total_of`."""
+    _, place = innermost(node)
+
+    def within(inner: dict[str, Plain], keys: tuple[str, ...]) -> dict[str, Plain]:
+        return {**inner, keys[0]: within(inner[keys[0]], keys[1:])} if keys else {**inner, TOTAL: total}
+
+    return node if place is None else within(node, place)
 
 
 def event(node: Plain, bound: Mapping[str, Plain] | None = None) -> dict[str, str]:
     """Describe the values of a node, to compare two nodes. bound: what the inputs of its part are bound to."""
-    name, options = family_of(node)
-    total = options.get(TOTAL)
+    total = total_of(node)
     if bound and isinstance(total, str) and total in bound:
-        options = {**options, TOTAL: bound[total]}
+        node = with_total(node, bound[total])
+    name, options = family_of(node)
     description = {key: "none" if node.get(key) in (None, []) else str(node[key]).replace("'", "") for key in EVENT}
     family = FAMILIES.get(name)
     if family is not None and not family.support.categorical:  # which must have none: a fault of the node itself
@@ -47,7 +78,8 @@ def event(node: Plain, bound: Mapping[str, Plain] | None = None) -> dict[str, st
 
 def largest_count(node: Plain) -> tuple[int, str]:
     """Return the largest count of a node, or 1 and why it cannot count."""
-    name, options = family_of(node)
+    name, place = innermost(node)
+    options = {} if place is None else options_at(node, place)
     family = FAMILIES.get(name)
     if family is None:
         return 1, "" if name else "it has no distribution"

@@ -26,7 +26,7 @@ import yaml
 from typer.testing import CliRunner
 
 from sgc.cli import app
-from sgc.distributions.families import FAMILIES
+from sgc.distributions.families import COUNTED, FAMILIES
 from sgc.errors import LISTED
 from sgc.objectives.estimators import ESTIMATORS
 
@@ -161,7 +161,11 @@ class _Drawing:
         rng = self.rng
         family = rng.choice([*FAMILIES, *["Normal"] * 12, *["Categorical"] * 9, *["Bernoulli"] * 4])
         node: Raw = {"distribution": family, "shape": list(rng.choice(SHAPES))}
-        options = {key: rng.choice([2, 3, 5]) for key, each in FAMILIES[family].options.items() if each.default is None}
+        numbers = FAMILIES[family].options.items()
+        options: Raw = {key: rng.choice([2, 3, 5]) for key, each in numbers if each.default is None}
+        if FAMILIES[family].inflates:
+            options["of"] = rng.choice([*COUNTED, {"NegativeBinomial": {"by": "mean"}}])
+        options |= {"by": "mean"} if FAMILIES[family].forms and self.often(0.5) else {}
         if options or self.odd():
             node["distribution"] = {family: options}
         if family == "Categorical":

@@ -226,6 +226,38 @@ class OneOf(Transform):
         return values  # read so already
 
 
+@final
+class Sum(Named, Transform):
+    """`sum`: the sum of all elements of a row, as its library size is that of its counts: `(N, *event) -> (N,)`."""
+
+    name: ClassVar[str] = "sum"
+
+    def apply(self, values: Numbers, fitted: Fitted, uniforms: Uniforms) -> Numbers:
+        import numpy as np
+
+        total = values.sum(axis=tuple(range(1, values.ndim)), dtype=np.float64)
+        return np.asarray(total.astype(values.dtype))
+
+
+@final
+class LogOnePlus(Named, Transform):
+    """`log1p`: log(1 + x), of numbers above −1; undone in predictions."""
+
+    name: ClassVar[str] = "log1p"
+
+    def apply(self, values: Numbers, fitted: Fitted, uniforms: Uniforms) -> Numbers:
+        import numpy as np
+
+        if bool((values <= -1).any()):
+            raise ValueError(f"'log1p' takes numbers above -1, found {np.nanmin(values):g}")
+        return np.asarray(np.log1p(values, out=values))
+
+    def undo(self, values: Numbers, fitted: Fitted) -> Numbers:
+        import numpy as np
+
+        return np.asarray(np.expm1(values))
+
+
 TRANSFORMS: dict[str, type[Transform]] = {
     "divide": Divide,
     "mu_law": MuLaw,
@@ -234,6 +266,8 @@ TRANSFORMS: dict[str, type[Transform]] = {
     "crop": Crop,
     "flatten": Flatten,
     "standardize": Standardize,
+    "sum": Sum,
+    "log1p": LogOnePlus,
     "angle": Angle,
     "direction": Direction,
     "one_of": OneOf,
@@ -249,7 +283,7 @@ def _kind(value: Any) -> str | None:  # Any: whatever YAML can say
 
 if TYPE_CHECKING:
     AnyTransform: TypeAlias = (
-        Divide | MuLaw | Binarize | Resize | Crop | Flatten | Standardize | Angle | Direction | OneOf
+        Divide | MuLaw | Binarize | Resize | Crop | Flatten | Standardize | Sum | LogOnePlus | Angle | Direction | OneOf
     )
 else:
     AnyTransform = tagged(TRANSFORMS, "transform", _kind)

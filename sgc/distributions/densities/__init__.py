@@ -36,13 +36,15 @@ class Scoring:
 
     `log_prob`: (distribution, value, *exact), see `Point` -> the sum over the event. `kl`: the same of KL(q‖p), None
     where there is no closed form. `mean`: of a distribution, None where the class's own is right. `prepare`: the
-    parameters that the class is given, from those of the spec. All broadcast over leading dimensions.
+    parameters that the class is given, from those of the spec. `formula`: the score of one element, where there is one.
+    All broadcast over leading dimensions.
     """
 
     log_prob: Callable[..., Tensor]
     kl: Callable[[Distribution, Distribution], Tensor] | None = None
     mean: Callable[[Distribution], Tensor] | None = None
     prepare: Callable[[dict[str, Tensor]], dict[str, Tensor]] = _as_they_are
+    formula: Formula | None = None
 
 
 def element_of(distribution: Distribution) -> Any:  # Any: the parameters of torch's families are plain attributes
@@ -95,7 +97,8 @@ def exact(
         member = Member(element_of(distribution))
         return member.narrow(mean(member))
 
-    return Scoring(log_prob, divergence if kl is not None else None, average if mean is not None else None, prepare)
+    divergence_, average_ = (divergence if kl is not None else None), (average if mean is not None else None)
+    return Scoring(log_prob, divergence_, average_, prepare, formula)
 
 
 # ---- the fast lane

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from sgc.distributions.densities.categories import categorical_logits
 from sgc.distributions.densities.log_gamma import deviance, log_peak
 from sgc.distributions.log_scale import log_from_zero, log_to_one
+from sgc.distributions.negative_binomial import MOST
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -105,6 +106,32 @@ def negative_binomial(member: Member, value: Tensor) -> Tensor:
     apart = deviance(k, log_n + log_p) + deviance(r, log_n + log_q)
     some = r.log() - log_n + log_peak(k) + log_peak(r) - log_peak(n) - apart
     return torch.where(none, member.total_count * log_q, some)
+
+
+def negative_binomial_by_mean(member: Member, value: Tensor) -> Tensor:
+    """log Γ(k + θ) − log Γ(θ) − log k! + k log (m / (m + θ)) + θ log (θ / (m + θ)); θ by itself, or as 1/α.
+
+    With d = (k − m) / (m + θ) the counts that m and θ expect of k + θ are m (1 + d) and θ (1 + d): the distance of θ
+    from its own, θ (d − log (1 + d)), has all its digits even where θ is so large that only a Poisson is left.
+    """
+    import torch
+
+    mean = member.mean
+    if member.has("inverse_dispersion"):
+        theta = member.inverse_dispersion.clamp(max=MOST)
+    else:
+        theta = member.dispersion.clamp(min=1 / MOST).reciprocal()
+    none = value == 0
+    k = torch.where(none, 1.0, value)
+    n, both = k + theta, mean + theta
+    gap = (k - mean) / both
+    expected = mean * (n / both)
+    log_expected = log_from_zero(mean) + n.log() - both.log()
+    far = theta * (gap - gap.log1p())
+    some = (
+        theta.log() - n.log() + log_peak(k) + log_peak(theta) - log_peak(n) - deviance(k, log_expected, expected) - far
+    )
+    return torch.where(none, -theta * (mean / theta).log1p(), some)
 
 
 def negative_binomial_mean(member: Member) -> Tensor:

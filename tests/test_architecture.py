@@ -36,6 +36,7 @@ FLOORS = [
     ["sweeps"],
     ["explorer"],
     ["run_report"],
+    ["sklearn"],
     ["cli", "__main__", "__init__"],
 ]
 TORCH_FROM = FLOORS.index(["tape"])

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -150,6 +150,23 @@ def _train(
     return Run(folder.path, trainer.best_model(), trainer.epoch, folder.metrics())
 
 
+class Keeper(Protocol):
+    """Keeps what training leaves: a run folder, or what stands in its place."""
+
+    path: Path
+
+    @property
+    def state_path(self) -> Path: ...
+
+    def write_weights(self, checkpoint: str, model: Model, info: Mapping[str, float]) -> None: ...
+
+    def append_metrics(self, line: Mapping[str, Any]) -> None: ...  # Any: what JSON can say
+
+    def write_state(self, state: Mapping[str, Any]) -> None: ...  # Any: tensors, and what JSON can say
+
+    def finish(self) -> None: ...
+
+
 class Trainer:
     """One run in progress: the model, its streams, its optimiser, and where it stands."""
 
@@ -157,7 +174,7 @@ class Trainer:
         self,
         resolved: Outline,
         dataset: DataSet,
-        folder: RunFolder,
+        folder: Keeper,
         watcher: Watcher,
         *,
         debug: bool,

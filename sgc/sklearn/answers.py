@@ -1,0 +1,85 @@
+"""What a trained model answers for rows: the distribution of its label, and its latents, under q or the posterior."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sgc.data.columns import Array
+from sgc.evaluation.measurement import chunk_rows
+from sgc.randomness import Generators, drawing_from
+from sgc.runtime.inference import Answer
+from sgc.runtime.model import Model
+from sgc.runtime.streams import VALIDATION, seed_for
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The answers of a model for the rows of a batch, by node as `Model.encode` gives them."""
+
+    model: Model
+    answer: Answer
+    samples: int
+
+    def means(self, batch: Mapping[str, Tensor], nodes: Sequence[str], label: str = "") -> dict[str, Array]:
+        """Give the mean of each node, `(N, *event)`, of categories their probabilities.
+
+        Of q, where a node's parents are observed, it is the mean of q(node | parents), the same for a row whatever
+        other rows there are; where only a label of categories is not, it is the sum of these over the label. Otherwise
+        it is a mean over samples, whose draws depend on the rows beside.
+
+        Raises: RunError where a row has no finite scores.
+        """
+        size = len(next(iter(batch.values())))
+        step = chunk_rows(self.model, self.samples)
+        parts: dict[str, list[Array]] = {name: [] for name in nodes}
+        for start in range(0, size, step):
+            chunk = {name: value[start : start + step] for name, value in batch.items()}
+            for name, value in self._chunk(chunk, nodes, label).items():
+                parts[name].append(value)
+        return {name: np.concatenate(values) for name, values in parts.items()}
+
+    @torch.no_grad()
+    def _chunk(self, batch: Mapping[str, Tensor], nodes: Sequence[str], label: str) -> dict[str, Array]:
+        found: dict[str, Tensor] = {}
+        if self.answer == "q":
+            for name in nodes:
+                if self._given(name, batch):
+                    found[name] = self._mean(name, batch)
+                elif label and self._given(name, {**batch, label: ()}) and self._given(label, batch):
+                    found[name] = self._over_labels(name, label, batch)
+        if len(found) < len(nodes):
+            with drawing_from(Generators(seed_for(self.model.spec.train.seed, VALIDATION, 5))):
+                inference = self.model.inference(batch, self.samples, self.answer).checked()
+            found |= {name: inference.nodes[name].mean for name in nodes if name not in found}
+        return {name: value.cpu().numpy() for name, value in found.items()}
+
+    def _given(self, node: str, known: Mapping[str, Any]) -> bool:  # Any: only the names count
+        """Tell whether all that q of a node reads is known."""
+        outline = self.model.outline
+        if node not in outline.recognition:
+            return False
+        dropped = outline.graphs.dropped  # a network reads a flag in the place of what is missing
+        return outline.graphs.sources(outline.recognition[node].reads) <= {*known, *dropped}
+
+    def _mean(self, node: str, values: Mapping[str, Tensor]) -> Tensor:
+        distribution = self.model.conditional(node, "recognition", values)
+        if self.model.outline.variables[node].categories is not None:
+            probabilities: Tensor = distribution.probs  # type: ignore[attr-defined]  # torch types no families
+            return probabilities
+        return distribution.mean
+
+    def _over_labels(self, node: str, label: str, batch: Mapping[str, Tensor]) -> Tensor:
+        """Sum the means of a node over the categories of the label: Σ_y q(y | x) E[node | x, y]."""
+        chances = self._mean(label, batch).reshape(len(next(iter(batch.values()))), -1)
+        total: Tensor = torch.zeros(())
+        for category in range(chances.shape[1]):
+            labels = torch.full((len(chances),), category)
+            mean = self._mean(node, {**batch, label: labels})
+            total = total + chances[:, category].reshape(-1, *(1,) * (mean.dim() - 1)) * mean
+        return total

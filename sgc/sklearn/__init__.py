@@ -10,6 +10,6 @@ except ImportError as problem:
 if tuple(int(part) for part in sklearn.__version__.split(".")[:2]) < (1, 6):
     raise ImportError(f"sgc.sklearn needs scikit-learn 1.6 or later, found {sklearn.__version__}")
 
-from sgc.sklearn.estimators import SemiSupervisedClassifier, SemiSupervisedRegressor, SemiSupervisedTransformer
+from sgc.sklearn.semi_supervised import SemiSupervisedClassifier, SemiSupervisedRegressor, SemiSupervisedTransformer
 
 __all__ = ["SemiSupervisedClassifier", "SemiSupervisedRegressor", "SemiSupervisedTransformer"]

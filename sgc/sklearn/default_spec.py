@@ -8,9 +8,11 @@ from typing import Any, Literal
 from sgc.sklearn.feature_columns import NUMBERS, FeatureColumns
 
 LABEL, LATENT = "y", "z"
+ALPHA = 10  # the weight of log q(label) in a labelled row
 STEPS = 600  # of training
 BATCH = 64
-SCALE = 0.7  # of a standardised number about what p says: fixed, so that no column of few values takes over
+SCALE = 1.0  # of a standardised number about what p says: fixed, so that no column of few values takes over
+RATE = 0.25  # the share of labelled rows in the loss, where there are fewer
 Plain = dict[str, Any]  # Any: plain data
 
 
@@ -19,13 +21,14 @@ def default_spec(
     label: Literal["category", "number", "none"],
     classes: int = 0,
     *,
+    labelled: float = 1.0,
     from_latent: bool = False,
 ) -> Plain:
     """Write the model of a table: Kingma's M2 (Kingma et al. 2014), p(features | y, z) p(y) p(z).
 
-    Without a label it is their M1. from_latent: p(features | z) p(y | z) p(z), so that the latent tells of the label.
-    All numbers are one vector, standardised; of a column of categories each is a node.
-    An empty cell has no term, and networks read a zero and a flag in its place.
+    Without a label it is their M1. labelled: the share of rows with a label. from_latent: p(features | z) p(y | z) p(z)
+    in its place, so that the latent tells of the label. All numbers are one vector, standardised; of a column of
+    categories each is a node. An empty cell has no term, and networks read a zero and a flag in its place.
     """
     width = min(128, max(32, 2 * len(columns.numbers)))
     network = {"mlp": [width]}
@@ -58,6 +61,9 @@ def default_spec(
         nodes[LABEL] |= {"distribution": "Normal"}
         entries[LABEL]["transforms"] = ["standardize"]
     read = observed if label == "none" or from_latent else [*observed, LABEL]
+    objective: Plain = {"bound": "elbo", "samples": 1}
+    if label != "none":
+        objective |= {"alpha": ALPHA, **({"supervision_rate": RATE} if labelled < RATE else {})}
     size = max(1, min(8, len(columns.numbers) + len(columns.categories) - 1))
     nodes[LATENT] = {"distribution": "Normal", "shape": [size], "supervision": "none"}
     nodes[LATENT]["recognition"] = {"parents": read, "network": network}
@@ -66,7 +72,7 @@ def default_spec(
         "name": "table",
         "data": {"source": "table", "file": "given.csv", "columns": entries},
         "nodes": nodes,
-        "objective": {"bound": "elbo", "samples": 1, **({} if label == "none" else {"alpha": 10})},
+        "objective": objective,
         "train": {
             "epochs": max(1, math.ceil(STEPS * BATCH / max(BATCH, columns.rows))),
             "batch_size": BATCH,

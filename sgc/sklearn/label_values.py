@@ -53,7 +53,7 @@ def class_codes(variable: Variable, classes: Classes, codes: Codes) -> tuple[Cla
             names = ", ".join(map(repr, variable.values))
             raise ValueError(f"y holds {strange[0]!r}, wanted the categories of node '{variable.name}': {names}")
         return np.array(list(variable.values)), cells
-    if classes.dtype.kind in "iub" and 0 <= classes.min() and classes.max() < size:
+    if classes.dtype.kind in "iub" and classes.min() >= 0 and classes.max() < size:
         return np.arange(size).astype(classes.dtype), np.array([*classes.tolist(), -1])[codes]
     if len(classes) != size:
         raise ValueError(f"y holds {len(classes)} classes, wanted the {size} categories of node '{variable.name}'")

@@ -16,12 +16,12 @@ from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, v
 
 from sgc.data.arrays import is_frame
 from sgc.data.columns import Array
+from sgc.data.variables import Variable
 from sgc.errors import DataError, Interrupted
 from sgc.runtime.inference import Answer
 from sgc.sklearn.answers import Answers
 from sgc.sklearn.default_spec import LABEL, LATENT, default_spec
 from sgc.sklearn.feature_columns import FeatureColumns, learn_columns
-from sgc.data.variables import Variable
 from sgc.sklearn.label_values import class_codes, is_classes, labelled_classes, number_labels
 from sgc.sklearn.spec_features import SpecFeatures, spec_features
 from sgc.spec.loader import load
@@ -91,7 +91,9 @@ class _ModelEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is n
         if self.spec is None:
             self.features_: FeatureColumns | SpecFeatures = learn_columns(table)
             label_kind: Kind = "none" if labels is None else "category" if classes else "number"
-            plain = default_spec(self.features_, label_kind, classes, from_latent=self.kind == "none")
+            share = 0.0 if labels is None else _labelled_share(labels(None))
+            from_latent = self.kind == "none"
+            plain = default_spec(self.features_, label_kind, classes, labelled=share, from_latent=from_latent)
             spec = load(plain, self._overrides())
             label = LABEL if labels is not None else ""
             data = self.features_.arrays(table)
@@ -117,11 +119,13 @@ class _ModelEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is n
 
     def _overrides(self) -> list[str]:
         if not isinstance(self.settings, Mapping | None):
-            raise ValueError(f"settings is of the type '{type(self.settings).__name__}', wanted keys of the spec to values")
+            raise ValueError(
+                f"settings is of the type '{type(self.settings).__name__}', wanted keys of the spec to values"
+            )
         return [f"{key}={json.dumps(value)}" for key, value in (self.settings or {}).items()]
 
     def _given_spec(self) -> Spec:
-        """Load the spec that was given, without its own split and choice of labels: rows and labels are the caller's."""
+        """Load the spec that was given, without its own split and choice of labels: these are the caller's."""
         assert self.spec is not None
         given = self.spec if isinstance(self.spec, Spec) else load(self.spec, trust=self.trust)
         plain = given.plain()
@@ -253,8 +257,8 @@ class SemiSupervisedTransformer(TransformerMixin, _ModelEstimator):  # type: ign
     """Turn rows into the latents of a generative model, as features for whatever comes next.
 
     Parameters and attributes: as for `SemiSupervisedClassifier`. Without y, and without a spec, it is a variational
-    autoencoder (Kingma and Welling 2014). With y, of classes or numbers, −1 or NaN where there is none, the latents also
-    make the label, p(y | z) p(features | z), so that they tell of it. With a spec, y is the label that it has.
+    autoencoder (Kingma and Welling 2014). With y, of classes or numbers, −1 or NaN where there is none, the latents
+    also make the label, p(y | z) p(features | z), so that they tell of it. With a spec, y is the label that it has.
     """
 
     kind: ClassVar[Kind] = "none"
@@ -275,6 +279,11 @@ class SemiSupervisedTransformer(TransformerMixin, _ModelEstimator):  # type: ign
         self._n_features_out = sum(shapes.values())
         self.latents_ = shapes
         return self
+
+    def __sklearn_tags__(self) -> Any:  # Any: scikit-learn's Tags
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = []  # latents have the precision of the networks
+        return tags
 
     def transform(self, X: Any) -> NDArray[np.floating[Any]]:  # Any: as for fit
         """Give the means of the latents of each row, `(N, latents)`, of categories their probabilities."""
@@ -303,3 +312,8 @@ class SemiSupervisedTransformer(TransformerMixin, _ModelEstimator):  # type: ign
 def _cells(variable: Variable | None, names: Array, codes: Array) -> Array:
     """Give the cells of a label, those of a spec's node by its own names."""
     return codes if variable is None else class_codes(variable, names, codes)[1]
+
+
+def _labelled_share(cells: Array) -> float:
+    """Give the share of rows with a label: codes, −1 where there is none, or numbers, NaN where there is none."""
+    return float(np.mean(~np.isnan(cells) if cells.dtype.kind == "f" else cells >= 0))

@@ -1,0 +1,200 @@
+"""scikit-learn's estimators: its own checks, labels that are missing, tables with holes, specs, and searches."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.datasets import make_blobs
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import check_estimator
+
+from sgc.sklearn import SemiSupervisedClassifier, SemiSupervisedRegressor, SemiSupervisedTransformer
+
+FEW: dict[str, Any] = {"train.epochs": 2}
+X, Y = make_blobs(60, 4, centers=3, random_state=0)
+
+# what scikit-learn checks and these do not do, and why
+UNLABELLED = "−1 says that a row has no label, as for scikit-learn's own semi-supervised classifiers, exempt by name"
+MISSING = "NaN says that a row has no label: rows beside it are learned from"
+EXPECTED: dict[type, dict[str, str]] = {
+    SemiSupervisedClassifier: {"check_classifiers_classes": UNLABELLED},
+    SemiSupervisedRegressor: {},
+    SemiSupervisedTransformer: {},
+}
+
+
+@pytest.mark.parametrize("kind", EXPECTED, ids=lambda kind: kind.__name__)
+def test_scikit_learn_finds_it_to_be_one_of_its_own(kind: type) -> None:
+    settings = {"train.epochs": 12, "train.optimizer.lr": 0.02} if kind is not SemiSupervisedTransformer else FEW
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        results = check_estimator(
+            kind(settings=settings), expected_failed_checks=EXPECTED[kind], on_skip=None, on_fail="raise"
+        )
+    failed = {result["check_name"] for result in results if result["status"] == "xfail"}
+    assert failed == set(EXPECTED[kind])  # one that passes is no longer listed
+
+
+def test_a_row_without_a_label_has_minus_one_nan_or_none() -> None:
+    hidden = np.arange(60) % 3 == 0
+    names = np.array(["ant", "bee", "cow"])[Y]
+    forms = {
+        "integers": np.where(hidden, -1, Y),
+        "floats": np.where(hidden, np.nan, Y),
+        "objects": np.where(hidden, None, Y.astype(object)),
+        "names": np.where(hidden, None, names.astype(object)),
+        "series": pd.Series(np.where(hidden, None, names)),
+    }
+    models = {
+        form: SemiSupervisedClassifier(random_state=0, settings=FEW).fit(X, labels) for form, labels in forms.items()
+    }
+    chances = models["integers"].predict_proba(X)
+    for form, model in models.items():
+        np.testing.assert_array_equal(model.predict_proba(X), chances, err_msg=form)
+    assert models["names"].classes_.tolist() == ["ant", "bee", "cow"]
+    assert set(models["names"].predict(X)) <= {"ant", "bee", "cow"}
+    # hidden rows are learned from, and their labels are not
+    other = SemiSupervisedClassifier(random_state=0, settings=FEW).fit(X[~hidden], Y[~hidden])
+    assert not np.allclose(other.predict_proba(X), chances)
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (np.full(60, -1), "y holds no label: every row has −1, NaN or None; wanted some of two classes or more"),
+        (np.zeros(60, dtype=int), "y holds one class alone, np.int64(0): wanted labels of two classes or more"),
+        (None, "requires y to be passed, but the target y is None"),
+    ],
+)
+def test_labels_that_teach_nothing_are_refused_in_words(labels: Any, words: str) -> None:
+    with pytest.raises(ValueError, match="y") as caught:
+        SemiSupervisedClassifier().fit(X, labels)
+    assert str(caught.value) == words
+
+
+def mixed() -> Any:
+    """Give a frame of numbers, words, categories and booleans with holes, and names that tell nothing."""
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    frame["word"] = np.where(Y == 0, "low", "high")
+    frame["kind"] = pd.Categorical(np.where(Y == 2, "k2", "k"))
+    frame["flag"] = Y == 1
+    frame.loc[::5, "b"] = np.nan
+    frame.loc[1::7, "word"] = None
+    frame["name"] = [f"row {i}" for i in range(len(frame))]
+    return frame
+
+
+def test_a_frame_of_mixed_columns_with_holes_is_learned_from() -> None:
+    frame, labels = mixed(), np.where(np.arange(60) % 2, -1, Y)
+    with pytest.warns(UserWarning, match="left out, of more than 30 categories: 'name'"):
+        model = SemiSupervisedClassifier(random_state=0, settings={"train.epochs": 60}).fit(frame, labels)
+    assert model.score(frame, Y) > 0.9
+    assert model.feature_names_in_.tolist() == list(frame.columns)
+    strange = frame.assign(word="never seen")  # counts as an empty cell
+    np.testing.assert_array_equal(model.predict_proba(strange), model.predict_proba(frame.assign(word=None)))
+    with pytest.raises(ValueError, match="column 'a' of X: found text, wanted numbers, as in fit"):
+        model.predict(frame.assign(a="text"))
+    full = SemiSupervisedClassifier(random_state=0, settings=FEW).fit(X, Y)
+    with pytest.raises(ValueError, match="Input X contains NaN: column 'x1', row 3; no cell was empty in fit"):
+        full.predict(np.where((np.arange(60)[:, None] == 3) & (np.arange(4) == 1), np.nan, X))
+
+
+def test_it_is_searched_cloned_piped_and_pickled() -> None:
+    labels = np.where(np.arange(60) % 2, -1, Y)
+    pipe = make_pipeline(StandardScaler(), SemiSupervisedClassifier(random_state=1, settings=FEW))
+    name = "semisupervisedclassifier__spec__train__epochs"
+    search = GridSearchCV(pipe, {name: [1, 3]}, cv=2, scoring="accuracy", error_score="raise").fit(X, Y)
+    assert search.best_params_[name] in (1, 3)
+    assert search.best_estimator_[-1].n_iter_ == search.best_params_[name]
+    assert len(cross_val_score(pipe, X, Y, cv=2)) == 2
+    first = clone(pipe).set_params(**{name: 4}).fit(X, labels)[-1]
+    assert (first.n_iter_, first.get_params()["spec__train__epochs"], first.settings) == (4, 4, {"train.epochs": 4})
+    again = pickle.loads(pickle.dumps(first))
+    np.testing.assert_array_equal(again.predict_proba(X), first.predict_proba(X))
+    with pytest.raises(NotFittedError):
+        clone(first).predict(X)
+
+
+SPEC: dict[str, Any] = {
+    "version": 1,
+    "name": "blobs",
+    "data": {
+        "source": "table",
+        "file": "blobs.csv",
+        "columns": {"image": {"column": ["a", "b", "c", "d"], "transforms": ["standardize"]}, "kind": {"column": "k"}},
+        "split": {"test": 0.5},
+        "labels": {"kind": {"count": 3}},
+    },
+    "nodes": {
+        "image": {
+            "distribution": "Normal",
+            "shape": [4],
+            "supervision": "full",
+            "generative": {"parents": ["kind", "style"], "network": {"mlp": [8]}},
+        },
+        "kind": {
+            "distribution": "Categorical",
+            "values": ["cow", "ant", "bee"],
+            "supervision": "partial",
+            "recognition": {"parents": ["image"], "network": {"mlp": [8]}, "estimator": "enumerate"},
+        },
+        "style": {
+            "distribution": "Normal",
+            "shape": [2],
+            "supervision": "none",
+            "recognition": {"parents": ["image", "kind"], "network": {"mlp": [8]}},
+        },
+    },
+    "train": {"epochs": 3, "batch_size": 30},
+}
+
+
+def test_a_spec_of_ones_own_is_fitted_with_all_rows_and_labels() -> None:
+    names = np.array(["ant", "bee", "cow"])[Y]
+    model = SemiSupervisedClassifier(SPEC, random_state=0, validation_fraction=0.2).fit(X, names)
+    assert model.classes_.tolist() == ["cow", "ant", "bee"]  # the order of the spec
+    assert model.model_.spec.data.labels == {}
+    assert model.metrics_[-1]["validation_error"]["kind"] is not None
+    assert model.predict(X).shape == (60,)
+    frame = pd.DataFrame(X, columns=list("abcd")).assign(k=names)  # y stands in no way for its own column
+    of_frame = SemiSupervisedClassifier(SPEC, random_state=0, validation_fraction=0.2).fit(frame, names)
+    np.testing.assert_array_equal(of_frame.predict_proba(frame.assign(k="cow")), model.predict_proba(X))
+    with pytest.raises(ValueError, match="y holds 'dog', wanted the categories of node 'kind': 'cow', 'ant', 'bee'"):
+        SemiSupervisedClassifier(SPEC).fit(X, np.where(Y == 0, "dog", names))
+    with pytest.raises(ValueError, match=r"found X of 3 features, wanted 4: node 'image' has the shape \[4\]"):
+        SemiSupervisedClassifier(SPEC).fit(X[:, :3], names)
+
+
+def test_latents_are_their_means_under_q_summed_over_the_label() -> None:
+    names = np.array(["ant", "bee", "cow"])[Y]
+    latents = SemiSupervisedTransformer(SPEC, random_state=0).fit(X, names)
+    model = latents.model_
+    batch = model.encode({"image": X})
+    with torch.no_grad():
+        chances = model.conditional("kind", "recognition", batch).probs
+        wanted = sum(
+            chances[:, [k]] * model.conditional("style", "recognition", {**batch, "kind": torch.full((60,), k)}).mean
+            for k in range(3)
+        )
+    np.testing.assert_allclose(latents.transform(X), wanted.numpy(), rtol=1e-5, atol=1e-6)
+    assert latents.get_feature_names_out().tolist() == ["style0", "style1"]
+
+
+def test_the_posterior_answers_too_and_a_number_may_be_the_label() -> None:
+    half = {"train.epochs": 40}
+    model = SemiSupervisedClassifier(answer="posterior", samples=20, random_state=0, settings=half)
+    assert model.fit(X, np.where(np.arange(60) % 2, -1, Y)).score(X, Y) > 0.9
+    numbers = 100 + 10 * X[:, 0]
+    known = np.where(np.arange(60) % 2, np.nan, numbers)
+    regressor = SemiSupervisedRegressor(random_state=0, settings={"train.epochs": 200}).fit(X, known)
+    assert regressor.score(X, numbers) > 0.8

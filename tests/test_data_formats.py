@@ -354,7 +354,8 @@ def test_new_rows_are_checked_alike(trained: DataSet, tmp_path: Path) -> None:
     cases = {
         "gone.npz": "no such file",
         "a.txt": (
-            "cannot tell the format of 'a.txt': wanted .npz, .mat, .csv, .parquet, or an IDX file (…-ubyte, .idx)"
+            "cannot tell the format of 'a.txt': wanted .npz, .mat, .csv, .parquet, .h5ad, or an IDX file "
+            "(…-ubyte, .idx)"
         ),
         "pictures": "is a folder: a run on 'source: images' reads one of pictures",
         "a.npz": "no column named 'image'; allowed: picture",

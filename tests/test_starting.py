@@ -333,7 +333,7 @@ def test_wrong_calls_are_told(tmp_path: Path) -> None:
         starting_spec("a", tmp_path)
     with pytest.raises(UsageError) as caught:
         starting_spec("a", write(tmp_path, "a.xlsx", ""))
-    kinds = "a file that ends in .csv, .tsv (or .gz), .parquet, .npz or .mat, or a folder of pictures"
+    kinds = "a file that ends in .csv, .tsv (or .gz), .parquet, .npz, .mat or .h5ad, or a folder of pictures"
     assert str(caught.value) == f"'{tmp_path / 'a.xlsx'}': wanted {kinds}"
 
 

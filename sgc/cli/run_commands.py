@@ -74,12 +74,12 @@ class AnswerOf(StrEnum):
 def predict(
     run: RunArg,
     data: Annotated[
-        Path, typer.Argument(metavar="DATA", help="New rows: .npz, .mat, .csv, .parquet, IDX or pictures.")
+        Path, typer.Argument(metavar="DATA", help="New rows: .npz, .mat, .csv, .parquet, .h5ad, IDX or pictures.")
     ],
     output: Annotated[
         Path,
         typer.Option(
-            "-o", "--output", metavar="FILE", help="The file to write: .csv, .csv.gz, .parquet, .npz or .json."
+            "-o", "--output", metavar="FILE", help="The file to write: .csv, .csv.gz, .parquet, .npz, .json or .h5ad."
         ),
     ],
     checkpoint: Checkpoint = "best",

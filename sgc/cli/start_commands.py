@@ -32,7 +32,9 @@ def init(
     ],
     data: Annotated[
         Path | None,
-        typer.Option("--data", metavar="FILE", help="Start from a .csv, .parquet, .npz, .mat or a folder of pictures."),
+        typer.Option(
+            "--data", metavar="FILE", help="Start from a .csv, .parquet, .npz, .mat, .h5ad or a folder of pictures."
+        ),
     ] = None,
     test: Annotated[
         Path | None,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sgc.data.columns import Array, SourceColumn, SourceColumns
 from sgc.data.file_search import choose_columns
+from sgc.data.sparse_rows import is_sparse, sparse_column
 from sgc.errors import DataError
 
 Mask = NDArray[np.bool_]
@@ -46,12 +47,19 @@ def array_columns(arrays: Mapping[str, Any]) -> SourceColumns:  # Any: whatever 
 def array_column(name: str, values: Any) -> SourceColumn:  # Any: as above
     """Take an array `(N, *event)`, or what numpy can read as one, of numbers or text; a masked cell is missing.
 
+    A sparse matrix `(N, D)` of scipy's, or a sparse column of pandas, stays sparse: its rows are made dense when they
+    are taken. A cell that is not stored is 0.
+
     A Python object in a cell may mean a missing one too (None, NaN, pandas' NA). It may also hold a whole row, as in a
     column of lists.
 
     Raises:
         DataError: no array, or one that mixes numbers with text.
     """
+    if is_sparse(values):
+        return sparse_column(name, values)
+    if getattr(getattr(values, "dtype", None), "fill_value", None) == 0 and hasattr(values, "sparse"):
+        return sparse_column(name, _sparse_series(values), single=True)
     array, null = _with_nulls(name, values)
     if array.ndim == 0:
         raise DataError(f"'{name}': found a single value, wanted an array with the rows first")
@@ -71,7 +79,7 @@ def _with_nulls(name: str, values: Any) -> tuple[Array, Mask | None]:  # Any: as
     if isinstance(values, (list, tuple)) and any(isinstance(part, np.ma.MaskedArray) for part in values):
         values = _stacked(name, values)
     masked = isinstance(values, np.ma.MaskedArray)
-    if hasattr(values, "toarray") or str(getattr(values, "layout", "")).startswith("torch.sparse"):
+    if str(getattr(values, "layout", "")).startswith("torch.sparse"):
         raise DataError(f"'{name}': found a sparse {type(values).__name__}, wanted a dense array")
     try:
         if hasattr(values, "detach"):  # a tensor, of which numpy takes neither the graph nor another device
@@ -88,6 +96,16 @@ def _with_nulls(name: str, values: Any) -> tuple[Array, Mask | None]:  # Any: as
             array = array.astype(np.float64)
     array = array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
     return array, np.ma.getmaskarray(values) if masked else None
+
+
+def _sparse_series(series: Any) -> Any:  # Any: a sparse column of pandas; gives a matrix of scipy's
+    """Give a sparse column of a data frame as one of scipy's, `(N, 1)`: only what is stored is read."""
+    from scipy.sparse import csr_array
+
+    held = series.array
+    rows = np.asarray(held.sp_index.to_int_index().indices, dtype=np.int64)
+    values, place = np.asarray(held.sp_values), np.zeros(len(rows), dtype=np.int64)
+    return csr_array((values, (rows, place)), shape=(len(series), 1))
 
 
 def _of_objects(values: Any) -> Array:  # Any: as above

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sgc.data.block_store import BlockStore, store_of
 from sgc.data.columns import MISSING, Array, Origin, Rows, SourceColumn
 from sgc.data.encoder import Encoder, fit_in_chunks, has_value, missing_values, read_cells, rows_at_a_time
+from sgc.data.sparse_rows import of_sparse
 from sgc.data.transforms.transforms import AnyTransform
 from sgc.data.variables import Variable
 
@@ -26,7 +27,8 @@ def read_or_note(origin: Origin, variable: Variable, transforms: Sequence[AnyTra
     """Read an origin's rows as `read_cells` does, or only note them if they or their values are too large for memory.
 
     One number a row is always read, since the row's id takes as much memory, and so is text, which is longer than its
-    numbers; but not where columns stay in their files, except for text and for categories that may be hidden.
+    numbers; but not where columns stay in their files, except for text and for categories that may be hidden. Of a
+    sparse matrix rows are always only noted, however few they are.
 
     Raises:
         DataError: as `read_cells`.
@@ -45,13 +47,13 @@ def in_blocks(columns: Sequence[SourceColumn]) -> BlockStore | None:
 
 
 def is_large(columns: Sequence[SourceColumn], variable: Variable, rows: int) -> bool:
-    """Tell whether so many rows of a node are too large for memory, as cells or as values."""
+    """Tell whether so many rows of a node are too large for memory, as cells or as values, or sparse there."""
     numbers = max(math.prod(cell_shape(columns)), math.prod(variable.laid))
     single = numbers == 1 or (variable.categories is not None and not variable.laid)
     numeric = all(column.values.dtype.kind in "biuf" for column in columns)
     if in_blocks(columns) is not None:
         return numeric and not (single and variable.supervision == "partial")
-    return numeric and not single and _too_much(rows, numbers)
+    return numeric and not single and (of_sparse(columns) or _too_much(rows, numbers))
 
 
 def absent(variable: Variable, count: int) -> Array | EncodedColumn:
@@ -144,7 +146,9 @@ class EncodedColumn:
     @property
     def is_held(self) -> bool:
         """Whether the values, unlike the cells, are few enough for memory."""
-        return in_blocks(self.cells.origin.columns) is None and not _too_much(len(self), math.prod(self.shape[1:]))
+        columns = self.cells.origin.columns
+        stay = in_blocks(columns) is not None or of_sparse(columns)
+        return not stay and not _too_much(len(self), math.prod(self.shape[1:]))
 
     def take(self, index: Rows) -> Array:
         """Encode the rows at these places: `(n,) -> (n, *event)`. Raises: DataError, as `Encoder.encode_cells`."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sgc.data.annotated import IDS, annotated_columns, is_annotated, read_h5ad
 from sgc.data.arrays import array_columns, frame_columns, is_frame
 from sgc.data.columns import MISSING, Array, Origin, SourceColumn, SourceColumns
 from sgc.data.dataset import Rows, encode_rows
@@ -22,6 +23,7 @@ from sgc.data.large_columns import EncodedColumn
 from sgc.data.mat import read_mat
 from sgc.data.numpy_files import read_npz
 from sgc.data.source_columns import Part, assemble, node_columns
+from sgc.data.sources.cell_source import ENDING as CELLS
 from sgc.data.sources.file_sources import TABLES, Images, Table
 from sgc.data.sources.shard_sources import Parquet, ShardSource
 from sgc.data.sources.source import FileSource
@@ -208,7 +210,11 @@ def read_arrays(
         DataError: as `open_dataset`; or a transform that learns.
     """
     wanted = node_columns(data, variables)
-    if is_frame(arrays):
+    if is_annotated(arrays):
+        required = [name for node, own in wanted.items() if _needed(variables[node]) for name in own]
+        columns = annotated_columns(arrays, required, [name for own in wanted.values() for name in own])
+        wanted = {n: own for n, own in wanted.items() if _needed(variables[n]) or not columns.keys().isdisjoint(own)}
+    elif is_frame(arrays):
         names = {str(name) for name in arrays.columns}
         wanted = {node: own for node, own in wanted.items() if _needed(variables[node]) or not names.isdisjoint(own)}
         columns = frame_columns(arrays, [name for own in wanted.values() for name in own])
@@ -279,7 +285,9 @@ def _bare_encoders(
 
 
 def _index_column(data: DataSection | None, path: Path) -> str | None:
-    """Name the index column of a table; None where there is none, or no table."""
+    """Name the index column of a table, or of cells; None where there is none, or another file."""
+    if path.name.lower().endswith(CELLS):
+        return IDS
     if not path.is_file() or not path.name.lower().endswith(TABLES):
         return None
     return index_column(path, data.separator if isinstance(data, Images | Table) and data.takes(path) else ",")
@@ -323,6 +331,8 @@ def _read(data: DataSection | None, path: Path, needed: list[str], optional: lis
         return read_npz(path, needed, optional=optional)
     if endings[-1:] == [".mat"]:
         return read_mat(path, needed, optional=optional)
+    if path.name.lower().endswith(CELLS):
+        return annotated_columns(read_h5ad(path), needed, optional, file=str(path))
     if path.name.lower().endswith(TABLES):
         return read_table(path, needed, optional=optional)
     if "ubyte" in path.name or ".idx" in endings or endings[-1:] == [".gz"]:
@@ -330,5 +340,5 @@ def _read(data: DataSection | None, path: Path, needed: list[str], optional: lis
             names = ", ".join(f"'{name}'" for name in needed) or "none"
             raise DataError(f"one IDX file holds one column, and the model needs {names}: wanted an npz", str(path))
         return {needed[0]: SourceColumn(needed[0], read_idx(path), str(path))}
-    known = ".npz, .mat, .csv, .parquet, or an IDX file (…-ubyte, .idx)"
+    known = ".npz, .mat, .csv, .parquet, .h5ad, or an IDX file (…-ubyte, .idx)"
     raise DataError(f"cannot tell the format of '{path.name}': wanted {known}", file=str(path))

@@ -7,13 +7,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sgc.data.annotated import annotated_columns, is_annotated
 from sgc.data.arrays import array_columns, frame_columns, is_frame
 from sgc.data.columns import SourceColumn
 from sgc.data.empty_cells import MARKS, Mark
 from sgc.data.file_search import known_columns
+from sgc.data.sources.cell_source import H5ad
 from sgc.data.sources.file_sources import TableSource
 from sgc.data.sources.shard_sources import Parquet
 from sgc.data.sources.source_section import DataSection
+from sgc.data.sparse_rows import joined
 from sgc.data.variables import Variable
 from sgc.errors import DataError, suggest
 
@@ -48,6 +51,12 @@ def gather(
     others = tuple(name for name in (*named, weight if weighing else None) if name)
     if arrays is None and data is None:
         raise DataError("no data: the spec has no 'data' section, and no arrays were given")
+    if is_annotated(arrays):
+        partial = [n for n, names in wanted.items() if data is None and variables[n].supervision == "partial"]
+        needed = [name for node, names in wanted.items() if node not in partial for name in names]
+        columns = annotated_columns(arrays, [*needed, *others], [name for node in partial for name in wanted[node]])
+        wanted = {node: names for node, names in wanted.items() if {*names} <= columns.keys()}
+        return assemble(columns, _with_column(wanted, variables), others, data), None
     if arrays is not None and not is_frame(arrays):
         return _mapped(array_columns(arrays), wanted, variables, others, data, weight), None
     if arrays is not None:
@@ -143,10 +152,10 @@ def assemble(
             )
     if not len(first):
         raise DataError("found no rows", file=first.file or None)
-    nodes = {node: tuple(used[name] for name in names) for node, names in wanted.items()}
+    nodes = {node: joined(node, tuple(used[name] for name in names)) for node, names in wanted.items()}
     return Part(nodes, {name: used[name] for name in others}, len(first))
 
 
 def marks_of(data: DataSection | None) -> tuple[Mark, ...]:
     """Name the marks of empty cells in a spec's data."""
-    return data.missing_values if isinstance(data, TableSource | Parquet) else MARKS
+    return data.missing_values if isinstance(data, TableSource | Parquet | H5ad) else MARKS

@@ -12,16 +12,16 @@ from sgc.starter.starting_arrays import arrays_spec, matlab_arrays, npz_arrays
 from sgc.starter.starting_pictures import gallery_spec
 from sgc.starter.starting_tables import table_spec
 
-KINDS = "a file that ends in .csv, .tsv (or .gz), .parquet, .npz or .mat, or a folder of pictures"
+KINDS = "a file that ends in .csv, .tsv (or .gz), .parquet, .npz, .mat or .h5ad, or a folder of pictures"
 
 
 def starting_spec(name: str, data: Path | None = None, test: Path | None = None, *, beside: Path | None = None) -> str:
     """Write a commented spec to start from, valid as it is.
 
-    name: the model's. data: a table (.csv or .tsv, gzipped or not, or .parquet), a .npz or .mat file, or a folder of
-    pictures; None: scikit-learn's digits. test: a file of the same kind for the test rows; None: they are split off
-    from `data`. beside: the folder that the spec will be in, from which its data are
-    found; None: the current one.
+    name: the model's. data: a table (.csv or .tsv, gzipped or not, or .parquet), a .npz, .mat or .h5ad file, or a
+    folder of pictures; None: scikit-learn's digits. test: a file of the same kind for the test rows; None: they are
+    split off from `data`. beside: the folder that the spec will be in, from which its data are found; None: the
+    current one.
 
     Raises:
         UsageError: a name that is none, or a file that is missing or of another kind.
@@ -46,6 +46,10 @@ def starting_spec(name: str, data: Path | None = None, test: Path | None = None,
     files = DataFiles(file, tested)
     if kind == "table":
         return table_spec(name, data, files)
+    if kind == "h5ad":
+        from sgc.starter.starting_cells import cells_spec
+
+        return cells_spec(name, data, files)
     return arrays_spec(name, data, files, kind, *(npz_arrays if kind == "npz" else matlab_arrays)(data))
 
 
@@ -63,7 +67,7 @@ def _kind(data: Path) -> str:
     """Give the source that reads a file, by its ending. Raises: UsageError."""
     if data.name.endswith((".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")):
         return "table"
-    for ending in (".npz", ".mat"):
+    for ending in (".npz", ".mat", ".h5ad"):
         if data.name.endswith(ending):
             return ending[1:]
     raise UsageError(f"'{data}': wanted {KINDS}")

@@ -197,7 +197,29 @@ class JsonFormat(WholeFormat):
         return PredictionTable.joined(tables).json()
 
 
-FORMATS: tuple[Format, ...] = (CsvFormat(), GzippedCsvFormat(), ParquetFormat(), NpzFormat(), JsonFormat())
+@final
+class H5adFormat(WholeFormat):
+    """Cells as AnnData has them, without counts: latents and probabilities in `obsm`, one value a row in `obs`."""
+
+    ending: ClassVar = ".h5ad"
+    largest: ClassVar = 1 << 27  # as of an archive
+
+    def whole(self, tables: Sequence[PredictionTable]) -> bytes:
+        from sgc.trained.annotated_predictions import annotated_bytes
+
+        return annotated_bytes(PredictionTable.joined(tables))
+
+    def check_size(self, path: Path, rows: int, numbers: int) -> None:
+        try:
+            importlib.import_module("anndata")
+        except ImportError:
+            raise UsageError(f"{path}: a {self.ending} file needs anndata: pip install 'sgc[cells]'") from None
+        super().check_size(path, rows, numbers)
+
+
+FORMATS: tuple[Format, ...] = (
+    CsvFormat(), GzippedCsvFormat(), ParquetFormat(), NpzFormat(), JsonFormat(), H5adFormat()
+)  # fmt: skip
 ENDINGS = tuple(kind.ending for kind in FORMATS)
 
 

@@ -39,12 +39,13 @@ def predict_run(
 ) -> dict[str, Any]:
     """Write the predictions of a run for every unobserved node of the rows of a new file.
 
-    output: `.csv`, `.csv.gz` or `.parquet` (a line for each row), `.npz` (arrays by name) or `.json`. For a category:
-    the most probable one, under the node's name, and the probability of each. For numbers: mean and standard deviation
-    (`.sd`) in the units of the data; if the column holds names (`one_of`), the name nearest to the mean, and the mean
-    (`.mean`) and its deviation as places in the list. For a node of a repeat, arrays have the steps first, and tables a
-    column for each step, with the name of its node. A step that does not exist in a row, by its count or else the most
-    probable count, is empty: NaN, or -1 for categories without names.
+    output: `.csv`, `.csv.gz` or `.parquet` (a line for each row), `.npz` (arrays by name), `.json` or `.h5ad` (cells,
+    see `sgc.trained.annotated_predictions`). For a category: the most probable one, under the node's name, and the
+    probability of each. For numbers: mean and standard deviation (`.sd`) in the units of the data; if the column holds
+    names (`one_of`), the name nearest to the mean, and the mean (`.mean`) and its deviation as places in the list. For
+    a node of a repeat, arrays have the steps first, and tables a column for each step, with the name of its node. A
+    step that does not exist in a row, by its count or else the most probable count, is empty: NaN, or -1 for categories
+    without names.
 
     Every line has its `row`, its id if the file has an index or id_column is given, the `path` of a picture file, and
     in `given` the nodes whose values it was conditioned on.

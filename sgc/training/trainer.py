@@ -68,13 +68,13 @@ def train(
 ) -> Run:
     """Train a model and keep the run in a folder.
 
-    spec: loaded, or what `sgc.load` takes. data: arrays by node, or a data frame, in place of the spec's own. output:
-    the run folder, `runs/NAME` if None. resume: go on where the run in the folder stopped, or to another end, where the
-    spec differs in that alone (train.epochs, train.stop). force: start over in a folder that holds a run. beside: where
-    files that the spec names are looked for, the spec's own folder if None; a run that is resumed by its own spec.yaml
-    knows. debug: validate the arguments of every
-    distribution. trust: as for `sgc.load`; a spec that is loaded already keeps what was said then. window: after how
-    many steps their numbers are read from the device, 16 on a GPU and 1 on a CPU if None; the result is the same.
+    spec: loaded, or what `sgc.load` takes. data: arrays by node (scipy's sparse ones too), a data frame, or an AnnData,
+    in place of the spec's own. output: the run folder, `runs/NAME` if None. resume: go on where the run in the folder
+    stopped, or to another end, where the spec differs in that alone (train.epochs, train.stop). force: start over in a
+    folder that holds a run. beside: where files that the spec names are looked for, the spec's own folder if None; a
+    run that is resumed by its own spec.yaml knows. debug: validate the arguments of every distribution. trust: as for
+    `sgc.load`; a spec that is loaded already keeps what was said then. window: after how many steps their numbers are
+    read from the device, 16 on a GPU and 1 on a CPU if None; the result is the same.
 
     Raises: SpecError, DataError, UsageError, RunError (a term that is not finite), Interrupted (stopped, with its
     checkpoint).

@@ -9,6 +9,7 @@ from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
 from sgc.data.sources.built_sources import MultiMnist
+from sgc.data.sources.cell_source import H5ad
 from sgc.data.sources.digits_source import Digits
 from sgc.data.sources.fetched_sources import FashionMnist, Mnist, Svhn
 from sgc.data.sources.file_sources import Idx, Images, Mat, Npz, Table
@@ -23,6 +24,7 @@ SOURCES: dict[str, type[Source]] = {
     "idx": Idx,
     "npz": Npz,
     "mat": Mat,
+    "h5ad": H5ad,
     "images": Images,
     "table": Table,
     "parquet": Parquet,

@@ -1,0 +1,97 @@
+"""AnnData: cells with layers, annotations and embeddings, whose parts are columns by name."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sgc.data.arrays import array_column
+from sgc.data.columns import SourceColumn, SourceColumns
+from sgc.data.empty_cells import Mark
+from sgc.data.raw_files import reading
+from sgc.errors import DataError, suggest
+
+IDS = "obs_names"  # the cells' own names
+MATRIX, RAW = "X", "raw"
+GROUPS = ("layers", "obsm", "obs")  # the parts that have names of their own: layers/counts, obsm/X_pca, obs/cell_type
+
+
+def is_annotated(data: object) -> bool:
+    """Tell an AnnData, without importing anndata."""
+    return hasattr(data, "obs_names") and hasattr(data, "obsm") and hasattr(data, "layers")
+
+
+def annotated_names(cells: Any) -> list[str]:  # Any: an AnnData
+    """List the columns that an AnnData has, each by its whole name."""
+    names = [MATRIX] if cells.X is not None else []
+    names += [RAW] if cells.raw is not None else []
+    return [*names, *(f"{group}/{name}" for group in GROUPS for name in getattr(cells, group).keys()), IDS]  # noqa: SIM118
+
+
+def annotated_columns(
+    cells: Any,  # Any: an AnnData
+    columns: Collection[str],
+    optional: Collection[str] = (),
+    *,
+    file: str = "",
+    marks: tuple[Mark, ...] | None = None,
+) -> SourceColumns:
+    """Take these columns of an AnnData, and those of `optional` that it has; sparse counts stay sparse.
+
+    `X`, `raw` (the counts of `.raw`), `layers/NAME`, `obsm/NAME`, `obs/NAME` and `obs_names`; NAME alone where only one
+    of the three has it.
+
+    Raises:
+        DataError: no such column, or a name that several parts have.
+    """
+    known = annotated_names(cells)
+    taken: SourceColumns = {}
+    for name in dict.fromkeys([*columns, *optional]):
+        places = list(_places(name, known))
+        if not places and name not in columns:
+            continue
+        if not places:
+            bare = [whole.partition("/")[2] for whole in known if "/" in whole]
+            raise DataError(f"no column named '{name}'; {suggest(name, [*known, *bare])}", file=file or None)
+        if len(places) > 1:
+            raise DataError(f"'{name}' is in several parts of the cells: name one, {' or '.join(places)}", file or None)
+        column = array_column(name, _values(cells, places[0]))
+        taken[name] = SourceColumn(name, column.values, file, null=column.null, marks=marks)
+    return taken
+
+
+def _places(name: str, known: Collection[str]) -> Iterator[str]:
+    if name in known:
+        yield name
+        return
+    yield from (f"{group}/{name}" for group in GROUPS if f"{group}/{name}" in known)
+
+
+def _values(cells: Any, whole: str) -> Any:  # Any: as above
+    if whole == MATRIX:
+        return cells.X
+    if whole == RAW:
+        return cells.raw.X
+    if whole == IDS:
+        return np.asarray(cells.obs_names.to_numpy(), dtype=object)
+    group, _, name = whole.partition("/")
+    values = getattr(cells, group)[name]
+    return values.to_numpy() if hasattr(values, "columns") and hasattr(values, "to_numpy") else values
+
+
+def read_h5ad(path: Path) -> Any:  # Any: an AnnData
+    """Read a file of cells as a whole; its counts stay sparse. Raises: DataError."""
+    try:
+        import anndata
+    except ImportError as error:
+        raise DataError("a .h5ad file needs anndata: pip install 'sgc[cells]'", file=str(path)) from error
+    with reading(path), open(path, "rb"):
+        pass  # an error of the disk names the file
+    try:
+        return anndata.read_h5ad(path)
+    except Exception as error:  # h5py raises errors of every kind for a file that is damaged
+        lines = str(error).splitlines()
+        raise DataError(f"cannot be read as h5ad: {lines[0] if lines else type(error).__name__}", str(path)) from error

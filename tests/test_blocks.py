@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import signal
+import tarfile
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -291,10 +293,16 @@ def short_tar(folder: Path) -> None:
 
 
 def pickled(folder: Path) -> None:
-    import tarfile
-
     with tarfile.open(folder / "p.tar", "w") as archive:
         add_member(archive, "0.pyd", b"cos\nsystem\n(S'echo'\ntR.")
+
+
+def other_array(folder: Path) -> None:
+    with tarfile.open(folder / "p.tar", "w") as archive:
+        for row, kind in enumerate(("u1", "u1", "f4")):
+            content = io.BytesIO()
+            np.save(content, np.ones(3, kind))
+            add_member(archive, f"{row}.npy", content.getvalue())
 
 
 FAULTS: dict[str, tuple[Callable[[Path], None], str, str, str]] = {
@@ -342,6 +350,13 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str, str, str]] = {
         "{source: tar, mode: grey, file: 'train-*.tar', %s}",
         "png",
         "DIR/train-1.tar: not a tar file, or one that is cut short or damaged: unexpected end of data",
+    ),
+    "arrays of another type": (
+        other_array,
+        "{source: tar, file: p.tar, %s}",
+        "npy",
+        "DIR/p.tar: row 0: column 'npy': found numbers of the type float32, wanted numbers of the type uint8, as in "
+        "the samples before",
     ),
     "pictures of an unsaid mode": (
         write_tar,

@@ -134,7 +134,7 @@ class TarBlocks(Blocks):
                 found = f"found the shape {list(np.shape(value))}, wanted {list(shape)}, as in the samples before"
                 raise self._error(name, f"{found}{_size_hint(self.members[name])}", owner, row)
         if all(isinstance(value, np.ndarray) for value in values if value is not None) and shape:
-            dtype = next(value.dtype for value in values if value is not None)
+            dtype = np.result_type(*{value.dtype for value in values if value is not None})
             stacked, null = np.zeros((len(values), *shape), dtype=dtype), np.zeros((len(values), *shape), dtype=bool)
             for place, value in enumerate(values):
                 if value is None:
@@ -190,7 +190,9 @@ class TarBlocks(Blocks):
             values, null = (np.full((len(rows), *field.shape), fill, kind) for fill, kind in ((0, text), (True, bool)))
         words = [f"the shape {list(shape)}" for shape in (values.shape[1:], field.shape)]
         if values.shape[1:] == field.shape:
-            words = ["text" if kind == "U" else "numbers" for kind in (values.dtype.kind, field.dtype.kind)]
+            words = ["text" if dtype.kind == "U" else "numbers" for dtype in (values.dtype, field.dtype)]
+            exact = np.can_cast(values.dtype, field.dtype) or {values.dtype.kind, field.dtype.kind} <= {*"fU"}
+            words = words if exact else [f"numbers of the type {dtype}" for dtype in (values.dtype, field.dtype)]
         if words[0] != words[1]:
             message = f"found {words[0]}, wanted {words[1]}, as in the samples before"
             raise self._error(name, message + _size_hint(self.members.get(name)), owner, int(rows[0]))

@@ -250,6 +250,10 @@ class RunError(Exception):
     """A run that failed while running: a term that is not a number, at a named node and step."""
 
 
+class ProcessLost(RunError):
+    """Another process of this training does not answer any more."""
+
+
 class Interrupted(Exception):
     """The run was asked to stop, and its checkpoint is written."""
 

@@ -113,6 +113,9 @@ def _drawing() -> type[AbstractContextManager[Any]]:
     import torch
     from torch.utils._python_dispatch import TorchDispatchMode
 
+    from sgc.shared_draws import shared_draw
+    from sgc.shared_rows import current_layout, rows_not_shared
+
     aten, draws_numbers = torch.ops.aten, torch.Tag.nondeterministic_seeded
 
     class Drawing(TorchDispatchMode):
@@ -126,7 +129,10 @@ def _drawing() -> type[AbstractContextManager[Any]]:
             if device is None or device.type == "meta":  # where nothing has values
                 return function(*args, **kwargs)
             generator = generator_on(device)
-            packet = function.overloadpacket
+            packet, layout = function.overloadpacket, current_layout()
+            if layout is not None:
+                with rows_not_shared():  # in a block inside another one, a draw comes by twice
+                    return shared_draw(function, args, kwargs, generator, layout)
             if packet in (aten.rand_like, aten.randn_like):
                 empty = torch.empty_like(*args, **kwargs)
                 fill = empty.uniform_ if packet is aten.rand_like else empty.normal_

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent / "sgc"
 # from the bottom up; a module may import from its own floor's earlier entries and from below
 FLOORS = [
     ["errors", "arguments", "version", "notebook"],
-    ["piece", "value_words", "randomness"],
+    ["piece", "value_words", "randomness", "shared_draws", "shared_rows"],
     ["own_code", "schedules"],
     ["distributions"],
     ["networks", "objectives", "metrics"],

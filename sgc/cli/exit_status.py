@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import io
 import os
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext, redirect_stderr
 from typing import ParamSpec, TypeVar
 
 import typer
@@ -30,7 +32,9 @@ def plainly(command: Callable[P, R]) -> Callable[P, R]:
                 sys.stdout.flush()  # what cannot be written is a fault of the command, not of the exit
                 return result
         except (Exception, KeyboardInterrupt, SystemExit) as problem:
-            status = _explain(problem)
+            quiet = getattr(problem, "said_by_another", False)  # of the processes that train together
+            with redirect_stderr(io.StringIO()) if quiet else nullcontext():
+                status = _explain(problem)
             if status is None:
                 raise
             raise typer.Exit(status) from None

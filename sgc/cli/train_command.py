@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,6 +26,15 @@ def train(
     debug: Annotated[
         bool, typer.Option("--debug", help="Validate the arguments of every distribution (slow).")
     ] = False,
+    devices: Annotated[
+        int | None, typer.Option("--devices", min=1, max=4096, help="Train in so many processes, each on a GPU or CPU.")
+    ] = None,
+    nodes: Annotated[
+        int, typer.Option("--nodes", min=1, max=65536, help="On so many machines; give all of them the same command.")
+    ] = 1,
+    rendezvous: Annotated[
+        str | None, typer.Option("--rendezvous", metavar="HOST:PORT", help="Where these meet, on the first of them.")
+    ] = None,
     as_json: Json = False,
     trust: Trust = False,
 ) -> None:
@@ -35,7 +45,24 @@ def train(
         from sgc.runs.run_folder import RunFolder
 
         loaded = RunFolder(output).with_code(loaded)  # the spec is the run's own spec.yaml
-    print_warnings(outline_of(loaded))
+    from sgc.training.launch_environment import launched
+
+    found = launched()
+    if found is not None and devices is not None:
+        raise UsageError(f"--devices {devices} in one of {found.size} processes: torchrun or srun starts them already")
+    starts = (devices or 1) * nodes > 1 and not dry_run
+    leads = found is None or found.rank == 0
+    if leads and not starts:
+        print_warnings(outline_of(loaded))
+    if starts:
+        from sgc.training.launcher import launch
+
+        words = [word for text in sets or [] for word in ("--set", text)]
+        words += [] if output is None else ["-o", str(output)]
+        flags = {"--resume": resume, "--force": force, "--debug": debug, "--json": as_json, "--trust": trust}
+        words += [flag for flag, given in flags.items() if given]
+        status = launch(["train", spec, *words], devices=devices or 1, nodes=nodes, meeting=rendezvous)
+        raise typer.Exit(status)
     from sgc.report.terminal import training_progress
     from sgc.training.dry_run import dry
     from sgc.training.trainer import train as run_training
@@ -43,6 +70,8 @@ def train(
     if loaded.data is None:
         raise UsageError(f"{spec}: has no data section: add one, or train from Python on arrays")
     collect_as_usual()
+    if dry_run and not leads:
+        return
     if dry_run:
         patterns = dry(loaded, beside=beside, debug=debug)
         if as_json:
@@ -52,10 +81,12 @@ def train(
             rows, bound, seconds = f"{pattern['count']} rows", pattern["bound"], pattern["seconds"]
             print(f"{pattern['rows']}: {rows}, bound {bound:.4f} nats a row, {seconds:.3f} s")
         return
-    with training_progress(loaded.name) as watcher:
+    with training_progress(loaded.name) if leads else nullcontext() as watcher:
         run = run_training(
             loaded, output=output, resume=resume, force=force, beside=beside, watcher=watcher, debug=debug
         )
+    if not leads:
+        return
     best = run.best
     summary: dict[str, Any] = {"run": str(run.folder), "epochs": run.epochs, "best": best}
     if as_json:

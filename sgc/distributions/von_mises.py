@@ -41,6 +41,8 @@ def turns(concentration: Tensor) -> Tensor:
     """
     import torch
 
+    from sgc.shared_rows import everywhere
+
     finite = concentration.isfinite()
     kappa = torch.where(finite, concentration, 1.0).clamp(1e-300, 1e300)  # beyond, all angles or one in any precision
     root = torch.hypot(2 * kappa, torch.ones_like(kappa))
@@ -57,6 +59,6 @@ def turns(concentration: Tensor) -> Tensor:
         turn = 2 * (less / 2).clamp(max=1).sqrt().asin()
         angle = torch.where(accepted & ~accepted_before, torch.where(side < 0.5, -turn, turn), angle)
         accepted_before = accepted_before | accepted
-        if bool(accepted_before.all()):
+        if everywhere(accepted_before):
             break
     return angle

@@ -87,6 +87,20 @@ class TermMeans:
         self.rows[pattern] = self.rows.get(pattern, 0) + count
         self.effective[pattern] = self.effective.get(pattern, 0.0) + effective
 
+    def add_state(self, state: Mapping[str, Any]) -> None:  # Any: as `state` gives it
+        """Take in the rows of another process."""
+        for pattern, by_node in state["terms"].items():
+            for node, roles in by_node.items():
+                mine = self.terms.setdefault(pattern, {}).setdefault(node, {})
+                for role, total in roles.items():
+                    mine[role] = mine.get(role, 0.0) + total
+            self.rows[pattern] = self.rows.get(pattern, 0) + state["rows"][pattern]
+            self.effective[pattern] = self.effective.get(pattern, 0.0) + state["effective"][pattern]
+
+    def clear(self) -> None:
+        """Forget all rows."""
+        self.rows, self.terms, self.effective = {}, {}, {}
+
     def _pattern(self, labels: str) -> str:
         """Name a pattern by outer names; of labels with commas between."""
         if not self.outer:

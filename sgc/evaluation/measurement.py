@@ -18,6 +18,7 @@ from sgc.evaluation.prediction_scores import Error, Score, known, known_errors
 from sgc.objectives.bounds import ELBO, IWAE
 from sgc.randomness import Generators, drawing_from
 from sgc.runtime.batch import PatternRows
+from sgc.runtime.collectives import gathered_rows
 from sgc.runtime.exact_estimators import numbers_a_row
 from sgc.runtime.finiteness import WORDS, check_finite, rows_words, term_text
 from sgc.runtime.inference import mean_of
@@ -70,14 +71,19 @@ def validate(model: Model, rows: TensorRows, seed: int) -> Validation:
         for index in rows.chunks(chunk_rows(model, model.spec.objective.samples)):
             part = rows.part(index, frozenset())
             (sums,) = model.sums([part], exact=True, bound=ELBO if supervised else None)
-            bounds.append(sums.value())
-            if not supervised and not bool(torch.isfinite(bounds[-1]).all()):
+            value = sums.value()
+            if not supervised and not bool(torch.isfinite(value).all()):
                 raise RunError(blame([sums]))
+            every = rows_of_all(part)
+            bounds.append(every(value))
             posterior = Posterior(sums, model.outline)
             for score in scores.values():
-                score.add_means(index, posterior, weighted=False)
+                if part.share is None:
+                    score.add_means(index, posterior, weighted=False)
+                else:
+                    score.add_shared_means(index, posterior, every)
             for name, unit_means in means.items():
-                unit_means.append(mean_of(posterior, name, weighted=False))
+                unit_means.append(every(mean_of(posterior, name, weighted=False)))
     errors = {name: error.value for name, error in known_errors(scores).items()}
     active = {name: active_units(torch.cat(unit_means)) for name, unit_means in means.items()}
     all_bounds = torch.cat(bounds)
@@ -87,6 +93,14 @@ def validate(model: Model, rows: TensorRows, seed: int) -> Validation:
         weights = torch.from_numpy(rows.weights / rows.weights.max()).to(all_bounds)
         mean = (weights * all_bounds).sum() / weights.sum()
     return Validation(float(mean), errors, active)
+
+
+def rows_of_all(part: PatternRows) -> Callable[[Tensor], Tensor]:
+    """Give what makes values by row, [B, ...], those of the rows of all processes that share them out."""
+    share = part.share
+    if share is None:
+        return lambda values: values
+    return lambda values: gathered_rows(values.contiguous(), share.count)
 
 
 @dataclass(frozen=True)

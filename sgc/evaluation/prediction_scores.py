@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -103,6 +103,15 @@ class Score:
         self.add(index, means, all_right, self._log_shares(index, posterior, weighted))
         if not weighted:
             self.add_intervals(index, posterior)
+
+    def add_shared_means(self, index: np.ndarray, posterior: Posterior, every: Callable[[Tensor], Tensor]) -> None:
+        """Take in the predictions of q for the rows at these places, of which this process has some.
+
+        every: gives the values of all rows from those of this process's.
+        """
+        right = [self._right(index, count, every(posterior.mean(count, weighted=False))) for count in self.counts]
+        means = every(mean_of(posterior, self.name, weighted=False))
+        self.add(index, means, torch.stack(right).all(0) if right else None)
 
     def _log_shares(self, index: np.ndarray, posterior: Posterior, weighted: bool) -> Tensor | None:
         """Give the log of the probability of each row's label, [n] nats, if it is known without underflow."""

@@ -89,6 +89,16 @@ def same_threads(folder: RunFolder, device: torch.device) -> None:
         )
 
 
+def other_processes(folder: RunFolder, now: int) -> list[str]:
+    """Give a note where a run goes on with another number of processes: the result is the same but for rounding."""
+    before = folder.record().processes or 1
+    if before == now:
+        return []
+    started = f"{before} process{'es' * (before != 1)}"
+    same = "rows and draws are the same, sums are rounded in another order"
+    return [f"was started by {started} and goes on with {now}: {same}"]
+
+
 def digest_of_before(dataset: DataSet) -> str:
     """Hash the training values and the rows of every split as older runs did, which have no rows.npz."""
     digest = hashlib.blake2b(digest_size=16)

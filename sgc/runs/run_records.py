@@ -29,8 +29,8 @@ class RunRecord(Versioned):
     """run.json: the versions, settings and data that a run was started with, and whether it is finished.
 
     `gamma`, `rate` and `alpha` are those of the start, null where they are not finite. `beside`: the folder where the
-    data are looked for; `code`: the folder of own code. `threads`: of torch, on which the last bit of a result depends.
-    Older versions did not write what may be missing.
+    data are looked for; `code`: the folder of own code. `threads`: of torch, and `processes`: that train together, on
+    which the last bit of a result depends. Older versions did not write what may be missing.
     """
 
     versions: dict[str, str]
@@ -46,6 +46,7 @@ class RunRecord(Versioned):
     code: Maybe[PathText] = None
     digest: Maybe[str] = None  # of the data, in an older run without rows.npz
     threads: Maybe[Annotated[int, Field(ge=1, lt=2**31)]] = None
+    processes: Maybe[Annotated[int, Field(ge=1, lt=2**31)]] = None
 
     @model_validator(mode="after")
     def _of_sgc(self) -> RunRecord:

@@ -16,6 +16,7 @@ from sgc.distributions.row_totals import faults_of_totals
 from sgc.distributions.supports import Fault
 from sgc.runtime import counts, steps
 from sgc.runtime.given_values import same_but_ones, tensors_of, wrong_shape
+from sgc.shared_rows import RowShare
 from sgc.spec.outline import InputOutline, Outline, Variable
 
 
@@ -32,6 +33,8 @@ class PatternRows:
     rows: Tensor | None  # places in the batch; None: all of it
     values: Mapping[str, Tensor]
     labelled: Mapping[str, Tensor] = field(default_factory=dict)  # [B] booleans
+    share: RowShare | None = None  # of rows that several processes share out
+    labelled_of_all: Mapping[str, Tensor] = field(default_factory=dict)  # `labelled` of the rows of all processes
 
     @property
     def has_labels(self) -> bool:

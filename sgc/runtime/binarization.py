@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sgc.randomness import generator_on
+from sgc.randomness import draws, generator_on
+from sgc.shared_rows import current_layout
 
 _BLOCK = 1 << 18  # numbers drawn from one state of a generator, which takes 5 kB
 
@@ -18,11 +19,19 @@ def binarized(value: Tensor, generator: torch.Generator | None = None) -> Tensor
 
     generator: where draws come from; that of `drawing_from` if None.
     """
-    generator = generator_on(value.device) if generator is None else generator
     missing = torch.isnan(value)
     if not bool(missing.any()):
+        return _drawn(value, generator)
+    return _drawn(value.masked_fill(missing, 0), generator).masked_fill(missing, float("nan"))
+
+
+def _drawn(value: Tensor, generator: torch.Generator | None) -> Tensor:
+    if generator is not None:
         return torch.bernoulli(value, generator=generator)
-    return torch.bernoulli(value.masked_fill(missing, 0), generator=generator).masked_fill(missing, float("nan"))
+    if current_layout() is None:
+        return torch.bernoulli(value, generator=generator_on(value.device))
+    with draws():
+        return torch.bernoulli(value)
 
 
 class FixedDraws:

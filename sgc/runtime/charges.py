@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,7 +21,8 @@ from sgc.objectives.estimator import Estimator
 from sgc.objectives.expressions import LabelScore, Log
 from sgc.runtime.layout import Pair, join, sum_enumerated
 from sgc.runtime.step_masks import masked
-from sgc.runtime.sums import Sums, WeighedLogMean, WeighedMean
+from sgc.runtime.sums import Sums, WeighedLogMean, WeighedMean, patterns_in
+from sgc.shared_rows import RowShare
 
 
 def surrogate_bound(sums: Sums, kl_weight: float = 1.0) -> Tensor:
@@ -219,11 +222,29 @@ class _Charging:
             return 0.0
         baselines = torch.zeros_like(charged)
         decay = self.sums.settings.decay[self.charge.node]
+        if self.group.share is not None:
+            return self._running_of_all(part, charged, decay, self.group.share)
         for pattern, places in self.sums.patterns():
             key = f"{self.charge.node} | {pattern} | {part}"
             rows = slice(None) if places is None else places
             baselines[rows] = self.sums.running_means.take(key, charged[rows], decay)
         return baselines
+
+    def _running_of_all(self, part: str, charged: Tensor, decay: float, share: RowShare) -> Tensor:
+        """Do as `running` where rows are shared out: a mean is one of the rows of all processes."""
+        baselines = torch.zeros_like(charged)
+        for pattern, places in patterns_in(self.sums.plan.observed, self.group.labelled_of_all, self.sums.plan.order):
+            every = np.arange(share.count) if places is None else places.cpu().numpy()
+            rows = torch.from_numpy(share.own(every)).to(charged.device)
+            key = f"{self.charge.node} | {pattern} | {part}"
+            mean = partial(_mean_of_all, count=len(every))
+            baselines[rows] = self.sums.running_means.take(key, charged.index_select(0, rows), decay, mean)
+        return baselines
+
+
+def _mean_of_all(charged: Tensor, count: int) -> Tensor:
+    total: Tensor = torch.ops.sgc.summed(charged.sum())
+    return total / count
 
 
 class DrawShare(NamedTuple):

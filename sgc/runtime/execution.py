@@ -39,6 +39,7 @@ from sgc.runtime.stacked_steps import (
     stacked_values,
     valued_before,
 )
+from sgc.shared_rows import rows_in, rows_of_groups
 from sgc.spec.outline import Outline, Variable
 
 
@@ -134,7 +135,8 @@ class _Walk:
         if not jobs:
             return
         if all(isinstance(module, FeatureModule) for _, module, _ in jobs):
-            values = jobs[0][1]([read_by(module, g.values, g.network_inputs) for g, module, _ in jobs], self.rank)
+            with rows_of_groups([g.share for g, _, _ in jobs]):
+                values = jobs[0][1]([read_by(module, g.values, g.network_inputs) for g, module, _ in jobs], self.rank)
         else:
             values = [module([read_by(module, g.values, g.network_inputs)], self.rank)[0] for g, module, _ in jobs]
         for (group, _, name), value in zip(jobs, values, strict=True):
@@ -208,7 +210,7 @@ class _Walk:
         if name in group.allowed:
             self.draw_allowed(group, variable, given)
             return
-        with naming(module.outline), draws():
+        with naming(module.outline), rows_in(given.leading, group.share), draws():
             drawn = estimator.draw(given)
         if estimator.own:
             check_drawn(name, estimator, given, drawn)
@@ -298,7 +300,8 @@ class _Walk:
         """Draw a count from the values that labels of its steps allow; their probability goes into the weight."""
         name = variable.name
         truncated, support, log_allowed = counts.truncated(variable, given.q, group.allowed[name], self.rank)
-        place = draw(truncated, given.leading).value
+        with rows_in(given.leading, group.share):
+            place = draw(truncated, given.leading).value
         group.put(name, support[place], self.machine.outline)
         log = group.score(truncated.expand(given.leading).log_prob(place), name, "recognition")
         if group.plan.words.gradient.wakes:

@@ -15,6 +15,7 @@ from sgc.objectives.estimator import Draw
 from sgc.runtime.batch import there
 from sgc.runtime.drawn_paths import PathWeight
 from sgc.runtime.layout import Layout, Score
+from sgc.shared_rows import RowShare
 from sgc.spec.outline import Outline, Variable
 
 Key = tuple[str, str]  # node and role
@@ -31,6 +32,8 @@ class Group:
     labelled: Mapping[str, Tensor] = field(
         default_factory=dict
     )  # [B]: whether a row carries a node of plan.maybe_labelled
+    share: RowShare | None = None  # of rows that several processes share out
+    labelled_of_all: Mapping[str, Tensor] = field(default_factory=dict)  # `labelled` of the rows of all processes
     values: dict[str, Tensor] = field(default_factory=dict)  # [*enumerated, S, B, *event]
     points: dict[str, Point] = field(default_factory=dict)  # draws, as densities read them
     network_inputs: dict[str, Tensor] = field(default_factory=dict)  # what networks read

@@ -22,6 +22,7 @@ from sgc.networks.layer import Joining, Shape, sequential
 from sgc.networks.layers import Linear
 from sgc.networks.stack import Stack
 from sgc.randomness import draws
+from sgc.shared_rows import groups_are_shared, rows_joined
 from sgc.spec.outline import FeatureOutline
 
 Group = Sequence[Tensor]  # the values of a network's parents for one group of rows, each [*leading, *shape]
@@ -107,7 +108,7 @@ class ParentArguments(nn.Module):
 
     def forward(self, groups: Sequence[Group], rank: int) -> Joined:
         """Map groups of parents to joined rows [R, *output]."""
-        leading = [np.broadcast_shapes(*(value.shape[:rank] for value in group)) for group in groups]
+        leading = [_leading(group, rank) for group in groups]
         arguments = [
             _joined([g[j].expand(*lead, *shape).reshape(-1, *shape) for g, lead in zip(groups, leading, strict=True)])
             for j, shape in enumerate(self.shapes)
@@ -140,6 +141,12 @@ class Trunk(nn.Module):
             return self._map(groups, rank)
 
     def _map(self, groups: Sequence[Group], rank: int) -> Joined:
+        if not groups_are_shared():
+            return self._map_rows(groups, rank)
+        with rows_joined([_leading(group, rank) for group in groups]):
+            return self._map_rows(groups, rank)
+
+    def _map_rows(self, groups: Sequence[Group], rank: int) -> Joined:
         if self.first is not None:
             rows, leading = self.first(groups, rank)
         else:
@@ -234,6 +241,11 @@ def _side_by_side(group: Group, rank: int) -> Tensor:
     flat = [value.reshape(*value.shape[:rank], -1) for value in group]
     leading = np.broadcast_shapes(*(tuple(value.shape[:-1]) for value in flat))
     return torch.cat([value.expand(*leading, value.shape[-1]) for value in flat], -1)
+
+
+def _leading(group: Group, rank: int) -> tuple[int, ...]:
+    """Give the leading shape of a group, to which those of its parents broadcast."""
+    return np.broadcast_shapes(*(tuple(value.shape[:rank]) for value in group))
 
 
 def _joined(rows: Sequence[Tensor]) -> Tensor:

@@ -192,7 +192,7 @@ class PlanRunner(nn.Module):
     def group(self, part: PatternRows, plan: Plan, samples: int, depth: int = 0) -> Group:
         """Lay rows of one pattern out for a plan. depth: leading dimensions that all groups of a call have."""
         layout = Layout(plan.axes, samples, part.size, depth)
-        return Group(plan, layout, part.values, self.like, part.labelled)
+        return Group(plan, layout, part.values, self.like, part.labelled, part.share, part.labelled_of_all)
 
     def sums(
         self,

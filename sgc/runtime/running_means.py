@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,10 +19,10 @@ class RunningMeans:
     means: dict[str, Tensor] = field(default_factory=dict)  # float64, NaN before the first step
     learning: bool = True
 
-    def take(self, key: str, charged: Tensor, decay: float) -> Tensor:
+    def take(self, key: str, charged: Tensor, decay: float, of_all: Callable[[Tensor], Tensor] = torch.mean) -> Tensor:
         """Give the mean of the steps before this one, 0 at the first, and move it on by what is charged now.
 
-        Nothing is read, so that no step waits for a device.
+        Nothing is read, so that no step waits for a device. of_all: the mean of what all processes charge.
         """
         if key not in self.means:
             if not self.learning:
@@ -31,7 +31,7 @@ class RunningMeans:
         mean = self.means[key] = self.means[key].to(charged.device)
         before = mean.nan_to_num(0.0).to(charged.dtype)
         if self.learning:
-            current = charged.detach().mean().double()
+            current = of_all(charged.detach()).double()
             moved = torch.where(mean.isnan(), current, decay * mean + (1 - decay) * current)
             with torch.no_grad():
                 mean.copy_(torch.where(current.isfinite(), moved, mean))

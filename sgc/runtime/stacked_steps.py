@@ -18,6 +18,7 @@ from sgc.distributions.points import Point
 from sgc.distributions.row_totals import OWN_SUM
 from sgc.runtime.density_modules import AnyDensity, DensityModule
 from sgc.runtime.group import Group
+from sgc.shared_rows import rows_of_groups
 
 Job = tuple[Group, AnyDensity]
 Parameters = Mapping[str, Tensor]
@@ -75,7 +76,9 @@ def stacked_steps(
     named = [_named(stack, several=several) for stack in together]
     stacks: list[StackedSteps] = []
     constants = _constants(owner)
-    for stack, parameters in zip(together, owner.parameters_of(parents, named, rank + several), strict=True):
+    with rows_of_groups([stack[0][0].share for stack in together]):
+        of_stacks = owner.parameters_of(parents, named, rank + several)
+    for stack, parameters in zip(together, of_stacks, strict=True):
         if several and len(stack) == 1:
             parameters = {name: v if name in constants else v.squeeze(0) for name, v in parameters.items()}
         stacks.append(StackedSteps(stack[0][0], tuple(module for _, module in stack), parameters))

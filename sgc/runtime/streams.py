@@ -38,6 +38,7 @@ from sgc.runtime.binarization import FixedDraws, binarized
 from sgc.runtime.counts import filled, known_counts, resolve_labels
 from sgc.runtime.training_weights import RowWeights
 from sgc.schedules import Number, ends, value_at
+from sgc.shared_rows import Sharing, rows_in
 from sgc.spec.outline import Outline
 
 UNLABELLED, LABELLED, NOISE, VALIDATION, BINARIZE, PROBE, PREDICTION = 1, 2, 3, 4, 5, 6, 7  # what a seed is for
@@ -51,9 +52,15 @@ class TensorRows:
     """
 
     def __init__(
-        self, rows: Rows, outline: Outline, like: Tensor, encoders: Mapping[str, Encoder] | None = None
+        self,
+        rows: Rows,
+        outline: Outline,
+        like: Tensor,
+        encoders: Mapping[str, Encoder] | None = None,
+        sharing: Sharing | None = None,
     ) -> None:
-        self.outline, self.like, self.encoders = outline, like, encoders or {}
+        """Hold rows. sharing: over which processes the rows of a part are shared out; None: this one has them all."""
+        self.outline, self.like, self.encoders, self.sharing = outline, like, encoders or {}, sharing
         self.count = len(rows)
         self.row_ids = rows.rows
         self.weights = rows.weights  # [N]; None: one each
@@ -156,13 +163,20 @@ class TensorRows:
         """Take rows as one pattern, their other labels left out; dynamic values are drawn from torch's generator.
 
         A label among `observed` that a row does not carry is NaN. labelled: which rows carry those labels that
-        some of them do.
+        some of them do. Where rows are shared out, this process takes its own.
         """
+        share = None if self.sharing is None else self.sharing.of(len(index))
         carried = {n: torch.from_numpy(mask).to(self.like.device) for n, mask in (labelled or {}).items()}
+        of_all = {} if share is None else carried
+        if share is not None:
+            own = torch.from_numpy(share.places)
+            index, places = index[share.places], own if places is None else places[own]
+            carried = {name: mask[own.to(mask.device)] for name, mask in carried.items()}
         hidden = set(self.partial) - observed - carried.keys()
-        values = filled(self.outline, self._by_node(index, hidden))
+        with rows_in((len(index),), share):
+            values = filled(self.outline, self._by_node(index, hidden))
         values |= {name: values[name].nan_to_num(0) for name in carried}
-        return PatternRows(observed, len(index), places, values, carried)
+        return PatternRows(observed, len(index), places, values, carried, share, of_all)
 
     def _by_node(
         self, index: np.ndarray, hidden: Collection[str], names: Sequence[str] | None = None
@@ -369,11 +383,17 @@ class Streams:
 
         own: what the rows of the batch count, [B].
         """
-        if own is None:
-            return share
         like = self.data.like
-        weights = torch.from_numpy(own * (share / mean)).to(like.device, like.dtype)
-        return weights if part.rows is None else weights.index_select(0, part.rows.to(like.device))
+        if own is None and part.share is None:
+            return share
+        if own is None:
+            weights = torch.full((part.size,), share, dtype=like.dtype, device=like.device)
+        else:
+            weights = torch.from_numpy(own * (share / mean)).to(like.device, like.dtype)
+            weights = weights if part.rows is None else weights.index_select(0, part.rows.to(like.device))
+        if part.share is None:
+            return weights
+        return weights * torch.from_numpy(part.share.counting).to(weights)  # copies of rows count nothing
 
 
 def _ends(number: Number | None) -> tuple[float | None, ...]:

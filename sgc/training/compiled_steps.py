@@ -22,6 +22,7 @@ from sgc.tape.recording import Recorder
 from sgc.tape.tape import whole_tape_of
 from sgc.training.precision import Precision
 from sgc.training.recorded_steps import Kind, RecordedSteps
+from sgc.training.shared_gradients import SharedGradients
 from sgc.training.step_results import StepResult
 
 COMPILED = 8  # kinds of steps that are compiled; the others are computed as they stand
@@ -141,12 +142,18 @@ def steps_of(
     note: Callable[[str], object],
     *,
     allowed: bool,
+    shared: SharedGradients | None = None,
 ) -> RecordedSteps:
-    """Give what takes the steps of a model, recorded or compiled as its spec says, see `RecordedSteps`."""
+    """Give what takes the steps of a model, recorded or compiled as its spec says, see `RecordedSteps`.
+
+    shared: what sums gradients over several processes; what they exchange inside a step is not compiled.
+    """
     given = model, parameters, precision.autocast, precision.backward, unscale
     mode, kind = model.spec.train.compile, precision.half or model.like.dtype
-    if mode is False:
-        return RecordedSteps(*given, allowed=allowed)
+    if mode is not False and shared is not None:
+        note("train.compile: steps of several processes are recorded, not compiled")
+    if mode is False or shared is not None:
+        return RecordedSteps(*given, allowed=allowed, shared=shared)
     return CompiledSteps(
         *given,
         mode=None if mode is True else mode,

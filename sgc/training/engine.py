@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from sgc.schedules import Schedule, value_at
 from sgc.spec.training_section import Optimizer
@@ -48,6 +49,12 @@ def make_optimizer(given: Optimizer, parameters: list[torch.nn.Parameter]) -> to
         with suppress(RuntimeError, TypeError):  # an older torch has no fused form for this device
             return kind(parameters, **options, fused=True)
     return kind(parameters, **options)
+
+
+def kept(weights: Mapping[str, Tensor], optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    """List the weights, and the tensors that an optimiser keeps for them."""
+    states = (state.values() for state in optimizer.state.values())
+    return [*weights.values(), *(tensor for values in states for tensor in values if isinstance(tensor, Tensor))]
 
 
 def _without_dynamo(kind: type[torch.optim.Optimizer]) -> Callable[..., torch.optim.Optimizer]:

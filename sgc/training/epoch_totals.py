@@ -12,6 +12,7 @@ from sgc.evaluation.mean_terms import TermMeans, Terms
 from sgc.runs.run_records import EpochSums
 from sgc.runtime.sums import patterns_in
 from sgc.spec.outline import Outline
+from sgc.training.processes import Processes
 from sgc.training.step_results import PartResult
 
 # Terms are those of every eighth step of an epoch, from its first: with small networks and much that is enumerated,
@@ -59,10 +60,15 @@ def sums_of(parts: Sequence[PartResult]) -> StepSums:
     """Sum over rows what a step leaves of each part; nothing is read, and nothing of it is needed any more."""
     sums: list[PartSums] = []
     for result in parts:
-        part, terms = result.part, result.terms
+        part, bound, terms, labelled = result.part, result.bound, result.terms, result.part.labelled
+        rows = part.size
+        if part.share is not None:  # the rows of this process, without copies
+            rows = part.share.real
+            bound, labelled = bound[:rows], {name: carried[:rows] for name, carried in labelled.items()}
+            terms = None if terms is None else Terms(terms.names, terms.values[:, :rows])
         if terms is not None:
-            terms = Terms(terms.names, terms.values.clone() if part.labelled else terms.values.sum(1))
-        sums.append(PartSums(part.size, part.observed, part.labelled, result.bound.sum(), terms))
+            terms = Terms(terms.names, terms.values.clone() if labelled else terms.values.sum(1))
+        sums.append(PartSums(rows, part.observed, labelled, bound.sum(), terms))
     return StepSums(sums)
 
 
@@ -105,6 +111,24 @@ class EpochTotals:
     def state(self) -> dict[str, Any]:  # Any: numbers
         sums = {"loss": self.loss, "steps": self.steps, "bounds": dict(self.bounds), "rows": dict(self.rows)}
         return sums | {"terms": self.terms.state()}
+
+    def over(self, processes: Processes, outline: Outline) -> EpochTotals:
+        """Give the totals of all processes; the loss and the steps are those of all in each."""
+        if processes.alone:
+            return self
+        whole = EpochTotals(outline)
+        whole.loss, whole.steps = self.loss, self.steps
+        for state in processes.of_all(self.state()):
+            for kind in whole.bounds:
+                whole.bounds[kind] += state["bounds"][kind]
+                whole.rows[kind] += state["rows"][kind]
+            whole.terms.add_state(state["terms"])
+        return whole
+
+    def emptied(self) -> None:
+        """Forget the sums over rows, which another process holds."""
+        self.bounds, self.rows = dict.fromkeys(self.bounds, 0.0), dict.fromkeys(self.rows, 0)
+        self.terms.clear()
 
     @classmethod
     def of(cls, state: EpochSums, outline: Outline) -> EpochTotals:

@@ -12,6 +12,8 @@ from sgc.runtime.model import Model
 from sgc.runtime.sums import Sums
 from sgc.training.gradient_variance import owners
 
+NOBODY = "the gradient is not finite, though that of every term is"
+
 
 def gradient_norm(gradients: Sequence[Tensor]) -> Tensor:
     """Give the Euclidean norm of all gradients as one vector: a scalar, by a fused operation."""
@@ -64,7 +66,7 @@ def blame_gradient(model: Model, loss: Tensor, sums: Sequence[Sums]) -> str:
     for owner, parameters in owners(model).items():
         if _broken(loss, parameters):
             return f"{owner}: the gradient of its network is not finite"
-    return "the gradient is not finite, though that of every term is"
+    return NOBODY
 
 
 def _blamed(loss: Tensor, sums: Sums) -> str:

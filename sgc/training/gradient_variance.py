@@ -82,13 +82,19 @@ class _Moments:
 
 
 def probe(
-    model: Model, streams: Streams, seed: int, epoch: int, autocast: Callable[[], AbstractContextManager[None]]
+    model: Model,
+    streams: Streams,
+    seed: int,
+    epoch: int,
+    autocast: Callable[[], AbstractContextManager[None]],
+    summed: Callable[[Tensor], Tensor] = lambda gradient: gradient,
 ) -> dict[str, Any]:  # Any: what JSON can say
     """Measure the gradient of the loss on the rows of the run's first step, with the current weights.
 
     Gives the norm of the mean of `DRAWS` gradients, and their variance: the trace of their covariance over draws, for
     the same rows. It is the noise that the estimators add to a step, without that of the choice of rows, dropout or
     clipping. Both are for all parameters together and for each owner, with the estimator of a node that q proposes.
+    summed: adds a gradient up over the processes of the run.
 
     Raises: ValueError if the model checks its arguments and torch refuses one.
     """
@@ -102,7 +108,8 @@ def probe(
             with drawing_from(Generators(seed_for(seed, PROBE, 1 + epoch * DRAWS + draw))), autocast():
                 loss, _ = model(rows, weights)
             gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
-            flat = iter([_flat(gradient, p) for gradient, p in zip(gradients, parameters, strict=True)])
+            whole = summed(torch.cat([_flat(gradient, p) for gradient, p in zip(gradients, parameters, strict=True)]))
+            flat = iter(whole.split([parameter.numel() for parameter in parameters]))
             for owner, group in parts.items():
                 moments[owner].add(torch.cat([next(flat) for _ in group]))
     by_node: dict[str, Any] = {}  # Any: numbers and words

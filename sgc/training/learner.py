@@ -7,16 +7,20 @@ from functools import partial
 
 from torch import Tensor
 
-from sgc.errors import RunError, UsageError
+from sgc.errors import ProcessLost, RunError, UsageError
 from sgc.randomness import Generators, drawing_from
 from sgc.runtime.batch import PatternRows
 from sgc.runtime.model import Model
+from sgc.runtime.shared_batch_norm import share_batch_norms
 from sgc.runtime.streams import Streams
+from sgc.runtime.weight_files import own_state
 from sgc.schedules import value_at
 from sgc.training import engine
 from sgc.training.compiled_steps import steps_of
-from sgc.training.gradient_check import blame_gradient, clip, clip_finite, is_finite
+from sgc.training.gradient_check import NOBODY, blame_gradient, clip, clip_finite, is_finite
 from sgc.training.precision import Precision
+from sgc.training.processes import Processes
+from sgc.training.shared_gradients import SharedGradients
 from sgc.training.step_results import StepResult, UnreadStep
 from sgc.training.unread_steps import moving_only_where
 
@@ -27,9 +31,22 @@ class Learner:
     """What moves the weights of a model by the rows of its streams: the optimiser that its spec names."""
 
     def __init__(
-        self, model: Model, streams: Streams, precision: Precision, note: Callable[[str], object], *, allowed: bool
+        self,
+        model: Model,
+        streams: Streams,
+        precision: Precision,
+        note: Callable[[str], object],
+        *,
+        allowed: bool,
+        processes: Processes | None = None,
+        asked: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Prepare the steps. note, allowed: as for `steps_of`. Raises: UsageError where there is nothing to learn."""
+        """Prepare the steps.
+
+        note, allowed: as for `steps_of`. processes: that train together; asked: whether this one is to stop.
+
+        Raises: UsageError where there is nothing to learn.
+        """
         self.model, self.streams, self.precision, self.settings = model, streams, precision, model.spec.train
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         if not self.parameters:
@@ -38,7 +55,13 @@ class Learner:
         precision.prepare(model)
         unscale = (lambda: None) if self.settings.clip_norm is None else partial(precision.unscale, self.optimizer)
         allowed = allowed and precision.scaler is None
-        self.steps = steps_of(model, self.parameters, precision, unscale, note, allowed=allowed)
+        self.processes = processes or Processes()
+        self.shared = None
+        if not self.processes.alone:
+            self.shared = SharedGradients(self.processes, self.parameters, asked)
+            share_batch_norms(model)
+            self.processes.same_weights(list(own_state(model).values()))
+        self.steps = steps_of(model, self.parameters, precision, unscale, note, allowed=allowed, shared=self.shared)
 
     def learn(
         self,
@@ -58,6 +81,8 @@ class Learner:
         try:
             left = self.settings.epochs * self.streams.steps - step
             result = self.steps.take(parts, weights, terms=terms, left=left)
+        except ProcessLost:
+            raise
         except RunError as problem:  # a parameter that no distribution can have, or a loss that is not finite
             raise RunError(f"{where}: {problem}; {UNTOUCHED}") from None
         if not is_finite(self.parameters, result.norm):
@@ -94,4 +119,5 @@ class Learner:
             if noise is not None:
                 parts, weights = self.streams.take(step)
             sums = self.model.sums(parts, kept=True)
-            return blame_gradient(self.model, self.model.loss(sums, weights), sums)
+            words = blame_gradient(self.model, self.model.loss(sums, weights), sums)
+            return self.processes.words(words, NOBODY)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from sgc.errors import UsageError
 from sgc.spec.spec import Spec
+from sgc.training.processes import Processes
 
 HALVES = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
@@ -36,6 +37,27 @@ def device_of(name: str) -> torch.device:
     raise UsageError(
         f"train.device is '{name}', which cannot be used here: wanted {' or '.join(['auto', 'cpu', *usable])}"
     )
+
+
+def own_device(name: str, processes: Processes) -> torch.device:
+    """Give the device that a process of a training computes on, on a GPU one of its own. Raises: UsageError."""
+    device = device_of(name)
+    if processes.alone or device.type == "cpu":
+        return device
+    if device.type != "cuda" or ":" in name:
+        raise UsageError(
+            f"train.device is '{name}', and {processes.size} processes train together: wanted cuda, where each has a "
+            f"GPU of its own, or cpu"
+        )
+    count = torch.cuda.device_count()
+    if processes.local_rank >= count:
+        raise UsageError(
+            f"process {processes.local_rank} of this machine has no GPU of its own: there are {count}, and each "
+            f"computes on one"
+        )
+    device = torch.device("cuda", processes.local_rank)
+    torch.cuda.set_device(device)
+    return device
 
 
 def has_bfloat16(device: torch.device) -> bool:

@@ -29,7 +29,8 @@ from sgc.tape.memory import Store
 from sgc.tape.recording import NotRecordable, Recorder, recording
 from sgc.tape.tape import tape_of
 from sgc.training.gradient_check import gradient_norm
-from sgc.training.step_results import PartResult, StepResult, UnreadStep
+from sgc.training.shared_gradients import SharedGradients
+from sgc.training.step_results import PartResult, StepResult, UnreadStep, alike, values_of
 
 KEPT = 16  # recordings that are kept
 UNUSED = 2048  # steps without a replay, after which a recording makes room for another
@@ -78,11 +79,16 @@ class RecordedSteps:
         unscale: Callable[[], object],
         *,
         allowed: bool,
+        shared: SharedGradients | None = None,
     ) -> None:
         """Compute the steps of a model.
 
         autocast, backward, unscale: how a step is computed as it stands. allowed: whether steps may be recorded at all.
+        shared: what sums gradients over the processes of the training. All of these take the same way, whatever one of
+        them finds: rows are shared out so that kinds of steps are the same everywhere, and whether one holds is agreed
+        on with its gradient.
         """
+        self.shared = shared
         self.model, self.parameters = model, list(parameters)
         self.autocast, self.backward, self.unscale, self.allowed = autocast, backward, unscale, allowed
         self._like, self._by_rate = model.like, model.spec.objective.follows_rate
@@ -161,7 +167,10 @@ class RecordedSteps:
             self.model.rate if self._by_rate else None,
             tuple(map(_tensor_key, weights)),
             tuple(
-                (part.observed, part.size, *((name, _tensor_key(value)) for name, value in _inputs_of(part)))
+                (
+                    *(part.observed, part.size, None if part.share is None else part.share.count),
+                    *((name, _tensor_key(value)) for name, value in _inputs_of(part)),
+                )
                 for part in parts
             ),
         )
@@ -188,15 +197,20 @@ class RecordedSteps:
 
     # ---- the ways to compute a step
 
-    def _compute(self, parts: list[PatternRows], weights: Sequence[Tensor], terms: bool) -> StepResult:
+    def _compute(
+        self, parts: list[PatternRows], weights: Sequence[Tensor], terms: bool, *, summed: bool = True
+    ) -> StepResult:
+        """Compute a step as it stands. summed: its gradient over all processes."""
         with self.autocast():
             loss, sums = self.model(parts, weights)
         value = _finite(loss, sums)
         for parameter in self.parameters:
             parameter.grad = None
         self.backward(loss)
+        if self.shared is not None and summed:
+            value, _ = self.shared.add_up(value)
         self.unscale()
-        norm = gradient_norm([parameter.grad for parameter in self.parameters if parameter.grad is not None])
+        norm = self._norm()
         terms_of_parts = [_terms(part_sums) if terms else None for part_sums in sums]
         return StepResult(value, norm, _results(parts, [part_sums.last_bound for part_sums in sums], terms_of_parts))
 
@@ -226,7 +240,15 @@ class RecordedSteps:
                 kind.refusal = str(problem)
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
+        if self.shared is not None:
+            value, all_can = self.shared.add_up(value, holds=not kind.refusal)
+            norm = self._norm()
+            if not all_can:
+                kind.refusal, kind.run = kind.refusal or "another process cannot record it", None
         return StepResult(value, norm, _results(parts, bounds, terms_of_parts or [None] * len(parts)))
+
+    def _norm(self) -> Tensor:
+        return gradient_norm([parameter.grad for parameter in self.parameters if parameter.grad is not None])
 
     def _function_of(self, recorder: Recorder, outputs: Sequence[Tensor], kind: Kind) -> None:
         """Make the function that takes steps of a kind from now on. Raises: NotRecordable."""
@@ -235,15 +257,26 @@ class RecordedSteps:
         lasting = tape.constants.keys() - tape.scratch
         kind.changed = [tape.constants[slot] for slot in tape.changed() & lasting]
 
-    def _replay(self, kind: Kind, parts: list[PatternRows], weights: Sequence[Tensor]) -> StepResult | None:
-        """Run the recorded operations; None, and nothing has changed, where they do not hold for these rows."""
+    def _replay(
+        self, kind: Kind, parts: list[PatternRows], weights: Sequence[Tensor], *, summed: bool = True
+    ) -> StepResult | None:
+        """Run the recorded operations; None, and nothing has changed, where they do not hold for these rows.
+
+        summed: the gradient over all processes; it is None where they do not hold in one of these.
+        """
         before = self._state_of(kind)
         outputs = self._outputs(kind, parts, weights)
         if outputs is not None:
             loss, norm, results, guards = self._apart(kind, parts, outputs)
             value = float(loss)
-            if math.isfinite(value) and all(map(torch.equal, guards, kind.guards)):
+            holds = math.isfinite(value) and all(map(torch.equal, guards, kind.guards))
+            if self.shared is not None and summed:
+                value, holds = self.shared.add_up(value, holds=holds)
+                norm = self._norm()
+            if holds:
                 return StepResult(value, norm, results)
+        elif self.shared is not None:  # what it should have exchanged with the others is lost
+            raise RunError(f"torch refuses an operation that it took before ({self.problem})")
         self._restore(kind, before)
         return None
 
@@ -289,22 +322,28 @@ class RecordedSteps:
     def _check(self, kind: Kind, parts: list[PatternRows], weights: Sequence[Tensor], terms: bool) -> StepResult:
         """Compute a step both ways, and never replay it where they differ in a bit."""
         before = self._state_of(kind)
-        replayed = self._replay(kind, parts, weights)
+        replayed = self._replay(kind, parts, weights, summed=False)
         gradients = [parameter.grad for parameter in self.parameters]
         changed = [tensor.clone() for tensor in kind.changed]
         self._restore(kind, before)
-        result = self._compute(parts, weights, terms)
-        if replayed is None:
+        result = self._compute(parts, weights, terms, summed=False)
+        same = replayed is not None and (
+            replayed.loss == result.loss
+            and alike([replayed.norm], [result.norm])
+            and alike(gradients, [parameter.grad for parameter in self.parameters])
+            and alike(changed, kind.changed)
+            and alike(values_of(replayed), values_of(result))
+        )
+        held = replayed is not None
+        if self.shared is not None:
+            value, held = self.shared.add_up(result.loss, holds=held)
+            same = self.shared.agree(same)
+            result = StepResult(value, self._norm(), result.parts)
+        if not held:
             kind.fail()
             return result
         kind.checked = True
-        if not (
-            replayed.loss == result.loss
-            and _alike([replayed.norm], [result.norm])
-            and _alike(gradients, [parameter.grad for parameter in self.parameters])
-            and _alike(changed, kind.changed)
-            and _alike(_values(replayed), _values(result))
-        ):
+        if not same:
             kind.refusal, kind.run = "a replayed step is not the same", None
         return result
 
@@ -339,11 +378,6 @@ def _results(parts: Sequence[PatternRows], bounds: Sequence[Tensor], terms: Sequ
     return [PartResult(*result) for result in zip(parts, (b.detach() for b in bounds), terms, strict=True)]
 
 
-def _values(result: StepResult) -> list[Tensor | None]:
-    bounds: list[Tensor | None] = [part.bound for part in result.parts]
-    return [*bounds, *(part.terms.values for part in result.parts if part.terms is not None)]
-
-
 def _owned(gradients: Sequence[Tensor | None], parameters: Sequence[Tensor]) -> list[Tensor | None]:
     """Give gradients that lie as their parameters do, each in memory of its own, as `backward` leaves them."""
     taken = set[int]()
@@ -356,12 +390,3 @@ def _owned(gradients: Sequence[Tensor | None], parameters: Sequence[Tensor]) -> 
             taken.add(place)
         owned.append(gradient)
     return owned
-
-
-def _alike(one: Sequence[Tensor | None], other: Sequence[Tensor | None]) -> bool:
-    """Tell whether tensors are the same to the bit; what is not a number is alike."""
-    return all(
-        (a is None and b is None)
-        or (a is not None and b is not None and a.shape == b.shape and bool(((a == b) | (a.isnan() & b.isnan())).all()))
-        for a, b in zip(one, other, strict=True)
-    )

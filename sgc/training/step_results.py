@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -43,3 +44,18 @@ class UnreadStep:
     loss: Tensor
     norm: Tensor
     parts: list[PartResult]
+
+
+def values_of(result: StepResult) -> list[Tensor | None]:
+    """List what a step leaves of its rows."""
+    bounds: list[Tensor | None] = [part.bound for part in result.parts]
+    return [*bounds, *(part.terms.values for part in result.parts if part.terms is not None)]
+
+
+def alike(one: Sequence[Tensor | None], other: Sequence[Tensor | None]) -> bool:
+    """Tell whether tensors are the same to the bit; what is not a number is alike."""
+    return all(
+        (a is None and b is None)
+        or (a is not None and b is not None and a.shape == b.shape and bool(((a == b) | (a.isnan() & b.isnan())).all()))
+        for a, b in zip(one, other, strict=True)
+    )

@@ -10,7 +10,7 @@ import math
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,13 +20,12 @@ from torch import Tensor
 
 from sgc.arguments import path_of, truth, whole_number
 from sgc.data.dataset import DataSet
-from sgc.errors import Interrupted, RunError, UsageError, option
+from sgc.errors import Interrupted, ProcessLost, RunError, UsageError, option
 from sgc.evaluation.collapse import Alarms, collapsed
 from sgc.evaluation.measurement import validate
 from sgc.randomness import Generators, drawing_from
-from sgc.runs.extension import extended
-from sgc.runs.folder_claim import claim, same_data, same_threads
-from sgc.runs.run_folder import RunFolder, open_run
+from sgc.runs.folder_claim import claim
+from sgc.runs.run_folder import RunFolder
 from sgc.runs.run_lock import locked
 from sgc.runs.run_records import TrainingState
 from sgc.runtime.batch import PatternRows
@@ -44,13 +43,16 @@ from sgc.spec.spec import Spec
 from sgc.training import engine
 from sgc.training.epoch_totals import EpochTotals, sums_of
 from sgc.training.gradient_variance import due, probe
+from sgc.training.launch_environment import launched
 from sgc.training.learner import UNTOUCHED, Learner
-from sgc.training.precision import device_of, precision_of, with_precision
+from sgc.training.precision import own_device, precision_of
+from sgc.training.processes import Processes, together
 from sgc.training.run import Run
+from sgc.training.run_start import begin, best_of, check_same_data, go_on, settled
 from sgc.training.run_streams import streams_of
 from sgc.training.training_state import StateFault, optimizer_state, restore
 from sgc.training.unread_steps import ON_A_GPU, ReadStep, UnreadSteps, can_wait
-from sgc.training.watchers import Watcher, check_watcher, watching
+from sgc.training.watchers import Muted, Watcher, check_watcher, watching
 
 
 def train(
@@ -89,13 +91,26 @@ def train(
     spec = spec if isinstance(spec, Spec) else load(spec, trust=trust)
     place = Path(os.path.realpath(path_of("beside", beside))) if beside is not None else spec.folder
     folder = RunFolder(path_of("output", output) if output is not None else Path("runs") / spec.name)
-    with locked(folder.path) as left, as_a_run(), watching(watcher, spec.name) as watched:
-        if resume and folder.exists() and place == folder.path.resolve():
-            place = Path(folder.record().beside)  # the spec is the run's own spec.yaml
-        state = claim(folder, spec, resume=resume, force=force, left=left)
-        if state is None:
-            folder.check_inputs(spec_inputs(spec, None, place))
-        return _train(folder, spec, data, place, state, watched, debug=debug, window=window)
+    found = launched()
+    if found is not None and found.restarts and force:  # a first attempt has started over
+        resume, force = True, False
+    with ExitStack() as stack:
+        processes = stack.enter_context(together(found, gpu=spec.train.device != "cpu" and torch.cuda.is_available()))
+        left = stack.enter_context(locked(folder.path)) if processes.leads else False
+        stack.enter_context(as_a_run())
+        watched = stack.enter_context(watching(watcher if processes.leads else Muted(), spec.name))
+
+        def claimed() -> tuple[TrainingState | None, Path]:
+            looked_in = place
+            if resume and folder.exists() and place == folder.path.resolve():
+                looked_in = Path(folder.record().beside)  # the spec is the run's own spec.yaml
+            state = claim(folder, spec, resume=resume, force=force, left=left)
+            if state is None:
+                folder.check_inputs(spec_inputs(spec, None, looked_in))
+            return state, looked_in
+
+        state, place = processes.from_leader(claimed)
+        return _train(folder, spec, data, place, state, watched, processes, debug=debug, window=window)
 
 
 def _train(
@@ -105,49 +120,34 @@ def _train(
     place: Path,
     state: TrainingState | None,
     watcher: Watcher,
+    processes: Processes,
     *,
     debug: bool,
     window: int | None,
 ) -> Run:
     """Train in a folder that is locked, from a state on or anew."""
-    changes: list[str] = []
-    if state is not None and folder.spec_path.exists():
-        # the same but for its end; its nodes may stand in another order, and weights go by order
-        before, place_of_spec, trusted = load(folder.spec_path, trust=spec.trusted), spec.folder, spec.trusted
-        spec, changes = extended(folder.path, before, spec, state)
-        spec = spec.stands_in(place_of_spec, trusted=trusted)
-    spec, chosen = with_precision(spec)
+    spec, changes, chosen = processes.from_leader(lambda: settled(folder, spec, state))
     resolved = outline(spec)
-    encoders = None if state is None else partial(folder.encoders, resolved)
-    dataset = open_data(resolved, place, data, resumed=encoders)
-    trainer = Trainer(resolved, dataset, folder, watcher, debug=debug, window=window)
+    read = partial(processes.from_leader, partial(folder.encoders, resolved))
+    dataset = open_data(resolved, place, data, resumed=None if state is None else read)
+    check_same_data(dataset, processes)
+    trainer = Trainer(resolved, dataset, folder, watcher, processes, debug=debug, window=window)
     for note in [*changes, *chosen, *dataset.notes]:
         watcher.note(note)
+    model = trainer.model
     if state is None:
-        take_all_weights(trainer.model, place)
-        info: dict[str, Any] = {  # Any: what JSON can say
-            "seed": spec.train.seed,
-            "gamma": trainer.rates.gamma,
-            "rate": trainer.rates.rate,
-            "alpha": {name: float(alpha) for name, alpha in trainer.model.settings().alpha.items()},
-            "beside": str(place),
-            "data": "arrays" if data is not None else "spec",
-            "threads": torch.get_num_threads(),
-            "rows": dict(zip(("unlabelled", "labelled"), trainer.streams.counts, strict=True)),
-        }
-        if spec.own_code():
-            info["code"] = str(spec.folder)
-        folder.start(spec, info)
-        folder.write_data(dataset)
+        take_all_weights(model, place)
+        processes.same_weights(list(own_state(model).values()))
+        processes.from_leader(
+            lambda: begin(folder, model, dataset, trainer.streams, processes, place, given=data is not None)
+        )
     else:
-        same_data(folder, dataset, f"bring them back as they were, or start over with {option('force', '-')}")
-        same_threads(folder, trainer.model.like.device)
+        for note in processes.from_leader(lambda: go_on(folder, model, dataset, processes, changes, state.epoch)):
+            watcher.note(note)
         trainer.restore(state)
-        folder.trim_metrics(trainer.epoch)
-        if changes:
-            folder.reopen(spec)
     trainer.train()
-    return Run(folder.path, trainer.best_model(), trainer.epoch, folder.metrics())
+    best = best_of(folder, model, processes, trust=spec.trusted)
+    return Run(folder.path, best, trainer.epoch, processes.from_leader(folder.metrics))
 
 
 class Keeper(Protocol):
@@ -176,29 +176,35 @@ class Trainer:
         dataset: DataSet,
         folder: Keeper,
         watcher: Watcher,
+        processes: Processes | None = None,
         *,
         debug: bool,
         window: int | None = None,
     ) -> None:
-        """Prepare a run. window: as for `train`."""
+        """Prepare a run. processes: that train together. window: as for `train`."""
         self.spec, self.folder, self.watcher = resolved.spec, folder, watcher
+        self.processes = processes = processes or Processes()
         self.settings = resolved.spec.train
-        device = device_of(self.settings.device)
+        device = own_device(self.settings.device, processes)
         self.precision = precision_of(self.settings.precision, device)
         with drawing_from(Generators(seed_for(self.settings.seed, 0))):
             self.model = model_of_run(resolved).to(device)
         self.model.validate_args = debug or Model.validate_args
         like = self.model.like
-        self.rows = TensorRows(dataset.train, resolved, like)
-        self.held_out = TensorRows(dataset.validation, resolved, like, dataset.encoders).drawn_once(self.settings.seed)
+        sharing = processes.sharing
+        self.rows = TensorRows(dataset.train, resolved, like, sharing=sharing)
+        self.held_out = TensorRows(dataset.validation, resolved, like, dataset.encoders, sharing)
+        self.held_out.drawn_once(self.settings.seed)
         self.streams = streams_of(self.spec, self.rows)
         self._stand_at(0.0)
         self.supervised = not self.spec.maximised.generative
         if self.settings.stop is not None and (self.supervised or not self.held_out.count):
             lack = "the supervised bound has none without labels" if self.supervised else "there are no validation rows"
             raise UsageError(f"train.stop waits for a better validation bound, but {lack}")
+        self.stop = self.asked = False  # of this process; and whether one of them is, which all know after a step
         allowed = not debug and not resolved.spec.own_code()
-        self.learner = Learner(self.model, self.streams, self.precision, watcher.note, allowed=allowed)
+        given = (self.model, self.streams, self.precision, watcher.note)
+        self.learner = Learner(*given, allowed=allowed, processes=processes, asked=lambda: self.asked)
         self.parameters, self.optimizer = self.learner.parameters, self.learner.optimizer
         self.steps = self.learner.steps
         self.epoch = 0  # epochs that are done
@@ -206,8 +212,8 @@ class Trainer:
         self.best_bound, self.best_epoch = -math.inf, 0
         self.totals, self.alarms = EpochTotals(self.model.outline), Alarms()
         self.seconds = 0.0
-        self.stop = False
         limit = (ON_A_GPU if device.type == "cuda" else 1) if window is None else window
+        limit = limit if processes.alone else 1  # all have to agree whether a step holds before the next one
         self.unread = UnreadSteps(limit if can_wait(self.optimizer) else 1, device)
 
     # the loop
@@ -218,10 +224,12 @@ class Trainer:
         with engine.repeatable(), engine.stopping(self._ask_to_stop):
             while self.epoch < self.settings.epochs and not self._patience_over():
                 self._epoch()
-            self.folder.finish()
+            if self.processes.leads:
+                self.folder.finish()
 
     def _ask_to_stop(self) -> None:
-        self.stop = True
+        self.asked = True
+        self.stop = self.processes.alone  # else all stop after the same step
 
     def _patience_over(self) -> bool:
         stop = self.settings.stop
@@ -230,6 +238,7 @@ class Trainer:
     def _epoch(self) -> None:
         began = time.perf_counter()
         self.model.train()
+        self.processes.same_weights(engine.kept(own_state(self.model), self.optimizer))  # if machines round otherwise
         last = (self.epoch + 1) * self.streams.steps
         self._steps_to(last)
         self._check_weights()
@@ -249,7 +258,8 @@ class Trainer:
         self.totals = EpochTotals(self.model.outline)
         self.seconds = 0.0
         self._save_weights("last")
-        self.folder.append_metrics(line)
+        if self.processes.leads:
+            self.folder.append_metrics(line)
         self._save_state()
         self.watcher.epoch(line)
 
@@ -279,6 +289,8 @@ class Trainer:
             if not self._read():  # the step is another one now
                 return
             result = self.learner.learn(parts, weights, number, noise, terms=self.wants_terms)
+        if self.learner.shared is not None:
+            self.stop = self.learner.shared.stop
         sums = sums_of(result.parts)
         self._count(ReadStep(result.loss, sums, sums.numbers()))
 
@@ -324,7 +336,8 @@ class Trainer:
 
     def _line(self) -> dict[str, Any]:  # Any: what JSON can say
         self._stand_at(float(self.epoch))
-        line: dict[str, Any] = {"epoch": self.epoch, "step": self.step, **self.totals.means()}
+        totals = self.totals.over(self.processes, self.model.outline)
+        line: dict[str, Any] = {"epoch": self.epoch, "step": self.step, **totals.means()}
         line["collapsed"] = collapsed(line["terms"])
         bound = math.nan
         if self.held_out.count:
@@ -337,9 +350,8 @@ class Trainer:
             line["validation_error"] = validation.errors
         if due(self.epoch, self.streams.steps):
             with self._blaming("gradient"):
-                line["gradient"] = probe(
-                    self.model, self.streams, self.settings.seed, self.epoch, self.precision.autocast
-                )
+                given = (self.model, self.streams, self.settings.seed, self.epoch, self.precision.autocast)
+                line["gradient"] = probe(*given, self.processes.sum)
         warnings = self.alarms.hear(line, self.spec.objective.samples)
         if warnings:
             line["warnings"] = warnings
@@ -354,6 +366,8 @@ class Trainer:
         """Say of a fault in what is measured after an epoch where it was. Raises: RunError."""
         try:
             yield
+        except ProcessLost:
+            raise
         except RunError as problem:
             where = f"step {self.step} (epoch {self.epoch}), {measured}"
             raise RunError(f"{where}: {problem}; {UNTOUCHED}") from None
@@ -361,9 +375,13 @@ class Trainer:
     def _save_weights(self, checkpoint: str) -> None:
         self._stand_at(self.step / self.streams.steps)
         info = {"epoch": self.model.epoch, "gamma": self.rates.gamma, "rate": self.rates.rate}
-        self.folder.write_weights(checkpoint, self.model, info)
+        if self.processes.leads:
+            self.folder.write_weights(checkpoint, self.model, info)
 
     def _save_state(self) -> None:
+        totals = self.totals.over(self.processes, self.model.outline)
+        if not self.processes.leads:
+            return
         self.folder.write_state(
             {
                 "model": own_state(self.model),
@@ -373,7 +391,7 @@ class Trainer:
                 "step": self.step,
                 "best_bound": self.best_bound,
                 "best_epoch": self.best_epoch,
-                "sums": self.totals.state(),
+                "sums": totals.state(),
                 "alarms": self.alarms.state(),
                 "running_means": self.model.running_means.state(),
                 "seconds": self.seconds,
@@ -391,9 +409,7 @@ class Trainer:
         self.epoch, self.step, self.seconds = state.epoch, state.step, state.seconds
         self.best_bound, self.best_epoch = state.best_bound, state.best_epoch
         self.totals = EpochTotals.of(state.sums, self.model.outline)
+        if not self.processes.leads:
+            self.totals.emptied()
         self.alarms = Alarms.of(state.alarms)
         self.model.running_means.restore(state.running_means)
-
-    def best_model(self) -> Model:
-        """Give the model with its best weights."""
-        return open_run(self.folder.path, trust=self.spec.trusted)

@@ -49,6 +49,13 @@ class Silent:
         """Take note of an epoch."""
 
 
+class Muted(Silent):
+    """A watcher that reports nothing: of a process that another one speaks for."""
+
+    def note(self, text: str) -> None:
+        """Leave it to the other."""
+
+
 @contextmanager
 def watching(watcher: Watcher | None, title: str) -> Iterator[Watcher]:
     """Give the watcher of a training. None: one line of progress in a notebook, and elsewhere nothing."""

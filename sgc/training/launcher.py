@@ -1,0 +1,64 @@
+"""Starts the processes of a training, by torch's elastic agent, and ends as they do."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import signal
+import sys
+import uuid
+from collections.abc import Sequence
+
+from sgc.errors import Interrupted, UsageError, option
+
+INTERRUPTED = 130  # the exit status of a training that was asked to stop
+
+
+def launch(words: Sequence[str], *, devices: int, nodes: int = 1, meeting: str | None = None) -> int:
+    """Run a command of sgc in so many processes on each of so many machines; give its exit status.
+
+    meeting: HOST:PORT of the first machine, at which those of several meet. Raises: UsageError, Interrupted.
+    """
+    if nodes > 1 and meeting is None:
+        flags = f"{option('nodes', str(nodes))} without {option('rendezvous')}"
+        raise UsageError(f"{flags}: give HOST:PORT of the first machine, and the same command on all of them")
+    if meeting is not None and not re.fullmatch(r"\[?[\w.:-]+\]?:[0-9]{1,5}", meeting):
+        raise UsageError(f"{option('rendezvous', meeting)}: wanted HOST:PORT, as 'node1:29500'")
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    for name in [name for name in logging.root.manager.loggerDict if name.startswith("torch.distributed")]:
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # the processes say it in words
+    alone = nodes == 1 and meeting is None
+    share = max(1, len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, share // devices)))
+    if alone:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
+    config = LaunchConfig(
+        min_nodes=nodes,
+        max_nodes=nodes,
+        nproc_per_node=devices,
+        run_id=uuid.uuid4().hex if alone else "sgc",
+        rdzv_backend="c10d",
+        rdzv_endpoint=meeting or "127.0.0.1:0",
+        local_addr="127.0.0.1" if alone else None,
+        max_restarts=0,
+        monitor_interval=0.2,
+    )
+    reading, writing = os.pipe()  # whose end the processes notice, however this one dies
+    os.dup2(reading, 0, inheritable=True)
+    try:
+        elastic_launch(config, sys.executable)("-m", "sgc.cli.attached_command", *words)
+    except ChildFailedError as failed:
+        status = int(failed.get_first_failure()[1].exitcode)
+        return status if status > 0 else 1
+    except SignalException as stopped:
+        if stopped.sigval in (signal.SIGINT, signal.SIGTERM):
+            return INTERRUPTED  # which the processes have said
+        raise Interrupted(f"stopped by {stopped.sigval.name}") from None
+    finally:
+        os.close(reading)
+        os.close(writing)
+    return 0

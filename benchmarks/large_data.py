@@ -50,7 +50,7 @@ nodes:
     supervision: none
     recognition: {parents: [x, y], network: {mlp: [16]}}
 objective: {alpha: 30}
-train: {epochs: 1, batch_size: {unlabelled: 500, labelled: 50}}
+train: {epochs: 1, batch_size: {unlabelled: 100, labelled: 20}}
 evaluate: {samples: 2}
 """
 

@@ -91,7 +91,13 @@ def baselines(
 
 
 def by_sgc(
-    counts: np.ndarray, places: np.ndarray, train: np.ndarray, kept: np.ndarray, asked: np.ndarray, seed: int
+    counts: np.ndarray,
+    places: np.ndarray,
+    train: np.ndarray,
+    kept: np.ndarray,
+    asked: np.ndarray,
+    seed: int,
+    more: tuple[str, ...] = (),
 ) -> np.ndarray:
     """Train `specs/scanvi.yaml` with these genes and types, and give q(type | z1), averaged over draws of z1."""
     import torch
@@ -102,6 +108,7 @@ def by_sgc(
         f"features.profile.network={{layers: [{{Linear: {genes}}}, Softmax]}}",
         f"nodes.type.values={list(range(kinds))}",
         f"train.seed={seed}",
+        *more,
     ]
 
     def cells(rows: np.ndarray) -> dict[str, Any]:  # Any: arrays of numbers and of names
@@ -163,6 +170,8 @@ def main() -> None:
         answers = baselines(counts, places, train, kept, test)
         if asked_for.scvi_tools:
             answers["scvi-tools SCANVI"] = by_scvi_tools(counts, types, train, kept, test, seed)
+        alone = ("objective.bound=supervised", "objective.kl_weight=1")
+        answers["its classifier alone"] = by_sgc(counts, places, train, kept, test, seed, alone)
         answers["sgc, scanvi.yaml"] = by_sgc(counts, places, train, kept, test, seed)
         for name, answer in answers.items():
             found.setdefault(name, []).append(measures(answer, places[test]))

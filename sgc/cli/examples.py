@@ -28,6 +28,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "sgc sample runs/digits -o styles.png --traverse z --given y=3",
     ),
     "explore": ("sgc explore runs/digits",),
+    "export": ("sgc export runs/digits -o digits.pt2",),
     "report": ("sgc report runs/digits -o report.html",),
     "compare": (
         "sgc train digits.yaml --set train.epochs=2 --set objective.alpha=3 -o runs/alpha-3",

@@ -12,6 +12,7 @@ from sgc import __version__
 from sgc.cli.examples import epilog
 from sgc.cli.exit_status import plainly
 from sgc.cli.explore_command import explore
+from sgc.cli.export_command import export
 from sgc.cli.list_command import list_
 from sgc.cli.report_commands import compare, report
 from sgc.cli.run_commands import evaluate, predict, sample
@@ -59,6 +60,7 @@ for command in (
     predict,
     sample,
     explore,
+    export,
     report,
     compare,
     prove,

@@ -117,7 +117,7 @@ class Crop(Transform):
         shape = values.shape[1:]
         if len(shape) < 2:
             raise ValueError(f"'crop' wants rows and columns, found the shape {list(shape)}")
-        (rows, columns), (top, left) = self._window(values.shape[-2], values.shape[-1])
+        (rows, columns), (top, left) = self.window(values.shape[-2], values.shape[-1])
         if top < 0 or left < 0 or top + rows > shape[-2] or left + columns > shape[-1]:
             place = f" from {[top, left]}" if isinstance(self.crop, Window) and self.crop.start is not None else ""
             raise ValueError(f"'crop' to {[rows, columns]}{place} does not fit into the shape {list(shape)}")
@@ -126,14 +126,14 @@ class Crop(Transform):
     def undo(self, values: Numbers, fitted: Fitted) -> Numbers:
         import numpy as np
 
-        (rows, columns), (top, left) = self._window(*fitted["shape"])
+        (rows, columns), (top, left) = self.window(*fitted["shape"])
         if values.shape[-2:] != (rows, columns):
             return values
         uncropped: Numbers = np.full((*values.shape[:-2], *fitted["shape"]), np.nan, dtype=values.dtype)
         uncropped[..., top : top + rows, left : left + columns] = values
         return uncropped
 
-    def _window(self, height: int, width: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    def window(self, height: int, width: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Give the size and the first row and column, of rows of this height and width."""
         size, start = (self.crop.size, self.crop.start) if isinstance(self.crop, Window) else (self.crop, None)
         return size, ((height - size[0]) // 2, (width - size[1]) // 2) if start is None else start

@@ -1,0 +1,220 @@
+"""A function of one row -> a program of torch.export for any number of rows, compared with the model before it is kept.
+
+The function is traced by torch on example rows, below autograd, so that the graph holds operations alone; then it is
+mapped over the rows. A trace can only repeat what Python decided by values: where rows decide differently there is no
+such graph, and the model is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.func import functionalize, vmap
+from torch.fx import GraphModule, Node
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from sgc.errors import ParameterError, RunError, UsageError
+from sgc.export.noise import Draw, DrawnFromNoise
+from sgc.export.row_functions import RowFunction
+from sgc.runtime.modes import evaluating, on_the_cpu
+
+CLOSE = 1e-4  # relative and absolute, in float32: kernels for one row and for many add up in other orders
+
+
+@dataclass
+class Program:
+    """A graph for any number of rows, with the names of what it takes and gives, in their order.
+
+    `example`: the rows that it was compared on, cells and then noise; `difference`: the largest found, of 1 + |value|.
+    """
+
+    exported: torch.export.ExportedProgram
+    inputs: list[str]
+    noise: dict[str, Draw]
+    outputs: list[str]
+    example: dict[str, Tensor] = field(repr=False)
+    expected: dict[str, Tensor] = field(repr=False)
+    difference: float = 0.0
+
+
+class _Rows(nn.Module):
+    """The graph of one row, mapped over rows: inputs and outputs by name, [B, *shape]."""
+
+    def __init__(
+        self,
+        graph: GraphModule,
+        weights: Sequence[Tensor],
+        cells: Sequence[str],
+        noise: Mapping[str, Draw],
+        outputs: Sequence[str],
+    ) -> None:
+        super().__init__()
+        self.weights = len(weights)
+        for i, weight in enumerate(weights):
+            self.register_buffer(f"weight_{i}", weight.detach())
+        # not `graph`, which the exported module has itself
+        self.of_row, self.cells, self.noise, self.outputs = graph, tuple(cells), dict(noise), tuple(outputs)
+
+    def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        given = [inputs[name].unsqueeze(1) for name in self.cells]
+        weights = [self.get_buffer(f"weight_{i}") for i in range(self.weights)]
+        rows = [*given, *(inputs[name].reshape(-1, *draw.shape) for name, draw in self.noise.items())]
+        axes = (*[None] * len(weights), *[0] * len(rows))
+        values = vmap(self.of_row, axes)(*weights, *rows)
+        return {name: value.squeeze(1) for name, value in zip(self.outputs, values, strict=True)}
+
+
+def program_of(function: RowFunction, rows: Sequence[Tensor], count: int) -> Program:
+    """Trace a function on `count` example rows, [count, *shape] of each cell, and compare the program with it.
+
+    Raises: UsageError for what no graph can hold; RunError where the program computes something else.
+    """
+    model = function.model
+    with torch.no_grad(), on_the_cpu(), evaluating(model):
+        done = [_run(function, [cells[i : i + 1] for cells in rows]) for i in range(count)]
+        first, mode = done[0]
+        if any(_decisions(other) != _decisions(mode) for _, other in done):
+            raise UsageError(
+                "what the model computes of a row depends on the row's own values (steps or labels that are there in "
+                "some rows alone): a graph computes the same of every row"
+            )
+        names = list(first)
+
+        def of_row(*tensors: Tensor) -> list[Tensor]:
+            replay = DrawnFromNoise(model.like, given=tensors[len(rows) :], answers=mode.read)
+            outputs = function(tensors[: len(rows)], replay)
+            return [outputs[name] for name in names]
+
+        tensors = [*(cells[:1] for cells in rows), *mode.taken]
+        traced = make_fx(of_row)(*tensors)
+        weights = _lifted(traced)
+        graph = make_fx(functionalize(traced))(*weights, *tensors)
+        _reworded(graph)
+        used = _drop_unread(graph, len(weights) + len(rows))
+        draws = _named([mode.draws[place] for place in used], function.cells)
+        by_row = [[other.taken[place] for _, other in done] for place in used]
+        noise = [torch.stack(n).reshape(count, *draw.short) for n, draw in zip(by_row, draws.values(), strict=True)]
+        example = dict(zip([*function.cells, *draws], [*rows, *noise], strict=True))
+        exported = _exported(_Rows(graph, weights, list(function.cells), draws, names), example)
+        expected = {name: torch.cat([outputs[name] for outputs, _ in done]) for name in names}
+        program = Program(exported, list(function.cells), draws, names, example, expected)
+        program.difference = _difference(exported.module()(example), expected)
+    if program.difference > CLOSE:
+        raise RunError(f"the exported graph differs from the model by {program.difference:.2g} of a value")
+    return program
+
+
+def _decisions(mode: DrawnFromNoise) -> list[bool]:
+    """Give what Python decided by values; other numbers it reads to check them, and the comparison holds them."""
+    return [answer for answer in mode.read if isinstance(answer, bool)]
+
+
+def _run(function: RowFunction, row: Sequence[Tensor]) -> tuple[dict[str, Tensor], DrawnFromNoise]:
+    mode = DrawnFromNoise(function.model.like)
+    try:
+        return function(row, mode), mode
+    except ParameterError as problem:
+        raise UsageError(f"{problem}: give its value instead, or leave the node out of what is exported") from None
+
+
+def _lifted(graph: GraphModule) -> list[Tensor]:
+    """Make the constants of a graph what it takes first, and give them.
+
+    Else what is made in the likeness of one could not be written into, where writing is taken out.
+    """
+    first = next(iter(graph.graph.nodes))
+    constants: dict[str, Node] = {}
+    for node in [node for node in graph.graph.nodes if node.op == "get_attr"]:
+        if node.target not in constants:
+            with graph.graph.inserting_before(first):
+                constants[node.target] = graph.graph.placeholder(f"constant_{len(constants)}")
+        node.replace_all_uses_with(constants[node.target])
+        graph.graph.erase_node(node)
+    graph.recompile()
+    return [getattr(graph, name) for name in constants]
+
+
+def _reworded(graph: GraphModule) -> None:
+    """Say what torch can map over a fixed number of rows alone in other operations: copies, and one-hot vectors."""
+    aten = torch.ops.aten
+    for node in list(graph.graph.nodes):
+        with graph.graph.inserting_before(node):
+            if node.target is aten.copy.default:
+                other = _copied(graph, *node.args[:2])
+            elif node.target is aten.scatter.value and node.args[0].target is aten.zeros.default:
+                zeros, axis, index, one = node.args
+                value = zeros.meta["val"]
+                if axis not in (-1, value.dim() - 1) or one != 1 or index.meta["val"].shape[-1] != 1:
+                    continue
+                places = graph.graph.call_function(aten.arange.default, (value.shape[-1],), {"device": value.device})
+                same = graph.graph.call_function(aten.eq.Tensor, (index, places))
+                other = graph.graph.call_function(aten._to_copy.default, (same,), {"dtype": value.dtype})
+                other.meta["val"] = value
+            else:
+                continue
+        node.replace_all_uses_with(other)
+        graph.graph.erase_node(node)
+
+
+def _copied(graph: GraphModule, into: Node, source: Node) -> Node:
+    """Give what is copied, in the type and shape of what it is copied into."""
+    value, wanted = source.meta["val"], into.meta["val"]
+    if value.dtype != wanted.dtype:
+        source = graph.graph.call_function(torch.ops.aten._to_copy.default, (source,), {"dtype": wanted.dtype})
+    if value.shape != wanted.shape:
+        source = graph.graph.call_function(torch.ops.aten.expand.default, (source, list(wanted.shape)))
+    source.meta["val"] = wanted
+    return source
+
+
+def _drop_unread(graph: GraphModule, cells: int) -> list[int]:
+    """Take noise that no output depends on out of a graph; give the places of the noise that is left."""
+    graph.graph.eliminate_dead_code()
+    noise = [node for node in graph.graph.nodes if node.op == "placeholder"][cells:]
+    kept = [place for place, node in enumerate(noise) if node.users]
+    for node in noise:
+        if not node.users:
+            graph.graph.erase_node(node)
+    graph.recompile()
+    return kept
+
+
+def _named(draws: Sequence[Draw], taken: Collection[str]) -> dict[str, Draw]:
+    """Name noise by what it is for, `noise_z`, or by its place, `noise_1`; all names differ."""
+    named: dict[str, Draw] = {}
+    for place, draw in enumerate(draws, start=1):
+        name = f"noise_{re.sub(r'[^A-Za-z0-9_]', '_', draw.of) or place}"
+        while name in named or name in taken:
+            name += "_"
+        named[name] = draw
+    return named
+
+
+def _exported(module: nn.Module, example: dict[str, Tensor]) -> torch.export.ExportedProgram:
+    rows = torch.export.Dim("rows", min=1)
+    try:
+        exported = torch.export.export(
+            module, (example,), dynamic_shapes=({name: {0: rows} for name in example},), strict=False
+        )
+    except Exception as problem:  # torch raises many kinds of errors for what it cannot trace
+        words = str(problem).strip().partition("\n")[0] or type(problem).__name__
+        raise UsageError(f"torch cannot export the model's graph ({words})") from None
+    for node in exported.graph.nodes:  # where the operations were called from, which are paths of this machine
+        node.meta.pop("stack_trace", None)
+    return exported
+
+
+def _difference(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> float:
+    """Give the largest difference of two results, relative to 1 + |value|; NaN must be where NaN is."""
+    most = 0.0
+    for name, wanted in expected.items():
+        value = found[name]
+        if value.dtype != wanted.dtype or not bool((value.isnan() == wanted.isnan()).all()):
+            return float("inf")
+        apart = (value.double() - wanted.double()).abs() / (1 + wanted.double().abs())
+        most = max(most, float(apart.nan_to_num(0).max()) if apart.numel() else 0.0)
+    return most

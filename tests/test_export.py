@@ -1,0 +1,143 @@
+"""Exported graphs: they compute what the model computes, in other programs, or the model is refused by name."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from data_files import opened
+from small_runs import NPZ, changed, small, small_arrays
+
+import sgc
+from sgc.data.variables import Variable
+from sgc.errors import UsageError
+from sgc.export.cells import Cells
+from sgc.export.exporting import export_run, exported, onnx_bytes
+from sgc.export.noise import DrawnFromNoise
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose columns are standardised, and whose label has names."""
+    folder = tmp_path_factory.mktemp("export")
+    arrays = small_arrays(labels=60)
+    names: dict[str, Any] = {"nodes__y__values": ["a", "b", "c"], "nodes__y__categories": None}
+    spec = changed(small(data=NPZ), **names, data__file=str(folder / "rows.npz"), train__epochs=1)
+    spec["data"]["columns"]["x"]["transforms"] = [{"divide": 2}, "standardize"]
+    named = np.array(["a", "b", "c"])[arrays["y"]]
+    np.savez(folder / "rows.npz", x=arrays["x"] * 40 + 7, y=named)
+    sgc.train(sgc.load(spec), output=folder / "run")
+    return folder / "run"
+
+
+def facts_and_program(path: Path) -> tuple[dict[str, Any], torch.export.ExportedProgram]:
+    """Read what `sgc export` has written."""
+    extra = {"sgc.json": ""}
+    program = torch.export.load(path, extra_files=extra)
+    return json.loads(extra["sgc.json"]), program
+
+
+def test_predictions_of_a_file_are_those_of_the_model_and_need_no_sgc(run: Path, tmp_path: Path) -> None:
+    written = export_run(run, tmp_path / "model.pt2", samples=2)
+    facts, program = facts_and_program(tmp_path / "model.pt2")
+    assert facts["outputs"]["y.probability"]["names"] == ["a", "b", "c"]
+    assert {**facts, "file": written["file"]} == written
+    model = sgc.open(run)
+    for rows in (1, 9):  # any number of rows
+        cells = np.random.default_rng(rows).normal(50, 40, (rows, 3)).astype(np.float32)
+        found = program.module()({"x": torch.from_numpy(cells)})
+        wanted = model.infer(model.encode({"x": cells}), from_="q", samples=2)
+        torch.testing.assert_close(found["y.probability"], wanted["y"].mean)
+        torch.testing.assert_close(found["z"], wanted["z"].mean)
+        torch.testing.assert_close(found["z.sd"], wanted["z"].sd)
+    code = (  # in a process in which sgc cannot be imported
+        "import sys; sys.modules['sgc'] = None\nimport torch\n"
+        f"found = torch.export.load({str(tmp_path / 'model.pt2')!r}).module()({{'x': torch.ones(6, 3)}})\n"
+        "print(float(found['y.probability'].sum()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert float(done.stdout) == pytest.approx(6)
+
+
+def test_generation_of_a_file_is_that_of_the_model(run: Path) -> None:
+    model = sgc.open(run)
+    program = exported(model, "generate", ["y"]).program
+    noise = {"noise_z": torch.randn(4, 2), "noise_x": torch.randn(4, 3)}
+    found = program.exported.module()({"y": torch.tensor([2, 0, 1, 1]), **noise})
+    torch.testing.assert_close(found["z"], noise["noise_z"])  # the prior is standard
+    p = model.conditional("x", "generative", {"z": found["z"], "y": torch.tensor([2, 0, 1, 1])})
+    encoder = model.read_encoders()["x"]  # type: ignore[misc]
+    for name, value in (("x.mean", p.mean), ("x", p.mean + p.stddev * noise["noise_x"])):
+        np.testing.assert_allclose(found[name], encoder.decode(value.detach().numpy()), rtol=1e-4)
+
+
+@pytest.mark.parametrize("graph", ["predict", "generate"])
+def test_onnx_runs_in_another_runtime(graph: Any, run: Path) -> None:
+    runtime = pytest.importorskip("onnxruntime", reason="ONNX is tried where onnxruntime and onnxscript are there")
+    pytest.importorskip("onnxscript")
+    export = exported(sgc.open(run), graph, samples=2)
+    session = runtime.InferenceSession(onnx_bytes(export))
+    example = {name: tensor.numpy() for name, tensor in export.program.example.items()}
+    found = session.run(export.program.outputs, example)
+    for name, value in zip(export.program.outputs, found, strict=True):
+        np.testing.assert_allclose(value, export.program.expected[name], rtol=1e-4, atol=1e-5)
+    facts = json.loads(session.get_modelmeta().custom_metadata_map["sgc"])
+    assert list(facts["inputs"]) == [entry.name for entry in session.get_inputs()]
+
+
+@pytest.mark.parametrize(
+    ("steps", "shape", "event"),
+    [
+        ([{"mu_law": 100}, "standardize"], (4,), (4,)),
+        ([{"divide": 16}, {"binarize": 0.5}, "flatten"], (2, 3), (6,)),
+        ([{"crop": [2, 2]}, "flatten"], (4, 5), (4,)),
+        ([{"angle": "degrees"}], (2,), (2, 2)),
+        ([{"direction": "radians"}], (2,), (3,)),
+    ],
+)
+def test_preprocessing_in_a_graph_is_that_of_the_data(steps: list[Any], shape: Any, event: Any) -> None:
+    raw = np.random.default_rng(0).uniform(0, 6, (8, *shape)).astype(np.float32)
+    columns = {"columns": {"x": {"column": "c", "transforms": steps}}}
+    encoder = opened(json.dumps(columns), Variable("x", event), arrays={"x": raw}).encoders["x"]
+    cells = Cells("x", event, None, encoder)
+    assert cells.shape == shape
+    like = torch.zeros(())
+    for row, value in zip(raw, encoder.encode(raw), strict=True):
+        read = cells.read(torch.from_numpy(row)[None], like)
+        np.testing.assert_allclose(read[0], value, rtol=1e-5, atol=1e-6)
+        back = cells.write(torch.from_numpy(value)[None])
+        np.testing.assert_allclose(back[0], encoder.decode(value[None])[0], rtol=1e-4, atol=1e-4)
+
+
+def test_what_cannot_be_exported_is_refused_by_name() -> None:
+    spec = small(nodes__z={"distribution": "Gamma", "shape": [2], "supervision": "none"})
+    spec["nodes"]["z"]["recognition"] = {"parents": ["x", "y"], "network": {"mlp": [6]}}
+    with pytest.raises(UsageError, match=r"p\(z\): torch draws it by '_standard_gamma'"):
+        exported(sgc.compile(spec), "generate")
+    with pytest.raises(UsageError, match="'q' is no partially labelled node"):
+        exported(sgc.compile(small()), given=["q"])
+
+
+@pytest.mark.parametrize(
+    ("call", "mean"),
+    [
+        (lambda: torch.empty(20000).exponential_(2.0), 0.5),
+        (lambda: torch.multinomial(torch.tensor([0.0, 3.0, 1.0]).expand(20000, 3), 1).float(), 1.25),
+        (lambda: torch.bernoulli(torch.full((20000,), 0.3)), 0.3),
+        (lambda: torch.empty(20000).uniform_(1, 3), 2.0),
+        (lambda: torch.normal(torch.full((20000,), 4.0), torch.ones(20000)), 4.0),
+    ],
+)
+def test_draws_from_noise_have_their_law(call: Any, mean: float) -> None:
+    torch.manual_seed(0)
+    with DrawnFromNoise(torch.zeros(())) as mode:
+        drawn = call()
+    assert drawn.mean() == pytest.approx(mean, abs=0.03)
+    with DrawnFromNoise(torch.zeros(()), given=mode.taken):
+        assert torch.equal(call(), drawn)

@@ -17,9 +17,9 @@ from small_runs import NPZ, changed, small, small_arrays
 import sgc
 from sgc.data.variables import Variable
 from sgc.errors import UsageError
-from sgc.export.cells import Cells
 from sgc.export.exporting import export_run, exported, onnx_bytes
 from sgc.export.noise import DrawnFromNoise
+from sgc.export.preprocessing import Cells
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +95,7 @@ def test_onnx_runs_in_another_runtime(graph: Any, run: Path) -> None:
     ("steps", "shape", "event"),
     [
         ([{"mu_law": 100}, "standardize"], (4,), (4,)),
+        (["log1p"], (4,), (4,)),
         ([{"divide": 16}, {"binarize": 0.5}, "flatten"], (2, 3), (6,)),
         ([{"crop": [2, 2]}, "flatten"], (4, 5), (4,)),
         ([{"angle": "degrees"}], (2,), (2, 2)),

@@ -26,6 +26,7 @@ APART = "proof"  # which keeps its own words, so that it does not share what it 
 FILES = [path for path in sorted(ROOT.rglob("*.py")) if path.relative_to(ROOT).parts[0] not in (*HOMES, APART)]
 OTHER_WORDS = {  # of specs, which read like a name and are none
     ("data/transforms/transforms.py", "word in TRANSFORMS"): "`angle` is a transform too",
+    ("export/noise.py", "_CALLS.get(packet)"): "`multinomial` is an operation of torch too",
     ("spec/grammar.py", "value in ('angle', 'direction')"): "the same transform, written without its unit",
     ("run_report/chart_parts.py", "SHAPES[i % len(SHAPES)]"): "shapes of points, a circle among them",
     ("networks/combination.py", "way == 'mean'"): "a way of combining what all steps gave",

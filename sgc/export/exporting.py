@@ -19,7 +19,7 @@ from sgc.arguments import names_in, one_of, path_of, whole_number
 from sgc.data.encoder import Encoder
 from sgc.data.outputs import check_output, ending_of, write_output
 from sgc.errors import UsageError
-from sgc.export.cells import Cells
+from sgc.export.preprocessing import Cells
 from sgc.export.row_functions import Generation, Prediction, RowFunction, output_facts
 from sgc.export.traced import Program, program_of
 from sgc.own_code import is_import_path
@@ -171,8 +171,8 @@ def _facts(
     ]
     for cells in function.cells.values():
         if cells.before:
-            steps = ", ".join(transform.name for transform in cells.before)
-            notes.append(f"'{cells.name}' is taken after {steps}: the run does not record the size before")
+            made = ", ".join(transform.name for transform in cells.before)
+            notes.append(f"'{cells.name}' is taken after {made}: the run does not record the size before")
     return {**facts, "notes": notes} if notes else facts
 
 

@@ -54,7 +54,7 @@ class DrawnFromNoise(TorchDispatchMode):
     def __init__(
         self, like: Tensor, given: Sequence[Tensor] | None = None, answers: Sequence[bool | float] | None = None
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # torch does not annotate it
         self.like = like
         self.given = None if given is None else list(given)
         self.answers = None if answers is None else list(answers)
@@ -73,9 +73,10 @@ class DrawnFromNoise(TorchDispatchMode):
         if torch.Tag.nondeterministic_seeded not in function.tags:
             return function(*args, **kwargs)
         packet = function.overloadpacket.__name__
-        if packet not in _CALLS:
+        call = _CALLS.get(packet)
+        if call is None:
             raise ParameterError(f"torch draws it by '{packet}', which is no function of noise of a fixed size")
-        return _CALLS[packet](self, args, kwargs)
+        return call(self, args, kwargs)
 
     def noise(self, law: Law, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         """Give the next noise."""
@@ -90,7 +91,7 @@ class DrawnFromNoise(TorchDispatchMode):
 Call: TypeAlias = Callable[[DrawnFromNoise, Any, dict[str, Any]], Tensor]  # Any: as torch calls it
 
 
-def _filled(law: Law, made: Callable[[Tensor, Any], Tensor]) -> Call:
+def _filled(law: Law, made: Callable[[Tensor, Sequence[float]], Tensor]) -> Call:
     """Fill a tensor in place. made: of the noise and the call's numbers."""
 
     def call(mode: DrawnFromNoise, args: Any, kwargs: dict[str, Any]) -> Tensor:
@@ -110,6 +111,7 @@ def _made_like(law: Law) -> Call:
 
 
 def _normal(mode: DrawnFromNoise, args: Any, kwargs: dict[str, Any]) -> Tensor:
+    mean: Tensor
     mean, deviation = args[0], args[1] if len(args) > 1 else 1.0
     shape = torch.broadcast_shapes(*(value.shape for value in (mean, deviation) if isinstance(value, Tensor)))
     dtype = next(value.dtype for value in (mean, deviation) if isinstance(value, Tensor))
@@ -118,19 +120,20 @@ def _normal(mode: DrawnFromNoise, args: Any, kwargs: dict[str, Any]) -> Tensor:
 
 def _bernoulli(mode: DrawnFromNoise, args: Any, kwargs: dict[str, Any]) -> Tensor:
     tensor: Tensor = args[0]
-    share = args[1] if len(args) > 1 else kwargs.get("p", tensor)
+    share: Tensor = args[1] if len(args) > 1 else kwargs.get("p", tensor)
     return (mode.noise("uniform", tensor.shape, tensor.dtype) < share).to(tensor.dtype)
 
 
 def _bernoulli_(mode: DrawnFromNoise, args: Any, kwargs: dict[str, Any]) -> Tensor:
     tensor: Tensor = args[0]
-    share = args[1] if len(args) > 1 else kwargs.get("p", 0.5)
+    share: Tensor = args[1] if len(args) > 1 else kwargs.get("p", 0.5)
     return tensor.copy_(mode.noise("uniform", tensor.shape, tensor.dtype) < share)
 
 
 def _multinomial(mode: DrawnFromNoise, args: Any, kwargs: dict[str, Any]) -> Tensor:
     """Draw places by the inverse of their cumulated shares."""
-    shares, count = args[0], args[1]
+    shares: Tensor = args[0]
+    count: int = args[1]
     if count > 1 and not (args[2] if len(args) > 2 else kwargs.get("replacement", False)):
         raise ParameterError("torch draws it by 'multinomial' without replacement, which is no function of noise")
     uniform = mode.noise("uniform", (*shares.shape[:-1], count), shares.dtype)
@@ -138,18 +141,18 @@ def _multinomial(mode: DrawnFromNoise, args: Any, kwargs: dict[str, Any]) -> Ten
     return below.sum(-1).clamp(max=shares.shape[-1] - 1)
 
 
-def _scaled(noise: Tensor, more: Any) -> Tensor:  # Any: as torch calls it
+def _scaled(noise: Tensor, more: Sequence[float]) -> Tensor:
     """Move and scale noise: of no numbers, a location, or a location and a scale."""
     location, scale = (*more, *(0, 1)[len(more) :])[:2]
     return location + noise * scale
 
 
-def _between(noise: Tensor, more: Any) -> Tensor:  # Any: as torch calls it
+def _between(noise: Tensor, more: Sequence[float]) -> Tensor:
     low, high = (*more, *(0, 1)[len(more) :])[:2]
     return low + noise * (high - low)
 
 
-def _waiting(noise: Tensor, more: Any) -> Tensor:  # Any: as torch calls it
+def _waiting(noise: Tensor, more: Sequence[float]) -> Tensor:
     return -(-noise).log1p() / (more[0] if more else 1)
 
 

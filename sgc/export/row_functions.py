@@ -16,8 +16,8 @@ from sgc.data.encoder import Encoder
 from sgc.derivation.existence import counts_of
 from sgc.distributions.row_totals import OWN_SUM
 from sgc.errors import ParameterError, UsageError
-from sgc.export.cells import Cells
 from sgc.export.noise import DrawnFromNoise
+from sgc.export.preprocessing import Cells
 from sgc.objectives.bounds import IWAE
 from sgc.runtime import steps
 from sgc.runtime.batch import PatternRows
@@ -38,7 +38,9 @@ class RowFunction(ABC):
         """Take what the function reads. Raises: UsageError for a model that no fixed graph computes."""
         self.model, self.outline, self.encoders = model, model.outline, encoders
         if counts := counts_of(self.outline.graphs):
-            raise UsageError(f"'{counts[0]}' says how many steps a row has: a graph has the same steps for all rows")
+            raise UsageError(
+                f"'{next(iter(counts))}' says how many steps a row has: a graph has the same steps for all rows"
+            )
         self.cells = {name: self.cells_of(name) for name in reads}
 
     def cells_of(self, name: str) -> Cells:

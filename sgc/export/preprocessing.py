@@ -17,10 +17,22 @@ from sgc.data.encoder import Encoder
 from sgc.data.transforms.angle_transforms import Angle, Direction
 from sgc.data.transforms.image_transforms import Crop, Resize
 from sgc.data.transforms.transform import Fitted
-from sgc.data.transforms.transforms import AnyTransform, Binarize, Divide, Flatten, MuLaw, Standardize
+from sgc.data.transforms.transforms import (
+    AnyTransform,
+    Binarize,
+    Divide,
+    Flatten,
+    LogOnePlus,
+    MuLaw,
+    OneOf,
+    Standardize,
+    Sum,
+)
 from sgc.distributions.category_names import CategoryName
+from sgc.errors import UsageError
 
 Step = tuple[AnyTransform, Fitted]
+UNSIZED = (Resize, Sum)  # what came before them may have had any size, which no run records
 
 
 @dataclass(frozen=True)
@@ -38,7 +50,7 @@ class Cells:
 
     @property
     def steps(self) -> list[Step]:
-        """The transforms that the graph holds: those behind the last `resize`, whose sizes before no run records."""
+        """The transforms that the graph holds: those behind the last `resize` or `sum`."""
         if self.encoder is None:
             return []
         steps = list(zip(self.encoder.transforms, self.encoder.fitted, strict=True))
@@ -46,9 +58,9 @@ class Cells:
 
     @property
     def before(self) -> list[AnyTransform]:
-        """The transforms that whoever calls the graph makes: up to the last `resize`."""
+        """The transforms that whoever calls the graph makes: up to the last `resize` or `sum`."""
         transforms = [] if self.encoder is None else list(self.encoder.transforms)
-        last = max((i for i, transform in enumerate(transforms) if isinstance(transform, Resize)), default=-1)
+        last = max((i for i, transform in enumerate(transforms) if isinstance(transform, UNSIZED)), default=-1)
         return transforms[: last + 1]
 
     @property
@@ -104,7 +116,7 @@ class Cells:
         """Give a deviation in the units of the cells; None where a transform is no scale."""
         if self.categories is not None or self.encoder is None:
             return deviation
-        if any(isinstance(transform, Angle | Direction | MuLaw) for transform, _ in self.steps):
+        if any(isinstance(transform, Angle | Direction | MuLaw | LogOnePlus) for transform, _ in self.steps):
             return None
         values = deviation.reshape(math.prod(self.encoder.variable.steps), *self.encoder.inner_shape)
         for transform, fitted in reversed(self.steps):
@@ -164,7 +176,11 @@ def _applied(transform: AnyTransform, fitted: Fitted, values: Tensor, uniforms: 
         level = elevation.cos()
         vectors = torch.stack([-azimuth.sin() * level, elevation.sin(), azimuth.cos() * level], -1)
         return torch.where(values.isnan().any(-1, keepdim=True), torch.nan, vectors)
-    return values  # one_of: places of names are read so already
+    if isinstance(transform, LogOnePlus):
+        return values.log1p()
+    if isinstance(transform, OneOf):
+        return values  # places of names are read so already
+    raise UsageError(f"the transform '{transform.name}' cannot be exported")
 
 
 def _undone(transform: AnyTransform, fitted: Fitted, values: Tensor) -> Tensor:
@@ -190,6 +206,9 @@ def _undone(transform: AnyTransform, fitted: Fitted, values: Tensor) -> Tensor:
         azimuth = _in_unit(torch.atan2(-x, z), transform.direction, positive=fitted["positive"])
         elevation = _in_unit(torch.atan2(y, (x**2 + z**2).sqrt()), transform.direction, positive=False)
         return torch.stack([azimuth, elevation], -1)
+    if isinstance(transform, LogOnePlus):
+        return values.expm1()
+    assert isinstance(transform, Binarize | OneOf), transform.name
     return values
 
 

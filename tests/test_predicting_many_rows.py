@@ -1,4 +1,4 @@
-"""Predictions of many rows: the same values whatever pieces, processes and interruptions there are."""
+"""Predictions of many rows: the same values whatever chunks, processes and interruptions there are."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ from sgc.trained.predictions import predict_run
 
 __all__ = ["place"]  # a fixture
 
-SMALL = Sizes(block=7, piece=7)
-WHOLE = Sizes(block=7, piece=70)
+SMALL = Sizes(block=7, chunk=7)
+WHOLE = Sizes(block=7, chunk=70)
 
 
 class Stops(Silence):
@@ -65,8 +65,8 @@ def parquet_of(table: Path) -> Path:
 # ---- the same values
 
 
-def test_pieces_processes_and_formats_change_no_value(place: Path, tmp_path: Path) -> None:
-    """Against one piece; blocks of 7 rows. Two processes are the only ones that any test starts for this."""
+def test_chunks_processes_and_formats_change_no_value(place: Path, tmp_path: Path) -> None:
+    """Against one chunk; blocks of 7 rows. Two processes are the only ones that any test starts for this."""
     data, run = place / "new.csv", place / "run"
     whole, found = tmp_path / "whole.csv", tmp_path / "found.csv"
     predict_run(run, data, whole, given=["y"], sizes=WHOLE)
@@ -105,7 +105,7 @@ TEXT = "{source: table, file: rows, columns: {x: {column: grey, transforms: [{bi
 
 
 @pytest.mark.parametrize("ending", [".csv", ".parquet"])
-def test_rows_of_a_piece_are_those_of_the_whole(ending: str, tmp_path: Path) -> None:
+def test_rows_of_a_chunk_are_those_of_the_whole(ending: str, tmp_path: Path) -> None:
     """Values, their draws by row, labels with holes, ids and names of rows in what is wrong."""
     draw = np.random.default_rng(0)
     wide = ending == ".parquet"
@@ -132,28 +132,28 @@ def test_rows_of_a_piece_are_those_of_the_whole(ending: str, tmp_path: Path) -> 
     file = RowFile.of(section(text), {"x": x, "y": y}, encoders, path, id_column="code")
     whole = file.read()
     for skip in (0, 8, 20):
-        pieces = [file.encode(columns) for columns in file.pieces(4, skip)] if skip < 20 else []
-        assert [len(piece) for piece in pieces] == [4] * ((20 - skip) // 4)
-        for name in ("x", "y") if pieces else ():
-            values = np.concatenate([piece.rows.values[name] for piece in pieces])  # type: ignore[arg-type]
+        chunks = [file.encode(columns) for columns in file.chunks(4, skip)] if skip < 20 else []
+        assert [len(chunk) for chunk in chunks] == [4] * ((20 - skip) // 4)
+        for name in ("x", "y") if chunks else ():
+            values = np.concatenate([chunk.rows.values[name] for chunk in chunks])  # type: ignore[arg-type]
             np.testing.assert_array_equal(values, whole.rows.values[name][skip:])  # type: ignore[index]
-        assert [row for piece in pieces for row in piece.rows.rows] == [*range(skip, 20)]
-        assert _ids(pieces) == [*range(skip, 20)]
+        assert [row for chunk in chunks for row in chunk.rows.rows] == [*range(skip, 20)]
+        assert _ids(chunks) == [*range(skip, 20)]
     lists[13] = [0.5, 2.0, 0.5] if wide else 2.0
     write()
     with pytest.raises(DataError) as caught:
-        list(map(file.encode, file.pieces(4)))
+        list(map(file.encode, file.chunks(4)))
     assert caught.value.row == 13
     assert ("(line 15 of the file)" in str(caught.value)) is not wide
     if wide:
         lists[13] = [0.5]
         write()
         with pytest.raises(DataError, match="row 13: column 'grey': found a list of 1, wanted 3") as caught:
-            list(file.pieces(4))
+            list(file.chunks(4))
 
 
-def _ids(pieces: list[NewRows]) -> list[int]:
-    return [int(value) for piece in pieces if piece.ids is not None for value in piece.ids.values]
+def _ids(chunks: list[NewRows]) -> list[int]:
+    return [int(value) for chunk in chunks if chunk.ids is not None for value in chunk.ids.values]
 
 
 # ---- stopped, and gone on with
@@ -251,7 +251,7 @@ def test_a_fault_far_below_is_told_before_anything_is_predicted(
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_rows_are_left_out_by_name_in_any_piece(place: Path, tmp_path: Path) -> None:
+def test_rows_are_left_out_by_name_in_any_chunk(place: Path, tmp_path: Path) -> None:
     x, _, _ = animals(40, 1)
     x[[8, 9, 30]] = 1e25
     data = write_table(tmp_path / "big.csv", x, barcode=[f"cell-{i}" for i in range(40)])

@@ -36,7 +36,7 @@ class SourceColumn:
     too; None: the marks of the spec, where the source has none of its own. `absent`, `(N, *steps)`, marks the steps
     that a row does not have, whatever its cells hold. `lines` are the lines of the rows in the file, where it has
     lines. `file` is empty for arrays that were passed in. `first` is the row id of its first row, above 0 where the
-    column is a piece of its file. `places` names the file of each row, where there are several.
+    column is a chunk of its file. `places` names the file of each row, where there are several.
     """
 
     name: str
@@ -98,7 +98,7 @@ class Origin:
     """Where an array of values came from, so that an error can name the file, the column and the row.
 
     `rows`, `(N,)`, are the places of the array's rows in the columns, and `ids` their row ids in the source, which
-    differ where the columns are a piece of a file. Of a node of a repeat, `steps` are the axes that come next in the
+    differ where the columns are a chunk of a file. Of a node of a repeat, `steps` are the axes that come next in the
     array; if `folded`, each step has a row instead, `(N · steps, *event)`. `kind` says what `node` is the name of,
     where it is no node.
     """

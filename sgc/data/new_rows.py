@@ -28,7 +28,7 @@ from sgc.data.sources.file_sources import TABLES, Images, Table
 from sgc.data.sources.shard_sources import Parquet, ShardSource
 from sgc.data.sources.source import FileSource
 from sgc.data.sources.source_section import DataSection
-from sgc.data.tables import index_column, read_table, table_pieces
+from sgc.data.tables import index_column, read_table, table_chunks
 from sgc.data.variables import Variable
 from sgc.errors import DataError, check_regular
 
@@ -73,7 +73,7 @@ def _part_of(column: SourceColumn, start: int, stop: int) -> SourceColumn:
 
 @dataclass(frozen=True)
 class RowFile:
-    """A file of new rows, and how a run reads them: as a whole, or a table piece by piece.
+    """A file of new rows, and how a run reads them: as a whole, or a table chunk by chunk.
 
     `wanted` are the columns of each node; `taken` the partial nodes whose values are evidence. `needed` and `optional`
     are the columns that are read, `index` that of the rows' own ids and `listed` that of the files of pictures.
@@ -123,8 +123,8 @@ class RowFile:
         )
 
     @property
-    def in_pieces(self) -> bool:
-        """Whether it is a table, which can be read piece by piece."""
+    def in_chunks(self) -> bool:
+        """Whether it is a table, which can be read chunk by chunk."""
         if not self.path.is_file() or not self.path.name.lower().endswith(TABLES):
             return False
         return isinstance(self.data, Table) or not (isinstance(self.data, FileSource) and self.data.takes(self.path))
@@ -133,9 +133,9 @@ class RowFile:
         """Read and encode all rows. Raises: DataError."""
         return self.encode(_read(self.data, self.path, list(self.needed), list(self.optional)))
 
-    def pieces(self, size: int, skip: int = 0) -> Iterator[SourceColumns]:
+    def chunks(self, size: int, skip: int = 0) -> Iterator[SourceColumns]:
         """Read the columns of a table so many rows at a time, without the first `skip`. Raises: DataError."""
-        return table_pieces(
+        return table_chunks(
             self.path,
             self.needed,
             size=size,
@@ -146,7 +146,7 @@ class RowFile:
         )
 
     def encode(self, columns: SourceColumns) -> NewRows:
-        """Encode the rows of these columns, which may be a piece of the file. Raises: DataError."""
+        """Encode the rows of these columns, which may be a chunk of the file. Raises: DataError."""
         partial = [node for node in self.wanted if self.variables[node].supervision == "partial"]
         wanted = {
             node: own

@@ -42,7 +42,7 @@ def read_parquet(
     return {name: _column(name, array, path, missing_values) for name, array in arrays.items()}
 
 
-def parquet_pieces(
+def parquet_chunks(
     path: Path,
     columns: Collection[str],
     *,
@@ -52,7 +52,7 @@ def parquet_pieces(
     optional: Collection[str] = (),
     also: Collection[str] = (),
 ) -> Iterator[SourceColumns]:
-    """Read a file as `read_parquet` does, but so many rows at a time; the parameters are as in `table_pieces`.
+    """Read a file as `read_parquet` does, but so many rows at a time; the parameters are as in `table_chunks`.
 
     Raises: DataError, as `read_parquet`, where the reading comes to it.
     """
@@ -63,7 +63,7 @@ def parquet_pieces(
         for table in _tables(file, wanted, size, skip):
             arrays = {name: table.column(name).combine_chunks() for name in wanted}
             yield {
-                name: replace(_piece(name, array, path, missing_values, examples.get(name), first), first=first)
+                name: replace(_chunk(name, array, path, missing_values, examples.get(name), first), first=first)
                 for name, array in arrays.items()
             }
             first += len(table)
@@ -94,7 +94,7 @@ def _tables(file: Any, wanted: list[str], size: int, skip: int) -> Iterator[Any]
 def _first_list(file: Any, name: str) -> Any:  # Any: pyarrow's file and an arrow array
     """Give the first list of a column of lists, as an array of one; None where the column holds none.
 
-    Its length is that of all rows, also in a piece that is empty.
+    Its length is that of all rows, also in a chunk that is empty.
     """
     import pyarrow as arrow
 
@@ -108,10 +108,10 @@ def _first_list(file: Any, name: str) -> Any:  # Any: pyarrow's file and an arro
     return None
 
 
-def _piece(
+def _chunk(
     name: str, array: Any, path: Path, marks: Sequence[Mark], example: Any, first: int
 ) -> SourceColumn:  # Any: arrow arrays
-    """Make the column of a piece whose first row has this id; a list is held against the example before it."""
+    """Make the column of a chunk whose first row has this id; a list is held against the example before it."""
     import pyarrow as arrow
 
     if example is None:

@@ -44,7 +44,7 @@ def read_table(
         from sgc.data.parquet import read_parquet
 
         return read_parquet(path, columns, missing_values=missing_values, optional=optional, also=also)
-    pieces = table_pieces(
+    chunks = table_chunks(
         path,
         columns,
         size=sys.maxsize,
@@ -53,10 +53,10 @@ def read_table(
         optional=optional,
         also=also,
     )
-    return next(iter(pieces))
+    return next(iter(chunks))
 
 
-def table_pieces(
+def table_chunks(
     path: Path,
     columns: Collection[str],
     *,
@@ -67,16 +67,16 @@ def table_pieces(
     optional: Collection[str] = (),
     also: Collection[str] = (),
 ) -> Iterator[SourceColumns]:
-    """Read a table as `read_table` does, but so many rows at a time, the last piece as many as are left.
+    """Read a table as `read_table` does, but so many rows at a time, the last chunk as many as are left.
 
-    skip: rows at the beginning that are left out. A table without rows below them is one piece of none.
+    skip: rows at the beginning that are left out. A table without rows below them is one chunk of none.
 
     Raises: DataError, as `read_table`, where the reading comes to it.
     """
     if path.name.lower().endswith(".parquet"):
-        from sgc.data.parquet import parquet_pieces
+        from sgc.data.parquet import parquet_chunks
 
-        yield from parquet_pieces(
+        yield from parquet_chunks(
             path, columns, size=size, skip=skip, missing_values=missing_values, optional=optional, also=also
         )
         return

@@ -82,7 +82,9 @@ class RowRate:
         if self.before is None:
             self.before, self.began = done, self.clock()
         self.done = done - self.before
-        if self.done and done < total and self._due():
+        if done >= total:
+            self.clear()
+        elif self.done and self._due():
             rate = self.done / self._spent()
             rest = duration((total - done) / rate)
             self._show(f"predicting: {done:,} of {total:,} rows  {rate:,.0f} rows/s  {rest} left")

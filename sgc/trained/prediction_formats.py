@@ -1,4 +1,4 @@
-"""The files that predictions are written to: tables that grow piece by piece, and archives that are made as a whole."""
+"""The files that predictions are written to: tables that grow chunk by chunk, and archives that are made as a whole."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ GROUP_ROWS, GROUP_CELLS = 1 << 17, 1 << 22  # of a group of rows in a parquet fi
 
 
 class GrowingFormat(ABC):
-    """A file that grows piece by piece, whatever the number of rows. `package`: what it is written with, if any."""
+    """A file that grows chunk by chunk, whatever the number of rows. `package`: what it is written with, if any."""
 
     ending: ClassVar[str]
     package: ClassVar[str] = ""
 
     @abstractmethod
     def head(self, table: PredictionTable) -> bytes:
-        """Write what comes before the rows of the first piece; all pieces have the same."""
+        """Write what comes before the rows of the first chunk; all chunks have the same."""
 
     @abstractmethod
     def rows(self, table: PredictionTable) -> bytes:
-        """Write the rows of a piece."""
+        """Write the rows of a chunk."""
 
     @abstractmethod
     def whole(self, grown: bytes) -> bytes:
@@ -59,7 +59,7 @@ class WholeFormat(ABC):
 
     @abstractmethod
     def whole(self, tables: Sequence[PredictionTable]) -> bytes:
-        """Make the file of the tables of all pieces."""
+        """Make the file of the tables of all chunks."""
 
     def check_size(self, path: Path, rows: int, numbers: int) -> None:
         """Check that a file of so many rows of so many numbers can be made. Raises: UsageError."""
@@ -94,7 +94,7 @@ class CsvFormat(GrowingFormat):
 
 @final
 class GzippedCsvFormat(GrowingFormat):
-    """A line for each row, in gzip: each piece is a member of its own, which readers take for one stream."""
+    """A line for each row, in gzip: each chunk is a member of its own, which readers take for one stream."""
 
     ending: ClassVar = ".csv.gz"
 

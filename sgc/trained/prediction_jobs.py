@@ -1,4 +1,4 @@
-"""Predictions in several processes: pieces are handed out as they are read, and come back in their order."""
+"""Predictions in several processes: chunks are handed out as they are read, and come back in their order."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ import torch
 from sgc.errors import Interrupted, RunError, in_shell, is_about_memory, option
 from sgc.own_code import failure
 from sgc.report.standard_streams import say
-from sgc.trained.prediction_pieces import Piece, Predictor, Question, Rows
+from sgc.trained.prediction_chunks import Chunk, Predictor, Question, Rows
 
-AHEAD = 2  # pieces that each process has before it
+AHEAD = 2  # chunks that each process has before it
 
 
-def in_processes(question: Question, pieces: Iterator[Rows], jobs: int) -> Generator[Piece, None, None]:
-    """Answer pieces in so many processes, of one thread each, and give them in their order.
+def in_processes(question: Question, chunks: Iterator[Rows], jobs: int) -> Generator[Chunk, None, None]:
+    """Answer chunks in so many processes, of one thread each, and give them in their order.
 
     Raises: DataError, RunError.
     """
@@ -36,9 +36,9 @@ def in_processes(question: Question, pieces: Iterator[Rows], jobs: int) -> Gener
         pool = ProcessPoolExecutor(jobs, context, _prepare, (question, stop))
         stack.callback(pool.shutdown, wait=True, cancel_futures=True)
         stack.callback(stop.set)
-        waiting: deque[Future[Piece]] = deque()
+        waiting: deque[Future[Chunk]] = deque()
         try:
-            for rows in pieces:
+            for rows in chunks:
                 waiting.append(pool.submit(_answer, rows))
                 if len(waiting) > AHEAD * jobs:
                     yield waiting.popleft().result()
@@ -73,8 +73,8 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _answer(rows: Rows) -> Piece:
-    """Answer a piece in this process."""
+def _answer(rows: Rows) -> Chunk:
+    """Answer a chunk in this process."""
 
     def tick(done: int) -> None:
         if _Process.stop.is_set():
@@ -86,7 +86,7 @@ def _answer(rows: Rows) -> Piece:
         try:
             if _Process.predictor is None:
                 _Process.predictor = _Process.question.predictor()
-            return _Process.predictor.piece(rows, tick)
+            return _Process.predictor.chunk(rows, tick)
         except Exception as problem:  # a traceback, which tells own code apart, does not reach the parent
             if is_about_memory(problem):
                 raise MemoryError from None

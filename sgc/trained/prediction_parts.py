@@ -20,8 +20,8 @@ from sgc.data.outputs import PART, Inputs, check_place
 from sgc.data.record import Count, Versioned, read_record
 from sgc.errors import UsageError, check_run_file, writing
 from sgc.runs.file_formats import json_text, write_whole
+from sgc.trained.prediction_chunks import Chunk
 from sgc.trained.prediction_formats import GrowingFormat
-from sgc.trained.prediction_pieces import Piece
 from sgc.trained.prediction_sums import PredictionSums, SumsRecord
 
 try:
@@ -29,7 +29,7 @@ try:
 except ImportError:  # only Unix has it
     fcntl = None  # type: ignore[assignment]
 
-SIZES = "rows a "  # of a block, of a piece: they follow from the other options and the version
+SIZES = "rows a "  # of a block, of a chunk: they follow from the other options and the version
 EVERY = 1.0  # seconds between two records
 
 
@@ -133,18 +133,18 @@ class Part:
             os.close(self._file)
             self._file = -1
 
-    def add(self, piece: Piece) -> None:
-        """Write a piece, and record it if some time has passed since the last. Raises: OSError."""
-        content = piece.rows if self.size else piece.head + piece.rows
-        if piece.rows:
-            assert self._head in (None, piece.head), "all pieces have the same columns"
-            self._head = piece.head
+    def add(self, chunk: Chunk) -> None:
+        """Write a chunk, and record it if some time has passed since the last. Raises: OSError."""
+        content = chunk.rows if self.size else chunk.head + chunk.rows
+        if chunk.rows:
+            assert self._head in (None, chunk.head), "all chunks have the same columns"
+            self._head = chunk.head
         with writing(self.path):
             left = memoryview(content)
             while left:
                 left = left[os.write(self._file, left) :]
         self.size += len(content)
-        self.sums.add(piece.sums)
+        self.sums.add(chunk.sums)
         if time.monotonic() - self._recorded >= EVERY:
             self.record()
 

@@ -1,4 +1,4 @@
-"""The way of a prediction through its rows: checked first, then read, answered and written piece by piece."""
+"""The way of a prediction through its rows: checked first, then read, answered and written chunk by chunk."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from sgc.errors import DataError, Interrupted, RunError, UsageError, option
 from sgc.evaluation.measurement import chunk_rows
 from sgc.runs.run_folder import RunFolder
 from sgc.runtime.model import Model
+from sgc.trained.prediction_chunks import Chunk, Predictor, Question, Rows
 from sgc.trained.prediction_formats import Format, GrowingFormat, WholeFormat
 from sgc.trained.prediction_parts import Part
-from sgc.trained.prediction_pieces import Piece, Predictor, Question, Rows
 from sgc.trained.prediction_sums import PredictionSums
 from sgc.trained.prediction_table import own_ids
 from sgc.version import __version__
 
-NUMBERS, ROWS = 1 << 18, 5000  # of a piece at most: what is in memory at once, and what a kill undoes
+NUMBERS, ROWS = 1 << 18, 5000  # of a chunk at most: what is in memory at once, and what a kill undoes
 
 
 class Watcher(Protocol):
@@ -60,11 +60,11 @@ class Silence:
 class Sizes:
     """How many rows are answered together, which share what is drawn, and how many are in memory at once.
 
-    The size of a piece, a multiple of the block's, changes no value.
+    The size of a chunk, a multiple of the block's, changes no value.
     """
 
     block: int
-    piece: int
+    chunk: int
 
     @classmethod
     def of(cls, model: Model, samples: int) -> Sizes:
@@ -91,7 +91,7 @@ def _laid(model: Model, name: str) -> tuple[int, ...]:
 class Work:
     """One prediction: how it is read, answered and written. `given`: the nodes that must have a column.
 
-    `size`: rows of a piece. `done` and `seconds`: how many rows this process has answered, in which time.
+    `size`: rows of a chunk. `done` and `seconds`: how many rows this process has answered, in which time.
     """
 
     predictor: Predictor
@@ -119,22 +119,22 @@ class Work:
                 words = f"{part.path} holds {part.sums.rows:,} of {part.total:,} rows: goes on from there"
                 self.watcher.note(words)
                 return self._grow(part, self._rest(part.sums.rows), mark)
-        total, pieces, several = self._begin()
+        total, chunks, several = self._begin()
         if part is not None and several:
             part.total = total
-            return self._grow(part, pieces, mark)
+            return self._grow(part, chunks, mark)
         if isinstance(kind, WholeFormat):
             kind.check_size(self.question.output, total, numbers_a_row(self.predictor.model, self.question.nodes))
-        return self._at_once(kind, pieces, total, mark)
+        return self._at_once(kind, chunks, total, mark)
 
     def _begin(self) -> tuple[int, Iterator[Rows], bool]:
-        """Read and check all rows; give how many there are, their pieces, and whether there are several."""
+        """Read and check all rows; give how many there are, their chunks, and whether there are several."""
         file = self.predictor.file
-        if not file.in_pieces:
+        if not file.in_chunks:
             rows = file.read()
             self._check(rows)
             return len(rows), self._parts(rows, 0), len(rows) > self.size
-        stream = file.pieces(self.size)
+        stream = file.chunks(self.size)
         first = list(islice(stream, 2))
         if len(first) == 1:
             rows = file.encode(first[0])
@@ -148,12 +148,12 @@ class Work:
                 self._check(rows)
             total += len(rows)
             self.watcher.checked(total)
-        return total, iter(file.pieces(self.size)), True
+        return total, iter(file.chunks(self.size)), True
 
     def _rest(self, skip: int) -> Iterator[Rows]:
-        """Give the pieces behind the first `skip` rows."""
+        """Give the chunks behind the first `skip` rows."""
         file = self.predictor.file
-        return iter(file.pieces(self.size, skip)) if file.in_pieces else self._parts(file.read(), skip)
+        return iter(file.chunks(self.size, skip)) if file.in_chunks else self._parts(file.read(), skip)
 
     def _parts(self, rows: NewRows, skip: int) -> Iterator[Rows]:
         return (rows.part(start, start + self.size) for start in range(skip, len(rows), self.size))
@@ -166,27 +166,27 @@ class Work:
         if rows.ids is not None:
             own_ids(rows.part(0, 1).ids or rows.ids)
 
-    def _at_once(self, kind: Format, pieces: Iterator[Rows], total: int, mark: str) -> PredictionSums:
+    def _at_once(self, kind: Format, chunks: Iterator[Rows], total: int, mark: str) -> PredictionSums:
         """Answer all rows in memory, then write them."""
         sums, tables, grown = PredictionSums(), [], b""
-        with closing(self._answers(pieces, 0, total, one=isinstance(kind, GrowingFormat))) as answers:
-            for piece in answers:
-                sums.add(piece.sums)
-                tables += [] if piece.table is None else [piece.table]
-                grown = piece.head + piece.rows
+        with closing(self._answers(chunks, 0, total, one=isinstance(kind, GrowingFormat))) as answers:
+            for chunk in answers:
+                sums.add(chunk.sums)
+                tables += [] if chunk.table is None else [chunk.table]
+                grown = chunk.head + chunk.rows
         self._check_end(sums, total, mark)
         content = kind.whole(grown) if isinstance(kind, GrowingFormat) else kind.whole(tables)
         write_output(self.question.output, content)
         return sums
 
-    def _grow(self, part: Part, pieces: Iterator[Rows], mark: str) -> PredictionSums:
+    def _grow(self, part: Part, chunks: Iterator[Rows], mark: str) -> PredictionSums:
         """Answer the rows that are left, and write them as they come."""
         total = part.total
         try:
-            with part, closing(self._answers(pieces, part.sums.rows, total)) as answers:
+            with part, closing(self._answers(chunks, part.sums.rows, total)) as answers:
                 if part.sums.rows < total:
-                    for piece in answers:
-                        part.add(piece)
+                    for chunk in answers:
+                        part.add(chunk)
                 self._check_end(part.sums, total, mark, part)
                 part.complete()
         except (RunError, OSError, KeyboardInterrupt) as problem:
@@ -201,32 +201,32 @@ class Work:
         return part.sums
 
     def _answers(
-        self, pieces: Iterator[Rows], before: int, total: int, *, one: bool = False
-    ) -> Generator[Piece, None, None]:
-        """Answer pieces in their order, and tell how far it is. one: there is only one piece."""
+        self, chunks: Iterator[Rows], before: int, total: int, *, one: bool = False
+    ) -> Generator[Chunk, None, None]:
+        """Answer chunks in their order, and tell how far it is. one: there is only one chunk."""
         self.watcher.predicted(before, total)
         began = time.monotonic()
 
         def tick(rows: int) -> None:
             self.watcher.predicted(before + self.done + rows, total)
 
-        def alone() -> Generator[Piece, None, None]:
+        def alone() -> Generator[Chunk, None, None]:
             with _threads(self.jobs):
-                for rows in pieces:
-                    yield self.predictor.piece(rows, tick)
+                for rows in chunks:
+                    yield self.predictor.chunk(rows, tick)
 
         if self.jobs is None or self.jobs == 1 or one:
             answers = alone()
         else:
             from sgc.trained.prediction_jobs import in_processes
 
-            answers = in_processes(self.question, pieces, self.jobs)
+            answers = in_processes(self.question, chunks, self.jobs)
         with closing(answers):
-            for piece in answers:
-                self.done += piece.sums.rows
+            for chunk in answers:
+                self.done += chunk.sums.rows
                 self.seconds = time.monotonic() - began
                 self.watcher.predicted(before + self.done, total)
-                yield piece
+                yield chunk
 
     def _check_end(self, sums: PredictionSums, total: int, mark: str, part: Part | None = None) -> None:
         """Check that the data stayed as they were, and that some row has an answer. Raises: DataError, RunError."""
@@ -250,7 +250,7 @@ class Work:
             "given": ", ".join(sorted(self.given)) or "none",
             "id": asked.id_column or "none",
             "rows a block": str(asked.block),
-            "rows a piece": str(self.size),
+            "rows a chunk": str(self.size),
             "sgc": __version__,
             "torch": torch.__version__,
         }

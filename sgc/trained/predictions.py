@@ -15,8 +15,8 @@ from sgc.runtime.inference import FEW, Answer, few_rows_words
 from sgc.runtime.model import Model
 from sgc.trained.answer_advice import advise
 from sgc.trained.block_answers import unobserved
+from sgc.trained.prediction_chunks import Question
 from sgc.trained.prediction_formats import ENDINGS, GrowingFormat, format_of
-from sgc.trained.prediction_pieces import Question
 from sgc.trained.prediction_sums import PredictionSums
 from sgc.trained.prediction_work import Silence, Sizes, Watcher, Work
 
@@ -55,10 +55,10 @@ def predict_run(
     from_: `posterior`, the model's, or `q`. latents: only nodes that are never observed, from q by default. trust:
     allow own code that the run's spec names. jobs: how many processes, of one thread each; None: this one, as it is.
 
-    Tables are read, predicted and written piece by piece, after one pass that checks all rows. What a call has written
+    Tables are read, predicted and written chunk by chunk, after one pass that checks all rows. What a call has written
     when it is stopped is kept beside the output, and the same call goes on from there. Values follow from the run and
-    the rows' places in the file alone: neither pieces nor processes nor an interruption change them. sizes: of blocks
-    and pieces, chosen by the model if None.
+    the rows' places in the file alone: neither chunks nor processes nor an interruption change them. sizes: of blocks
+    and chunks, chosen by the model if None.
 
     Rows without finite scores are left out.
 
@@ -93,7 +93,7 @@ def predict_run(
         block=chosen.block,
         shell=is_shell(),
     )
-    work = Work(question.predictor(model), given, chosen.piece, jobs, watcher or Silence())
+    work = Work(question.predictor(model), given, chosen.chunk, jobs, watcher or Silence())
     read = Inputs({**inputs.files, **rows_file.files}, inputs.data, inputs.beside, inputs.whose)
     sums = work.run(kind, read)
     summary = _summary(question, sums)

@@ -1,7 +1,7 @@
-"""Predictions for a piece of the rows of a file, which may be one of very many.
+"""Predictions for a chunk of the rows of a file, which may be one of very many.
 
 Rows are answered in blocks, each with draws of its own, which follow from the seed of the run and the number of the
-block. So neither the size of a piece nor which process answers it changes a value.
+block. So neither the size of a chunk nor which process answers it changes a value.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from sgc.trained.prediction_sums import PredictionSums
 from sgc.trained.prediction_table import PredictionTable, own_ids, unused
 
 Rows = NewRows | SourceColumns  # encoded, or as they are in their file
-Tick = Callable[[int], None]  # called with how many rows are done in a piece
+Tick = Callable[[int], None]  # called with how many rows are done in a chunk
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Piece:
+class Chunk:
     """Answers for consecutive rows, from the row `first` on: as a file holds them, or as a table."""
 
     first: int
@@ -80,14 +80,14 @@ class Piece:
 
 @dataclass(frozen=True)
 class Predictor:
-    """Answers pieces of the rows of one file."""
+    """Answers chunks of the rows of one file."""
 
     question: Question
     model: Model
     encoders: Mapping[str, Encoder]
     file: RowFile
 
-    def piece(self, rows: Rows, tick: Tick = lambda done: None) -> Piece:
+    def chunk(self, rows: Rows, tick: Tick = lambda done: None) -> Chunk:
         """Answer rows, of which the first begins a block. Raises: DataError, RunError."""
         new = rows if isinstance(rows, NewRows) else self.file.encode(rows)
         first, size = int(new.rows.rows[0]), self.question.block
@@ -101,11 +101,11 @@ class Predictor:
             tables += [] if table is None else [table]
             tick(min(start + size, len(new)))
         if not tables:
-            return Piece(first, sums)
+            return Chunk(first, sums)
         joined, kind = PredictionTable.joined(tables), format_of(self.question.output)
         if isinstance(kind, GrowingFormat):
-            return Piece(first, sums, kind.head(joined), kind.rows(joined))
-        return Piece(first, sums, table=joined)
+            return Chunk(first, sums, kind.head(joined), kind.rows(joined))
+        return Chunk(first, sums, table=joined)
 
     def _block(self, new: NewRows, number: int, sums: PredictionSums) -> PredictionTable | None:
         """Answer the rows of one block, and add them to sums; None where no row has an answer."""

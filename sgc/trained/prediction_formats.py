@@ -21,10 +21,13 @@ GROUP_ROWS, GROUP_CELLS = 1 << 17, 1 << 22  # of a group of rows in a parquet fi
 
 
 class GrowingFormat(ABC):
-    """A file that grows chunk by chunk, whatever the number of rows. `package`: what it is written with, if any."""
+    """A file that grows chunk by chunk, whatever the number of rows.
+
+    `package`: the module that it is written with, if it is one of others, and the extra of sgc that brings it.
+    """
 
     ending: ClassVar[str]
-    package: ClassVar[str] = ""
+    package: ClassVar[tuple[str, str] | None] = None
 
     @abstractmethod
     def head(self, table: PredictionTable) -> bytes:
@@ -42,19 +45,12 @@ class GrowingFormat(ABC):
     def complete(self, part: Path, path: Path) -> None:
         """Put the file that has grown in `part` into its place: the whole of it, or as it was. Raises: OSError."""
 
-    def check(self, path: Path) -> None:
-        """Check that such a file can be written here. Raises: UsageError."""
-        try:
-            importlib.import_module(self.package or __name__)
-        except ImportError:
-            package, extra = self.package.partition(".")[0], self.ending.removeprefix(".")
-            raise UsageError(f"{path}: a {self.ending} file needs {package}: pip install 'sgc[{extra}]'") from None
-
 
 class WholeFormat(ABC):
-    """A file that is made in memory as a whole, of up to `largest` numbers."""
+    """A file that is made in memory as a whole, of up to `largest` numbers. `package`: as of the others."""
 
     ending: ClassVar[str]
+    package: ClassVar[tuple[str, str] | None] = None
     largest: ClassVar[int]
 
     @abstractmethod
@@ -71,6 +67,18 @@ class WholeFormat(ABC):
 
 
 Format: TypeAlias = GrowingFormat | WholeFormat
+
+
+def check_package(kind: Format, path: Path) -> None:
+    """Check that what a file of this kind is written with is installed. Raises: UsageError."""
+    if kind.package is None:
+        return
+    module, extra = kind.package
+    try:
+        importlib.import_module(module)
+    except ImportError:
+        needed = module.partition(".")[0]
+        raise UsageError(f"{path}: a {kind.ending} file needs {needed}: pip install 'sgc[{extra}]'") from None
 
 
 @final
@@ -124,7 +132,7 @@ class ParquetFormat(GrowingFormat):
     """
 
     ending: ClassVar = ".parquet"
-    package: ClassVar = "pyarrow.parquet"
+    package: ClassVar = ("pyarrow.parquet", "parquet")
 
     def head(self, table: PredictionTable) -> bytes:
         return bytes(table.batch().schema.serialize())
@@ -202,19 +210,13 @@ class H5adFormat(WholeFormat):
     """Cells as AnnData has them, without counts: latents and probabilities in `obsm`, one value a row in `obs`."""
 
     ending: ClassVar = ".h5ad"
+    package: ClassVar = ("anndata", "cells")
     largest: ClassVar = 1 << 27  # as of an archive
 
     def whole(self, tables: Sequence[PredictionTable]) -> bytes:
         from sgc.trained.annotated_predictions import annotated_bytes
 
         return annotated_bytes(PredictionTable.joined(tables))
-
-    def check_size(self, path: Path, rows: int, numbers: int) -> None:
-        try:
-            importlib.import_module("anndata")
-        except ImportError:
-            raise UsageError(f"{path}: a {self.ending} file needs anndata: pip install 'sgc[cells]'") from None
-        super().check_size(path, rows, numbers)
 
 
 FORMATS: tuple[Format, ...] = (

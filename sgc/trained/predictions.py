@@ -16,7 +16,7 @@ from sgc.runtime.model import Model
 from sgc.trained.answer_advice import advise
 from sgc.trained.block_answers import unobserved
 from sgc.trained.prediction_chunks import Question
-from sgc.trained.prediction_formats import ENDINGS, GrowingFormat, format_of
+from sgc.trained.prediction_formats import ENDINGS, check_package, format_of
 from sgc.trained.prediction_sums import PredictionSums
 from sgc.trained.prediction_work import Silence, Sizes, Watcher, Work
 
@@ -70,8 +70,7 @@ def predict_run(
     rows_file = Inputs({data: "the rows to predict"})
     check_output(output, ENDINGS, rows_file)
     kind = format_of(output)
-    if isinstance(kind, GrowingFormat):
-        kind.check(output)
+    check_package(kind, output)
     folder = RunFolder(run)
     model = open_run(run, checkpoint, trust=trust)
     inputs = folder.inputs(model.spec)

@@ -108,6 +108,16 @@ class Model(PlanRunner, Shown):
         loss = -(weight_of_row * weighted).sum() / size
         return Outcome(loss, bound_of_rows, run, self.outline)
 
+    def prepare(self, batch: Mapping[str, Any]) -> tuple[list[PatternRows], list[float]]:  # Any: as for objective
+        """Check a batch and part it by its labels, once: `model(*model.prepare(batch))[0]` is the loss of `objective`.
+
+        What is left of a step is then a function that torch.func can take gradients of.
+
+        Raises: ValueError or KeyError for a batch that does not fit the model.
+        """
+        parts, size = prepare(self.outline, self._by_node(batch), self.like)
+        return parts, [self.row_weight(part) / size for part in parts]
+
     def row_weight(self, part: PatternRows) -> float:
         """Return γ for rows with a label, 1 for the others."""
         gamma = self.spec.objective.gamma

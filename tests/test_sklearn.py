@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.datasets import make_blobs
 from sklearn.exceptions import NotFittedError
@@ -107,6 +108,19 @@ def test_a_frame_of_mixed_columns_with_holes_is_learned_from() -> None:
     full = SemiSupervisedClassifier(random_state=0, settings=FEW).fit(X, Y)
     with pytest.raises(ValueError, match="Input X contains NaN: column 'x1', row 3; no cell was empty in fit"):
         full.predict(np.where((np.arange(60)[:, None] == 3) & (np.arange(4) == 1), np.nan, X))
+
+
+def test_a_sparse_matrix_is_the_dense_one() -> None:
+    thin = np.where(np.abs(X) > 3, X, 0)
+    thin[:, 2] = 7  # of one value: left out
+    labels = np.where(np.arange(60) % 2, -1, Y)
+    dense, sparse = (
+        SemiSupervisedClassifier(random_state=0, settings=FEW).fit(form, labels) for form in (thin, csr_array(thin))
+    )
+    assert dense.features_.numbers == sparse.features_.numbers == (0, 1, 3)
+    np.testing.assert_array_equal(sparse.predict_proba(csr_array(thin)), dense.predict_proba(thin))
+    of_spec = SemiSupervisedTransformer(SPEC, random_state=0).fit(csr_array(thin))
+    np.testing.assert_array_equal(of_spec.transform(csr_array(thin)), of_spec.transform(thin))
 
 
 def test_it_is_searched_cloned_piped_and_pickled() -> None:

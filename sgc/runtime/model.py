@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from sgc.arguments import names_in, one_of, truth, whole_number
+from sgc.data.annotated import is_annotated
 from sgc.data.arrays import is_frame
 from sgc.data.encoder import Encoder
 from sgc.derivation.graph import Role
@@ -151,8 +152,8 @@ class Model(PlanRunner, Shown):
         return encode(self.outline, None if self.read_encoders is None else self.read_encoders(), data)
 
     def _by_node(self, batch: Any) -> Mapping[str, Any]:  # Any: as for objective, or a data frame
-        """Give a batch by node, a data frame as `encode` reads it. Raises: ValueError."""
-        if not is_frame(batch):
+        """Give a batch by node, a data frame or an AnnData as `encode` reads it. Raises: ValueError."""
+        if not is_frame(batch) and not is_annotated(batch):
             by_node: Mapping[str, Any] = batch
             return by_node
         try:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgc.data.arrays import array_column, is_frame
-from sgc.data.columns import Array
+from sgc.data.sparse_rows import is_sparse
 from sgc.errors import DataError, printable
 
 MANY = 50  # more categories than these are names, and tell a model nothing
@@ -35,14 +35,18 @@ class FeatureColumns:
         """Name the node of a column of categories: a spec's names have no spaces, a column's may."""
         return f"column_{place}"
 
-    def arrays(self, table: Any) -> dict[str, Array]:  # Any: an array, or a data frame
+    def arrays(self, table: Any) -> dict[str, Any]:  # Any: an array, a sparse matrix, or a data frame
         """Lay a table out by node: numbers `(N, D)` float64, NaN where empty; categories `(N,)` by place, or -1.
 
         A category that was not there in fit counts as an empty cell.
 
         Raises: ValueError for an empty cell among numbers that had none in fit, or text among them.
         """
-        by_node: dict[str, Array] = {}
+        by_node: dict[str, Any] = {}
+        if is_sparse(table):
+            if not self.holes and np.isnan(table.data).any():
+                raise ValueError("Input X contains NaN, and no cell was empty in fit")
+            return {NUMBERS: table[:, list(self.numbers)]}
         if self.numbers:
             values = np.stack([_numbers(table, place, self.names) for place in self.numbers], axis=1)
             if not self.holes and np.isnan(values).any():
@@ -63,13 +67,15 @@ class FeatureColumns:
         return by_node
 
 
-def learn_columns(table: Any) -> FeatureColumns:  # Any: an array (N, D) of numbers, or a data frame
+def learn_columns(table: Any) -> FeatureColumns:  # Any: an array or sparse matrix (N, D) of numbers, or a data frame
     """Learn which columns are numbers and which categories; warn of those that are left out.
 
     Text, pandas' categories and booleans are categories; an infinite number is refused.
 
     Raises: ValueError where no column is left, or one is neither numbers nor text.
     """
+    if is_sparse(table):
+        return _learn_sparse(table)
     frame = is_frame(table)
     names = tuple(str(name) for name in table.columns) if frame else tuple(f"x{i}" for i in range(table.shape[1]))
     numbers: list[int] = []
@@ -102,6 +108,15 @@ def learn_columns(table: Any) -> FeatureColumns:  # Any: an array (N, D) of numb
             return FeatureColumns(names, tuple(range(len(names))), {}, bool(np.isnan(table).any()), len(table))
         raise ValueError("found no column of X that tells rows apart: wanted numbers, or text of few categories")
     return FeatureColumns(names, tuple(numbers), categories, holes, len(table))
+
+
+def _learn_sparse(matrix: Any) -> FeatureColumns:  # Any: a sparse matrix of scipy's, by rows
+    """Learn which columns of a sparse matrix have several values."""
+    names = tuple(f"x{i}" for i in range(matrix.shape[1]))
+    low, high = (np.asarray(bound.toarray()).ravel() for bound in (matrix.min(axis=0), matrix.max(axis=0)))
+    varied = np.flatnonzero(low != high)  # NaN differs from itself
+    places = varied if len(varied) else np.arange(len(names))
+    return FeatureColumns(names, tuple(places.tolist()), {}, bool(np.isnan(matrix.data).any()), matrix.shape[0])
 
 
 def _is_numeric(series: Any) -> bool:  # Any: a column of a pandas data frame

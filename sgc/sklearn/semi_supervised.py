@@ -29,6 +29,7 @@ from sgc.spec.resolver import outline
 from sgc.spec.spec import Spec
 from sgc.training.memory_run import train_in_memory
 
+ROWS = 10_000  # that are laid out and answered at a time
 PREFIX = "spec__"  # of parameters that are keys of the spec
 Kind = Literal["category", "number", "none"]
 
@@ -81,7 +82,7 @@ class _ModelEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is n
     def __sklearn_tags__(self) -> Any:  # Any: scikit-learn's Tags
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
-        tags.input_tags.sparse = False
+        tags.input_tags.sparse = True
         return tags
 
     # training
@@ -150,24 +151,30 @@ class _ModelEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is n
     # answers
 
     def _table(self, X: Any, *, reset: bool) -> Any:  # Any: an array of numbers, or a data frame
-        """Check X as scikit-learn does; a data frame keeps the types of its columns."""
+        """Check X as scikit-learn does; a data frame keeps the types of its columns, a sparse matrix stays sparse."""
         if is_frame(X):
             validate_data(self, X=X, reset=reset, skip_check_array=True)
             if len(X) == 0 or X.shape[1] == 0:
                 raise ValueError(f"Found array with {X.shape[0]} sample(s) and {X.shape[1]} feature(s): wanted some")
             return X
-        return validate_data(self, X=X, reset=reset, ensure_all_finite="allow-nan", dtype=[np.float64, np.float32])
+        kinds = [np.float64, np.float32]
+        return validate_data(self, X=X, reset=reset, accept_sparse="csr", ensure_all_finite="allow-nan", dtype=kinds)
 
     def _means(self, X: Any, nodes: list[str]) -> dict[str, Array]:  # Any: as above
         check_is_fitted(self)
         table = self._table(X, reset=False)
-        try:
-            batch = self.model_.encode(self.features_.arrays(table))
-        except DataError as problem:
-            raise ValueError(str(problem)) from None
-        batch.pop(self.label_, None)
         samples = self.model_.spec.evaluate.samples if self.samples is None else self.samples
-        return Answers(self.model_, self.answer, samples).means(batch, nodes, self.label_ if self._by_class else "")
+        answers, label = Answers(self.model_, self.answer, samples), self.label_ if self._by_class else ""
+        parts = []
+        for start in range(0, table.shape[0], ROWS):
+            rows = table.iloc[start : start + ROWS] if is_frame(table) else table[start : start + ROWS]
+            try:
+                batch = self.model_.encode(self.features_.arrays(rows))
+            except DataError as problem:
+                raise ValueError(str(problem)) from None
+            batch.pop(self.label_, None)
+            parts.append(answers.means(batch, nodes, label))
+        return {name: np.concatenate([part[name] for part in parts]) for name in nodes}
 
     @property
     def _by_class(self) -> bool:
@@ -184,8 +191,8 @@ class SemiSupervisedClassifier(ClassifierMixin, _ModelEstimator):  # type: ignor
     validation_fraction: the share of rows held out to choose the best epoch by; None: none, the last one counts. trust:
     as for `sgc.load`.
 
-    y is −1, NaN or None in a row without a label. X is an array, or a data frame: text and pandas' categories are then
-    categories; empty cells may stand in either.
+    y is −1, NaN or None in a row without a label. X is an array, a sparse matrix, or a data frame: text and pandas'
+    categories are then categories; empty cells may stand in either.
 
     After fit: `classes_`, `model_` (as `sgc.open` gives), `n_features_in_`, `feature_names_in_`, `n_iter_` (epochs),
     `metrics_` (a line for each).
@@ -200,7 +207,7 @@ class SemiSupervisedClassifier(ClassifierMixin, _ModelEstimator):  # type: ignor
         Raises: ValueError for rows or labels that cannot be these; SpecError; RunError where training fails.
         """
         table = self._table(X, reset=True)
-        names, codes = labelled_classes(y, len(table))
+        names, codes = labelled_classes(y, table.shape[0])
         self.classes_ = names
 
         def cells(variable: Variable | None) -> Array:  # None: of the default spec
@@ -241,7 +248,7 @@ class SemiSupervisedRegressor(RegressorMixin, _ModelEstimator):  # type: ignore[
         Raises: ValueError for rows or labels that cannot be these; SpecError; RunError where training fails.
         """
         table = self._table(X, reset=True)
-        numbers = number_labels(y, len(table))
+        numbers = number_labels(y, table.shape[0])
         self._fit(table, 0, lambda variable: numbers)
         return self
 
@@ -270,10 +277,10 @@ class SemiSupervisedTransformer(TransformerMixin, _ModelEstimator):  # type: ign
         if y is None:
             self._fit(table, 0, None)
         elif is_classes(y):
-            names, codes = labelled_classes(y, len(table))
+            names, codes = labelled_classes(y, table.shape[0])
             self._fit(table, len(names), lambda variable: _cells(variable, names, codes))
         else:
-            numbers = number_labels(y, len(table))
+            numbers = number_labels(y, table.shape[0])
             self._fit(table, 0, lambda variable: numbers)
         shapes = {name: self._width(name) for name in self._latents()}
         self._n_features_out = sum(shapes.values())

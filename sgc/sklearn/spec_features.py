@@ -12,6 +12,7 @@ import numpy as np
 from sgc.data.arrays import is_frame
 from sgc.data.columns import Array
 from sgc.data.source_columns import node_columns
+from sgc.data.sparse_rows import is_sparse
 from sgc.data.variables import Variable
 from sgc.errors import suggest
 from sgc.runtime.data_variables import data_variables
@@ -47,7 +48,9 @@ class SpecFeatures:
                 f"found X of {table.shape[1]} features, wanted {math.prod(shape)}: node '{node}' has the shape "
                 f"{list(shape)}"
             )
-        by_node: dict[str, Any] = {node: np.asarray(table).reshape(len(table), *shape)}
+        flat = len(shape) == 1
+        values = table if is_sparse(table) and flat else np.asarray(table.toarray() if is_sparse(table) else table)
+        by_node: dict[str, Any] = {node: values if flat else values.reshape(len(values), *shape)}
         return by_node if labels is None else {**by_node, self.label: labels}
 
     def _only_node(self) -> str:

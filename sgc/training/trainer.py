@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -54,6 +54,9 @@ from sgc.training.training_state import StateFault, optimizer_state, restore
 from sgc.training.unread_steps import ON_A_GPU, ReadStep, UnreadSteps, can_wait
 from sgc.training.watchers import Muted, Watcher, check_watcher, watching
 
+if TYPE_CHECKING:
+    from sgc.training.keeper import Keeper
+
 
 def train(
     spec: Spec | str | Path | Mapping[str, Any],  # Any: plain data
@@ -78,8 +81,7 @@ def train(
     `sgc.load`; a spec that is loaded already keeps what was said then. window: after how many steps their numbers are
     read from the device, 16 on a GPU and 1 on a CPU if None; the result is the same.
 
-    Raises: SpecError, DataError, UsageError, RunError (a term that is not finite), Interrupted (stopped, with its
-    checkpoint).
+    Raises: SpecError, DataError, UsageError, RunError (a term that is not finite), Interrupted (a checkpoint is kept).
     """
     for name, said in (("resume", resume), ("force", force), ("debug", debug), ("trust", trust)):
         truth(name, said, error=UsageError)
@@ -148,23 +150,6 @@ def _train(
     trainer.train()
     best = best_of(folder, model, processes, trust=spec.trusted)
     return Run(folder.path, best, trainer.epoch, processes.from_leader(folder.metrics))
-
-
-class Keeper(Protocol):
-    """Keeps what training leaves: a run folder, or what stands in its place."""
-
-    path: Path
-
-    @property
-    def state_path(self) -> Path: ...
-
-    def write_weights(self, checkpoint: str, model: Model, info: Mapping[str, float]) -> None: ...
-
-    def append_metrics(self, line: Mapping[str, Any]) -> None: ...  # Any: what JSON can say
-
-    def write_state(self, state: Mapping[str, Any]) -> None: ...  # Any: tensors, and what JSON can say
-
-    def finish(self) -> None: ...
 
 
 class Trainer:

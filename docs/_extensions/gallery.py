@@ -53,6 +53,8 @@ WITHOUT = {  # why there is no picture
     "faces": "No face is shown here.",
     "svhn": "The files of SVHN were not at hand when this page was made.",
     "multi-mnist": "Its part is a run of `mnist-m2`, and it takes some twenty minutes: no run was kept for this page.",
+    "scanvi": "Counts of genes are no picture: its latents and labels are what to look at.",
+    "scvi": "Counts of genes are no picture: its latents are what to look at.",
 }
 
 

@@ -32,6 +32,7 @@ from sgc.runs.run_folder import RunFolder
 from sgc.runtime.data_variables import open_data
 from sgc.shared_rows import Sharing, current_layout, rows_in
 from sgc.spec.resolver import outline
+from sgc.training import processes
 from sgc.training import trainer as trainer_module
 from sgc.training.launch_environment import Launched, launched
 from sgc.training.learner import Learner
@@ -372,3 +373,13 @@ def test_wrong_use_is_told_before_anything_starts(
         cli.app(["train", str(ROOT / "specs" / "digits.yaml"), *words])
     assert ended.value.code == 2
     assert problem in capsys.readouterr().err
+
+
+def test_processes_that_are_started_anew_do_not_hear_those_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = torch.distributed.HashStore()  # as torchrun keeps one
+    monkeypatch.setattr(processes, "_meeting", lambda launched: store)
+    for restarts in range(2):
+        monkeypatch.setattr(processes, "_TRAININGS", itertools.count())  # a new process counts from 0
+        with together(Launched(0, 1, 0, "env://", restarts), gpu=False) as group:
+            assert not group._store.check(["fault"])  # type: ignore[attr-defined]
+            group._store.set("fault", "gone")  # type: ignore[attr-defined]

@@ -236,7 +236,8 @@ def together(found: Launched | None, *, gpu: bool) -> Iterator[Processes]:
         return
     own = not torch_processes.is_initialized()
     try:
-        store = PrefixStore(f"sgc/{next(_TRAININGS)}", _meeting(found))
+        # torchrun keeps one store for all starts: what the processes said that are gone must not be heard
+        store = PrefixStore(f"sgc/{found.restarts}/{next(_TRAININGS)}", _meeting(found))
         store.set_timeout(WAITING)
         if own:
             torch_processes.init_process_group(

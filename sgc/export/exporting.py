@@ -142,7 +142,7 @@ def _legal(cells: Cells, generator: torch.Generator) -> Tensor:
     """Draw values that an input may have."""
     if cells.categories is not None:
         return torch.randint(cells.categories, (EXAMPLES, *cells.event[:-1]), generator=generator)
-    return torch.rand(EXAMPLES, *cells.event, generator=generator).round()
+    return torch.ones(EXAMPLES, *cells.event)  # a number that nearly every support has
 
 
 def _facts(

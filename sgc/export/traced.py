@@ -7,9 +7,11 @@ such graph, and the model is refused.
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -139,7 +141,7 @@ def _lifted(graph: GraphModule) -> list[Tensor]:
 
 
 def _reworded(graph: GraphModule) -> None:
-    """Say what torch can map over a fixed number of rows alone in other operations: copies, and one-hot vectors."""
+    """Say in other operations what torch maps over a fixed number of rows: copies, one-hot vectors, new tensors."""
     aten = torch.ops.aten
     for node in list(graph.graph.nodes):
         with graph.graph.inserting_before(node):
@@ -154,10 +156,40 @@ def _reworded(graph: GraphModule) -> None:
                 same = graph.graph.call_function(aten.eq.Tensor, (index, places))
                 other = graph.graph.call_function(aten._to_copy.default, (same,), {"dtype": value.dtype})
                 other.meta["val"] = value
+            elif node.target in (aten.new_zeros.default, aten.new_ones.default, aten.new_full.default):
+                number = {aten.new_zeros.default: 0, aten.new_ones.default: 1}
+                filler = number[node.target] if node.target in number else node.args[2]
+                value = node.meta["val"]
+                how = {"dtype": value.dtype, "device": value.device}
+                other = graph.graph.call_function(aten.full.default, (list(value.shape), filler), how)
+                other.meta["val"] = value
+            elif node.target is operator.getitem and node.args[0].target is aten.native_batch_norm.default:
+                if node.args[1] != 0 or node.args[0].args[5]:
+                    continue
+                other = _normed(graph, node)
             else:
                 continue
         node.replace_all_uses_with(other)
         graph.graph.erase_node(node)
+
+
+def _normed(graph: GraphModule, node: Node) -> Node:
+    """Give what a batch norm gives in evaluation: (x − mean) / √(var + ε) · weight + bias, by channel."""
+    aten, call = torch.ops.aten, graph.graph.call_function
+    norm: Any = node.args[0]  # Any: the arguments of an operation
+    source, weight, bias, mean, variance, _, _, least = norm.args
+    value = node.meta["val"]
+    channels = [1, -1, *[1] * (value.dim() - 2)]
+
+    def laid(by_channel: Node) -> Node:
+        return call(aten.view.default, (by_channel, channels))
+
+    deviation = call(aten.sqrt.default, (call(aten.add.Scalar, (laid(variance), least)),))
+    result = call(aten.div.Tensor, (call(aten.sub.Tensor, (source, laid(mean))), deviation))
+    result = result if weight is None else call(aten.mul.Tensor, (result, laid(weight)))
+    result = result if bias is None else call(aten.add.Tensor, (result, laid(bias)))
+    result.meta["val"] = value
+    return result
 
 
 def _copied(graph: GraphModule, into: Node, source: Node) -> Node:

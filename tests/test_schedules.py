@@ -248,7 +248,8 @@ class Labels:
     """Rows without values: which of them carry a label is all that streams look at here."""
 
     def __init__(self, unlabelled: int, labelled: int) -> None:
-        self.count = unlabelled + labelled
+        self.count, self.store = unlabelled + labelled, None
+        self.row_ids, self.like = np.arange(self.count), torch.zeros(())
         self.labels = np.arange(self.count)[:, None] < labelled
 
     def part(self, index: np.ndarray, observed: frozenset[str]) -> tuple[str, int]:

@@ -11,6 +11,7 @@ import torch
 
 from sgc.errors import DataError, RunError, UsageError
 from sgc.randomness import Generators, drawing_from
+from sgc.run_report.shell_commands import flag
 from sgc.runtime.generation import inputs_wanted
 from sgc.runtime.model import Model
 from sgc.runtime.streams import VALIDATION, seed_for
@@ -57,7 +58,7 @@ def pictures_of(model: Model, opened: Callable[[], HeldOut] | None, seed: int, s
         return Pictures(left_out=(f"no pictures: {str(problem).partition(':')[0]}",))
     if inputs_wanted(model.outline, {}):
         wanted = inputs_wanted(model.outline, {})
-        given = " ".join(f"--given {name}=VALUE" for name in wanted)
+        given = " ".join(flag("given", f"{name}=VALUE") for name in wanted)
         return Pictures(left_out=(f"no pictures: the model reads {', '.join(wanted)}: {sampling} {given}",))
     pictures: list[Picture] = []
     left_out: list[str] = []
@@ -89,7 +90,7 @@ def pictures_of(model: Model, opened: Callable[[], HeldOut] | None, seed: int, s
             room = ROOM - sum(len(picture.png) for picture in pictures)
             moved = _drawn([panel], caption, room)
             if moved is None:
-                left_out.append(f"no picture of {name} moved, which is large: {sampling} --traverse {name}")
+                left_out.append(f"no picture of {name} moved, which is large: {sampling} {flag('traverse', name)}")
             else:
                 pictures.append(moved)
     return Pictures(tuple(pictures), tuple(left_out))

@@ -16,6 +16,15 @@ def command(verb: str, facts: RunFacts, *options: str) -> str:
     return " ".join(["sgc", verb, shlex.quote(facts.run), *options, *_trust(facts)])
 
 
+def flag(name: str, value: object = "") -> str:
+    """Write an option of a command of the shell, whoever asks for the report.
+
+    >>> flag("samples", 10), flag("resume")
+    ('--samples 10', '--resume')
+    """
+    return f"--{name} {value}".rstrip()
+
+
 def resuming(facts: RunFacts, epochs: int | None = None) -> str:
     """Write what goes on with a run: its own spec.yaml holds all settings, and it knows where its data are.
 
@@ -28,10 +37,10 @@ def resuming(facts: RunFacts, epochs: int | None = None) -> str:
             return f"in Python, {call} with the same data"
         loaded = f"sgc.load({spec!r}, [{f'train.epochs={epochs}'!r}]{', trust=True' if facts.trust else ''})"
         return f"in Python, {call.replace(repr(spec), loaded, 1)} with the same data"
-    options = ["-o", shlex.quote(facts.run), "--resume"]
-    options += [] if epochs is None else ["--set", f"train.epochs={epochs}"]
+    options = ["-o", shlex.quote(facts.run), flag("resume")]
+    options += [] if epochs is None else [flag("set", f"train.epochs={epochs}")]
     return " ".join(["sgc train", shlex.quote(spec), *options, *_trust(facts)])
 
 
 def _trust(facts: RunFacts) -> list[str]:
-    return ["--trust"] if facts.trust else []
+    return [flag("trust")] if facts.trust else []

@@ -10,7 +10,7 @@ from sgc.objectives.estimator import Estimator
 from sgc.objectives.estimators import ENUMERABLE_BY_DEFAULT, ESTIMATORS
 from sgc.objectives.gradient import GRADIENTS
 from sgc.run_report.diagnostic import Diagnostic, Measured
-from sgc.run_report.shell_commands import command, resuming
+from sgc.run_report.shell_commands import command, flag, resuming
 from sgc.run_report.training_history import at_epoch, last
 from sgc.runtime.finiteness import rows_words
 from sgc.runtime.inference import FEW
@@ -135,8 +135,9 @@ def _weights(run: Measured) -> Iterator[Diagnostic]:
             "warning",
             f"The weighted posterior rests on {effective:.1f} effective samples of {evaluation.samples}: it is known "
             "roughly, and log p(x) is a loose bound.",
-            f"{command('evaluate', run.facts, f'--samples {10 * evaluation.samples}')} draws more, as --samples does "
-            "in sgc predict; or predict with --from q, where q is no worse in the table of errors.",
+            f"{command('evaluate', run.facts, flag('samples', 10 * evaluation.samples))} draws more, as "
+            f"{flag('samples')} does in sgc predict; or predict with {flag('from', 'q')}, where q is no worse in the "
+            "table of errors.",
             "Effective samples",
         )
     else:

@@ -25,6 +25,7 @@ OF_VECTORS: Mapping[str, tuple[Any, Shape]] = {  # how it is written, and what i
     "Flatten": ("Flatten", WIDE),
     "Unflatten": ({"Unflatten": [1, 4, 4]}, IMAGE),
     "BatchNorm1d": ("BatchNorm1d", WIDE),
+    "Log1p": ("Log1p", WIDE),
     "LayerNorm": ("LayerNorm", WIDE),
     "Dropout": ({"Dropout": 0.2}, WIDE),
     **{name: (name, WIDE) for name in POINTWISE},

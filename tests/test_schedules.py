@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -244,6 +244,14 @@ def test_a_trained_model_stands_where_its_weights_were_written(tmp_path: Path) -
 # ---- how labelled rows weigh
 
 
+class Part(NamedTuple):
+    """Rows of a batch, of which only their number is known; none are left to other processes."""
+
+    kind: str
+    size: int
+    share: None = None
+
+
 class Labels:
     """Rows without values: which of them carry a label is all that streams look at here."""
 
@@ -252,11 +260,11 @@ class Labels:
         self.row_ids, self.like = np.arange(self.count), torch.zeros(())
         self.labels = np.arange(self.count)[:, None] < labelled
 
-    def part(self, index: np.ndarray, observed: frozenset[str]) -> tuple[str, int]:
-        return "bare", len(index)
+    def part(self, index: np.ndarray, observed: frozenset[str]) -> Part:
+        return Part("bare", len(index))
 
-    def parts(self, index: np.ndarray) -> list[tuple[str, int]]:
-        return [("labelled", len(index))]
+    def parts(self, index: np.ndarray) -> list[Part]:
+        return [Part("labelled", len(index))]
 
 
 def weights(unlabelled: int, labelled: int, **words: Any) -> list[dict[str, float]]:  # Any: numbers and schedules
@@ -267,7 +275,7 @@ def weights(unlabelled: int, labelled: int, **words: Any) -> list[dict[str, floa
     found = []
     for step in range(4 * made.steps):
         parts: Any = made.take(step)
-        found.append({kind: weight * count for (kind, count), weight in zip(*parts, strict=True)})
+        found.append({part.kind: weight * part.size for part, weight in zip(*parts, strict=True)})
     return found
 
 

@@ -56,6 +56,8 @@ def test_predictions_of_a_file_are_those_of_the_model_and_need_no_sgc(run: Path,
         torch.testing.assert_close(found["y.probability"], wanted["y"].mean)
         torch.testing.assert_close(found["z"], wanted["z"].mean)
         torch.testing.assert_close(found["z.sd"], wanted["z"].sd)
+    for kind in (torch.float64, torch.int32):  # of any type, and no rows at all: a failure within would stay in torch
+        assert program.module()({"x": torch.ones(0, 3, dtype=kind)})["z"].shape == (0, 2)
     code = (  # in a process in which sgc cannot be imported
         "import sys; sys.modules['sgc'] = None\nimport torch\n"
         f"found = torch.export.load({str(tmp_path / 'model.pt2')!r}).module()({{'x': torch.ones(6, 3)}})\n"
@@ -116,6 +118,17 @@ def test_preprocessing_in_a_graph_is_that_of_the_data(steps: list[Any], shape: A
         np.testing.assert_allclose(back[0], encoder.decode(value[None])[0], rtol=1e-4, atol=1e-4)
 
 
+def test_cells_far_from_zero_keep_their_digits_in_a_graph() -> None:
+    raw = np.random.default_rng(0).normal(1.6e9, 10, (8, 2))
+    columns = {"columns": {"x": {"column": "c", "transforms": ["standardize"]}}}
+    encoder = opened(json.dumps(columns), Variable("x", (2,)), arrays={"x": raw}).encoders["x"]
+    cells = Cells("x", (2,), None, encoder)
+    assert cells.dtype == torch.float64
+    value = cells.read(torch.from_numpy(raw[:1]), torch.zeros(()))
+    np.testing.assert_allclose(value, encoder.encode(raw[:1]), rtol=1e-4)
+    np.testing.assert_allclose(cells.write(value), raw[:1], rtol=0, atol=1e-4)
+
+
 def test_what_cannot_be_exported_is_refused_by_name() -> None:
     spec = small(nodes__z={"distribution": "Gamma", "shape": [2], "supervision": "none"})
     spec["nodes"]["z"]["recognition"] = {"parents": ["x", "y"], "network": {"mlp": [6]}}
@@ -123,6 +136,8 @@ def test_what_cannot_be_exported_is_refused_by_name() -> None:
         exported(sgc.compile(spec), "generate")
     with pytest.raises(UsageError, match="'q' is no partially labelled node"):
         exported(sgc.compile(small()), given=["q"])
+    with pytest.raises(UsageError, match="nothing is left for a graph to compute"):
+        exported(sgc.compile(small()), "generate", ["x", "y", "z"])
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,7 @@ def test_a_row_without_a_label_has_minus_one_nan_or_none() -> None:
         "objects": np.where(hidden, None, Y.astype(object)),
         "names": np.where(hidden, None, names.astype(object)),
         "series": pd.Series(np.where(hidden, None, names)),
+        "list": [-1 if gone else str(name) for gone, name in zip(hidden, names, strict=True)],
     }
     models = {
         form: SemiSupervisedClassifier(random_state=0, settings=FEW).fit(X, labels) for form, labels in forms.items()
@@ -75,12 +76,31 @@ def test_a_row_without_a_label_has_minus_one_nan_or_none() -> None:
         (np.full(60, -1), "y holds no label: every row has −1, NaN or None; wanted some of two classes or more"),
         (np.zeros(60, dtype=int), "y holds one class alone, np.int64(0): wanted labels of two classes or more"),
         (None, "requires y to be passed, but the target y is None"),
+        (
+            np.array(["-1", "ant", "bee"])[Y],
+            "y holds the text '-1' beside names, which numpy makes of a number beside text: in a row without a label "
+            "write None, as np.where(hidden, None, names) does; or make y an array of objects, if it is a class",
+        ),
     ],
 )
 def test_labels_that_teach_nothing_are_refused_in_words(labels: Any, words: str) -> None:
     with pytest.raises(ValueError, match="y") as caught:
         SemiSupervisedClassifier().fit(X, labels)
     assert str(caught.value) == words
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"answer": "p"}, "answer is 'p', wanted 'posterior' or 'q'"),
+        ({"samples": 0}, "samples is 0, wanted at least 1"),
+        ({"validation_fraction": 2}, "validation_fraction is 2, wanted a share from 0 up, below 1"),
+        ({"settings": {"train.epochs": object()}}, "settings hold a value of the type 'object'"),
+    ],
+)
+def test_parameters_that_mean_nothing_are_refused_in_words(parameters: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        SemiSupervisedClassifier(**parameters).fit(X, Y)
 
 
 def mixed() -> Any:
@@ -119,6 +139,10 @@ def test_a_sparse_matrix_is_the_dense_one() -> None:
     )
     assert dense.features_.numbers == sparse.features_.numbers == (0, 1, 3)
     np.testing.assert_array_equal(sparse.predict_proba(csr_array(thin)), dense.predict_proba(thin))
+    frame = pd.DataFrame.sparse.from_spmatrix(csr_array(thin), columns=list("abcd"))
+    with pytest.warns(UserWarning, match="left out, of one value: 'c'"):
+        of_frame = SemiSupervisedClassifier(random_state=0, settings=FEW).fit(frame, labels)
+    np.testing.assert_array_equal(of_frame.predict_proba(frame), dense.predict_proba(thin))
     of_spec = SemiSupervisedTransformer(SPEC, random_state=0).fit(csr_array(thin))
     np.testing.assert_array_equal(of_spec.transform(csr_array(thin)), of_spec.transform(thin))
 
@@ -127,7 +151,7 @@ def test_it_is_searched_cloned_piped_and_pickled() -> None:
     labels = np.where(np.arange(60) % 2, -1, Y)
     pipe = make_pipeline(StandardScaler(), SemiSupervisedClassifier(random_state=1, settings=FEW))
     name = "semisupervisedclassifier__spec__train__epochs"
-    search = GridSearchCV(pipe, {name: [1, 3]}, cv=2, scoring="accuracy", error_score="raise").fit(X, Y)
+    search = GridSearchCV(pipe, {name: np.array([1, 3])}, cv=2, scoring="accuracy", error_score="raise").fit(X, Y)
     assert search.best_params_[name] in (1, 3)
     assert search.best_estimator_[-1].n_iter_ == search.best_params_[name]
     assert len(cross_val_score(pipe, X, Y, cv=2)) == 2
@@ -183,6 +207,10 @@ def test_a_spec_of_ones_own_is_fitted_with_all_rows_and_labels() -> None:
     frame = pd.DataFrame(X, columns=list("abcd")).assign(k=names)  # y stands in no way for its own column
     of_frame = SemiSupervisedClassifier(SPEC, random_state=0, validation_fraction=0.2).fit(frame, names)
     np.testing.assert_array_equal(of_frame.predict_proba(frame.assign(k="cow")), model.predict_proba(X))
+    plain = {**SPEC, "nodes": {**SPEC["nodes"], "kind": {**SPEC["nodes"]["kind"], "categories": 3}}}
+    del plain["nodes"]["kind"]["values"]
+    few = SemiSupervisedClassifier(plain, random_state=0).fit(X, np.where(Y == 1, np.nan, Y))  # floats beside NaN
+    assert few.classes_.tolist() == [0, 1, 2]
     with pytest.raises(ValueError, match="y holds 'dog', wanted the categories of node 'kind': 'cow', 'ant', 'bee'"):
         SemiSupervisedClassifier(SPEC).fit(X, np.where(Y == 0, "dog", names))
     with pytest.raises(ValueError, match=r"found X of 3 features, wanted 4: node 'image' has the shape \[4\]"):

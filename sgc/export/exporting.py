@@ -134,7 +134,7 @@ def example_cells(model: Model, function: RowFunction, encoders: Mapping[str, En
             rows.append(value.long())
             continue
         by_row = [cells.write(value[i : i + 1].to(model.like.dtype)) for i in range(EXAMPLES)]
-        rows.append(torch.cat(by_row).nan_to_num(0.0).to(torch.float32))
+        rows.append(torch.cat(by_row).nan_to_num(0.0).to(cells.dtype))
     return rows
 
 
@@ -151,8 +151,7 @@ def _facts(
     """Say what a caller must know of a graph."""
     inputs: dict[str, Any] = {}
     for name, cells in function.cells.items():
-        kind = "int64" if cells.categories is not None else "float32"
-        inputs[name] = {"type": kind, **cells.facts()}
+        inputs[name] = {"type": str(cells.dtype).removeprefix("torch."), **cells.facts()}
     for name, draw in program.noise.items():
         like = program.example[name]
         kind = str(like.dtype).removeprefix("torch.")

@@ -32,6 +32,7 @@ from sgc.distributions.category_names import CategoryName
 from sgc.errors import UsageError
 
 Step = tuple[AnyTransform, Fitted]
+COARSE = 2.0**12  # deviations from zero at which float32 rounds a cell to 2⁻¹² of a deviation
 UNSIZED = (Resize, Sum)  # what came before them may have had any size, which no run records
 
 
@@ -87,6 +88,15 @@ class Cells:
                 shape = (*shape[:-1], 2)
         return (*steps, *shape)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the cells: of numbers float32, or float64 where they vary little about a mean far from zero."""
+        if self.categories is not None:
+            return torch.int64
+        moments = (fitted for transform, fitted in self.steps if isinstance(transform, Standardize))
+        far = any(_is_far(torch.tensor(each["mean"]), torch.tensor(each["deviation"])) for each in moments)
+        return torch.float64 if far else torch.float32
+
     def read(self, cells: Tensor, like: Tensor, uniforms: Tensor | None = None) -> Tensor:
         """Turn the cells of one row, [1, *shape], into its value, [1, *event]."""
         if self.categories is not None:
@@ -107,7 +117,8 @@ class Cells:
         """Turn the mean of one row, [1, *event], into cells, [1, *shape]; probabilities stay."""
         if self.categories is not None or self.encoder is None:
             return mean
-        values = mean.reshape(math.prod(self.encoder.variable.steps), *self.encoder.inner_shape)
+        wide = mean.to(self.dtype) if self.dtype == torch.float64 else mean
+        values = wide.reshape(math.prod(self.encoder.variable.steps), *self.encoder.inner_shape)
         for transform, fitted in reversed(self.steps):
             values = _undone(transform, fitted, values)
         return values.reshape(1, *self.shape)
@@ -140,6 +151,10 @@ class Cells:
         if self.before:
             facts["before_the_graph"] = [_plain(transform) for transform in self.before]
         return facts
+
+
+def _is_far(mean: Tensor, deviation: Tensor) -> bool:
+    return bool((mean.abs() > COARSE * deviation).any())
 
 
 def _plain(transform: AnyTransform) -> Any:  # Any: what JSON can say

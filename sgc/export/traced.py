@@ -53,21 +53,29 @@ class _Rows(nn.Module):
         cells: Sequence[str],
         noise: Mapping[str, Draw],
         outputs: Sequence[str],
+        types: Mapping[str, torch.dtype],
     ) -> None:
         super().__init__()
-        self.weights = len(weights)
+        self.weights, self.types = len(weights), dict(types)
         for i, weight in enumerate(weights):
             self.register_buffer(f"weight_{i}", weight.detach())
         # not `graph`, which the exported module has itself
         self.of_row, self.cells, self.noise, self.outputs = graph, tuple(cells), dict(noise), tuple(outputs)
 
     def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        inputs = {name: _typed(inputs[name], kind) for name, kind in self.types.items()}
         given = [inputs[name].unsqueeze(1) for name in self.cells]
         weights = [self.get_buffer(f"weight_{i}") for i in range(self.weights)]
         rows = [*given, *(inputs[name].reshape(-1, *draw.shape) for name, draw in self.noise.items())]
         axes = (*[None] * len(weights), *[0] * len(rows))
         values = vmap(self.of_row, axes)(*weights, *rows)
         return {name: value.squeeze(1) for name, value in zip(self.outputs, values, strict=True)}
+
+
+def _typed(value: Tensor, kind: torch.dtype) -> Tensor:
+    """Copy a tensor to a type: unlike `to`, the copy stands in the graph, which then takes numbers of any type."""
+    typed: Tensor = torch.ops.aten._to_copy.default(value, dtype=kind)
+    return typed
 
 
 def program_of(function: RowFunction, rows: Sequence[Tensor], count: int) -> Program:
@@ -85,6 +93,8 @@ def program_of(function: RowFunction, rows: Sequence[Tensor], count: int) -> Pro
                 "some rows alone): a graph computes the same of every row"
             )
         names = list(first)
+        if not names:
+            raise UsageError("every node is given, or observed in every row: nothing is left for a graph to compute")
 
         def of_row(*tensors: Tensor) -> list[Tensor]:
             replay = DrawnFromNoise(model.like, given=tensors[len(rows) :], answers=mode.read)
@@ -101,7 +111,8 @@ def program_of(function: RowFunction, rows: Sequence[Tensor], count: int) -> Pro
         by_row = [[other.taken[place] for _, other in done] for place in used]
         noise = [torch.stack(n).reshape(count, *draw.short) for n, draw in zip(by_row, draws.values(), strict=True)]
         example = dict(zip([*function.cells, *draws], [*rows, *noise], strict=True))
-        exported = _exported(_Rows(graph, weights, list(function.cells), draws, names), example)
+        types = {name: value.dtype for name, value in example.items()}
+        exported = _exported(_Rows(graph, weights, list(function.cells), draws, names, types), example)
         expected = {name: torch.cat([outputs[name] for outputs, _ in done]) for name in names}
         program = Program(exported, list(function.cells), draws, names, example, expected)
         program.difference = _difference(exported.module()(example), expected)
@@ -141,9 +152,14 @@ def _lifted(graph: GraphModule) -> list[Tensor]:
 
 
 def _reworded(graph: GraphModule) -> None:
-    """Say in other operations what torch maps over a fixed number of rows: copies, one-hot vectors, new tensors."""
+    """Say in other operations what torch maps over a fixed number of rows: copies, one-hot vectors, new tensors.
+
+    An operation that fails in a graph leaves torch within its map over rows, and whatever the process does next fails.
+    """
     aten = torch.ops.aten
     for node in list(graph.graph.nodes):
+        if node.target in (aten.view.default, aten._unsafe_view.default, aten.reshape.default):
+            node.args = (node.args[0], list(node.meta["val"].shape))  # an axis of -1 has no size in a batch of no rows
         with graph.graph.inserting_before(node):
             if node.target is aten.copy.default:
                 other = _copied(graph, *node.args[:2])
@@ -234,6 +250,8 @@ def _exported(module: nn.Module, example: dict[str, Tensor]) -> torch.export.Exp
         )
     except Exception as problem:  # torch raises many kinds of errors for what it cannot trace
         words = str(problem).strip().partition("\n")[0] or type(problem).__name__
+        if words.startswith("Constraints violated"):
+            words = "it joins operations for a fixed number of rows, as of nodes that drop empty cells"
         raise UsageError(f"torch cannot export the model's graph ({words})") from None
     for node in exported.graph.nodes:  # where the operations were called from, which are paths of this machine
         node.meta.pop("stack_trace", None)

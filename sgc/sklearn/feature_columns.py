@@ -131,7 +131,7 @@ def _numbers(table: Any, place: int, names: Sequence[str]) -> NDArray[np.float64
     column = _read(table, place, names)
     if column.values.ndim != 1 or column.values.dtype.kind not in "biuf":
         raise ValueError(f"column '{printable(names[place])}' of X: found text, wanted numbers, as in fit")
-    values: NDArray[np.float64] = column.values.astype(np.float64)
+    values: NDArray[np.float64] = np.array(column.values, dtype=np.float64)  # dense, and the caller's stays as it is
     if column.null is not None:
         values[column.null] = np.nan
     if np.isinf(values).any():

@@ -10,6 +10,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import assert_all_finite, check_array, column_or_1d
 
 from sgc.data.columns import Array
+from sgc.data.empty_cells import number_of
 from sgc.data.variables import Variable
 
 Classes = Array
@@ -31,6 +32,7 @@ def labelled_classes(y: Any, rows: int) -> tuple[Classes, Codes]:  # Any: whatev
     known = _plain(known)
     check_classification_targets(known)
     classes, places = np.unique(known, return_inverse=True)
+    _check_words(classes)
     if len(classes) < 2:
         raise ValueError(f"y holds one class alone, {classes[0]!r}: wanted labels of two classes or more")
     codes = np.full(rows, -1, dtype=np.int64)
@@ -53,8 +55,8 @@ def class_codes(variable: Variable, classes: Classes, codes: Codes) -> tuple[Cla
             names = ", ".join(map(repr, variable.values))
             raise ValueError(f"y holds {strange[0]!r}, wanted the categories of node '{variable.name}': {names}")
         return np.array(list(variable.values)), cells
-    if classes.dtype.kind in "iub" and classes.min() >= 0 and classes.max() < size:
-        return np.arange(size).astype(classes.dtype), np.array([*classes.tolist(), -1])[codes]
+    if _whole(classes) and classes.min() >= 0 and classes.max() < size:
+        return np.arange(size).astype(classes.dtype), np.array([*classes.astype(np.int64).tolist(), -1])[codes]
     if len(classes) != size:
         raise ValueError(f"y holds {len(classes)} classes, wanted the {size} categories of node '{variable.name}'")
     return classes, codes
@@ -80,7 +82,7 @@ def number_labels(y: Any, rows: int) -> NDArray[np.float64]:  # Any: whatever nu
 
 def is_classes(y: Any) -> bool:  # Any: as above
     """Tell whether labels are classes: text, or whole numbers; those that are missing do not count."""
-    labels = column_or_1d(np.asarray(y), warn=False)
+    labels = column_or_1d(np.asarray(_unmixed(y)), warn=False)
     known = labels[~_missing(labels, minus_one=True)]
     return len(known) == 0 or not type_of_target(_plain(known)).startswith("continuous")
 
@@ -88,7 +90,7 @@ def is_classes(y: Any) -> bool:  # Any: as above
 def _one_a_row(y: Any, rows: int) -> Array:  # Any: as above
     if y is None:
         raise ValueError("requires y to be passed, but the target y is None")
-    labels = check_array(y, ensure_2d=False, dtype=None, ensure_all_finite=False, input_name="y")
+    labels = check_array(_unmixed(y), ensure_2d=False, dtype=None, ensure_all_finite=False, input_name="y")
     labels = column_or_1d(labels, warn=True)
     if len(labels) != rows:
         raise ValueError(f"Found input variables with inconsistent numbers of samples: [{rows}, {len(labels)}]")
@@ -97,6 +99,35 @@ def _one_a_row(y: Any, rows: int) -> Array:  # Any: as above
     if labels.dtype.kind == "f":
         assert_all_finite(labels, allow_nan=True, input_name="y")
     return np.asarray(labels)
+
+
+def _unmixed(y: Any) -> Any:  # Any: as above
+    """Keep the cells of a list that mixes text with other values as they are: numpy makes text of all of them."""
+    if isinstance(y, list | tuple) and 0 < sum(isinstance(cell, str) for cell in y) < len(y):
+        cells = np.empty(len(y), dtype=object)
+        cells[:] = y
+        return cells
+    return y
+
+
+def _check_words(classes: Classes) -> None:
+    """Refuse the text that numpy makes of −1 or NaN beside names: it would be a class of its own.
+
+    Raises: ValueError.
+    """
+    if classes.dtype.kind != "U":
+        return
+    made = [str(name) for name in classes if name in ("-1", "nan")]
+    if made and any(number_of(str(name)) is None for name in classes):
+        raise ValueError(
+            f"y holds the text '{made[0]}' beside names, which numpy makes of a number beside text: in a row without a "
+            "label write None, as np.where(hidden, None, names) does; or make y an array of objects, if it is a class"
+        )
+
+
+def _whole(classes: Classes) -> bool:
+    """Tell whether classes are whole numbers, or booleans: beside NaN they come as floats."""
+    return classes.dtype.kind in "iub" or (classes.dtype.kind == "f" and bool((classes == np.floor(classes)).all()))
 
 
 def _missing(labels: Array, *, minus_one: bool) -> NDArray[np.bool_]:

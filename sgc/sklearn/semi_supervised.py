@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Mapping
+from numbers import Real
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, final
 
@@ -14,11 +15,12 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, Transfo
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
 
+from sgc.arguments import one_of, whole_number
 from sgc.data.arrays import is_frame
 from sgc.data.columns import Array
 from sgc.data.variables import Variable
 from sgc.errors import DataError, Interrupted
-from sgc.runtime.inference import Answer
+from sgc.runtime.inference import ANSWERS, Answer
 from sgc.sklearn.answers import Answers
 from sgc.sklearn.default_spec import LABEL, LATENT, default_spec
 from sgc.sklearn.feature_columns import FeatureColumns, learn_columns
@@ -67,7 +69,7 @@ class _ModelEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is n
         """Give the parameters, and deep down the keys of the spec that were set, each with `spec__` before it."""
         own: dict[str, Any] = super().get_params(deep=False)
         if deep and isinstance(self.settings, Mapping):
-            own |= {PREFIX + key.replace(".", "__"): value for key, value in self.settings.items()}
+            own |= {PREFIX + str(key).replace(".", "__"): value for key, value in self.settings.items()}
         return own
 
     def set_params(self, **params: Any) -> Self:  # Any: of any type
@@ -89,6 +91,7 @@ class _ModelEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is n
 
     def _fit(self, table: Any, classes: int, labels: Any) -> None:  # Any: as X; labels by `_labels_for`
         """Train on a table that is checked. labels: a function from the label's variable to its cells, or None."""
+        self._check_parameters()
         if self.spec is None:
             self.features_: FeatureColumns | SpecFeatures = learn_columns(table)
             label_kind: Kind = "none" if labels is None else "category" if classes else "number"
@@ -118,12 +121,21 @@ class _ModelEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is n
         self.model_.read_encoders = functools.partial(dict, run.encoders)
         self.metrics_, self.n_iter_ = run.lines, len(run.lines)
 
+    def _check_parameters(self) -> None:
+        """Check the parameters that no spec checks. Raises: ValueError."""
+        one_of("answer", self.answer, ANSWERS)
+        if self.samples is not None:
+            whole_number("samples", self.samples)
+        share = self.validation_fraction
+        if share is not None and not (isinstance(share, Real) and not isinstance(share, bool) and 0 <= share < 1):
+            raise ValueError(f"validation_fraction is {share!r}, wanted a share from 0 up, below 1, or None")
+
     def _overrides(self) -> list[str]:
         if not isinstance(self.settings, Mapping | None):
             raise ValueError(
                 f"settings is of the type '{type(self.settings).__name__}', wanted keys of the spec to values"
             )
-        return [f"{key}={json.dumps(value)}" for key, value in (self.settings or {}).items()]
+        return [f"{key}={json.dumps(value, default=_plain)}" for key, value in (self.settings or {}).items()]
 
     def _given_spec(self) -> Spec:
         """Load the spec that was given, without its own split and choice of labels: these are the caller's."""
@@ -145,7 +157,7 @@ class _ModelEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is n
             if "data" not in plain:
                 columns = {name: {"column": name} for name in spec.nodes if spec.nodes[name].supervision != "none"}
                 plain["data"] = {"source": "table", "file": "given.csv", "columns": columns}
-            plain["data"]["split"] = {"validation": self.validation_fraction, "seed": seed}
+            plain["data"]["split"] = {"validation": float(self.validation_fraction), "seed": seed}
         return load(plain, trust=spec.trusted).stands_in(spec.folder, trusted=spec.trusted)
 
     # answers
@@ -162,6 +174,7 @@ class _ModelEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is n
 
     def _means(self, X: Any, nodes: list[str]) -> dict[str, Array]:  # Any: as above
         check_is_fitted(self)
+        self._check_parameters()
         table = self._table(X, reset=False)
         samples = self.model_.spec.evaluate.samples if self.samples is None else self.samples
         answers, label = Answers(self.model_, self.answer, samples), self.label_ if self._by_class else ""
@@ -319,6 +332,13 @@ class SemiSupervisedTransformer(TransformerMixin, _ModelEstimator):  # type: ign
 def _cells(variable: Variable | None, names: Array, codes: Array) -> Array:
     """Give the cells of a label, those of a spec's node by its own names."""
     return codes if variable is None else class_codes(variable, names, codes)[1]
+
+
+def _plain(value: object) -> Any:  # Any: what JSON can say
+    """Give a number or an array of numpy's, as searches draw them, as plain data. Raises: ValueError for the rest."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise ValueError(f"settings hold a value of the type '{type(value).__name__}', wanted what a spec can say")
 
 
 def _labelled_share(cells: Array) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import signal
 import tarfile
 from collections.abc import Callable, Collection, Mapping
@@ -28,6 +29,7 @@ from sgc.data.dataset import DataSet
 from sgc.data.large_columns import EncodedColumn
 from sgc.data.parquet_blocks import ParquetBlocks
 from sgc.data.shards import find_shards
+from sgc.data.sources.shard_sources import ShardSource
 from sgc.data.variables import Variable
 from sgc.errors import DataError, Interrupted
 from sgc.runtime.data_variables import open_data
@@ -305,6 +307,24 @@ def other_array(folder: Path) -> None:
             add_member(archive, f"{row}.npy", content.getvalue())
 
 
+def sparse(folder: Path) -> None:
+    with tarfile.open(folder / "p.tar", "w") as archive:
+        head = tarfile.TarInfo("0.cls")
+        head.type, head.size = tarfile.GNUTYPE_SPARSE, 512
+        archive.addfile(head, io.BytesIO(bytes(512)))
+
+
+def ragged(folder: Path) -> None:
+    with tarfile.open(folder / "p.tar", "w") as archive:
+        add_member(archive, "0.json", b'{"a": [[1, 2], [3]]}')
+
+
+def chained(folder: Path) -> None:
+    head = tarfile.TarInfo("x")
+    head.type, head.size = tarfile.XHDTYPE, 8
+    (folder / "p.tar").write_bytes((head.tobuf(tarfile.USTAR_FORMAT) + b"8 a=bbb\n".ljust(512, b"\0")) * 3000)
+
+
 FAULTS: dict[str, tuple[Callable[[Path], None], str, str, str]] = {
     "another type": (
         other_type,
@@ -338,6 +358,48 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str, str, str]] = {
         "{source: parquet, file: 'p-{0..1}.parquet', %s}",
         "image",
         "p-1.parquet: no such file or folder; looked in 'DIR'; SGC_DATA, the folder of data sets, is not set",
+    ),
+    "a range that goes down": (
+        lambda folder: None,
+        "{source: parquet, file: 'p-{3..1}.parquet', %s}",
+        "image",
+        "p-{3..1}.parquet: found the range {3..1}, wanted one that goes up",
+    ),
+    "braces for more names than there can be": (
+        lambda folder: None,
+        "{source: parquet, file: '{0..999999}{0..999999}', %s}",
+        "image",
+        "{0..999999}{0..999999}: braces for too many names, wanted at most 1,000,000",
+    ),
+    "a file that is trained on and tested": (
+        lambda folder: [shard(folder, f"{name}.parquet") for name in "ab"] and None,
+        "{source: parquet, files: {train: '*.parquet', test: b.parquet}, %s}",
+        "image",
+        "DIR/b.parquet: is in 'train' and in 'test': the test would be of rows that are trained on",
+    ),
+    "a table that is trained on and tested": (
+        lambda folder: (folder / "a.csv").write_text("image\n1\n") and None,
+        "{source: table, files: {train: a.csv, test: ./a.csv}, %s}",
+        "image",
+        "DIR/a.csv: is in 'train' and in 'test': the test would be of rows that are trained on",
+    ),
+    "a member that is sparse": (
+        sparse,
+        "{source: tar, file: p.tar, %s}",
+        "cls",
+        "DIR/p.tar: the member '0.cls' is sparse, which is not read",
+    ),
+    "lists of several lengths": (
+        ragged,
+        "{source: tar, file: p.tar, %s}",
+        "json.a",
+        "DIR/p.tar: row 0: column 'json.a': found lists of several lengths, wanted one length",
+    ),
+    "heads of heads of a tar": (
+        chained,
+        "{source: tar, file: p.tar, %s}",
+        "cls",
+        "DIR/p.tar: not a tar file, or one that is cut short or damaged: heads of heads without end",
     ),
     "a folder without any": (
         lambda folder: (folder / "d").mkdir(),
@@ -379,6 +441,31 @@ def test_a_fault_is_told_in_words(name: str, tmp_path: Path) -> None:
     write, text, column, message = FAULTS[name]
     write(tmp_path)
     assert fails(text, tmp_path, column) == message
+
+
+def test_a_column_that_is_rarely_filled_has_the_shape_of_its_first_value(tmp_path: Path) -> None:
+    rows: list[list[float] | None] = [None] * 99 + [[1.0, 2.0]]
+    shard(tmp_path, "a.parquet", image=pyarrow.array(rows))
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for row, own in enumerate(rows):  # of those without it, half have no such key
+            add_member(archive, f"{row:03}.json", json.dumps({"a": own} if own or row % 2 else {}).encode())
+    for source, column in (("parquet", "image"), ("tar", "json.a")):
+        text = f"{{source: {source}, file: a.{source}, columns: {{x: {{column: {column}}}}}}}"
+        read = section(text).read(tmp_path, [column]).train[column]
+        np.testing.assert_array_equal(read.values[-1], [1, 2])
+        assert np.flatnonzero(~np.isnan(read.values[:, 0])).tolist() == [99]
+
+
+def test_a_name_means_the_file_that_has_it(tmp_path: Path) -> None:
+    folder = tmp_path / "fold-1-of-5"  # a number of its own, which is not that of its files
+    folder.mkdir()
+    shard(folder, "a[1].parquet")
+    for names in (["fold-1-of-5/a[1].parquet"], ["fold-1-of-5"], ["fold-1-of-5/*.parquet"]):
+        assert [Path(found.name).name for found in find_shards(names, "", tmp_path, [".parquet"])] == ["a[1].parquet"]
+    shard(tmp_path, "b[1]-1-of-2.parquet")  # of new rows one file is enough
+    source = section("{source: parquet, file: x, columns: {x: {column: image}}}")
+    assert isinstance(source, ShardSource)
+    assert len(source.read_file(tmp_path / "b[1]-1-of-2.parquet", ["image"])["image"]) == 4
 
 
 @pytest.mark.parametrize(

@@ -65,8 +65,12 @@ def parquet_of(table: Path) -> Path:
 # ---- the same values
 
 
-def test_chunks_processes_and_formats_change_no_value(place: Path, tmp_path: Path) -> None:
+def test_chunks_processes_and_formats_change_no_value(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Against one chunk; blocks of 7 rows. Two processes are the only ones that any test starts for this."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "multiprocessing.py").write_text("raise SystemExit('a file of the working folder was run')")
     data, run = place / "new.csv", place / "run"
     whole, found = tmp_path / "whole.csv", tmp_path / "found.csv"
     predict_run(run, data, whole, given=["y"], sizes=WHOLE)

@@ -23,6 +23,7 @@ from safetensors.torch import load_file
 from small_runs import NPZ, Raw, changed, rich, small, small_arrays, write_rich, z_then_y
 from test_families import ALL, some_parameters
 from torch import Tensor
+from torch.distributed.elastic.rendezvous.api import RendezvousTimeoutError
 
 import sgc
 from sgc import cli
@@ -34,7 +35,8 @@ from sgc.shared_rows import Sharing, current_layout, rows_in
 from sgc.spec.resolver import outline
 from sgc.training import processes
 from sgc.training import trainer as trainer_module
-from sgc.training.launch_environment import Launched, launched
+from sgc.training.launch_environment import Launched, import_path, launched
+from sgc.training.launcher import launch
 from sgc.training.learner import Learner
 from sgc.training.processes import Processes, together
 from sgc.training.trainer import Trainer
@@ -363,7 +365,9 @@ def test_a_batch_script_of_slurm_is_one_process() -> None:
     ("words", "problem"),
     [
         (["--devices", "2", "--nodes", "2"], "--nodes 2 without --rendezvous"),
-        (["--devices", "2", "--rendezvous", "nowhere"], "wanted HOST:PORT"),
+        (["--nodes", "2", "--rendezvous", "nowhere"], "wanted HOST:PORT"),
+        (["--nodes", "2", "--rendezvous", "node1:99999"], "wanted HOST:PORT"),
+        (["--devices", "2", "--rendezvous", "node1:29500"], "--rendezvous node1:29500 without --nodes"),
     ],
 )
 def test_wrong_use_is_told_before_anything_starts(
@@ -373,6 +377,30 @@ def test_wrong_use_is_told_before_anything_starts(
         cli.app(["train", str(ROOT / "specs" / "digits.yaml"), *words])
     assert ended.value.code == 2
     assert problem in capsys.readouterr().err
+
+
+def test_no_process_imports_from_the_working_folder_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for path, expected in ((["/nowhere"], {"PYTHONSAFEPATH": "1"}), (["/nowhere", ""], {}), ([str(tmp_path)], {})):
+        monkeypatch.setattr(sys, "path", path)
+        assert import_path() == expected
+    for file in (ROOT / "sgc").rglob("*.py"):  # whatever starts Python says so
+        text = file.read_text(encoding="utf-8")
+        if "sys.executable" in text or "multiprocessing.get_context(" in text:
+            assert "import_path()" in text or "importing_as_here()" in text, file
+
+
+def test_machines_that_do_not_meet_are_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*given: object) -> Callable[..., None]:
+        def start(*words: str) -> None:
+            raise RendezvousTimeoutError
+
+        return start
+
+    monkeypatch.setattr("torch.distributed.launcher.api.elastic_launch", fails)
+    monkeypatch.setattr(os, "dup2", lambda *given, **more: 0)
+    with pytest.raises(UsageError, match="do not meet at node1:29500"):
+        launch(["train", "x"], devices=1, nodes=2, meeting="node1:29500")
 
 
 def test_processes_that_are_started_anew_do_not_hear_those_before(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,8 +48,11 @@ def train(
     from sgc.training.launch_environment import launched
 
     found = launched()
-    if found is not None and devices is not None:
-        raise UsageError(f"--devices {devices} in one of {found.size} processes: torchrun or srun starts them already")
+    flag = f"--devices {devices}" if devices is not None else f"--nodes {nodes}"
+    if found is not None and (devices is not None or nodes > 1):
+        raise UsageError(f"{flag} in one of {found.size} processes: torchrun or srun starts them already")
+    if rendezvous is not None and nodes == 1:
+        raise UsageError(f"--rendezvous {rendezvous} without --nodes: give on how many machines the training runs")
     starts = (devices or 1) * nodes > 1 and not dry_run
     leads = found is None or found.rank == 0
     if leads and not starts:

@@ -79,8 +79,10 @@ class HubBlocks(Blocks):
         some = self.rows[: min(64, len(rows))]
         fields: dict[str, Field] = {}
         for each in chosen:
-            values, _ = self._cells(some, each, 0)
+            values, null = self._cells(some, each, 0)
             kind = rows.data.schema.field(each).type
+            if null.all() and each not in self.pictured:  # as of a column that is rarely filled
+                values = self._first_filled(each, values)
             nullable = bool(rows.data.column(each).null_count) or pyarrow.types.is_nested(kind)
             dtype = np.dtype("U") if values.dtype.kind == "U" else values.dtype
             fields[each] = Field(dtype, values.shape[1:], dtype.kind != "f" and nullable and each not in self.pictured)
@@ -95,6 +97,9 @@ class HubBlocks(Blocks):
         read: dict[str, Cells] = {}
         for name in names:
             field, (values, null) = self.fields[name], self._cells(table, name, start)
+            if null.all() and values.shape[1:] != field.shape:
+                values = np.zeros((len(values), *field.shape), dtype=field.dtype)
+                null = np.ones(values.shape, dtype=bool)
             if values.shape[1:] != field.shape:
                 found = f"found the shape {list(values.shape[1:])}, wanted {list(field.shape)}, as in the first row"
                 raise self.error(f"column '{name}': {found}", start)
@@ -103,6 +108,14 @@ class HubBlocks(Blocks):
                 values[null] = np.nan
             read[name] = Cells(values, null if field.marked and null.any() else None)
         return read
+
+    def _first_filled(self, name: str, nothing: Any) -> Any:  # Any: arrays
+        """Give the values of the first cell of a column that is not null, or else `nothing`."""
+        for chunk in self.rows.data.column(name).chunks:
+            cell = chunk.drop_null().slice(0, 1)
+            if len(cell):
+                return plain_cells(getattr(cell, "storage", cell), name, self.name)[0]
+        return nothing
 
     def _cells(self, table: Any, name: str, start: int) -> tuple[Any, Any]:  # Any: a table and arrays
         array = table.column(name).combine_chunks()

@@ -334,7 +334,8 @@ def _read(data: DataSection | None, path: Path, needed: list[str], optional: lis
     if path.name.lower().endswith(CELLS):
         return annotated_columns(read_h5ad(path), needed, optional, file=str(path))
     if path.name.lower().endswith(TABLES):
-        return read_table(path, needed, optional=optional)
+        marks = data.missing_values if isinstance(data, Parquet) else MARKS
+        return read_table(path, needed, missing_values=marks, optional=optional)
     if "ubyte" in path.name or ".idx" in endings or endings[-1:] == [".gz"]:
         if len(needed) != 1:
             names = ", ".join(f"'{name}'" for name in needed) or "none"

@@ -78,6 +78,8 @@ class ParquetBlocks(Blocks):
                 values, null = self._cells(self._first_rows(block, name), name, block)
                 if not null.all():
                     break
+            else:  # as of a column that is rarely filled: the first cell that is says how long its lists are
+                values, _ = self._cells(self._first_filled(name), name, len(self.groups) - 1)
             dtype = np.dtype("U") if values.dtype.kind == "U" else np.result_type(*(self._types(name, values.dtype)))
             fields[name] = Field(dtype, values.shape[1:], dtype.kind != "f" and self._may_miss(name))
         return fields
@@ -112,6 +114,20 @@ class ParquetBlocks(Blocks):
         ):
             batch = next(file.iter_batches(batch_size=64, row_groups=[self.groups[block]], columns=[name]))
             return batch.column(0)
+
+    def _first_filled(self, name: str) -> Any:  # Any: as above
+        """Give the first cell of a column that is not null, as an array of one; of none where all are."""
+        filled: Any = None
+        for owner in np.unique(self.owners).tolist():
+            with (
+                self.shards[owner].opened() as raw,
+                opened(raw, self.files[owner], self.footers[owner].metadata) as file,
+            ):
+                for batch in file.iter_batches(columns=[name]):
+                    filled = batch.column(0).drop_null().slice(0, 1)
+                    if len(filled):
+                        return filled
+        return filled
 
     def read(self, block: int, names: Collection[str]) -> Mapping[str, Cells]:
         owner = int(self.owners[block])

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, cast
 
-from sgc.data.file_search import find_file
+from sgc.data.file_search import find_file, look_for
 from sgc.errors import DataError, check_regular
 
 SCHEMES = {
@@ -35,8 +35,8 @@ SCHEMES = {
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)", re.IGNORECASE | re.DOTALL)
 _MAGIC = re.compile(r"[*?\[]")
 _BRACES = re.compile(r"\{([^{}]*)\}")
-_RANGE = re.compile(r"(\d+)\.\.(\d+)")
-_NUMBERED = re.compile(r"(.*?)(\d+)-of-(\d+)(.*)")
+_RANGE = re.compile(r"([0-9]{1,18})\.\.([0-9]{1,18})")
+_NUMBERED = re.compile(r"((?:.*[/\\])?[^/\\]*?)([0-9]+)-of-([0-9]{1,18})([^/\\]*)", re.DOTALL)  # a file, not its folder
 MOST = 1_000_000  # names that braces may stand for
 
 
@@ -90,23 +90,37 @@ def fault_of_address(name: str) -> str | None:
 def expand(name: str) -> list[str]:
     """Write out the braces of a name: ranges of numbers, as wide as they are written, and alternatives.
 
-    >>> expand("train-{08..10}.tar"), expand("{a,b}.tar")
-    (['train-08.tar', 'train-09.tar', 'train-10.tar'], ['a.tar', 'b.tar'])
+    >>> expand("train-{08..10}.tar"), expand("{a,b}.tar"), expand("{a}{b,c}")
+    (['train-08.tar', 'train-09.tar', 'train-10.tar'], ['a.tar', 'b.tar'], ['{a}b', '{a}c'])
+
+    Raises: DataError where they stand for none, or for too many.
     """
-    found = _BRACES.search(name)
-    if not found:
-        return [name]
-    span = _RANGE.fullmatch(found[1])
-    if span:
-        first, last, width = int(span[1]), int(span[2]), len(span[1])
-        if last - first >= MOST:
-            raise DataError(f"braces for {last - first + 1:,} names, wanted at most {MOST:,}", file=name)
-        words = [f"{number:0{width}}" for number in range(first, last + 1)]
-    elif "," in found[1]:
-        words = found[1].split(",")
-    else:
-        return [name]
-    return [whole for word in words for whole in expand(name[: found.start()] + word + name[found.end() :])]
+    names = [name]
+    while True:
+        written: list[str] = []
+        for one in names:
+            start, words, stop = _braces(one, name)
+            if (len(written) + len(words)) * len(one) > MOST * 256 or len(written) + len(words) > MOST:
+                raise DataError(f"braces for too many names, wanted at most {MOST:,}", file=name)
+            written += [one[:start] + word + one[stop:] for word in words]
+        if written == names:
+            return names
+        names = written
+
+
+def _braces(one: str, name: str) -> tuple[int, Sequence[str], int]:
+    """Find the first braces to write out, and what they stand for; none are at the end, and stand for ''."""
+    for found in _BRACES.finditer(one):
+        if span := _RANGE.fullmatch(found[1]):
+            first, last, width = int(span[1]), int(span[2]), len(span[1])
+            if last < first:
+                raise DataError(f"found the range {found[0]}, wanted one that goes up", file=name)
+            if last - first >= MOST:
+                raise DataError(f"braces for {last - first + 1:,} names, wanted at most {MOST:,}", file=name)
+            return found.start(), [f"{number:0{width}}" for number in range(first, last + 1)], found.end()
+        if "," in found[1]:
+            return found.start(), found[1].split(","), found.end()
+    return len(one), [""], len(one)
 
 
 def find_shards(names: Sequence[str], root: str, beside: Path, endings: Sequence[str]) -> list[Shard]:
@@ -135,8 +149,22 @@ def _near(name: str, root: str, beside: Path, endings: Sequence[str]) -> list[Sh
             files = [path for path in listed if path.is_file() and not _hidden(path.relative_to(folder))]
             if files:
                 return [_shard(path) for path in files]
-        raise DataError("no such file: no name fits the pattern", file=str(Path(root, name)))
-    path = find_file((name,), root, beside, folders=True)
+        plain = look_for((name,), root, beside, folders=True)  # whose own name has such letters
+        if plain is None:
+            raise DataError("no such file: no name fits the pattern", file=str(Path(root, name)))
+        return _at(plain, endings)
+    return _at(find_file((name,), root, beside, folders=True), endings)
+
+
+def shards_at(path: Path, endings: Sequence[str]) -> list[Shard]:
+    """Give the one file at a path, or those of a folder, sorted by their names. Raises: DataError, as `find_shards`."""
+    shards = sorted(_at(path, endings), key=lambda shard: shard.name)
+    if path.is_dir():
+        _check_numbered(shards)
+    return shards
+
+
+def _at(path: Path, endings: Sequence[str]) -> list[Shard]:
     if not path.is_dir():
         return [_shard(path)]
     inside = [Path(above) / file for above, _, files in os.walk(path) for file in files]

@@ -75,27 +75,33 @@ class TarBlocks(Blocks):
         self.starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 
     def _field(self, name: str) -> Field:
-        """Take the type and shape of a column from the first sample that has it; text and JSON from all of a block."""
+        """Take the type and shape of a column from the first sample that has it; of JSON from the first few."""
         if name == KEY:
             return Field(np.dtype("U"))
-        member = self.members[name]
+        member, found = self.members[name], None
+        lacks = any((index.places[name][:, 1] < 0).any() for index in self.indices)
         for owner, index in enumerate(self.indices):
             there = np.flatnonzero(index.places[name][:, 1] >= 0)
-            some = there[:64] if member.key is not None or member.kind == "json" else there[:1]
-            if not len(some):
-                continue
-            if member.key is not None:
-                self._check_key(name, member, owner, some)
-            values = self._decoded(owner, some, [name])[name].values
-            lacks = any((each.places[name][:, 1] < 0).any() for each in self.indices)
-            dtype = np.dtype("U") if values.dtype.kind == "U" else values.dtype
-            if member.kind == "json" and dtype.kind in "biu":
-                dtype = np.dtype(np.float64)  # later samples may have fractions, or nothing
-            return Field(dtype, values.shape[1:], dtype.kind != "f" and (lacks or member.kind == "json"))
-        raise AssertionError("some sample has the column")
+            size = 64 if member.kind == "json" else 1
+            for start in range(0, len(there), size):
+                some = there[start : start + size]
+                values, null = self._decoded(owner, some, [name])[name]
+                dtype = np.dtype("U") if values.dtype.kind == "U" else values.dtype
+                if member.kind == "json" and dtype.kind in "biu":
+                    dtype = np.dtype(np.float64)  # later samples may have fractions, or nothing
+                found = Field(dtype, values.shape[1:], dtype.kind != "f" and (lacks or member.kind == "json"))
+                if null is None or not null.all():
+                    return found
+        assert found is not None, "some sample has the column"
+        if member.key is not None:
+            self._check_key(name, member)
+        return found
 
-    def _check_key(self, name: str, member: Member, owner: int, rows: Rows) -> None:
-        """Check that the JSON of some of these samples has the key of a column. Raises: DataError."""
+    def _check_key(self, name: str, member: Member) -> None:
+        """Check that the JSON of some of the first samples has the key of a column. Raises: DataError."""
+        theres = [np.flatnonzero(index.places[name][:, 1] >= 0)[:64] for index in self.indices]
+        owner = next(number for number, there in enumerate(theres) if len(there))
+        rows = theres[owner]
         with self.shards[owner].opened() as file:
             contents = read_members(file, self.indices[owner].places[name][rows], self.shards[owner])
         known: dict[str, None] = {}
@@ -128,6 +134,10 @@ class TarBlocks(Blocks):
         values: list[Any] = []  # Any: numbers, text, or arrays of one shape
         for row, content in zip(rows.tolist(), contents, strict=True):
             values.append(None if content is None else self._value(name, content, owner, row))
+            try:
+                np.shape(values[-1])
+            except ValueError:
+                raise self._error(name, "found lists of several lengths, wanted one length", owner, row) from None
         shape = next((np.shape(value) for value in values if value is not None), ())
         for row, value in zip(rows.tolist(), values, strict=True):
             if value is not None and np.shape(value) != shape:

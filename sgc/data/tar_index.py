@@ -80,6 +80,8 @@ def read_index(shard: Shard, members: Mapping[str, Member]) -> Index:
                     archive.members.clear()  # type: ignore[attr-defined]  # else it keeps every head
                     if not head.isreg():
                         continue
+                    if head.issparse():  # whose bytes lie elsewhere
+                        raise DataError(f"the member '{head.name}' is sparse, which is not read", file=shard.name)
                     own, ending = split_name(head.name)
                     if not ending or own.rpartition("/")[2].startswith((".", "_")):
                         continue
@@ -94,9 +96,10 @@ def read_index(shard: Shard, members: Mapping[str, Member]) -> Index:
                 end = archive.offset
             file.seek(end)
             mark = file.read(tarfile.BLOCKSIZE)
-        except (tarfile.TarError, EOFError, ValueError) as error:
+        except (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError) as error:
             zipped = " (a packed one: unpack it, so that samples can be found)" if _packed(shard) else ""
-            message = f"not a tar file{zipped}, or one that is cut short or damaged: {error}"
+            words = "heads of heads without end" if isinstance(error, RecursionError) else error
+            message = f"not a tar file{zipped}, or one that is cut short or damaged: {words}"
             raise DataError(message, file=shard.name) from error
     if len(mark) < tarfile.BLOCKSIZE or mark.strip(b"\0"):
         raise DataError("the tar file is cut short or damaged: found no mark of its end", file=shard.name)

@@ -18,7 +18,7 @@ from sgc.spec.spec import Spec
 from sgc.sweeps.cells import Cell
 from sgc.sweeps.outcomes import Outcome, SweepFolder, digest, validation_of
 from sgc.sweeps.sweep_file import SweepFile
-from sgc.training.launch_environment import ALONE
+from sgc.training.launch_environment import ALONE, import_path
 
 GRACE = 60.0  # seconds that a run has to write its checkpoint when it is asked to stop
 INTERRUPTED = 130  # the exit status of a run that somebody stopped
@@ -35,7 +35,7 @@ class Children:
 
     def call(self, words: Sequence[str], threads: int | None, output: IO[bytes], log: IO[bytes]) -> int:
         """Run a command of sgc to its end; give its exit status. Raises: Interrupted, where all are to stop."""
-        environment = {name: value for name, value in os.environ.items() if name not in ALONE}
+        environment = {name: value for name, value in os.environ.items() if name not in ALONE} | import_path()
         if threads is not None:
             environment["OMP_NUM_THREADS"] = str(threads)
         command = [sys.executable, "-m", "sgc.cli.attached_command", *words]

@@ -21,6 +21,7 @@ from sgc.errors import Interrupted, RunError, in_shell, is_about_memory, option
 from sgc.own_code import failure
 from sgc.report.standard_streams import say
 from sgc.trained.prediction_chunks import Chunk, Predictor, Question, Rows
+from sgc.training.launch_environment import importing_as_here
 
 AHEAD = 2  # chunks that each process has before it
 
@@ -31,8 +32,9 @@ def in_processes(question: Question, chunks: Iterator[Rows], jobs: int) -> Gener
     Raises: DataError, RunError.
     """
     context = multiprocessing.get_context("spawn")  # a fork would take torch's threads along as locks that nobody opens
-    stop = context.Event()
     with ExitStack() as stack:
+        stack.enter_context(importing_as_here())
+        stop = context.Event()
         pool = ProcessPoolExecutor(jobs, context, _prepare, (question, stop))
         stack.callback(pool.shutdown, wait=True, cancel_futures=True)
         stack.callback(stop.set)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sgc.errors import UsageError
@@ -86,3 +88,24 @@ ALONE = (  # the names that a process does not hand on to others which train by 
     *("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT"),
     *("SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "SLURM_LOCALID"),
 )
+
+
+def import_path() -> dict[str, str]:
+    """Give what a process is started with so that it imports nothing from the working folder, unless this one does.
+
+    `python -m` and `-c` look there first, and its files may be a stranger's.
+    """
+    here = os.path.realpath("") in map(os.path.realpath, sys.path)
+    return {} if here else {"PYTHONSAFEPATH": "1"}
+
+
+@contextmanager
+def importing_as_here() -> Iterator[None]:
+    """Have processes that start inside import nothing from the working folder, unless this one does."""
+    before = dict(os.environ)
+    os.environ.update(import_path())
+    try:
+        yield
+    finally:
+        for name in import_path().keys() - before.keys():
+            del os.environ[name]

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Sequence
 
 from sgc.errors import Interrupted, UsageError, option
+from sgc.training.launch_environment import importing_as_here
 
 INTERRUPTED = 130  # the exit status of a training that was asked to stop
 
@@ -23,10 +24,12 @@ def launch(words: Sequence[str], *, devices: int, nodes: int = 1, meeting: str |
     if nodes > 1 and meeting is None:
         flags = f"{option('nodes', str(nodes))} without {option('rendezvous')}"
         raise UsageError(f"{flags}: give HOST:PORT of the first machine, and the same command on all of them")
-    if meeting is not None and not re.fullmatch(r"\[?[\w.:-]+\]?:[0-9]{1,5}", meeting):
+    named = meeting is None or re.fullmatch(r"\[?[\w.:-]+\]?:([0-9]{1,5})", meeting)
+    if not named or (isinstance(named, re.Match) and not 0 < int(named[1]) < 1 << 16):
         raise UsageError(f"{option('rendezvous', meeting)}: wanted HOST:PORT, as 'node1:29500'")
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.elastic.rendezvous.api import RendezvousError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     for name in [name for name in logging.root.manager.loggerDict if name.startswith("torch.distributed")]:
@@ -50,10 +53,14 @@ def launch(words: Sequence[str], *, devices: int, nodes: int = 1, meeting: str |
     reading, writing = os.pipe()  # whose end the processes notice, however this one dies
     os.dup2(reading, 0, inheritable=True)
     try:
-        elastic_launch(config, sys.executable)("-m", "sgc.cli.attached_command", *words)
+        with importing_as_here():
+            elastic_launch(config, sys.executable)("-m", "sgc.cli.attached_command", *words)
     except ChildFailedError as failed:
         status = int(failed.get_first_failure()[1].exitcode)
         return status if status > 0 else 1
+    except RendezvousError as problem:
+        words = f"the machines do not meet at {config.rdzv_endpoint} ({problem})"
+        raise UsageError(f"{words}: give the same command on all of them, and let them reach that port") from None
     except SignalException as stopped:
         if stopped.sigval in (signal.SIGINT, signal.SIGTERM):
             return INTERRUPTED  # which the processes have said

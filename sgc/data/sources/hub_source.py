@@ -97,6 +97,9 @@ class HubDatasets(InBlocks):
         if folder is not None and not any((folder / name).is_file() for name in OF_SAVED):
             wanted = "wanted what save_to_disk wrote; of other files, take source: parquet, tar, images or table"
             raise DataError(f"no saved data set: {wanted}", file=str(folder))
+        if self.parts.test == self.parts.train:
+            found = f"the part '{self.parts.train}' is 'train' and 'test'"
+            raise DataError(f"{found}: the test would be of rows that are trained on", file=self.dataset)
         train = self._part(folder, self.parts.train, columns)
         if self.parts.test is None:
             return Opened(train)

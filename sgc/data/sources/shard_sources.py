@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 from sgc.data.label_fields import Refusable, Refused, pairs, refuse_later
 from sgc.data.sources.file_sources import Mark, PictureSize
 from sgc.data.sources.in_blocks import InBlocks
-from sgc.data.sources.source import files_in_words, refuse_second_test
+from sgc.data.sources.source import files_in_words, refuse_both, refuse_second_test
 from sgc.errors import DataError
 from sgc.piece import Many, Maybe, Piece
 
@@ -139,9 +139,9 @@ class ShardSource(InBlocks):
 
     def read_file(self, path: Path, columns: Collection[str], optional: Collection[str] = ()) -> SourceColumns:
         """Open these columns of new rows, and those of `optional` that are there. Raises: DataError."""
-        from sgc.data.shards import find_shards
+        from sgc.data.shards import shards_at
 
-        return self._opened(find_shards([str(path)], "", Path(), self.endings), columns, optional)
+        return self._opened(shards_at(path, self.endings), columns, optional)
 
     def _shards(self, names: Sequence[str], beside: Path) -> list[Shard]:
         from sgc.data.shards import find_shards
@@ -160,6 +160,8 @@ class ShardSource(InBlocks):
         from sgc.data.columns import Opened
 
         parts = [self._shards(names, beside) for names in self._named()]
+        if len(parts) > 1:
+            refuse_both(*([shard.name for shard in part] for part in parts))
         tested = [name for name in columns if name not in training]
         return Opened(self._opened(parts[0], columns), self._opened(parts[1], tested) if len(parts) > 1 else None)
 

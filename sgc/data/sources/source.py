@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Self, final
 
@@ -14,6 +15,7 @@ from sgc.data.file_search import find_file, look_for
 from sgc.data.label_fields import LabelRule, Refusable, Refused, Split, pairs, refuse_later
 from sgc.data.transforms.image_transforms import Resize
 from sgc.data.transforms.transforms import AnyTransform, Flatten, Standardize
+from sgc.errors import DataError
 from sgc.piece import Many, Maybe, Piece
 
 if TYPE_CHECKING:
@@ -189,21 +191,31 @@ class FileSource(Source):
     def read(self, beside: Path, columns: Collection[str], training: Collection[str] = ()) -> Opened:
         from sgc.data.columns import Opened
 
-        def part(name: str, wanted: Collection[str]) -> SourceColumns:
-            return self.read_file(find_file((name,), self.root, beside, folders=self.root_alone), wanted)
+        def found(name: str) -> Path:
+            return find_file((name,), self.root, beside, folders=self.root_alone)
 
         if self.files is None:
-            return Opened(part(self.file or "", columns))
+            return Opened(self.read_file(found(self.file or ""), columns))
+        if self.files.test is None:
+            return Opened(self.read_file(found(self.files.train), columns))
+        train, test = found(self.files.train), found(self.files.test)
+        refuse_both([str(train)], [str(test)])
         tested = [name for name in columns if name not in training]
-        return Opened(
-            part(self.files.train, columns), None if self.files.test is None else part(self.files.test, tested)
-        )
+        return Opened(self.read_file(train, columns), self.read_file(test, tested))
 
 
 def files_in_words(names: Sequence[str]) -> str:
     """Name files that a user brings: up to two of them, and where they are looked for."""
     more = f" and {len(names) - 2} more" if len(names) > 2 else ""
     return f"{', '.join(names[:2])}{more}, looked for under $SGC_DATA, then beside the spec"
+
+
+def refuse_both(train: Iterable[str], test: Iterable[str]) -> None:
+    """Check that no file, or part, is trained on and tested, under whatever name. Raises: DataError."""
+    known = {os.path.realpath(name) for name in train}
+    for name in test:
+        if os.path.realpath(name) in known:
+            raise DataError("is in 'train' and in 'test': the test would be of rows that are trained on", file=name)
 
 
 def refuse_second_test(section: object) -> object:

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import signal
+import socket
 import sys
 import uuid
 from collections.abc import Sequence
@@ -24,9 +25,8 @@ def launch(words: Sequence[str], *, devices: int, nodes: int = 1, meeting: str |
     if nodes > 1 and meeting is None:
         flags = f"{option('nodes', str(nodes))} without {option('rendezvous')}"
         raise UsageError(f"{flags}: give HOST:PORT of the first machine, and the same command on all of them")
-    named = meeting is None or re.fullmatch(r"\[?[\w.:-]+\]?:([0-9]{1,5})", meeting)
-    if not named or (isinstance(named, re.Match) and not 0 < int(named[1]) < 1 << 16):
-        raise UsageError(f"{option('rendezvous', meeting)}: wanted HOST:PORT, as 'node1:29500'")
+    if meeting is not None:
+        _check_meeting(meeting)
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.elastic.rendezvous.api import RendezvousError
@@ -69,3 +69,16 @@ def launch(words: Sequence[str], *, devices: int, nodes: int = 1, meeting: str |
         os.close(reading)
         os.close(writing)
     return 0
+
+
+def _check_meeting(meeting: str) -> None:
+    """Check that HOST:PORT is written as one, and that the host is known. Raises: UsageError."""
+    flag = option("rendezvous", meeting)
+    named = re.fullmatch(r"\[?([\w.:-]+?)\]?:([0-9]{1,5})", meeting)
+    if not named or not 0 < int(named[2]) < 1 << 16:
+        raise UsageError(f"{flag}: wanted HOST:PORT, as 'node1:29500'")
+    try:
+        socket.getaddrinfo(named[1], int(named[2]))
+    except OSError as problem:  # torch asks for a minute
+        words = f"no machine of this name is known here ({problem.strerror or problem})"
+        raise UsageError(f"{flag}: {words}: give the first machine by a name or number that all of them know") from None

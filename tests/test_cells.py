@@ -141,6 +141,8 @@ def cells() -> Any:
 
 
 def test_cells_give_their_parts_by_name_from_memory_and_from_a_file(cells: Any, tmp_path: Path) -> None:
+    import anndata
+
     assert is_annotated(cells)
     cells.write_h5ad(tmp_path / "cells.h5ad")
     wanted = open_data(outline(spec()), tmp_path, {"x": COUNTS, "y": NAMES})
@@ -151,6 +153,10 @@ def test_cells_give_their_parts_by_name_from_memory_and_from_a_file(cells: Any, 
             assert isinstance(found.train.values["x"], EncodedColumn)
             np.testing.assert_array_equal(found.train.values["x"].take(np.arange(30)), wanted.train.values["x"])
             np.testing.assert_array_equal(found.train.values["y"], wanted.train.values["y"])
+    backed = anndata.read_h5ad(tmp_path / "cells.h5ad", backed="r")  # its matrix is read when it is asked for
+    own, found = (open_data(outline(spec("X")), tmp_path, data).train.values["x"] for data in (cells, backed))
+    backed.file.close()
+    np.testing.assert_array_equal(found.take(np.arange(30)), own.take(np.arange(30)))
     cells.obs["counts"] = 1
     with pytest.raises(
         DataError, match="'counts' is in several parts of the cells: name one, layers/counts or obs/coun"

@@ -58,7 +58,9 @@ def annotated_columns(
             raise DataError(f"no column named '{name}'; {suggest(name, [*known, *bare])}", file=file or None)
         if len(places) > 1:
             raise DataError(f"'{name}' is in several parts of the cells: name one, {' or '.join(places)}", file or None)
-        column = array_column(name, _values(cells, places[0]))
+        values = _values(cells, places[0])
+        values = values.to_memory() if hasattr(values, "to_memory") else values  # sparse counts in backed mode
+        column = array_column(name, values)
         taken[name] = SourceColumn(name, column.values, file, null=column.null, marks=marks)
     return taken
 

@@ -117,7 +117,7 @@ def exact(
 
 
 @variants
-@examples(40)
+@examples(60)
 @given(rng=RANDOM)
 def test_the_bound_and_its_gradient_are_the_exact_sums(variant: str, rng: random.Random) -> None:
     spec, model, rows = drawn(rng, variant)
@@ -193,9 +193,8 @@ def test_the_effective_sample_size_is_that_of_the_weights(rng: random.Random) ->
 def test_a_row_does_not_depend_on_its_batch(variant: str, rng: random.Random) -> None:
     spec, model, rows = drawn(rng, variant)
     together = model.objective(batch_of(spec, rows)).bound
-    some = range(min(len(rows), 10))  # of any patterns: the rows are shuffled
-    alone = torch.cat([model.objective(batch_of(spec, [rows[i]])).bound for i in some])
-    assert_same(together[list(some)], alone)
+    alone = torch.cat([model.objective(batch_of(spec, [row])).bound for row in rows])
+    assert_same(together, alone)
     order = rng.sample(range(len(rows)), len(rows))
     assert_same(model.objective(batch_of(spec, [rows[i] for i in order])).bound, together[order])
 

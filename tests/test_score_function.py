@@ -230,7 +230,7 @@ def test_random_graphs_have_the_exact_gradient(words: Raw, baseline: str, monkey
     """Random graphs, statuses and patterns, drawn nodes among enumerated ones: to 1e-9 at 1 or 2 samples."""
     rng = random.Random(f"{words} {baseline}")
     seen = 0
-    while seen < 8:
+    while seen < 12:
         spec = random_spec(rng, largest=36)
         proposed = [n for n, node in spec["nodes"].items() if "recognition" in node]
         if words.get("bound") == "supervised" and not partial(spec):

@@ -38,6 +38,7 @@ from sgc.training import trainer as trainer_module
 from sgc.training.launch_environment import Launched, import_path, launched
 from sgc.training.launcher import launch
 from sgc.training.learner import Learner
+from sgc.training.process_sums import MemorySum, SentSum, process_sum
 from sgc.training.processes import Processes, together
 from sgc.training.trainer import Trainer
 from sgc.training.watchers import Silent
@@ -271,6 +272,32 @@ def same_line(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:  # A
 def test_a_row_has_the_draw_that_it_has_alone(group: list[dict[str, Any]]) -> None:
     """Of every family: also of those whose draws take as many numbers as their parameters ask for."""
     assert [found["draws"] for found in group] == [[] for _ in group]
+
+
+def added_up(group: Processes) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Add up vectors round after round in shared memory and by sending; give both, and what they should be."""
+    like, size, rounds = torch.zeros((), dtype=torch.float64), 1001, []
+    ways = [process_sum(group, size, like, most) for most in (1 << 20, 0)]
+    assert [type(way) for way in ways] == [MemorySum if sys.platform == "linux" else SentSum, SentSum]
+    every = torch.randn(20, group.size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    for vectors, count in zip(every, itertools.cycle([1001, 1, 2, 998]), strict=False):
+        for way in ways:
+            way.own.copy_(vectors[group.rank])
+            way.add_up(count)
+        rounds.append((*(way.total[:count].clone() for way in ways), vectors.sum(0)[:count]))
+        for way in ways:
+            way.total *= group.rank  # as a gradient is scaled: each process has a sum of its own
+    return rounds
+
+
+def test_memory_that_is_shared_adds_up_as_what_is_sent(place: Path) -> None:
+    found = in_group(3, place, added_up)
+    for rounds in found:
+        for shared, sent, wanted in rounds:
+            torch.testing.assert_close(shared, wanted)
+            torch.testing.assert_close(sent, wanted)
+    for i, (shared, _, _) in enumerate(found[0]):
+        assert all(torch.equal(shared, rounds[i][0]) for rounds in found), "the processes have other sums"
 
 
 def test_a_run_whose_process_is_killed_goes_on_to_the_same(place: Path) -> None:

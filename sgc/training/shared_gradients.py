@@ -1,20 +1,36 @@
 """The gradient of a step as a sum over processes: one exchange a step, which also says whether all can go on.
 
-The gradients lie one after the other in one piece of memory, with the loss and two flags behind them, and this is
-summed over all processes once the backward pass is done. So replayed steps, which know no autograd, are summed as
-computed ones are.
+The gradients lie one after the other in one vector, with the loss and two flags behind them, and this is summed over
+all processes once the backward pass is done. So replayed steps, which know no autograd, are summed as computed ones
+are.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from sgc.training.process_sums import ProcessSum, process_sum
 from sgc.training.processes import Processes
 
 FLAGS = 3  # the loss, whether the step holds, whether somebody asks to stop
+
+
+@dataclass(frozen=True)
+class Vector:
+    """The gradients of a kind of steps one after the other: where this process writes each, and where each sum is.
+
+    size: how many numbers they are, with those behind them.
+    """
+
+    size: int
+    own: list[Tensor]
+    total: list[Tensor]
 
 
 class SharedGradients:
@@ -24,36 +40,36 @@ class SharedGradients:
         """Prepare for these parameters. asked: whether this process is asked to stop."""
         self.processes, self.parameters, self.asked = processes, list(parameters), asked
         self.stop = False  # whether any process was asked to, as all know since the last exchange
-        self._buffers: dict[tuple[bool, ...], tuple[Tensor, list[Tensor]]] = {}
+        self._vectors: dict[tuple[bool, ...], Vector] = {}
 
-    def _buffer(self, there: tuple[bool, ...]) -> tuple[Tensor, list[Tensor]]:
-        """Give the memory of a sum, and the gradients in it. there: which parameters have one."""
-        if there not in self._buffers:
+    @cached_property
+    def _sum(self) -> ProcessSum:
+        like = self.parameters[0].detach()
+        return process_sum(self.processes, sum(p.numel() for p in self.parameters) + FLAGS, like)
+
+    def _vector(self, there: tuple[bool, ...]) -> Vector:
+        """Give the vector of a kind of steps. there: which parameters have a gradient, the same in all processes."""
+        if there not in self._vectors:
             with_gradient = [p for p, has in zip(self.parameters, there, strict=True) if has]
-            size = sum(p.numel() for p in with_gradient)
-            whole = torch.zeros(size + FLAGS, dtype=with_gradient[0].dtype, device=with_gradient[0].device)
-            views, start = [], 0
-            for p in with_gradient:
-                views.append(whole.as_strided(p.shape, _dense(p), start))
-                start += p.numel()
-            self._buffers = {there: (whole, views)}  # of the last kind of steps alone
-        return self._buffers[there]
+            size = sum(p.numel() for p in with_gradient) + FLAGS
+            own, total = (_gradients(vector, with_gradient) for vector in (self._sum.own, self._sum.total))
+            self._vectors = {there: Vector(size, own, total)}  # of the last kind of steps alone
+        return self._vectors[there]
 
     @torch.no_grad()
     def add_up(self, loss: float | Tensor, *, holds: bool = True) -> tuple[float, bool]:
         """Put the sum over all processes in place of the gradients; give the loss of all, and whether all hold."""
         gradients = [parameter.grad for parameter in self.parameters]
-        whole, views = self._buffer(tuple(gradient is not None for gradient in gradients))
-        own = [gradient for gradient in gradients if gradient is not None]
-        torch._foreach_copy_(views, own)
-        flags = whole[-FLAGS:]
+        vector = self._vector(tuple(gradient is not None for gradient in gradients))
+        torch._foreach_copy_(vector.own, [gradient for gradient in gradients if gradient is not None])
+        flags = self._sum.own[vector.size - FLAGS : vector.size]
         flags[0] = loss
         flags[1], flags[2] = float(holds), float(self.asked())
-        self.processes.sum(whole)
-        rest = iter(views)
+        self._sum.add_up(vector.size)
+        rest = iter(vector.total)
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = None if gradient is None else next(rest)
-        total, held, stop = flags.tolist()
+        total, held, stop = self._sum.total[vector.size - FLAGS : vector.size].tolist()
         self.stop = stop > 0
         return total, held == self.processes.size
 
@@ -61,6 +77,13 @@ class SharedGradients:
         """Tell whether a flag is set in all processes."""
         count = self.parameters[0].new_tensor(float(flag)).detach()
         return float(self.processes.sum(count)) == self.processes.size
+
+
+def _gradients(vector: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
+    """Give where the gradient of each parameter lies in a vector."""
+    starts = itertools.accumulate((parameter.numel() for parameter in parameters), initial=0)
+    first = vector.storage_offset()
+    return [vector.as_strided(p.shape, _dense(p), first + start) for p, start in zip(parameters, starts, strict=False)]
 
 
 def _dense(parameter: Tensor) -> Sequence[int]:

@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from sgc.derivation.node_id import NodeId
 from sgc.errors import RunError
@@ -64,10 +65,16 @@ def _computing(seed: int) -> Iterator[None]:
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
-        with drawing_from(torch.Generator().manual_seed(seed)), draws():
+        with drawing_from(torch.Generator().manual_seed(seed)):
             yield
     finally:
         torch.set_default_dtype(before)
+
+
+def _randn(*shape: int) -> Tensor:
+    """Draw from the generator of the proof."""
+    with draws():  # not around a whole proof: it looks at each operation, for as long as many of them take
+        return torch.randn(*shape)
 
 
 class _Prover:
@@ -75,7 +82,7 @@ class _Prover:
         self.outline, self.seed = outline, seed
         self.random = random.Random(seed)
         self.plain = self.twin()
-        self.inputs = {name: torch.randn(2, WIDTH) for name in self.plain.get("inputs", {})}
+        self.inputs = {name: _randn(2, WIDTH) for name in self.plain.get("inputs", {})}
         self.moments = twins.moments(outline.objective)
         self.notes = list(step_words(outline, self.plain))
         gradient = GRADIENTS[outline.objective.gradient]
@@ -185,7 +192,7 @@ class _Prover:
 
     def exact(self, twin: CompiledTwin, factors: Factors, rows: Sequence[Row]) -> tuple[Difference | None, str]:
         """Compare bound, loss and gradient of one batch: the largest difference, or how the objective failed."""
-        mix = torch.randn(len(rows))
+        mix = _randn(len(rows))
         try:
             out = twin.model.objective(twin.batch(rows), weights=mix)
             gradient = twin.gradient(out.loss)
@@ -231,7 +238,7 @@ class _Prover:
 
     def sampled(self, twin: CompiledTwin, epoch: int, observed: tuple[str, ...]) -> Sampled:
         rows = self.rows(observed, twin.most_rows(observed))
-        mix = torch.randn(len(rows))
+        mix = _randn(len(rows))
         loss = -(mix * twin.expected(rows, observed)).sum() / len(rows)
         wanted = torch.cat([loss.detach()[None], twin.gradient(loss)])
         copies = max(1, ESTIMATES // len(rows))

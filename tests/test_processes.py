@@ -9,6 +9,8 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import socket
+import subprocess
 import sys
 import time
 import traceback
@@ -23,6 +25,7 @@ from safetensors.torch import load_file
 from small_runs import NPZ, Raw, changed, rich, small, small_arrays, write_rich, z_then_y
 from test_families import ALL, some_parameters
 from torch import Tensor
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from torch.distributed.elastic.rendezvous.api import RendezvousTimeoutError
 
 import sgc
@@ -418,17 +421,36 @@ def test_no_process_imports_from_the_working_folder_alone(tmp_path: Path, monkey
             assert "import_path()" in text or "importing_as_here()" in text, file
 
 
-def test_machines_that_do_not_meet_are_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(*given: object) -> Callable[..., None]:
-        def start(*words: str) -> None:
-            raise RendezvousTimeoutError
+def launch_fails(monkeypatch: pytest.MonkeyPatch, problem: Exception) -> None:
+    def start(*words: str) -> None:
+        raise problem
 
-        return start
-
-    monkeypatch.setattr("torch.distributed.launcher.api.elastic_launch", fails)
+    monkeypatch.setattr("torch.distributed.launcher.api.elastic_launch", lambda *given: start)
     monkeypatch.setattr(os, "dup2", lambda *given, **more: 0)
+
+
+def test_machines_that_do_not_meet_are_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    launch_fails(monkeypatch, RendezvousTimeoutError())
     with pytest.raises(UsageError, match=r"do not meet at 127\.0\.0\.1:29500"):
         launch(["train", "x"], devices=1, nodes=2, meeting="127.0.0.1:29500")
+
+
+def test_a_process_that_is_killed_as_it_starts_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others are ended before they have met it, and say nothing."""
+    failure = ProcessFailure(local_rank=1, pid=1, exitcode=-9, error_file="")
+    launch_fails(monkeypatch, ChildFailedError("x", {1: failure}))
+    with pytest.raises(RunError, match="process 1 of 2, counted from 0, was ended by SIGKILL; what was written is"):
+        launch(["train", "x"], devices=2)
+
+
+def test_a_command_lets_its_parent_know_that_it_has_said_its_fault(tmp_path: Path) -> None:
+    own, theirs = socket.socketpair()
+    with own, theirs:
+        words = [sys.executable, "-m", "sgc.cli.attached_command", "check", str(tmp_path / "none.yaml")]
+        ended = subprocess.run(words, stdin=theirs, capture_output=True, text=True, cwd=ROOT, check=False)
+        assert ended.returncode == 2
+        assert "none.yaml" in ended.stderr
+        assert own.recv(1) == b"!"
 
 
 def test_processes_that_are_started_anew_do_not_hear_those_before(monkeypatch: pytest.MonkeyPatch) -> None:

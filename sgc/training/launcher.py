@@ -11,7 +11,7 @@ import sys
 import uuid
 from collections.abc import Sequence
 
-from sgc.errors import Interrupted, UsageError, option
+from sgc.errors import Interrupted, ProcessLost, UsageError, option
 from sgc.training.launch_environment import importing_as_here
 
 INTERRUPTED = 130  # the exit status of a training that was asked to stop
@@ -50,14 +50,20 @@ def launch(words: Sequence[str], *, devices: int, nodes: int = 1, meeting: str |
         max_restarts=0,
         monitor_interval=0.2,
     )
-    reading, writing = os.pipe()  # whose end the processes notice, however this one dies
-    os.dup2(reading, 0, inheritable=True)
+    own, theirs = socket.socketpair()  # whose end the processes notice, however this one dies
+    os.dup2(theirs.fileno(), 0, inheritable=True)
     try:
         with importing_as_here():
             elastic_launch(config, sys.executable)("-m", "sgc.cli.attached_command", *words)
     except ChildFailedError as failed:
-        status = int(failed.get_first_failure()[1].exitcode)
-        return status if status > 0 else 1
+        rank, failure = failed.get_first_failure()
+        if failure.exitcode < 0 and not _told(own):
+            name = signal.Signals(-failure.exitcode).name
+            words = f"process {rank} of {devices * nodes}, counted from 0, was ended by {name}"
+            raise ProcessLost(
+                f"{words}; what was written is whole, and {option('resume', '-')} goes on from it"
+            ) from None
+        return max(1, failure.exitcode)
     except RendezvousError as problem:
         words = f"the machines do not meet at {config.rdzv_endpoint} ({problem})"
         raise UsageError(f"{words}: give the same command on all of them, and let them reach that port") from None
@@ -66,9 +72,18 @@ def launch(words: Sequence[str], *, devices: int, nodes: int = 1, meeting: str |
             return INTERRUPTED  # which the processes have said
         raise Interrupted(f"stopped by {stopped.sigval.name}") from None
     finally:
-        os.close(reading)
-        os.close(writing)
+        own.close()
+        theirs.close()
     return 0
+
+
+def _told(own: socket.socket) -> bool:
+    """Tell whether any process has said why it ends: one that is stopped as it starts has not."""
+    own.setblocking(False)
+    try:
+        return bool(own.recv(1))
+    except BlockingIOError:
+        return False
 
 
 def _check_meeting(meeting: str) -> None:

@@ -44,6 +44,7 @@ from sgc.report.json_schema import _Written  # noqa: E402
 from sgc.schedules import Schedule  # noqa: E402
 from sgc.spec import pieces, training_section  # noqa: E402
 from sgc.spec.spec import Spec  # noqa: E402
+from sgc.trackers.trackers import TRACKERS  # noqa: E402
 
 # The pieces whose keys stand in tables, by the name that pages give them.
 PIECES: dict[str, type[Piece]] = {
@@ -78,7 +79,13 @@ PIECES: dict[str, type[Piece]] = {
     "Stop": training_section.Stop,
     "Evaluate": training_section.Evaluate,
 }
-for _name, _kind in (*SOURCES.items(), *TRANSFORMS.items(), *ENTRIES.items(), *ESTIMATORS.items()):
+for _name, _kind in (
+    *SOURCES.items(),
+    *TRANSFORMS.items(),
+    *ENTRIES.items(),
+    *ESTIMATORS.items(),
+    *TRACKERS.items(),
+):
     PIECES.setdefault(_kind.__name__ if _kind.__name__ not in PIECES else f"{_kind.__name__}:{_name}", _kind)
 
 # What a value that is a piece, or one of several, is called, and where it is explained.
@@ -88,6 +95,7 @@ LINKS = {
     "Divide": "[transform](data.md#transforms)",
     "Linear": "[layer](networks.md#layers-of-the-table)",
     "Digits": "a [source and its columns](data.md)",
+    "TensorBoard": "[tracker](training.md#trackers)",
     "Schedule": "a [schedule](schedules.md)",
     "OwnBound": "a class of your [own](own-code.md)",
     "OwnMetric": "a class of your [own](own-code.md)",
@@ -171,7 +179,7 @@ def value_words(schema: dict[str, Any], defs: dict[str, Any]) -> str:
         name = schema["$ref"].rpartition("/")[2]
         short = name.rpartition("__")[2]
         return LINKS.get(short) or value_words(defs[name], defs)
-    for word in ("Pathwise", "Mlp", "Divide", "Linear", "Digits"):
+    for word in ("Pathwise", "Mlp", "Divide", "Linear", "Digits", "TensorBoard"):
         if any(branch.get("$ref", "").rpartition("__")[2].endswith(word) for branch in schema.get("anyOf", ())):
             return LINKS[word]
     if "anyOf" in schema:
@@ -407,6 +415,16 @@ def estimators() -> str:
     return "\n\n".join(parts)
 
 
+def trackers() -> str:
+    """Write a section for each tracker, with its options."""
+    parts = []
+    for name, kind in TRACKERS.items():
+        table = keys_table(kind.__name__) if kind.model_fields else ""
+        brings = f"`pip install 'sgc[{kind.extra}]'`."
+        parts.append(f"### {name}\n\n{doc(kind, whole=True)} {brings}\n\n{table}".rstrip())
+    return "\n\n".join(parts)
+
+
 def bounds() -> str:
     """Write the table of bounds."""
     lines = ["| bound | of a row | source |", "|---|---|---|"]
@@ -554,6 +572,7 @@ PARTS: dict[str, Callable[..., str]] = {
     "transforms": transforms,
     "sources": sources,
     "estimators": estimators,
+    "trackers": trackers,
     "bounds": bounds,
     "gradients": gradients,
     "metrics": metrics,

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import sgc
-from sgc.samples.sampler import sample_run
 from sgc.trained.predictions import predict_run
+from sgc.trained.sampler import sample_run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

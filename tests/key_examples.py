@@ -10,6 +10,7 @@ from sgc.data.transforms.transforms import TRANSFORMS
 from sgc.networks.entries import ENTRIES
 from sgc.objectives.estimators import ESTIMATORS
 from sgc.piece import Piece
+from sgc.trackers.trackers import TRACKERS
 
 Plain = dict[str, Any]  # Any: plain data
 
@@ -120,6 +121,7 @@ WITH: dict[tuple[str, str], tuple[str, Plain | None]] = {
         "nodes.z.distribution",
         {"python": "mine:Own", "parameters": {"p": "unit_interval"}, "support": "integer_interval", "draws": "sampled"},
     ),
+    ("Train", "pictures"): ("train", {"loggers": ["tensorboard"]}),
     ("Optimizer", "momentum"): ("train.optimizer", {"name": "SGD"}),
     ("Objective", "gradient"): ("objective", {"bound": "elbo"}),
     ("Spec", "inputs"): ("", {**base(), "data": {**base()["data"], "columns": {**COLUMNS, "site": {"column": "s"}}}}),
@@ -144,6 +146,8 @@ def place_of(piece: str, kind: type[Piece], key: str) -> tuple[str, Plain | None
         return NUMBERS, {}
     if kind in ESTIMATORS.values():
         return f"nodes.y.recognition.estimator.{name}", {}
+    if kind in TRACKERS.values():
+        return f"train.loggers.0.{name}", {}
     if kind in ENTRIES.values():
         field = kind.model_fields[name]
         return NETWORK, {} if key == name else {name: (field.examples or [None])[0]}

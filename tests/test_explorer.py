@@ -21,7 +21,7 @@ from sgc.explorer.page_answers import PageAnswers
 from sgc.explorer.page_requests import Asked, Traverse, Walk, read_request
 from sgc.explorer.shown_values import picture
 from sgc.samples.panels import shades
-from sgc.samples.sampler import sample_run
+from sgc.trained.sampler import sample_run
 
 ROW = {"rows": "test", "place": 5}
 

@@ -22,9 +22,9 @@ from sgc.data.transforms.image_transforms import Resize
 from sgc.errors import DataError
 from sgc.runtime.data_variables import data_variables, open_data
 from sgc.runtime.streams import TensorRows
-from sgc.samples.sampler import sample_run
 from sgc.spec.loader import load
 from sgc.spec.resolver import outline
+from sgc.trained.sampler import sample_run
 
 NAN = np.nan
 

@@ -19,11 +19,11 @@ from sgc.evaluation.prediction_scores import Error, _spread_by_row
 from sgc.metrics.metrics import METRICS
 from sgc.runs.run_folder import RunFolder
 from sgc.samples.panels import shades
-from sgc.samples.sampler import sample_run
 from sgc.spec.resolver import outline
 from sgc.trained.evaluation_words import error_text, given_count_text
 from sgc.trained.predictions import predict_run
 from sgc.trained.run_evaluation import evaluate_run
+from sgc.trained.sampler import sample_run
 from sgc.training.trainer import train
 
 NAN = float("nan")

@@ -16,10 +16,10 @@ from sgc.errors import DataError, UsageError
 from sgc.runs.run_folder import RunFolder, open_run
 from sgc.runtime.model import Model
 from sgc.samples.overview import Overview
-from sgc.samples.sampler import sample_run
 from sgc.samples.shown_rows import HeldOut, along_axis, spread
 from sgc.samples.traversal import generated_mean, infer_centers
 from sgc.trained.run_evaluation import run_data
+from sgc.trained.sampler import sample_run
 
 
 @pytest.fixture(scope="module")

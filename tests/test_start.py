@@ -43,29 +43,29 @@ COMPUTING = READING | {"numpy", "torch", "torchgen", "safetensors"} | {"tqdm"}  
 ALLOWED: dict[str, tuple[set[str], int]] = {
     "--help": (SHELL, 23),
     "--version": (SHELL, 23),
-    "schema": (READING, 129),
-    "check SPEC": (READING, 169),
-    "check SPEC --data": (READING | {"numpy"}, 195),
-    "inspect SPEC": (READING, 175),
-    "inspect SPEC --json": (READING, 173),
-    "inspect SPEC --expand": (READING, 169),
-    "inspect SPEC -o page.html": (READING | {"numpy"}, 197),
-    "inspect SPEC -o graph.svg": (READING | PICTURES, 182),
-    "inspect SPEC -o graph.pdf": (READING | PICTURES, 182),
+    "schema": (READING, 135),
+    "check SPEC": (READING, 175),
+    "check SPEC --data": (READING | {"numpy"}, 201),
+    "inspect SPEC": (READING, 181),
+    "inspect SPEC --json": (READING, 179),
+    "inspect SPEC --expand": (READING, 175),
+    "inspect SPEC -o page.html": (READING | {"numpy"}, 203),
+    "inspect SPEC -o graph.svg": (READING | PICTURES, 188),
+    "inspect SPEC -o graph.pdf": (READING | PICTURES, 188),
     "init begun": (SHELL | PIECES, 56),
-    "init digits": (READING, 171),
+    "init digits": (READING, 177),
     "list": (SHELL | PIECES, 116),
     "list families": (SHELL | PIECES, 64),
     "list specs": (READING, 64),
-    "train SPEC --set train.epochs=1 -o anew": (COMPUTING | {"rich"}, 291),
-    "train SPEC --dry-run": (COMPUTING | {"rich"}, 291),
-    "evaluate run": (COMPUTING | {"rich"}, 290),
-    "predict run rows.npz -o answers.csv": (COMPUTING, 297),
-    "sample run -o samples.png": (COMPUTING | PICTURES, 298),
-    "sample run -o samples.npz": (COMPUTING, 298),
-    "report run -o report.html": (COMPUTING | PICTURES | LEARNING | {"rich"}, 328),
-    "compare run other": (COMPUTING | {"rich"}, 316),
-    "prove SPEC": (COMPUTING, 242),
+    "train SPEC --set train.epochs=1 -o anew": (COMPUTING | {"rich"}, 300),
+    "train SPEC --dry-run": (COMPUTING | {"rich"}, 300),
+    "evaluate run": (COMPUTING | {"rich"}, 299),
+    "predict run rows.npz -o answers.csv": (COMPUTING, 306),
+    "sample run -o samples.png": (COMPUTING | PICTURES, 307),
+    "sample run -o samples.npz": (COMPUTING, 307),
+    "report run -o report.html": (COMPUTING | PICTURES | LEARNING | {"rich"}, 337),
+    "compare run other": (COMPUTING | {"rich"}, 325),
+    "prove SPEC": (COMPUTING, 248),
 }
 
 
@@ -118,7 +118,7 @@ def test_a_command_imports_only_what_it_needs(command: str, place: Path) -> None
 
 
 def test_the_guard_of_imports_can_fail(place: Path) -> None:
-    check = imported(["check", DIGITS], place, also="networkx, sgc.samples.sampler")
+    check = imported(["check", DIGITS], place, also="networkx, sgc.trained.sampler")
     assert {"networkx", "numpy", "torch", f"{check.modules} modules"} <= set(check.faults(*ALLOWED["check SPEC"]))
     train = imported(["train", DIGITS, "--dry-run"], place, also="torch._dynamo")
     assert {"torch._dynamo", "sympy"} <= set(train.faults(*ALLOWED["train SPEC --dry-run"]))
@@ -142,7 +142,7 @@ def test_python_imports_little_with_the_package(place: Path) -> None:
         ("sgc.training.dry_run.dry", ["train", DIGITS, "--dry-run"]),
         ("sgc.trained.run_evaluation.evaluate_run", ["evaluate", "run"]),
         ("sgc.trained.predictions.predict_run", ["predict", "run", "rows.npz", "-o", "answers.csv"]),
-        ("sgc.samples.sampler.sample_run", ["sample", "run", "-o", "samples.png"]),
+        ("sgc.trained.sampler.sample_run", ["sample", "run", "-o", "samples.png"]),
         ("sgc.run_report.run_report.report_run", ["report", "run", "--json"]),
         ("sgc.run_report.run_comparison.compare_runs", ["compare", "run", "other"]),
         ("sgc.proof.prover.prove", ["prove", DIGITS]),

@@ -31,8 +31,8 @@ from sgc.errors import DataError, SpecError, UsageError
 from sgc.report.json_schema import json_schema
 from sgc.runtime.data_variables import data_variables, open_data
 from sgc.runtime.model import Model
-from sgc.samples.sampler import sample_run
 from sgc.spec.resolver import outline
+from sgc.trained.sampler import sample_run
 
 Raw = dict[str, Any]
 NET: Raw = {"network": {"mlp": [3], "activation": "tanh"}}

@@ -20,11 +20,11 @@ from sgc.runtime.model import Model
 from sgc.samples.decomposition import Window, decompositions, windows_on
 from sgc.samples.overview import Overview
 from sgc.samples.panels import COLORS, color_of
-from sgc.samples.sampler import sample_run
 from sgc.samples.shown_rows import HeldOut
 from sgc.spec.outline import Outline
 from sgc.spec.resolver import outline
 from sgc.trained.run_evaluation import run_data
+from sgc.trained.sampler import sample_run
 
 SPEC = Path(__file__).parents[1] / "specs" / "multi-mnist-count.yaml"
 RAW = dict[str, Any]  # Any: a spec as plain data

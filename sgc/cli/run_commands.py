@@ -181,7 +181,7 @@ def sample(
     trust: Trust = False,
 ) -> None:
     """Draw pictures from a trained model: samples, a row for each category, reconstructions."""
-    from sgc.samples.sampler import sample_run
+    from sgc.trained.sampler import sample_run
 
     if analogies is not None and traverse is not None:
         raise UsageError("--analogies beside --traverse: one picture at a time")

@@ -61,6 +61,9 @@ def sweep(
     part = Shard(1, 1) if shard is None else Shard.of(shard)
     cells = cells_of(written)
     specs = loads(cells)
+    if not only_table:
+        for tracker in [tracker for cell in specs.values() for tracker in cell.train.loggers or ()]:
+            tracker.check()  # before a run fails by it
     folder = prepare(output or Path("runs") / written.name, file)
     runner = CellRunner(spec, written, folder, trust=trust, threads=threads_for(jobs), force=force)
     total = len(part.take(cells)) if written.search is None else written.search.trials * len(written.seeds)

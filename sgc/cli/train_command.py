@@ -35,6 +35,10 @@ def train(
     rendezvous: Annotated[
         str | None, typer.Option("--rendezvous", metavar="HOST:PORT", help="Where these meet, on the first of them.")
     ] = None,
+    tag: Annotated[
+        list[str] | None,
+        typer.Option("--tag", metavar="KEY=VALUE", help="What the trackers of train.loggers note of the run."),
+    ] = None,
     as_json: Json = False,
     trust: Trust = False,
 ) -> None:
@@ -45,6 +49,7 @@ def train(
         from sgc.runs.run_folder import RunFolder
 
         loaded = RunFolder(output).with_code(loaded)  # the spec is the run's own spec.yaml
+    tags = _tags(tag or [])
     from sgc.training.launch_environment import launched
 
     found = launched()
@@ -61,6 +66,7 @@ def train(
         from sgc.training.launcher import launch
 
         words = [word for text in sets or [] for word in ("--set", text)]
+        words += [word for text in tag or [] for word in ("--tag", text)]
         words += [] if output is None else ["-o", str(output)]
         flags = {"--resume": resume, "--force": force, "--debug": debug, "--json": as_json, "--trust": trust}
         words += [flag for flag, given in flags.items() if given]
@@ -86,7 +92,14 @@ def train(
         return
     with training_progress(loaded.name) if leads else nullcontext() as watcher:
         run = run_training(
-            loaded, output=output, resume=resume, force=force, beside=beside, watcher=watcher, debug=debug
+            loaded,
+            output=output,
+            resume=resume,
+            force=force,
+            beside=beside,
+            watcher=watcher,
+            debug=debug,
+            tags=tags,
         )
     if not leads:
         return
@@ -101,6 +114,17 @@ def train(
         print(f"best       epoch {best['epoch']}" + _validation_words(best))
         if best.get("collapsed"):
             print(f"collapsed  {', '.join(best['collapsed'])}: q carries almost no information about the rows")
+
+
+def _tags(texts: list[str]) -> dict[str, str]:
+    """Read tags. Raises: UsageError."""
+    tags: dict[str, str] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--tag {text}: expected KEY=VALUE")
+        tags[key] = value
+    return tags
 
 
 def _validation_words(line: dict[str, Any]) -> str:  # Any: a line of metrics.jsonl

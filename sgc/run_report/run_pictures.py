@@ -15,9 +15,8 @@ from sgc.run_report.shell_commands import flag
 from sgc.runtime.generation import inputs_wanted
 from sgc.runtime.model import Model
 from sgc.runtime.streams import VALIDATION, seed_for
-from sgc.samples.overview import Overview
+from sgc.samples.overview import Overview, shown_node
 from sgc.samples.panels import Panel, panels_png
-from sgc.samples.sampler import shown_node
 from sgc.samples.shown_rows import HeldOut
 from sgc.samples.traversal_rows import Turner
 

@@ -1,5 +1,7 @@
 """Continuing a run to another end than it was started with: what may change, and what its schedules then do.
 
+Trackers, which change nothing of a run, may be others too.
+
 The value of a schedule depends on the epoch alone, and `train.epochs` changes no schedule, so a continued run gives the
 same result as one that had the later end from the start.
 """
@@ -15,28 +17,36 @@ from sgc.runs.run_records import TrainingState
 from sgc.schedules import Schedule, value_at
 from sgc.spec.spec import Spec
 
+TRACKED = ("loggers", "pictures")  # keys of `train` that say what trackers get
 KEYS = {"from", "to", "epochs", "curve"}  # of a schedule in a resolved spec
 
 
 def only_the_end(keys: Iterable[str]) -> bool:
-    """Tell whether keys of a spec only determine when a run ends.
+    """Tell whether keys of a spec only determine when a run ends, or who is told of it.
 
     >>> only_the_end(["train.epochs", "train.stop.patience"]), only_the_end(["train.epochs", "train.seed"])
     (True, False)
     """
-    return all(key == "train.epochs" or f"{key}.".startswith("train.stop.") for key in keys)
+    told = [f"train.{key}" for key in TRACKED]
+    return all(key in ("train.epochs", *told) or f"{key}.".startswith("train.stop.") for key in keys)
 
 
 def extended(folder: Path, before: Spec, wanted: Spec, state: TrainingState) -> tuple[Spec, list[str]]:
-    """Give the spec of a run with the end that is wanted now, and notes about it for the user.
+    """Give the spec of a run with the end and the trackers that are wanted now, and notes about it for the user.
 
-    before: the spec of the run, whose nodes keep their order; it is returned as it is if the end is the same.
+    before: the spec of the run, whose nodes keep their order; it is returned as it is if these are the same.
 
     Raises: UsageError if the run is already beyond that end, or if more epochs would learn nothing.
     """
+    tracked = {key: getattr(wanted.train, key) for key in TRACKED}
+    told = []
+    if tracked != {key: getattr(before.train, key) for key in TRACKED}:
+        before = before.model_copy(update={"train": before.train.model_copy(update=tracked)})
+        names = [tracker.name for tracker in wanted.train.loggers or ()]
+        told = [f"goes on with {' and '.join(names) or 'no'} tracker{'s' * (len(names) != 1)}"]
     ends = {"epochs": wanted.train.epochs, "stop": wanted.train.stop}
     if ends == {"epochs": before.train.epochs, "stop": before.train.stop}:
-        return before, []
+        return before, told
     spec = before.model_copy(update={"train": before.train.model_copy(update=ends)})
     start_over = f"start over with {option('force', '-')}"
     begun, end = state.epoch + bool(state.sums.steps), spec.train.epochs
@@ -49,7 +59,7 @@ def extended(folder: Path, before: Spec, wanted: Spec, state: TrainingState) -> 
         _check_more(folder, spec, state, start_over)
     notes = [f"goes on after epoch {state.epoch} to epoch {end}, not {before.train.epochs}"]
     notes += [f"{path}: {outlook(schedule, state.epoch, end)}" for path, schedule in schedules(spec.plain())]
-    return spec, notes
+    return spec, told + notes
 
 
 def _check_more(folder: Path, spec: Spec, state: TrainingState, start_over: str) -> None:

@@ -9,6 +9,7 @@ training.pt         weights, optimiser and place in the run, in one file: what `
 columns.json        what transforms learned from the training rows
 labels.npz          the ids of the training rows that kept their label, by node
 rows.npz            the fingerprint of the data: a hash of each row by split, digests of row ids and of nodes
+trackers/           files of trackers, and in told.json what each of them was told
 """
 
 from __future__ import annotations
@@ -40,6 +41,9 @@ from sgc.randomness import Generators, drawing_from
 from sgc.runs.file_formats import Plain, json_text, npz_bytes, open_own, spec_yaml, write_whole
 from sgc.runs.run_lock import NAME as LOCK
 from sgc.runs.run_records import ColumnsRecord, EpochRecord, LabelsRecord, RowsRecord, RunRecord, TrainingState
+from sgc.runs.told_trackers import FOLDER as TRACKERS
+from sgc.runs.told_trackers import NAME as TOLD
+from sgc.runs.told_trackers import Told, ToldTrackers, check_trackers_folder, remove_trackers
 from sgc.runtime.compiler import model_of_run
 from sgc.runtime.data_variables import encoders_of
 from sgc.runtime.model import Model
@@ -84,12 +88,13 @@ class RunFolder:
         self.columns_path = path / "columns.json"
         self.labels_path = path / "labels.npz"
         self.rows_path = path / "rows.npz"
+        self.told_path = path / TRACKERS / TOLD
 
     @property
     def files(self) -> dict[Path, str]:
         """The files that a run writes to its folder, each described; run.json, which marks a run, comes last."""
         own = [self.state_path, self.metrics_path, self.weights_path("last"), self.weights_path("best")]
-        own += [self.columns_path, self.labels_path, self.rows_path, self.spec_path, self.info_path]
+        own += [self.columns_path, self.labels_path, self.rows_path, self.told_path, self.spec_path, self.info_path]
         return dict.fromkeys(own, "a file of the run")
 
     @property
@@ -140,6 +145,7 @@ class RunFolder:
         for path in (self.weights_path("last"), self.weights_path("best"), self.metrics_path):
             path.unlink(missing_ok=True)
         self.classifier.remove()
+        remove_trackers(self.path)
         write_whole(self.spec_path, spec_yaml(spec).encode())
 
     def remove(self) -> None:
@@ -149,6 +155,7 @@ class RunFolder:
         self.classifier.remove()
         for path in self.files:
             path.unlink(missing_ok=True)
+        remove_trackers(self.path)
         if not any(self.path.iterdir()):
             self.path.rmdir()
 
@@ -199,6 +206,7 @@ class RunFolder:
             self.columns_path: "what transforms learned",
             self.labels_path: "the labelled rows",
             self.rows_path: "what the data of the run are known by",
+            self.told_path: "what trackers were told",
         }
         return f"{path}: cannot be read as {contents[path]}"
 
@@ -315,6 +323,20 @@ class RunFolder:
             return self.metrics_path.read_bytes().split(b"\n")[:-1]
         except OSError as problem:
             raise UsageError(f"{self.metrics_path}: cannot be read ({problem_words(problem)})") from None
+
+    def told(self) -> dict[str, Told]:
+        """Read what trackers were told, by their names. Raises: UsageError."""
+        check_trackers_folder(self.path)
+        if not self.told_path.exists():
+            return {}
+        use = self._use(self.told_path)
+        return read_record(ToldTrackers, self._json(self.told_path, use), use).trackers
+
+    @_writes
+    def write_told(self, told: Mapping[str, Told]) -> None:
+        """Write what trackers were told."""
+        self.told_path.parent.mkdir(exist_ok=True)
+        write_whole(self.told_path, json_text(ToldTrackers(trackers=dict(told)).model_dump(), indent=1).encode())
 
     # weights
 

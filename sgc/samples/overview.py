@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from sgc.derivation.existence import counts_of
+from sgc.distributions.row_totals import OWN_SUM
 from sgc.errors import DataError, RunError, UsageError, option
 from sgc.runtime.counts import filled, values_of
 from sgc.runtime.finiteness import rows_words
 from sgc.runtime.model import Model
 from sgc.runtime.steps import join, nodes_of, split, steps_of
 from sgc.samples.decomposition import decompositions
-from sgc.samples.panels import Panel, shades
+from sgc.samples.panels import Panel, shades, whole_picture
 from sgc.samples.shown_rows import WIDE, HeldOut, category_word, share_word, spread
 from sgc.samples.traversal import generated_mean, infer_centers, posterior_means
 
@@ -37,6 +38,23 @@ def generated(
     if generation.broken:
         failures.append(f"samples that are not finite: {rows_words(generation.broken)}")
     return generation.values
+
+
+def shown_node(model: Model, ending: str) -> str:
+    """Choose the node that is shown: a picture, preferably observed in every row; as numbers any observed node."""
+    variables = model.outline.outer
+    observed = [
+        name for name, variable in variables.items() if variable.supervision != "none" and variable.categories is None
+    ]
+    shown = [name for name in observed if whole_picture(variables[name].event, steps_of(model.outline, name))]
+    if not shown and ending == ".png":
+        own = [name for name, variable in model.outline.variables.items() if variable.total == OWN_SUM]
+        more = f", and give '{own[0]}': its total is its own sum" if own else ""
+        raise UsageError(f"no observed node is a picture: write numbers with -o FILE.npz{more}")
+    shown = shown or observed
+    if not shown:
+        raise UsageError("every observed node is a category: there are no numbers to show")
+    return next((name for name in shown if variables[name].supervision == "full"), shown[0])
 
 
 def not_finite_words(model: Model, name: str, value: Tensor, what: str, rows: Sequence[str]) -> list[str]:

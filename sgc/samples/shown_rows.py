@@ -7,7 +7,7 @@ or for as many categories, evenly spaced, as there is room for.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,9 +90,10 @@ def value_words(encoder: Encoder, values: np.ndarray) -> tuple[str, ...]:
 class HeldOut:
     """The held-out rows that pictures may show, with the labels that choose and name them."""
 
-    def __init__(self, dataset: DataSet, model: Model, seed: int) -> None:
+    def __init__(self, dataset: DataSet, model: Model, seed: int, splits: Sequence[str] = SPLITS) -> None:
+        """Take the first of the splits that has rows."""
         self.dataset, self.model = dataset, model
-        self.split = next((name for name in SPLITS if len(getattr(dataset, name))), "train")
+        self.split = next((name for name in splits if len(getattr(dataset, name))), "train")
         self.rows = self._tensors(self.split)
         self.draw = np.random.default_rng(seed_for(seed, VALIDATION, 4))
         self.chosen: Chosen | None = None  # the last rows that were chosen

@@ -57,6 +57,7 @@ def check(spec: Spec, findings: Findings, unrolled: Unrolled = Unrolled()) -> Sp
     check_charging(spec, findings)
     check_gradient(spec, findings)
     check_optimizer(spec, findings)
+    check_trackers(spec, findings)
     check_category_weights(spec, findings, outside)
     check_data(findings, outside, unrolled.optional)
     check_metrics(spec, findings, outside)
@@ -252,6 +253,21 @@ def check_optimizer(spec: Spec, findings: Findings) -> None:
     for key, wrong in forbidden.items():
         if wrong and getattr(optimizer, key) is not None:
             findings.add((*path, key), f"forbidden: {optimizer.name} has no {key}", at="key")
+
+
+def check_trackers(spec: Spec, findings: Findings) -> None:
+    """Find trackers that are named twice, and pictures that nobody gets."""
+    place: tuple[str, str] = ("train", "loggers")
+    if findings.hurt(*place):
+        return
+    names = [tracker.name for tracker in spec.train.loggers or ()]
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            findings.add((*place, i), f"'{name}' is named twice: a run has one run there")
+    if not names and spec.train.pictures is not None:
+        findings.add(
+            ("train", "pictures"), "forbidden: there is no tracker to show them", "add train.loggers", at="key"
+        )
 
 
 def check_metrics(spec: Spec, findings: Findings, names: Names) -> None:

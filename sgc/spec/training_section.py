@@ -12,6 +12,8 @@ from sgc.metrics.own_metric import OwnMetric
 from sgc.piece import Many, Maybe, Piece, by_form, tagged
 from sgc.schedules import number
 from sgc.spec.pieces import Size
+from sgc.trackers.tracker import Tracker
+from sgc.trackers.trackers import TrackerChoice as AnyTracker
 
 
 class BatchSizes(Piece):
@@ -80,6 +82,11 @@ else:
     _choices = {"word": Literal["balanced"], "by_node": dict[str, _weights]}
     CategoryWeights = tagged(_choices, "category weights", by_form("word", mapping="by_node"))
 
+
+if TYPE_CHECKING:
+    TrackerChoice = Tracker
+else:
+    TrackerChoice = AnyTracker
 
 _batch = by_form("size", mapping="sizes")
 
@@ -151,6 +158,19 @@ class Train(Piece):
         0,
         description="What weights, labels, orders of rows and draws follow from.",
         examples=[1],
+    )
+    loggers: Maybe[Many[TrackerChoice]] = Field(
+        None,
+        description="The trackers that are told after each epoch what `metrics.jsonl` says of it.",
+        examples=[["tensorboard"], [{"mlflow": {"uri": "sqlite:///runs/mlflow.db"}}, "wandb"]],
+    )
+    pictures: Maybe[Size] = Field(
+        None,
+        description=(
+            "Of a spec with pictures: after how many epochs trackers get new ones. They get those of the best epoch in "
+            "any case, at the end."
+        ),
+        examples=[10],
     )
 
 

@@ -15,7 +15,7 @@ from typing import IO
 
 from sgc.errors import Interrupted
 from sgc.spec.spec import Spec
-from sgc.sweeps.cells import Cell
+from sgc.sweeps.cells import Cell, value_text
 from sgc.sweeps.outcomes import Outcome, SweepFolder, digest, validation_of
 from sgc.sweeps.sweep_file import SweepFile
 from sgc.training.launch_environment import ALONE, import_path
@@ -94,8 +94,9 @@ class CellRunner:
         way = "--force" if self.force else "--resume"
         with log.open("wb" if self.force else "ab") as words:
             before = words.tell()
+            told = self.tags(cell) if spec.train.loggers else []
             status = self.children.call(
-                ["train", self.spec, *sets, "-o", str(run), way, *trust], self.threads, words, words
+                ["train", self.spec, *sets, "-o", str(run), way, *told, *trust], self.threads, words, words
             )
             if status:
                 return self._failed(cell, spec, "training", status, last_words(log, before))
@@ -123,6 +124,12 @@ class CellRunner:
                 evaluation=json.loads(text),
             ),
         )
+
+    def tags(self, cell: Cell) -> list[str]:
+        """Say to trackers which cell of which sweep it is."""
+        tags = {"sweep": self.folder.path.resolve().name, "cell": cell.name}
+        tags |= {key: value_text(value) for key, value in cell.settings}
+        return [word for key, value in tags.items() for word in ("--tag", f"{key}={value}")]
 
     def _options(self) -> list[str]:
         how = self.sweep.evaluate

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from sgc.data.record import Record, Versioned, read_record
 from sgc.errors import UsageError, check_run_file
+from sgc.runs.extension import TRACKED
 from sgc.runs.file_formats import Plain, json_text, write_whole
 from sgc.spec.spec import Spec
 from sgc.sweeps.cells import Cell
@@ -79,8 +80,11 @@ class SweepFolder:
 
 
 def digest(spec: Spec, sweep: SweepFile) -> str:
-    """Tell runs apart by what they are trained on and how they are evaluated."""
-    content = json.dumps([spec.plain(), sweep.evaluate.model_dump(mode="json")], sort_keys=True)
+    """Tell runs apart by what they are trained on and how they are evaluated, whoever is told of it."""
+    plain = spec.plain()
+    for key in TRACKED:
+        plain["train"].pop(key, None)
+    content = json.dumps([plain, sweep.evaluate.model_dump(mode="json")], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
 
 

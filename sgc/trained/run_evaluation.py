@@ -14,6 +14,7 @@ from sgc.data.dataset import DataSet
 from sgc.data.fingerprint import trained_on
 from sgc.errors import UsageError, option
 from sgc.evaluation.measurement import Evaluation, evaluate
+from sgc.runs.extension import TRACKED
 from sgc.runs.folder_claim import same_data
 from sgc.runs.run_folder import RunFolder, open_run
 from sgc.runtime.data_variables import open_data
@@ -158,7 +159,8 @@ def _classifier(
         raise UsageError(f"{folder.path}: holds no training rows for a classifier: train one with bound: supervised")
     plain = model.spec.plain()
     plain["objective"] = {"bound": "supervised", "samples": model.spec.objective.samples}
-    plain["train"].pop("stop", None)
+    for key in ("stop", *TRACKED):
+        plain["train"].pop(key, None)
     plain["name"] = f"{model.spec.name}-classifier"[:100]
     trust = model.spec.trusted
     spec = load(plain, trust=trust).stands_in(model.spec.folder, trusted=trust)

@@ -7,9 +7,11 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
+from sgc.errors import RunError
 from sgc.runtime.finiteness import WORDS
 from sgc.runtime.model import Model
 from sgc.runtime.sums import Sums
+from sgc.runtime.weight_files import own_state
 from sgc.training.gradient_variance import owners
 
 NOBODY = "the gradient is not finite, though that of every term is"
@@ -107,3 +109,11 @@ def _broken(output: Tensor, inputs: Iterable[Tensor]) -> bool:
         return False
     gradients = torch.autograd.grad(output, moved, retain_graph=True, allow_unused=True)
     return not all(gradient is None or bool(torch.isfinite(gradient).all()) for gradient in gradients)
+
+
+def check_weights(model: Model, where: str, advice: str) -> None:
+    """Check that all weights are finite. Raises: RunError, which says of which node one is not."""
+    for name, tensor in own_state(model).items():
+        if not bool(torch.isfinite(tensor).all()):
+            owner = name.split(".")[1].removesuffix("_")
+            raise RunError(f"{where}: node '{owner}': its weights are not finite after the update; {advice}")

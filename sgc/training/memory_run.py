@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sgc.data.encoder import Encoder
+from sgc.errors import UsageError
 from sgc.randomness import Generators, drawing_from
 from sgc.runtime.compiler import model_of_run, take_all_weights
 from sgc.runtime.data_variables import open_data
@@ -91,6 +92,8 @@ def train_in_memory(spec: Spec, data: Any) -> MemoryRun:  # Any: as for `sgc.tra
 
     Raises: SpecError, DataError, UsageError, RunError (a term that is not finite), Interrupted.
     """
+    if spec.train.loggers:
+        raise UsageError("train.loggers: a model that is trained in memory has no run to tell of: take it out")
     with as_a_run():
         spec, _ = with_precision(spec)
         resolved = outline(spec)

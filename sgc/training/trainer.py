@@ -40,8 +40,10 @@ from sgc.spec.loader import load
 from sgc.spec.outline import Outline
 from sgc.spec.resolver import outline
 from sgc.spec.spec import Spec
+from sgc.trackers.tracker import Logger
 from sgc.training import engine
 from sgc.training.epoch_totals import EpochTotals, sums_of
+from sgc.training.gradient_check import check_weights
 from sgc.training.gradient_variance import due, probe
 from sgc.training.launch_environment import launched
 from sgc.training.learner import UNTOUCHED, Learner
@@ -50,6 +52,7 @@ from sgc.training.processes import Processes, together
 from sgc.training.run import Run
 from sgc.training.run_start import begin, best_of, check_same_data, go_on, settled
 from sgc.training.run_streams import streams_of
+from sgc.training.tracking import Tracking, check_loggers
 from sgc.training.training_state import StateFault, optimizer_state, restore
 from sgc.training.unread_steps import ON_A_GPU, ReadStep, UnreadSteps, can_wait
 from sgc.training.watchers import Muted, Watcher, check_watcher, watching
@@ -70,6 +73,8 @@ def train(
     debug: bool = False,
     trust: bool = False,
     window: int | None = None,
+    loggers: Sequence[Logger] = (),
+    tags: Mapping[str, str] | None = None,
 ) -> Run:
     """Train a model and keep the run in a folder.
 
@@ -79,11 +84,12 @@ def train(
     folder that holds a run. beside: where files that the spec names are looked for, the spec's own folder if None; a
     run that is resumed by its own spec.yaml knows. debug: validate the arguments of every distribution. trust: as for
     `sgc.load`; a spec that is loaded already keeps what was said then. window: after how many steps their numbers are
-    read from the device, 16 on a GPU and 1 on a CPU if None; the result is the same.
+    read from the device, 16 on a GPU and 1 on a CPU if None; the result is the same. loggers: as Lightning has them,
+    beside those of train.loggers. tags: what these note of the run.
 
     Raises: SpecError, DataError, UsageError, RunError (a term that is not finite), Interrupted (a checkpoint is kept).
     """
-    for name, said in (("resume", resume), ("force", force), ("debug", debug), ("trust", trust)):
+    for name, said in {"resume": resume, "force": force, "debug": debug, "trust": trust}.items():
         truth(name, said, error=UsageError)
     if resume and force:
         raise UsageError(f"{option('resume', '-')} beside {option('force', '-')}: go on, or start over")
@@ -91,6 +97,7 @@ def train(
     if window is not None:
         window = whole_number("window", window, error=UsageError)
     spec = spec if isinstance(spec, Spec) else load(spec, trust=trust)
+    trackers = check_loggers(spec, loggers, tags or {})
     place = Path(os.path.realpath(path_of("beside", beside))) if beside is not None else spec.folder
     folder = RunFolder(path_of("output", output) if output is not None else Path("runs") / spec.name)
     found = launched()
@@ -101,6 +108,7 @@ def train(
         left = stack.enter_context(locked(folder.path)) if processes.leads else False
         stack.enter_context(as_a_run())
         watched = stack.enter_context(watching(watcher if processes.leads else Muted(), spec.name))
+        tracking = Tracking(watched, trackers if processes.leads else (), tags or {})
 
         def claimed() -> tuple[TrainingState | None, Path]:
             looked_in = place
@@ -112,7 +120,7 @@ def train(
             return state, looked_in
 
         state, place = processes.from_leader(claimed)
-        return _train(folder, spec, data, place, state, watched, processes, debug=debug, window=window)
+        return _train(folder, spec, data, place, state, tracking, processes, debug=debug, window=window)
 
 
 def _train(
@@ -121,11 +129,9 @@ def _train(
     data: Any,  # Any: as above
     place: Path,
     state: TrainingState | None,
-    watcher: Watcher,
+    tracking: Tracking,
     processes: Processes,
-    *,
-    debug: bool,
-    window: int | None,
+    **how: Any,  # Any: `debug` and `window` of a trainer
 ) -> Run:
     """Train in a folder that is locked, from a state on or anew."""
     spec, changes, chosen = processes.from_leader(lambda: settled(folder, spec, state))
@@ -133,9 +139,9 @@ def _train(
     read = partial(processes.from_leader, partial(folder.encoders, resolved))
     dataset = open_data(resolved, place, data, resumed=None if state is None else read)
     check_same_data(dataset, processes)
-    trainer = Trainer(resolved, dataset, folder, watcher, processes, debug=debug, window=window)
+    trainer = Trainer(resolved, dataset, folder, tracking, processes, **how)
     for note in [*changes, *chosen, *dataset.notes]:
-        watcher.note(note)
+        tracking.note(note)
     model = trainer.model
     if state is None:
         take_all_weights(model, place)
@@ -145,11 +151,13 @@ def _train(
         )
     else:
         for note in processes.from_leader(lambda: go_on(folder, model, dataset, processes, changes, state.epoch)):
-            watcher.note(note)
+            tracking.note(note)
         trainer.restore(state)
-    trainer.train()
-    best = best_of(folder, model, processes, trust=spec.trusted)
-    return Run(folder.path, best, trainer.epoch, processes.from_leader(folder.metrics))
+    with tracking.of(folder, model, dataset, resumed=state is not None):
+        trainer.train()
+        best, lines = best_of(folder, model, processes, trust=spec.trusted), processes.from_leader(folder.metrics)
+        tracking.show_best(best, dataset, lines)
+    return Run(folder.path, best, trainer.epoch, lines)
 
 
 class Trainer:
@@ -226,7 +234,7 @@ class Trainer:
         self.processes.same_weights(engine.kept(own_state(self.model), self.optimizer))  # if machines round otherwise
         last = (self.epoch + 1) * self.streams.steps
         self._steps_to(last)
-        self._check_weights()
+        check_weights(self.model, f"step {self.step} (epoch {self.epoch + 1})", UNTOUCHED)
         self.seconds += time.perf_counter() - began
         if self.step < last:
             self._save_weights("last")
@@ -307,15 +315,6 @@ class Trainer:
         self.totals.add(step.loss, step.sums, step.numbers)
         self.step += 1
         self.watcher.step(self.epoch + 1, self.step - self.epoch * self.streams.steps, self.streams.steps, -step.loss)
-
-    def _check_weights(self) -> None:
-        for name, tensor in own_state(self.model).items():
-            if not bool(torch.isfinite(tensor).all()):
-                owner = name.split(".")[1].removesuffix("_")
-                raise RunError(
-                    f"step {self.step} (epoch {self.epoch + 1}): node '{owner}': its weights are not finite after the "
-                    f"update; {UNTOUCHED}"
-                )
 
     # what is kept
 

@@ -14,17 +14,15 @@ import torch
 from torch import Tensor
 
 from sgc.data.outputs import check_output, write_output
-from sgc.distributions.row_totals import OWN_SUM
 from sgc.errors import UsageError, option, suggest
 from sgc.randomness import Generators, drawing_from
 from sgc.runs.file_formats import npz_bytes
 from sgc.runs.run_folder import RunFolder, open_run
 from sgc.runtime.generation import inputs_wanted
 from sgc.runtime.model import Model
-from sgc.runtime.steps import steps_of
 from sgc.runtime.streams import VALIDATION, seed_for
-from sgc.samples.overview import Overview, generated
-from sgc.samples.panels import draw_panels, whole_picture
+from sgc.samples.overview import Overview, generated, shown_node
+from sgc.samples.panels import draw_panels
 from sgc.samples.shown_rows import HeldOut
 from sgc.samples.traversal_rows import Turner
 from sgc.trained.prediction_table import cell_text
@@ -136,20 +134,3 @@ def _known(model: Model, given: Mapping[str, Any]) -> dict[str, Any]:  # Any: va
 def _write_numbers(output: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:  # Any: what JSON can say
     write_output(output, npz_bytes(arrays))
     return {"file": str(output), "arrays": {name: list(value.shape) for name, value in arrays.items()}}
-
-
-def shown_node(model: Model, ending: str) -> str:
-    """Choose the node that is shown: a picture, preferably observed in every row; as numbers any observed node."""
-    variables = model.outline.outer
-    observed = [
-        name for name, variable in variables.items() if variable.supervision != "none" and variable.categories is None
-    ]
-    shown = [name for name in observed if whole_picture(variables[name].event, steps_of(model.outline, name))]
-    if not shown and ending == ".png":
-        own = [name for name, variable in model.outline.variables.items() if variable.total == OWN_SUM]
-        more = f", and give '{own[0]}': its total is its own sum" if own else ""
-        raise UsageError(f"no observed node is a picture: write numbers with -o FILE.npz{more}")
-    shown = shown or observed
-    if not shown:
-        raise UsageError("every observed node is a category: there are no numbers to show")
-    return next((name for name in shown if variables[name].supervision == "full"), shown[0])

@@ -1,0 +1,1 @@
+"""Trackers: TensorBoard, MLflow and Weights & Biases, which are told what training measures and show it."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sgc.data.arrays import array_column
-from sgc.data.columns import SourceColumn, SourceColumns
+from sgc.data.columns import SourceColumns
+from sgc.data.element_names import named
 from sgc.data.empty_cells import Mark
 from sgc.data.raw_files import reading
 from sgc.errors import DataError, suggest
@@ -60,8 +62,8 @@ def annotated_columns(
             raise DataError(f"'{name}' is in several parts of the cells: name one, {' or '.join(places)}", file or None)
         values = _values(cells, places[0])
         values = values.to_memory() if hasattr(values, "to_memory") else values  # sparse counts in backed mode
-        column = array_column(name, values)
-        taken[name] = SourceColumn(name, column.values, file, null=column.null, marks=marks)
+        column = replace(array_column(name, values), file=file, marks=marks)
+        taken[name] = named(column, _elements(cells, places[0]))
     return taken
 
 
@@ -82,6 +84,16 @@ def _values(cells: Any, whole: str) -> Any:  # Any: as above
     group, _, name = whole.partition("/")
     values = getattr(cells, group)[name]
     return values.to_numpy() if hasattr(values, "columns") and hasattr(values, "to_numpy") else values
+
+
+def _elements(cells: Any, whole: str) -> Sequence[object]:  # Any: as above
+    """Name the numbers of a row: genes, or the columns of a table in obsm; none of what has one number a row."""
+    group, _, name = whole.partition("/")
+    if whole == MATRIX or group == "layers":
+        return list(cells.var_names)
+    if whole == RAW:
+        return list(cells.raw.var_names)
+    return list(getattr(cells.obsm[name], "columns", ())) if group == "obsm" else ()
 
 
 def read_h5ad(path: Path) -> Any:  # Any: an AnnData

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgc.data.columns import Array, SourceColumn, SourceColumns
+from sgc.data.element_names import named
 from sgc.data.file_search import choose_columns
 from sgc.data.sparse_rows import is_sparse, sparse_column
 from sgc.errors import DataError
@@ -41,7 +42,10 @@ def array_columns(arrays: Mapping[str, Any]) -> SourceColumns:  # Any: whatever 
     for name in arrays:
         if not isinstance(name, str):
             raise DataError(f"found the key {name!r} of the type '{type(name).__name__}', wanted the name of a node")
-    return {name: array_column(name, values) for name, values in arrays.items()}
+    columns = {name: array_column(name, values) for name, values in arrays.items()}
+    return {
+        name: named(each, arrays[name].columns) if is_frame(arrays[name]) else each for name, each in columns.items()
+    }
 
 
 def array_column(name: str, values: Any) -> SourceColumn:  # Any: as above

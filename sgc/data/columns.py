@@ -36,7 +36,8 @@ class SourceColumn:
     too; None: the marks of the spec, where the source has none of its own. `absent`, `(N, *steps)`, marks the steps
     that a row does not have, whatever its cells hold. `lines` are the lines of the rows in the file, where it has
     lines. `file` is empty for arrays that were passed in. `first` is the row id of its first row, above 0 where the
-    column is a chunk of its file. `places` names the file of each row, where there are several.
+    column is a chunk of its file. `places` names the file of each row, where there are several. `elements` names the
+    numbers of a row of a column `(N, D)`, as of the genes of cells; None: nothing names them.
     """
 
     name: str
@@ -48,6 +49,7 @@ class SourceColumn:
     marks: tuple[Mark, ...] | None = None
     first: int = 0
     places: Places | None = None
+    elements: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -119,6 +121,11 @@ class Origin:
     def names(self) -> tuple[str, ...]:
         """The names of the columns."""
         return tuple(column.name for column in self.columns)
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """The names of the elements of a row, if it is of one column that has them; none of several columns."""
+        return self.columns[0].elements or () if len(self.columns) == 1 else ()
 
     def error(self, message: str, position: int | None = None, element: tuple[int, ...] = ()) -> DataError:
         """Build the error about a row of the array (its position), or about all of it."""

@@ -13,6 +13,7 @@ from sgc.data.block_pass import keep_rows, part_store, pass_over
 from sgc.data.block_store import BlockStore
 from sgc.data.columns import Array, Origin, SourceColumn
 from sgc.data.columns import Rows as RowIds
+from sgc.data.element_names import matched
 from sgc.data.encoder import Encoder, fit_encoder, has_value, hide, rows_at_a_time
 from sgc.data.existing_steps import check_known_counts, mark_absent
 from sgc.data.fingerprint import Fingerprint, Hashes, fingerprint
@@ -96,6 +97,9 @@ def open_dataset(
         DataError: names the file and the row where they are known.
     """
     parts = gather(data, variables, beside=beside, arrays=arrays, weight=weight, weighing=fitted is None)
+    if fitted is not None:
+        elements = {name: encoder.elements for name, encoder in fitted.items()}
+        parts = (_by_name(parts[0], elements), parts[1] and _by_name(parts[1], elements))
     train, test = (part and _of_rows(part, variables, data, fitted) for part in parts)
     assert train is not None
     split = data.split if data is not None else Split()
@@ -183,6 +187,10 @@ def open_dataset(
         fingerprint=known,
         notes=() if fitted is not None else (*notes, *label_notes(rules, values, variables)),
     )
+
+
+def _by_name(part: Part, elements: Mapping[str, tuple[str, ...]]) -> Part:
+    return replace(part, nodes=matched(part.nodes, elements))
 
 
 def _of_rows(

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from sgc.data.arrays import array_column
+from sgc.data.arrays import array_columns
 from sgc.data.columns import MISSING, Array, Origin, Rows, read_categories, read_numbers
+from sgc.data.element_names import by_name
 from sgc.data.encoder_record import EncoderRecord, SupportRecord, VariableRecord
 from sgc.data.row_draws import stream, uniforms_by_row
 from sgc.data.transforms.transform import Fitted, Learner
@@ -30,7 +31,8 @@ class Encoder:
     """What turns a node's columns into its values.
 
     `fitted` holds what each of the `transforms` learned; `inner_shape` is the event's shape after them, which may
-    differ from the node's in axes of size 1; `seed` fixes a static binarisation by row.
+    differ from the node's in axes of size 1; `seed` fixes a static binarisation by row. `elements` are the names of the
+    numbers of a row, as of genes, by which new rows are matched; empty where nothing names them.
     """
 
     variable: Variable
@@ -39,6 +41,7 @@ class Encoder:
     fitted: tuple[Fitted, ...]
     inner_shape: tuple[int, ...]
     seed: int
+    elements: tuple[str, ...] = ()
 
     @property
     def draws_anew(self) -> bool:
@@ -53,7 +56,8 @@ class Encoder:
         Raises:
             DataError: cells that cannot be the node's.
         """
-        column = array_column(self.columns[0] if self.columns else self.variable.name, raw)
+        name = self.columns[0] if self.columns else self.variable.name
+        column = by_name(array_columns({name: raw})[name], self.elements)
         places = np.arange(len(column), dtype=np.int64)
         origin = Origin(self.variable.name, (column,), places, self.variable.steps)
         cells = read_cells(origin, self.variable, self.transforms)
@@ -134,6 +138,7 @@ class Encoder:
             fitted=tuple(dict(learned) for learned in self.fitted),
             inner_shape=self.inner_shape,
             seed=self.seed,
+            **({"elements": self.elements} if self.elements else {}),
         )
         return record.model_dump(mode="json", by_alias=True, exclude_none=True)
 
@@ -145,7 +150,8 @@ class Encoder:
         """
         record = state if isinstance(state, EncoderRecord) else EncoderRecord.model_validate(state)
         variable = record.variable.variable()
-        encoder = cls(variable, record.columns, record.transforms, record.fitted, record.inner_shape, record.seed)
+        facts = (record.columns, record.transforms, record.fitted, record.inner_shape, record.seed)
+        encoder = cls(variable, *facts, record.elements or ())
         if _without_ones(record.inner_shape) != _without_ones(record.variable.shape):
             shapes = f"{list(record.inner_shape)} does not fit the node's shape {list(record.variable.shape)}"
             raise ValueError(f"key 'inner_shape': {shapes}")
@@ -226,7 +232,8 @@ def fit_encoder(
         spans = range(0, max(1, len(values)), size)
         fitted.append(learn(transform, (values[start : start + size] for start in spans), origin))
         values = transformed(values, variable, (transform,), fitted[-1:], origin, seed)
-    encoder = Encoder(variable, origin.names, tuple(transforms), tuple(fitted), values.shape[1:], seed)
+    facts = (origin.names, tuple(transforms), tuple(fitted), values.shape[1:], seed)
+    encoder = Encoder(variable, *facts, origin.elements)
     return encoder, _finish(values, variable, transforms, origin)
 
 
@@ -258,7 +265,7 @@ def fit_in_chunks(
     for count, transform in enumerate(transforms):
         fitted.append(learn(transform, before(count), origin))
     inner = next(before(len(transforms))).shape[1:]
-    return Encoder(variable, origin.names, tuple(transforms), tuple(fitted), inner, seed)
+    return Encoder(variable, origin.names, tuple(transforms), tuple(fitted), inner, seed, origin.elements)
 
 
 def rows_at_a_time(shape: tuple[int, ...]) -> int:

@@ -73,6 +73,7 @@ class EncoderRecord(Record):
     fitted: Many[dict[str, Any]]  # Any: of the transform in the same place
     inner_shape: Many[Size]
     seed: Count
+    elements: Maybe[Many[str]] = None  # names of the numbers of a row; older versions did not write them
 
     @model_validator(mode="after")
     def _fitted_by_its_transform(self) -> EncoderRecord:

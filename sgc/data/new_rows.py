@@ -14,6 +14,7 @@ from sgc.data.annotated import IDS, annotated_columns, is_annotated, read_h5ad
 from sgc.data.arrays import array_columns, frame_columns, is_frame
 from sgc.data.columns import MISSING, Array, Origin, SourceColumn, SourceColumns
 from sgc.data.dataset import Rows, encode_rows
+from sgc.data.element_names import matched
 from sgc.data.empty_cells import MARKS
 from sgc.data.encoder import Encoder, fit_encoder, read_cells
 from sgc.data.existing_steps import check_known_counts, mark_absent
@@ -259,6 +260,8 @@ def _encoded(
     """Encode all rows of a part. Raises: DataError."""
     if encoders is None:
         encoders = _bare_encoders(data, variables, part, seed)
+    else:
+        part = replace(part, nodes=matched(part.nodes, {name: each.elements for name, each in encoders.items()}))
     steps = {name: encoder.transforms for name, encoder in encoders.items()}
     part = mark_absent(part, variables, lambda name: steps.get(name, ()))
     check_known_counts(part, variables)

@@ -8,13 +8,15 @@ STAMP := $(VENV)/.installed
 DEMO := demo
 BENCH_VENV := .venv-bench
 BENCH_STAMP := $(BENCH_VENV)/.installed
+RELEASE_VENV := .venv-release
+RELEASE_STAMP := $(RELEASE_VENV)/.installed
 
 PAGES := docs/_build/html
 
 # pages are tested where Chromium is; what drives it is large
 EXTRAS := test$(if $(or $(CHROMIUM),$(shell command -v chromium chromium-browser)),$(comma)browser)
 
-.PHONY: setup demo test suite docs quick fast mutate fuzz bench bench-growth lint types format clean
+.PHONY: setup demo test suite docs quick fast mutate fuzz compat dist bench bench-growth lint types format clean
 
 setup: $(STAMP)
 
@@ -67,6 +69,24 @@ mutate: setup
 FUZZ ?= 0 2000
 fuzz: setup
 	@$(BIN)/python tests/fuzz $(FUZZ)
+
+# the wheel in clean environments: each Python, the oldest and the newest dependencies; half an hour and 6 GB at a time.
+# COMPAT='--python 3.11 --age oldest' for one of them; tests/compat.py says what else
+COMPAT ?=
+compat: $(RELEASE_STAMP)
+	@$(RELEASE_VENV)/bin/python tests/compat.py $(COMPAT)
+
+# what is uploaded: the sdist and the wheel that is built from it, into dist/; their descriptions and the citation are checked
+dist: $(RELEASE_STAMP)
+	@rm -rf dist
+	@$(RELEASE_VENV)/bin/uv build --quiet --out-dir dist .
+	@$(RELEASE_VENV)/bin/twine check --strict dist/*.whl dist/*.tar.gz
+	@$(RELEASE_VENV)/bin/cffconvert --validate -i CITATION.cff
+
+$(RELEASE_STAMP): Makefile
+	@test -x $(RELEASE_VENV)/bin/python || $(PYTHON) -m venv $(RELEASE_VENV)
+	@$(RELEASE_VENV)/bin/python -m pip install --quiet --disable-pip-version-check "uv==0.13.9" "twine==7.0.0" "cffconvert==2.0.0"
+	@touch $@
 
 # a step of training, beside the same by hand and in Pyro, NumPyro and Pixyz, in an environment of its own; ten minutes.
 # BENCH='--quick' for a minute; benchmarks/README.md says what else

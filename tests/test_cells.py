@@ -113,7 +113,11 @@ def test_a_frame_of_sparse_columns_is_a_vector_that_stays_sparse(tmp_path: Path)
     [
         (sparse.csr_array(COUNTS[:, :3]), "node 'x': found rows of the shape [3], wanted [6]"),
         (sparse.csr_array(COUNTS[:-1]), "column 'y': found 40 rows, wanted 39, as in column 'x'"),
-        (sparse.csr_array(COUNTS[0]), "'x': found a sparse array of the shape [6], wanted rows and columns"),
+        pytest.param(
+            sparse.csr_array(COUNTS[0]),
+            "'x': found a sparse array of the shape [6], wanted rows and columns",
+            marks=pytest.mark.skipif(sparse.csr_array(COUNTS[0]).ndim > 1, reason="scipy < 1.13 has none of one axis"),
+        ),
     ],
 )
 def test_faults_of_sparse_data_are_told(x: Any, words: str, tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ import ast
 import os
 import re
 import sys
-import tomllib
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -183,11 +182,6 @@ def test_the_floors_of_the_page_are_those_that_imports_are_held_to() -> None:
     assert names.index([]) == len(FLOORS) - TORCH_FROM  # the row that parts what imports torch from what does not
     packages = {path.name for path in (ROOT / "sgc").iterdir() if (path / "__init__.py").exists()}
     assert {name for each in names for name in each} >= packages
-
-
-def test_the_package_and_its_runs_have_one_version() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert project["version"] == sgc.__version__
 
 
 # ---- the way of a spec and of a batch

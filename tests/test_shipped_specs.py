@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -115,39 +114,3 @@ def test_an_installed_package_without_specs_lists_none(tmp_path: Path, monkeypat
     assert shipped_specs() == {}
     (tmp_path / "mine.yaml").write_text("version: 1\n")
     assert shipped_specs() == {"mine": ShippedSpec("mine", tmp_path / "mine.yaml")}
-
-
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the package as its wheel brings it."""
-    if find_spec("hatchling") is None:
-        pytest.skip("the build backend is not installed")
-    folder = tmp_path_factory.mktemp("wheel")
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    build = [*pip, "wheel", "--no-deps", "--no-index", "--no-build-isolation", "--wheel-dir", str(folder), str(ROOT)]
-    subprocess.run(build, check=True, capture_output=True)
-    (wheel,) = folder.glob("*.whl")
-    install = [*pip, "install", "--no-deps", "--no-index", "--target", str(folder / "installed"), str(wheel)]
-    subprocess.run(install, check=True, capture_output=True)
-    return folder / "installed"
-
-
-def test_the_wheel_holds_every_module_and_spec_and_nothing_else(installed: Path) -> None:
-    files = [path for path in (ROOT / "sgc").rglob("*") if path.is_file() and path.suffix != ".pyc"]
-    wanted = {path.relative_to(ROOT) for path in files}
-    wanted |= {Path("sgc/shipped_specs", path.name) for path in (ROOT / "specs").glob("*.yaml")}
-    wanted |= {Path("sgc/shipped_specs/sweeps", path.name) for path in (ROOT / "specs" / "sweeps").glob("*")}
-    found = {path.relative_to(installed) for path in (installed / "sgc").rglob("*") if path.suffix != ".pyc"}
-    assert {path for path in found if (installed / path).is_file()} == wanted
-
-
-def test_what_the_wheel_brings_works_outside_the_repository(installed: Path, tmp_path: Path) -> None:
-    done = call(tmp_path, "init", "digits", PYTHONPATH=str(installed))
-    assert done.stdout == "digits.yaml\n"
-    assert (tmp_path / "digits.yaml").read_bytes() == (ROOT / "specs" / "digits.yaml").read_bytes()
-    done = call(tmp_path, "train", "digits.yaml", "--set", "train.epochs=1", PYTHONPATH=str(installed))
-    assert done.stdout.startswith("run        runs/digits\n")
-    code = "import sgc\nprint(sgc.__file__)"
-    where = {**os.environ, "PYTHONPATH": str(installed)}
-    used = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=where, capture_output=True, check=True)
-    assert Path(used.stdout.decode().strip()).is_relative_to(installed)

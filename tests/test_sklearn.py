@@ -74,7 +74,7 @@ def test_a_row_without_a_label_has_minus_one_nan_or_none() -> None:
     ("labels", "words"),
     [
         (np.full(60, -1), "y holds no label: every row has −1, NaN or None; wanted some of two classes or more"),
-        (np.zeros(60, dtype=int), "y holds one class alone, np.int64(0): wanted labels of two classes or more"),
+        (np.zeros(60, dtype=int), "y holds one class alone, 0: wanted labels of two classes or more"),
         (None, "requires y to be passed, but the target y is None"),
         (
             np.array(["-1", "ant", "bee"])[Y],
@@ -105,7 +105,7 @@ def test_parameters_that_mean_nothing_are_refused_in_words(parameters: Any, word
 
 def mixed() -> Any:
     """Give a frame of numbers, words, categories and booleans with holes, and names that tell nothing."""
-    frame = pd.DataFrame(X, columns=list("abcd"))
+    frame = pd.DataFrame(X.copy(), columns=list("abcd"))
     frame["word"] = np.where(Y == 0, "low", "high")
     frame["kind"] = pd.Categorical(np.where(Y == 2, "k2", "k"))
     frame["flag"] = Y == 1

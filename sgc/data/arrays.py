@@ -104,8 +104,10 @@ def _with_nulls(name: str, values: Any) -> tuple[Array, Mask | None]:  # Any: as
 
 def _sparse_series(series: Any) -> Any:  # Any: a sparse column of pandas; gives a matrix of scipy's
     """Give a sparse column of a data frame as one of scipy's, `(N, 1)`: only what is stored is read."""
-    from scipy.sparse import csr_array
-
+    try:
+        from scipy.sparse import csr_array
+    except ImportError as error:
+        raise DataError("sparse columns of a data frame need scipy: pip install 'sgc[mat]'") from error
     held = series.array
     rows = np.asarray(held.sp_index.to_int_index().indices, dtype=np.int64)
     values, place = np.asarray(held.sp_values), np.zeros(len(rows), dtype=np.int64)

@@ -198,7 +198,8 @@ def _far(address: str, endings: Sequence[str]) -> list[Shard]:
         system, path = fsspec.core.url_to_fs(address)
     except (ImportError, ValueError) as error:
         package = SCHEMES[scheme]
-        raise DataError(f"files at {scheme}:// need {package}: pip install fsspec {package}", file=address) from error
+        needed = f"files at {scheme}:// need {package}: pip install 'sgc[parquet]' {package}"
+        raise DataError(needed, file=address) from error
     try:
         if _MAGIC.search(path):
             listed = system.glob(path)

@@ -32,6 +32,7 @@ GraphName: TypeAlias = Literal["predict", "generate"]
 GRAPHS: tuple[GraphName, ...] = get_args(GraphName)
 ENDINGS = (".pt2", ".onnx")
 METADATA = "sgc.json"  # the name of the facts in a file of torch.export; in ONNX their key is `sgc`
+TORCH = (2, 13)  # the oldest that exports all of a model: earlier ones leave out what a graph of many rows needs
 EXAMPLES = 5  # rows that a graph is traced on and compared on
 UNGRAPHED = ("data", "objective", "evaluate", "train")  # sections of a spec that no graph computes
 
@@ -94,6 +95,7 @@ def exported(
     samples: int | None = None,
 ) -> Export:
     """Make the graph of a run's model and its facts. Raises: UsageError, RunError."""
+    check_torch()
     one_of("graph", graph, GRAPHS, error=UsageError)
     one_of("from_", from_, ANSWERS, error=UsageError)
     given = names_in("given", given)
@@ -180,6 +182,16 @@ def pt2_bytes(export: Export) -> bytes:
     buffer = io.BytesIO()
     torch.export.save(export.program.exported, buffer, extra_files={METADATA: json.dumps(export.facts)})
     return buffer.getvalue()
+
+
+def check_torch() -> None:
+    """Check that torch is recent enough to export a model, which an older one trains. Raises: UsageError."""
+    found = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
+    if found < TORCH:
+        wanted = ".".join(map(str, TORCH))
+        raise UsageError(
+            f"export needs torch {wanted} or later, found {torch.__version__}: pip install --upgrade 'sgc[export]'"
+        )
 
 
 def check_onnx() -> None:

@@ -34,7 +34,7 @@ def labelled_classes(y: Any, rows: int) -> tuple[Classes, Codes]:  # Any: whatev
     classes, places = np.unique(known, return_inverse=True)
     _check_words(classes)
     if len(classes) < 2:
-        raise ValueError(f"y holds one class alone, {classes[0]!r}: wanted labels of two classes or more")
+        raise ValueError(f"y holds one class alone, {classes.tolist()[0]!r}: wanted labels of two classes or more")
     codes = np.full(rows, -1, dtype=np.int64)
     codes[~missing] = places
     return classes, codes

@@ -22,6 +22,7 @@ from sgc.spec.resolver import outline as outline_of
 from sgc.spec.spec import Spec
 
 LONGEST = 4000  # letters of LaTeX that MathJax draws at once; longer plans, of unrolled steps, are shown as text
+NEEDS_MATHJAX = "drawn by MathJax; as MathML, which needs nothing: pip install 'sgc[notebook]'"
 
 
 class ShownModel(Protocol):
@@ -66,7 +67,8 @@ def formula_html(lines: Sequence[str]) -> str:
         from latex2mathml.converter import convert
     except ImportError:
         whole = " \\\\\n".join(lines)
-        return f"<div>$$\n\\begin{{aligned}}\n{escaped(whole)}\n\\end{{aligned}}\n$$</div>"
+        formula = f"$$\n\\begin{{aligned}}\n{escaped(whole)}\n\\end{{aligned}}\n$$"
+        return f'<div title="{escaped(NEEDS_MATHJAX)}">{formula}</div>'
     rows = [[convert(cell.strip()) if cell.strip() else "" for cell in line.split("&")] for line in lines]
     body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
     return f'<div class="formula"><table><tbody>{body}</tbody></table></div>'

@@ -33,6 +33,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 RESOLUTIONS = {"oldest": "lowest-direct", "newest": "highest"}
 EXTRAS = {"oldest": ("test", "datasets"), "newest": ("test", "datasets", "export")}  # `test` brings `all`
 SHOWN = ("torch", "numpy", "pydantic", "typer")
+LISTS = ("quick.txt", "compat.txt")
 LONGEST = 1800  # seconds that a step may take
 NOT_TRIED = (  # tests of the repository itself, which hold for the versions of constraints.txt
     "test_what_pages_take_from_the_code_is_what_the_code_says",  # pages are written by the newest typer
@@ -92,6 +93,7 @@ class Workshop:
     folder: Path
     wheel: Path
     uv: str
+    lists: tuple[str, ...]  # of tests
 
     def make(self, cell: Cell, *, keep: bool) -> None:
         """Make a cell and take it through all steps, up to the first that fails."""
@@ -145,7 +147,7 @@ class Workshop:
 
     def tests(self, cell: Cell, place: Path, python: Path) -> None:
         """Run tests on the files of the checkout."""
-        chosen = ["@tests/quick.txt", "@tests/compat.txt", "-k", " and ".join(f"not {name}" for name in NOT_TRIED)]
+        chosen = [*(f"@tests/{name}" for name in self.lists), "-k", " and ".join(f"not {name}" for name in NOT_TRIED)]
         plain = ["-p", "no:cacheprovider", "--basetemp", place / "tests"]
         run(place, [place / "venv/bin/python", "-m", "pytest", *chosen, "-n", "2", *plain], folder=ROOT)
 
@@ -215,6 +217,7 @@ def main() -> int:
         "--python", nargs="+", choices=pythons(), default=pythons(), help="the Pythons; all if not said"
     )
     parser.add_argument("--age", nargs="+", choices=RESOLUTIONS, default=list(RESOLUTIONS), help="of the dependencies")
+    parser.add_argument("--tests", nargs="+", choices=LISTS, default=LISTS, help="the lists of tests; both if not said")
     parser.add_argument("--folder", type=Path, help="where cells are made and logs stay; a temporary one if not said")
     parser.add_argument("--keep", action="store_true", help="keep the environments of cells that pass")
     words = parser.parse_args()
@@ -223,13 +226,14 @@ def main() -> int:
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        workshop = Workshop(folder, build(folder, uv), uv)
+        workshop = Workshop(folder, build(folder, uv), uv, tuple(words.tests))
     except Failure as problem:
         print(f"error: the wheel is not built: {problem}", file=sys.stderr)
         return 1
     cells = [Cell(python, age) for python in words.python for age in words.age]
     for cell in cells:
         workshop.make(cell, keep=words.keep)
+        print("\n".join(table([cell])), file=sys.stderr, flush=True)
     print("\n".join(table(cells)))
     tried = [cell for cell in cells if not cell.missing]
     return 1 if not tried or any(cell.failed for cell in tried) else 0

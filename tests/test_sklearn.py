@@ -27,10 +27,12 @@ X, Y = make_blobs(60, 4, centers=3, random_state=0)
 # what scikit-learn checks and these do not do, and why
 UNLABELLED = "−1 says that a row has no label, as for scikit-learn's own semi-supervised classifiers, exempt by name"
 MISSING = "NaN says that a row has no label: rows beside it are learned from"
+DRAWN = "rows come in batches that are drawn: a row of weight 2 is met in one step, and two rows of weight 1 in two"
+WEIGHED = {f"check_sample_weight_equivalence_on_{kind}_data": DRAWN for kind in ("dense", "sparse")}
 EXPECTED: dict[type, dict[str, str]] = {
-    SemiSupervisedClassifier: {"check_classifiers_classes": UNLABELLED},
-    SemiSupervisedRegressor: {},
-    SemiSupervisedTransformer: {},
+    SemiSupervisedClassifier: {"check_classifiers_classes": UNLABELLED, **WEIGHED},
+    SemiSupervisedRegressor: WEIGHED,
+    SemiSupervisedTransformer: WEIGHED,
 }
 
 
@@ -55,6 +57,7 @@ def test_a_row_without_a_label_has_minus_one_nan_or_none() -> None:
         "objects": np.where(hidden, None, Y.astype(object)),
         "names": np.where(hidden, None, names.astype(object)),
         "series": pd.Series(np.where(hidden, None, names)),
+        "whole numbers of pandas": pd.Series(np.where(hidden, None, Y), dtype="Int64"),
         "list": [-1 if gone else str(name) for gone, name in zip(hidden, names, strict=True)],
     }
     models = {
@@ -64,6 +67,7 @@ def test_a_row_without_a_label_has_minus_one_nan_or_none() -> None:
     for form, model in models.items():
         np.testing.assert_array_equal(model.predict_proba(X), chances, err_msg=form)
     assert models["names"].classes_.tolist() == ["ant", "bee", "cow"]
+    assert models["whole numbers of pandas"].classes_.dtype == models["whole numbers of pandas"].predict(X).dtype == int
     assert set(models["names"].predict(X)) <= {"ant", "bee", "cow"}
     # hidden rows are learned from, and their labels are not
     other = SemiSupervisedClassifier(random_state=0, settings=FEW).fit(X[~hidden], Y[~hidden])
@@ -240,3 +244,72 @@ def test_the_posterior_answers_too_and_a_number_may_be_the_label() -> None:
     known = np.where(np.arange(60) % 2, np.nan, numbers)
     regressor = SemiSupervisedRegressor(random_state=0, settings={"train.epochs": 200}).fit(X, known)
     assert regressor.score(X, numbers) > 0.8
+
+
+# ---- weights of rows
+
+
+@pytest.mark.parametrize("form", ["array", "sparse", "frame", "spec"])
+def test_a_row_of_weight_0_is_as_if_it_were_not_there(form: str) -> None:
+    weights, labels = np.arange(60) % 3 / 2, np.where(np.arange(60) % 5, Y, -1)
+    kept = np.flatnonzero(weights)
+    rows: Any = {"sparse": csr_array(X), "frame": mixed().drop(columns="name")}.get(form, X)
+    some = rows.iloc[kept] if form == "frame" else rows[kept]
+    settings = {"spec": {**SPEC, "train": {"epochs": 2}}} if form == "spec" else {"settings": FEW}
+    names = np.where(labels == -1, None, np.array(["cow", "ant", "bee"])[labels])
+    y: Any = pd.Series(names, dtype=object) if form == "frame" else names
+    models = [SemiSupervisedClassifier(**settings, random_state=0, validation_fraction=0.1) for _ in range(3)]
+    models[0].fit(rows, y, sample_weight=weights)
+    models[1].fit(some, y[kept], weights[kept])
+    models[2].fit(some, y[kept])
+    chances = [model.predict_proba(rows) for model in models]
+    np.testing.assert_array_equal(chances[0], chances[1])
+    assert not np.allclose(chances[0], chances[2])
+
+
+def test_rows_count_what_they_weigh() -> None:
+    """Half of the rows of one place have another label, and a tenth of the weight: q comes to a tenth."""
+    place = np.arange(200) % 2
+    flipped = np.arange(200) % 4 >= 2
+    rows = np.where(place[:, None] == 1, 3.0, -3.0) + np.random.default_rng(0).normal(0, 0.1, (200, 2))
+    labels, weights = np.where(flipped, 1 - place, place), np.where(flipped, 1, 9)
+    model = SemiSupervisedClassifier(random_state=0, settings={"train.epochs": 100}).fit(rows, labels, weights)
+    np.testing.assert_allclose(model.predict_proba(rows)[place == 0, 1].mean(), 0.1, atol=0.05)
+    np.testing.assert_allclose(model.predict_proba(rows)[place == 1, 0].mean(), 0.1, atol=0.05)
+
+
+def test_weights_that_mean_nothing_are_refused_in_words() -> None:
+    weighed = {**SPEC, "train": {"epochs": 1, "weight": "w"}}
+    with pytest.raises(ValueError, match=r"sample_weight beside train\.weight: 'w' of the spec"):
+        SemiSupervisedTransformer(weighed).fit(X, sample_weight=np.ones(60))
+    with pytest.raises(ValueError, match=r"sample_weight is 0 in every row|at least one non-zero"):
+        SemiSupervisedRegressor().fit(X, X[:, 0], np.zeros(60))
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        SemiSupervisedRegressor().fit(X, X[:9, 0], np.arange(60) % 2)
+    with pytest.raises(ValueError, match="Negative values"):
+        SemiSupervisedRegressor().fit(X, X[:, 0], -np.ones(60))
+
+
+# ---- scores of features
+
+
+def test_a_score_is_the_mean_of_log_p_of_the_features() -> None:
+    """Of a linear model: log N(x; b, WWᵀ + I) of the standardised rows, bounded from below by 500 samples."""
+    latents = SemiSupervisedTransformer(random_state=0, samples=500, settings={"train.epochs": 20})
+    linear = {"nodes.x.generative.network": {"mlp": []}, "nodes.z.shape": [2]}
+    latents.set_params(settings={**latents.settings, **linear}).fit(X)
+    model, batch = latents.model_, latents.model_.encode({"x": X})["x"].double()
+    with torch.no_grad():
+        ends = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+        means = model.conditional("x", "generative", {"z": ends}).mean.double()
+    factors = (means[1:] - means[0]).T
+    exact = torch.distributions.MultivariateNormal(means[0], factors @ factors.T + torch.eye(4, dtype=torch.float64))
+    wanted = float(exact.log_prob(batch).mean())
+    assert wanted - 0.1 < latents.score(X) < wanted + 0.02
+    assert latents.score(X, Y) == latents.score(X)  # of the features alone, with the same draws
+    search = GridSearchCV(latents.set_params(samples=5), {"spec__train__epochs": [1, 20]}, cv=2).fit(X)
+    assert search.best_params_ == {"spec__train__epochs": 20}
+    names = np.array(["cow", "ant", "bee"])[Y]
+    supervised = SemiSupervisedTransformer({**SPEC, "objective": {"bound": "supervised"}}, random_state=0).fit(X, names)
+    with pytest.raises(ValueError, match="the bound 'supervised' trains no p of the features to score by"):
+        supervised.score(X)

@@ -102,7 +102,12 @@ def _one_a_row(y: Any, rows: int) -> Array:  # Any: as above
 
 
 def _unmixed(y: Any) -> Any:  # Any: as above
-    """Keep the cells of a list that mixes text with other values as they are: numpy makes text of all of them."""
+    """Keep the cells of a list that mixes text with other values as they are: numpy makes text of all of them.
+
+    So are whole numbers and booleans of pandas that may be missing, of which numpy makes floats where one is.
+    """
+    if hasattr(y, "dtype") and hasattr(y.dtype, "na_value") and getattr(y.dtype, "kind", "O") in "iub":
+        return y.to_numpy(dtype=object, na_value=None)
     if isinstance(y, list | tuple) and 0 < sum(isinstance(cell, str) for cell in y) < len(y):
         cells = np.empty(len(y), dtype=object)
         cells[:] = y

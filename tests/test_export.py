@@ -82,6 +82,29 @@ def test_generation_of_a_file_is_that_of_the_model(run: Path) -> None:
         np.testing.assert_allclose(found[name], encoder.decode(value.detach().numpy()), rtol=1e-4)
 
 
+def test_cells_may_be_empty_where_the_spec_drops_them() -> None:
+    network: dict[str, Any] = {"parents": ["z"], "network": {"mlp": [3]}}
+    dropped = {"supervision": "partial", "missing": "drop", "generative": network}
+    spec = small()
+    spec["nodes"] |= {
+        "x": {"distribution": "Normal", "shape": [3], **dropped},
+        "c": {"distribution": "Categorical", "categories": 3, **dropped},
+    }
+    for name, parents in (("y", ["x", "c"]), ("z", ["x", "c", "y"])):  # which read values and flags, joined
+        spec["nodes"][name]["recognition"]["parents"] = parents
+    model = sgc.compile(spec)
+    export = exported(model, samples=1)
+    assert {name: export.facts["inputs"][name]["empty"] for name in ("x", "c")} == {"x": "NaN", "c": -1}
+    x, c = torch.randn(6, 3), torch.tensor([0, -1, 2, 1, -1, 0])
+    x[0], x[1, 1] = torch.nan, torch.nan
+    noise = {name: torch.randn(6, *draw.short) for name, draw in export.program.noise.items()}
+    found = export.program.exported.module()({"x": x, "c": c, **noise})
+    wanted = model.infer({"x": x, "c": c}, from_="q", samples=1)
+    torch.testing.assert_close(found["y.probability"], wanted["y"].mean)
+    torch.testing.assert_close(found["z"], wanted["z"].mean)
+    assert len(found["y.probability"].unique(dim=0)) > 4
+
+
 @pytest.mark.parametrize("graph", ["predict", "generate"])
 def test_onnx_runs_in_another_runtime(graph: Any, run: Path) -> None:
     runtime = pytest.importorskip("onnxruntime", reason="ONNX is tried where onnxruntime and onnxscript are there")

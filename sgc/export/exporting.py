@@ -134,10 +134,19 @@ def example_cells(model: Model, function: RowFunction, encoders: Mapping[str, En
         value = inputs[name] if name in inputs else values[name]
         if cells.categories is not None:
             rows.append(value.long())
-            continue
-        by_row = [cells.write(value[i : i + 1].to(model.like.dtype)) for i in range(EXAMPLES)]
-        rows.append(torch.cat(by_row).nan_to_num(0.0).to(cells.dtype))
+        else:
+            by_row = [cells.write(value[i : i + 1].to(model.like.dtype)) for i in range(EXAMPLES)]
+            rows.append(torch.cat(by_row).nan_to_num(0.0).to(cells.dtype))
+        if cells.dropped:
+            rows[-1] = _with_holes(rows[-1], generator)
     return rows
+
+
+def _with_holes(cells: Tensor, generator: torch.Generator) -> Tensor:
+    """Empty half of the cells, and all of the last row's."""
+    holes = torch.rand(cells.shape, generator=generator) < 0.5
+    holes[-1] = True
+    return cells.masked_fill(holes, torch.nan if cells.is_floating_point() else -1)
 
 
 def _legal(cells: Cells, generator: torch.Generator) -> Tensor:

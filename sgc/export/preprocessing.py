@@ -48,6 +48,7 @@ class Cells:
     categories: int | None
     encoder: Encoder | None = None
     spec_names: tuple[CategoryName, ...] | None = None
+    dropped: bool = False  # whether a cell may be empty: NaN, or −1 for a place among categories
 
     @property
     def steps(self) -> list[Step]:
@@ -101,7 +102,10 @@ class Cells:
         """Turn the cells of one row, [1, *shape], into its value, [1, *event]."""
         if self.categories is not None:
             places = cells.reshape(1, *self.event[:-1])
-            return functional.one_hot(places, self.categories).to(like.dtype)
+            if not self.dropped:
+                return functional.one_hot(places, self.categories).to(like.dtype)
+            value = functional.one_hot(places.clamp(min=0), self.categories).to(like.dtype)
+            return torch.where((places < 0).unsqueeze(-1), torch.nan, value)
         steps = () if self.encoder is None else self.encoder.variable.steps
         values = cells.reshape(math.prod(steps), *cells.shape[1 + len(steps) :])
         for transform, fitted in self.steps:
@@ -142,6 +146,8 @@ class Cells:
         facts: dict[str, Any] = {"shape": list(self.shape), "values": "numbers"}
         if self.categories is not None:
             facts |= {"values": "categories", "categories": self.categories}
+        if self.dropped:
+            facts["empty"] = "NaN" if self.categories is None else -1
         if self.names is not None:
             facts["names"] = list(self.names)
         if self.encoder is not None:

@@ -49,7 +49,8 @@ class RowFunction(ABC):
             entry = self.outline.inputs[name]
             return Cells(name, entry.shape, entry.categories, self.encoders.get(name), entry.values)
         variable = self.outline.outer[name]
-        return Cells(name, variable.event, variable.categories, self.encoders.get(name), variable.values)
+        read = self.encoders.get(name), variable.values, variable.dropped
+        return Cells(name, variable.event, variable.categories, *read)
 
     def values_of(self, given: Sequence[Tensor], mode: DrawnFromNoise) -> dict[str, Tensor]:
         """Read the cells of the row as values by node, [1, *event]."""
@@ -185,7 +186,7 @@ def output_facts(function: RowFunction, name: str) -> dict[str, Any]:  # Any: wh
     known = {**function.outline.outer, **function.outline.inputs}
     node, what = (name, "") if name in known else (name.rpartition(".")[0], name.rpartition(".")[2])
     facts = function.cells_of(node).facts()
-    for key in ("in_the_graph", "before_the_graph"):
+    for key in ("in_the_graph", "before_the_graph", "empty"):
         facts.pop(key, None)
     if what == "probability":
         facts |= {"values": "probabilities", "shape": [*facts["shape"], facts["categories"]]}

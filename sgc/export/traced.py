@@ -183,6 +183,8 @@ def _reworded(graph: GraphModule) -> None:
                 if node.args[1] != 0 or node.args[0].args[5]:
                     continue
                 other = _normed(graph, node)
+            elif node.target in (aten.cat.default, aten.stack.default):
+                other = _joined(graph, node)
             else:
                 continue
         node.replace_all_uses_with(other)
@@ -206,6 +208,33 @@ def _normed(graph: GraphModule, node: Node) -> Node:
     result = result if bias is None else call(aten.add.Tensor, (result, laid(bias)))
     result.meta["val"] = value
     return result
+
+
+def _joined(graph: GraphModule, node: Node) -> Node:
+    """Give tensors one behind the other, or side by side, as the sum of each among zeros.
+
+    torch maps joining over a number of rows that it takes for fixed, and padding over any.
+    """
+    aten, call = torch.ops.aten, graph.graph.call_function
+    given: Any = node.args  # Any: the arguments of an operation
+    value, parts = node.meta["val"], given[0]
+    axis: int = (given[1] if len(given) > 1 else 0) % value.dim()
+    behind = 2 * (value.dim() - 1 - axis)  # places of the pads of later axes
+    add = aten.logical_or.default if value.dtype == torch.bool else aten.add.Tensor
+    start, total = 0, None
+    for part in parts:
+        size = part.meta["val"].shape
+        if node.target is aten.stack.default:
+            part, size = call(aten.unsqueeze.default, (part, axis)), (*size[:axis], 1, *size[axis:])
+        elif tuple(size) == (0,):
+            continue  # which aten takes for nothing, whatever the others' shapes
+        pads = [*[0] * behind, start, value.shape[axis] - start - size[axis]]
+        padded = call(aten.constant_pad_nd.default, (part, pads, 0))
+        total = padded if total is None else call(add, (total, padded))
+        start += size[axis]
+    assert total is not None
+    total.meta["val"] = value
+    return total
 
 
 def _copied(graph: GraphModule, into: Node, source: Node) -> Node:
@@ -251,7 +280,7 @@ def _exported(module: nn.Module, example: dict[str, Tensor]) -> torch.export.Exp
     except Exception as problem:  # torch raises many kinds of errors for what it cannot trace
         words = str(problem).strip().partition("\n")[0] or type(problem).__name__
         if words.startswith("Constraints violated"):
-            words = "it joins operations for a fixed number of rows, as of nodes that drop empty cells"
+            words = "an operation of it takes the number of rows for fixed"
         raise UsageError(f"torch cannot export the model's graph ({words})") from None
     for node in exported.graph.nodes:  # where the operations were called from, which are paths of this machine
         node.meta.pop("stack_trace", None)

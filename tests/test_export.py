@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from data_files import opened
 from small_runs import NPZ, changed, small, small_arrays
 
@@ -18,6 +19,7 @@ import sgc
 from sgc.data.variables import Variable
 from sgc.errors import UsageError
 from sgc.export.exporting import TORCH, export_run, exported, onnx_bytes
+from sgc.export.hub_folder import export_folder
 from sgc.export.noise import DrawnFromNoise
 from sgc.export.preprocessing import Cells
 
@@ -117,6 +119,40 @@ def test_onnx_runs_in_another_runtime(graph: Any, run: Path) -> None:
         np.testing.assert_allclose(value, export.program.expected[name], rtol=1e-4, atol=1e-5)
     facts = json.loads(session.get_modelmeta().custom_metadata_map["sgc"])
     assert list(facts["inputs"]) == [entry.name for entry in session.get_inputs()]
+
+
+def test_a_folder_for_the_hub_opens_and_names_no_place_and_no_row(run: Path, tmp_path: Path) -> None:
+    made = export_folder(run, tmp_path / "hub", license="mit")
+    folder = tmp_path / "hub"
+    assert made["files"] == ["README.md", "best.safetensors", "columns.json", "run.json", "spec.yaml"]
+    assert sorted(path.name for path in folder.iterdir()) == made["files"]
+    assert not [path.name for path in folder.iterdir() if str(run.parent).encode() in path.read_bytes()]
+    model, opened_again = sgc.open(run), sgc.open(folder)
+    rows = model.encode({"x": np.full((2, 3), 50.0)})
+    torch.testing.assert_close(
+        opened_again.infer(rows, from_="q")["y"].mean, model.infer(rows, from_="q")["y"].mean, rtol=0, atol=0
+    )
+    text = (folder / "README.md").read_text()
+    matter = yaml.safe_load(text.split("---\n")[1])
+    assert (matter["license"], matter["library_name"]) == ("mit", "sgc")
+    (result,) = matter["model-index"][0]["results"]
+    best = sgc.evaluate(run, split="validation", samples=2)
+    (error,) = [metric["value"] for metric in result["metrics"] if metric["name"] == "error of y"]
+    assert error == pytest.approx(best.evaluation.from_q["y"].value)
+    assert (result["dataset"]["name"], result["dataset"]["split"]) == ("rows.npz", "validation")
+    with pytest.raises(UsageError, match="is there and not empty"):
+        export_folder(run, folder)
+
+
+def test_the_hub_reads_the_card(run: Path, tmp_path: Path) -> None:
+    hub = pytest.importorskip("huggingface_hub", reason="cards are read where huggingface_hub is there")
+    export_folder(run, tmp_path / "hub")
+    card = hub.ModelCard.load(tmp_path / "hub" / "README.md")
+    assert [result.metric_name for result in card.data.eval_results] == [
+        "error of y",
+        "bound without labels, nats a row",
+    ]
+    assert card.data.license is None
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from sgc.cli import completion
 from sgc.cli.collection import collect_as_usual
 from sgc.cli.common import Checkpoint, Json, RunArg, Trust
 from sgc.cli.run_commands import AnswerOf
+from sgc.errors import UsageError
 from sgc.report.standard_streams import say
 
 
@@ -27,14 +28,25 @@ class GraphOf(StrEnum):
 def export(
     run: RunArg,
     output: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             "-o",
             "--output",
             metavar="FILE",
             help="The graph to write: .pt2, for torch.export, or .onnx.",
         ),
-    ],
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--folder", metavar="FOLDER", help="Or a new folder for the Hugging Face Hub, with a model card."),
+    ] = None,
+    also: Annotated[
+        list[str] | None,
+        typer.Option("--also", metavar="pt2|onnx", help="With --folder: a graph of its predictions in it."),
+    ] = None,
+    license: Annotated[
+        str | None, typer.Option("--license", metavar="NAME", help="With --folder: of the model, as the Hub names it.")
+    ] = None,
     graph: Annotated[
         GraphOf, typer.Option("--graph", metavar="predict|generate", help="Answers for rows, or rows of the model.")
     ] = GraphOf.PREDICT,
@@ -57,10 +69,27 @@ def export(
     as_json: Json = False,
     trust: Trust = False,
 ) -> None:
-    """Write a run's predictions or its generation as a graph that runs without sgc: torch.export or ONNX."""
+    """Write a run as a graph that runs without sgc, torch.export or ONNX; or as a folder with a model card."""
+    if (output is None) == (folder is None):
+        raise UsageError("one of -o FILE, a graph, and --folder FOLDER, for the Hub, is wanted")
+    collect_as_usual()
+    if folder is not None:
+        changed = [flag for flag, given in (("--graph", graph != "predict"), ("--given", given)) if given]
+        changed += [flag for flag, given in (("--from", from_ != "q"), ("--samples", samples)) if given]
+        if changed:
+            raise UsageError(f"{changed[0]} beside --folder: write that graph with -o FILE")
+        from sgc.export.hub_folder import export_folder
+
+        made = export_folder(run, folder, also=also or [], license=license, checkpoint=checkpoint, trust=trust)
+        for name in made["own_code"]:
+            say(f"note: own code, {name}, is not in the folder: put it beside spec.yaml")
+        print(json.dumps(made) if as_json else f"{made['folder']}: {', '.join(made['files'])}")
+        return
+    if also or license is not None:
+        raise UsageError(f"{'--also' if also else '--license'} without --folder FOLDER")
     from sgc.export.exporting import export_run, export_text
 
-    collect_as_usual()
+    assert output is not None
     facts = export_run(
         run,
         output,

@@ -1,0 +1,110 @@
+"""A trained model as a folder for the Hugging Face Hub: what `sgc.open` reads, a model card, and graphs.
+
+Nothing is in it that names a machine or a row: of files of data the names alone, and neither metrics nor row ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+from sgc.arguments import path_of
+from sgc.data.outputs import write_output
+from sgc.errors import UsageError, option
+from sgc.export.exporting import check_onnx, exported, onnx_bytes, pt2_bytes
+from sgc.export.model_card import CardFacts, card
+from sgc.report.best_epoch import best_line
+from sgc.runs.extension import TRACKED
+from sgc.runs.file_formats import json_text, spec_yaml
+from sgc.runs.run_folder import RunFolder, open_run
+from sgc.spec.loader import load
+from sgc.spec.spec import Spec
+
+KINDS = ("pt2", "onnx")
+PLACES = ("root", "file", "files", "rows", "weights")  # keys of a spec whose values may be places of files
+
+
+def export_folder(
+    run: str | Path,
+    folder: str | Path,
+    *,
+    also: Sequence[str] = (),
+    license: str | None = None,
+    checkpoint: str = "best",
+    trust: bool = False,
+) -> dict[str, Any]:  # Any: what JSON can say
+    """Write a run as a folder that `sgc.open` opens and `huggingface_hub` uploads, with a model card.
+
+    folder: a new or empty one. also: graphs of its predictions, `pt2`, `onnx`. license: as the Hub names it, such as
+    `mit`; the card has none if None. checkpoint: `best` or `last`. trust: as for `sgc.open`.
+
+    Raises: SpecError, UsageError for a folder that holds something or what no graph can hold, RunError.
+    """
+    target, source = path_of("folder", folder), RunFolder(path_of("run", run))
+    for kind in also:
+        if kind not in KINDS:
+            raise UsageError(f"{option('also', kind)}: found '{kind}', wanted {' or '.join(KINDS)}")
+    if "onnx" in also:
+        check_onnx()
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise UsageError(f"{target}: is there and not empty, wanted a new or empty folder")
+    model = open_run(source.path, checkpoint, trust=trust)
+    spec, record = placeless(model.spec), source.record()
+    files: dict[str, bytes] = {
+        "spec.yaml": spec_yaml(spec).encode(),
+        "best.safetensors": source.weights_path(checkpoint).read_bytes(),
+        "columns.json": source.columns_path.read_bytes(),
+    }
+    kept = record.model_dump(mode="json", exclude_none=True, exclude={"code", "digest", "threads", "processes"})
+    files["run.json"] = json_text({**kept, "platform": "", "beside": ".", "finished": True}, indent=2).encode()
+    graphs: dict[str, Mapping[str, Any]] = {}  # Any: what JSON can say
+    if also:
+        export = exported(model)
+        for kind in dict.fromkeys(also):
+            files[f"predict.{kind}"] = pt2_bytes(export) if kind == "pt2" else onnx_bytes(export)
+            graphs[f"predict.{kind}"] = export.facts
+    lines = source.metrics()
+    line = best_line(lines) if checkpoint == "best" else lines[-1] if lines else None
+    facts = CardFacts(model.outline, spec, record.versions, dict(record.rows), line or {}, license, graphs)
+    files["README.md"] = card(facts).encode()
+    target.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        write_output(target / name, content)
+    return {"folder": str(target), "files": sorted(files), "own_code": spec.own_code()}
+
+
+def placeless(spec: Spec) -> Spec:
+    """Give a spec without trackers in which files are named by their last names, wherever they are."""
+
+    def named(value: Any, place: bool) -> Any:  # Any: plain data
+        if isinstance(value, Mapping):
+            return {key: named(inner, place or key in PLACES) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [named(inner, place) for inner in value]
+        return last_name(value) if isinstance(value, str) and (place or is_absolute(value)) else value
+
+    plain = spec.plain()
+    for key in TRACKED:
+        plain["train"].pop(key, None)
+    if "data" in plain:
+        columns = plain["data"].pop("columns", None)  # of the data, by names that may look like paths
+        plain["data"] = named(plain["data"], False) | ({} if columns is None else {"columns": columns})
+    for part in plain.get("use", {}).values():
+        if "weights" in part:
+            part["weights"] = last_name(part["weights"])
+    return load(plain, trust=spec.trusted).stands_in(spec.folder, trusted=spec.trusted)
+
+
+def is_absolute(text: str) -> bool:
+    """Tell whether a text begins as the place of a file on some machine does."""
+    return text.startswith(("/", "~", "\\", "./", "../")) or PureWindowsPath(text).is_absolute()
+
+
+def last_name(text: str) -> str:
+    """Give the name of a file without the folders that it is in, or the address.
+
+    >>> last_name("/home/me/rows.csv"), last_name("s3://ours/part-*.parquet"), last_name("rows.csv")
+    ('rows.csv', 'part-*.parquet', 'rows.csv')
+    """
+    return PurePosixPath(text.replace("\\", "/")).name or "."

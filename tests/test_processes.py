@@ -34,6 +34,7 @@ from sgc.errors import RunError, UsageError
 from sgc.randomness import Generators, drawing_from
 from sgc.runs.run_folder import RunFolder
 from sgc.runtime.data_variables import open_data
+from sgc.runtime.weight_files import own_state
 from sgc.shared_rows import Sharing, current_layout, rows_in
 from sgc.spec.resolver import outline
 from sgc.training import processes
@@ -139,17 +140,19 @@ def trained(spec: Raw, place: Path, group: Processes) -> dict[str, Any]:  # Any:
     if arrays is not None:
         arrays = {name: arrays[name] for name in spec["data"]["columns"]}
     trainer = Trainer(made, open_data(made, place, arrays), RunFolder(place), Silent(), group, debug=False)
+    if made.spec.train.shard:
+        trainer.learner.share_out(trainer._new_model)
     trainer.model.train()
     gradients: list[Tensor] = []
     for step in range(STEPS):
         trainer._step()
-        if step in (0, STEPS - 1):
+        if step in (0, STEPS - 1) and trainer.learner.shards is None:
             gradients += [parameter.grad.clone() for parameter in trainer.parameters]
     trainer.epoch = 1
     line = trainer._line()
     line.pop("seconds")
     return {
-        "tensors": [*gradients, *trainer.model.state_dict().values()],
+        "tensors": [*gradients, *trainer.learner.gathered().state_dict().values()],
         "line": line,
         "means": trainer.model.running_means.state(),
         "replayed": sum(kind.checked for kind in trainer.steps._kinds.values()),
@@ -181,6 +184,7 @@ def drawn_apart(group: Processes) -> list[str]:
     return wrong
 
 
+SHARDED = ("patterns, a rate, dropout, batch norm, dynamic pixels", "a counted repeat", "straight through")
 IN_THREE = ("patterns, a rate, dropout, batch norm, dynamic pixels", "labels apart by row", "gamma")
 
 
@@ -188,6 +192,9 @@ def everything(place: Path) -> Callable[[Processes], dict[str, Any]]:  # Any: as
     def action(group: Processes) -> dict[str, Any]:  # Any: as above
         names = IN_THREE if group.size == 3 else SPECS
         found = {name: trained(SPECS[name], place, group) for name in names}
+        for name in SHARDED:
+            shared_out = {**SPECS[name], "train": {**SPECS[name].get("train", {}), "shard": True}}
+            found[f"{name}, its weights shared out"] = trained(shared_out, place, group)
         return {**found, "draws": [] if group.alone else drawn_apart(group)}
 
     return action
@@ -247,6 +254,17 @@ def alone(place: Path) -> dict[str, Any]:  # Any: as above
 @pytest.fixture(scope="module", params=[2, 3], ids=["two", "three"])
 def group(request: pytest.FixtureRequest, place: Path) -> list[dict[str, Any]]:  # Any: as above
     return in_group(request.param, place, everything(place))
+
+
+@pytest.mark.parametrize("name", SHARDED)
+def test_weights_that_are_shared_out_are_those_of_one_process(
+    name: str, group: list[dict[str, Any]], alone: dict[str, Any]
+) -> None:
+    for found in (member[f"{name}, its weights shared out"] for member in group):
+        for own, whole in zip(reversed(found["tensors"]), reversed(alone[name]["tensors"]), strict=False):
+            torch.testing.assert_close(own, whole, rtol=1e-7, atol=1e-8)
+        assert found["line"].pop("gradient", None) is None
+        same_line(found["line"], {key: value for key, value in alone[name]["line"].items() if key != "gradient"})
 
 
 @pytest.mark.parametrize("name", SPECS)
@@ -337,6 +355,26 @@ def test_a_run_whose_process_is_killed_goes_on_to_the_same(place: Path) -> None:
         *(load_file(folder / "last.safetensors").values() for folder in (whole, killed)), strict=True
     ):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+
+
+def test_a_run_whose_weights_are_shared_out_goes_on_in_one_process(place: Path) -> None:
+    """Also what the optimiser keeps for them, and the norm of a gradient that is clipped."""
+    spec = small(**DOUBLE, train__epochs=4, train__shard=True, train__clip_norm=0.5)
+    alone, several = place / "alone", place / "several"
+    half = sgc.load(spec, ["train.epochs=2"])
+
+    def train(found: Launched) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(trainer_module, "launched", lambda: found)
+            run = sgc.train(half, small_arrays(labels=60), output=several)
+        best = load_file(several / "best.safetensors")
+        assert all(torch.equal(best[name], tensor) for name, tensor in own_state(run.model).items())
+
+    assert [status for status, _ in children_of(3, place, train)] == [0, 0, 0]
+    sgc.train(sgc.load(spec), small_arrays(labels=60), output=alone)
+    sgc.train(sgc.load(spec), small_arrays(labels=60), output=several, resume=True)
+    for name, tensor in load_file(alone / "last.safetensors").items():
+        torch.testing.assert_close(load_file(several / "last.safetensors")[name], tensor, rtol=1e-9, atol=1e-11)
 
 
 def test_a_fault_of_one_is_told_by_the_one_that_leads(place: Path) -> None:

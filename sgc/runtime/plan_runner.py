@@ -101,9 +101,13 @@ class PlanRunner(nn.Module):
             module.eval()
         return self
 
+    computes_like: Tensor | None = None  # where its weights do not say so, being elsewhere
+
     @property
     def like(self) -> Tensor:
         """A tensor of the type and on the device that the model computes with. Raises: ValueError where it cannot."""
+        if self.computes_like is not None:
+            return self.computes_like
         weights = next((parameter.detach() for parameter in self.parameters()), None)
         like = torch.zeros((), device="cpu") if weights is None else weights
         if like.is_meta:

@@ -154,6 +154,13 @@ class Train(Piece):
         description=("Whether steps are compiled by `torch.compile`; `reduce-overhead` is its mode with CUDA graphs."),
         examples=[True],
     )
+    shard: bool = Field(
+        False,
+        description=(
+            "Whether several processes share out the weights of networks (FSDP), for networks larger than a device."
+        ),
+        examples=[True],
+    )
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(
         0,
         description="What weights, labels, orders of rows and draws follow from.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,6 @@ from sgc.errors import RunError
 from sgc.runtime.finiteness import WORDS
 from sgc.runtime.model import Model
 from sgc.runtime.sums import Sums
-from sgc.runtime.weight_files import own_state
 from sgc.training.gradient_variance import owners
 
 NOBODY = "the gradient is not finite, though that of every term is"
@@ -111,9 +110,9 @@ def _broken(output: Tensor, inputs: Iterable[Tensor]) -> bool:
     return not all(gradient is None or bool(torch.isfinite(gradient).all()) for gradient in gradients)
 
 
-def check_weights(model: Model, where: str, advice: str) -> None:
-    """Check that all weights are finite. Raises: RunError, which says of which node one is not."""
-    for name, tensor in own_state(model).items():
+def check_weights(weights: Mapping[str, Tensor], where: str, advice: str) -> None:
+    """Check that all weights of a model are finite. Raises: RunError, which says of which node one is not."""
+    for name, tensor in weights.items():
         if not bool(torch.isfinite(tensor).all()):
             owner = name.split(".")[1].removesuffix("_")
             raise RunError(f"{where}: node '{owner}': its weights are not finite after the update; {advice}")

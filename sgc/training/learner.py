@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -22,7 +23,11 @@ from sgc.training.precision import Precision
 from sgc.training.processes import Processes
 from sgc.training.shared_gradients import SharedGradients
 from sgc.training.step_results import StepResult, UnreadStep
+from sgc.training.training_state import optimizer_state
 from sgc.training.unread_steps import moving_only_where
+
+if TYPE_CHECKING:
+    from sgc.training.weight_shards import WeightShards
 
 UNTOUCHED = "the last checkpoint is untouched"
 
@@ -48,13 +53,18 @@ class Learner:
         Raises: UsageError where there is nothing to learn.
         """
         self.model, self.streams, self.precision, self.settings = model, streams, precision, model.spec.train
+        self.shards: WeightShards | None = None
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         if not self.parameters:
             raise UsageError("the model has nothing to learn: every distribution is fixed")
         self.optimizer = engine.make_optimizer(self.settings.optimizer, self.parameters)
         precision.prepare(model)
         unscale = (lambda: None) if self.settings.clip_norm is None else partial(precision.unscale, self.optimizer)
-        allowed = allowed and precision.scaler is None
+        self.whole, self._gathered = model, False
+        shared_out = self.settings.shard and processes is not None and not processes.alone
+        if shared_out and precision.scaler is not None:
+            raise UsageError("train.shard beside train.precision 16-mixed: take bf16-mixed")
+        allowed = allowed and precision.scaler is None and not shared_out
         self.processes = processes or Processes()
         self.shared = None
         if not self.processes.alone:
@@ -62,6 +72,49 @@ class Learner:
             share_batch_norms(model)
             self.processes.same_weights(list(own_state(model).values()))
         self.steps = steps_of(model, self.parameters, precision, unscale, note, allowed=allowed, shared=self.shared)
+
+    # ---- weights that are shared out
+
+    def share_out(self, whole: Callable[[], Model]) -> str:
+        """Share out the weights of networks over the processes; give what there is to say of it.
+
+        whole: makes the model into which they are gathered. Raises: UsageError where torch cannot.
+        """
+        from sgc.training.weight_shards import WeightShards
+
+        if self.shared is None:
+            return "one process has all weights"
+        self.whole = whole()
+        self.shards = WeightShards(self.model, self.processes, self.optimizer)
+        self.parameters[:] = self.optimizer.param_groups[0]["params"]
+        self.steps.parameters = list(self.parameters)
+        self.shared.share_out(self.shards)
+        return "steps are computed, not replayed, and the gradient's variance is not measured"
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Give the tensors of the model by name, of those that are shared out the rows that are here."""
+        return own_state(self.model) if self.shards is None else self.shards.tensors()
+
+    def common_tensors(self) -> list[Tensor]:
+        """Give what all processes have alike: weights, and what the optimiser keeps."""
+        if self.shards is None:
+            return engine.kept(own_state(self.model), self.optimizer)
+        return self.shards.whole_tensors()
+
+    def gathered(self) -> Model:
+        """Give the model with all weights as they are now, which the leader alone needs; all call it together."""
+        if self.shards is not None and not self._gathered:
+            self.shards.gather_into(self.whole)
+        self._gathered = True
+        self.whole.epoch, self.whole.gamma, self.whole.rate = self.model.epoch, self.model.gamma, self.model.rate
+        return self.whole
+
+    def kept_state(self) -> dict[str, Any]:  # Any: tensors and places
+        """Give what the optimiser keeps for each weight, whole, which the leader alone needs; all call it together."""
+        if self.shards is None:
+            return optimizer_state(self.optimizer)
+        places = list(range(len(self.parameters)))
+        return {"state": self.shards.gather_state(self.optimizer), "param_groups": [{"params": places}]}
 
     def learn(
         self,
@@ -77,6 +130,7 @@ class Learner:
         step: its number, from 0. noise: the seed of what is drawn for the step, rows included, by which it can be run
         again. terms: whether the terms of the bound are wanted.
         """
+        self._gathered = False
         where = f"step {step + 1} (epoch {step // self.streams.steps + 1})"
         try:
             left = self.settings.epochs * self.streams.steps - step
@@ -115,6 +169,8 @@ class Learner:
 
     def _blamed(self, parts: list[PatternRows], weights: Sequence[float | Tensor], step: int, noise: int | None) -> str:
         """Run a step again to say by which term its gradient is not finite."""
+        if self.shards is not None:  # torch gathers weights for whole backward passes alone
+            return self.processes.words(NOBODY, NOBODY)
         with drawing_from(None if noise is None else Generators(noise)), self.precision.autocast():
             if noise is not None:
                 parts, weights = self.streams.take(step)

@@ -248,7 +248,8 @@ class RecordedSteps:
         return StepResult(value, norm, _results(parts, bounds, terms_of_parts or [None] * len(parts)))
 
     def _norm(self) -> Tensor:
-        return gradient_norm([parameter.grad for parameter in self.parameters if parameter.grad is not None])
+        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        return gradient_norm(gradients) if self.shared is None else self.shared.norm(gradients)
 
     def _function_of(self, recorder: Recorder, outputs: Sequence[Tensor], kind: Kind) -> None:
         """Make the function that takes steps of a kind from now on. Raises: NotRecordable."""

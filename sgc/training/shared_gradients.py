@@ -11,12 +11,17 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from sgc.training.gradient_check import gradient_norm
 from sgc.training.process_sums import ProcessSum, process_sum
 from sgc.training.processes import Processes
+
+if TYPE_CHECKING:
+    from sgc.training.weight_shards import WeightShards
 
 FLAGS = 3  # the loss, whether the step holds, whether somebody asks to stop
 
@@ -39,13 +44,14 @@ class SharedGradients:
     def __init__(self, processes: Processes, parameters: Sequence[Tensor], asked: Callable[[], bool]) -> None:
         """Prepare for these parameters. asked: whether this process is asked to stop."""
         self.processes, self.parameters, self.asked = processes, list(parameters), asked
+        self._like = self.parameters[0].detach().new_zeros(())
+        self.shards: WeightShards | None = None  # of the weights that are not among these parameters
         self.stop = False  # whether any process was asked to, as all know since the last exchange
         self._vectors: dict[tuple[bool, ...], Vector] = {}
 
     @cached_property
     def _sum(self) -> ProcessSum:
-        like = self.parameters[0].detach()
-        return process_sum(self.processes, sum(p.numel() for p in self.parameters) + FLAGS, like)
+        return process_sum(self.processes, sum(p.numel() for p in self.parameters) + FLAGS, self._like)
 
     def _vector(self, there: tuple[bool, ...]) -> Vector:
         """Give the vector of a kind of steps. there: which parameters have a gradient, the same in all processes."""
@@ -59,9 +65,12 @@ class SharedGradients:
     @torch.no_grad()
     def add_up(self, loss: float | Tensor, *, holds: bool = True) -> tuple[float, bool]:
         """Put the sum over all processes in place of the gradients; give the loss of all, and whether all hold."""
+        if self.shards is not None:
+            self.shards.take_gradients()
         gradients = [parameter.grad for parameter in self.parameters]
         vector = self._vector(tuple(gradient is not None for gradient in gradients))
-        torch._foreach_copy_(vector.own, [gradient for gradient in gradients if gradient is not None])
+        if vector.own:  # there is none where all are shared out
+            torch._foreach_copy_(vector.own, [gradient for gradient in gradients if gradient is not None])
         flags = self._sum.own[vector.size - FLAGS : vector.size]
         flags[0] = loss
         flags[1], flags[2] = float(holds), float(self.asked())
@@ -73,9 +82,21 @@ class SharedGradients:
         self.stop = stop > 0
         return total, held == self.processes.size
 
+    def share_out(self, shards: WeightShards) -> None:
+        """Leave to others the parameters of which each process has some rows."""
+        whole = {id(shard.whole) for shard in shards.by_name.values()}
+        self.shards = shards
+        self.parameters = [p for p in shards.model.parameters() if p.requires_grad and id(p) not in whole]
+
+    def norm(self, gradients: Sequence[Tensor]) -> Tensor:
+        """Give the norm of the gradients that are whole here together with those of all shards."""
+        if self.shards is None:
+            return gradient_norm(gradients)
+        return self.shards.norm(gradient_norm([p.grad for p in self.parameters if p.grad is not None]).to(self._like))
+
     def agree(self, flag: bool) -> bool:
         """Tell whether a flag is set in all processes."""
-        count = self.parameters[0].new_tensor(float(flag)).detach()
+        count = self._like.new_tensor(float(flag))
         return float(self.processes.sum(count)) == self.processes.size
 
 

@@ -53,7 +53,7 @@ from sgc.training.run import Run
 from sgc.training.run_start import begin, best_of, check_same_data, go_on, settled
 from sgc.training.run_streams import streams_of
 from sgc.training.tracking import Tracking, check_loggers
-from sgc.training.training_state import StateFault, optimizer_state, restore
+from sgc.training.training_state import StateFault, restore
 from sgc.training.unread_steps import ON_A_GPU, ReadStep, UnreadSteps, can_wait
 from sgc.training.watchers import Muted, Watcher, check_watcher, watching
 
@@ -155,7 +155,10 @@ def _train(
         trainer.restore(state)
     with tracking.of(folder, model, dataset, resumed=state is not None):
         trainer.train()
-        best, lines = best_of(folder, model, processes, trust=spec.trusted), processes.from_leader(folder.metrics)
+        best, lines = (
+            best_of(folder, trainer.learner.whole, processes, trust=spec.trusted),
+            processes.from_leader(folder.metrics),
+        )
         tracking.show_best(best, dataset, lines)
     return Run(folder.path, best, trainer.epoch, lines)
 
@@ -175,13 +178,18 @@ class Trainer:
         window: int | None = None,
     ) -> None:
         """Prepare a run. processes: that train together. window: as for `train`."""
-        self.spec, self.folder, self.watcher = resolved.spec, folder, watcher
+        self.resolved, self.spec, self.folder, self.watcher = resolved, resolved.spec, folder, watcher
         self.processes = processes = processes or Processes()
         self.settings = resolved.spec.train
         device = own_device(self.settings.device, processes)
         self.precision = precision_of(self.settings.precision, device)
-        with drawing_from(Generators(seed_for(self.settings.seed, 0))):
-            self.model = model_of_run(resolved).to(device)
+        self.model = self._new_model()
+        if self.settings.shard and not processes.alone:
+            from sgc.training.weight_shards import move_but_networks
+
+            move_but_networks(self.model, device)
+        else:
+            self.model.to(device)
         self.model.validate_args = debug or Model.validate_args
         like = self.model.like
         sharing = processes.sharing
@@ -213,12 +221,18 @@ class Trainer:
 
     def train(self) -> None:
         """Run to the end, or until asked to stop. Raises: RunError, Interrupted."""
+        if self.settings.shard:
+            self.watcher.note(f"train.shard: {self.learner.share_out(self._new_model)}")
         self.watcher.begin(self.settings.epochs, self.streams.steps, self.step)
         with engine.repeatable(), engine.stopping(self._ask_to_stop):
             while self.epoch < self.settings.epochs and not self._patience_over():
                 self._epoch()
             if self.processes.leads:
                 self.folder.finish()
+
+    def _new_model(self) -> Model:
+        with drawing_from(Generators(seed_for(self.settings.seed, 0))):
+            return model_of_run(self.resolved)
 
     def _ask_to_stop(self) -> None:
         self.asked = True
@@ -231,10 +245,10 @@ class Trainer:
     def _epoch(self) -> None:
         began = time.perf_counter()
         self.model.train()
-        self.processes.same_weights(engine.kept(own_state(self.model), self.optimizer))  # if machines round otherwise
+        self.processes.same_weights(self.learner.common_tensors())  # if machines round otherwise
         last = (self.epoch + 1) * self.streams.steps
         self._steps_to(last)
-        check_weights(self.model, f"step {self.step} (epoch {self.epoch + 1})", UNTOUCHED)
+        check_weights(self.learner.tensors(), f"step {self.step} (epoch {self.epoch + 1})", UNTOUCHED)
         self.seconds += time.perf_counter() - began
         if self.step < last:
             self._save_weights("last")
@@ -332,7 +346,7 @@ class Trainer:
                 bound = validation.bound
                 line |= {"validation_bound": bound, "active_units": validation.active_units}
             line["validation_error"] = validation.errors
-        if due(self.epoch, self.streams.steps):
+        if due(self.epoch, self.streams.steps) and self.learner.shards is None:
             with self._blaming("gradient"):
                 given = (self.model, self.streams, self.settings.seed, self.epoch, self.precision.autocast)
                 line["gradient"] = probe(*given, self.processes.sum)
@@ -359,17 +373,19 @@ class Trainer:
     def _save_weights(self, checkpoint: str) -> None:
         self._stand_at(self.step / self.streams.steps)
         info = {"epoch": self.model.epoch, "gamma": self.rates.gamma, "rate": self.rates.rate}
+        model = self.learner.gathered()
         if self.processes.leads:
-            self.folder.write_weights(checkpoint, self.model, info)
+            self.folder.write_weights(checkpoint, model, info)
 
     def _save_state(self) -> None:
         totals = self.totals.over(self.processes, self.model.outline)
+        model, optimizer = self.learner.gathered(), self.learner.kept_state()
         if not self.processes.leads:
             return
         self.folder.write_state(
             {
-                "model": own_state(self.model),
-                "optimizer": optimizer_state(self.optimizer),
+                "model": own_state(model),
+                "optimizer": optimizer,
                 "precision": self.precision.state_dict(),
                 "epoch": self.epoch,
                 "step": self.step,

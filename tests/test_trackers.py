@@ -40,7 +40,9 @@ class Recorded:
         self.ends: list[str] = []
 
     def log_hyperparams(self, params: Any) -> None:
-        """Take settings."""
+        """Take settings, unless it is to fail early."""
+        if self.fails_at < 99:
+            raise NotImplementedError("as Fabric's CSVLogger does")
         self.settings |= params
 
     def log_metrics(self, metrics: Any, step: int | None = None) -> None:
@@ -95,8 +97,9 @@ def test_a_logger_that_fails_ends_no_training_and_is_told_the_rest_when_the_run_
     with pytest.warns(UserWarning, match="loggers") as noted:
         run = sgc.train(SPEC, small_arrays(), output=tmp_path / "run", loggers=[logger])
     assert [str(note.message) for note in noted] == [
+        "train.loggers: Recorded takes no settings, and is told of epochs alone",
         "train.loggers: Recorded recorded/3 is told nothing more, it fails (ConnectionError: the server is gone); "
-        "training goes on, and resume=True tells the rest"
+        "training goes on, and resume=True tells the rest",
     ]
     assert finished_files(run.folder) == finished_files(plain)
     assert set(logger.epochs) == {1}

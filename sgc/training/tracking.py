@@ -198,7 +198,10 @@ class Tracking:
                 feed.late = isinstance(tracker, Tracker) and tracker.late
                 if key not in known:
                     tags = {} if isinstance(tracker, Tracker) else {f"tags.{k}": v for k, v in self.tags.items()}
-                    logger.log_hyperparams({**settings(model.spec), **tags})
+                    try:
+                        logger.log_hyperparams({**settings(model.spec), **tags})
+                    except NotImplementedError:  # as of Fabric's CSVLogger, which has the method
+                        self.note(f"train.loggers: {name} takes no settings, and is told of epochs alone")
             except Exception as problem:  # of any library
                 words = f"train.loggers: {name} cannot be told of the run ({failure_words(problem)})"
                 if not resumed:

@@ -42,7 +42,7 @@ from sgc.own_code import OwnObject  # noqa: E402
 from sgc.piece import Piece  # noqa: E402
 from sgc.report.json_schema import _Written  # noqa: E402
 from sgc.schedules import Schedule  # noqa: E402
-from sgc.spec import pieces, training_section  # noqa: E402
+from sgc.spec import conditionals, pieces, training_section  # noqa: E402
 from sgc.spec.spec import Spec  # noqa: E402
 from sgc.trackers.trackers import TRACKERS  # noqa: E402
 
@@ -56,10 +56,11 @@ PIECES: dict[str, type[Piece]] = {
     "Parts": Parts,
     "CropWindow": CropWindow,
     "Node": pieces.Node,
-    "Generative": pieces.Generative,
-    "Recognition": pieces.Recognition,
+    "Generative": conditionals.Generative,
+    "Recognition": conditionals.Recognition,
+    "Expert": conditionals.Expert,
     "DerivedRecognition": pieces.DerivedRecognition,
-    "LearnedConstant": pieces.LearnedConstant,
+    "LearnedConstant": conditionals.LearnedConstant,
     "Input": pieces.Input,
     "Feature": pieces.Feature,
     "Carry": pieces.Carry,
@@ -103,6 +104,7 @@ LINKS = {
     "LearnedConstant": "`{start: …}` to [learn](nodes.md#parameters) one",
     "OverRate": "`{over_rate: …}`",
     "Generative": "a [conditional](nodes.md#the-two-conditionals)",
+    "Expert": "[expert](nodes.md#experts)",
     "Recognition": "a [conditional](nodes.md#the-two-conditionals)",
     "DerivedRecognition": "`{parents: auto, network: …}`",
     "Node": "[node](nodes.md)",

@@ -62,6 +62,7 @@ UNSEEN: Plain = {"supervision": "none", "recognition": {"parents": ["x"], "netwo
 DECONV: Plain = {"channels": [8], "kernel": 4, "stride": 2}
 NETWORK = "nodes.y.recognition.network"
 NUMBERS = "data.columns.v.transforms.0"
+EXPERTS: Plain = {"x": {"network": {"mlp": [4]}}, "y": {"network": {"mlp": [4]}}}
 NORMAL: Plain = {**Z, "generative": {"parameters": {}}}
 
 # Where the keys of a piece stand, and what stands there beside them; None: what the base has there.
@@ -76,6 +77,7 @@ PLACES: dict[str, tuple[str, Plain | None]] = {
     "Node": ("nodes.y", None),
     "Generative": ("nodes.x.generative", None),
     "Recognition": ("nodes.z.recognition", None),
+    "Expert": ("nodes.z.recognition.experts.x", {"network": {"mlp": [4]}}),
     "DerivedRecognition": ("recognition", {"parents": "auto"}),
     "LearnedConstant": ("nodes.z.generative.parameters.loc", {"start": 0}),
     "Input": ("inputs.site", {}),
@@ -117,6 +119,10 @@ WITH: dict[tuple[str, str], tuple[str, Plain | None]] = {
     ("Generative", "parameters"): ("nodes.v.generative", {}),
     ("Recognition", "parents"): ("nodes.w.recognition", {"network": {"mlp": [4]}}),
     ("Recognition", "estimator"): ("nodes.y.recognition", None),
+    ("Recognition", "experts"): ("nodes.z.recognition", {}),
+    ("Recognition", "combine"): ("nodes.z.recognition", {"experts": EXPERTS}),
+    ("Recognition", "prior"): ("nodes.z.recognition", {"experts": EXPERTS}),
+    ("Expert", "network"): ("nodes.z.recognition.experts.x", {}),
     ("OwnFamily", "upper"): (
         "nodes.z.distribution",
         {"python": "mine:Own", "parameters": {"p": "unit_interval"}, "support": "integer_interval", "draws": "sampled"},

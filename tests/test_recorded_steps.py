@@ -100,6 +100,12 @@ SPECS: dict[str, Raw] = {
     "alpha over a rate": small(objective={"alpha": {"over_rate": 0.1}}),
     "clipped": small(train__clip_norm=0.5),
     "equal gradients, clipped": small(train__clip_norm=0.05, nodes__x__generative__network=[{"residual": [7, 5]}]),
+    "a mixture of products": small(
+        nodes__z__recognition={
+            "combine": "mixture_of_products",
+            "experts": {"x": {"network": {"mlp": [6]}}, "y": {"network": {"mlp": [4]}}},
+        }
+    ),
     "correlated latents": small(nodes__z__distribution="MultivariateNormal"),
     "dropout and batch norm": small(
         nodes__x__generative__network={"mlp": [6], "norm": "batch", "dropout": 0.3},

@@ -206,7 +206,7 @@ class _Derivation:
     def proposal(self, name: str) -> Proposal:
         node, factor = self.graphs.nodes[name], self.recognition(name)
         above_samples = bool(self.union(factor.parents) & self.dimensions.bits([SAMPLES]))
-        return Proposal(factor, node.estimator, node.support, self.named(self.dims[name]), above_samples)
+        return Proposal(factor, node.estimator, node.support, self.named(self.dims[name]), above_samples, node.experts)
 
     def weight(self, name: str) -> Weight:
         factor = self.recognition(name, tail=name not in self.clamped | self.maybe_labelled)
@@ -312,6 +312,8 @@ class _Derivation:
             return Message(f"gradient: {self.words.gradient.name}")
         if node.estimator.kl_refusal:
             return Message(node.estimator.kl_refusal)
+        if node.experts is not None and node.experts.mixes:
+            return Message("a mixture has no closed form")
         if not node.closed_kl:
             return Message("its family has no closed form")
         if name in self.existence.evidence:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
+from sgc.derivation.experts import Experts
 from sgc.derivation.formula import symbol
 from sgc.derivation.graph import Role
 from sgc.derivation.name_sets import NOTHING, NameSet, members
@@ -57,6 +58,7 @@ class Proposal:
     support: int
     dims: NameSet
     above_samples: bool = False  # whether what q reads varies over the samples
+    experts: Experts | None = None  # that make up q together
 
     @property
     def node(self) -> str:

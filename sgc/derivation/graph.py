@@ -14,6 +14,7 @@ from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, Literal
 
+from sgc.derivation.experts import Experts
 from sgc.derivation.name_sets import NameSets
 from sgc.derivation.node_id import NodeId
 from sgc.objectives.estimator import Estimator
@@ -38,6 +39,7 @@ class GraphNode:
     dropped: bool = False  # partial, and scored where it is present: clamped in every row, no label of any
     exists: tuple[tuple[str, int], ...] = ()  # of a step, (count, i): it exists while each count is above its i
     step: NodeId | None = None  # its name in the file and its step; None: it is in no repeat
+    experts: Experts | None = None  # that make up its q together; None: its q is one conditional
 
     @property
     def counts(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import ClassVar, Self, final
 
 from sgc.derivation.existence import Steps, masked_text
+from sgc.derivation.expert_formulas import combined_latex, combined_text
 from sgc.derivation.factors import SAMPLES, Charge, Factor, Paths, Proposal, Term, Weight, ingredients
 from sgc.derivation.formula import Cells, Writer, aligned
 from sgc.derivation.name_sets import members
@@ -264,7 +265,8 @@ class PlanWriter(Writer):
         latex = self.with_latex()
         r = latex.factors([p.factor for p in self.plan.proposals]) or "1"
         w = latex.factors([weight.factor for weight in self.plan.weights], label=True) or "1"
-        return [rf"r &= {r}", rf"w &= {w}", *latex.bound()]
+        experts = [combined_latex(p, latex.factor) for p in self.plan.proposals if p.experts is not None]
+        return [rf"r &= {r}", *experts, rf"w &= {w}", *latex.bound()]
 
     def text(self) -> str:
         """Write the plan as aligned lines, with its warnings."""
@@ -293,7 +295,8 @@ class PlanWriter(Writer):
         """Say how a proposed node gives its values: `enumerate, 10 values`."""
         values = f", {proposal.support} values" if proposal.estimator.enumerates else ""
         baselines = {charge.node: f", baseline {charge.baseline}" for charge in self.plan.charges if charge.baseline}
-        return f"{proposal.estimator}{values}{baselines.get(proposal.node, '')}"
+        experts = f", {combined_text(proposal, self.factor)}" if proposal.experts is not None else ""
+        return f"{proposal.estimator}{values}{baselines.get(proposal.node, '')}{experts}"
 
     def varies(self, weight: Weight) -> str:
         """Say through what a factor of the weight varies, or what becomes of it."""

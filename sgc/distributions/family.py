@@ -70,6 +70,11 @@ class Family:
         return {name: self.stands_for.get(name, self.heads[-1]) for name in others}
 
     @property
+    def multiplies(self) -> bool:
+        """Whether products of members' densities are again members', in closed form: those of diagonal Normals."""
+        return self.gaussian and not self.event_dim
+
+    @property
     def finite(self) -> bool:
         """Whether `enumerate` and `support_size` work: not where single numbers only make a value together."""
         return self.support.finite and self.event_dim == int(self.support.vector)

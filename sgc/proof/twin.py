@@ -256,6 +256,8 @@ class _Writer:
         if not written:
             return {}
         taken = [value for value in (written.get("parameters") or {}).values() if isinstance(value, str)]
+        for name, expert in (written.get("experts") or {}).items():  # together they read what each of them reads
+            taken += expert.get("parents", [name])
         parents = list(dict.fromkeys([*(written.get("parents") or ()), *taken]))
         if not parents:
             return {}

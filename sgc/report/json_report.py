@@ -6,7 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from sgc.derivation.factors import Factor
+from sgc.derivation.expert_formulas import combined_text
+from sgc.derivation.experts import Experts
+from sgc.derivation.factors import Factor, Proposal
 from sgc.derivation.graph import ROLES
 from sgc.derivation.plan import EachNode
 from sgc.piece import Piece
@@ -97,6 +99,8 @@ def _plain_estimator(variable: Variable) -> dict[str, Any] | None:  # Any: plain
 
 
 def _density_json(density: Density) -> dict[str, Any]:  # Any: plain data
+    if density.experts is not None:
+        return _experts_json(density.experts, density)
     constants = {
         name: {"value": _plain_value(constant.value), "learn": constant.learn}
         for name, constant in density.constants.items()
@@ -109,6 +113,26 @@ def _density_json(density: Density) -> dict[str, Any]:  # Any: plain data
         "constants": constants,
         "parameters": density.parameters,
     }
+
+
+def _experts_json(experts: Experts, density: Density) -> dict[str, Any]:  # Any: plain data
+    each = {
+        member.name: {**_density_json(part), "left_out_without": [list(sources) for sources in member.needs]}
+        for member, part in zip(experts.members, density.of_experts, strict=True)
+    }
+    return {
+        "parents": list(density.parents),
+        "experts": each,
+        "combine": experts.combine,
+        "prior": experts.prior,
+        "parameters": density.parameters,
+    }
+
+
+def _proposal_json(writer: EachNode | PlatedPlan, proposal: Proposal) -> dict[str, Any]:  # Any: plain data
+    """Say how a node is proposed."""
+    experts = {} if proposal.experts is None else {"experts": combined_text(proposal, writer.factor)}
+    return {"estimator": proposal.estimator.name, "support": proposal.support, **experts}
 
 
 def _plan_json(writer: EachNode | PlatedPlan) -> dict[str, Any]:  # Any: plain data
@@ -127,7 +151,7 @@ def _plan_json(writer: EachNode | PlatedPlan) -> dict[str, Any]:  # Any: plain d
         "observed": writer.listed(plan.observed),
         "rows": writer.rows(),
         "clamped": writer.listed(plan.clamped),
-        "proposed": [{**factor(p.factor), "estimator": p.estimator.name, "support": p.support} for p in plan.proposals],
+        "proposed": [{**factor(p.factor), **_proposal_json(writer, p)} for p in plan.proposals],
         "weights": [
             {**factor(w.factor, label=True), "varies": w.varies, "carriers": writer.carriers(w)} for w in plan.weights
         ],

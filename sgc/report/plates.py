@@ -265,6 +265,16 @@ def _density(names: Names, name: str, density: Density) -> Density:
         for key, constant in density.constants.items()
     }
     parents = _aligned(names, density.node, density.parents)
+    of_experts = tuple(_density(names, name, part) for part in density.of_experts)
+    experts = density.experts
+    if experts is not None:
+        members = [
+            replace(
+                member, parents=part.parents, needs=tuple(tuple(dict.fromkeys(map(names.of, n))) for n in member.needs)
+            )
+            for member, part in zip(experts.members, of_experts, strict=True)
+        ]
+        experts = replace(experts, members=tuple(members))
     stack = density.stack
     if stack is not None:
         stack = replace(stack, parents=tuple(stack.parents[i] for i in parents))
@@ -276,6 +286,8 @@ def _density(names: Names, name: str, density: Density) -> Density:
         entries=_written(density.entries),
         stack=stack,
         constants=constants,
+        experts=experts,
+        of_experts=of_experts,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sgc.derivation.experts import Expert, Experts
 from sgc.derivation.inversion import SOURCE
 from sgc.distributions.row_totals import TOTAL
 from sgc.networks.entries import Convolutions, OwnNetwork, Window
@@ -18,7 +19,7 @@ from sgc.objectives.gradient import GRADIENTS
 from sgc.objectives.objective import OverRate
 from sgc.piece import Piece
 from sgc.schedules import Schedule
-from sgc.spec.outline import Constant, Outline, Variable
+from sgc.spec.outline import Constant, Density, Outline, Variable
 
 DERIVED = f"derived from p (auto, {SOURCE})"
 
@@ -196,6 +197,28 @@ def _alpha_words(outline: Outline) -> str:
     return f"α = {number_words(1.0 if alpha is None else alpha)}"
 
 
+COMBINATIONS = {
+    "product": "product",
+    "mixture": "mixture",
+    "mixture_of_products": "mixture of products",
+}
+
+
+def combination_words(experts: Experts) -> str:
+    """Say how experts are combined, and whether with p: 'product with p'."""
+    return f"{COMBINATIONS[experts.combine]}{' with p' if experts.prior else ''}"
+
+
+def expert_words(member: Expert, density: Density) -> str:
+    """Write one expert: its name, what it reads if that is something else, its network and constants."""
+    of = "" if density.parents == (member.name,) else f" of {', '.join(density.parents) or 'nothing'}"
+    network = network_words(density.entries, density.trunk) if density.entries else ""
+    entering = entering_words(density.parents, density.stack)
+    constants = constant_words(density.constants) if density.constants else ""
+    facts = "; ".join(part for part in (network, entering, constants) if part)
+    return f"{member.name}{of}{f': {facts}' if facts else ''}"
+
+
 def shared_networks(outline: Outline) -> dict[str, dict[str, Any]]:  # Any: plain data
     """Collect the named networks: what they are and who uses them."""
     networks: dict[str, dict[str, Any]] = {}
@@ -205,7 +228,7 @@ def shared_networks(outline: Outline) -> dict[str, dict[str, Any]]:  # Any: plai
             f"{letter}({density.node})"
             for letter, densities in (("p", outline.generative), ("q", outline.recognition))
             for density in densities.values()
-            if density.trunk == name
+            if any(part.trunk == name for part in density.conditionals)
         ]
         users += [feature.name for feature in outline.features.values() if feature.trunk == name]
         networks[name] = {"network": network_words(entries), "used_by": users}

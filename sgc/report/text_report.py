@@ -15,10 +15,12 @@ from sgc.report.products import product
 from sgc.report.repeat_report import part_rows, repeat_rows
 from sgc.report.short_words import (
     DERIVED,
+    combination_words,
     constant_words,
     entering_words,
     estimator_words,
     event_words,
+    expert_words,
     family_words,
     network_words,
     objective_rows,
@@ -101,6 +103,10 @@ def _node_table(outline: Outline, width: int | None) -> list[str]:
 
 
 def _density_lines(density: Density) -> list[str]:
+    if density.experts is not None:
+        named = zip(density.experts.members, density.of_experts, strict=True)
+        each = [expert_words(member, part) for member, part in named]
+        return [f"{combination_words(density.experts)} of", *each]
     lines = [", ".join(density.parents)] if density.parents else []
     if density.entries:
         lines.append(network_words(density.entries, density.trunk))

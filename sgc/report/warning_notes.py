@@ -99,7 +99,8 @@ def _without_effect(view: Plated) -> Iterator[str]:
         if name not in read:
             kind = "feature" if name in view.outline.features else "input"
             yield f"no node reads the {kind} '{name}': it does nothing"
-    named = {density.trunk for density in [*view.outline.generative.values(), *view.outline.recognition.values()]}
+    densities = [*view.outline.generative.values(), *view.outline.recognition.values()]
+    named = {part.trunk for density in densities for part in density.conditionals}
     named |= {feature.trunk for feature in view.outline.features.values()}
     for name in spec.networks:
         if name not in named:

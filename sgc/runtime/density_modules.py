@@ -6,7 +6,9 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
@@ -21,10 +23,11 @@ from sgc.spec.outline import Constant, Density, Variable
 
 
 class Conditional:
-    """A conditional density of one node."""
+    """A conditional density of one node; abstract."""
 
     outline: Density
     variable: Variable
+    owner: DensityOwner  # what holds the network
 
     @abstractmethod
     def parameters_of(
@@ -43,15 +46,57 @@ class Conditional:
         Raises: ParameterError, which names the node.
         """
         with naming(self.outline):
-            return self.variable.family.distribution(parameters, self.variable.event, validate=validate, finite=finite)
+            return self.owner.member(parameters, validate=validate, finite=finite)
 
 
-class DensityModule(nn.Module, Conditional, Moving):
+class DensityOwner(nn.Module, Conditional):
+    """One conditional density with networks of its own; abstract."""
+
+    def __init__(self, outline: Density, variable: Variable) -> None:
+        super().__init__()
+        self.outline, self.variable = outline, variable
+
+    @property
+    def owner(self) -> DensityOwner:  # type: ignore[override]  # no attribute: a module would register itself
+        """What holds the network: itself."""
+        return self
+
+    @property
+    @abstractmethod
+    def conditionals(self) -> tuple[DensityModule, ...]:
+        """The conditionals with a network each: itself, or its experts."""
+
+    @property
+    def trunks(self) -> tuple[Trunk, ...]:
+        """The networks before the heads."""
+        return tuple(part.trunk for part in self.conditionals if part.trunk is not None)
+
+    @abstractmethod
+    def named(self, values: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Give the values that parameters are taken from."""
+
+    def member(self, parameters: Mapping[str, Tensor], *, validate: bool = False, finite: bool = False) -> Distribution:
+        """Make the distribution, as `distribution` does. Raises: ParameterError, which names no node."""
+        return self.variable.family.distribution(parameters, self.variable.event, validate=validate, finite=finite)
+
+    def by_rows(self, parameters: Mapping[str, Tensor], rank: int, rows: int) -> dict[str, Tensor]:
+        """Lay parameters of a single sample out by row: [*(1,) * (rank - 1), B, ...] or constants -> [B, ...]."""
+        family, event = self.variable.family, self.variable.event
+
+        def by_row(name: str, parameter: Tensor) -> Tensor:
+            filled = family.fill(name, parameter, event)
+            inner = family.parameter_shape(name, event)
+            leading = np.broadcast_shapes(tuple(filled.shape[: filled.dim() - len(inner)]), (1,) * (rank - 1) + (rows,))
+            return filled.expand(*leading, *inner).reshape(rows, *inner)
+
+        return {name: by_row(name, parameter) for name, parameter in parameters.items()}
+
+
+class DensityModule(DensityOwner, Moving):
     """One conditional density: its network, its heads, its constants; gives a distribution for each group of rows."""
 
     def __init__(self, outline: Density, variable: Variable, trunk: Trunk | None) -> None:
-        super().__init__()
-        self.outline, self.variable = outline, variable
+        super().__init__(outline, variable)
         self.trunk = trunk
         width = sum(math.prod(shape) for shape in outline.heads.values())
         self.heads: nn.Module | None = None
@@ -95,9 +140,9 @@ class DensityModule(nn.Module, Conditional, Moving):
         )
 
     @property
-    def owner(self) -> DensityModule:
-        """What holds the network: itself."""
-        return self
+    def conditionals(self) -> tuple[DensityModule, ...]:
+        """The conditionals with a network each: itself."""
+        return (self,)
 
     def named(self, values: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Give the values that parameters are taken from."""
@@ -187,8 +232,9 @@ class DensityModule(nn.Module, Conditional, Moving):
 class DensityStep(Conditional):
     """One step of a repeat: the networks of its first step, on parents of its own."""
 
-    def __init__(self, first: DensityModule, outline: Density, variable: Variable) -> None:
-        self.owner, self.outline, self.variable = first, outline, variable
+    def __init__(self, first: DensityOwner, outline: Density, variable: Variable) -> None:
+        self.owner, self.outline = first, outline
+        self.variable = replace(variable, family=first.variable.family) if first.outline.experts else variable
         pairs = [(first.outline.constants[name].value, constant.value) for name, constant in outline.constants.items()]
         self.renamed = [
             (first_name, own) for first_name, own in pairs if isinstance(first_name, str) and isinstance(own, str)
@@ -206,7 +252,7 @@ class DensityStep(Conditional):
         return self.owner.parameters_of(groups, [self.named(values) for values in named], rank)
 
 
-AnyDensity = DensityModule | DensityStep
+AnyDensity = DensityOwner | DensityStep
 
 
 @contextmanager

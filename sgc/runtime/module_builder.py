@@ -12,11 +12,12 @@ from sgc.distributions.step_counts import count_values
 from sgc.errors import UsageError
 from sgc.metrics.own_metric import OwnMetric, try_metric
 from sgc.networks import repeat_entries
-from sgc.runtime.density_modules import AnyDensity, DensityModule, DensityStep
+from sgc.runtime.density_modules import AnyDensity, DensityModule, DensityOwner, DensityStep
 from sgc.runtime.execution import Machine
+from sgc.runtime.expert_modules import ExpertsModule
 from sgc.runtime.network_modules import AnyFeature, Existence, FeatureModule, Trunk, Zeros
 from sgc.spec.measured_nodes import measured, metric_of
-from sgc.spec.outline import Density, FeatureOutline, Outline
+from sgc.spec.outline import Density, FeatureOutline, Outline, Variable
 from sgc.spec.unrolled import PartOf
 
 
@@ -35,7 +36,8 @@ class _Building:
         for name, feature in self.outline.features.items():
             features[name] = self.feature(feature, features)
         outline = self.outline
-        return Machine(outline, features, self.densities(outline.generative), self.densities(outline.recognition))
+        generative = self.densities(outline.generative, {})
+        return Machine(outline, features, generative, self.densities(outline.recognition, generative))
 
     def trunk(self, owner: Density | FeatureOutline) -> Trunk | None:
         """Build a network, or take the shared one; None where there is nothing before the heads."""
@@ -58,15 +60,25 @@ class _Building:
         first = before.get(self.owner(outline.name))
         return FeatureModule(outline, first.trunk if isinstance(first, FeatureModule) else self.trunk(outline))
 
-    def densities(self, outlines: Mapping[str, Density]) -> dict[str, AnyDensity]:
+    def densities(self, outlines: Mapping[str, Density], priors: Mapping[str, AnyDensity]) -> dict[str, AnyDensity]:
+        """Build the conditionals of a graph. priors: those of p, for q."""
         modules: dict[str, AnyDensity] = {}
         for name, outline in outlines.items():
             first = modules.get(self.owner(name))
-            if first is None:
-                modules[name] = DensityModule(outline, self.outline.variables[name], self.trunk(outline))
+            variable = self.outline.variables[name]
+            if first is not None:
+                modules[name] = DensityStep(cast(DensityOwner, first), outline, variable)
+            elif outline.experts is not None:
+                modules[name] = self.experts(outline, variable, cast(DensityModule, priors[name].owner))
             else:
-                modules[name] = DensityStep(cast(DensityModule, first), outline, self.outline.variables[name])
+                modules[name] = DensityModule(outline, variable, self.trunk(outline))
         return modules
+
+    def experts(self, outline: Density, variable: Variable, prior: DensityModule) -> ExpertsModule:
+        assert outline.experts is not None
+        named = zip(outline.experts.members, outline.of_experts, strict=True)
+        experts = {key_of(expert.name): DensityModule(of, variable, self.trunk(of)) for expert, of in named}
+        return ExpertsModule(outline, variable, experts, prior)
 
 
 def registered(outline: Outline, modules: Mapping[str, AnyDensity] | Mapping[str, AnyFeature]) -> nn.ModuleDict:

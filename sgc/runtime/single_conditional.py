@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 from torch.distributions import Distribution
 
@@ -45,18 +44,9 @@ class LaidValues:
         for name in module.outline.reads:
             _feature(model, group, name)
         rank, rows = group.layout.rank, group.layout.rows
-        variable = module.variable
-        family, event = variable.family, variable.event
         network_inputs = [group.network_inputs[parent] for parent in module.outline.parents]
         (parameters,) = module.parameters_of([network_inputs], [group.values], rank)
-
-        def by_row(name: str, parameter: Tensor) -> Tensor:
-            filled = family.fill(name, parameter, event)
-            inner = family.parameter_shape(name, event)
-            leading = np.broadcast_shapes(tuple(filled.shape[: filled.dim() - len(inner)]), (1,) * (rank - 1) + (rows,))
-            return filled.expand(*leading, *inner).reshape(rows, *inner)
-
-        by_rows = {name: by_row(name, parameter) for name, parameter in parameters.items()}
+        by_rows = module.owner.by_rows(parameters, rank, rows)
         return module.distribution(by_rows, validate=model.validate_args, finite=True)
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from sgc.distributions.points import Point
 from sgc.distributions.row_totals import OWN_SUM
-from sgc.runtime.density_modules import AnyDensity, DensityModule
+from sgc.runtime.density_modules import AnyDensity, DensityOwner
 from sgc.runtime.group import Group
 from sgc.shared_rows import rows_of_groups
 
@@ -124,14 +124,14 @@ def valued_before(group: Group, module: AnyDensity) -> bool:
 
 def draws_masks(module: AnyDensity) -> bool:
     """Tell whether a network draws, as dropout does: then the order of its steps counts."""
-    return module.owner.trunk is not None and module.owner.trunk.may_draw
+    return any(trunk.may_draw for trunk in module.owner.trunks)
 
 
-def _stackable(owner: DensityModule) -> bool:
+def _stackable(owner: DensityOwner) -> bool:
     """Tell whether rows of a network may be told apart by nothing but their values: draws and means of all depend."""
-    return owner.trunk is None or not (
-        owner.trunk.may_draw
-        or any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in owner.trunk.modules())
+    return not any(
+        trunk.may_draw or any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in trunk.modules())
+        for trunk in owner.trunks
     )
 
 
@@ -180,6 +180,6 @@ def _side_by_side(values: Sequence[Tensor]) -> Tensor:
     return torch.stack(list(values))
 
 
-def _constants(owner: DensityModule) -> set[str]:
+def _constants(owner: DensityOwner) -> set[str]:
     """Name the parameters that have no leading dimensions."""
     return {name for name, constant in owner.outline.constants.items() if not isinstance(constant.value, str)}

@@ -227,14 +227,15 @@ def _of_networks(plan: Plan, model: Outline) -> list[str]:
     paths, parts, called = plan.paths, model.spec.unrolled.parts, model.spec.unrolled.name
     assert paths is not None
     steady = {name for part in parts if part.freeze for name in part.names.values() if name not in part.bound.values()}
-    twice: dict[str, tuple[str, Stack | None]] = {
-        name: (f"the feature {called(name)}", model.features[name].stack) for name in sorted(paths.again)
+    twice: dict[str, tuple[str, list[Stack | None]]] = {
+        name: (f"the feature {called(name)}", [model.features[name].stack]) for name in sorted(paths.again)
     }
     for name in paths.drawn:
         if plan.proposed[name].above_samples:
-            twice[name] = f"q of {called(name)}", model.recognition[name].stack
-    for name, (words, stack) in twice.items():
-        layer = next((layer.unsteady for layer in (stack.rest if stack else ()) if layer.unsteady), "")
+            twice[name] = f"q of {called(name)}", [part.stack for part in model.recognition[name].conditionals]
+    for name, (words, stacks) in twice.items():
+        layers = (layer for stack in stacks if stack for layer in stack.rest)
+        layer = next((layer.unsteady for layer in layers if layer.unsteady), "")
         if layer and model.outer_name.get(name, name) not in steady:
             return [f"computes {words}, below a draw, twice, and its {layer} gives another result the second time"]
     return []

@@ -14,6 +14,7 @@ from sgc.derivation.graph import Role, descendants, find_cycles
 from sgc.errors import Path
 from sgc.spec.check_names import Names
 from sgc.spec.findings import Findings
+from sgc.spec.scopes import named_after_parent
 from sgc.spec.unrolled import Unrolled
 
 ROLES: tuple[Role, Role] = ("generative", "recognition")
@@ -27,6 +28,7 @@ class Edge:
     child: str
     roles: tuple[Role, ...]  # a feature is in both graphs
     place: Path
+    at: str = "value"  # `key`: it is the name of an expert
 
 
 def check_graphs(findings: Findings, names: Names) -> None:
@@ -50,7 +52,10 @@ def check_graphs(findings: Findings, names: Names) -> None:
     for edge in unknown:
         if names.surely(edge.parent):
             message = f"no node, feature or input named {names.word(edge.parent)}"
-            findings.add(edge.place, message, findings.suggest(edge.parent, partial(_valid, edge, edges, names)))
+            hint = findings.suggest(edge.parent, partial(_valid, edge, edges, names))
+            if edge.at == "key":
+                hint = named_after_parent(hint)
+            findings.add(edge.place, message, hint, at=edge.at)
     _check_networks(findings)
     edges += [
         Edge(count, name, ("generative",), ("nodes", name))
@@ -66,7 +71,7 @@ def check_graphs(findings: Findings, names: Names) -> None:
 
 
 def written_edges(findings: Findings, names: Names) -> Iterable[Edge]:
-    """List all edges as written: features', then nodes', parents before parameters."""
+    """List all edges as written: features', then nodes', parents before parameters and experts."""
     for name in findings.keys("features"):
         for place, parent in findings.words("features", name, "parents"):
             yield Edge(parent, name, ROLES, place)
@@ -79,6 +84,12 @@ def written_edges(findings: Findings, names: Names) -> Iterable[Edge]:
                 value = findings.at(*path, "parameters", key)
                 if isinstance(value, str):
                     yield Edge(value, name, (role,), (*path, "parameters", key))
+        experts: Path = ("nodes", name, "recognition", "experts")
+        for expert in findings.keys(*experts):
+            for place, parent in findings.words(*experts, expert, "parents"):
+                yield Edge(parent, name, ("recognition",), place)
+            if not findings.hurt(*experts, expert) and "parents" not in findings.keys(*experts, expert):
+                yield Edge(expert, name, ("recognition",), (*experts, expert), at="key")
 
 
 def _valid(wrong: Edge, edges: list[Edge], names: Names) -> list[str]:
@@ -97,6 +108,8 @@ def _check_networks(findings: Findings) -> None:
     users: list[Path] = [("recognition", "network")]
     users += [("features", name, "network") for name in findings.keys("features")]
     users += [("nodes", name, role, "network") for name in findings.keys("nodes") for role in ROLES]
+    mixed: list[Path] = [("nodes", name, "recognition", "experts") for name in findings.keys("nodes")]
+    users += [(*path, expert, "network") for path in mixed for expert in findings.keys(*path)]
     for path in users:
         word = findings.at(*path)
         if isinstance(word, str) and word not in shared:
@@ -113,6 +126,7 @@ def _check_cycles(
 ) -> None:
     """Find the cycles of one graph; one through features alone is in both, and is reported once."""
     standing: dict[tuple[str, str], list[Path]] = {}
+    keys = {edge.place for edge in edges if edge.at == "key"}
     for edge in edges:
         standing.setdefault((edge.parent, edge.child), []).append(edge.place)
     for cycle in find_cycles(standing):
@@ -124,7 +138,8 @@ def _check_cycles(
             written = _written([node.name for node in called], shown)
             own = called[0].index and len(set(written)) == 1  # of a step on itself
             hint = f"did you mean 'prev.{written[0].rpartition('.')[2]}', of the step before?" if own else ""
-            findings.add(first, f"cycle in the {role} graph: {' -> '.join(written)}", hint)
+            at = "key" if first in keys else "value"
+            findings.add(first, f"cycle in the {role} graph: {' -> '.join(written)}", hint, at=at)
 
 
 def _written(cycle: Sequence[str], shown: Collection[str]) -> list[str]:

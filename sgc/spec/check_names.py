@@ -16,6 +16,7 @@ from sgc.spec.scopes import NAME, NO_NAME, hides
 from sgc.spec.unrolled import Unrolled
 
 SECTIONS = ("inputs", "features", "nodes")
+GIVE_PARENTS = ("parents", "experts")  # the keys of a recognition
 
 
 @dataclass(frozen=True)
@@ -129,9 +130,9 @@ def check_statuses(findings: Findings, names: Names) -> None:
         if status == "full" and has:
             message = f"forbidden: {names.word(name)} is observed in every row (supervision: full), q never proposes it"
             findings.add((*path, "recognition"), message, at="key")
-        elif derived and findings.document.has((*path, "recognition", "parents")):
+        elif derived and (given := [k for k in GIVE_PARENTS if findings.document.has((*path, "recognition", k))]):
             message = f"forbidden beside 'recognition: auto', which derives the parents of {names.word(name)}"
-            findings.add((*path, "recognition", "parents"), message, at="key")
+            findings.add((*path, "recognition", given[0]), message, at="key")
         elif status != "full" and not has and not meant and not dropped:
             rows = "in the rows without its label" if status == "partial" else "in every row"
             message = f"missing key 'recognition': q proposes {names.word(name)} {rows}"

@@ -21,6 +21,7 @@ _NETWORKS = (
     ("carry", "*", "network"),
     ("nodes", "*", "generative", "network"),
     ("nodes", "*", "recognition", "network"),
+    ("nodes", "*", "recognition", "experts", "*", "network"),
     ("recognition", "network"),
 )
 PLACES: tuple[tuple[str, ...], ...] = (

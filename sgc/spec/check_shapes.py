@@ -5,7 +5,7 @@ A piece is resolved once everything that it reads has been; what reads a wrong p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 from sgc.derivation.graph import Role
@@ -14,13 +14,15 @@ from sgc.networks.layer import Shape, shape_text
 from sgc.networks.stack import Stack
 from sgc.spec.check_graphs import ROLES
 from sgc.spec.check_names import Names
+from sgc.spec.conditionals import Conditional, Recognition
 from sgc.spec.findings import Findings
-from sgc.spec.pieces import Conditional, Feature
+from sgc.spec.pieces import Feature
 from sgc.spec.resolver import Resolver, needs
 from sgc.spec.spec import Spec
 
 EVENT_KEYS = ("distribution", "shape", "categories", "values")
 CONDITIONAL_KEYS = ("parents", "network", "parameters", "learn")
+EXPERT_KEYS = ("experts", "combine", "prior")
 T = TypeVar("T")
 Use = tuple[str, Path, str, Stack]  # of a shared network: its user, the place, its name, its layers
 
@@ -109,10 +111,15 @@ class _Shapes:
                 cond = node.generative if role == "generative" else node.recognition
                 if (cond is None and role == "recognition") or self.findings.hurt("nodes", name, "distribution"):
                     continue
+                if isinstance(cond, Recognition) and any(
+                    key in EXPERT_KEYS for key in self.findings.keys("nodes", name, role)
+                ):
+                    yield from self.experts(name, cond)
+                    continue
                 complete = self.fully_read(("nodes", name, role), cond)
                 if complete and not self.attempt(("nodes", name), self.resolver.free_parameters, name, role):
                     continue
-                right = self.constants(name, role, cond) and complete
+                right = self.constants(name, role, cond.parameters if cond is not None else {}) and complete
                 if right and name in self.known and self.sound(("nodes", name, role), cond):
                     for density in self.attempt(("nodes", name), self.resolver.density, name, role):
                         if density.trunk and density.stack is not None:
@@ -120,17 +127,39 @@ class _Shapes:
                             default = not self.findings.document.has(place)  # the top-level one, of derived parents
                             yield name, (role, "network") if default else place, density.trunk, density.stack
 
-    def constants(self, name: str, role: Role, cond: Conditional | None) -> bool:
+    def experts(self, name: str, written: Recognition) -> Iterable[Use]:
+        """Resolve the experts of a q, each by itself, once what they have to do with each other is right."""
+        path: Path = ("nodes", name, "recognition")
+        if any(self.findings.hurt(*path, key) for key in ("combine", "prior")) or self.findings.lost(*path, "experts"):
+            return
+        if not self.findings.hurt(*path, "experts") and not self.attempt(
+            ("nodes", name), self.resolver.check_experts, name
+        ):
+            return
+        for expert in written.experts or ():
+            place = (*path, "experts", expert)
+            cond = self.resolver.conditional(name, "recognition", expert)
+            if self.findings.hurt(*place):
+                continue
+            if not self.attempt(("nodes", name), self.resolver.free_parameters, name, "recognition", expert):
+                continue
+            parameters = cond.parameters if cond is not None else {}
+            right = self.constants(name, "recognition", parameters, expert)
+            if right and name in self.known and self.sound(place, cond):
+                for density in self.attempt(("nodes", name), self.resolver.density, name, "recognition", expert):
+                    if density.trunk and density.stack is not None:
+                        yield name, (*place, "network"), density.trunk, density.stack
+
+    def constants(self, name: str, role: Role, parameters: Mapping[str, object], expert: str = "") -> bool:
         """Resolve the parameters that the spec fixes, one by one; return whether all are right.
 
         If the event of the node is wrong, only what is wrong for any event is reported.
         """
-        parameters = cond.parameters if cond is not None else {}
         path, right = ("nodes", name), True
         for key, value in parameters.items():
             is_known = name in self.known and (not isinstance(value, str) or value in self.known)
             event = self.resolver.event(name) if is_known else None
-            right &= bool(self.attempt(path, self.resolver.constant, name, role, key, event)) and is_known
+            right &= bool(self.attempt(path, self.resolver.constant, name, role, key, event, expert)) and is_known
         return right
 
     def smallest(self, name: str) -> Shape:

@@ -17,7 +17,7 @@ from sgc.distributions.zero_inflated import INFLATED, OF, zero_inflated
 from sgc.errors import OutlineFault, suggest
 from sgc.networks.layer import Shape, shape_text
 from sgc.schedules import Number, Schedule, value_at
-from sgc.spec.pieces import LearnedConstant
+from sgc.spec.conditionals import LearnedConstant
 from sgc.value_words import describe
 
 PLACES = 1000  # epochs at which two schedules are compared

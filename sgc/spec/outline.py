@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from sgc.derivation.experts import Experts
 from sgc.derivation.graph import Graphs, Role, Supervision
 from sgc.derivation.row_groups import Merging
 from sgc.distributions.family import Family
@@ -28,7 +29,11 @@ from sgc.spec.spec import Spec
 
 @dataclass(frozen=True)
 class Density:
-    """One conditional, resolved: the network on its parents, the heads it gives, and the constant parameters."""
+    """One conditional, resolved: the network on its parents, the heads it gives, and the constant parameters.
+
+    One of experts has no network, no heads and no constants of its own, but a density for each expert. It also reads
+    what says whether an expert's parents are there.
+    """
 
     node: str
     role: Role
@@ -40,6 +45,19 @@ class Density:
     heads: Mapping[str, Shape]
     constants: Mapping[str, Constant]
     parameters: int  # of the heads and constants, and of the network where it is not shared
+    experts: Experts | None = None
+    of_experts: tuple[Density, ...] = ()  # in the order of `experts.members`
+
+    @property
+    def conditionals(self) -> tuple[Density, ...]:
+        """The densities with networks of their own: those of its experts, or itself."""
+        return self.of_experts or (self,)
+
+    @property
+    def shared_parameters(self) -> int:
+        """Count the parameters of the shared networks that it uses, each once."""
+        shared = {d.trunk: d.stack.parameters for d in self.conditionals if d.trunk and d.stack is not None}
+        return sum(shared.values())
 
 
 @dataclass(frozen=True)
@@ -151,8 +169,7 @@ class Outline:
     def merging(self) -> Merging:
         """Which observation patterns may share a plan."""
         passed = {
-            (density.node, density.role): density.parameters
-            + (density.stack.parameters if density.trunk and density.stack is not None else 0)
+            (density.node, density.role): density.parameters + density.shared_parameters
             for density in [*self.generative.values(), *self.recognition.values()]
         }
         return Merging(self.graphs, self.words, passed)
@@ -176,7 +193,8 @@ class Outline:
     def own_networks(self) -> tuple[str, ...]:
         """Name the networks of the user's own code, whose parameters only their classes know."""
         features = self.features.values()
-        pieces: list[Density | FeatureOutline] = [*self.generative.values(), *self.recognition.values(), *features]
+        densities = [*self.generative.values(), *self.recognition.values()]
+        pieces: list[Density | FeatureOutline] = [*(part for d in densities for part in d.conditionals), *features]
         entries = (entry for piece in pieces for entry in piece.entries)
         return tuple(dict.fromkeys(entry.python for entry in entries if isinstance(entry, OwnNetwork)))
 
@@ -193,8 +211,9 @@ class Outline:
             letter = "p" if density.role == "generative" else "q"
             if names.owner(density.node) == density.node:  # the steps of a repeat share theirs
                 rows.append((f"{letter}({names.id(density.node).name})", density.parameters))
-            if density.trunk and density.stack is not None:
-                shared[density.trunk] = density.stack.parameters
+            for part in density.conditionals:
+                if part.trunk and part.stack is not None:
+                    shared[part.trunk] = part.stack.parameters
         for feature in self.features.values():
             if names.owner(feature.name) == feature.name:
                 rows.append((names.id(feature.name).name, feature.parameters))

@@ -4,117 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from sgc.distributions.category_names import Categories
 from sgc.distributions.own_family import OwnFamily
 from sgc.networks.entries import NetworkChoice
-from sgc.objectives.estimators import EstimatorChoice
 from sgc.piece import Many, Maybe, Piece, by_form, tagged
-from sgc.schedules import Schedule, is_schedule, scheduled
+from sgc.spec.conditionals import Generative, Recognition
 
 Size = Annotated[int, Field(ge=1, le=10_000_000)]
-
-
-if TYPE_CHECKING:
-    Start = float | tuple[Any, ...]  # Any: numbers nested as deep as the event
-else:
-    Start = tagged({"number": float, "numbers": Many[Any]}, "number", by_form("number", sequence="numbers"))
-
-
-class LearnedConstant(Piece):
-    """A parameter that is the same for every row and learned from `start`: a number, or one for each element."""
-
-    start: Start = Field(
-        description="The value before training: a number, or one for each element.",
-        examples=[0.5],
-    )
-    learn: bool = Field(
-        True,
-        description="Whether it is learned; false: it stays at `start`.",
-        examples=[True],
-    )
-
-
-def _parameter_tag(value: Any) -> str:  # Any: whatever YAML can say
-    if is_schedule(value) or (isinstance(value, dict) and "start" not in value and {"to", "epochs"} & set(value)):
-        return "schedule"
-    return by_form("number", text="name", sequence="numbers", mapping="learned")(value)
-
-
-def _not_learned(value: Any) -> Any:  # Any: whatever YAML can say
-    for key in ("start", "learn") if isinstance(value, dict) and "from" in value else ():
-        if key in value:
-            other, later = sorted((key, "from"), key=list(value).index)
-            message = f"'{later}' beside '{other}': what a schedule moves is not learned, give one of them"
-            raise PydanticCustomError("excludes", "{message}", {"message": message, "key": later})
-    return value
-
-
-# A parameter of a distribution fixed by hand: a number or a schedule, one for each element, a learned constant, or a
-# feature's name.
-if TYPE_CHECKING:
-    FixedParameter = float | Schedule | tuple[Any, ...] | LearnedConstant | str
-else:
-    branches = {
-        "number": float,
-        "schedule": Annotated[scheduled(), BeforeValidator(_not_learned)],
-        "numbers": Many[Any],
-        "learned": LearnedConstant,
-        "name": str,
-    }
-    FixedParameter = tagged(branches, "parameter", _parameter_tag)
-
-
-class Conditional(Piece):
-    """The distribution of a node given its parents; abstract."""
-
-    parents: Many[str] = Field(
-        (),
-        description="What the conditional reads: nodes, features and inputs, by name.",
-        examples=[["y", "z"]],
-    )
-    network: Maybe[NetworkChoice] = Field(
-        None,
-        description=(
-            "What leads from the parents to the parameters of the distribution; each parent enters by "
-            "weights of its own. Without parents or network the parameters are the same for every row."
-        ),
-        examples=[{"mlp": [256, 256]}],
-    )
-    parameters: dict[str, FixedParameter] = Field(
-        {},
-        description=(
-            "Parameters that no network gives: a number, numbers for the elements, a schedule, `{start: "
-            "1}` to learn one for all rows, or the name of a feature, node or input whose value is taken."
-        ),
-        examples=[{"scale": 0.5}],
-    )
-
-
-class Generative(Conditional):
-    """The conditional p(node | parents)."""
-
-    learn: bool = Field(
-        False,
-        description="Frees the standard prior of a node without parents, so that its parameters are learned.",
-        examples=[True],
-    )
-
-
-class Recognition(Conditional):
-    """The conditional q(node | parents), and the estimator of its expectation."""
-
-    estimator: Maybe[EstimatorChoice] = Field(
-        None,
-        description=(
-            "How draws of q are handed on, and where their gradient comes from. Absent: `pathwise` where "
-            "the family has it, else `enumerate` where its support has up to 64 values, else "
-            "`score_function`."
-        ),
-        examples=["enumerate", {"gumbel_softmax": {"temperature": 0.66}}],
-    )
 
 
 class DerivedRecognition(Piece):

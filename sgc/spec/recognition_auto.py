@@ -11,9 +11,10 @@ from sgc.derivation.graph import GraphNode, Graphs, find_cycles
 from sgc.derivation.inversion import LargeInverse, invert
 from sgc.errors import Path
 from sgc.spec.check_names import Names
+from sgc.spec.conditionals import Conditional, Recognition
 from sgc.spec.document import MAX_NODES
 from sgc.spec.findings import Findings
-from sgc.spec.pieces import Conditional, DerivedRecognition, DistributionChoice, Feature, Node, Recognition
+from sgc.spec.pieces import DerivedRecognition, DistributionChoice, Feature, Node
 from sgc.spec.spec import Spec
 from sgc.spec.written_nodes import total_of
 

@@ -18,7 +18,7 @@ from sgc.spec.document import Document, Plain
 from sgc.spec.expanded import Written
 from sgc.spec.findings import Findings
 from sgc.spec.pieces import Feature
-from sgc.spec.scopes import EXISTS, Plate, Reference, Scope, Template
+from sgc.spec.scopes import EXISTS, Plate, Reference, Scope, Template, named_after_parent
 
 
 @dataclass
@@ -135,20 +135,20 @@ class References:
         return {t.name: t for t in self.composition.root.templates()}
 
     def parents(
-        self, reader: Reader, words: Sequence[Plain], path: Path, place: Path, *, apart: bool
+        self, reader: Reader, words: Sequence[Plain], path: Path, place: Path, *, apart: bool, keyed: bool = False
     ) -> tuple[list[Plain], list[str] | None]:
         """Return the flat names for a list of parents, and the names of what says whether they exist.
 
         apart: steps are listed one by one instead of side by side; the second list is None where there are none.
+        keyed: the only parent is the key at `place`, of an expert that is named after it.
         """
         flat: list[Plain] = []
         masks: list[str] = []
         several = False
         for i, word in enumerate(words):
-            entry_place = (*place, "parents", i)
-            reference = (
-                self.find(reader, word, (*path, "parents", len(flat)), entry_place) if isinstance(word, str) else None
-            )
+            entry_place, at = (place, "key") if keyed else ((*place, "parents", i), "value")
+            flat_path = (*path, "parents", len(flat))
+            reference = self.find(reader, word, flat_path, entry_place, at) if isinstance(word, str) else None
             added: list[tuple[str, str]]
             if reference is None:
                 added = [(word, "")]
@@ -162,19 +162,21 @@ class References:
                 if mask and mask not in flat:
                     added.append((mask, ""))
             for name, mask in added:
-                self.expansion.written[*path, "parents", len(flat)] = Written(reader.scope.document, entry_place)
+                origin = Written(reader.scope.document, entry_place, exact=keyed)
+                self.expansion.written[*path, "parents", len(flat)] = origin
                 flat.append(name)
                 masks.append(mask)
         return flat, masks if several else None
 
-    def find(self, reader: Reader, word: str, path: Path, place: Path) -> Reference | None:
+    def find(self, reader: Reader, word: str, path: Path, place: Path, at: str = "value") -> Reference | None:
         """Resolve a name for a reader; None, and a fault, if it is unknown. A part reports its own faults."""
         reference = reader.scope.find(word)
         if reference is None and reader.scope.document is self.document:
             self.wrong.add(path)
             if reader.scope.surely(word):
                 hint = self.findings.suggest(word, lambda: reader.scope.visible(reader.template))
-                self.findings.add(place, f"no node, feature or input named '{word}'", hint)
+                hint = named_after_parent(hint) if at == "key" else hint
+                self.findings.add(place, f"no node, feature or input named '{word}'", hint, at=at)
         return reference
 
     def shared(self, reader: Reader, template: Template) -> int:

@@ -25,10 +25,12 @@ from sgc.objectives.pathwise import PATHWISE
 from sgc.objectives.plain_draw import PlainDraw
 from sgc.own_code import OwnCode
 from sgc.schedules import Schedule
+from sgc.spec.conditionals import Conditional, Generative, Recognition
+from sgc.spec.expert_rules import check_experts, experts_of
 from sgc.spec.fixed_parameters import Constant as Constant
 from sgc.spec.fixed_parameters import check_name, check_order, check_precision, fix, fix_without_event, with_options
 from sgc.spec.outline import Density, FeatureOutline, InputOutline, Outline, Stepped, Variable
-from sgc.spec.pieces import Conditional, Feature, Generative, Node
+from sgc.spec.pieces import Feature, Node
 from sgc.spec.spec import Spec
 from sgc.spec.value_ranges import ValueRanges
 from sgc.spec.written_nodes import innermost, total_of
@@ -134,6 +136,10 @@ class Resolver:
         if node.supervision == "full" or node.recognition is None:
             return None
         family = self.family(name)
+        if family.multiplies and node.recognition.mixes:
+            from sgc.distributions.normal_mixture import normal_mixture
+
+            family = normal_mixture(family)
         event = self.event(name) if event is None else event
         written: Estimator | OwnEstimator | None = node.recognition.estimator
         chosen = self.own_estimator(written) if isinstance(written, OwnEstimator) else written
@@ -237,15 +243,27 @@ class Resolver:
             self._features[name] = FeatureOutline(name, feature.parents, entries, trunk, laid)
         return self._features[name]
 
-    def conditional(self, name: str, role: Role) -> Conditional | None:
-        """Return one conditional of a node as written."""
+    def conditional(self, name: str, role: Role, expert: str = "") -> Conditional | None:
+        """Return one conditional of a node as written, or that of an expert of its q."""
         node = self.spec.nodes[name]
-        return node.generative if role == "generative" else node.recognition
+        if not expert:
+            return node.generative if role == "generative" else node.recognition
+        assert node.recognition is not None
+        assert node.recognition.experts is not None
+        written = node.recognition.experts[expert]
+        return Recognition.model_construct(
+            parents=written.reads(expert), network=written.network, parameters=written.parameters
+        )
 
-    def free_parameters(self, name: str, role: Role) -> list[str]:
+    @staticmethod
+    def place(role: Role, conditional: Conditional | None, expert: str = "") -> tuple[str, ...]:
+        """Return the keys of a conditional below its node."""
+        return () if conditional is None else (role, "experts", expert) if expert else (role,)
+
+    def free_parameters(self, name: str, role: Role, expert: str = "") -> list[str]:
         """Name the parameters that no constant fixes, by the keys that are written, whatever they hold."""
-        family, conditional = self.family(name), self.conditional(name, role)
-        place = (role,) if conditional is not None else ()
+        family, conditional = self.family(name), self.conditional(name, role, expert)
+        place = self.place(role, conditional, expert)
         cond = conditional if conditional is not None else Generative.model_construct()
         fixed = {family.alternatives.get(key, key) for key in cond.parameters}
         fixed |= {*family.heads[-1:]} if fixed - {*family.constraints} else set()  # an unknown one is its own fault
@@ -294,14 +312,35 @@ class Resolver:
             message = f"a network needs parents, and {why}"
             raise OutlineFault((*place, "network"), message, at="key")
 
-    def density(self, name: str, role: Role) -> Density:
-        """Resolve one conditional of a node."""
+    def experts(self, name: str) -> Density:
+        """Resolve the q of a node that experts make up together."""
+        written = self.spec.nodes[name].recognition
+        assert written is not None
+        assert written.experts is not None
+        self.check_experts(name)
+        densities = tuple(self.density(name, "recognition", expert) for expert in written.experts)
+        experts = experts_of(self.spec, written, densities)
+        behind = [source for member in experts.members for sources in member.needs for source in sources]
+        parents = tuple(dict.fromkeys([*(p for member in experts.members for p in member.parents), *behind]))
+        count = sum(density.parameters for density in densities)
+        return Density(
+            name, "recognition", parents, parents, (), "", None, {}, {}, count, experts=experts, of_experts=densities
+        )
+
+    def check_experts(self, name: str) -> None:
+        """Check what experts need of their node and of its p. Raises: OutlineFault."""
+        check_experts(self.spec, name, self.family(name))
+
+    def density(self, name: str, role: Role, expert: str = "") -> Density:
+        """Resolve one conditional of a node, or that of an expert of its q."""
         node, family, event = self.spec.nodes[name], self.family(name), self.event(name)
-        conditional = self.conditional(name, role)
+        if role == "recognition" and not expert and node.recognition is not None and node.recognition.experts:
+            return self.experts(name)
+        conditional = self.conditional(name, role, expert)
         cond = conditional if conditional is not None else Generative.model_construct()
-        place = (role,) if conditional is not None else ()
-        wanted = self.free_parameters(name, role)
-        constants = {key: self.constant(name, role, key, event) for key in cond.parameters}
+        place = self.place(role, conditional, expert)
+        wanted = self.free_parameters(name, role, expert)
+        constants = {key: self.constant(name, role, key, event, expert) for key in cond.parameters}
         total = self.total(name)
         if total and total != OWN_SUM:
             constants[TOTAL] = Constant(total, False)
@@ -331,13 +370,18 @@ class Resolver:
         taken = tuple(c.value for c in constants.values() if isinstance(c.value, str) and c.value not in parents)
         return Density(name, role, parents, (*parents, *taken), entries, trunk, laid, heads, constants, count)
 
-    def constant(self, name: str, role: Role, key: str, event: Shape | None) -> Constant:
+    def constant(self, name: str, role: Role, key: str, event: Shape | None, expert: str = "") -> Constant:
         """Resolve a parameter that the spec fixes; without an event, as far as possible."""
-        conditional, family = self.conditional(name, role), self.family(name)
+        conditional, family = self.conditional(name, role, expert), self.family(name)
         assert conditional is not None
-        place = (role, "parameters", key)
+        place = (*self.place(role, conditional, expert), "parameters", key)
         check_name(place, family, key, list(conditional.parameters))
         value = conditional.parameters[key]
+        if expert and isinstance(value, str):
+            message = (
+                f"'{key}' of an expert takes no value of {self.spec.unrolled.word(value)}: it is a number or learned"
+            )
+            raise OutlineFault(place, message, "let its network read it")
         if event is None:
             return fix_without_event(place, self.spec.unrolled.word(name), family, key, value)
         if not isinstance(value, str):
@@ -381,6 +425,7 @@ class Resolver:
                 dropped=variable.dropped,
                 exists=spec.unrolled.exists.get(name, ()),
                 step=spec.unrolled.ids.get(name),
+                experts=recognition[name].experts if name in recognition else None,
             )
             for name, variable in variables.items()
         }

@@ -37,6 +37,11 @@ def hides(unread: Collection[str], word: str) -> bool:
     return "" in unread or any(part in unread or nearest(part, malformed) for part in parts)
 
 
+def named_after_parent(hint: str) -> str:
+    """Give the hint for an expert whose name is no parent's."""
+    return f"an expert without 'parents' is named after its parent; {hint}".removesuffix("; ")
+
+
 @dataclass(frozen=True)
 class Plate:
     """A repeat: its whole name, how many steps it has at most, and the node that counts them ('' for a number)."""

@@ -18,7 +18,8 @@ from sgc.objectives.objective import Objective
 from sgc.objectives.own_objectives import OwnBound
 from sgc.own_code import OwnCode, OwnPiece
 from sgc.piece import EMPTY, Maybe, Piece
-from sgc.spec.pieces import Feature, Input, Node, Part, Recognition, RecognitionRule, Repeat
+from sgc.spec.conditionals import Recognition
+from sgc.spec.pieces import Feature, Input, Node, Part, RecognitionRule, Repeat
 from sgc.spec.scopes import NAME as NAME
 from sgc.spec.training_section import Evaluate, Train
 from sgc.spec.unrolled import Unrolled

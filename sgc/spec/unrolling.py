@@ -27,6 +27,7 @@ from sgc.spec.unrolled import PartOf, Unrolled
 from sgc.spec.written_nodes import total_of, with_total
 
 ROLES = ("generative", "recognition")
+REWRITTEN = ("parents", "network", "experts")  # of a piece
 
 
 def unroll(
@@ -221,16 +222,22 @@ class _Unrolling:
                 if template.scope.document is self.document:  # else it was reported in the part's own file
                     self.findings.add(place, f"'{word}' is read already: a gru has its state before", "leave it out")
 
-    def _piece(self, reader: Reader, written: Plain, path: Path, place: Path) -> dict[str, Plain]:
-        """Rewrite a feature or a conditional: its parents, the names in its parameters, its network."""
-        raw = {key: copy.deepcopy(value) for key, value in written.items() if key not in ("parents", "network")}
+    def _piece(
+        self, reader: Reader, written: Plain, path: Path, place: Path, *, keyed: bool = False
+    ) -> dict[str, Plain]:
+        """Rewrite a feature or a conditional: its parents, the names in its parameters, its network, its experts.
+
+        keyed: an expert that is named after its parent, see `References.parents`.
+        """
+        raw = {key: copy.deepcopy(value) for key, value in written.items() if key not in REWRITTEN}
         network = copy.deepcopy(written.get("network"))
         parents = written.get("parents")
         entries = self.references.entries(reader.scope, network)
         first: Any = entries[0] if entries else None  # Any: whatever YAML can say
         combine = first.get("combine") if isinstance(first, dict) else None
         if isinstance(parents, list):
-            raw["parents"], masks = self.references.parents(reader, parents, path, place, apart=combine is not None)
+            apart = combine is not None
+            raw["parents"], masks = self.references.parents(reader, parents, path, place, apart=apart, keyed=keyed)
             if masks is not None:
                 values = len(raw["parents"])
                 booleans = list(dict.fromkeys(mask for mask in masks if mask))
@@ -243,6 +250,8 @@ class _Unrolling:
             network = f"{reader.scope.root.prefix}{network}"
         if "network" in written:
             raw["network"] = network
+        if "experts" in written:
+            raw["experts"] = self._experts(reader, written["experts"], (*path, "experts"), (*place, "experts"))
         constants: Any = raw.get("parameters")  # Any: whatever YAML can say
         for key, value in constants.items() if isinstance(constants, dict) else ():
             if isinstance(value, str):
@@ -251,6 +260,18 @@ class _Unrolling:
                 if reference is not None:
                     constants[key] = self.references.value(reader, reference)
         return raw
+
+    def _experts(self, reader: Reader, written: Plain, path: Path, place: Path) -> Plain:
+        """Rewrite experts, the parents of each written out."""
+        if not isinstance(written, dict):
+            return written
+        experts: dict[str, Plain] = {}
+        for name, expert in written.items():
+            keyed = isinstance(expert, dict) and "parents" not in expert
+            whole = {"parents": [name], **expert} if keyed else expert
+            below = (*path, name), (*place, name)
+            experts[name] = self._piece(reader, whole, *below, keyed=keyed) if isinstance(whole, dict) else whole
+        return experts
 
     def _check_starts(self, templates: Sequence[Template]) -> None:
         """Find features that read their own step before, and whose network does not give their width."""

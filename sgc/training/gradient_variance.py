@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from sgc.randomness import Generators, drawing_from
-from sgc.runtime.density_modules import DensityModule
+from sgc.runtime.density_modules import DensityOwner
 from sgc.runtime.model import Model
 from sgc.runtime.modes import evaluating
 from sgc.runtime.network_modules import FeatureModule
@@ -42,13 +42,15 @@ def owners(model: Model) -> dict[str, list[nn.Parameter]]:
     owned: dict[str, list[nn.Parameter]] = {}
     for form, modules in (("p({})", machine.generative), ("q({})", machine.recognition), ("{}", machine.features)):
         for name, module in modules.items():
-            if not isinstance(module, DensityModule | FeatureModule) or unrolled.owner(name) != name:
+            if not isinstance(module, DensityOwner | FeatureModule) or unrolled.owner(name) != name:
                 continue  # it has no parameters, or those of another step
-            network = module.outline.trunk
-            shared = [] if module.trunk is None or not network else list(module.trunk.parameters())
-            if shared:
-                owned[f"network {network}"] = shared
-            shared_ids = {id(parameter) for parameter in shared}
+            shared_ids: set[int] = set()
+            for part in module.conditionals if isinstance(module, DensityOwner) else (module,):
+                network = part.outline.trunk
+                shared = [] if part.trunk is None or not network else list(part.trunk.parameters())
+                if shared:
+                    owned[f"network {network}"] = shared
+                shared_ids |= {id(parameter) for parameter in shared}
             owner = form.format(unrolled.id(name).name)
             owned[owner] = [parameter for parameter in module.parameters() if id(parameter) not in shared_ids]
     learned = {

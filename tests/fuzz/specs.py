@@ -180,10 +180,11 @@ class _Drawing:
         family = FAMILIES.get(choice if isinstance(choice, str) else next(iter(choice)))
         found: Raw = {}
         if names and (q or self.often(0.8)) and (self.odd() or family is None or family.heads):
-            found = self.reader(names, feature=False)
+            normal = family is not None and family.multiplies
+            found = self.experts(names) if q and normal and self.often(0.3) else self.reader(names, feature=False)
         elif not q and self.often(0.3):
             found = {"learn": True}
-        if family is not None and self.often(0.15) and (self.odd() or len(family.heads) > 1):
+        if family is not None and "experts" not in found and self.often(0.15) and (self.odd() or len(family.heads) > 1):
             value: list[Any] = [0.5, 1, {"start": 1.0}, {"start": 0.3, "learn": True}]
             value += [[0.1, 0.2], *names] if self.odd() else []
             keys = ["loc", "scale", "logits", "rate", "probs", "low"] if self.odd() else list(family.constraints)
@@ -194,6 +195,20 @@ class _Drawing:
             fitting += ["enumerate", {"gumbel_softmax": {"temperature": 0.5}}] if small else []
             found["estimator"] = rng.choice(list(ESTIMATORS) if self.odd() else fitting)
         return found
+
+    def experts(self, names: Sequence[str]) -> Raw:
+        """Draw some experts: named after what they read, or with parents of their own."""
+        rng = self.rng
+        found: Raw = {name: {"network": self.network()} for name in self.some(names)}
+        if self.often(0.4):
+            found["more"] = self.reader(names, feature=False)
+        if self.odd() and self.often(0.5):
+            found[rng.choice(["9a", "no.such", "z z"])] = rng.choice([{}, {"parents": []}, {"network": None}, 3])
+        made: Raw = {"experts": found}
+        made |= {"combine": rng.choice(["product", "mixture", "mixture_of_products"])} if self.often(0.6) else {}
+        return made | (
+            {"prior": rng.choice([True, False, False, "no"] if self.odd() else [False])} if self.often(0.7) else {}
+        )
 
     def reader(self, names: Sequence[str], feature: bool) -> Raw:
         return {"parents": self.some(names), "network": self.network(feature=feature)}

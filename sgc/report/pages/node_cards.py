@@ -16,10 +16,12 @@ from sgc.report.pages.html_document import escaped
 from sgc.report.pages.pattern_sections import Pattern
 from sgc.report.plates import Plated
 from sgc.report.short_words import (
+    combination_words,
     constant_words,
     entering_words,
     estimator_words,
     event_words,
+    expert_words,
     family_words,
     network_words,
 )
@@ -78,6 +80,10 @@ class Cards:
         flat = self.view.flat.generative if role == "generative" else self.view.flat.recognition
         formula = broken(Factors(self.view).factor(Factor(step, role, flat[step].reads)))
         facts: Facts = [("parents", self._parents(density.node, role))]
+        if density.experts is not None:
+            facts.append(("experts", escaped(combination_words(density.experts))))
+            named = zip(density.experts.members, density.of_experts, strict=True)
+            facts += [("", escaped(expert_words(member, part))) for member, part in named]
         if density.entries:
             facts.append(("network", escaped(network_words(density.entries, density.trunk))))
         facts += _maybe("enters as", entering_words(density.parents, density.stack))

@@ -25,6 +25,7 @@ TESTS = (
     "test_m2",
     "test_linear_gaussian",
     "test_existence",
+    "test_experts",
 )
 RELAXED = ("--set", "nodes.y.recognition.estimator=gumbel_softmax", "--set", "objective.bound=iwae")
 SPECS = (
@@ -35,6 +36,7 @@ SPECS = (
     ("sdgm",),
     ("two-label",),
     ("multi-mnist-count",),
+    ("two-modalities",),
 )
 KEY = "MUTATION"
 

@@ -15,7 +15,7 @@ from sgc.derivation.derive import _Derivation
 from sgc.distributions.points import Point
 from sgc.objectives.bound import Message
 from sgc.objectives.expressions import LabelScore, Product
-from sgc.runtime import charges, counts, execution, plan_runner, step_masks
+from sgc.runtime import charges, counts, execution, expert_modules, plan_runner, step_masks
 from sgc.runtime import model as models
 from sgc.runtime.batch import PatternRows, prepare
 from sgc.runtime.layout import Layout, Pair
@@ -180,6 +180,19 @@ def one_draw_for_all(patch: Patch) -> None:
     patch.setattr(Layout, "drawn", drawn)
 
 
+def forgotten_expert(patch: Patch) -> None:
+    right = expert_modules.product_of
+
+    def product_of(normals: Any, there: Any) -> Any:  # Any: passed on
+        return right(normals[-2:], there[-2:])
+
+    patch.setattr(expert_modules, "product_of", product_of)
+
+
+def heard_though_missing(patch: Patch) -> None:
+    patch.setattr(expert_modules.ExpertsModule, "speaking", lambda self, group, rank: [None] * len(self._needed))
+
+
 FAULTS: dict[str, Callable[[Patch], None]] = {
     "a factor of w is dropped": dropped_weight,
     "w is detached": detached_weights,
@@ -196,4 +209,6 @@ FAULTS: dict[str, Callable[[Patch], None]] = {
     "a step that does not exist is scored": scored_absent_steps,
     "a label tells nothing of the count of its step": labels_without_news,
     "a q without parents shares one draw": one_draw_for_all,
+    "an expert is forgotten where there are several": forgotten_expert,
+    "an expert speaks of what is missing": heard_though_missing,
 }

@@ -28,6 +28,7 @@ from sgc.proof.brute_force import Factors
 from sgc.proof.chosen_patterns import some, some_patterns, words_of
 from sgc.proof.comparison import FALSE_ALARM, Difference, difference, distance, scores, t_limit
 from sgc.proof.compiled_twin import REPEATS, ROWS, CompiledTwin
+from sgc.proof.expert_proof import experts_differ
 from sgc.proof.plain_spec import Raw, Row, clamped, partial, support
 from sgc.proof.proof import Bias, Cooled, Exact, Proof, Sampled
 from sgc.proof.twin import WIDTH, flat
@@ -165,7 +166,7 @@ class _Prover:
         return Proof(
             name=outline.spec.name,
             nodes=tuple(dict.fromkeys(outline.spec.unrolled.id(name).name for name in outline.variables)),
-            exact=tuple(exact),
+            exact=(*exact, *self.expert_lines()),
             sampled=tuple(sampled),
             biases=tuple(bias for name in biased for bias in self.biases(name)),
             cooled=tuple(cooled for name in biased for cooled in self.cooled(name)),
@@ -206,6 +207,22 @@ class _Prover:
             difference(gradient, twin.gradient(loss), twin.parameter_names()),
         ]
         return max(differences, key=lambda d: d.size), ""
+
+    def expert_lines(self) -> list[Exact]:
+        """Compare each q of experts, on a twin of its own, with what is written by hand."""
+        lines: dict[str, Exact] = {}
+        for name, node in self.outline.graphs.nodes.items():
+            known = self.outline.spec.unrolled.id(name).name
+            if node.experts is None or known in lines:
+                continue
+            try:
+                patterns, found = experts_differ(node.experts, self.seed)
+            except Exception as problem:  # as for the exact comparison
+                lines[known] = Exact(f"experts of {known}", 0, None, problem_words(problem), pattern=False)
+            else:
+                counted = f"{patterns} pattern{'s' * (patterns > 1)}"
+                lines[known] = Exact(f"experts of {known}, {counted} of what is there", 0, found, pattern=False)
+        return list(lines.values())
 
     # ---- means of draws
 

@@ -45,4 +45,6 @@ def test_every_pattern_of_a_shipped_spec_takes_a_step(path: Path) -> None:
         assert torch.isfinite(out.bound).all()
         model.zero_grad()
         out.loss.backward()
-        assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
+        known = any(bool(value.isfinite().any()) for name, value in batch.items() if name not in held)
+        silent = any(q.experts is not None and q.experts.may_be_silent for q in model.outline.recognition.values())
+        assert (silent and not known) or any(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())

@@ -242,6 +242,11 @@ def test_where_validation_cannot_tell_it_is_said_why(place: Path, tmp_path: Path
     assert "validation cannot tell whether --from q is better: animals.csv: no such file; looked in" in told
 
 
+def test_a_file_of_a_store_is_told_to_be_far_away(place: Path, tmp_path: Path) -> None:
+    told = call("predict", place / "run", "s3://bucket/rows.parquet", "-o", tmp_path / "p.csv").told
+    assert "s3://bucket/rows.parquet: is far away: new rows are read from this machine, so fetch the file first" in told
+
+
 # ---- rows and their names
 
 

@@ -23,6 +23,7 @@ from sgc.data.idx import read_idx
 from sgc.data.large_columns import EncodedColumn
 from sgc.data.mat import read_mat
 from sgc.data.numpy_files import read_npz
+from sgc.data.shards import SCHEMES, scheme_of
 from sgc.data.source_columns import Part, assemble, node_columns
 from sgc.data.sources.cell_source import ENDING as CELLS
 from sgc.data.sources.file_sources import TABLES, Images, Table
@@ -324,6 +325,9 @@ def _filled(column: SourceColumn, variable: Variable) -> NDArray[np.bool_]:
 
 def _read(data: DataSection | None, path: Path, needed: list[str], optional: list[str]) -> SourceColumns:
     if not path.exists():
+        address = str(path).replace(":/", "://", 1)  # as it was, before it was taken for a path
+        if scheme_of(address) in SCHEMES:
+            raise DataError("is far away: new rows are read from this machine, so fetch the file first", file=address)
         raise DataError("no such file", file=str(path))
     if isinstance(data, FileSource | ShardSource) and data.takes(path):
         return data.read_file(path, needed, optional)

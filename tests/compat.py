@@ -146,7 +146,9 @@ class Workshop:
             sgc(place, words)
 
     def tests(self, cell: Cell, place: Path, python: Path) -> None:
-        """Run tests on the files of the checkout."""
+        """Run tests on the files of the checkout, if any are wanted."""
+        if not self.lists:
+            return
         chosen = [*(f"@tests/{name}" for name in self.lists), "-k", " and ".join(f"not {name}" for name in NOT_TRIED)]
         plain = ["-p", "no:cacheprovider", "--basetemp", place / "tests"]
         run(place, [place / "venv/bin/python", "-m", "pytest", *chosen, "-n", "2", *plain], folder=ROOT)
@@ -170,6 +172,7 @@ def run(place: Path, words: Sequence[str | Path], *, folder: Path | None = None,
     """Run a program and append what it says to the cell's log. Raises: Failure."""
     plain = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV", "SGC_DATA")}
     plain |= {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    plain["SCIPY_ARRAY_API"] = "1"  # without which the checks of scikit-learn 1.6 cannot be imported beside scipy 1.14
     shown = " ".join(map(str, words))
     try:
         done = subprocess.run(
@@ -217,7 +220,7 @@ def main() -> int:
         "--python", nargs="+", choices=pythons(), default=pythons(), help="the Pythons; all if not said"
     )
     parser.add_argument("--age", nargs="+", choices=RESOLUTIONS, default=list(RESOLUTIONS), help="of the dependencies")
-    parser.add_argument("--tests", nargs="+", choices=LISTS, default=LISTS, help="the lists of tests; both if not said")
+    parser.add_argument("--tests", nargs="*", default=list(LISTS), help="lists of tests; both if not said, or none")
     parser.add_argument("--folder", type=Path, help="where cells are made and logs stay; a temporary one if not said")
     parser.add_argument("--keep", action="store_true", help="keep the environments of cells that pass")
     words = parser.parse_args()

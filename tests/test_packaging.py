@@ -83,6 +83,11 @@ def test_the_package_says_what_it_is(built: Path) -> None:
     assert plain == {Requirement(each).name for each in PROJECT["dependencies"]}
 
 
+def test_every_extra_is_on_the_page_that_says_how_to_install() -> None:
+    page = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    assert [extra for extra in sorted({*EXTRAS} - FOR_DEVELOPERS) if f"`sgc[{extra}]`" not in page] == []
+
+
 def test_every_requirement_has_a_lower_bound() -> None:
     """It is what `make compat` installs as the oldest."""
     every = [*PROJECT["dependencies"], *(each for extra in EXTRAS.values() for each in extra)]

@@ -57,15 +57,15 @@ ALLOWED: dict[str, tuple[set[str], int]] = {
     "list": (SHELL | PIECES, 116),
     "list families": (SHELL | PIECES, 64),
     "list specs": (READING, 64),
-    "train SPEC --set train.epochs=1 -o anew": (COMPUTING | {"rich"}, 307),
-    "train SPEC --dry-run": (COMPUTING | {"rich"}, 307),
-    "evaluate run": (COMPUTING | {"rich"}, 306),
-    "predict run rows.npz -o answers.csv": (COMPUTING, 313),
-    "sample run -o samples.png": (COMPUTING | PICTURES, 314),
-    "sample run -o samples.npz": (COMPUTING, 314),
+    "train SPEC --set train.epochs=1 -o anew": (COMPUTING | {"rich"}, 308),
+    "train SPEC --dry-run": (COMPUTING | {"rich"}, 308),
+    "evaluate run": (COMPUTING | {"rich"}, 307),
+    "predict run rows.npz -o answers.csv": (COMPUTING, 314),
+    "sample run -o samples.png": (COMPUTING | PICTURES, 315),
+    "sample run -o samples.npz": (COMPUTING, 315),
     "report run -o report.html": (COMPUTING | PICTURES | LEARNING | {"rich"}, 344),
     "compare run other": (COMPUTING | {"rich"}, 332),
-    "prove SPEC": (COMPUTING, 256),
+    "prove SPEC": (COMPUTING, 257),
 }
 
 

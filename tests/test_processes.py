@@ -73,6 +73,22 @@ def several_labels() -> Raw:
     }  # fmt: skip
 
 
+def experts() -> Raw:
+    """Write a mixture of experts, some of which are missing in some rows."""
+    spec = several_labels()
+    drawn: Raw = {"supervision": "partial", "missing": "drop", "generative": {"parents": ["z"], "network": NET}}
+    heard = {name: {"network": NET} for name in ("x", "y", "s")}
+    spec["nodes"] = {
+        "x": {"distribution": "Normal", "shape": [3], "supervision": "full", "generative": drawn["generative"]},
+        "y": {"distribution": "Categorical", "categories": 3, **drawn},
+        "s": {"distribution": "Bernoulli", **drawn},
+        "z": {"distribution": "Normal", "shape": [2], "supervision": "none",
+              "recognition": {"experts": heard, "combine": "mixture_of_products"}},
+    }  # fmt: skip
+    spec["objective"] = {"samples": 2}
+    return spec
+
+
 def counted() -> Raw:
     """Write a repeat that a node counts, with a carry, labels of some steps, and rejected proposals of angles."""
     spec = several_labels()
@@ -103,6 +119,7 @@ def counted() -> Raw:
 SPECS: dict[str, Raw] = {
     "patterns, a rate, dropout, batch norm, dynamic pixels": rich(train__precision="64-true", train__clip_norm=0.3),
     "labels apart by row": several_labels(),
+    "a mixture of experts": experts(),
     "a counted repeat": counted(),
     "samples whose weights vary": z_then_y(),
     "iwae": small(objective={"bound": "iwae", "samples": 3, "gradient": "dreg"}, **DOUBLE),

@@ -135,6 +135,17 @@ def test_names_that_do_not_fit_are_told(genes: list[str], words: str, tmp_path: 
     assert str(caught.value) == f"'X': {words}"
 
 
+@pytest.mark.parametrize(
+    "names", [[7157, 672, 1956, 207, 5290], ["a", None, "b", np.nan, "c"]], ids=["numbers", "holes"]
+)
+def test_numbers_and_holes_among_names_are_names_too(names: list[Any], tmp_path: Path) -> None:
+    """Numbers of the NCBI for genes; nothing turns matching off, and lets elements be taken by their place."""
+    table = pd.DataFrame(COUNTS, columns=pd.Index(names, dtype=object))
+    run = train("x", {"x": table, "y": KINDS}, tmp_path / "run")
+    wanted = run.model.encode({"x": table, "y": KINDS})["x"]
+    assert run.model.encode({"x": table.iloc[:, ::-1], "y": KINDS})["x"].equal(wanted)
+
+
 def test_names_go_with_the_run_and_files_are_matched_too(tmp_path: Path) -> None:
     """Also those of a run from before names were kept, which takes elements by their place."""
     known = cells(GENES, COUNTS, sparse.csr_matrix)

@@ -19,7 +19,7 @@ import sgc
 from sgc.data.variables import Variable
 from sgc.errors import UsageError
 from sgc.export.exporting import TORCH, export_run, exported, onnx_bytes
-from sgc.export.hub_folder import export_folder
+from sgc.export.hub_folder import export_folder, placeless
 from sgc.export.noise import DrawnFromNoise
 from sgc.export.preprocessing import Cells
 
@@ -142,6 +142,34 @@ def test_a_folder_for_the_hub_opens_and_names_no_place_and_no_row(run: Path, tmp
     assert (result["dataset"]["name"], result["dataset"]["split"]) == ("rows.npz", "validation")
     with pytest.raises(UsageError, match="is there and not empty"):
         export_folder(run, folder)
+
+
+def test_a_spec_for_the_hub_keeps_what_is_no_place_and_tells_no_secret() -> None:
+    data = {
+        "source": "table",
+        "file": "https://b/me/rows.csv?token=hunter2",
+        "missing_values": ["./.", "/"],
+        "separator": "/",
+    }
+    spec = {"version": 1, "name": "s", "nodes": {"x": {"distribution": "Normal", "shape": [1], "supervision": "full"}}}
+    made = placeless(sgc.load({**spec, "data": {**data, "columns": {"x": {"column": "a/b"}}}})).plain()["data"]
+    wanted = {**data, "file": "rows.csv", "columns": {"x": {"column": "a/b"}}}
+    assert {key: made[key] for key in wanted} == wanted
+    own = {"source": "python", "python": "module:Class", "options": {"password": "hunter2", "path": "/home/me"}}
+    assert (
+        "options"
+        not in placeless(sgc.load({**spec, "data": {**own, "columns": {"x": {"column": "x"}}}})).plain()["data"]
+    )
+
+
+@pytest.mark.parametrize(("where", "license", "words"), [
+    ("hub", "", "found '', wanted a name of the Hub's"),
+    ("run/hub", None, "lies in the run, wanted a folder elsewhere"),
+])  # fmt: skip
+def test_a_folder_that_cannot_be_is_refused(where: str, license: str | None, words: str, run: Path) -> None:
+    folder = run / "hub" if where == "run/hub" else run.parent / where
+    with pytest.raises(UsageError, match=words):
+        export_folder(run, folder, license=license)
 
 
 def test_the_hub_reads_the_card(run: Path, tmp_path: Path) -> None:

@@ -68,11 +68,11 @@ def by_name(column: SourceColumn, wanted: Sequence[str]) -> SourceColumn:
 
 
 def named(column: SourceColumn, labels: Iterable[object]) -> SourceColumn:
-    """Give the elements of a column `(N, D)` these names, if each of them has one that is text."""
-    names = tuple(labels)
-    if column.values.ndim != 2 or len(names) != column.values.shape[1] or not all(isinstance(n, str) for n in names):
+    """Give the elements of a column `(N, D)` these names; numbers are names, too."""
+    names = tuple(map(str, labels))
+    if column.values.ndim != 2 or len(names) != column.values.shape[1]:
         return column
-    return replace(column, elements=tuple(map(str, names)))
+    return replace(column, elements=names)
 
 
 def are_names(names: Sequence[str]) -> bool:

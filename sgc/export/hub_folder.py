@@ -5,6 +5,7 @@ Nothing is in it that names a machine or a row: of files of data the names alone
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -22,6 +23,7 @@ from sgc.spec.loader import load
 from sgc.spec.spec import Spec
 
 KINDS = ("pt2", "onnx")
+TEXTS = ("columns", "missing_values", "separator", "path")  # keys of data whose values may look like places
 PLACES = ("root", "file", "files", "rows", "weights")  # keys of a spec whose values may be places of files
 
 
@@ -47,6 +49,10 @@ def export_folder(
             raise UsageError(f"{option('also', kind)}: found '{kind}', wanted {' or '.join(KINDS)}")
     if "onnx" in also:
         check_onnx()
+    if license is not None and not re.fullmatch("[A-Za-z0-9][A-Za-z0-9.+-]*", license):
+        raise UsageError(f"{option('license', license)}: found {license!r}, wanted a name of the Hub's, such as mit")
+    if target.resolve().is_relative_to(source.path.resolve()):
+        raise UsageError(f"{target}: lies in the run, wanted a folder elsewhere")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UsageError(f"{target}: is there and not empty, wanted a new or empty folder")
     model = open_run(source.path, checkpoint, trust=trust)
@@ -88,8 +94,10 @@ def placeless(spec: Spec) -> Spec:
     for key in TRACKED:
         plain["train"].pop(key, None)
     if "data" in plain:
-        columns = plain["data"].pop("columns", None)  # of the data, by names that may look like paths
-        plain["data"] = named(plain["data"], False) | ({} if columns is None else {"columns": columns})
+        if plain["data"].get("source") == "python":
+            plain["data"].pop("options", None)  # which may hold anything, passwords among it
+        kept = {key: plain["data"].pop(key) for key in TEXTS if key in plain["data"]}
+        plain["data"] = named(plain["data"], False) | kept
     for part in plain.get("use", {}).values():
         if "weights" in part:
             part["weights"] = last_name(part["weights"])
@@ -104,7 +112,9 @@ def is_absolute(text: str) -> bool:
 def last_name(text: str) -> str:
     """Give the name of a file without the folders that it is in, or the address.
 
-    >>> last_name("/home/me/rows.csv"), last_name("s3://ours/part-*.parquet"), last_name("rows.csv")
+    >>> last_name("/home/me/rows.csv"), last_name("s3://ours/part-*.parquet"), last_name("https://b/rows.csv?key=1")
     ('rows.csv', 'part-*.parquet', 'rows.csv')
     """
+    if "://" in text:
+        text = text.partition("#")[0].partition("?")[0]
     return PurePosixPath(text.replace("\\", "/")).name or "."

@@ -144,7 +144,7 @@ def test_a_folder_for_the_hub_opens_and_names_no_place_and_no_row(run: Path, tmp
         export_folder(run, folder)
 
 
-def test_a_spec_for_the_hub_keeps_what_is_no_place_and_tells_no_secret() -> None:
+def test_a_spec_for_the_hub_keeps_what_is_no_place_and_tells_no_secret(tmp_path: Path) -> None:
     data = {
         "source": "table",
         "file": "https://b/me/rows.csv?token=hunter2",
@@ -153,13 +153,13 @@ def test_a_spec_for_the_hub_keeps_what_is_no_place_and_tells_no_secret() -> None
     }
     spec = {"version": 1, "name": "s", "nodes": {"x": {"distribution": "Normal", "shape": [1], "supervision": "full"}}}
     made = placeless(sgc.load({**spec, "data": {**data, "columns": {"x": {"column": "a/b"}}}})).plain()["data"]
-    wanted = {**data, "file": "rows.csv", "columns": {"x": {"column": "a/b"}}}
+    wanted = {**data, "file": "rows.csv", "columns": {"x": {"column": "a/b", "transforms": []}}}
     assert {key: made[key] for key in wanted} == wanted
-    own = {"source": "python", "python": "module:Class", "options": {"password": "hunter2", "path": "/home/me"}}
-    assert (
-        "options"
-        not in placeless(sgc.load({**spec, "data": {**own, "columns": {"x": {"column": "x"}}}})).plain()["data"]
-    )
+    (tmp_path / "rows.py").write_text("class Rows:\n    def read(self, columns):\n        return {}\n")
+    options = {"password": "hunter2", "path": "/home/me"}
+    own = {"source": "python", "python": "rows.py:Rows", "options": options, "columns": {"x": {"column": "x"}}}
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump({**spec, "data": own}))
+    assert placeless(sgc.load(tmp_path / "spec.yaml", trust=True)).plain()["data"]["options"] == {}
 
 
 @pytest.mark.parametrize(("where", "license", "words"), [

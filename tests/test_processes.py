@@ -27,6 +27,7 @@ from test_families import ALL, some_parameters
 from torch import Tensor
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from torch.distributed.elastic.rendezvous.api import RendezvousTimeoutError
+from torch.distributed.tensor import DTensor
 
 import sgc
 from sgc import cli
@@ -167,10 +168,18 @@ def trained(spec: Raw, place: Path, group: Processes) -> dict[str, Any]:  # Any:
             gradients += [parameter.grad.clone() for parameter in trainer.parameters]
     trainer.epoch = 1
     line = trainer._line()
+    held: list[str] = []
+    if trainer.learner.shards is not None:
+        rows, weights = trainer.streams.take(0)
+        loss, _ = trainer.model(rows, trainer.steps.counts(weights))  # before the backward pass
+        assert loss.requires_grad
+        own, shards = trainer.model.named_parameters(), trainer.learner.shards.by_name
+        held = [name for name, parameter in own if name in shards and not isinstance(parameter, DTensor)]
     line.pop("seconds")
     return {
         "tensors": [*gradients, *trainer.learner.gathered().state_dict().values()],
         "line": line,
+        "held": held,
         "means": trainer.model.running_means.state(),
         "replayed": sum(kind.checked for kind in trainer.steps._kinds.values()),
         "refused": [kind.refusal for kind in trainer.steps._kinds.values() if kind.refusal],
@@ -280,6 +289,7 @@ def test_weights_that_are_shared_out_are_those_of_one_process(
     for found in (member[f"{name}, its weights shared out"] for member in group):
         for own, whole in zip(reversed(found["tensors"]), reversed(alone[name]["tensors"]), strict=False):
             torch.testing.assert_close(own, whole, rtol=1e-7, atol=1e-8)
+        assert found["held"] == []
         assert found["line"].pop("gradient", None) is None
         same_line(found["line"], {key: value for key, value in alone[name]["line"].items() if key != "gradient"})
 
@@ -389,7 +399,7 @@ def test_a_run_whose_weights_are_shared_out_goes_on_in_one_process(place: Path) 
 
     assert [status for status, _ in children_of(3, place, train)] == [0, 0, 0]
     sgc.train(sgc.load(spec), small_arrays(labels=60), output=alone)
-    sgc.train(sgc.load(spec), small_arrays(labels=60), output=several, resume=True)
+    sgc.train(sgc.load(spec, ["train.shard=false"]), small_arrays(labels=60), output=several, resume=True)
     for name, tensor in load_file(alone / "last.safetensors").items():
         torch.testing.assert_close(load_file(several / "last.safetensors")[name], tensor, rtol=1e-9, atol=1e-11)
 

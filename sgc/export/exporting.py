@@ -199,7 +199,7 @@ def check_torch() -> None:
     if found < TORCH:
         wanted = ".".join(map(str, TORCH))
         raise UsageError(
-            f"export needs torch {wanted} or later, found {torch.__version__}: pip install --upgrade 'sgc[export]'"
+            f"export needs torch {wanted} or later, found {torch.__version__}: pip install -U 'torch>={wanted}'"
         )
 
 

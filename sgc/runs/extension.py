@@ -1,6 +1,6 @@
 """Continuing a run to another end than it was started with: what may change, and what its schedules then do.
 
-Trackers, which change nothing of a run, may be others too.
+Trackers, which change nothing of a run, may be others too, and weights be shared out over processes or not.
 
 The value of a schedule depends on the epoch alone, and `train.epochs` changes no schedule, so a continued run gives the
 same result as one that had the later end from the start.
@@ -27,12 +27,12 @@ def only_the_end(keys: Iterable[str]) -> bool:
     >>> only_the_end(["train.epochs", "train.stop.patience"]), only_the_end(["train.epochs", "train.seed"])
     (True, False)
     """
-    told = [f"train.{key}" for key in TRACKED]
-    return all(key in ("train.epochs", *told) or f"{key}.".startswith("train.stop.") for key in keys)
+    others = [f"train.{key}" for key in (*TRACKED, "shard")]
+    return all(key in ("train.epochs", *others) or f"{key}.".startswith("train.stop.") for key in keys)
 
 
 def extended(folder: Path, before: Spec, wanted: Spec, state: TrainingState) -> tuple[Spec, list[str]]:
-    """Give the spec of a run with the end and the trackers that are wanted now, and notes about it for the user.
+    """Give the spec of a run with the end, trackers and shards that are wanted now, and notes about it for the user.
 
     before: the spec of the run, whose nodes keep their order; it is returned as it is if these are the same.
 
@@ -44,6 +44,9 @@ def extended(folder: Path, before: Spec, wanted: Spec, state: TrainingState) -> 
         before = before.model_copy(update={"train": before.train.model_copy(update=tracked)})
         names = [tracker.name for tracker in wanted.train.loggers or ()]
         told = [f"goes on with {' and '.join(names) or 'no'} tracker{'s' * (len(names) != 1)}"]
+    if wanted.train.shard != before.train.shard:
+        before = before.model_copy(update={"train": before.train.model_copy(update={"shard": wanted.train.shard})})
+        told.append(f"goes on with train.shard {str(wanted.train.shard).lower()}")
     ends = {"epochs": wanted.train.epochs, "stop": wanted.train.stop}
     if ends == {"epochs": before.train.epochs, "stop": before.train.stop}:
         return before, told

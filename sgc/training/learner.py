@@ -139,7 +139,10 @@ class Learner:
             raise
         except RunError as problem:  # a parameter that no distribution can have, or a loss that is not finite
             raise RunError(f"{where}: {problem}; {UNTOUCHED}") from None
-        if not is_finite(self.parameters, result.norm):
+        finite = is_finite(self.parameters, result.norm)
+        if self.shards is not None and self.shared is not None and not bool(result.norm.isfinite()):
+            finite = self.shared.agree(finite)  # each looks at its own rows alone
+        if not finite:
             if not self.precision.skips_steps:
                 raise RunError(f"{where}: {self._blamed(parts, weights, step, noise)}; {UNTOUCHED}")
         elif self.settings.clip_norm is not None:

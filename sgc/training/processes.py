@@ -6,6 +6,7 @@ others then fails, and they look there.
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 import signal
@@ -134,6 +135,8 @@ class Group(Processes):
         except ProcessLost as lost:
             raise self._fault_of_others(str(lost)) from None
         except BaseException as problem:
+            if _is_of_an_exchange(problem):  # one that torch makes by itself, as for the layers of train.shard
+                raise self._fault_of_others(str(problem)) from None
             with suppress(Exception):
                 self._store.set("fault", json.dumps(self._plain(problem)))
             if not self.leads:
@@ -195,6 +198,13 @@ class Group(Processes):
 def _fault(told: dict[str, Any]) -> Exception:  # Any: as above
     kind, text = KINDS.get(told["kind"], RunError), str(told["text"])
     return SpecError([Fault((), text)]) if kind is SpecError else kind(text)
+
+
+def _is_of_an_exchange(problem: BaseException) -> bool:
+    """Tell whether torch says that it does not reach another process."""
+    if isinstance(problem, torch_processes.DistError):
+        return True
+    return type(problem) is RuntimeError and "gloo" in str(problem)
 
 
 def _said_by_another(problem: BaseException) -> None:
@@ -270,6 +280,7 @@ def together(found: Launched | None, *, gpu: bool) -> Iterator[Processes]:
 
 def _leave(*, own: bool) -> None:
     if own:
+        gc.collect()  # what holds the group in a cycle of references would end it as Python ends, which C++ aborts
         with suppress(Exception):
             torch_processes.destroy_process_group()
 

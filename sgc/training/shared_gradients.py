@@ -85,7 +85,7 @@ class SharedGradients:
     def share_out(self, shards: WeightShards) -> None:
         """Leave to others the parameters of which each process has some rows."""
         whole = {id(shard.whole) for shard in shards.by_name.values()}
-        self.shards = shards
+        self.shards, self._like = shards, shards.model.like.new_zeros(())  # the weights were elsewhere before
         self.parameters = [p for p in shards.model.parameters() if p.requires_grad and id(p) not in whole]
 
     def norm(self, gradients: Sequence[Tensor]) -> Tensor:

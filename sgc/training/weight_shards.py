@@ -57,14 +57,14 @@ class WeightShards:
                 continue
             rows: Tensor = whole.to_local()  # type: ignore[attr-defined]
             own = nn.Parameter(rows.detach(), requires_grad=whole.requires_grad)
-            self.by_name[name] = shard = Shard(whole, own, len(before[name]))
+            self.by_name[name] = Shard(whole, own, len(before[name]))
             if not whole.requires_grad:
                 continue
             optimizer.param_groups[0]["params"][places[id(before[name])]] = own
             state = optimizer.state.pop(before[name], {})
             if state:
-                optimizer.state[shard.own] = {
-                    key: self._rows_here(value).clone() if _is_of(value, before[name]) else value
+                optimizer.state[own] = {
+                    key: self._rows_here(value).to(own.device, copy=True) if _is_of(value, before[name]) else value
                     for key, value in state.items()
                 }
 
@@ -149,7 +149,17 @@ def _is_shared_out(tensor: Tensor) -> bool:
 
 
 def move_but_networks(model: Model, device: torch.device) -> None:
-    """Move a model to a device, but for the weights that are shared out later, which may be too many for it."""
+    """Move a model to a device, but for the weights that are shared out later, which may be too many for it.
+
+    Raises: UsageError where they cannot be shared out.
+    """
+    try:
+        from torch.distributed.fsdp import FSDPModule
+
+        FSDPModule.set_force_sum_reduction_for_comms  # noqa: B018 - torch has it, or not
+    except (ImportError, AttributeError):
+        words = f"train.shard: torch {torch.__version__} cannot sum the gradients of shards on every device"
+        raise UsageError(f"{words}: take 2.9 or later, or leave it out") from None
     model.computes_like = torch.zeros((), dtype=model.like.dtype, device=device)
     later = {id(module) for unit in _units(model) for module in unit.modules()}
     for module in model.modules():
@@ -159,24 +169,20 @@ def move_but_networks(model: Model, device: torch.device) -> None:
 
 def _share_out(model: Model, size: int) -> None:
     """Let torch share out the weights of all networks, a layer at a time."""
-    try:
-        from torch.distributed.device_mesh import init_device_mesh
-        from torch.distributed.fsdp import FSDPModule, fully_shard
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
 
-        sums = FSDPModule.set_force_sum_reduction_for_comms  # gloo has no means
-    except (ImportError, AttributeError):
-        words = f"train.shard: torch {torch.__version__} cannot sum the gradients of shards on every device"
-        raise UsageError(f"{words}: take 2.9 or later, or leave it out") from None
     mesh = init_device_mesh(model.like.device.type, (size,))
     for unit in _units(model):
-        fully_shard(unit, mesh=mesh)
+        fully_shard(unit, mesh=mesh, reshard_after_forward=True)  # each is a root, which torch would keep whole
         unit.set_gradient_divide_factor(1.0)  # type: ignore[operator]
-        sums(unit, True)  # type: ignore[arg-type]
+        unit.set_force_sum_reduction_for_comms(True)  # type: ignore[operator]  # gloo has no means
 
 
 def _units(model: Model) -> Iterator[nn.Module]:
-    """List the layers whose weights are shared out, each once."""
+    """List the layers whose weights are shared out, each once. Raises: UsageError where two have the same weight."""
     seen: set[int] = set()
+    layers: set[int] = set()
     for module in model.modules():
         networks: list[nn.Module] = [module] if isinstance(module, Trunk) else []
         if isinstance(module, DensityModule) and module.heads is not None:
@@ -184,9 +190,14 @@ def _units(model: Model) -> Iterator[nn.Module]:
         for network in networks:
             for layer in _layers(network):
                 parameters = {id(parameter) for parameter in layer.parameters()}
-                if not parameters & seen:
-                    seen |= parameters
-                    yield layer
+                if id(layer) in layers:
+                    continue
+                if parameters & seen:
+                    words = f"a layer '{type(layer).__name__}' has a weight that another layer has, too"
+                    raise UsageError(f"train.shard: {words}: share the layer, or leave train.shard out")
+                layers.add(id(layer))
+                seen |= parameters
+                yield layer
 
 
 def _layers(module: nn.Module) -> Iterator[nn.Module]:

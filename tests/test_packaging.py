@@ -256,4 +256,4 @@ def test_what_is_missing_is_told_with_the_extra_that_brings_it(
     monkeypatch.chdir(tmp_path)
     lacking(monkeypatch, package)
     words = ACTIONS[extra, package](tmp_path).replace("&#x27;", "'")
-    assert re.search(rf"pip install (--upgrade )?'sgc\[{extra}\]'", words), words
+    assert re.search(rf"pip install 'sgc\[{extra}\]'", words), words

@@ -198,9 +198,7 @@ def check_torch() -> None:
     found = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
     if found < TORCH:
         wanted = ".".join(map(str, TORCH))
-        raise UsageError(
-            f"export needs torch {wanted} or later, found {torch.__version__}: pip install -U 'torch>={wanted}'"
-        )
+        raise UsageError(f"export needs torch {wanted} or later, found {torch.__version__}: pip install 'sgc[export]'")
 
 
 def check_onnx() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import warnings
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -206,6 +207,10 @@ def test_wandb_keeps_a_run_in_files(pictured: Path, tmp_path: Path) -> None:
     assert [folder.name.rpartition("-")[2] for folder in folders] == [version, version]
     assert all((folder / f"run-{version}.wandb").stat().st_size > 1000 for folder in folders)
     assert len(list(run.rglob("media/images/pictures/epoch_*.png"))) == 1
+    sent = b"".join(
+        path.read_bytes() for folder in folders for path in [*folder.glob("files/*.*"), *folder.glob("*.wandb")]
+    )
+    assert not any(word in sent for word in (sys.executable.encode(), b"pytest", b".git", b"numpy"))
 
 
 def test_a_tracker_that_is_not_installed_is_told_before_anything_is_read(tmp_path: Path) -> None:

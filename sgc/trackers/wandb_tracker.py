@@ -13,9 +13,20 @@ from sgc.trackers.tracker import Logger, Setting, TrackedRun, Tracker, allowed
 
 if TYPE_CHECKING:
     import numpy as np
-    from wandb import Run
+    from wandb import Run, Settings
 
 LONGEST_TAG = 64  # letters
+SETTINGS = {  # standard output is for results, and what a spec does not say stays on this machine
+    "console": "off",
+    "silent": True,
+    "disable_code": True,
+    "disable_git": True,
+    "x_disable_meta": True,
+    "x_disable_machine_info": True,
+    "x_disable_stats": True,
+    "x_save_requirements": False,
+    "host": "-",
+}
 
 
 @final
@@ -70,10 +81,18 @@ class Wandb(Tracker):
             mode=self.mode,
             resume="allow",
             reinit="create_new",
-            settings=wandb.Settings(console="off", silent=True),
+            settings=_settings(),
         )
         begun.define_metric("*", step_metric="epoch")
         return WandbRun(begun, run.name, version, max(run.told, begun.step - 1))
+
+
+def _settings() -> Settings:
+    """Give the settings of this file that the installed version knows."""
+    import wandb
+
+    usual = wandb.Settings()
+    return wandb.Settings(**{key: value for key, value in SETTINGS.items() if hasattr(usual, key)})
 
 
 @final

@@ -7,6 +7,7 @@ when the run goes on. A tracker that fails is told nothing more, and the trainin
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -267,6 +268,10 @@ def _show(logger: Logger, key: str, picture: np.ndarray, epoch: int) -> None:
 
 
 def failure_words(problem: Exception) -> str:
-    """Say in one line how a tracker fails."""
-    words = printable(" ".join(str(problem).split()))
+    """Say in one line how a tracker fails, without a user and password that stand in an address.
+
+    >>> failure_words(ConnectionError("no https://me:secret@host/a"))
+    'ConnectionError: no https://host/a'
+    """
+    words = printable(re.sub(r"//[^/\s]*@", "//", " ".join(str(problem).split())))
     return f"{type(problem).__name__}: {words}"[:WORDS] if words else type(problem).__name__

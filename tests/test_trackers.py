@@ -102,6 +102,7 @@ def test_a_logger_that_fails_ends_no_training_and_is_told_the_rest_when_the_run_
         "train.loggers: Recorded recorded/3 is told nothing more, it fails (ConnectionError: the server is gone); "
         "training goes on, and resume=True tells the rest",
     ]
+    assert {note.filename for note in noted} == {__file__}
     assert finished_files(run.folder) == finished_files(plain)
     assert set(logger.epochs) == {1}
     logger.fails_at = 99
@@ -110,6 +111,31 @@ def test_a_logger_that_fails_ends_no_training_and_is_told_the_rest_when_the_run_
         sgc.train(more, small_arrays(), output=run.folder, resume=True, loggers=[logger])
     assert logger.epochs == lines_of(run.folder)
     assert set(logger.epochs) == {1, 2, 3, 4, 5}
+
+
+def test_loggers_that_nothing_tells_apart_are_each_told_all_and_one_that_refuses_leaves_no_run(tmp_path: Path) -> None:
+    both = [Recorded(), Recorded(fails_at=2)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        run = sgc.train(SPEC, small_arrays(), output=tmp_path / "run", loggers=both)
+        both[1].fails_at = 99
+        sgc.train(SPEC, small_arrays(), output=run.folder, resume=True, loggers=both)
+    assert [logger.epochs for logger in both] == [lines_of(run.folder)] * 2
+
+    class Refuses(Recorded):
+        """Cannot be reached."""
+
+        def log_hyperparams(self, params: Any) -> None:
+            """Refuse."""
+            raise ConnectionError("no https://me:secret@host/")
+
+    with pytest.raises(UsageError) as problem:
+        sgc.train(SPEC, small_arrays(), output=tmp_path / "refused", loggers=[Recorded(), Refuses()])
+    words = (
+        "train.loggers: Refuses cannot be told of the run (ConnectionError: no https://host/): mend it, or take it out"
+    )
+    assert str(problem.value) == words
+    assert not (tmp_path / "refused").exists()
 
 
 def test_what_a_kill_kept_from_a_logger_it_is_told_when_the_run_goes_on(plain: Path, tmp_path: Path) -> None:
@@ -238,11 +264,14 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         "loggers: found a builtin_function_or_method, wanted loggers with log_hyperparams, log_metrics, finalize, name "
         "and version, as those of Lightning",
     ),
+    ({"loggers": Recorded()}, "loggers: is of the type 'Recorded', wanted a list of loggers"),
+    ({"loggers": [Recorded]}, "loggers: found the class Recorded, wanted one of its loggers: Recorded()"),
+    ({"tags": "a=b"}, "tags: is of the type 'str', wanted a mapping, as {'who': 'me'}"),
     ({"tags": {"a": "b"}}, "tags: there is no tracker to take them: name one in train.loggers"),
 ]
 
 
-@pytest.mark.parametrize(("words", "told"), REFUSED, ids=["loggers", "tags"])
+@pytest.mark.parametrize(("words", "told"), REFUSED, ids=["loggers", "no list", "class", "words", "tags"])
 def test_what_no_tracker_can_use_is_refused(words: Mapping[str, Any], told: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError) as problem:
         sgc.train(SPEC, small_arrays(), output=tmp_path / "run", **words)
@@ -260,7 +289,10 @@ def test_files_of_a_run_lead_no_tracker_out_of_it(plain: Path, tmp_path: Path) -
     (run / "trackers").unlink()
     (run / "trackers").mkdir()
     (run / "trackers" / "told.json").write_text('{"version": 1, "trackers": {"wandb": {"version": "../../x"}}}')
-    with pytest.raises(UsageError, match=r"told.json: cannot be read as what trackers were told \(key 'trackers.wandb"):
+    problem = (
+        r"told.json: cannot be read as what trackers were told \(key 'trackers.wandb.*\): remove it, and trackers are"
+    )
+    with pytest.raises(UsageError, match=problem):
         sgc.train(SPEC, small_arrays(), output=run, resume=True, loggers=[Recorded()])
     assert not any(outside.iterdir())
 

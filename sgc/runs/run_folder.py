@@ -327,10 +327,13 @@ class RunFolder:
     def told(self) -> dict[str, Told]:
         """Read what trackers were told, by their names. Raises: UsageError."""
         check_trackers_folder(self.path)
+        use = self._use(self.told_path)
         if not self.told_path.exists():
             return {}
-        use = self._use(self.told_path)
-        return read_record(ToldTrackers, self._json(self.told_path, use), use).trackers
+        try:
+            return read_record(ToldTrackers, self._json(self.told_path, use), use).trackers
+        except UsageError as problem:
+            raise UsageError(f"{problem}: remove it, and trackers are told all epochs anew") from None
 
     @_writes
     def write_told(self, told: Mapping[str, Told]) -> None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,16 +32,24 @@ WORDS = 200  # letters of what a tracker says when it fails
 Line = Mapping[str, Any]  # of metrics.jsonl; Any: what JSON can say
 
 
-def check_loggers(spec: Spec, loggers: Sequence[object], tags: Mapping[str, str]) -> list[Tracker | Logger]:
+def check_loggers(spec: Spec, loggers: object, tags: object) -> list[Tracker | Logger]:
     """Give the trackers of a spec, which have to be installed, and loggers from Python. Raises: UsageError."""
     for tracker in spec.train.loggers or ():
         tracker.check()
     checked: list[Tracker | Logger] = [*(spec.train.loggers or ())]
+    if not isinstance(loggers, list | tuple):
+        raise UsageError(f"loggers: is of the type '{type(loggers).__name__}', wanted a list of loggers")
     for logger in loggers:
+        if isinstance(logger, type):
+            raise UsageError(
+                f"loggers: found the class {logger.__name__}, wanted one of its loggers: {logger.__name__}()"
+            )
         if not is_logger(logger):
             wanted = "log_hyperparams, log_metrics, finalize, name and version, as those of Lightning"
             raise UsageError(f"loggers: found a {type(logger).__name__}, wanted loggers with {wanted}")
-        checked.append(logger)  # type: ignore[arg-type]  # it has the methods
+        checked.append(logger)
+    if not isinstance(tags, Mapping):
+        raise UsageError(f"tags: is of the type '{type(tags).__name__}', wanted a mapping, as {{'who': 'me'}}")
     if tags and not checked:
         raise UsageError(f"{option('tag', python='tags')}: there is no tracker to take them: name one in train.loggers")
     return checked
@@ -103,7 +112,7 @@ class Tracking:
 
     def __init__(self, watcher: Watcher, loggers: Sequence[Tracker | Logger], tags: Mapping[str, str]) -> None:
         self.watcher, self.loggers, self.tags = watcher, loggers, tags
-        self.note = watcher.note  # itself: a warning counts the calls to the line that called `train`
+        self.note = watcher.note
         self.feeds: list[Feed] = []
         self.folder: RunFolder | None = None
         self.draw: Callable[[], np.ndarray] | None = None
@@ -133,7 +142,8 @@ class Tracking:
     def of(self, folder: RunFolder, model: Model, dataset: DataSet, *, resumed: bool) -> Iterator[None]:
         """Tell the trackers of a training in the block, and before what they were not told of its lines.
 
-        Raises: UsageError where one cannot be opened; of a run that goes on it is noted.
+        Raises: UsageError where one cannot be opened, and the run that would begin is removed; of a run that goes on
+        it is noted.
         """
         if not self.loggers:
             yield
@@ -143,9 +153,10 @@ class Tracking:
         self.folder = folder
         self.every = model.spec.train.pictures or 0
         self.draw = (lambda: overview_array(model, dataset)) if has_pictures(model) else None
-        status = "failed"
+        begins, status = not resumed, "failed"
         try:
             self._open(folder, model, resumed=resumed)
+            begins = False
             yield
             status = "success"
         finally:
@@ -154,6 +165,9 @@ class Tracking:
                     feed.logger.finalize(status)
                     feed.late = False
                     self._note_told(feed)
+            if begins:
+                with suppress(OSError):  # why it does not begin is said
+                    folder.remove()
 
     def show_best(self, best: Model, dataset: DataSet, lines: Sequence[Line]) -> None:
         """Show the trackers pictures of the best weights, once."""
@@ -178,6 +192,7 @@ class Tracking:
         known, lines = folder.told(), folder.metrics()
         last = lines[-1]["epoch"] if lines else 0
         goals = ["validation_bound", *(f"validation_error/{name}" for name in model.outline.graphs.partial)]
+        alike: Counter[str] = Counter()
         for tracker in self.loggers:
             name = tracker.name if isinstance(tracker, Tracker) else type(tracker).__name__
             try:
@@ -190,9 +205,13 @@ class Tracking:
                     version = str(logger.version)
                     if tracker.elsewhere:
                         self.note(f"train.loggers: {name} is told at {tracker.elsewhere}")
+                    if remark := getattr(logger, "remark", ""):
+                        self.note(f"train.loggers: {name}: {printable(remark)}")
                 else:
                     logger = tracker
                     key, version = f"{name} {logger.name}/{logger.version}", ""
+                    alike[key] += 1
+                    key += f" #{alike[key]}" if alike[key] > 1 else ""  # of those that nothing else tells apart
                     told = min(known.get(key, Told(version="")).epoch, last)
                 best = known[key].best if key in known else 0
                 feed = Feed(key, logger, Told(version=version, epoch=told, best=best))
@@ -274,4 +293,6 @@ def failure_words(problem: Exception) -> str:
     'ConnectionError: no https://host/a'
     """
     words = printable(re.sub(r"//[^/\s]*@", "//", " ".join(str(problem).split())))
+    if isinstance(problem, UsageError):
+        return words
     return f"{type(problem).__name__}: {words}"[:WORDS] if words else type(problem).__name__

@@ -97,7 +97,8 @@ def train(
     if window is not None:
         window = whole_number("window", window, error=UsageError)
     spec = spec if isinstance(spec, Spec) else load(spec, trust=trust)
-    trackers = check_loggers(spec, loggers, tags or {})
+    tags = {} if tags is None else tags
+    trackers = check_loggers(spec, loggers, tags)
     place = Path(os.path.realpath(path_of("beside", beside))) if beside is not None else spec.folder
     folder = RunFolder(path_of("output", output) if output is not None else Path("runs") / spec.name)
     found = launched()
@@ -108,7 +109,7 @@ def train(
         left = stack.enter_context(locked(folder.path)) if processes.leads else False
         stack.enter_context(as_a_run())
         watched = stack.enter_context(watching(watcher if processes.leads else Muted(), spec.name))
-        tracking = Tracking(watched, trackers if processes.leads else (), tags or {})
+        tracking = Tracking(watched, trackers if processes.leads else (), tags)
 
         def claimed() -> tuple[TrainingState | None, Path]:
             looked_in = place

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -37,7 +38,7 @@ class Silent:
 
     def note(self, text: str) -> None:
         """Warn of it."""
-        warnings.warn(text, stacklevel=4)  # the line that called `train`
+        warnings.warn(text, stacklevel=_calls_to_user())
 
     def begin(self, epochs: int, steps: int, done: int) -> None:
         """Take note of what there is to do."""
@@ -47,6 +48,14 @@ class Silent:
 
     def epoch(self, line: Mapping[str, Any]) -> None:  # Any: a line of metrics.jsonl
         """Take note of an epoch."""
+
+
+def _calls_to_user() -> int:
+    """Count the calls from the one that asks to the line of a user that called `train`."""
+    frame, calls = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("sgc", "contextlib"):
+        frame, calls = frame.f_back, calls + 1
+    return calls
 
 
 class Muted(Silent):

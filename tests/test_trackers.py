@@ -223,6 +223,21 @@ def test_mlflow_reads_what_the_run_folder_says(pictured: Path, tmp_path: Path) -
     assert len(client.list_artifacts(kept.info.run_id, "images")) >= 4  # of epoch 3 and of the best, each twice
 
 
+@needs("mlflow")
+def test_mlflow_writes_nothing_outside_a_run_that_was_moved_or_whose_path_is_no_address(
+    pictured: Path, tmp_path: Path
+) -> None:
+    run, moved = tmp_path / "run", tmp_path / "moved"
+    train(pictured, run, "[mlflow]", 2)
+    run.rename(moved)
+    train(pictured, moved, "[mlflow]", 3, "--resume")
+    assert not run.exists()
+    sets = ["--set", "train.loggers=[mlflow]"]
+    done = call("train", pictured / "spec.yaml", *sets, "-o", tmp_path / "a?b" / "run")
+    assert (done.status, done.told.count("takes no '?'")) == (2, 1), done
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["moved"]
+
+
 @needs("wandb")
 def test_wandb_keeps_a_run_in_files(pictured: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"

@@ -8,16 +8,23 @@ import re
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, final
 from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
+from sgc.errors import UsageError
 from sgc.piece import Maybe
 from sgc.trackers.tracker import Logger, Setting, TrackedRun, Tracker, allowed
+
+try:
+    import fcntl
+except ImportError:  # only Unix has it
+    fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     import numpy as np
@@ -88,24 +95,51 @@ class MLflow(Tracker):
         from mlflow import MlflowClient  # which sets its logging up
 
         with _patient():
-            uri = self.address
-            if not uri:
-                folder = run.folder / self.name
-                folder.mkdir(parents=True, exist_ok=True)
-                uri = f"{FILE}{folder.absolute()}/mlflow.db"
-            client = MlflowClient(tracking_uri=uri)
-            name = self.experiment or run.model
-            known = client.get_experiment_by_name(name)
-            if known is None:  # MLflow would keep the pictures of a database in ./mlruns, wherever that is
-                beside = Path(uri.removeprefix(FILE)).absolute().parent / "mlartifacts"
-                experiment = client.create_experiment(name, beside.as_uri() if uri.startswith(FILE) else None)
-            else:
-                experiment = known.experiment_id
-            if run.version:
-                client.update_run(run.version, status="RUNNING")
-                return ClientRun(client, run.name, run.version, _last_epoch(client, run.version))
-            made = client.create_run(experiment, tags=dict(run.tags), run_name=run.name)
-            return ClientRun(client, run.name, made.info.run_id)
+            uri, name = self.address or _own_address(run.folder / self.name), self.experiment or run.model
+            with _alone(uri):
+                client = MlflowClient(tracking_uri=uri)
+                experiment = _experiment(client, uri, name)
+            if not run.version:
+                made = client.create_run(experiment, tags=dict(run.tags), run_name=run.name)
+                return ClientRun(client, run.name, made.info.run_id)
+            client.update_run(run.version, status="RUNNING")
+            opened = ClientRun(client, run.name, run.version, _last_epoch(client, run.version))
+            if not self.address:
+                opened.check_pictures(run.folder / self.name)
+            return opened
+
+
+def _own_address(folder: Path) -> str:
+    """Give the address of a database in a folder, which is made. Raises: UsageError where it would lead elsewhere."""
+    for letter in "?%":
+        if letter in str(folder.absolute()):
+            where = "name another folder for the run, or give mlflow a uri"
+            raise UsageError(f"the address of a database takes no '{letter}', as in the path of the run: {where}")
+    folder.mkdir(parents=True, exist_ok=True)
+    return f"{FILE}{folder.absolute()}/mlflow.db"
+
+
+def _experiment(client: MlflowClient, uri: str, name: str) -> str:
+    """Find or make an experiment; MLflow would keep the pictures of a database in ./mlruns, wherever that is."""
+    known = client.get_experiment_by_name(name)
+    if known is not None:
+        return str(known.experiment_id)
+    beside = Path(uri.removeprefix(FILE)).absolute().parent / "mlartifacts"
+    return str(client.create_experiment(name, beside.as_uri() if uri.startswith(FILE) else None))
+
+
+@contextmanager
+def _alone(uri: str) -> Iterator[None]:
+    """Let no other process make the tables of a database in a file in the block; a lock file stays beside it."""
+    if fcntl is None or not uri.startswith(FILE):
+        yield
+        return
+    path = Path(uri.removeprefix(FILE).partition("?")[0])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(path.name + ".lock").open("ab") as file:
+        with suppress(OSError):  # of a file system without locks
+            fcntl.flock(file, fcntl.LOCK_EX)  # which the system releases when the file is closed
+        yield
 
 
 def _last_epoch(client: MlflowClient, run: str) -> int:
@@ -135,7 +169,12 @@ def _patient() -> Iterator[None]:
 
 @final
 class ClientRun:
-    """Tells a run of MLflow. last: the last epoch that it has: MLflow keeps what is told twice twice."""
+    """Tells a run of MLflow. last: the last epoch that it has: MLflow keeps what is told twice twice.
+
+    remark: what a user should know of it; '' for nothing.
+    """
+
+    remark = ""
 
     def __init__(self, client: MlflowClient, name: str, version: str, last: int = 0) -> None:
         self.client, self.name, self.version, self.last = client, name, version, last
@@ -160,8 +199,18 @@ class ClientRun:
         with _patient():
             self.client.log_batch(self.version, metrics=written, synchronous=True)
 
+    def check_pictures(self, folder: Path) -> None:
+        """Keep no pictures from now on if their place, which MLflow never changes, is not in the folder of the run."""
+        place = urlsplit(self.client.get_run(self.version).info.artifact_uri)
+        if place.scheme == "file":
+            path = Path(url2pathname(place.path))
+            if not path.resolve().is_relative_to(folder.resolve()):
+                self.remark = f"the run was moved, and gets no more pictures: their place is still {path}"
+
     def log_image(self, key: str, images: Sequence[np.ndarray], step: int | None = None) -> None:
-        """Note pictures [height, width, 3]."""
+        """Note pictures [height, width, 3], where they have a place."""
+        if self.remark:
+            return
         with _patient():
             for array in images:
                 self.client.log_image(self.version, array, key=key, step=step, synchronous=True)

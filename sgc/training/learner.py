@@ -99,7 +99,7 @@ class Learner:
         """Give what all processes have alike: weights, and what the optimiser keeps."""
         if self.shards is None:
             return engine.kept(own_state(self.model), self.optimizer)
-        return self.shards.whole_tensors()
+        return self.shards.whole_tensors(self.optimizer)
 
     def gathered(self) -> Model:
         """Give the model with all weights as they are now, which the leader alone needs; all call it together."""

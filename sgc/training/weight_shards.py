@@ -94,9 +94,12 @@ class WeightShards:
             for name, tensor in self.model.state_dict().items()
         }
 
-    def whole_tensors(self) -> list[Tensor]:
-        """Give the tensors of the model that are whole in every process."""
-        return [tensor for name, tensor in self.model.state_dict().items() if not _is_shared_out(tensor)]
+    def whole_tensors(self, optimizer: torch.optim.Optimizer) -> list[Tensor]:
+        """Give the tensors that are whole in every process: of the model, and what an optimiser keeps for them."""
+        whole = [tensor for tensor in self.model.state_dict().values() if not _is_shared_out(tensor)]
+        shards = {id(shard.own) for shard in self.by_name.values()}
+        states = (state.values() for weight, state in optimizer.state.items() if id(weight) not in shards)
+        return [*whole, *(tensor for state in states for tensor in state if isinstance(tensor, Tensor))]
 
     @torch.no_grad()
     def gather_into(self, model: Model) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from small_runs import NPZ, changed, small, small_arrays
 import sgc
 from sgc.data.variables import Variable
 from sgc.errors import UsageError
-from sgc.export.exporting import TORCH, export_run, exported, onnx_bytes
+from sgc.export.exporting import TORCH, Export, export_run, exported, onnx_bytes
 from sgc.export.hub_folder import export_folder, placeless
 from sgc.export.noise import DrawnFromNoise
 from sgc.export.preprocessing import Cells
+from sgc.networks.layers import LAYERS
 
 FOUND = tuple(map(int, torch.__version__.split("+")[0].split(".")[:2]))
 pytestmark = pytest.mark.skipif(FOUND < TORCH, reason="this torch exports no model")
@@ -247,3 +249,86 @@ def test_draws_from_noise_have_their_law(call: Any, mean: float) -> None:
     assert drawn.mean() == pytest.approx(mean, abs=0.03)
     with DrawnFromNoise(torch.zeros(()), given=mode.taken):
         assert torch.equal(call(), drawn)
+
+
+CHAIN: tuple[Any, ...] = (  # every layer, one behind the other, from a picture [3, 8, 8] to a vector
+    {"Conv2d": {"out_channels": 4, "kernel_size": 3}},
+    *("BatchNorm2d", "InstanceNorm2d", {"GroupNorm": {"num_groups": 2}}, "Dropout2d", "ReLU"),
+    *({"PixelShuffle": {"upscale_factor": 2}}, {"MaxPool2d": {"kernel_size": 2}}, {"Upsample": {"scale_factor": 2}}),
+    *({"ConvTranspose2d": {"out_channels": 2, "kernel_size": 2}}, {"AvgPool2d": {"kernel_size": 2}}),
+    *({"AdaptiveMaxPool2d": {"output_size": 5}}, {"AdaptiveAvgPool2d": {"output_size": 4}}, "Flatten"),
+    *({"Unflatten": {"sizes": [2, 16]}}, {"Conv1d": {"out_channels": 3, "kernel_size": 3}}, "BatchNorm1d"),
+    *({"ConvTranspose1d": {"out_channels": 2, "kernel_size": 3}}, {"MaxPool1d": {"kernel_size": 2}}, "LayerNorm"),
+    *({"AvgPool1d": {"kernel_size": 2}}, {"AdaptiveAvgPool1d": {"output_size": 3}}, "Flatten"),
+    *({"Linear": {"out_features": 4}}, "Dropout", "LeakyReLU", "ELU", "SELU", "GELU", "SiLU", "Mish", "Hardswish"),
+    *("PReLU", "Log1p", "Tanh", "Exp", "Softplus", "Sigmoid", "Softmax"),
+)
+
+
+def test_every_layer_is_in_graphs_for_any_number_of_rows() -> None:
+    picture = {"distribution": "Normal", "shape": [3, 8, 8], "supervision": "full"}
+    picture["generative"] = {"parents": ["z"], "network": {"mlp": [2]}}
+    latent: dict[str, Any] = {"distribution": "Normal", "shape": [2], "supervision": "none"}
+    latent["recognition"] = {"parents": ["x"], "network": [{"layers": list(CHAIN)}]}
+    assert {next(iter(layer)) if isinstance(layer, dict) else layer for layer in CHAIN} == set(LAYERS)
+    model = sgc.compile({"version": 1, "nodes": {"x": picture, "z": latent}})
+    export = exported(model, samples=1)
+    for count in (1, 7, 0):
+        x = torch.randn(count, 3, 8, 8)
+        found = export.program.exported.module()({"x": x})["z"]
+        wanted = model.infer({"x": x}, from_="q")["z"].mean if count else torch.zeros(0, 2)
+        torch.testing.assert_close(found, wanted)
+
+
+def test_a_picture_is_cut_out_in_graphs_for_any_number_of_rows() -> None:
+    nodes: dict[str, Any] = {
+        name: {"distribution": "Normal", "shape": shape, "supervision": "full"}
+        for name, shape in {"x": [1, 6, 6], "size": [1], "at": [2], "z": [2]}.items()
+    }
+    nodes["z"] |= {"supervision": "none", "recognition": {"parents": ["glimpse"], "network": {"mlp": [3]}}}
+    glimpse = {"parents": ["x", "size", "at"], "network": {"affine": {"crop": [1, 3, 4]}}}
+    model = sgc.compile({"version": 1, "features": {"glimpse": glimpse}, "nodes": nodes})
+    program = exported(model, samples=1).program.exported.module()
+    rows = {"x": torch.randn(4, 1, 6, 6), "size": torch.rand(4, 1) + 0.2, "at": torch.randn(4, 2)}
+    torch.testing.assert_close(program(rows)["z"], model.infer(rows, from_="q")["z"].mean)
+
+
+SPECS = sorted((Path(__file__).resolve().parent.parent / "specs").glob("*.yaml"))
+REFUSED = {"multi-mnist": "'k' says how many steps", "multi-mnist-count": "'k' says how many steps"}
+
+
+@pytest.mark.filterwarnings("ignore:.*its weights are drawn at random")
+@pytest.mark.parametrize("graph", ["predict", "generate"])
+@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
+def test_every_shipped_spec_is_exported_or_refused_by_name(path: Path, graph: Any) -> None:
+    """All of them take minutes, so that without onnxruntime, as in continuous integration, one is tried."""
+    whole = find_spec("onnxruntime") is not None and find_spec("onnxscript") is not None
+    if not whole and (path.stem, graph) != ("two-modalities", "predict"):
+        pytest.skip("shipped specs are tried where onnxruntime and onnxscript are there")
+    model = sgc.compile(sgc.load(path, overrides=["repeat.t.count=4"] if path.stem == "hmm" else []))
+    if path.stem in REFUSED:
+        with pytest.raises(UsageError, match=REFUSED[path.stem]):
+            exported(model, graph, samples=2)
+        return
+    export = exported(model, graph, samples=2)
+    program = export.program
+    if graph == "predict" and not program.noise:
+        wanted = model.infer(program.example, from_="q", samples=2)
+        for name, value in program.expected.items():
+            node, _, what = name.rpartition(".")
+            answer = wanted[node].sd if what == "sd" else wanted[node if what == "probability" else name].mean
+            torch.testing.assert_close(value, answer, rtol=1e-4, atol=1e-5)
+    if whole:
+        check_onnx_of(export)
+
+
+def check_onnx_of(export: Export) -> None:
+    """Check that onnxruntime computes what the model does; a draw of whole numbers may round to the one beside it."""
+    session = pytest.importorskip("onnxruntime").InferenceSession(onnx_bytes(export))
+    program = export.program
+    found = session.run(program.outputs, {name: tensor.numpy() for name, tensor in program.example.items()})
+    for name, value in zip(program.outputs, found, strict=True):
+        apart = np.abs(value - program.expected[name].numpy().astype(float))
+        close = apart <= 1e-5 + 1e-4 * np.abs(value)
+        whole = name in export.facts["outputs"] and export.facts["outputs"][name]["is"] == "draw"
+        assert (close | (whole & (apart <= 1) & (value == np.round(value)))).all(), name

@@ -216,11 +216,14 @@ def _quiet(name: str) -> Iterator[None]:
     above = [known for known in logging.root.manager.loggerDict if known.startswith(name)]
     loggers = [logging.getLogger(known) for known in [name, *above, f"{name}._internal.exporter._registration"]]
     before = [logger.disabled for logger in loggers]
+    level = loggers[0].level
     try:
+        loggers[0].setLevel(logging.ERROR)  # of those below it that are not there yet
         for logger in loggers:
             logger.disabled = True
         yield
     finally:
+        loggers[0].setLevel(level)
         for logger, disabled in zip(loggers, before, strict=True):
             logger.disabled = disabled
 
@@ -230,7 +233,7 @@ def onnx_bytes(export: Export) -> bytes:
     program = export.program
     names = [*program.inputs, *program.noise]
     try:
-        with warnings.catch_warnings(), _quiet("torch.onnx"):
+        with warnings.catch_warnings(), _quiet("torch.onnx"), _quiet("onnxscript"):
             warnings.simplefilter("ignore")  # of libraries about themselves
             written = torch.onnx.export(
                 program.exported, input_names=names, output_names=program.outputs, dynamo=True, verbose=False

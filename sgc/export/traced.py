@@ -15,11 +15,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functionalize, vmap
+from torch.func import functionalize
 from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from sgc.errors import ParameterError, RunError, UsageError
+from sgc.export.mapped_graph import grid_of, mapped
 from sgc.export.noise import Draw, DrawnFromNoise
 from sgc.export.row_functions import RowFunction
 from sgc.runtime.modes import evaluating, on_the_cpu
@@ -67,8 +68,7 @@ class _Rows(nn.Module):
         given = [inputs[name].unsqueeze(1) for name in self.cells]
         weights = [self.get_buffer(f"weight_{i}") for i in range(self.weights)]
         rows = [*given, *(inputs[name].reshape(-1, *draw.shape) for name, draw in self.noise.items())]
-        axes = (*[None] * len(weights), *[0] * len(rows))
-        values = vmap(self.of_row, axes)(*weights, *rows)
+        values = mapped(self.of_row, weights, rows)
         return {name: value.squeeze(1) for name, value in zip(self.outputs, values, strict=True)}
 
 
@@ -180,15 +180,35 @@ def _reworded(graph: GraphModule) -> None:
                 other = graph.graph.call_function(aten.full.default, (list(value.shape), filler), how)
                 other.meta["val"] = value
             elif node.target is operator.getitem and node.args[0].target is aten.native_batch_norm.default:
-                if node.args[1] != 0 or node.args[0].args[5]:
+                if node.args[1] != 0:
                     continue
-                other = _normed(graph, node)
+                batch, weight, bias, _, _, of_batch, _, least = node.args[0].args
+                channels = batch.meta["val"].shape[1]
+                if of_batch:  # of one row: of each of its channels by itself
+                    other = _grouped(graph, node, batch, channels, weight, bias, least)
+                else:
+                    other = _normed(graph, node)
+            elif node.target is operator.getitem and node.args[0].target is aten.native_group_norm.default:
+                if node.args[1] != 0:
+                    continue
+                batch, weight, bias, _, _, _, groups, least = node.args[0].args
+                other = _grouped(graph, node, batch, groups, weight, bias, least)
+            elif node.target is aten.affine_grid_generator.default and not node.args[2]:
+                other = graph.graph.call_function(grid_of, (node.args[0], *node.args[1][2:]))
+                other.meta["val"] = node.meta["val"]
             elif node.target in (aten.cat.default, aten.stack.default):
                 other = _joined(graph, node)
             else:
                 continue
         node.replace_all_uses_with(other)
         graph.graph.erase_node(node)
+
+
+def _grouped(graph: GraphModule, node: Node, *given: Any) -> Node:  # Any: the arguments of an operation
+    """Give what a group norm gives, whose arguments say nothing of how many rows there are."""
+    result = graph.graph.call_function(torch.ops.aten.group_norm.default, (*given, False))
+    result.meta["val"] = node.meta["val"]
+    return result
 
 
 def _normed(graph: GraphModule, node: Node) -> Node:

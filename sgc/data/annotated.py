@@ -30,7 +30,13 @@ def annotated_names(cells: Any) -> list[str]:  # Any: an AnnData
     """List the columns that an AnnData has, each by its whole name."""
     names = [MATRIX] if cells.X is not None else []
     names += [RAW] if cells.raw is not None else []
-    return [*names, *(f"{group}/{name}" for group in GROUPS for name in getattr(cells, group).keys()), IDS]  # noqa: SIM118
+    named = {"layers": layer_names(cells), "obsm": cells.obsm.keys(), "obs": cells.obs.keys()}
+    return [*names, *(f"{group}/{name}" for group in GROUPS for name in named[group]), IDS]
+
+
+def layer_names(cells: Any) -> list[str]:  # Any: as above
+    """List the layers that have a name: anndata 0.13 takes X for one as well, whose name is None."""
+    return [name for name in cells.layers if name is not None]
 
 
 def annotated_columns(

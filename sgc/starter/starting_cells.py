@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sgc.data.annotated import MATRIX, RAW, read_h5ad
+from sgc.data.annotated import MATRIX, RAW, layer_names, read_h5ad
 from sgc.errors import DataError
 from sgc.starter.spec_text import LABELS, ROWS, DataFiles, Label, Observed, compose, quoted
 
@@ -60,7 +60,7 @@ def cells_spec(name: str, path: Path, files: DataFiles) -> str:
 
 def _matrix(cells: Any) -> tuple[str | None, bool]:  # Any: an AnnData
     """Choose the matrix that is modelled: counts where there are some, in a layer, in X, or in raw."""
-    named = [f"layers/{layer}" for layer in sorted(cells.layers.keys(), key=lambda layer: layer != "counts")]
+    named = [f"layers/{layer}" for layer in sorted(layer_names(cells), key=lambda layer: layer != "counts")]
     known = [*named, *([MATRIX] if cells.X is not None else []), *([RAW] if cells.raw is not None else [])]
     whole = [column for column in known if _counted(_values(cells, column))]
     if whole:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.distributions import Distribution
 
+MOST_VALUES = 10**18  # as far as the values of an event are counted
+
 
 @final
 @dataclass(frozen=True)
@@ -169,10 +171,13 @@ class Family:
         return event[: len(event) - self.event_dim]
 
     def support_size(self, event: tuple[int, ...]) -> int | None:
-        """Count the values of the whole event; None: infinitely many, or no enumeration."""
+        """Count the values of the whole event, up to `MOST_VALUES`; None: infinitely many, or no enumeration."""
         if not self.finite:
             return None
-        return int(self.support.size(event) ** math.prod(self.element_shape(event)))
+        size, elements = self.support.size(event), math.prod(self.element_shape(event))
+        # a picture of bits has more values than Python writes digits of
+        many = size > 1 and elements > math.log(MOST_VALUES, size)
+        return MOST_VALUES if many else int(size**elements)
 
     # ---- parameters
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from sgc.distributions.family import Family
+from sgc.distributions.family import MOST_VALUES, Family
 from sgc.distributions.points import Point
 from sgc.objectives.estimator import Draw, Estimator
 
@@ -26,7 +26,8 @@ class Enumerate(Estimator):
         size = family.support_size(event)
         if size is None:
             return f"the support of {family.name} is not finite"
-        return "" if size <= ENUMERABLE else f"its support has {size} values, at most {ENUMERABLE} are enumerated"
+        count = f"{MOST_VALUES:.0e} values or more" if size == MOST_VALUES else f"{size} values"
+        return "" if size <= ENUMERABLE else f"its support has {count}, at most {ENUMERABLE} are enumerated"
 
     def draw(self, given: Draw) -> Point:
         """Give the whole support, [K, *event]; the runtime lays it out on the node's dimension."""

@@ -189,3 +189,25 @@ def test_own_code_in_a_repeat_is_told_beside_another_fault_of_its_piece() -> Non
         "(allowed with trust=True)",
         "spec.yaml:13:71: repeat.t.carry.b.network[0].output[0]: expected an integer at least 1, got integer 0",
     ]
+
+
+def test_what_a_broken_part_gives_is_not_missed_besides() -> None:
+    """Beta has no standard prior: it is the part that gives p."""
+    part = "{version: 1, nodes: {y: {distribution: Beta, supervision: full, generative: {learn: true}}}}"
+    text = f"{PLAIN}      e: {{distribution: Beta, supervision: full}}\n"
+    text += f"    use: {{p: {{spec: {part}, bind: {{y: e}}}}}}\n"
+    assert faults(text) == []
+    assert faults(text, ("learn: true}}}}", "larn: true}}}}")) == [
+        "spec.yaml:19:98: repeat.t.use.p.spec.nodes.y.generative.larn: unknown key 'larn' (did you mean 'learn'?)"
+    ]
+    assert faults(text, ("bind: {y: e}", "bind: {y: nobody}")) == [
+        "spec.yaml:19:125: repeat.t.use.p.bind.y: no node, feature or input named 'nobody' (allowed: a, b, c, e, s)"
+    ]
+
+
+def test_an_expert_whose_parents_are_wrong_is_not_taken_to_be_named_after_one() -> None:
+    q = "recognition: {experts: {e: {parents: {a: 1}, network: {mlp: [3]}}, t.a: {network: {mlp: [3]}}}}"
+    edit = ("recognition: {parents: [t.a], network: {mlp: [3]}}", q)
+    assert faults(PLAIN, edit) == [
+        "spec.yaml:6:85: nodes.o.recognition.experts.e.parents: expected a list, got a mapping"
+    ]

@@ -234,7 +234,7 @@ class _Composing:
             inside = isinstance(written.get("spec"), dict)
             self.findings.faults += elsewhere(problem.faults, (*place, "spec") if inside else place, inside=inside)
             for own, word in (written.get("bind") or {}).items():
-                self.host(scope, (*place, "bind", own), word)
+                self.leaves_open(scope, self.host(scope, (*place, "bind", own), word))
             self.findings.breaks(place)
             return
         inner = Scope(document, (), f"{scope.prefix}{name}.", scope.plates, scope, closed=True)
@@ -302,9 +302,11 @@ class _Composing:
                 self.findings.suggest(own, lambda: nodes),
                 at="key",
             )
+            self.leaves_open(scope, reference.template if (reference := scope.find(word)) else None)
             return
         host = self.host(scope, place, word)
         if host is None:
+            self.leaves_open(scope, None)
             return
         if template.kind == "input":
             if host.plates != scope.plates[: len(host.plates)]:
@@ -335,6 +337,13 @@ class _Composing:
         inner.bound[own] = part.bound[own] = host
         inner.handed[own] = self.composition.givers[host.name] = template
         del inner.names[own]
+
+    def leaves_open(self, scope: Scope, host: Template | None) -> None:
+        """Keep p of what a faulty part is bound to from being told as missing; None: of anything beside the part."""
+        for each in scope.names.values() if host is None else (host,):
+            mine = each.kind == "node" and each.scope.document is self.findings.document
+            if mine and isinstance(each.written, dict) and "generative" not in each.written:
+                self.findings.breaks((*each.place, "generative"))
 
     def host(self, scope: Scope, place: Path, word: str) -> Template | None:
         """Find what a name of a part is bound to; None, and a fault, if it is unknown."""

@@ -105,16 +105,17 @@ def _needs(spec: Spec, parents: Sequence[str]) -> tuple[tuple[str, ...], ...]:
 
 def _dropped(spec: Spec, name: str, known: dict[str, frozenset[str]]) -> frozenset[str]:
     """See through features: the nodes that drop what is missing and that a name is, or is made of."""
-    waiting = [name]
+    waiting, opened = [name], set[str]()
     while waiting:  # a long chain must not become a deep recursion
         top = waiting[-1]
         features: Mapping[str, object] = spec.features
         above = spec.features[top].parents if top in features else ()
         unknown = [parent for parent in above if parent not in known]
-        if unknown:
+        if unknown and top not in opened:  # those in a cycle, which is told elsewhere, are opened once
+            opened.add(top)
             waiting += unknown
             continue
         own = frozenset({top} if top in spec.nodes and spec.nodes[top].missing is not None else ())
-        known[top] = own.union(*(known[parent] for parent in above))
+        known[top] = own.union(*(known[parent] for parent in above if parent in known))
         waiting.pop()
     return known[name]

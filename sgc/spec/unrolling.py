@@ -267,9 +267,10 @@ class _Unrolling:
             return written
         experts: dict[str, Plain] = {}
         for name, expert in written.items():
-            keyed = isinstance(expert, dict) and "parents" not in expert
-            whole = {"parents": [name], **expert} if keyed else expert
             below = (*path, name), (*place, name)
+            wrong = reader.scope.document.has((*below[1], "parents"))  # what is not there was taken out
+            keyed = isinstance(expert, dict) and "parents" not in expert and not wrong
+            whole = {"parents": [name], **expert} if keyed else expert
             experts[name] = self._piece(reader, whole, *below, keyed=keyed) if isinstance(whole, dict) else whole
         return experts
 

@@ -4,7 +4,8 @@
 
 What is drawn is a hidden Markov model with a person's own offset on it; `--best` says how well the activities would be
 found by whoever knew the model, the offsets taken for noise. A quarter of the recordings are annotated in part: the
-activity of some stretch of steps is unknown (-1), as where an annotator did not look.
+activity of some stretch of steps is unknown (-1), as where an annotator did not look. The file is written into specs/,
+beside the spec, or where there is no such folder into this one.
 """
 
 from __future__ import annotations
@@ -63,7 +64,8 @@ def best_error(count: int, steps: int, seed: int) -> float:
 def main() -> None:
     """Write the file."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("-o", "--output", type=Path, default=Path("specs/recordings.npz"))
+    beside = Path("specs") if Path("specs").is_dir() else Path()  # of hmm.yaml
+    parser.add_argument("-o", "--output", type=Path, default=beside / "recordings.npz")
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
@@ -72,6 +74,8 @@ def main() -> None:
     if given.best:
         print(f"{100 * best_error(given.count, given.steps, given.seed):.2f} % of the known steps")
         return
+    if not given.output.parent.is_dir():
+        parser.error(f"{given.output}: the folder {given.output.parent} does not exist")
     np.savez_compressed(given.output, **recordings(given.count, given.steps, given.seed))
     print(f"{given.output}: {given.count} recordings of {given.steps} steps")
 

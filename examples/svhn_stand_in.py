@@ -8,8 +8,8 @@ SGC_DATA the folder that holds mnist/; it writes FOLDER/svhn/train_32x32.mat and
 
 from __future__ import annotations
 
+import argparse
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from scipy.io import savemat
 
 from sgc.data.file_search import find_file
 from sgc.data.idx import read_idx
+from sgc.errors import DataError
 
 SIDE = 32
 KINDS = ("images-idx3", "labels-idx1")
@@ -82,5 +83,12 @@ def main(folder: Path, train: int, test: int) -> None:
 
 
 if __name__ == "__main__":
-    sizes = [int(each) for each in sys.argv[2:4]]
-    main(Path(sys.argv[1]), *[*sizes, *(20_000, 5_000)[len(sizes) :]])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("train", type=int, nargs="?", default=20_000, help="how many pictures to train on")
+    parser.add_argument("test", type=int, nargs="?", default=5_000, help="how many to test on")
+    given = parser.parse_args()
+    try:
+        main(given.folder, given.train, given.test)
+    except DataError as problem:
+        parser.error(str(problem))

@@ -53,4 +53,6 @@ def write(path: Path, rows: Iterable[tuple[str, str]]) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: make_pictures.py FOLDER")
     main(Path(sys.argv[1]))

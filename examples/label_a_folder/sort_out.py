@@ -61,4 +61,9 @@ def read_labels(path: Path) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *map(float, sys.argv[2:3]))
+    if len(sys.argv) not in (2, 3):
+        sys.exit("usage: sort_out.py FOLDER [ACCURACY]")
+    try:
+        main(Path(sys.argv[1]), *map(float, sys.argv[2:]))
+    except (FileNotFoundError, ValueError) as problem:  # predictions come first, as README.md says
+        sys.exit(f"sort_out.py: {problem}")

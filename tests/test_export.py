@@ -15,6 +15,7 @@ import torch
 import yaml
 from data_files import opened
 from small_runs import NPZ, changed, small, small_arrays
+from test_cli import call
 
 import sgc
 from sgc.data.variables import Variable
@@ -126,7 +127,7 @@ def test_onnx_runs_in_another_runtime(graph: Any, run: Path) -> None:
 def test_a_folder_for_the_hub_opens_and_names_no_place_and_no_row(run: Path, tmp_path: Path) -> None:
     made = export_folder(run, tmp_path / "hub", license="mit")
     folder = tmp_path / "hub"
-    assert made["files"] == ["README.md", "best.safetensors", "columns.json", "run.json", "spec.yaml"]
+    assert made["files"] == ["README.md", "best.safetensors", "columns.json", "metrics.jsonl", "run.json", "spec.yaml"]
     assert sorted(path.name for path in folder.iterdir()) == made["files"]
     assert not [path.name for path in folder.iterdir() if str(run.parent).encode() in path.read_bytes()]
     model, opened_again = sgc.open(run), sgc.open(folder)
@@ -142,8 +143,36 @@ def test_a_folder_for_the_hub_opens_and_names_no_place_and_no_row(run: Path, tmp
     (error,) = [metric["value"] for metric in result["metrics"] if metric["name"] == "error of y"]
     assert error == pytest.approx(best.evaluation.from_q["y"].value)
     assert (result["dataset"]["name"], result["dataset"]["split"]) == ("rows.npz", "validation")
-    with pytest.raises(UsageError, match="is there and not empty"):
+    (folder / ".git").mkdir()
+    with pytest.raises(UsageError, match=r"is there and not empty.*; force=True replaces"):
         export_folder(run, folder)
+    (folder / "predict.pt2").write_bytes(b"of an earlier export")
+    again = export_folder(folder, tmp_path / "again", license="mit")  # of what was exported
+    assert sorted(path.name for path in (tmp_path / "again").iterdir()) == again["files"]
+    assert (tmp_path / "again" / "README.md").read_text() == text
+    export_folder(run, folder, force=True)
+    assert sorted(path.name for path in folder.iterdir()) == [".git", *made["files"]]
+    with pytest.raises(UsageError, match=r"run: is there and not empty, wanted a new or empty folder$"):
+        export_folder(folder, run, force=True)
+
+
+def test_commands_take_an_exported_folder_or_say_what_is_not_in_it(run: Path, tmp_path: Path) -> None:
+    hub, rows = tmp_path / "hub", tmp_path / "new.npz"
+    export_folder(run, hub)
+    np.savez(rows, x=np.full((2, 3), 50.0))
+    for words in (
+        ("predict", hub, rows, "-o", tmp_path / "p.csv"),
+        ("sample", hub, "-o", tmp_path / "s.npz"),
+        ("compare", hub, run),
+        ("export", hub, "-o", tmp_path / "m.pt2"),
+    ):
+        assert call(*words).status == 0, words
+    told = f"error: {hub}: was exported, and does not know the rows that it was trained on: use the run that it was"
+    for refused in (("evaluate", hub), ("report", hub, "-o", tmp_path / "r.html")):
+        done = call(*refused)
+        assert (done.status, done.told.startswith(told)) == (2, True), done
+    done = call("train", hub / "spec.yaml", "-o", hub, "--resume")
+    assert (done.status, "was exported, without the state of training" in done.told) == (2, True), done
 
 
 def test_a_spec_for_the_hub_keeps_what_is_no_place_and_tells_no_secret(tmp_path: Path) -> None:

@@ -66,6 +66,9 @@ def export(
         int | None, typer.Option("--samples", min=1, max=LARGEST, help="Samples of q that answers average.")
     ] = None,
     checkpoint: Checkpoint = "best",
+    force: Annotated[
+        bool, typer.Option("--force", help="With --folder: replace what an earlier export wrote there.")
+    ] = False,
     as_json: Json = False,
     trust: Trust = False,
 ) -> None:
@@ -80,13 +83,16 @@ def export(
             raise UsageError(f"{changed[0]} beside --folder: write that graph with -o FILE")
         from sgc.export.hub_folder import export_folder
 
-        made = export_folder(run, folder, also=also or [], license=license, checkpoint=checkpoint, trust=trust)
+        made = export_folder(
+            run, folder, also=also or [], license=license, checkpoint=checkpoint, force=force, trust=trust
+        )
         for name in made["own_code"]:
             say(f"note: own code, {name}, is not in the folder: put it beside spec.yaml")
         print(json.dumps(made) if as_json else f"{made['folder']}: {', '.join(made['files'])}")
         return
-    if also or license is not None:
-        raise UsageError(f"{'--also' if also else '--license'} without --folder FOLDER")
+    if also or license is not None or force:
+        flag = "--also" if also else "--force" if force else "--license"
+        raise UsageError(f"{flag} without --folder FOLDER")
     from sgc.export.exporting import export_run, export_text
 
     assert output is not None

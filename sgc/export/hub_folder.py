@@ -1,6 +1,7 @@
 """A trained model as a folder for the Hugging Face Hub: what `sgc.open` reads, a model card, and graphs.
 
-Nothing is in it that names a machine or a row: of files of data the names alone, and neither metrics nor row ids.
+Nothing is in it that names a machine or a row: of files of data the names alone, no row ids, and of the metrics the
+line of the epoch whose weights are there.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from sgc.spec.loader import load
 from sgc.spec.spec import Spec
 
 KINDS = ("pt2", "onnx")
+OPTIONAL = (*(f"predict.{kind}" for kind in KINDS), "metrics.jsonl")  # files that not every export writes
 TEXTS = ("columns", "missing_values", "separator", "path")  # keys of data whose values may look like places
 PLACES = ("root", "file", "files", "rows", "weights")  # keys of a spec whose values may be places of files
 
@@ -34,12 +36,14 @@ def export_folder(
     also: Sequence[str] = (),
     license: str | None = None,
     checkpoint: str = "best",
+    force: bool = False,
     trust: bool = False,
 ) -> dict[str, Any]:  # Any: what JSON can say
     """Write a run as a folder that `sgc.open` opens and `huggingface_hub` uploads, with a model card.
 
-    folder: a new or empty one. also: graphs of its predictions, `pt2`, `onnx`. license: as the Hub names it, such as
-    `mit`; the card has none if None. checkpoint: `best` or `last`. trust: as for `sgc.open`.
+    folder: a new or empty one; force: or one of an earlier export, which is replaced. also: graphs of its predictions,
+    `pt2`, `onnx`. license: as the Hub names it, such as `mit`; the card has none if None. checkpoint: `best` or `last`.
+    trust: as for `sgc.open`.
 
     Raises: SpecError, UsageError for a folder that holds something or what no graph can hold, RunError.
     """
@@ -53,8 +57,7 @@ def export_folder(
         raise UsageError(f"{option('license', license)}: found {license!r}, wanted a name of the Hub's, such as mit")
     if target.resolve().is_relative_to(source.path.resolve()):
         raise UsageError(f"{target}: lies in the run, wanted a folder elsewhere")
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise UsageError(f"{target}: is there and not empty, wanted a new or empty folder")
+    _check_target(target, force=force)
     model = open_run(source.path, checkpoint, trust=trust)
     spec, record = placeless(model.spec), source.record()
     files: dict[str, bytes] = {
@@ -74,10 +77,31 @@ def export_folder(
     line = best_line(lines) if checkpoint == "best" else lines[-1] if lines else None
     facts = CardFacts(model.outline, spec, record.versions, dict(record.rows), line or {}, license, graphs)
     files["README.md"] = card(facts).encode()
+    if line is not None:
+        kept_line = {key: value for key, value in line.items() if key != "warnings"}
+        files["metrics.jsonl"] = (json_text({**kept_line, "best": True}) + "\n").encode()
     target.mkdir(parents=True, exist_ok=True)
+    for name in OPTIONAL:
+        if name not in files:
+            (target / name).unlink(missing_ok=True)  # of an earlier export
     for name, content in files.items():
         write_output(target / name, content)
     return {"folder": str(target), "files": sorted(files), "own_code": spec.own_code()}
+
+
+def _check_target(target: Path, *, force: bool) -> None:
+    """Check that a folder may be written: a new or empty one, or of an earlier export. Raises: UsageError.
+
+    Hidden files, as those of git, count for nothing.
+    """
+    if not target.exists() or (target.is_dir() and all(path.name.startswith(".") for path in target.iterdir())):
+        return
+    if not target.is_dir():
+        raise UsageError(f"{target}: is no folder, wanted a new or empty one")
+    earlier = RunFolder(target).exists() and RunFolder(target).record().exported
+    if not earlier or not force:
+        way = f"; {option('force', '-')} replaces what was exported to it" if earlier else ""
+        raise UsageError(f"{target}: is there and not empty, wanted a new or empty folder{way}")
 
 
 def placeless(spec: Spec) -> Spec:

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import yaml
 
+from sgc.data.numpy_files import members_of, read_member
 from sgc.data.outputs import PART, write_beside
-from sgc.errors import writing
+from sgc.errors import printable, writing
 from sgc.spec.spec import Spec
 
 Plain = Any  # what JSON can say
@@ -44,6 +45,17 @@ def npz_bytes(arrays: Mapping[str, np.ndarray], comment: str = "") -> bytes:
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
     return buffer.getvalue()
+
+
+def npz_arrays(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Read such an archive and the words of its comment. Raises: ValueError, and what zipfile raises for others."""
+    rows: dict[str, np.ndarray] = {}
+    with zipfile.ZipFile(path) as archive:
+        for name, member in members_of(archive).items():
+            if member.compress_type != zipfile.ZIP_STORED:  # so that it cannot grow in memory
+                raise ValueError(f"key '{printable(name)}': is packed, as no run writes it")
+            rows[name] = read_member(archive, member, path)
+        return rows, archive.comment.decode("utf-8", "replace").split()
 
 
 def json_text(plain: Plain, indent: int | None = None) -> str:

@@ -54,6 +54,10 @@ def claim(folder: RunFolder, spec: Spec, *, resume: bool, force: bool, left: boo
         if not folder.spec_path.exists():
             raise UsageError(f"{folder.path}: holds a run without its spec.yaml; {start_over}")
         return folder.state()
+    if finished and folder.record().exported:
+        raise UsageError(
+            f"{folder.path}: was exported, without the state of training that a run goes on from: resume the run itself"
+        )
     if finished:
         raise UsageError(f"{folder.path}: holds a finished run without its training.pt; {start_over}")
     return None

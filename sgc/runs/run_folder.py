@@ -20,7 +20,6 @@ import json
 import os
 import platform
 import warnings
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
@@ -33,12 +32,11 @@ from sgc.arguments import path_of, truth
 from sgc.data.dataset import DataSet
 from sgc.data.encoder import Encoder
 from sgc.data.fingerprint import Fingerprint
-from sgc.data.numpy_files import members_of, read_member
 from sgc.data.outputs import PART, Inputs
 from sgc.data.record import VERSION, read_record
 from sgc.errors import RunError, UsageError, check_run_file, option, printable, writing
 from sgc.randomness import Generators, drawing_from
-from sgc.runs.file_formats import Plain, json_text, npz_bytes, open_own, spec_yaml, write_whole
+from sgc.runs.file_formats import Plain, json_text, npz_arrays, npz_bytes, open_own, spec_yaml, write_whole
 from sgc.runs.run_lock import NAME as LOCK
 from sgc.runs.run_records import ColumnsRecord, EpochRecord, LabelsRecord, RowsRecord, RunRecord, TrainingState
 from sgc.runs.told_trackers import FOLDER as TRACKERS
@@ -262,19 +260,20 @@ class RunFolder:
 
     def _arrays(self, path: Path, use: str) -> dict[str, Plain]:
         """Read an archive's arrays and its version, as a record holds them. Raises: UsageError."""
-        check_run_file(path)
+        self.check_kept(path)
         try:
-            with zipfile.ZipFile(path) as archive:
-                comment = archive.comment.decode("utf-8", "replace").split()
-                rows = {}
-                for name, member in members_of(archive).items():
-                    if member.compress_type != zipfile.ZIP_STORED:  # so that it cannot grow in memory
-                        raise ValueError(f"key '{printable(name)}': is packed, as no run writes it")
-                    rows[name] = read_member(archive, member, path)
+            rows, comment = npz_arrays(path)
         except Exception as problem:  # zipfile raises many kinds of errors for a file that it did not write
             raise UsageError(f"{use} ({problem_words(problem)})") from None
         known = len(comment) == 2 and comment[1].isdecimal()
         return {"rows": rows} | ({"version": int(comment[1][:DIGITS])} if known else {})
+
+    def check_kept(self, path: Path) -> None:
+        """Check that a file about rows may be read. Raises: UsageError, of an exported folder, which has none."""
+        check_run_file(path)
+        if not path.exists() and self.record().exported:
+            use = "use the run that it was made of; `sgc predict` takes rows, and `sgc sample` draws some"
+            raise UsageError(f"{self.path}: was exported, and does not know the rows that it was trained on: {use}")
 
     # metrics
 

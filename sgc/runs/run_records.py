@@ -48,6 +48,11 @@ class RunRecord(Versioned):
     threads: Maybe[Annotated[int, Field(ge=1, lt=2**31)]] = None
     processes: Maybe[Annotated[int, Field(ge=1, lt=2**31)]] = None
 
+    @property
+    def exported(self) -> bool:
+        """Whether the folder was made by `sgc export --folder`, which names no machine, and no row."""
+        return not self.platform
+
     @model_validator(mode="after")
     def _of_sgc(self) -> RunRecord:
         if "sgc" not in self.versions:

@@ -80,6 +80,8 @@ def run_data(folder: RunFolder, model: Model, data: Any = None) -> DataSet:
         )
     if data is None and model.spec.data is None:
         raise UsageError(f"{folder.path}: its spec has no data section")
+    if model.spec.data is not None:
+        folder.check_kept(folder.rows_path)
     dataset = open_data(model.outline, Path(info.beside), data, folder.encoders(model.outline))
     if model.spec.data is not None:
         same_data(folder, dataset, ADVICE)

@@ -239,6 +239,16 @@ def test_preprocessing_in_a_graph_is_that_of_the_data(steps: list[Any], shape: A
         np.testing.assert_allclose(back[0], encoder.decode(value[None])[0], rtol=1e-4, atol=1e-4)
 
 
+def test_a_graph_says_the_names_of_the_elements_that_it_takes_in_order(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas", reason="names of elements are tried with a frame, where pandas is there")
+    arrays = small_arrays()
+    frame = pandas.DataFrame(arrays["x"], columns=["CD3E", "CD19", "LYZ"])
+    sgc.train(small(train__epochs=1), {**arrays, "x": frame}, output=tmp_path / "run")
+    for graph in ("predict", "generate"):
+        facts = export_run(tmp_path / "run", tmp_path / "model.pt2", graph=graph)
+        assert facts["elements"] == {"x": ["CD3E", "CD19", "LYZ"]}
+
+
 def test_cells_far_from_zero_keep_their_digits_in_a_graph() -> None:
     raw = np.random.default_rng(0).normal(1.6e9, 10, (8, 2))
     columns = {"columns": {"x": {"column": "c", "transforms": ["standardize"]}}}

@@ -160,6 +160,7 @@ def _facts(
     model: Model, function: RowFunction, program: Program, graph: GraphName, from_: Answer, samples: int
 ) -> dict[str, Any]:  # Any: what JSON can say
     """Say what a caller must know of a graph."""
+    outline = model.outline
     inputs: dict[str, Any] = {}
     for name, cells in function.cells.items():
         inputs[name] = {"type": str(cells.dtype).removeprefix("torch."), **cells.facts()}
@@ -175,6 +176,11 @@ def _facts(
     if isinstance(function, Prediction):
         facts |= {"from": from_, "samples": samples}
     facts |= {"inputs": inputs, "outputs": outputs, "difference": program.difference}
+    facts["elements"] = {
+        name: list(cells.elements)
+        for name, cells in ((name, function.cells_of(name)) for name in [*outline.inputs, *outline.outer])
+        if cells.elements and (name in inputs or any(entry["node"] == name for entry in outputs.values()))
+    }
     notes = [
         f"'{name}' is given by its mean alone: {why}"
         for name, why in (function.undrawn if isinstance(function, Generation) else {}).items()

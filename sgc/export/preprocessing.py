@@ -71,6 +71,12 @@ class Cells:
         return self.spec_names if self.encoder is None else self.encoder.names
 
     @property
+    def elements(self) -> tuple[str, ...]:
+        """The names of the numbers of a row, as of genes, in their order; none where the cells have no such list."""
+        names = () if self.encoder is None or self.before else self.encoder.elements
+        return names if self.shape == (len(names),) else ()
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """The shape of a row's cells, as the graph reads them."""
         steps = () if self.encoder is None else self.encoder.variable.steps

@@ -24,7 +24,7 @@ from sgc.sweeps.outcomes import SweepFolder
 from sgc.sweeps.sweep_file import SweepFile
 from sgc.trackers.tracker import Logger, TrackedRun, Tracker
 from sgc.trackers.trackers import TRACKERS
-from sgc.training.tracking import measures
+from sgc.training.tracking import measures, settings
 
 SPEC = small(train__epochs=4, data={**NPZ, "labels": {"y": {"count": 9}}})
 
@@ -111,6 +111,23 @@ def test_a_logger_that_fails_ends_no_training_and_is_told_the_rest_when_the_run_
         sgc.train(more, small_arrays(), output=run.folder, resume=True, loggers=[logger])
     assert logger.epochs == lines_of(run.folder)
     assert set(logger.epochs) == {1, 2, 3, 4, 5}
+
+
+def test_settings_for_trackers_name_no_place_of_the_machine_and_no_option(tmp_path: Path) -> None:
+    for file, told in (
+        ("/home/me/a/rows.csv", "rows.csv"),
+        ("https://b/rows.csv?token=hunter2", "rows.csv"),
+        ("a/rows.csv", "a/rows.csv"),
+    ):
+        columns = {"x": {"column": "a/b"}, "y": {"column": "y"}}
+        spec = sgc.load({**SPEC, "data": {"source": "table", "file": file, "columns": columns}})
+        told_settings = settings(spec)
+        assert told_settings["data.file"] == told
+        assert told_settings["data.columns.x.column"] == "a/b"
+    (tmp_path / "rows.py").write_text("class Rows:\n    def read(self, columns):\n        return {}\n")
+    own = {"source": "python", "python": "rows.py:Rows", "options": {"password": "hunter2"}, "columns": columns}
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump({**SPEC, "data": own}))
+    assert "hunter2" not in str(settings(sgc.load(tmp_path / "spec.yaml", trust=True)))
 
 
 def test_loggers_that_nothing_tells_apart_are_each_told_all_and_one_that_refuses_leaves_no_run(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 from sgc.arguments import path_of
@@ -17,16 +17,14 @@ from sgc.errors import UsageError, option
 from sgc.export.exporting import check_onnx, exported, onnx_bytes, pt2_bytes
 from sgc.export.model_card import CardFacts, card
 from sgc.report.best_epoch import best_line
-from sgc.runs.extension import TRACKED
 from sgc.runs.file_formats import json_text, spec_yaml
+from sgc.runs.placeless import placeless_settings
 from sgc.runs.run_folder import RunFolder, open_run
 from sgc.spec.loader import load
 from sgc.spec.spec import Spec
 
 KINDS = ("pt2", "onnx")
 OPTIONAL = (*(f"predict.{kind}" for kind in KINDS), "metrics.jsonl")  # files that not every export writes
-TEXTS = ("columns", "missing_values", "separator", "path")  # keys of data whose values may look like places
-PLACES = ("root", "file", "files", "rows", "weights")  # keys of a spec whose values may be places of files
 
 
 def export_folder(
@@ -106,39 +104,5 @@ def _check_target(target: Path, *, force: bool) -> None:
 
 def placeless(spec: Spec) -> Spec:
     """Give a spec without trackers in which files are named by their last names, wherever they are."""
-
-    def named(value: Any, place: bool) -> Any:  # Any: plain data
-        if isinstance(value, Mapping):
-            return {key: named(inner, place or key in PLACES) for key, inner in value.items()}
-        if isinstance(value, list):
-            return [named(inner, place) for inner in value]
-        return last_name(value) if isinstance(value, str) and (place or is_absolute(value)) else value
-
-    plain = spec.plain()
-    for key in TRACKED:
-        plain["train"].pop(key, None)
-    if "data" in plain:
-        if plain["data"].get("source") == "python":
-            plain["data"].pop("options", None)  # which may hold anything, passwords among it
-        kept = {key: plain["data"].pop(key) for key in TEXTS if key in plain["data"]}
-        plain["data"] = named(plain["data"], False) | kept
-    for part in plain.get("use", {}).values():
-        if "weights" in part:
-            part["weights"] = last_name(part["weights"])
+    plain = placeless_settings(spec, relative=False)
     return load(plain, trust=spec.trusted).stands_in(spec.folder, trusted=spec.trusted)
-
-
-def is_absolute(text: str) -> bool:
-    """Tell whether a text begins as the place of a file on some machine does."""
-    return text.startswith(("/", "~", "\\", "./", "../")) or PureWindowsPath(text).is_absolute()
-
-
-def last_name(text: str) -> str:
-    """Give the name of a file without the folders that it is in, or the address.
-
-    >>> last_name("/home/me/rows.csv"), last_name("s3://ours/part-*.parquet"), last_name("https://b/rows.csv?key=1")
-    ('rows.csv', 'part-*.parquet', 'rows.csv')
-    """
-    if "://" in text:
-        text = text.partition("#")[0].partition("?")[0]
-    return PurePosixPath(text.replace("\\", "/")).name or "."

@@ -19,7 +19,6 @@ import numpy as np
 from sgc.data.dataset import DataSet
 from sgc.errors import RunError, UsageError, option, printable
 from sgc.report.best_epoch import best_line
-from sgc.runs.extension import TRACKED
 from sgc.runs.run_folder import RunFolder
 from sgc.runs.told_trackers import FOLDER, Told
 from sgc.runtime.model import Model
@@ -75,7 +74,11 @@ def measures(line: Line) -> dict[str, float]:
 
 
 def settings(spec: Spec) -> dict[str, Setting]:
-    """Give the settings of a resolved spec by their keys, as `--set` takes them; lists are text."""
+    """Give the settings of a resolved spec by their keys, as `--set` takes them, without places of this machine.
+
+    Lists are text.
+    """
+    from sgc.runs.placeless import placeless_settings  # of runs with trackers alone
 
     def leaves(value: Any, key: str) -> Iterator[tuple[str, Setting]]:  # Any: plain data
         if isinstance(value, Mapping) and value:
@@ -87,10 +90,7 @@ def settings(spec: Spec) -> dict[str, Setting]:
         else:
             yield key, value if isinstance(value, str | int | float) else str(value)
 
-    plain = spec.plain()
-    for key in TRACKED:
-        plain["train"].pop(key, None)
-    return dict(leaves(plain, ""))
+    return dict(leaves(placeless_settings(spec, relative=True), ""))
 
 
 @dataclass

@@ -26,6 +26,7 @@ TESTS = (
     "test_linear_gaussian",
     "test_existence",
     "test_experts",
+    "test_processes",
 )
 RELAXED = ("--set", "nodes.y.recognition.estimator=gumbel_softmax", "--set", "objective.bound=iwae")
 SPECS = (

@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from sgc.derivation.derive import _Derivation
+from sgc.distributions import normal_mixture
 from sgc.distributions.points import Point
 from sgc.objectives.bound import Message
 from sgc.objectives.expressions import LabelScore, Product
@@ -21,6 +23,9 @@ from sgc.runtime.batch import PatternRows, prepare
 from sgc.runtime.layout import Layout, Pair
 from sgc.runtime.model import Model
 from sgc.runtime.sums import Settings, Sums, WeighedMean
+from sgc.shared_rows import RowShare
+from sgc.training.shared_gradients import SharedGradients
+from sgc.training.weight_shards import WeightShards
 
 Patch = pytest.MonkeyPatch
 
@@ -193,6 +198,59 @@ def heard_though_missing(patch: Patch) -> None:
     patch.setattr(expert_modules.ExpertsModule, "speaking", lambda self, group, rank: [None] * len(self._needed))
 
 
+def forgotten_factor(patch: Patch) -> None:
+    right = expert_modules.ExpertsModule._combined
+
+    def combined(self: Any, normals: Any, prior: Any, *rest: Any) -> Any:  # Any: passed on
+        return right(self, normals, None if self.combination.prior else prior, *rest)
+
+    patch.setattr(expert_modules.ExpertsModule, "_combined", combined)
+
+
+def counted_though_missing(patch: Patch) -> None:
+    right = expert_modules.mixture
+    patch.setattr(expert_modules, "mixture", lambda normals, there: right(normals, torch.ones_like(there)))
+
+
+def first_expert_alone(patch: Patch) -> None:
+    kind = normal_mixture._class()
+    right = kind.chosen
+
+    def chosen(self: Any) -> Any:  # Any: of a class that is made in a function
+        return right(kind(self.components, self.there & (self.there.cumsum(-1) == 1)))
+
+    patch.setattr(kind, "chosen", chosen)
+
+
+def doubled_gradients(patch: Patch) -> None:
+    right = SharedGradients.add_up
+
+    def add_up(self: SharedGradients, *given: Any, **words: Any) -> tuple[float, bool]:  # Any: passed on
+        found = right(self, *given, **words)
+        for parameter in self.parameters:
+            if parameter.grad is not None:
+                parameter.grad *= self.processes.size
+        return found
+
+    patch.setattr(SharedGradients, "add_up", add_up)
+
+
+def averaged_shards(patch: Patch) -> None:
+    right = WeightShards.take_gradients
+
+    def take(self: WeightShards) -> None:
+        right(self)
+        for shard in self.by_name.values():
+            if shard.own.grad is not None:
+                shard.own.grad /= self.processes.size
+
+    patch.setattr(WeightShards, "take_gradients", take)
+
+
+def counted_copies(patch: Patch) -> None:
+    patch.setattr(RowShare, "counting", property(lambda self: np.ones(self.rows)))
+
+
 FAULTS: dict[str, Callable[[Patch], None]] = {
     "a factor of w is dropped": dropped_weight,
     "w is detached": detached_weights,
@@ -211,4 +269,10 @@ FAULTS: dict[str, Callable[[Patch], None]] = {
     "a q without parents shares one draw": one_draw_for_all,
     "an expert is forgotten where there are several": forgotten_expert,
     "an expert speaks of what is missing": heard_though_missing,
+    "p is no factor of a product of experts": forgotten_factor,
+    "a mixture counts experts of what is missing": counted_though_missing,
+    "a draw of a mixture is its first expert's": first_expert_alone,
+    "processes add their gradients up twice": doubled_gradients,
+    "gradients of weights that are shared out are averaged": averaged_shards,
+    "copies of the last row count in a process": counted_copies,
 }

@@ -1,7 +1,7 @@
 """What every attack shares: a command in this program under a bound of time and memory, and a tally of what came of it.
 
-No command may end in a traceback, by a signal, after more than `SECONDS` or beyond `MEMORY`, none may run code that a
-file brings, and one that fails says why.
+No command may end in a traceback, by a signal, after more than `bounded.SECONDS` or beyond `MEMORY`, none may run code
+that a file brings, and one that fails says why.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import json
 import os
 import resource
 import shutil
-import signal
 import tempfile
 import traceback
 from collections import Counter
@@ -21,10 +20,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
+from bounded import TooLong, bounded
 
 from sgc.cli import app
 
-SECONDS = 60  # a command
 MEMORY = 2_000  # MB above what the program had before
 BATCH = 25  # cases that one process takes: one that is ended by a signal takes no other with it
 
@@ -149,26 +148,20 @@ def try_commands(seed: int, how: str, commands: Mapping[str, Sequence[str]], boo
 
 def run(words: Sequence[str]) -> tuple[int, str]:
     """Run a command in this process: its exit status, -1 for a traceback, and what it told."""
-
-    def late(number: int, frame: object) -> None:
-        raise TimeoutError(f"not done after {SECONDS} s")
-
     told = io.StringIO()
-    before = signal.signal(signal.SIGPROF, late)
-    signal.setitimer(signal.ITIMER_PROF, SECONDS)
     try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(told):
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(told), bounded():
             code = app(list(words), standalone_mode=False)
             status = code if isinstance(code, int) else 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 1
+    except TooLong as late:
+        status = -1
+        told.write(str(late))
     except BaseException as problem:
         usage = type(problem).__module__.startswith(("click", "typer"))  # words that no command takes: not our own code
         status = 2 if usage else -1
         told.write(f"{problem}" if usage else traceback.format_exc())
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.signal(signal.SIGPROF, before)
     return status, told.getvalue()
 
 

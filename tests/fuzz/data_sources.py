@@ -6,15 +6,19 @@ By hand: `python tests/fuzz/data_sources.py SEED COUNT`.
 from __future__ import annotations
 
 import gzip
+import io
 import pickle
 import random
 import struct
 import sys
+import tarfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import anndata
+import h5py
 import numpy as np
 import pandas as pd
 import scipy.io
@@ -88,7 +92,7 @@ def spec_of(data: Raw, shape: list[int]) -> Raw:
     }
 
 
-FORMATS = ("csv", "parquet", "npz", "mat", "idx", "images")
+FORMATS = ("csv", "parquet", "npz", "mat", "idx", "images", "blocks", "tar", "h5ad")
 
 
 def prepare(made: Path) -> None:
@@ -100,6 +104,7 @@ def prepare(made: Path) -> None:
     frame = pd.DataFrame({"id": [f"r{i}" for i in range(ROWS)], **{f"x{i}": x[:, i] for i in range(3)}, "kind": names})
     three: Raw = {"columns": {"x": {"column": ["x0", "x1", "x2"]}, "y": {"column": "kind"}}}
     one: Raw = {"columns": {"x": {"column": "x"}, "y": {"column": "kind"}}}
+    blocks: Raw = {"memory": 1, "window": 1, "prefetch": 1}
     pictures: Raw = {"columns": {"x": {"column": "image", "transforms": [{"divide": 255}]}, "y": {"column": "label"}}}
     sections: dict[str, tuple[Raw, list[int]]] = {
         "csv": ({"source": "table", "file": "rows.csv", **three}, [3]),
@@ -107,6 +112,15 @@ def prepare(made: Path) -> None:
         "npz": ({"source": "npz", "file": "rows.npz", **one}, [3]),
         "mat": ({"source": "mat", "file": "rows.mat", **one}, [3]),
         "idx": ({"source": "idx", "root": ".", **pictures}, [1, 4, 4]),
+        "blocks": ({"source": "parquet", "file": "rows-*.parquet", **blocks, **three}, [3]),
+        "tar": (
+            {"source": "tar", "file": "rows-{0..1}.tar", "columns": {"x": {"column": "npy"}, "y": {"column": "txt"}}},
+            [3],
+        ),
+        "h5ad": (
+            {"source": "h5ad", "file": "rows.h5ad", "columns": {"x": {"column": "X"}, "y": {"column": "obs/kind"}}},
+            [3],
+        ),
         "images": ({"source": "images", "file": "rows.csv", "mode": "grey", **pictures}, [1, 4, 4]),
     }
     for name, (section, shape) in sections.items():
@@ -122,6 +136,14 @@ def prepare(made: Path) -> None:
         (folder / "spec.yaml").write_text(yaml.safe_dump(spec, sort_keys=False))
     frame.to_csv(made / "csv" / "rows.csv", index=False)
     frame.to_parquet(made / "parquet" / "rows.parquet")
+    for i, half in enumerate((frame[: ROWS // 2], frame[ROWS // 2 :])):
+        half.to_parquet(made / "blocks" / f"rows-{i}.parquet", row_group_size=4)
+        members = [(f"{row}.npy", _npy(x[row])) for row in half.index]
+        members += [(f"{row}.txt", str(names[row]).encode()) for row in half.index]
+        _write_tar(made / "tar" / f"rows-{i}.tar", [*sorted(members)])
+    kinds, ids, genes = (pd.Index(each, dtype=object) for each in (list(KINDS), list(frame["id"]), ["a", "b", "c"]))
+    obs = pd.DataFrame({"kind": pd.Categorical.from_codes(kind, categories=kinds)}, index=ids)
+    anndata.AnnData(x, obs=obs, var=pd.DataFrame(index=genes)).write_h5ad(made / "h5ad" / "rows.h5ad")
     np.savez(made / "npz" / "rows.npz", x=x, kind=names)
     scipy.io.savemat(made / "mat" / "rows.mat", {"x": x, "kind": names})
     grey = draw.integers(0, 256, (ROWS, 4, 4), dtype=np.uint8)
@@ -172,7 +194,7 @@ def change(file: Path, draw: random.Random, boom: Path) -> str:
     """Change a file in place, and say how."""
     content = file.read_bytes()
     inner: dict[str, Callable[[Path, random.Random, Path], str]] = {
-        ".csv": _csv, ".parquet": _parquet, ".npz": _npz, ".mat": _mat, ".png": _png,
+        ".csv": _csv, ".parquet": _parquet, ".npz": _npz, ".mat": _mat, ".png": _png, ".tar": _tar, ".h5ad": _h5ad,
     }  # fmt: skip
     if draw.random() < 0.65:
         return inner.get(file.suffix, _idx)(file, draw, boom)
@@ -286,6 +308,77 @@ def _npz(file: Path, draw: random.Random, boom: Path) -> str:
     how = _arrays(found, draw, boom)
     np.savez(file, **found)
     return how
+
+
+def _npy(values: np.ndarray) -> bytes:
+    made = io.BytesIO()
+    np.save(made, values, allow_pickle=True)
+    return made.getvalue()
+
+
+def _write_tar(file: Path, members: Sequence[tuple[str, bytes]]) -> None:
+    with tarfile.open(file, "w") as archive:
+        for name, content in members:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+
+
+def _tar(file: Path, draw: random.Random, boom: Path) -> str:
+    with tarfile.open(file) as archive:
+        members = [(each.name, archive.extractfile(each).read()) for each in archive]  # type: ignore[union-attr]
+    i = draw.randrange(len(members))
+    name, content = members[i]
+    strange = [name[:-1], f"../../{name}", f"/tmp/{name}", f"a/{name}", "", "é" * 90, name.replace(".", "")]
+    bombs = [pickle.dumps(Bomb(str(boom))), _npy(np.array([Bomb(str(boom))], dtype=object))]
+    arrays = [change(np.ones(3, dtype=np.float32)) for change in ARRAYS]
+    kind = draw.choice(["name", "content", "array", "pickle", "twice", "gone", "order", "link"])
+    if kind == "name":
+        members[i] = draw.choice(strange), content
+    elif kind == "content":
+        members[i] = name, draw.choice([b"", b"dog", content[:-2], content * 2, b"\xff\xfe", b"\0" * 5000])
+    elif kind == "array":
+        members[i] = name, _npy(np.asarray(draw.choice(arrays)))
+    elif kind == "pickle":
+        members[i] = draw.choice([name, f"{name.partition('.')[0]}.pkl"]), draw.choice(bombs)
+    elif kind == "twice":
+        members.append(members[i])
+    elif kind == "gone":
+        del members[i]
+    elif kind == "order":
+        draw.shuffle(members)
+    _write_tar(file, members)
+    if kind == "link":
+        with tarfile.open(file, "a") as archive:
+            link = tarfile.TarInfo("zz.npy")
+            link.type, link.linkname = draw.choice([tarfile.SYMTYPE, tarfile.LNKTYPE]), "/etc/passwd"
+            archive.addfile(link)
+    return kind
+
+
+def _h5ad(file: Path, draw: random.Random, boom: Path) -> str:
+    """Change, take out or put in a part of the file of cells."""
+    with h5py.File(file, "a") as cells:
+        parts: list[str] = []
+        cells.visit(parts.append)
+        part = draw.choice(parts)
+        kind = draw.choice(["gone", "array", "text", "attributes", "group"])
+        found = cells[part][()] if isinstance(cells[part], h5py.Dataset) else np.ones(ROWS)
+        if kind == "attributes":
+            cells[part].attrs.clear()
+        else:
+            attributes = dict(cells[part].attrs)
+            del cells[part]
+            if kind == "array" and np.asarray(found).dtype.kind == "f":
+                made = np.asarray(draw.choice(ARRAYS[8:])(np.asarray(found)))
+                cells[part] = made.astype(float) if made.dtype.kind == "M" else made
+            elif kind == "text":
+                cells[part] = np.array([b"dog"] * ROWS)
+            elif kind == "group":
+                cells.create_group(part)
+            if part in cells and draw.random() < 0.7:
+                cells[part].attrs.update(attributes)
+    return f"{kind} of {part}"
 
 
 def _mat(file: Path, draw: random.Random, boom: Path) -> str:

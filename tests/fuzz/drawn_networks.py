@@ -205,7 +205,10 @@ class Networks:
             first = rng.choice(readable)
             alike = [each for each in readable if (each.one or (1,)) == (first.one or (1,)) and each != first]
             several = (first, *rng.sample(alike, min(len(alike), 2)))
-            return Drawn(kind, several, {"combine": rng.choice(["sum", "max", "mean", "last"])}, first.one or (1,))
+            way = rng.choice(["sum", "product", "max", "mean", "last"])
+            if way != "last" and first.one and not any("." in each.name for each in several):  # met by each element
+                several += tuple(each for each in readable if each.shape == () and rng.random() < 0.2)
+            return Drawn(kind, several, {"combine": way}, first.one or (1,))
         if kind == "over":
             alike = [each for each in readable if each.one == IMAGE]
             return Drawn(kind, self.some(alike, 2), {"combine": "over"}, IMAGE) if alike else None
@@ -257,7 +260,7 @@ def misfits(shapes: Sequence[Shape], event: Shape | None) -> list[Any]:
     if not any(len(shape) > 1 for shape in shapes):
         found += [{"gru": 3}]
     if len(shapes) > 1 and len({shape or (1,) for shape in shapes}) > 1:
-        found += [{"combine": "sum"}, {"layers": ["Tanh"]}]
+        found += [{"combine": "last"}, {"layers": ["Tanh"]}]
     if event is None or len(event) not in (2, 3):
         found += [{"deconv": {"channels": [2], "kernel": 2}}]
     else:

@@ -5,6 +5,7 @@ A name stands for one thing in a whole spec, whatever level it is on, so that wh
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -31,6 +32,9 @@ FULL: tuple[tuple[Any, Shape], ...] = (
     ("Laplace", SIGNAL),
     ({"DiscretizedLogistic": {"levels": 4}}, IMAGE),
     ("Bernoulli", IMAGE),
+    ({"NegativeBinomial": {"by": "mean"}}, (2,)),
+    ({"ZeroInflated": {"of": {"NegativeBinomial": {"by": "mean"}}}}, (2,)),
+    ({"ZeroInflated": {"of": "Poisson"}}, ()),
 )
 LATENT: tuple[tuple[str, Shape, tuple[Any, ...]], ...] = (  # with estimators that it may have
     ("Normal", (2,), (None, "pathwise", "score_function", "mean")),
@@ -38,6 +42,27 @@ LATENT: tuple[tuple[str, Shape, tuple[Any, ...]], ...] = (  # with estimators th
     ("Normal", IMAGE, (None,)),
     ("Bernoulli", (), (None, "enumerate", {"gumbel_softmax": {"temperature": 0.5}}, "straight_through")),
     ("LogNormal", (2,), (None, "pathwise")),
+)
+
+
+# what may be said of training, and of data beside its columns, whatever the nodes are
+TRAINING: Raw = {
+    "loggers": ["tensorboard", {"mlflow": {"experiment": "drawn"}}, {"wandb": {"project": "drawn", "mode": "online"}}],
+    "pictures": 2,
+    "shard": True,
+    "compile": "reduce-overhead",
+    "precision": "auto",
+    "weight": "counted",
+    "labelled_also_unlabelled": True,
+    "clip_norm": {"from": 5, "to": 1, "epochs": 3},
+}
+LARGE: Raw = {"memory": 64, "window": 4, "prefetch": 2}
+SOURCES: tuple[Raw, ...] = (
+    {"source": "npz", "file": "rows.npz"},
+    {"source": "parquet", "file": ["a.parquet", "b-*.parquet"], **LARGE},
+    {"source": "tar", "file": "rows-{000..009}.tar", "mode": "grey", "size": [4, 4], **LARGE},
+    {"source": "h5ad", "file": "cells.h5ad", "missing_values": ["", "unassigned"]},
+    {"source": "datasets", "dataset": "some/rows", "parts": {"train": "train", "test": "test"}, **LARGE},
 )
 
 
@@ -81,6 +106,7 @@ class Specs:
         self.rng, self.kind = rng, kind
         self.networks = Networks(rng, trusted=trusted)
         self.made = Drawing({"version": 1})
+        self.dropped: Readable | None = None  # a node that is left out where it is missing, of which experts speak
         self.scope: tuple[Path, str, tuple[str, ...], Path] = ((), "", (), ())  # place, prefix, repeats, part
 
     def often(self, share: float = 0.5) -> bool:
@@ -92,7 +118,7 @@ class Specs:
         """Draw parents and a network; the shape it makes, () for a `deconv`."""
         place, prefix, repeats, part = self.scope
         drawn = self.networks.draw(may, event, kind=self.kind if self.kind and self.often(0.7) else "")
-        owner = str(at[-2] if role in "pq" else at[-1])
+        owner = str(at[1])
         site = Site((*place, *at), role, owner, prefix + owner, drawn.kind, drawn.parents, event, repeats, part)
         self.made.sites.append(site)
         self.made.kinds.add(drawn.kind)
@@ -136,7 +162,12 @@ class Specs:
         elif fixed < 0.9:
             raw["generative"] = {"learn": True}
         if status != "full":
-            raw["recognition"] = {} if auto else self.reader(("nodes", name, "recognition"), "q", q, shape)[0]
+            if not auto and raw["distribution"] == "Normal" and self.often(0.35):
+                raw["recognition"] = self.experts(name, q, shape, raw.get("generative", {}))
+                if "mixture" in raw["recognition"].get("combine", ""):
+                    estimators = estimators[:-1] or (None,)  # a mixture has no mean to be taken
+            else:
+                raw["recognition"] = {} if auto else self.reader(("nodes", name, "recognition"), "q", q, shape)[0]
             estimator = rng.choice(estimators)
             if estimator is not None:
                 raw["recognition"]["estimator"] = estimator
@@ -144,9 +175,35 @@ class Specs:
                 raw["recognition"] |= {"network": {"mlp": [3]}} if self.scope[0] else {}
         return raw, alone(name, event)
 
+    def leaf(self, name: str, p: Sequence[Readable]) -> tuple[Raw, Readable]:
+        """Draw a node that may be missing, element by element, and that nothing reads but experts."""
+        family, shape, *_ = self.rng.choice([each for each in FULL if len(each[1]) < 2])
+        raw: Raw = {"distribution": family, "supervision": "partial", "missing": "drop"}
+        raw |= {"shape": list(shape)} if shape else {}
+        raw["generative"] = self.reader(("nodes", name, "generative"), "p", p, shape)[0]
+        self.made.nodes["nodes", name] = "dropped"
+        return raw, alone(name, shape)
+
+    def experts(self, name: str, q: Sequence[Readable], shape: Shape, p: Raw) -> Raw:
+        """Draw a q that is made up of experts, one of which speaks of what is there in every row."""
+        place = ("nodes", name, "recognition", "experts")
+        found = {f"e{i}": self.reader((*place, f"e{i}"), "q", q, shape)[0] for i in range(self.rng.choice([1, 2]))}
+        if self.often(0.3):
+            found["plain"] = {"parents": []}
+        if self.dropped is not None and self.often(0.7):
+            found[self.dropped.name] = {"network": {"mlp": [3]}}  # named after what it reads
+        made: Raw = {"experts": found} | self.rng.choice([{}, {"combine": "product"}, {"combine": "mixture"}])
+        if self.often(0.3):
+            made["combine"] = "mixture_of_products"
+        scale = p.get("parameters", {}).get("scale")
+        if "parents" in p or "learn" in p or isinstance(scale, dict):
+            return made | {"prior": False}  # p is no factor that is known
+        return made | self.rng.choice([{}, {"prior": True}, {"prior": False}])
+
     def part(self, name: str, host: Raw, at: Path) -> tuple[Raw, Readable]:
         """Draw a part that gives p to a node of the host. at: where it stands."""
         before, trunk, self.networks.shared = self.scope, self.networks.shared, None
+        dropped, self.dropped = self.dropped, None
         self.scope = ((*at, "spec"), "", (), at)  # a part is told in its own names
         auto = self.often(0.3)
         latent, seen = f"{name}z", f"{name}x"
@@ -165,7 +222,7 @@ class Specs:
         self.made.nodes[*self.scope[0], "nodes", seen] = "full"
         if auto:
             spec["recognition"] = self.rng.choice(["auto", {"parents": "auto", "network": {"mlp": [2]}}])
-        self.scope, self.networks.shared = before, trunk
+        self.scope, self.networks.shared, self.dropped = before, trunk, dropped
         return {"spec": spec, "bind": {seen: ""}}, Readable(f"{name}.{latent}", read.shape, read.one)
 
     # repeats
@@ -276,6 +333,8 @@ class Specs:
         nodes["k"] = {"distribution": "Categorical", "values": [1, 2], "supervision": "full"}
         self.made.nodes["nodes", "k"] = "full"
         counter = alone("k", (2,))
+        if repeats and self.often(0.5):
+            nodes["d"], self.dropped = self.leaf("d", inputs)
         nodes["y"], y = self.node("y", "partial", inputs, [g, *inputs], auto=not repeats)
         nodes["z"], z = self.node("z", "none", [y, *inputs], [g, y, *inputs], auto=not repeats)
         full, every = [], []
@@ -314,11 +373,15 @@ class Specs:
             observed = [name for name, each in status.items() if each != "none"]
             columns = {name: {"column": name.replace(".", "_")} for name in [*observed, *INPUTS]}
             labels = {name: {"count": 10} for name in partial}
-            spec["data"] = {"source": "npz", "file": "rows.npz", "columns": columns, "labels": labels}
+            spec["data"] = {**self.rng.choice(SOURCES), "columns": columns, "labels": labels}
         if self.often(0.3):
             spec["objective"]["alpha"] = dict.fromkeys(partial, 2)
         if self.often(0.3):
             spec["train"] = {"category_weights": self.rng.choice(["balanced", {"y": "balanced"}, {"y": [1, 2.5]}])}
+        if self.often(0.4):
+            chosen = self.rng.sample(list(TRAINING), self.rng.randint(1, 3))
+            chosen += ["loggers"] if "pictures" in chosen else []
+            spec.setdefault("train", {}).update({key: copy.deepcopy(TRAINING[key]) for key in chosen})
         if self.often(0.3):
             spec["evaluate"] = {"metrics": dict.fromkeys(partial, "rmse")}
 

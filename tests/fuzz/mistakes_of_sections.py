@@ -107,7 +107,7 @@ def wrong_estimator(planting: Planting) -> Planted | None:
     node = at(planting.spec, path)
     family = node["distribution"]
     node["recognition"]["estimator"] = "pathwise" if family in ("Categorical", "Bernoulli") else "enumerate"
-    says, place = f"'{family}' cannot have the estimator", (*path, "recognition", "estimator")
+    says, place = f"(a mixture of )?{family}s?' cannot have the estimator", (*path, "recognition", "estimator")
     return Planted("estimator", place, says, str(path[-1]))
 
 
@@ -138,7 +138,7 @@ def wrong_parameter(planting: Planting) -> Planted | None:
 
 def derived(planting: Planting, path: Path) -> bool:
     """Tell whether q's parents of a node are derived."""
-    return "parents" not in at(planting.drawing.spec, path).get("recognition", {})
+    return not {"parents", "experts"} & at(planting.drawing.spec, path).get("recognition", {}).keys()
 
 
 def count(planting: Planting) -> Planted | None:

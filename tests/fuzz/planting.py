@@ -52,6 +52,8 @@ class Planting:
         self.reads: dict[str, set[str]] = {}
         for site in drawing.sites:
             self.reads.setdefault(site.owner, set()).update(words_of(at(self.spec, site.path)))
+            if site.path[-2] == "experts":  # those without parents are named after what they read
+                self.reads[site.owner].update(at(self.spec, site.path[:-1]))
             if at(self.spec, site.path)["network"] == "trunk":
                 self.reads[site.owner].add("trunk")
         for own, host in drawing.parts.values():

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 import yaml
+from bounded import TooLong, bounded
 from drawn_networks import Raw
 from drawn_specs import Drawing, Path, draw
 from mistakes_of_readers import MISTAKES as OF_READERS
@@ -104,8 +105,9 @@ def check(text: str, *, trust: bool = False) -> list[Fault]:
 def wrong_of(case: Case) -> str:
     """Say what the faults of a case are not that they should be; an empty string where all is right."""
     try:
-        faults = check(case.text)
-    except Exception:
+        with bounded():
+            faults = check(case.text)
+    except (Exception, TooLong):
         return traceback.format_exc()
     places = marks(case.text)
     left = list(faults)
@@ -140,7 +142,9 @@ def batch(made: Outline, seed: int) -> dict[str, torch.Tensor]:
     found: dict[str, torch.Tensor] = {}
     for name, node in made.outer.items():
         shape = (ROWS, *node.shape)
-        if node.supervision == "partial":
+        if node.dropped:
+            found[name] = numbers(*shape).abs().round().where(integers(2, *shape) > 0, torch.nan)
+        elif node.supervision == "partial":
             found[name] = torch.where(integers(2, *shape) > 0, integers(node.categories or 1, *shape), -1)
         elif node.supervision == "full":
             whole = integers(node.categories or 2, *shape)
@@ -154,13 +158,14 @@ def batch(made: Outline, seed: int) -> dict[str, torch.Tensor]:
 def wrong_of_drawn(drawing: Drawing, seed: int, *, run: bool) -> str:
     """Say what is wrong with a spec that is right; an empty string where it is taken, and, if asked, runs."""
     try:
-        spec = validate(parse(written(drawing.spec), "spec.yaml"), trust=not run)
+        with bounded():
+            spec = validate(parse(written(drawing.spec), "spec.yaml"), trust=not run)
         if run:
             torch.manual_seed(seed)
             out = sgc.compile(spec).objective(batch(outline(spec), seed))
             out.loss.backward()
             return "" if out.bound.isfinite().all() else f"the bound is {out.bound.tolist()}"
-    except Exception:
+    except (Exception, TooLong):
         return traceback.format_exc()
     return ""
 

@@ -1,7 +1,8 @@
 """Random specs, valid and faulty, through `check` and `inspect`: each is a spec or faults in words, and soon.
 
-A third are drawn from the whole language, a third are such specs with pieces moved, lost, renamed or replaced, a third
-the specs of this project with letters, lines and values changed. By hand: `python tests/fuzz/specs.py SEED COUNT`.
+A quarter are drawn from the whole language, a quarter are such specs with pieces moved, lost, renamed or replaced, a
+quarter such specs with more keys of the language, each key of its schema in turn, and a quarter the specs of this
+project with letters, lines and values changed. By hand: `python tests/fuzz/specs.py SEED COUNT`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import copy
 import os
 import random
 import re
-import signal
 import sys
 import tempfile
 import time
@@ -19,10 +19,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import yaml
+from bounded import TooLong, bounded
+from schema_keys import keys, with_key
 from typer.testing import CliRunner
 
 from sgc.cli import app
@@ -33,7 +34,6 @@ from sgc.objectives.estimators import ESTIMATORS
 Raw = dict[str, Any]
 
 SPECS = Path(__file__).resolve().parent.parent.parent / "specs"
-SECONDS = 60  # of a processor, that one command may take
 SHAPES: Sequence[list[int]] = ([], [], [2], [2], [3], [1], [1, 8, 8], [3, 4, 4], [4, 2])
 EVENT = ("distribution", "shape", "categories", "values")
 WORDS = ("x", "y", "z", "w", "h", "g", "k", "s", "m", "t", "u", "q", "site", "prev", "exists", "trunk")
@@ -415,13 +415,17 @@ def mutate_text(text: str, rng: random.Random) -> str:
 def draw_case(seed: int) -> Case:
     """Draw the case of a seed: always the same one."""
     rng = random.Random(seed)
-    kind = ("drawn", "mutated", "text")[seed % 3]
+    kind = ("drawn", "mutated", "text", "key")[seed % 4]
     if kind == "text":
         file = rng.choice(sorted(SPECS.glob("*.yaml")))
         text = mutate_text(file.read_text(encoding="utf-8"), rng)
     else:
         plain = _Drawing(rng, rng.choice([0.0, 0.0, 0.05, 0.3])).spec()
         plain = mutate(plain, rng) if kind == "mutated" else plain
+        if kind == "key":
+            plain = with_data(plain) if rng.random() < 0.5 else plain
+            for number in (*rng.sample(range(len(keys())), rng.choice([0, 0, 1, 2])), seed // 4):
+                plain = with_key(plain, number, rng)
         text = yaml.dump(plain, Dumper=_Dumper, sort_keys=False, width=1000, allow_unicode=True)
     ways = (("check",), ("inspect",), ("inspect", "--json"), ("inspect", "--expand"), ("check", "--trust"))
     return Case(seed, kind, text, rng.choice(ways))
@@ -432,38 +436,35 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
-class _TooLong(BaseException):
-    """A command ran longer than it may."""
+def with_data(spec: Raw) -> Raw:
+    """Give a spec a section of data with a column for all that is observed."""
+    levels = {"": spec, **{f"{name}.": body for name, body in spec.get("repeat", {}).items()}}
+    nodes = [(prefix, name, node) for prefix, body in levels.items() for name, node in body["nodes"].items()]
+    names = [f"{prefix}{name}" for prefix, name, node in nodes if node.get("supervision") != "none"]
+    columns = {name: {"column": name} for name in (*names, *spec.get("inputs", {}))}
+    return {**spec, "data": {"source": "npz", "file": "rows.npz", "columns": columns}}
 
 
 def run_case(case: Case, folder: Path) -> Outcome:
     """Give a spec to its command, in this process."""
     file = folder / "spec.yaml"
     file.write_text(case.text, encoding="utf-8")
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise _TooLong("".join(traceback.format_stack(frame)[-12:]))
-
-    before = signal.signal(signal.SIGPROF, stop)
-    signal.setitimer(signal.ITIMER_PROF, SECONDS)
     started = time.process_time()
     wrong, status = "", -1
     try:
         command, *flags = case.words
-        done = CliRunner().invoke(app, [command, str(file), *flags], catch_exceptions=False)
+        with bounded():
+            done = CliRunner().invoke(app, [command, str(file), *flags], catch_exceptions=False)
         status = done.exit_code
         text = done.output
         if status not in (0, 2) or (status == 2 and not text.strip()):
             wrong = f"exit {status}: {text[-500:]}"
         elif "Traceback" in text:
             wrong = text[-2000:]
-    except _TooLong as late:
-        wrong = f"longer than {SECONDS} s\n{late}"
+    except TooLong as late:
+        wrong = str(late)
     except Exception:
         wrong = traceback.format_exc()
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.signal(signal.SIGPROF, before)
     return Outcome(case, status, time.process_time() - started, wrong)
 
 

@@ -61,7 +61,7 @@ quick: setup
 fast: setup
 	@$(BIN)/python -m pytest @tests/quick.txt
 
-# puts known faults into the derivation and tells what catches each; minutes
+# puts known faults into the derivation and tells what catches each; half an hour
 mutate: setup
 	@$(BIN)/python tests/mutate.py
 

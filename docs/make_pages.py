@@ -78,6 +78,7 @@ PIECES: dict[str, type[Piece]] = {
     "BatchSizes": training_section.BatchSizes,
     "Optimizer": training_section.Optimizer,
     "Stop": training_section.Stop,
+    "Average": training_section.Average,
     "Evaluate": training_section.Evaluate,
 }
 for _name, _kind in (
@@ -124,6 +125,7 @@ LINKS = {
     "Optimizer": "an [optimiser](training.md#the-optimiser)",
     "BatchSizes": "`{unlabelled: …, labelled: …}`",
     "Stop": "`{patience: …}`",
+    "Average": "[`{decay: …, from: …}`](training.md#averaged-weights)",
     "Convolutions": "[channels, kernel, stride](networks.md#convolutions)",
     "Window": "a [window](networks.md#windows)",
 }

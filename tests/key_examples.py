@@ -100,6 +100,7 @@ PLACES: dict[str, tuple[str, Plain | None]] = {
     "BatchSizes": ("train.batch_size", {"unlabelled": 100, "labelled": 50}),
     "Optimizer": ("train.optimizer", {}),
     "Stop": ("train.stop", {}),
+    "Average": ("train.average", {}),
     "Evaluate": ("evaluate", {}),
     "OwnSource": ("data", {"source": "python", "python": "mine:Scans", "columns": COLUMNS}),
     "Idx": ("data", {"source": "idx", "columns": {"x": {"column": "image"}, "y": {"column": "label"}}}),

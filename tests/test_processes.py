@@ -118,7 +118,9 @@ def counted() -> Raw:
 
 
 SPECS: dict[str, Raw] = {
-    "patterns, a rate, dropout, batch norm, dynamic pixels": rich(train__precision="64-true", train__clip_norm=0.3),
+    "patterns, a rate, dropout, batch norm, dynamic pixels": rich(
+        train__precision="64-true", train__clip_norm=0.3, train__average=0.5
+    ),
     "labels apart by row": several_labels(),
     "a mixture of experts": experts(),
     "a counted repeat": counted(),
@@ -176,8 +178,10 @@ def trained(spec: Raw, place: Path, group: Processes) -> dict[str, Any]:  # Any:
         own, shards = trainer.model.named_parameters(), trainer.learner.shards.by_name
         held = [name for name, parameter in own if name in shards and not isinstance(parameter, DTensor)]
     line.pop("seconds")
+    average = list(trainer.learner.kept_average().get("means", {}).values())
+    weights = trainer.learner.gathered().state_dict().values()
     return {
-        "tensors": [*gradients, *trainer.learner.gathered().state_dict().values()],
+        "tensors": [*gradients, *average, *weights],
         "line": line,
         "held": held,
         "means": trainer.model.running_means.state(),

@@ -80,6 +80,7 @@ VARIANTS: dict[str, Raw] = {
         "train__optimizer": SGD,
         "train__labelled_also_unlabelled": True,
         "train__clip_norm": {"from": 5, "to": 0.5, "epochs": 2, "curve": "exponential"},
+        "train__average": {"decay": 0.8, "from": 1},
         "objective__supervision_rate": {"from": 0.3, "to": 0.6, "epochs": 3},
         "nodes__x__generative__network": {"mlp": [8], "dropout": {"from": 0.4, "to": 0, "epochs": 2}},
         "nodes__z__generative": {"parameters": {"scale": {"from": 2, "to": 1, "epochs": 3}}},

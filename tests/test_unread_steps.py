@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_runs import At, finished_files, rich, small, small_arrays, write_rich
+from small_runs import At, changed, finished_files, rich, small, small_arrays, write_rich
 from test_recorded_steps import SPECS, Raw
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -78,6 +78,9 @@ def equal(one: Run, other: Run) -> None:
     first, second = one.trainer, other.trainer
     assert first.step == second.step
     assert first.totals.state() == second.totals.state()
+    means, others = (trainer.learner.kept_average() for trainer in (first, second))
+    assert means.get("count") == others.get("count")
+    assert all(torch.equal(mean, others["means"][name]) for name, mean in means.get("means", {}).items())
     assert first.model.running_means.state() == second.model.running_means.state()
     assert one.progress.steps == other.progress.steps
     for (name, left), right in zip(first.model.state_dict().items(), second.model.state_dict().values(), strict=True):
@@ -132,7 +135,7 @@ def test_an_optimiser_that_must_ask_python_is_read_at_each_step(name: str, tmp_p
 
 def test_rows_that_differ_in_their_labels_and_steps_of_many_kinds(tmp_path: Path) -> None:
     write_rich(tmp_path)
-    one, other = (Run(rich(), None, tmp_path, window).to(80) for window in (1, K))
+    one, other = (Run(rich(train__average=0.9), None, tmp_path, window).to(80) for window in (1, K))
     equal(one, other)
     assert other.read
 
@@ -150,8 +153,8 @@ def test_any_window_gives_the_same(window: int, tmp_path: Path) -> None:
 
 
 def test_a_guard_that_fails_within_a_window_leaves_its_step_to_be_computed(tmp_path: Path) -> None:
-    """Guards are made to fail at chosen steps: batch norms must not move by them, nor weights."""
-    spec, arrays = SPECS["dropout and batch norm"], small_arrays(rows=400)
+    """Guards are made to fail at chosen steps: batch norms must not move by them, nor weights, nor their average."""
+    spec, arrays = changed(SPECS["dropout and batch norm"], train__average={}), small_arrays(rows=400)
     one, other = Run(spec, arrays, tmp_path, 1), Run(spec, arrays, tmp_path, K)
     one.to(60)
     steps = other.trainer.steps

@@ -151,6 +151,13 @@ class PrecisionState(Record):
     tracker: Maybe[Count] = Field(default=None, alias="_growth_tracker")
 
 
+class AverageState(Record):
+    """The average of the weights, by name, over so many steps; of the names that have one."""
+
+    count: Count
+    means: dict[str, InstanceOf[Tensor]]
+
+
 class TermSums(Record):
     """Terms of the bound and effective samples, summed over the rows of each pattern of labels."""
 
@@ -197,6 +204,7 @@ class TrainingState(Versioned):
     model: dict[str, InstanceOf[Tensor]]
     optimizer: OptimizerState
     precision: PrecisionState = PrecisionState()
+    average: Maybe[AverageState] = None  # where train.average wants one
     epoch: Count
     step: Count
     best_bound: Annotated[float, Field(allow_inf_nan=True), AfterValidator(_is_a_best)]

@@ -57,6 +57,7 @@ def check(spec: Spec, findings: Findings, unrolled: Unrolled = Unrolled()) -> Sp
     check_charging(spec, findings)
     check_gradient(spec, findings)
     check_optimizer(spec, findings)
+    check_average(spec, findings)
     check_trackers(spec, findings)
     check_category_weights(spec, findings, outside)
     check_data(findings, outside, unrolled.optional)
@@ -254,6 +255,19 @@ def check_optimizer(spec: Spec, findings: Findings) -> None:
     for key, wrong in forbidden.items():
         if wrong and getattr(optimizer, key) is not None:
             findings.add((*path, key), f"forbidden: {optimizer.name} has no {key}", at="key")
+
+
+def check_average(spec: Spec, findings: Findings) -> None:
+    """Find an average of weights that would begin when training has ended."""
+    average, epochs = spec.train.averaged, spec.train.epochs
+    if average is None or findings.hurt("train", "average") or findings.hurt("train", "epochs"):
+        return
+    if average.start >= epochs:
+        findings.add(
+            ("train", "average", "from"),
+            f"found {average.start}, wanted fewer than the {epochs} epochs of train.epochs",
+            "the average begins after so many epochs",
+        )
 
 
 def check_trackers(spec: Spec, findings: Findings) -> None:

@@ -73,6 +73,25 @@ class Stop(Piece):
     )
 
 
+Decay = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Average(Piece):
+    """The average of the weights over the steps of training, which is what a run validates, keeps and answers with."""
+
+    decay: Maybe[Decay] = Field(
+        None,
+        description="How much of the average a step keeps (EMA). Absent: every step counts alike (SWA).",
+        examples=[0.999],
+    )
+    start: Annotated[int, Field(ge=0, lt=2**31)] = Field(
+        0,
+        alias="from",
+        description="After how many epochs it begins, fewer than `train.epochs`; before, weights are as they are.",
+        examples=[30],
+    )
+
+
 # What rows count by the category they are labelled with: for all nodes that have one a row, or by node.
 if TYPE_CHECKING:
     CategoryWeights = Literal["balanced"] | Mapping[str, Literal["balanced"] | tuple[float, ...]]
@@ -89,6 +108,7 @@ else:
     TrackerChoice = AnyTracker
 
 _batch = by_form("size", mapping="sizes")
+_average = by_form("decay", mapping="average")
 
 
 class Train(Piece):
@@ -136,6 +156,14 @@ class Train(Piece):
         description="When to stop early; absent: never.",
         examples=[{"patience": 30}],
     )
+    average: Maybe[tagged({"decay": Decay, "average": Average}, "average", _average)] = Field(  # type: ignore[valid-type]
+        None,
+        description=(
+            "Keep an average of the weights over steps, and validate, choose the best epoch and answer with it: the "
+            "decay of an exponential average, or when one begins."
+        ),
+        examples=[0.999, {"from": 30}, {"decay": 0.999, "from": 5}],
+    )
     device: str = Field(
         "auto",
         description="`auto`, `cpu`, `cuda`, `cuda:1`, `mps`; `auto` takes a GPU where there is one.",
@@ -179,6 +207,11 @@ class Train(Piece):
         ),
         examples=[10],
     )
+
+    @property
+    def averaged(self) -> Average | None:
+        """The average of the weights in its long form, None where there is none."""
+        return Average(decay=self.average) if isinstance(self.average, float) else self.average
 
 
 if TYPE_CHECKING:

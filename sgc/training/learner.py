@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from sgc.runtime.streams import Streams
 from sgc.runtime.weight_files import own_state
 from sgc.schedules import value_at
 from sgc.training import engine
+from sgc.training.averaged_weights import AveragedWeights
 from sgc.training.compiled_steps import steps_of
 from sgc.training.gradient_check import NOBODY, blame_gradient, clip, clip_finite, is_finite
 from sgc.training.precision import Precision
@@ -72,6 +74,13 @@ class Learner:
             share_batch_norms(model)
             self.processes.same_weights(list(own_state(model).values()))
         self.steps = steps_of(model, self.parameters, precision, unscale, note, allowed=allowed, shared=self.shared)
+        frozen = {name for name, weight in model.named_parameters() if not weight.requires_grad}
+        moved = {name: tensor for name, tensor in own_state(model).items() if name not in frozen}
+        self._moved_names = list(moved)
+        # a layer of own code may put another tensor in a buffer's place
+        kept = (lambda: moved) if not model.spec.own_code() else self._moved
+        average = self.settings.averaged
+        self.average = None if average is None else AveragedWeights(average, kept)
 
     # ---- weights that are shared out
 
@@ -89,6 +98,11 @@ class Learner:
         self.parameters[:] = self.optimizer.param_groups[0]["params"]
         self.steps.parameters = list(self.parameters)
         self.shared.share_out(self.shards)
+        if self.average is not None:
+            self.average.moved = self._moved
+            for name in self.average.means.keys() & self.shards.by_name.keys():
+                rows = self.shards.rows_here(self.average.means[name])
+                self.average.means[name] = rows.to(self.shards.by_name[name].own.device, copy=True)
         return "steps are computed, not replayed, and the gradient's variance is not measured"
 
     def tensors(self) -> dict[str, Tensor]:
@@ -97,9 +111,27 @@ class Learner:
 
     def common_tensors(self) -> list[Tensor]:
         """Give what all processes have alike: weights, and what the optimiser keeps."""
+        means = {} if self.average is None else self.average.means
         if self.shards is None:
-            return engine.kept(own_state(self.model), self.optimizer)
-        return self.shards.whole_tensors(self.optimizer)
+            return [*engine.kept(own_state(self.model), self.optimizer), *means.values()]
+        whole = [mean for name, mean in means.items() if name not in self.shards.by_name]
+        return [*self.shards.whole_tensors(self.optimizer), *whole]
+
+    def _moved(self) -> dict[str, Tensor]:
+        """Give the tensors that training changes by name, of those that are shared out the rows that are here."""
+        tensors = self.tensors()
+        return {name: tensors[name] for name in self._moved_names}
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Lay the average of the weights, if there is one, where they are, in the block."""
+        if self.average is None:
+            yield
+            return
+        with self.average.in_place():
+            self._gathered = False
+            yield
+        self._gathered = False
 
     def gathered(self) -> Model:
         """Give the model with all weights as they are now, which the leader alone needs; all call it together."""
@@ -115,6 +147,17 @@ class Learner:
             return optimizer_state(self.optimizer)
         places = list(range(len(self.parameters)))
         return {"state": self.shards.gather_state(self.optimizer), "param_groups": [{"params": places}]}
+
+    def kept_average(self) -> dict[str, Any]:  # Any: tensors, and their number of steps
+        """Give the average of the weights, whole, which the leader alone needs; all call it together."""
+        if self.average is None:
+            return {}
+        means = self.average.means if self.average.count else {}
+        if self.shards is not None and means:
+            with self.averaged():
+                whole = own_state(self.gathered())
+                means = {name: whole[name].clone() for name in means} if self.processes.leads else {}
+        return {"count": self.average.count, "means": means}
 
     def learn(
         self,
@@ -149,6 +192,8 @@ class Learner:
             clip(self.parameters, result.norm, value_at(self.settings.clip_norm, self.model.epoch))
         if refused := self._move(partial(self.precision.step, self.optimizer)):
             raise RunError(f"{where}: {refused}; {UNTOUCHED}")
+        if finite and self.average is not None and self.average.begun(self.model.epoch):
+            self.average.add()
         return result
 
     def learn_unread(
@@ -165,7 +210,11 @@ class Learner:
             clip_finite(self.parameters, step.norm, value_at(self.settings.clip_norm, self.model.epoch))
         with moving_only_where(self.optimizer, step.holds):
             refused = self._move(self.optimizer.step)
-        return None if refused else step  # it is refused once more by `learn`, in words
+        if refused:
+            return None  # it is refused once more by `learn`, in words
+        if self.average is not None and self.average.begun(self.model.epoch):
+            self.average.add(step.holds)
+        return step
 
     def _move(self, step: Callable[[], object]) -> str:
         return engine.take_step(step, self.settings.optimizer, self.model.epoch)

@@ -53,7 +53,7 @@ from sgc.training.run import Run
 from sgc.training.run_start import begin, best_of, check_same_data, go_on, settled
 from sgc.training.run_streams import streams_of
 from sgc.training.tracking import Tracking, check_loggers
-from sgc.training.training_state import StateFault, restore
+from sgc.training.training_state import StateFault, restore, restore_average
 from sgc.training.unread_steps import ON_A_GPU, ReadStep, UnreadSteps, can_wait
 from sgc.training.watchers import Muted, Watcher, check_watcher, watching
 
@@ -269,7 +269,8 @@ class Trainer:
         if self.processes.leads:
             self.folder.append_metrics(line)
         self._save_state()
-        self.watcher.epoch(line)
+        with self.learner.averaged():
+            self.watcher.epoch(line)
 
     def _stand_at(self, epoch: float) -> None:
         """Move the model, and how labelled rows weigh, to where schedules stand."""
@@ -319,7 +320,10 @@ class Trainer:
 
     def _read(self) -> bool:
         """Count the steps that wait for it, and take the first one anew that does not hold; say whether all do."""
+        waiting = len(self.unread)
         steps, all_hold = self.unread.read()
+        if self.learner.average is not None:
+            self.learner.average.take_back(waiting - len(steps))
         for step in steps:
             self._count(step)
         if not all_hold:
@@ -341,7 +345,7 @@ class Trainer:
         bound = math.nan
         if self.held_out.count:
             self.model.eval()
-            with self._blaming("validation"):
+            with self._blaming("validation"), self.learner.averaged():
                 validation = validate(self.model, self.held_out, self.settings.seed)
             if not self.supervised:
                 bound = validation.bound
@@ -374,12 +378,14 @@ class Trainer:
     def _save_weights(self, checkpoint: str) -> None:
         self._stand_at(self.step / self.streams.steps)
         info = {"epoch": self.model.epoch, "gamma": self.rates.gamma, "rate": self.rates.rate}
-        model = self.learner.gathered()
-        if self.processes.leads:
-            self.folder.write_weights(checkpoint, model, info)
+        with self.learner.averaged():
+            model = self.learner.gathered()
+            if self.processes.leads:
+                self.folder.write_weights(checkpoint, model, info)
 
     def _save_state(self) -> None:
         totals = self.totals.over(self.processes, self.model.outline)
+        average = self.learner.kept_average()
         model, optimizer = self.learner.gathered(), self.learner.kept_state()
         if not self.processes.leads:
             return
@@ -387,6 +393,7 @@ class Trainer:
             {
                 "model": own_state(model),
                 "optimizer": optimizer,
+                **({"average": average} if average else {}),
                 "precision": self.precision.state_dict(),
                 "epoch": self.epoch,
                 "step": self.step,
@@ -405,6 +412,7 @@ class Trainer:
             tensors, given = own_state(self.model), self.settings.optimizer
             chooses = bool(self.held_out.count) and not self.supervised
             restore(state, tensors, self.optimizer, given, self.precision, self.streams.steps, chooses=chooses)
+            restore_average(self.learner.average, state, self.streams.steps)
         except StateFault as fault:
             raise UsageError(f"{self.folder.state_path}: does not fit the spec ({fault})") from None
         self.epoch, self.step, self.seconds = state.epoch, state.step, state.seconds

@@ -19,6 +19,7 @@ from sgc.runs.run_records import OptimizerState, PrecisionState, TrainingState
 from sgc.runtime.weight_files import tensor_fault
 from sgc.schedules import Schedule
 from sgc.spec.training_section import Optimizer
+from sgc.training.averaged_weights import AveragedWeights, has_a_mean
 from sgc.training.engine import make_optimizer
 from sgc.training.precision import Precision
 
@@ -133,6 +134,27 @@ def precision_state(own: Mapping[str, Any], saved: PrecisionState) -> dict[str, 
     if saved.scale is None or saved.tracker is None:
         raise StateFault(("precision",), "missing 'scale' or '_growth_tracker', which this precision has")
     return {**own, "scale": saved.scale, "_growth_tracker": saved.tracker}
+
+
+def restore_average(average: AveragedWeights | None, state: TrainingState, steps: int) -> None:
+    """Copy the average of a state into one that was made from the spec. steps: per epoch. Raises: StateFault."""
+    saved = state.average
+    if average is None or saved is None:
+        if average is not None or saved is not None:
+            wanted = "which train.average wants" if saved is None else "without train.average"
+            raise StateFault(("average",), f"{'missing' if saved is None else 'found'}, {wanted}")
+        return
+    most = max(0, state.step - average.start * steps)
+    if not saved.count <= most:
+        raise StateFault(("average", "count"), f"found {saved.count}, of a run that has averaged {most} steps at most")
+    moved = average.moved()
+    for name in saved.means.keys() - moved.keys():
+        raise StateFault(("average", "means", name), "the model learns no such weights")
+    lacks = [name for name, tensor in moved.items() if name not in saved.means and has_a_mean(tensor)]
+    if saved.count and lacks:
+        raise StateFault(("average", "means", lacks[0]), "missing")
+    average.count = saved.count
+    average.means = {name: _copy(mean, moved[name], ("average", "means", name)) for name, mean in saved.means.items()}
 
 
 def restore(

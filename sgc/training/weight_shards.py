@@ -64,7 +64,7 @@ class WeightShards:
             state = optimizer.state.pop(before[name], {})
             if state:
                 optimizer.state[own] = {
-                    key: self._rows_here(value).to(own.device, copy=True) if _is_of(value, before[name]) else value
+                    key: self.rows_here(value).to(own.device, copy=True) if _is_of(value, before[name]) else value
                     for key, value in state.items()
                 }
 
@@ -124,7 +124,8 @@ class WeightShards:
                 }
         return states
 
-    def _rows_here(self, whole: Tensor) -> Tensor:
+    def rows_here(self, whole: Tensor) -> Tensor:
+        """Give this process's rows of what has a number for each number of a weight that is shared out."""
         rows = -(-len(whole) // self.processes.size)
         return whole[rows * self.processes.rank : rows * (self.processes.rank + 1)]
 

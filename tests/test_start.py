@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -159,6 +160,7 @@ def test_only_a_short_command_searches_memory_seldom(
         thresholds.append(gc.get_threshold())
         raise KeyboardInterrupt
 
+    import_module("sgc.run_report.report_page")  # it takes work by name, and would keep `stop` were it first read here
     monkeypatch.setattr(work, stop)
     monkeypatch.setattr(sys, "argv", ["sgc", *words])
     with pytest.raises(SystemExit):

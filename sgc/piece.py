@@ -34,9 +34,7 @@ EMPTY = object()  # put in place of an empty value, it has the wrong type for an
 class Piece(BaseModel):
     """A mapping of the spec language: strict types (no '3' for 3), no unknown keys, frozen."""
 
-    model_config = ConfigDict(
-        defer_build=True, extra="forbid", frozen=True, strict=True, populate_by_name=True, allow_inf_nan=False
-    )
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     @classmethod
     def __pydantic_init_subclass__(cls, **options: Any) -> None:  # Any: of the class statement

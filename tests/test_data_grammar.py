@@ -68,7 +68,7 @@ def test_later_transforms_read_in_each_of_their_forms() -> None:
         OneOf(one_of=("a", 1, 2.5, True)),
         Crop(crop=(2, 3)),
         Crop(crop=Window(size=(2, 3))),
-        Crop(crop=Window(size=(2, 3), start=(0, 4))),
+        Crop(crop=Window(size=(2, 3), **{"from": (0, 4)})),
         Angle(angle="degrees"),
         Angle(angle="radians"),
         Direction(direction="degrees"),

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
-from small_runs import NPZ, small, small_arrays
+from small_runs import NPZ, StopsAfterAnEpoch, finished_files, small, small_arrays
 from torch import Tensor
 
 import sgc
@@ -112,6 +113,47 @@ def test_frozen_weights_and_whole_numbers_are_not_kept_twice(tmp_path: Path) -> 
     assert {name for name in average.means if not name.endswith(("running_mean", "running_var"))} == learned
 
 
+OWN = """\
+import torch
+
+
+class Late(torch.nn.Module):
+    "Counts from its second step on, and keeps an infinity until then."
+
+    def __init__(self):
+        super().__init__()
+        self.linear = torch.nn.Linear(3, 4)
+        self.register_buffer("steps", torch.tensor(0))
+        self.register_buffer("least", torch.full((4,), torch.inf))
+
+    def forward(self, x):
+        y = self.linear(x)
+        if self.training:
+            self.steps += 1
+            if self.steps > 1:
+                self.least.copy_(torch.minimum(self.least, y.detach().reshape(-1, 4).amin(0)))
+        return y
+"""
+
+
+def test_a_number_that_was_infinite_when_the_average_began_stays_as_it_is_over_a_resumption(tmp_path: Path) -> None:
+    """It has no mean, in a run that goes through and in one that is stopped."""
+    (tmp_path / "late_numbers.py").write_text(OWN)
+    network = [{"python": "late_numbers:Late", "output": [4]}]
+    words = small(train__average=0.5, nodes__y__recognition__network=network, data=DATA)
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(words))
+    spec = sgc.load(tmp_path / "spec.yaml", trust=True)
+    sgc.train(spec, small_arrays(), output=tmp_path / "whole")
+    with pytest.raises(InterruptedError):
+        sgc.train(spec, small_arrays(), output=tmp_path / "run", watcher=StopsAfterAnEpoch())
+    sgc.train(spec, small_arrays(), output=tmp_path / "run", resume=True)
+    assert finished_files(tmp_path / "run") == finished_files(tmp_path / "whole")
+    state = torch.load(tmp_path / "run" / "training.pt", weights_only=True)
+    least = next(name for name in state["model"] if name.endswith("least"))
+    assert least not in state["average"]["means"]
+    assert torch.equal(load_file(tmp_path / "run" / "last.safetensors")[least], state["model"][least])
+
+
 STATES: dict[str, tuple[Raw | None, str]] = {
     "missing": (None, "key 'average': missing, which train.average wants"),
     "count": ({"count": 5, "means": {}}, "key 'average.count': found 5, of a run that has averaged 4 steps at most"),
@@ -132,7 +174,7 @@ def test_a_kept_average_that_does_not_fit_is_refused_by_name(name: str) -> None:
     })  # fmt: skip
     made = AveragedWeights(Average.model_validate({"from": 1}), lambda: {"w": torch.zeros(2)})
     with pytest.raises(StateFault, match=f"^{words}"):
-        restore_average(made, state, steps=4)
+        restore_average(made, state, steps=4, learned={"w"})
     if saved is not None:
         with pytest.raises(StateFault, match=r"^key 'average': found, without train\.average"):
-            restore_average(None, state, steps=4)
+            restore_average(None, state, steps=4, learned={"w"})

@@ -412,7 +412,8 @@ class Trainer:
             tensors, given = own_state(self.model), self.settings.optimizer
             chooses = bool(self.held_out.count) and not self.supervised
             restore(state, tensors, self.optimizer, given, self.precision, self.streams.steps, chooses=chooses)
-            restore_average(self.learner.average, state, self.streams.steps)
+            learned = dict(self.model.named_parameters())
+            restore_average(self.learner.average, state, self.streams.steps, learned)
         except StateFault as fault:
             raise UsageError(f"{self.folder.state_path}: does not fit the spec ({fault})") from None
         self.epoch, self.step, self.seconds = state.epoch, state.step, state.seconds

@@ -7,7 +7,7 @@ the one it replaces, and is copied. The options of the optimiser and of the prec
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from sgc.runs.run_records import OptimizerState, PrecisionState, TrainingState
 from sgc.runtime.weight_files import tensor_fault
 from sgc.schedules import Schedule
 from sgc.spec.training_section import Optimizer
-from sgc.training.averaged_weights import AveragedWeights, has_a_mean
+from sgc.training.averaged_weights import AveragedWeights
 from sgc.training.engine import make_optimizer
 from sgc.training.precision import Precision
 
@@ -136,8 +136,12 @@ def precision_state(own: Mapping[str, Any], saved: PrecisionState) -> dict[str, 
     return {**own, "scale": saved.scale, "_growth_tracker": saved.tracker}
 
 
-def restore_average(average: AveragedWeights | None, state: TrainingState, steps: int) -> None:
-    """Copy the average of a state into one that was made from the spec. steps: per epoch. Raises: StateFault."""
+def restore_average(average: AveragedWeights | None, state: TrainingState, steps: int, learned: Container[str]) -> None:
+    """Copy the average of a state into one that was made from the spec.
+
+    steps: per epoch. learned: the names of weights, which all have a mean; numbers that a layer keeps of itself have
+    none where they were not finite when the average began. Raises: StateFault.
+    """
     saved = state.average
     if average is None or saved is None:
         if average is not None or saved is not None:
@@ -150,7 +154,7 @@ def restore_average(average: AveragedWeights | None, state: TrainingState, steps
     moved = average.moved()
     for name in saved.means.keys() - moved.keys():
         raise StateFault(("average", "means", name), "the model learns no such weights")
-    lacks = [name for name, tensor in moved.items() if name not in saved.means and has_a_mean(tensor)]
+    lacks = [name for name in moved if name not in saved.means and name in learned]
     if saved.count and lacks:
         raise StateFault(("average", "means", lacks[0]), "missing")
     average.count = saved.count

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
 from small_runs import NPZ, StopsAfterAnEpoch, finished_files, small, small_arrays
+from test_cli import call
 from torch import Tensor
 
 import sgc
@@ -152,6 +154,19 @@ def test_a_number_that_was_infinite_when_the_average_began_stays_as_it_is_over_a
     least = next(name for name in state["model"] if name.endswith("least"))
     assert least not in state["average"]["means"]
     assert torch.equal(load_file(tmp_path / "run" / "last.safetensors")[least], state["model"][least])
+
+
+@pytest.mark.parametrize(("average", "said"), [({"from": 1}, True), (0.5, False)], ids=str)
+def test_a_run_says_that_its_best_weights_are_no_average(average: float | Raw, said: bool, tmp_path: Path) -> None:
+    """The rate comes down to 0 with the first epoch, and no later one is better."""
+    np.savez(tmp_path / "none.npz", **small_arrays())
+    rate = {"from": 0.01, "to": 0, "epochs": 1}
+    words = small(train__average=average, train__epochs=4, train__optimizer={"lr": rate}, data=DATA)
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(words))
+    done = call("train", tmp_path / "spec.yaml", "-o", tmp_path / "run")
+    (best,) = [line for line in done.out.splitlines() if line.startswith("best ")]
+    assert best.startswith("best       epoch 1,") or not said
+    assert best.endswith(", before train.average begins") == said
 
 
 STATES: dict[str, tuple[Raw | None, str]] = {

@@ -162,6 +162,17 @@ def test_where_a_run_ended_is_said_only_of_epochs_that_are_known() -> None:
     assert not any("train.stop" in found.text for found in diagnostics(run({"done": 0, "bounds": {}})))
 
 
+def test_a_best_epoch_before_the_average_begins_is_told() -> None:
+    late = {"train__average": {"from": 16}}
+    (found,) = wrong(run(spec=late))
+    assert found.text == "The weights of the best epoch, 15, are no average: train.average begins after epoch 16."
+    assert found.advice.startswith("--checkpoint last answers with the average of the last epoch.")
+    ended = [found.advice for found in wrong(run({"done": 16}, spec={**late, "train__stop": {"patience": 1}}))]
+    longer = "A smaller train.average.from or a longer train.stop.patience"
+    assert f"{longer} lets an average be among those to choose from." in ended
+    assert wrong(run(spec={"train__average": {"from": 14}})) == wrong(run(spec={"train__average": 0.9})) == []
+
+
 def test_nothing_is_praised_on_little_evidence() -> None:
     few = replace(error(5), calibration=Calibration(0.02, 0.3, 0.1, (Bin(0.8, 1, 12, 0.98, 1.0),)), rows=12)
     measured = run(evaluation={"from_q": {"y": few}, "from_posterior": {}})

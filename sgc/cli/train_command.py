@@ -111,7 +111,10 @@ def train(
     print(f"run        {run.folder}")
     print(f"epochs     {summary['epochs']}")
     if best is not None:
-        print(f"best       epoch {best['epoch']}" + _validation_words(best))
+        average = loaded.train.averaged
+        before = average is not None and best["epoch"] <= average.start
+        note = ", before train.average begins" if before else ""
+        print(f"best       epoch {best['epoch']}{_validation_note(best)}{note}")
         if best.get("collapsed"):
             print(f"collapsed  {', '.join(best['collapsed'])}: q carries almost no information about the rows")
 

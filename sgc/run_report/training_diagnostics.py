@@ -27,6 +27,7 @@ BIASED = "biased"  # the tag of an estimator
 def training_diagnostics(run: Measured) -> Iterator[Diagnostic]:
     """Judge the training of a run."""
     yield from _progress(run)
+    yield from _average(run)
     yield from _numbers(run)
     yield from _fit(run)
     yield from _weights(run)
@@ -55,6 +56,20 @@ def _progress(run: Measured) -> Iterator[Diagnostic]:
                 f"The validation bound still rises: by {rise:.3g} nats since epoch {before[0]}.",
                 f"Train for longer{lr}: {resuming(facts, 2 * history.done)}",
             )
+
+
+def _average(run: Measured) -> Iterator[Diagnostic]:
+    train, history = run.outline.spec.train, run.history
+    if train.averaged is None or not run.facts.finished or not 0 < history.best <= train.averaged.start:
+        return
+    start = train.averaged.start
+    last = "--checkpoint last answers with the average of the last epoch. " if history.done > start else ""
+    longer = " or a longer train.stop.patience" if history.done <= start and train.stop is not None else ""
+    yield Diagnostic(
+        "note",
+        f"The weights of the best epoch, {history.best}, are no average: train.average begins after epoch {start}.",
+        f"{last}A smaller train.average.from{longer} lets an average be among those to choose from.",
+    )
 
 
 def _numbers(run: Measured) -> Iterator[Diagnostic]:

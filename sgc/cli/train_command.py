@@ -114,7 +114,7 @@ def train(
         average = loaded.train.averaged
         before = average is not None and best["epoch"] <= average.start
         note = ", before train.average begins" if before else ""
-        print(f"best       epoch {best['epoch']}{_validation_note(best)}{note}")
+        print(f"best       epoch {best['epoch']}{_validation_words(best)}{note}")
         if best.get("collapsed"):
             print(f"collapsed  {', '.join(best['collapsed'])}: q carries almost no information about the rows")
 

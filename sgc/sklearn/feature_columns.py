@@ -83,7 +83,7 @@ def learn_columns(table: Any) -> FeatureColumns:  # Any: an array or sparse matr
     left: dict[str, list[str]] = {}
     holes = False
     for place, name in enumerate(names):
-        if not frame or _is_numeric(table.iloc[:, place]):
+        if not frame or _is_numeric(table, place, names):
             values = _numbers(table, place, names)
             known = values[~np.isnan(values)]
             if not len(known) or bool((known == known[0]).all()):
@@ -119,8 +119,16 @@ def _learn_sparse(matrix: Any) -> FeatureColumns:  # Any: a sparse matrix of sci
     return FeatureColumns(names, tuple(places.tolist()), {}, bool(np.isnan(matrix.data).any()), matrix.shape[0])
 
 
-def _is_numeric(series: Any) -> bool:  # Any: a column of a pandas data frame
-    return getattr(series.dtype, "kind", "O") in "iuf" and not hasattr(series.dtype, "categories")
+def _is_numeric(frame: Any, place: int, names: Sequence[str]) -> bool:  # Any: a data frame
+    """Tell whether a column is of numbers; pandas has them as objects where None stands among them."""
+    dtype = frame.iloc[:, place].dtype
+    if hasattr(dtype, "categories"):
+        return False
+    kind = getattr(dtype, "kind", "O")
+    if kind != "O":
+        return kind in "iuf"
+    values = _read(frame, place, names).values
+    return values.ndim == 1 and values.dtype.kind in "iuf"
 
 
 def _column(table: Any, place: int) -> Any:  # Any: a column of a data frame, or an array
@@ -142,6 +150,11 @@ def _numbers(table: Any, place: int, names: Sequence[str]) -> NDArray[np.float64
 
 def _texts(table: Any, place: int, names: Sequence[str]) -> tuple[list[str], NDArray[np.bool_]]:  # Any: as above
     """Give the cells of a column as text, 3 for a 3.0, and which are empty."""
+    if is_frame(table) and hasattr(table.iloc[:, place].dtype, "categories"):  # which may be ranges, or dates
+        categorical = table.iloc[:, place].cat
+        kinds = [*(_text(kind) for kind in categorical.categories.tolist()), ""]
+        codes = categorical.codes.to_numpy()
+        return [kinds[code] for code in codes], codes < 0
     column = _read(table, place, names)
     values = column.values
     if values.ndim != 1:

@@ -68,6 +68,8 @@ def number_labels(y: Any, rows: int) -> NDArray[np.float64]:  # Any: whatever nu
     Raises: ValueError for as many labels as there are no rows, for none at all, or for what is no finite number.
     """
     labels = _one_a_row(y, rows)
+    if labels.dtype.kind in "mM":
+        raise ValueError("y holds dates or times, wanted numbers")
     missing = _missing(labels, minus_one=False)
     filled = np.where(missing, np.nan, labels) if labels.dtype.kind in "Of" else labels
     try:
@@ -151,12 +153,15 @@ def _is_none(cell: object, minus_one: bool) -> bool:
 
 
 def _plain(known: Array) -> Array:
-    """Give labels that came as objects as numbers or text, as they are; mixed ones stay, and are refused in words."""
+    """Give labels that came as objects as numbers or text, as they are. Raises: ValueError for text beside others."""
     if known.dtype.kind == "f" and (known == np.floor(known)).all():
         return known
     if known.dtype.kind != "O":
         return known
-    kinds = {type(cell) for cell in known}
-    if all(issubclass(kind, str) for kind in kinds):
+    texts = [isinstance(cell, str) for cell in known]
+    if all(texts):
         return known
+    if any(texts):
+        one, other = known[texts.index(True)], known[texts.index(False)]
+        raise ValueError(f"y mixes text with other labels, as {one!r} and {other!r}: wanted classes of one kind")
     return np.array(known.tolist())

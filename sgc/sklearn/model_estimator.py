@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from numbers import Real
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -20,7 +21,7 @@ from sgc.arguments import one_of, whole_number
 from sgc.data.arrays import is_frame
 from sgc.data.columns import Array
 from sgc.data.variables import Variable
-from sgc.errors import DataError, Interrupted
+from sgc.errors import DataError, Interrupted, UsageError
 from sgc.runtime.inference import ANSWERS, Answer
 from sgc.sklearn.answers import Answers
 from sgc.sklearn.default_spec import LABEL, default_spec
@@ -29,7 +30,7 @@ from sgc.sklearn.spec_features import SpecFeatures, spec_features
 from sgc.spec.loader import load
 from sgc.spec.resolver import outline
 from sgc.spec.spec import Spec
-from sgc.training.memory_run import train_in_memory
+from sgc.training.memory_run import MemoryRun, train_in_memory
 
 ROWS = 10_000  # that are laid out and answered at a time
 WEIGHTS = "sample_weight"  # the column of what rows count
@@ -99,13 +100,27 @@ class ModelEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is no
     ) -> None:
         """Train on a table that is checked. labels: from the label's variable (None: the default one) to cells."""
         self._check_parameters()
+        with _as_value_errors():
+            run, label = self._trained(table, classes, labels, weights)
+        self.model_, self.encoders_, self.label_ = run.model, run.encoders, label
+        self.model_.read_encoders = functools.partial(dict, run.encoders)
+        self.metrics_, self.n_iter_ = run.lines, len(run.lines)
+
+    def _trained(
+        self,
+        table: Any,  # Any: as X
+        classes: int,
+        labels: Callable[[Variable | None], Array] | None,
+        weights: NDArray[np.float64] | None,
+    ) -> tuple[MemoryRun, str]:
+        """Train as `_fit` says; give the run and the node that is the label."""
         if self.spec is None:
             self.features_: FeatureColumns | SpecFeatures = learn_columns(table)
             label_kind: Kind = "none" if labels is None else "category" if classes else "number"
             share = 0.0 if labels is None else _labelled_share(labels(None), weights)
             from_latent = self.kind == "none"
             plain = default_spec(self.features_, label_kind, classes, labelled=share, from_latent=from_latent)
-            spec = load(plain, self._overrides())
+            spec = load(plain, self._overrides(plain))
             label = LABEL if labels is not None else ""
             data = self.features_.arrays(table)
             if labels is not None:
@@ -119,14 +134,9 @@ class ModelEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is no
             data = features.arrays(table, cells)
         spec, data = self._completed(spec, data, weights)
         try:
-            run = train_in_memory(spec, data)
-        except DataError as problem:
-            raise ValueError(str(problem)) from None
+            return train_in_memory(spec, data), label
         except Interrupted:
             raise KeyboardInterrupt from None
-        self.model_, self.encoders_, self.label_ = run.model, run.encoders, label
-        self.model_.read_encoders = functools.partial(dict, run.encoders)
-        self.metrics_, self.n_iter_ = run.lines, len(run.lines)
 
     def _check_parameters(self) -> None:
         """Check the parameters that no spec checks. Raises: ValueError."""
@@ -137,12 +147,14 @@ class ModelEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is no
         if share is not None and not (isinstance(share, Real) and not isinstance(share, bool) and 0 <= share < 1):
             raise ValueError(f"validation_fraction is {share!r}, wanted a share from 0 up, below 1, or None")
 
-    def _overrides(self) -> list[str]:
+    def _overrides(self, plain: Mapping[str, Any]) -> list[str]:  # Any: plain data
+        """Write the settings as `load` takes them, for this spec. Raises: ValueError."""
         if not isinstance(self.settings, Mapping | None):
             raise ValueError(
                 f"settings is of the type '{type(self.settings).__name__}', wanted keys of the spec to values"
             )
-        return [f"{key}={json.dumps(value, default=_plain)}" for key, value in (self.settings or {}).items()]
+        settings = {str(key): value for key, value in (self.settings or {}).items()}
+        return [_assignment(key, value) for key, value in settings.items() if value is not None or _has(plain, key)]
 
     def _given_spec(self) -> Spec:
         """Load the spec that was given, without its own split and choice of labels: these are the caller's."""
@@ -151,7 +163,7 @@ class ModelEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is no
         plain = given.plain()
         for key in ("split", "labels"):
             plain.get("data", {}).pop(key, None)
-        return load(plain, self._overrides(), trust=given.trusted).stands_in(given.folder, trusted=given.trusted)
+        return load(plain, self._overrides(plain), trust=given.trusted).stands_in(given.folder, trusted=given.trusted)
 
     def _completed(
         self,
@@ -162,7 +174,7 @@ class ModelEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is no
         """Put in the seed, the share of rows that are held out to choose the best epoch by, and what rows count."""
         state = self.random_state
         whole = isinstance(state, int | np.integer) and not isinstance(state, bool)
-        seed = int(state) if whole else int(check_random_state(state).randint(2**31 - 1))
+        seed = int(state) if whole and 0 <= state < 2**31 else int(check_random_state(state).randint(2**31 - 1))
         plain = spec.plain()
         plain["train"]["seed"] = seed
         if self.validation_fraction is not None:
@@ -217,10 +229,8 @@ class ModelEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is no
         table = self._table(X, reset=False)
         for start in range(0, table.shape[0], ROWS):
             rows = table.iloc[start : start + ROWS] if is_frame(table) else table[start : start + ROWS]
-            try:
+            with _as_value_errors():
                 batch = self.model_.encode(self.features_.arrays(rows))
-            except DataError as problem:
-                raise ValueError(str(problem)) from None
             batch.pop(self.label_, None)
             yield batch
 
@@ -238,6 +248,42 @@ class ModelEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is no
     @property
     def _by_class(self) -> bool:
         return bool(self.label_) and self.model_.outline.variables[self.label_].categories is not None
+
+
+@contextmanager
+def _as_value_errors() -> Iterator[None]:
+    """Tell of parameters and rows that cannot be these as scikit-learn does. Raises: ValueError."""
+    try:
+        yield
+    except (DataError, UsageError) as problem:
+        raise ValueError(str(problem)) from None
+
+
+def _has(plain: Any, key: str) -> bool:  # Any: plain data
+    """Tell whether a spec writes a key, `train.optimizer.lr`."""
+    here = plain
+    for word in key.split("."):
+        if not isinstance(here, Mapping) or word not in here:
+            return False
+        here = here[word]
+    return True
+
+
+def _assignment(key: str, value: object) -> str:
+    """Write a setting as `load` takes it; None leaves the key out, so that its default holds.
+
+    Raises: ValueError for what a spec cannot say, or a seed.
+    """
+    if key == "train.seed" or (key == "train" and isinstance(value, Mapping) and "seed" in value):
+        raise ValueError("settings hold train.seed: the seed is random_state")
+    if value is None:
+        return f"{key}="
+    try:
+        return f"{key}={json.dumps(value, default=_plain, allow_nan=False)}"
+    except ValueError as problem:
+        infinite = "Out of range" in str(problem)
+        words = f"settings: {key} is {value!r}, wanted finite numbers" if infinite else str(problem)
+        raise ValueError(words) from None
 
 
 def _plain(value: object) -> Any:  # Any: what JSON can say

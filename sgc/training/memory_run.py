@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sgc.data.encoder import Encoder
-from sgc.errors import UsageError
+from sgc.errors import RunError, UsageError
 from sgc.randomness import Generators, drawing_from
 from sgc.runtime.compiler import model_of_run, take_all_weights
 from sgc.runtime.data_variables import open_data
@@ -21,6 +21,7 @@ from sgc.runtime.weight_files import own_state
 from sgc.spec.outline import Outline
 from sgc.spec.resolver import outline
 from sgc.spec.spec import Spec
+from sgc.training.learner import UNTOUCHED
 from sgc.training.precision import with_precision
 from sgc.training.trainer import Trainer
 from sgc.training.watchers import Silent
@@ -101,5 +102,8 @@ def train_in_memory(spec: Spec, data: Any) -> MemoryRun:  # Any: as for `sgc.tra
         folder = MemoryFolder()
         trainer = Trainer(resolved, dataset, folder, Quiet(), debug=False)
         take_all_weights(trainer.model, spec.folder)
-        trainer.train()
+        try:
+            trainer.train()
+        except RunError as problem:  # there is no checkpoint to tell of
+            raise RunError(str(problem).removesuffix(f"; {UNTOUCHED}")) from None
         return MemoryRun(folder.model(resolved), dict(dataset.encoders), folder.lines)

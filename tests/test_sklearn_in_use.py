@@ -16,6 +16,8 @@ from sklearn.ensemble import StackingClassifier, VotingClassifier
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401 - as scikit-learn wants it
 from sklearn.inspection import permutation_importance
 from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV, cross_val_score
+from small_runs import changed
+from test_sklearn import SPEC
 
 from sgc.errors import RunError
 from sgc.sklearn import SemiSupervisedClassifier, SemiSupervisedRegressor, SemiSupervisedTransformer
@@ -145,3 +147,31 @@ def test_labels_that_are_neither_classes_nor_numbers_are_refused_in_words() -> N
         SemiSupervisedTransformer().fit(X, mixed)
     with pytest.raises(ValueError, match="y holds dates or times, wanted numbers"):
         SemiSupervisedRegressor().fit(X, pd.Series(pd.date_range("2020", periods=60)))
+
+
+# ---- a spec with a second node that only some rows have
+
+
+def test_a_second_label_may_be_missing_in_rows_that_are_asked_of() -> None:
+    """The q of the first does not read it; that of the latents does, and where it is missing it is summed or drawn."""
+    network = {"mlp": [4]}
+    other = {"distribution": "Categorical", "values": ["u", "v"], "supervision": "partial"}
+    spec = changed(
+        SPEC,
+        nodes__other={**other, "recognition": {"parents": ["image"], "network": network, "estimator": "enumerate"}},
+        nodes__image__generative__parents=["kind", "style", "other"],
+        nodes__style__recognition__parents=["image", "kind", "other"],
+        data__columns__other={"column": "o"},
+        train={"epochs": 2},
+    )
+    frame = pd.DataFrame(X, columns=list("abcd")).assign(o=np.where(Y == 0, "u", "v"))
+    some = frame.assign(o=frame["o"].where(np.arange(60) % 2 == 0, None))
+    labels = np.where(np.arange(60) % 3, None, NAMES.astype(object))
+    fitted = SemiSupervisedClassifier(spec, label="kind", random_state=0).fit(some, labels)
+    wanted = fitted.predict_proba(frame)
+    for asked in (some, frame.assign(o=None)):
+        np.testing.assert_array_equal(fitted.predict_proba(asked), wanted)
+    latents = SemiSupervisedTransformer(spec, label="kind", random_state=0, samples=200).fit(some, labels)
+    known, drawn = latents.transform(frame), latents.transform(some)
+    assert np.isfinite(drawn).all()
+    np.testing.assert_allclose(drawn[::2], known[::2], atol=0.5)

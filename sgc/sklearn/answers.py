@@ -15,7 +15,7 @@ from sgc.errors import RunError
 from sgc.evaluation.measurement import blame, chunk_rows
 from sgc.objectives.bounds import IWAE
 from sgc.randomness import Generators, drawing_from
-from sgc.runtime.batch import prepare
+from sgc.runtime.batch import prepare, row_values
 from sgc.runtime.inference import Answer
 from sgc.runtime.model import Model
 from sgc.runtime.outcome import merge
@@ -75,16 +75,24 @@ class Answers:
     def _chunk(self, batch: Mapping[str, Tensor], nodes: Sequence[str], label: str) -> dict[str, Array]:
         found: dict[str, Tensor] = {}
         if self.answer == "q":
+            known = {name: value for name, value in batch.items() if not self._has_holes(name, value)}
             for name in nodes:
-                if self._given(name, batch):
-                    found[name] = self._mean(name, batch)
-                elif label and self._given(name, {**batch, label: ()}) and self._given(label, batch):
-                    found[name] = self._over_labels(name, label, batch)
+                if self._given(name, known):
+                    found[name] = self._mean(name, known)
+                elif label and self._given(name, {**known, label: ()}) and self._given(label, known):
+                    found[name] = self._over_labels(name, label, known)
         if len(found) < len(nodes):
             with drawing_from(Generators(seed_for(self.model.spec.train.seed, VALIDATION, 5))):
                 inference = self.model.inference(batch, self.samples, self.answer).checked()
             found |= {name: inference.nodes[name].mean for name in nodes if name not in found}
         return {name: value.cpu().numpy() for name, value in found.items()}
+
+    def _has_holes(self, name: str, value: Tensor) -> bool:
+        """Tell whether a value is missing in some row, and is no value that a network reads a flag for."""
+        variable = self.model.outline.variables.get(name)
+        if variable is None or variable.dropped:
+            return False
+        return bool(row_values(name, variable, value, self.model.like)[1].any())
 
     def _given(self, node: str, known: Mapping[str, Any]) -> bool:  # Any: only the names count
         """Tell whether all that q of a node reads is known."""

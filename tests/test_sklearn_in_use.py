@@ -58,6 +58,18 @@ def test_it_stands_in_scikit_learns_own_and_leaves_nothing_behind(
     assert [each.message for each in recwarn if issubclass(each.category, UserWarning)] == []
 
 
+def test_a_warning_of_fit_stands_at_its_call() -> None:
+    frame = pd.DataFrame({"a": X[:, 0], "same": "word"})
+    for kind, y in (
+        (SemiSupervisedClassifier, SOME),
+        (SemiSupervisedRegressor, X[:, 1]),
+        (SemiSupervisedTransformer, None),
+    ):
+        with pytest.warns(UserWarning, match="left out, of one value: 'same'") as told:
+            kind(settings=FEW, random_state=0).fit(frame, y)
+        assert [warning.filename for warning in told] == [__file__]
+
+
 # ---- parameters
 
 

@@ -15,6 +15,7 @@ from sgc.data.sparse_rows import is_sparse
 from sgc.errors import DataError, printable
 
 MANY = 50  # more categories than these are names, and tell a model nothing
+CALLER = 6  # frames up from here to the call of fit, which scikit-learn wraps
 NUMBERS = "x"  # the node of all columns of numbers
 
 
@@ -102,7 +103,7 @@ def learn_columns(table: Any) -> FeatureColumns:  # Any: an array or sparse matr
             categories[place] = tuple(kinds)
     told = {why: those for why, those in left.items() if why != "of one value" or frame}
     for why, those in told.items():
-        warnings.warn(f"left out, {why}: {_listed(those)}", stacklevel=4)
+        warnings.warn(f"left out, {why}: {_listed(those)}", stacklevel=CALLER)
     if not numbers and not categories:
         if len(names) and not frame:  # constant numbers: nothing tells rows apart, which a model may say too
             return FeatureColumns(names, tuple(range(len(names))), {}, bool(np.isnan(table).any()), len(table))

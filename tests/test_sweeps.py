@@ -104,6 +104,27 @@ def test_a_value_that_is_empty_leaves_its_key_out(tmp_path: Path) -> None:
     assert [fault.path for fault in caught.value.faults] == [("cells", 1, "objective.bound")]
 
 
+@pytest.mark.parametrize("key", ["train.average", "train.average.decay", "train.stop.patience", "objective.alpha"])
+def test_a_key_may_be_tried_beside_its_absence_whether_the_spec_writes_it_or_not(key: str, tmp_path: Path) -> None:
+    value = {"train.stop.patience": 3, "objective.alpha": 2}.get(key, 0.9)
+    wanted = load(SPEC, ["objective.alpha="] if key == "objective.alpha" else []).plain()
+    for sections in ({"grid": {key: [None, value]}}, {"cells": [{key: value}, {key: None, "train.epochs": 150}]}):
+        sweep, document = read_sweep(written(tmp_path, **sections))
+        specs = load_cells(SPEC, sweep, document, cells_of(sweep), trust=False)
+        absent = [spec.plain() for cell, spec in specs.items() if dict(cell.settings)[key] is None]
+        assert [{**plain["train"], "seed": 0} for plain in absent] == [{**wanted["train"], "seed": 0}]
+        assert [plain["objective"] for plain in absent] == [wanted["objective"]]
+        present = [spec.plain() for cell, spec in specs.items() if dict(cell.settings)[key] is not None]
+        assert all(plain != wanted for plain in present)
+
+
+def test_what_is_taken_out_takes_the_mappings_that_were_made_for_it_alone() -> None:
+    gone = load(SPEC, ["train.stop.patience=3", "train.stop.patience="])
+    assert gone.train.stop is None
+    written_empty = load(SPEC, ["train.average={decay: 0.9}", "train.average.decay="])
+    assert written_empty.plain()["train"]["average"] == {"from": 0}
+
+
 @pytest.mark.parametrize("path", sorted((Path(SPEC).parent / "sweeps").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_cell_of_a_shipped_sweep_is_a_spec(path: Path) -> None:
     [spec] = re.findall(r"sgc sweep specs/(\S+) specs/sweeps/" + path.name, path.read_text(encoding="utf-8"))

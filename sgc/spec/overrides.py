@@ -62,7 +62,8 @@ def _value(text: str) -> Plain:
 
 
 def _take_out(document: Document, path: Path, flag: str) -> None:
-    """Take a key and all below it out of its mapping."""
+    """Take a key and all below it out of its mapping; mappings that were made for it alone go, too."""
+    set_before = document.flags.get(path)
     value = document.data
     for depth, part in enumerate(path):
         above = path_text(path[:depth])
@@ -84,6 +85,25 @@ def _take_out(document: Document, path: Path, flag: str) -> None:
     for flagged in [flagged for flagged in document.flags if flagged[: len(path)] == path]:
         del document.flags[flagged]  # of what was set before
     document.flags[path] = flag
+    for depth in range(len(path) - 1, 0, -1):
+        if (
+            set_before is None
+            or document.flags.get(path[:depth]) != set_before
+            or not _drop_empty(document, path[:depth])
+        ):
+            return
+        document.flags[path[:depth]] = flag
+
+
+def _drop_empty(document: Document, path: Path) -> bool:
+    """Take a mapping out if nothing is left in it; say whether it was."""
+    holder = document.data
+    for step in path[:-1]:
+        holder = holder[step]
+    if holder[path[-1]]:
+        return False
+    del holder[path[-1]]
+    return True
 
 
 def _assign(document: Document, path: Path, value: Plain, flag: str) -> None:

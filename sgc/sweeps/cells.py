@@ -30,12 +30,17 @@ class Cell:
     name: str
 
     def overrides(self, sweep: SweepFile) -> list[str]:
-        """List what `sgc train` is told by `--set`."""
-        return [
-            *map(assignment, sweep.set, sweep.set.values()),
-            *(assignment(k, v) for k, v in self.settings),
-            f"{SEED}={self.seed}",
-        ]
+        """List what `sgc train` is told by `--set`.
+
+        A key that is left out is set first to a value that another cell has: then it is there to be taken out.
+        """
+        own: list[str] = []
+        for key, value in self.settings:
+            others = [*sweep.grid.get(key, ()), *(cell[key] for cell in sweep.cells if key in cell)]
+            other = next((each for each in others if each is not None), None)
+            own += [assignment(key, other)] if value is None and other is not None else []
+            own.append(assignment(key, value))
+        return [*map(assignment, sweep.set, sweep.set.values()), *own, f"{SEED}={self.seed}"]
 
 
 def assignment(key: str, value: Value) -> str:

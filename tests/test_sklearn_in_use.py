@@ -13,6 +13,7 @@ from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import make_blobs
 from sklearn.ensemble import StackingClassifier, VotingClassifier
+from sklearn.exceptions import NotFittedError
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401 - as scikit-learn wants it
 from sklearn.inspection import permutation_importance
 from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV, cross_val_score
@@ -68,6 +69,16 @@ def test_a_warning_of_fit_stands_at_its_call() -> None:
         with pytest.warns(UserWarning, match="left out, of one value: 'same'") as told:
             kind(settings=FEW, random_state=0).fit(frame, y)
         assert [warning.filename for warning in told] == [__file__]
+
+
+def test_a_fit_that_failed_has_fitted_nothing() -> None:
+    failed = model()
+    with pytest.raises(ValueError, match="y holds no label"):
+        failed.fit(X, np.full(60, -1))
+    with pytest.raises(NotFittedError):
+        failed.predict(X)
+    with pytest.raises(NotFittedError):
+        SemiSupervisedTransformer().get_feature_names_out()
 
 
 # ---- parameters

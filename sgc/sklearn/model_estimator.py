@@ -89,6 +89,10 @@ class ModelEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is no
         tags.input_tags.sparse = True
         return tags
 
+    def __sklearn_is_fitted__(self) -> bool:
+        """Tell whether there is a model: a fit that failed has looked at its rows, and left none."""
+        return hasattr(self, "model_")
+
     # training
 
     def _fit(

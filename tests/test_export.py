@@ -20,10 +20,11 @@ from test_cli import call
 import sgc
 from sgc.data.variables import Variable
 from sgc.errors import UsageError
-from sgc.export.exporting import TORCH, Export, export_run, exported, onnx_bytes
+from sgc.export.exporting import TORCH, Export, _cause, export_run, exported, onnx_bytes
 from sgc.export.hub_folder import export_folder, placeless
 from sgc.export.noise import DrawnFromNoise
 from sgc.export.preprocessing import Cells
+from sgc.export.traced import CLOSE, _difference
 from sgc.networks.layers import LAYERS
 
 FOUND = tuple(map(int, torch.__version__.split("+")[0].split(".")[:2]))
@@ -203,6 +204,13 @@ def test_a_folder_that_cannot_be_is_refused(where: str, license: str | None, wor
         export_folder(run, folder, license=license)
 
 
+def test_what_a_graph_of_draws_does_not_ask_for_is_refused(run: Path, tmp_path: Path) -> None:
+    for words in (("--from", "posterior"), ("--samples", "3")):
+        done = call("export", run, "-o", tmp_path / "m.pt2", "--graph", "generate", *words)
+        assert (done.status, f"{words[0]} " in done.told) == (2, True), done
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_hub_reads_the_card(run: Path, tmp_path: Path) -> None:
     hub = pytest.importorskip("huggingface_hub", reason="cards are read where huggingface_hub is there")
     export_folder(run, tmp_path / "hub")
@@ -247,6 +255,35 @@ def test_a_graph_says_the_names_of_the_elements_that_it_takes_in_order(tmp_path:
     for graph in ("predict", "generate"):
         facts = export_run(tmp_path / "run", tmp_path / "model.pt2", graph=graph)
         assert facts["elements"] == {"x": ["CD3E", "CD19", "LYZ"]}
+
+
+def test_a_graph_says_the_columns_of_a_table_in_order(tmp_path: Path) -> None:
+    arrays, names = small_arrays(), ["b", "a", "c"]
+    lines = [",".join([*names, "y"]), *(",".join(map(str, [*x, y])) for x, y in zip(*arrays.values(), strict=True))]
+    (tmp_path / "rows.csv").write_text("\n".join(lines))
+    columns = {"x": {"column": ["a", "c", "b"]}, "y": {"column": "y"}}
+    data = {"source": "table", "file": str(tmp_path / "rows.csv"), "columns": columns, "split": {"validation": 12}}
+    sgc.train(sgc.load(small(data=data, train__epochs=1)), output=tmp_path / "run")
+    assert export_run(tmp_path / "run", tmp_path / "m.pt2")["elements"] == {"x": ["a", "c", "b"]}
+
+
+def test_few_whole_numbers_may_round_to_the_one_beside_and_other_numbers_may_not() -> None:
+    drawn = torch.arange(4000.0)
+    few, many = drawn.clone(), drawn.clone()
+    few[7] += 1
+    many[:40] += 1
+    assert _difference({"x": few}, {"x": drawn}, {"x"}) == 0
+    assert _difference({"x": few}, {"x": drawn}) > CLOSE
+    assert _difference({"x": many}, {"x": drawn}, {"x"}) > CLOSE
+    assert _difference({"x": few[:20]}, {"x": drawn[:20]}, {"x"}) > CLOSE  # of few numbers, none
+
+
+def test_a_graph_without_a_form_says_which_operation_is_missing() -> None:
+    problem, cause = RuntimeError("\x1b[96mstep 3/3\x1b[0m"), ValueError("step")
+    cause.__cause__ = KeyError("No ONNX function found for <OpOverload(op='prims.lgamma', overload='default')>.")
+    assert _cause(problem) == "step 3/3"
+    problem.__cause__ = cause
+    assert _cause(problem) == "it has no operation 'lgamma'"
 
 
 def test_cells_far_from_zero_keep_their_digits_in_a_graph() -> None:

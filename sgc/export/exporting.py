@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from torch import Tensor
 from sgc.arguments import names_in, one_of, path_of, whole_number
 from sgc.data.encoder import Encoder
 from sgc.data.outputs import check_output, ending_of, write_output
-from sgc.errors import UsageError
+from sgc.errors import UsageError, option
 from sgc.export.preprocessing import Cells
 from sgc.export.row_functions import Generation, Prediction, RowFunction, output_facts
 from sgc.export.traced import Program, program_of
@@ -99,6 +100,9 @@ def exported(
     one_of("graph", graph, GRAPHS, error=UsageError)
     one_of("from_", from_, ANSWERS, error=UsageError)
     given = names_in("given", given)
+    if graph == "generate" and (from_ != "q" or samples is not None):
+        wrong = option("from", from_, python=f"from_={from_!r}") if from_ != "q" else option("samples")
+        raise UsageError(f"{wrong} is of predictions, and the graph is of p's generation: leave it out")
     for place, name in own_code_in({k: v for k, v in model.spec.plain().items() if k not in UNGRAPHED}):
         raise UsageError(f"{place}: own code ('{name}') cannot be exported: torch cannot say what else it does")
     count = model.spec.evaluate.samples if samples is None else whole_number("samples", samples, error=UsageError)
@@ -234,6 +238,15 @@ def _quiet(name: str) -> Iterator[None]:
             logger.disabled = disabled
 
 
+def _cause(problem: BaseException) -> str:
+    """Say what the first of a chain of errors was: of an operation that is not there, its name."""
+    while problem.__cause__ is not None:
+        problem = problem.__cause__
+    text = str(problem).strip().partition("\n")[0] or type(problem).__name__
+    missing = re.search(r"No ONNX function found for .*op='(?:\w+\.)?(\w+)'", text)
+    return f"it has no operation '{missing[1]}'" if missing else re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
 def onnx_bytes(export: Export) -> bytes:
     """Write a graph as ONNX, its facts in the model's metadata under `sgc`. Raises: UsageError."""
     program = export.program
@@ -245,8 +258,7 @@ def onnx_bytes(export: Export) -> bytes:
                 program.exported, input_names=names, output_names=program.outputs, dynamo=True, verbose=False
             )
     except Exception as problem:  # the exporter raises many kinds of errors for what it has no operation for
-        words = str(problem).strip().partition("\n")[0] or type(problem).__name__
-        raise UsageError(f"ONNX has no form for the graph ({words})") from None
+        raise UsageError(f"ONNX has no form for the graph ({_cause(problem)}): write it as .pt2") from None
     assert written is not None
     proto = written.model_proto
     entry = proto.metadata_props.add()

@@ -72,8 +72,10 @@ class Cells:
 
     @property
     def elements(self) -> tuple[str, ...]:
-        """The names of the numbers of a row, as of genes, in their order; none where the cells have no such list."""
-        names = () if self.encoder is None or self.before else self.encoder.elements
+        """The names of the numbers of a row, as of genes or columns, in their order; none where nothing lists them."""
+        if self.encoder is None or self.before:
+            return ()
+        names = self.encoder.elements or (self.encoder.columns if len(self.encoder.columns) > 1 else ())
         return names if self.shape == (len(names),) else ()
 
     @property

@@ -52,6 +52,11 @@ class RowFunction(ABC):
         read = self.encoders.get(name), variable.values, variable.dropped
         return Cells(name, variable.event, variable.categories, *read)
 
+    @property
+    def whole(self) -> frozenset[str]:
+        """The outputs that are draws of whole numbers."""
+        return frozenset()
+
     def values_of(self, given: Sequence[Tensor], mode: DrawnFromNoise) -> dict[str, Tensor]:
         """Read the cells of the row as values by node, [1, *event]."""
         values: dict[str, Tensor] = {}
@@ -124,6 +129,10 @@ class Generation(RowFunction):
             if variable.total == OWN_SUM and name not in held:
                 raise UsageError(f"'{name}' cannot be drawn: its total is the sum of its own value")
         self.undrawn: dict[str, str] = {}
+
+    @property
+    def whole(self) -> frozenset[str]:
+        return frozenset(name for name, node in self.outline.outer.items() if node.family.support.discrete)
 
     def __call__(self, given: Sequence[Tensor], mode: DrawnFromNoise) -> dict[str, Tensor]:
         with mode:

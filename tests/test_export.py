@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -21,7 +24,8 @@ import sgc
 from sgc.data.variables import Variable
 from sgc.errors import UsageError
 from sgc.export.exporting import TORCH, Export, _cause, export_run, exported, onnx_bytes
-from sgc.export.hub_folder import export_folder, placeless
+from sgc.export.hub_folder import STAGE, export_folder, placeless
+from sgc.export.model_card import source_of
 from sgc.export.noise import DrawnFromNoise
 from sgc.export.preprocessing import Cells
 from sgc.export.traced import CLOSE, _difference
@@ -204,11 +208,92 @@ def test_a_folder_that_cannot_be_is_refused(where: str, license: str | None, wor
         export_folder(run, folder, license=license)
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    """Read all files of a folder, hidden ones too, by name."""
+    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()} if folder.exists() else {}
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_a_folder_is_whole_or_as_before_whichever_write_fails(
+    earlier: bool, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, left = tmp_path / "hub", 0
+    if earlier:
+        export_folder(run, folder, license="mit")
+    before, whole = contents(folder), os.fsync
+
+    def failing(file: Any) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        whole(file)
+
+    monkeypatch.setattr(os, "fsync", failing)
+    for count in range(6):
+        left = count
+        with pytest.raises(OSError, match="No space left on device"):
+            export_folder(run, folder, force=earlier)
+        assert (folder.exists(), contents(folder)) == (earlier, before)
+    left = 6
+    made = export_folder(run, folder, force=earlier)
+    assert sorted(contents(folder)) == made["files"]
+    assert "license" not in contents(folder)["README.md"].decode().split("---")[1]
+
+
+def test_a_stopped_export_is_replaced_and_links_are_not_followed(run: Path, tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "hub", tmp_path / "elsewhere.md"
+    elsewhere.write_text("kept")
+    (folder / STAGE).mkdir(parents=True)
+    (folder / STAGE / "spec.yaml").write_text("half")
+    made = export_folder(run, folder)
+    assert sorted(path.name for path in folder.iterdir()) == made["files"]
+    (folder / "README.md").unlink()
+    (folder / "README.md").symlink_to(elsewhere)  # as in a snapshot of the Hub
+    (folder / "run.json").unlink()
+    (folder / STAGE).mkdir()  # killed while files were put in their places
+    assert export_folder(run, folder, force=True) == made
+    assert (elsewhere.read_text(), (folder / "README.md").is_symlink()) == ("kept", False)
+
+
+def test_a_folder_is_not_made_of_a_run_that_is_broken_or_in_a_place_that_is_none(run: Path, tmp_path: Path) -> None:
+    for name in ("spec.yaml", "run.json", "columns.json", "best.safetensors"):
+        for half in (False, True):
+            broken = tmp_path / "broken"
+            shutil.rmtree(broken, ignore_errors=True)
+            shutil.copytree(run, broken)
+            whole = (broken / name).read_bytes()
+            (broken / name).unlink()
+            if half:
+                (broken / name).write_bytes(whole[: len(whole) // 3])
+            done = call("export", broken, "--folder", tmp_path / "hub")
+            assert (done.status, (tmp_path / "hub").exists()) == (2, False), (name, half, done)
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    for name in ("loop", "dangling"):
+        done = call("export", run, "--folder", tmp_path / name)
+        assert (done.status, "is no folder, wanted a new or empty one" in done.told) == (2, True), done
+
+
 def test_what_a_graph_of_draws_does_not_ask_for_is_refused(run: Path, tmp_path: Path) -> None:
     for words in (("--from", "posterior"), ("--samples", "3")):
         done = call("export", run, "-o", tmp_path / "m.pt2", "--graph", "generate", *words)
         assert (done.status, f"{words[0]} " in done.told) == (2, True), done
     assert not list(tmp_path.iterdir())
+
+
+def test_a_card_shows_a_file_of_any_name_as_code(run: Path, tmp_path: Path) -> None:
+    markdown = pytest.importorskip("markdown_it", reason="cards are rendered where markdown-it-py is there")
+    name = "a`b|``<b>`.npz"
+    shutil.copytree(run, tmp_path / "run")
+    spec = yaml.safe_load((run / "spec.yaml").read_text())
+    spec["data"]["file"] = name
+    (tmp_path / "run" / "spec.yaml").write_text(yaml.safe_dump(spec))
+    export_folder(tmp_path / "run", tmp_path / "hub")
+    _, matter, body = (tmp_path / "hub" / "README.md").read_text().split("---\n", 2)
+    assert yaml.safe_load(matter)["model-index"][0]["results"][0]["dataset"]["name"] == name
+    codes = [token.content for block in markdown.MarkdownIt().parse(body) for token in block.children or []]
+    assert source_of(sgc.load(spec)) in codes
 
 
 def test_the_hub_reads_the_card(run: Path, tmp_path: Path) -> None:

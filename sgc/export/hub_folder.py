@@ -6,14 +6,16 @@ line of the epoch whose weights are there.
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sgc.arguments import path_of
-from sgc.data.outputs import write_output
-from sgc.errors import UsageError, option
+from sgc.data.outputs import PART
+from sgc.errors import UsageError, option, writing
 from sgc.export.exporting import check_onnx, exported, onnx_bytes, pt2_bytes
 from sgc.export.model_card import CardFacts, card
 from sgc.report.best_epoch import best_line
@@ -24,6 +26,7 @@ from sgc.spec.loader import load
 from sgc.spec.spec import Spec
 
 KINDS = ("pt2", "onnx")
+STAGE = f".export{PART}"  # in the folder: the files of an export that is not yet whole
 OPTIONAL = (*(f"predict.{kind}" for kind in KINDS), "metrics.jsonl")  # files that not every export writes
 
 
@@ -53,10 +56,13 @@ def export_folder(
         check_onnx()
     if license is not None and not re.fullmatch("[A-Za-z0-9][A-Za-z0-9.+-]*", license):
         raise UsageError(f"{option('license', license)}: found {license!r}, wanted a name of the Hub's, such as mit")
-    if target.resolve().is_relative_to(source.path.resolve()):
+    real = Path(os.path.realpath(target))  # `resolve` fails at links that lead to themselves
+    if real.is_relative_to(os.path.realpath(source.path)):
         raise UsageError(f"{target}: lies in the run, wanted a folder elsewhere")
     _check_target(target, force=force)
     model = open_run(source.path, checkpoint, trust=trust)
+    if model.read_encoders is not None:
+        model.read_encoders()  # whether they can be read
     spec, record = placeless(model.spec), source.record()
     files: dict[str, bytes] = {
         "spec.yaml": spec_yaml(spec).encode(),
@@ -78,13 +84,36 @@ def export_folder(
     if line is not None:
         kept_line = {key: value for key, value in line.items() if key != "warnings"}
         files["metrics.jsonl"] = (json_text({**kept_line, "best": True}) + "\n").encode()
-    target.mkdir(parents=True, exist_ok=True)
-    for name in OPTIONAL:
-        if name not in files:
-            (target / name).unlink(missing_ok=True)  # of an earlier export
-    for name, content in files.items():
-        write_output(target / name, content)
+    _write(target, files)
     return {"folder": str(target), "files": sorted(files), "own_code": spec.own_code()}
+
+
+def _write(target: Path, files: Mapping[str, bytes]) -> None:
+    """Write the files of an export beside each other, then put all in their places; run.json, which marks a run, last.
+
+    Where writing fails the folder is as before; who is killed leaves a hidden folder, which the next export removes.
+    """
+    with writing(target):
+        there = target.exists()
+        target.mkdir(parents=True, exist_ok=True)
+        stage = target / STAGE
+        shutil.rmtree(stage, ignore_errors=True)
+        try:
+            stage.mkdir()
+            for name, content in files.items():
+                with (stage / name).open("xb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+            mark = RunFolder(target).info_path.name
+            for name in (mark, *OPTIONAL):
+                (target / name).unlink(missing_ok=True)  # of an earlier export
+            for name in sorted(files, key=lambda name: name == mark):
+                os.replace(stage / name, target / name)
+        finally:
+            shutil.rmtree(stage, ignore_errors=True)
+            if not there and not any(target.iterdir()):
+                target.rmdir()
 
 
 def _check_target(target: Path, *, force: bool) -> None:
@@ -92,11 +121,11 @@ def _check_target(target: Path, *, force: bool) -> None:
 
     Hidden files, as those of git, count for nothing.
     """
-    if not target.exists() or (target.is_dir() and all(path.name.startswith(".") for path in target.iterdir())):
+    if not os.path.lexists(target) or (target.is_dir() and all(path.name.startswith(".") for path in target.iterdir())):
         return
     if not target.is_dir():
         raise UsageError(f"{target}: is no folder, wanted a new or empty one")
-    earlier = RunFolder(target).exists() and RunFolder(target).record().exported
+    earlier = (target / STAGE).is_dir() or (RunFolder(target).exists() and RunFolder(target).record().exported)
     if not earlier or not force:
         way = f"; {option('force', '-')} replaces what was exported to it" if earlier else ""
         raise UsageError(f"{target}: is there and not empty, wanted a new or empty folder{way}")

@@ -107,7 +107,11 @@ def body(facts: CardFacts) -> str:
     for name, graph in facts.graphs.items():
         reader = "torch.export.load" if name.endswith(".pt2") else "any runtime of ONNX"
         taken, given = (", ".join(f"`{each}`" for each in graph[key]) for key in ("inputs", "outputs"))
-        parts.append(f"`{name}` runs without sgc, by {reader}: it takes {taken}, and gives {given}.")
+        place = "the extra file `sgc.json`" if name.endswith(".pt2") else "the metadata `sgc`"
+        parts.append(
+            f"`{name}` runs without sgc, by {reader}: it takes {taken}, and gives {given}. Their shapes, types, "
+            f"columns and names of categories stand in {place}."
+        )
     parts += ["## Training", _training(facts)]
     measures = [(name, "not finite" if value is None else f"{value:.4g}") for _, name, value in results(facts)]
     if measures:
@@ -118,7 +122,8 @@ def body(facts: CardFacts) -> str:
 
 def _training(facts: CardFacts) -> str:
     rows, versions = facts.rows, facts.versions
-    words = f"{rows['labelled']:,} rows with labels and {rows['unlabelled']:,} without, of `{source_of(facts.spec)}`"
+    source = _code(source_of(facts.spec))
+    words = f"{rows['labelled']:,} rows with labels and {rows['unlabelled']:,} without, of {source}"
     epoch = f"; weights of epoch {facts.line['epoch']}" if "epoch" in facts.line else ""
     made = ", ".join(f"{name} {version}" for name, version in versions.items())
     return f"{words}{epoch}; {made}. Every setting stands in `spec.yaml`."
@@ -129,6 +134,18 @@ def _node(outline: Outline, name: str) -> tuple[str, ...]:
     shape = " × ".join(map(str, variable.event)) or "a number"
     kept = "an empty cell is left out" if variable.dropped else STATUS[variable.supervision]
     return f"`{name}`", variable.family.name, shape, kept
+
+
+def _code(text: str) -> str:
+    """Write a text that may hold backticks, as names of files do, as code.
+
+    >>> _code("rows.csv"), _code("a`b")
+    ('`rows.csv`', '`` a`b ``')
+    """
+    if "`" not in text:
+        return f"`{text}`"
+    fence = "`" * (1 + max(len(run) for run in re.findall("`+", text)))
+    return f"{fence} {text} {fence}"
 
 
 def _table(head: str, rows: Sequence[tuple[str, ...]]) -> str:

@@ -54,7 +54,9 @@ def last_name(text: str) -> str:
 
     >>> last_name("/home/me/rows.csv"), last_name("s3://ours/part-*.parquet"), last_name("https://b/rows.csv?key=1")
     ('rows.csv', 'part-*.parquet', 'rows.csv')
+    >>> last_name("s3://me:hunter2@host?key=1"), last_name("file:///home/me/rows.csv")
+    ('.', 'rows.csv')
     """
-    if "://" in text:
-        text = text.partition("#")[0].partition("?")[0]
+    if "://" in text:  # of an address the host, and whoever asks it, are no name
+        text = text.partition("#")[0].partition("?")[0].rpartition("://")[2].partition("/")[2]
     return PurePosixPath(text.replace("\\", "/")).name or "."

@@ -142,14 +142,16 @@ def test_a_part_brings_the_numbers_of_its_run(run: Path, spec: object) -> None:
     assert torch.equal(one, other)
 
 
-def test_a_frozen_part_gets_no_gradient_and_keeps_its_numbers(run: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("average", [{}, {"average": 0.7}, {"average": {}}], ids=str)
+def test_a_frozen_part_gets_no_gradient_and_keeps_its_numbers(average: Raw, run: Path, tmp_path: Path) -> None:
     model = sgc.compile(host(run, freeze=True)).train()
     model.objective({n: torch.tensor(v) for n, v in host_rows().items()}).loss.backward()
     names = {f"{n}" for n, p in model.named_parameters() if p.grad is not None}
     assert names
     assert not any("shape/" in name or name.startswith("generative.image_") for name in names)
     before = {name: value.clone() for name, value in part_state(sgc.compile(host(run))).items()}
-    trained = sgc.train(host(run, freeze=True), host_rows(), output=tmp_path / "host")
+    made = host(run, freeze=True)
+    trained = sgc.train({**made, "train": {**made["train"], **average}}, host_rows(), output=tmp_path / "host")
     after = part_state(trained.model)
     assert before.keys() == after.keys()
     assert all(torch.equal(value, after[name]) for name, value in before.items())  # batch norms too

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from test_cli import call
 import sgc
 from sgc.data.variables import Variable
 from sgc.errors import UsageError
-from sgc.export.exporting import TORCH, Export, _cause, export_run, exported, onnx_bytes
+from sgc.export.exporting import TORCH, Export, _cause, _keep_apart, export_run, exported, onnx_bytes
 from sgc.export.hub_folder import STAGE, export_folder, placeless
 from sgc.export.model_card import source_of
 from sgc.export.noise import DrawnFromNoise
@@ -127,6 +128,39 @@ def test_onnx_runs_in_another_runtime(graph: Any, run: Path) -> None:
         np.testing.assert_allclose(value, export.program.expected[name], rtol=1e-4, atol=1e-5)
     facts = json.loads(session.get_modelmeta().custom_metadata_map["sgc"])
     assert list(facts["inputs"]) == [entry.name for entry in session.get_inputs()]
+
+
+def renamed(spec: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+    """Rename the nodes of a spec."""
+    spec = {**spec, "nodes": {names[name]: entry for name, entry in spec["nodes"].items()}}
+    for entry in spec["nodes"].values():
+        for role in ("generative", "recognition"):
+            if role in entry:
+                entry[role]["parents"] = [names[name] for name in entry[role]["parents"]]
+    return spec
+
+
+@pytest.mark.parametrize("graph", ["predict", "generate"])
+@pytest.mark.parametrize("names", [("sum_1", "sub", "add_1"), ("softplus", "relu", "mean"), ("view_1", "t", "val_1")])
+def test_nodes_may_be_called_as_operations_of_a_graph(names: tuple[str, ...], graph: Any) -> None:
+    pytest.importorskip("onnxruntime", reason="ONNX is tried where onnxruntime and onnxscript are there")
+    pytest.importorskip("onnxscript")
+    check_onnx_of(exported(sgc.compile(renamed(small(), dict(zip("xyz", names, strict=True)))), graph))
+
+
+def test_noise_is_called_as_no_node() -> None:
+    names = {"x": "noise_z", "y": "noise_noise_z", "z": "z"}
+    export = exported(sgc.compile(renamed(small(), names)), "generate")
+    taken, given = list(export.facts["inputs"]), list(export.facts["outputs"])
+    assert len({*taken, *given}) == len(taken) + len(given)
+
+
+def test_values_within_a_graph_are_called_as_nothing_that_it_takes_or_gives() -> None:
+    x, z, same, made, kept = (SimpleNamespace(name=name) for name in ("sum_1", "z", "sum_1", "z", "sum_1_"))
+    nodes = [SimpleNamespace(outputs=[made, kept]), SimpleNamespace(outputs=[z])]
+    graph = SimpleNamespace(inputs=[x], outputs=[z], initializers={"sum_1": same}, all_nodes=lambda: nodes)
+    _keep_apart(graph)
+    assert [value.name for value in (x, z, same, made, kept)] == ["sum_1", "z", "sum_1__", "z_", "sum_1_"]
 
 
 def test_a_folder_for_the_hub_opens_and_names_no_place_and_no_row(run: Path, tmp_path: Path) -> None:

@@ -68,6 +68,9 @@ def export_run(
     """
     output, folder = path_of("output", output), RunFolder(path_of("run", run))
     kind = ending_of(output, ENDINGS)
+    if graph == "generate" and (from_ != "q" or samples is not None):
+        wrong = option("from", from_, python=f"from_={from_!r}") if from_ != "q" else option("samples")
+        raise UsageError(f"{wrong} is of predictions, and the graph is of p's generation: leave it out")
     check_output(output, ENDINGS)
     if kind == ".onnx":
         check_onnx()
@@ -100,9 +103,6 @@ def exported(
     one_of("graph", graph, GRAPHS, error=UsageError)
     one_of("from_", from_, ANSWERS, error=UsageError)
     given = names_in("given", given)
-    if graph == "generate" and (from_ != "q" or samples is not None):
-        wrong = option("from", from_, python=f"from_={from_!r}") if from_ != "q" else option("samples")
-        raise UsageError(f"{wrong} is of predictions, and the graph is of p's generation: leave it out")
     for place, name in own_code_in({k: v for k, v in model.spec.plain().items() if k not in UNGRAPHED}):
         raise UsageError(f"{place}: own code ('{name}') cannot be exported: torch cannot say what else it does")
     count = model.spec.evaluate.samples if samples is None else whole_number("samples", samples, error=UsageError)
@@ -247,6 +247,22 @@ def _cause(problem: BaseException) -> str:
     return f"it has no operation '{missing[1]}'" if missing else re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
+def _keep_apart(graph: Any) -> None:  # Any: of onnx_ir, which may not be installed
+    """Give other names to values within a graph that are called as what it takes or gives, such as `sum_1`."""
+    outer = {id(value) for value in (*graph.inputs, *graph.outputs)}
+    taken = {value.name for value in (*graph.inputs, *graph.outputs)}
+    made = [value for node in graph.all_nodes() for value in node.outputs]
+    inner = [value for value in (*made, *graph.initializers.values()) if id(value) not in outer]
+    known = taken | {value.name for value in inner}
+    for value in inner:
+        if value.name in taken:
+            name = f"{value.name}_"
+            while name in known:
+                name += "_"
+            known.add(name)
+            value.name = name
+
+
 def onnx_bytes(export: Export) -> bytes:
     """Write a graph as ONNX, its facts in the model's metadata under `sgc`. Raises: UsageError."""
     program = export.program
@@ -260,6 +276,7 @@ def onnx_bytes(export: Export) -> bytes:
     except Exception as problem:  # the exporter raises many kinds of errors for what it has no operation for
         raise UsageError(f"ONNX has no form for the graph ({_cause(problem)}): write it as .pt2") from None
     assert written is not None
+    _keep_apart(written.model.graph)
     proto = written.model_proto
     entry = proto.metadata_props.add()
     entry.key, entry.value = "sgc", json.dumps(export.facts)

@@ -108,7 +108,7 @@ def program_of(function: RowFunction, rows: Sequence[Tensor], count: int) -> Pro
         graph = make_fx(functionalize(traced))(*weights, *tensors)
         _reworded(graph)
         used = _drop_unread(graph, len(weights) + len(rows))
-        draws = _named([mode.draws[place] for place in used], function.cells)
+        draws = _named([mode.draws[place] for place in used], {*function.cells, *names})
         by_row = [[other.taken[place] for _, other in done] for place in used]
         noise = [torch.stack(n).reshape(count, *draw.short) for n, draw in zip(by_row, draws.values(), strict=True)]
         example = dict(zip([*function.cells, *draws], [*rows, *noise], strict=True))

@@ -19,6 +19,7 @@ from sgc.runs.run_records import PrecisionState
 from sgc.spec.training_section import Optimizer
 from sgc.training.dry_run import dry
 from sgc.training.engine import make_optimizer
+from sgc.training.parameter_groups import ParameterGroup
 from sgc.training.precision import Mixed, chosen_precision, device_of, has_bfloat16, precision_of
 from sgc.training.training_state import StateFault, precision_state
 from sgc.training.watchers import Silent
@@ -213,7 +214,7 @@ def test_a_run_in_16_bits_on_a_gpu_does_not_go_on_elsewhere_in_another_precision
 
 def test_half_precision_scales_losses_and_skips_what_overflows() -> None:
     precision, weight = Mixed("16-mixed", "cpu"), nn.Parameter(torch.ones(2))
-    optimizer = make_optimizer(Optimizer(name="SGD", lr=0.5), [weight])
+    optimizer = make_optimizer(Optimizer(name="SGD", lr=0.5), [ParameterGroup([weight])])
     precision.backward((weight * torch.tensor([1.0, 2.0])).sum())
     scale = precision.state_dict()["scale"]
     assert weight.grad is not None
@@ -236,7 +237,7 @@ def test_half_precision_scales_losses_and_skips_what_overflows() -> None:
 def test_an_optimiser_moves_weights_as_the_one_of_torch_does(name: str) -> None:
     start = torch.linspace(-1, 1, 7)
     ours, theirs = nn.Parameter(start.clone()), nn.Parameter(start.clone())
-    optimizer = make_optimizer(Optimizer(name=name, lr=0.01), [ours])
+    optimizer = make_optimizer(Optimizer(name=name, lr=0.01), [ParameterGroup([ours])])
     fused = {"fused": True} if optimizer.defaults.get("fused") else {}
     of_torch = getattr(torch.optim, name)([theirs], lr=0.01, weight_decay=0.0, **fused)
     for _ in range(5):

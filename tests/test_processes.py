@@ -64,7 +64,8 @@ def several_labels() -> Raw:
         "nodes": {
             "x": {"distribution": "Normal", "shape": [3], "supervision": "full",
                   "generative": {"parents": ["y", "s", "b"], "network": NET}},
-            "y": {"distribution": "Categorical", "categories": 3, "supervision": "partial", "recognition": q},
+            "y": {"distribution": "Categorical", "categories": 3, "supervision": "partial",
+                  "recognition": {**q, "weight_decay": 0.3}},
             "s": {"distribution": "Bernoulli", "supervision": "partial",
                   "recognition": {**q, "parents": ["x", "y"], "estimator": "enumerate"}},
             "b": {"distribution": "Bernoulli", "shape": [2], "supervision": "none",

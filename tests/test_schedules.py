@@ -22,6 +22,7 @@ from sgc.schedules import Schedule, ends
 from sgc.spec.resolver import outline
 from sgc.spec.training_section import Optimizer
 from sgc.training.engine import make_optimizer, move_optimizer
+from sgc.training.parameter_groups import ParameterGroup
 from sgc.training.trainer import train
 
 Raw = dict[str, Any]  # Any: a spec as plain data
@@ -190,7 +191,7 @@ def test_an_optimiser_has_the_numbers_of_its_epoch(name: str) -> None:
     if "betas" in wanted:
         moving["betas"] = [wanted["betas"][0], {"from": 0.9, "to": 0.5, "epochs": 4}]
     given = Optimizer.model_validate({"name": name, **moving})
-    optimizer = make_optimizer(given, [torch.nn.Parameter(torch.ones(2))])
+    optimizer = make_optimizer(given, [ParameterGroup([torch.nn.Parameter(torch.ones(2))])])
     assert optimizer.param_groups[0]["lr"] == wanted["lr"]
     move_optimizer(optimizer, given, 2.0)
     group, halfway = optimizer.param_groups[0], {k: 0.75 * v for k, v in wanted.items() if isinstance(v, float)}
@@ -205,7 +206,7 @@ def test_momentum_may_begin_at_zero(name: str) -> None:
     given = Optimizer.model_validate({"name": name, "lr": 0.1, "momentum": momentum})
     draw = torch.Generator().manual_seed(0)
     weight, late = (torch.nn.Parameter(torch.zeros(3, dtype=torch.float64)) for _ in range(2))
-    optimizer = make_optimizer(given, [weight, late])
+    optimizer = make_optimizer(given, [ParameterGroup([weight, late])])
     state = {id(p): [torch.zeros(3, dtype=torch.float64) for _ in range(3)] for p in (weight, late)}
     for epoch in range(5):
         move_optimizer(optimizer, given, float(epoch))

@@ -63,7 +63,7 @@ def _average(run: Measured) -> Iterator[Diagnostic]:
     if train.averaged is None or not run.facts.finished or not 0 < history.best <= train.averaged.start:
         return
     start = train.averaged.start
-    last = "--checkpoint last answers with the average of the last epoch. " if history.done > start else ""
+    last = f"{flag('checkpoint', 'last')} answers with the average of the last epoch. " if history.done > start else ""
     longer = " or a longer train.stop.patience" if history.done <= start and train.stop is not None else ""
     yield Diagnostic(
         "note",

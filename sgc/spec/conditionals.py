@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from sgc.networks.entries import NetworkChoice
 from sgc.objectives.estimators import EstimatorChoice
 from sgc.piece import Many, Maybe, Piece, by_form, tagged
-from sgc.schedules import Schedule, is_schedule, scheduled
+from sgc.schedules import Number, Schedule, is_schedule, number, scheduled
 
 if TYPE_CHECKING:
     Start = float | tuple[Any, ...]  # Any: numbers nested as deep as the event
@@ -62,6 +62,12 @@ else:
     FixedParameter = tagged(branches, "parameter", _parameter_tag)
 
 
+if TYPE_CHECKING:
+    Decay = Number | None
+else:
+    Decay = Maybe[number(ge=0)]
+
+
 class Conditional(Piece):
     """The distribution of a node given its parents; abstract."""
 
@@ -85,6 +91,13 @@ class Conditional(Piece):
             "1}` to learn one for all rows, or the name of a feature, node or input whose value is taken."
         ),
         examples=[{"scale": 0.5}],
+    )
+    weight_decay: Decay = Field(
+        None,
+        description=(
+            "How strongly the weights of its own network are drawn to 0, in place of `train.optimizer.weight_decay`."
+        ),
+        examples=[0.1],
     )
 
 
@@ -115,6 +128,11 @@ class Expert(Piece):
         {},
         description="Parameters that no network gives: as those of a conditional, but for names.",
         examples=[{"scale": 0.5}],
+    )
+    weight_decay: Decay = Field(
+        None,
+        description="How strongly the weights of its own network are drawn to 0: as that of a conditional.",
+        examples=[0.1],
     )
 
     def reads(self, name: str) -> tuple[str, ...]:

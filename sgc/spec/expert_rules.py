@@ -26,8 +26,8 @@ def check_experts(spec: Spec, name: str, family: Family) -> None:
             if getattr(written, key) is not None:
                 raise OutlineFault((*PLACE, key), "forbidden without 'experts'", at="key")
         return
-    for key in ("parents", "network", "parameters"):
-        if getattr(written, key):
+    for key in ("parents", "network", "parameters", "weight_decay"):
+        if getattr(written, key) not in (None, (), {}):
             message = f"'{key}' beside 'experts': each expert has its own, give one of them"
             raise OutlineFault((*PLACE, key), message, at="key")
     if not family.multiplies:

@@ -23,6 +23,7 @@ from sgc.objectives.estimator import Estimator
 from sgc.objectives.gradient import GRADIENTS
 from sgc.objectives.objective import Objective
 from sgc.objectives.objective_words import ObjectiveWords
+from sgc.schedules import Number
 from sgc.spec.fixed_parameters import Constant as Constant
 from sgc.spec.spec import Spec
 
@@ -47,6 +48,7 @@ class Density:
     parameters: int  # of the heads and constants, and of the network where it is not shared
     experts: Experts | None = None
     of_experts: tuple[Density, ...] = ()  # in the order of `experts.members`
+    weight_decay: Number | None = None  # of the weights of its own network; None: that of the optimiser
 
     @property
     def conditionals(self) -> tuple[Density, ...]:
@@ -87,6 +89,7 @@ class FeatureOutline:
     entries: tuple[Entry, ...]
     trunk: str
     stack: Stack
+    weight_decay: Number | None = None  # as for Density
 
     @property
     def parameters(self) -> int:

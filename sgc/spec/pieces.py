@@ -11,7 +11,7 @@ from sgc.distributions.category_names import Categories
 from sgc.distributions.own_family import OwnFamily
 from sgc.networks.entries import NetworkChoice
 from sgc.piece import Many, Maybe, Piece, by_form, tagged
-from sgc.spec.conditionals import Generative, Recognition
+from sgc.spec.conditionals import Decay, Generative, Recognition
 
 Size = Annotated[int, Field(ge=1, le=10_000_000)]
 
@@ -166,6 +166,13 @@ class Feature(Piece):
     network: NetworkChoice = Field(
         description="What it is computed by.",
         examples=[{"mlp": [64]}],
+    )
+    weight_decay: Decay = Field(
+        None,
+        description=(
+            "How strongly the weights of its own network are drawn to 0, in place of `train.optimizer.weight_decay`."
+        ),
+        examples=[0.1],
     )
 
 

@@ -232,6 +232,8 @@ class Resolver:
         if name not in self._features:
             feature = self.spec.features[name]
             entries, trunk = self.entries(feature.network)
+            if feature.weight_decay is not None and trunk:
+                raise OutlineFault(("weight_decay",), f"forbidden: the weights of '{trunk}' are shared", at="key")
             match entries:
                 case (Zeros() as zeros,):
                     shape = (zeros.width,) if zeros.width is not None else self.look(zeros.of)
@@ -240,7 +242,7 @@ class Resolver:
                     laid = Stack((), None, (), (1,), 0)
                 case _:
                     laid = self.stack(name, (), feature.parents, entries)
-            self._features[name] = FeatureOutline(name, feature.parents, entries, trunk, laid)
+            self._features[name] = FeatureOutline(name, feature.parents, entries, trunk, laid, feature.weight_decay)
         return self._features[name]
 
     def conditional(self, name: str, role: Role, expert: str = "") -> Conditional | None:
@@ -252,7 +254,10 @@ class Resolver:
         assert node.recognition.experts is not None
         written = node.recognition.experts[expert]
         return Recognition.model_construct(
-            parents=written.reads(expert), network=written.network, parameters=written.parameters
+            parents=written.reads(expert),
+            network=written.network,
+            parameters=written.parameters,
+            weight_decay=written.weight_decay,
         )
 
     @staticmethod
@@ -277,6 +282,8 @@ class Resolver:
         if cond.network is not None and not cond.parents:
             hint = "give parents, or 'recognition: auto' at the top level" if role == "recognition" else "give parents"
             raise OutlineFault((*place, "network"), "a network needs parents, and there are none", hint, at="key")
+        if cond.weight_decay is not None and cond.network is None:
+            raise OutlineFault((*place, "weight_decay"), "forbidden: no network whose weights it draws to 0", at="key")
         if not free and (cond.parents or cond.network is not None):
             key = "network" if cond.network is not None else "parents"
             raise OutlineFault(
@@ -368,7 +375,8 @@ class Resolver:
             count += linear if laid.heads is None else laid.heads.parameter_count(laid.output)
             count += 0 if trunk else laid.parameters
         taken = tuple(c.value for c in constants.values() if isinstance(c.value, str) and c.value not in parents)
-        return Density(name, role, parents, (*parents, *taken), entries, trunk, laid, heads, constants, count)
+        decay, reads = cond.weight_decay, (*parents, *taken)
+        return Density(name, role, parents, reads, entries, trunk, laid, heads, constants, count, weight_decay=decay)
 
     def constant(self, name: str, role: Role, key: str, event: Shape | None, expert: str = "") -> Constant:
         """Resolve a parameter that the spec fixes; without an event, as far as possible."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
@@ -15,6 +15,9 @@ from torch import Tensor
 
 from sgc.schedules import Schedule, value_at
 from sgc.spec.training_section import Optimizer
+from sgc.training.parameter_groups import ParameterGroup, moved_by
+
+OWN_DECAY = "own_weight_decay"  # the key of a group that keeps it, a number or a schedule
 
 
 def numbers_at(given: Optimizer, epoch: float) -> dict[str, Any]:  # Any: torch's options
@@ -33,17 +36,23 @@ def move_optimizer(optimizer: torch.optim.Optimizer, given: Optimizer, epoch: fl
     options = numbers_at(given, epoch)
     for group in optimizer.param_groups:
         group.update(options)
+        if OWN_DECAY in group:
+            group["weight_decay"] = value_at(group[OWN_DECAY], epoch)
     if isinstance(given.momentum, Schedule) and options["momentum"]:
         # torch makes these buffers in the first step of a parameter, and only if momentum is not 0 then
-        for parameter in (p for group in optimizer.param_groups for p in group["params"]):
+        for parameter in moved_by(optimizer):
             state = optimizer.state[parameter]
             if state or given.name == "SGD":
                 state.setdefault("momentum_buffer", torch.zeros_like(parameter))
 
 
-def make_optimizer(given: Optimizer, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+def make_optimizer(given: Optimizer, groups: Sequence[ParameterGroup]) -> torch.optim.Optimizer:
     """Make the optimiser of torch.optim that a spec names, in its fused form if there is one."""
     options = numbers_at(given, 0.0)
+    parameters: list[dict[str, Any]] = [{"params": list(group.parameters)} for group in groups]  # Any: torch's options
+    for options_of_group, group in zip(parameters, groups, strict=True):
+        if group.weight_decay is not None:
+            options_of_group |= {"weight_decay": value_at(group.weight_decay, 0.0), OWN_DECAY: group.weight_decay}
     kind = _without_dynamo(getattr(torch.optim, given.name))
     if given.name in ("Adam", "AdamW", "SGD"):
         with suppress(RuntimeError, TypeError):  # an older torch has no fused form for this device

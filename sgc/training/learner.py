@@ -21,6 +21,7 @@ from sgc.training import engine
 from sgc.training.averaged_weights import AveragedWeights
 from sgc.training.compiled_steps import steps_of
 from sgc.training.gradient_check import NOBODY, blame_gradient, clip, clip_finite, is_finite
+from sgc.training.parameter_groups import groups_of
 from sgc.training.precision import Precision
 from sgc.training.processes import Processes
 from sgc.training.shared_gradients import SharedGradients
@@ -59,7 +60,7 @@ class Learner:
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         if not self.parameters:
             raise UsageError("the model has nothing to learn: every distribution is fixed")
-        self.optimizer = engine.make_optimizer(self.settings.optimizer, self.parameters)
+        self.optimizer = engine.make_optimizer(self.settings.optimizer, groups_of(model))
         precision.prepare(model)
         unscale = (lambda: None) if self.settings.clip_norm is None else partial(precision.unscale, self.optimizer)
         self.whole, self._gathered = model, False
@@ -94,8 +95,7 @@ class Learner:
         if self.shared is None:
             return "one process has all weights"
         self.whole = whole()
-        self.shards = WeightShards(self.model, self.processes, self.optimizer)
-        self.parameters[:] = self.optimizer.param_groups[0]["params"]
+        self.shards = WeightShards(self.model, self.processes, self.optimizer, self.parameters)
         self.steps.parameters = list(self.parameters)
         self.shared.share_out(self.shards)
         if self.average is not None:

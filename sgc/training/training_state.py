@@ -21,6 +21,7 @@ from sgc.schedules import Schedule
 from sgc.spec.training_section import Optimizer
 from sgc.training.averaged_weights import AveragedWeights
 from sgc.training.engine import make_optimizer
+from sgc.training.parameter_groups import ParameterGroup, moved_by
 from sgc.training.precision import Precision
 
 SQUARES = {"exp_avg_sq", "max_exp_avg_sq", "square_avg", "acc_delta", "sum", "exp_inf"}  # not negative; torch's names
@@ -35,8 +36,10 @@ class StateFault(ValueError):
 
 def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:  # Any: tensors and places
     """Give what an optimiser keeps for each parameter, without its options."""
-    state = optimizer.state_dict()
-    return {"state": state["state"], "param_groups": [{"params": group["params"]} for group in state["param_groups"]]}
+    return {
+        "state": optimizer.state_dict()["state"],
+        "param_groups": [{"params": list(range(len(moved_by(optimizer))))}],
+    }
 
 
 @torch.no_grad()
@@ -60,7 +63,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, saved: OptimizerState, o
 
     steps: the number that the run has taken. Raises: StateFault.
     """
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    parameters = moved_by(optimizer)
     if saved.param_groups[0].params != list(range(len(parameters))):
         raise StateFault(("optimizer", "param_groups"), f"expected the places of {len(parameters)} parameters")
     copies: dict[nn.Parameter, dict[str, Tensor]] = {}
@@ -105,7 +108,7 @@ def _kept_like(options: Optimizer, parameter: nn.Parameter) -> dict[str, Tensor]
         options = options.model_copy(update={"momentum": 0.5})
     twin = nn.Parameter(torch.zeros(2, dtype=parameter.dtype, device=parameter.device))
     twin.grad = torch.zeros_like(twin)
-    optimizer = make_optimizer(options, [twin])
+    optimizer = make_optimizer(options, [ParameterGroup([twin])])
     optimizer.step()
     return {
         name: torch.zeros_like(parameter, memory_format=torch.contiguous_format) if tensor.dim() else tensor

@@ -23,6 +23,7 @@ from sgc.runtime.density_modules import DensityModule
 from sgc.runtime.model import Model
 from sgc.runtime.network_modules import ParentMaps, Trunk
 from sgc.runtime.weight_files import own_state
+from sgc.training.parameter_groups import moved_by
 from sgc.training.processes import Processes
 
 
@@ -42,8 +43,12 @@ class Shard:
 class WeightShards:
     """The weights of a model's networks, each in the process that has its rows."""
 
-    def __init__(self, model: Model, processes: Processes, optimizer: torch.optim.Optimizer) -> None:
+    def __init__(
+        self, model: Model, processes: Processes, optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]
+    ) -> None:
         """Share out the weights of a model that is the same in all processes, and what an optimiser keeps for them.
+
+        In the optimiser, and in `parameters`, the rows that are here take the place of their weights.
 
         Raises: UsageError where torch cannot.
         """
@@ -51,7 +56,7 @@ class WeightShards:
         before = dict(model.named_parameters())
         _share_out(model, processes.size)
         self.by_name: dict[str, Shard] = {}
-        places = {id(parameter): i for i, parameter in enumerate(optimizer.param_groups[0]["params"])}
+        here: dict[int, nn.Parameter] = {}  # what is moved in place of a weight, by the identity of that one
         for name, whole in model.named_parameters():
             if whole is before[name]:
                 continue
@@ -60,13 +65,15 @@ class WeightShards:
             self.by_name[name] = Shard(whole, own, len(before[name]))
             if not whole.requires_grad:
                 continue
-            optimizer.param_groups[0]["params"][places[id(before[name])]] = own
+            here[id(before[name])] = own
             state = optimizer.state.pop(before[name], {})
             if state:
                 optimizer.state[own] = {
                     key: self.rows_here(value).to(own.device, copy=True) if _is_of(value, before[name]) else value
                     for key, value in state.items()
                 }
+        for moved in (parameters, *(group["params"] for group in optimizer.param_groups)):
+            moved[:] = [here.get(id(parameter), parameter) for parameter in moved]
 
     # ---- gradients
 
@@ -115,7 +122,7 @@ class WeightShards:
         """Give what an optimiser keeps for each weight, whole, by place; all processes call it together."""
         shards = {id(shard.own): shard for shard in self.by_name.values()}
         states: dict[int, dict[str, Any]] = {}  # Any: torch's
-        for place, parameter in enumerate(optimizer.param_groups[0]["params"]):
+        for place, parameter in enumerate(moved_by(optimizer)):
             shard, state = shards.get(id(parameter)), optimizer.state.get(parameter, {})
             if state:
                 states[place] = {

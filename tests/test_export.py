@@ -195,6 +195,18 @@ def test_a_folder_for_the_hub_opens_and_names_no_place_and_no_row(run: Path, tmp
         export_folder(folder, run, force=True)
 
 
+def test_a_folder_of_the_last_weights_says_so(run: Path, tmp_path: Path) -> None:
+    for checkpoint in ("best", "last"):
+        export_folder(run, tmp_path / checkpoint, checkpoint=checkpoint)
+        text = (tmp_path / checkpoint / "README.md").read_text()
+        assert "Measured on validation rows" in text
+        assert (", by which the epoch was chosen:" in text) == (checkpoint == "best")
+        weights = (tmp_path / checkpoint / "best.safetensors").read_bytes()
+        assert weights == (run / f"{checkpoint}.safetensors").read_bytes()
+        with pytest.raises(UsageError, match=r"last\.safetensors: no such file, it was exported with one set$"):
+            sgc.open(tmp_path / checkpoint, checkpoint="last")
+
+
 def test_commands_take_an_exported_folder_or_say_what_is_not_in_it(run: Path, tmp_path: Path) -> None:
     hub, rows = tmp_path / "hub", tmp_path / "new.npz"
     export_folder(run, hub)
@@ -395,6 +407,15 @@ def test_few_whole_numbers_may_round_to_the_one_beside_and_other_numbers_may_not
     assert _difference({"x": few}, {"x": drawn}) > CLOSE
     assert _difference({"x": many}, {"x": drawn}, {"x"}) > CLOSE
     assert _difference({"x": few[:20]}, {"x": drawn[:20]}, {"x"}) > CLOSE  # of few numbers, none
+
+
+def test_a_difference_is_one_of_the_scale_of_an_element() -> None:
+    wanted = torch.tensor([[1e5, 1e-3], [3.0, 1.0]])  # a number near zero of an element that is large elsewhere
+    found = wanted.clone()
+    found[1, 0] += 0.02
+    assert _difference({"x": found}, {"x": wanted}) < CLOSE
+    found[1, 1] += 0.02
+    assert _difference({"x": found}, {"x": wanted}) > CLOSE
 
 
 def test_a_graph_without_a_form_says_which_operation_is_missing() -> None:

@@ -79,7 +79,8 @@ def export_folder(
             graphs[f"predict.{kind}"] = export.facts
     lines = source.metrics()
     line = best_line(lines) if checkpoint == "best" else lines[-1] if lines else None
-    facts = CardFacts(model.outline, spec, record.versions, dict(record.rows), line or {}, license, graphs)
+    measured = line or {}, checkpoint == "best"
+    facts = CardFacts(model.outline, spec, record.versions, dict(record.rows), *measured, license, graphs)
     files["README.md"] = card(facts).encode()
     if line is not None:
         kept_line = {key: value for key, value in line.items() if key != "warnings"}

@@ -23,7 +23,8 @@ class CardFacts:
     """What a card says.
 
     spec: as it stands in the folder. versions, rows: of run.json. line: of metrics.jsonl, of the epoch whose weights
-    are there. license: as the Hub names it. graphs: their facts, by the names of their files.
+    are there; best: whether validation chose that epoch. license: as the Hub names it. graphs: their facts, by the
+    names of their files.
     """
 
     outline: Outline
@@ -31,6 +32,7 @@ class CardFacts:
     versions: Mapping[str, str]
     rows: Mapping[str, int]
     line: Mapping[str, Any]  # Any: what JSON can say
+    best: bool
     license: str | None
     graphs: Mapping[str, Mapping[str, Any]]
 
@@ -115,7 +117,7 @@ def body(facts: CardFacts) -> str:
     parts += ["## Training", _training(facts)]
     measures = [(name, "not finite" if value is None else f"{value:.4g}") for _, name, value in results(facts)]
     if measures:
-        parts.append("Measured on validation rows, by which the epoch was chosen:")
+        parts.append(f"Measured on validation rows{', by which the epoch was chosen' if facts.best else ''}:")
         parts.append(_table("measure | value", measures))
     return "\n\n".join(parts) + "\n"
 

@@ -311,6 +311,8 @@ def _exported(module: nn.Module, example: dict[str, Tensor]) -> torch.export.Exp
 def _difference(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], whole: Collection[str] = ()) -> float:
     """Give the largest difference of two results, relative to 1 + |value|; NaN must be where NaN is.
 
+    |value|: or, if larger, its mean over rows, for what is added up to near zero keeps the rounding of its parts.
+
     whole: results of draws of whole numbers, of which a few may have been rounded to the one beside it.
     """
     most = 0.0
@@ -318,8 +320,9 @@ def _difference(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], who
         value = found[name]
         if value.dtype != wanted.dtype or not bool((value.isnan() == wanted.isnan()).all()):
             return float("inf")
-        apart = (value.double() - wanted.double()).abs() / (1 + wanted.double().abs())
-        apart = apart.nan_to_num(0).flatten()
+        size = wanted.double().abs().nan_to_num(0)
+        size = size.maximum(size.mean(0, keepdim=True))
+        apart = ((value.double() - wanted.double()).abs() / (1 + size)).nan_to_num(0).flatten()
         if name in whole:
             apart = apart.sort().values[: len(apart) - int(ROUNDED * len(apart))]
         most = max(most, float(apart.max()) if apart.numel() else 0.0)

@@ -391,7 +391,8 @@ def open_run(path: str | Path, checkpoint: str = "best", *, trust: bool = False)
     if not weights.exists():
         last = checkpoint == "best" and folder.weights_path("last").exists()
         other = f"; {option('checkpoint', 'last')} is there" if last else ""
-        raise UsageError(f"{weights}: no such file, the run has not finished an epoch{other}")
+        why = "it was exported with one set" if folder.record().exported else "the run has not finished an epoch"
+        raise UsageError(f"{weights}: no such file, {why}{other}")
     with as_a_run(), drawing_from(Generators(0)):  # starting weights, which are then replaced
         model = model_of_run(outline(spec))
     fit_weights(model, weights)

@@ -476,6 +476,7 @@ CHAIN: tuple[Any, ...] = (  # every layer, one behind the other, from a picture 
     *({"Unflatten": {"sizes": [2, 16]}}, {"Conv1d": {"out_channels": 3, "kernel_size": 3}}, "BatchNorm1d"),
     *({"ConvTranspose1d": {"out_channels": 2, "kernel_size": 3}}, {"MaxPool1d": {"kernel_size": 2}}, "LayerNorm"),
     *({"AvgPool1d": {"kernel_size": 2}}, {"AdaptiveAvgPool1d": {"output_size": 3}}, "Flatten"),
+    *({"BatchNorm1d": {"affine": False}}, {"LayerNorm": {"elementwise_affine": False}}),
     *({"Linear": {"out_features": 4}}, "Dropout", "LeakyReLU", "ELU", "SELU", "GELU", "SiLU", "Mish", "Hardswish"),
     *("PReLU", "Log1p", "Tanh", "Exp", "Softplus", "Sigmoid", "Softmax"),
 )

@@ -324,6 +324,8 @@ OTHERS: dict[str, tuple[Raw, Shape]] = {
     "PixelShuffle": ({"upscale_factor": 2}, (8, 3, 4)),
     "AdaptiveMaxPool2d": ({"output_size": 2}, (3, 5, 6)),
     "InstanceNorm2d": ({}, (3, 5, 6)),
+    "BatchNorm2d": ({"affine": False}, (3, 5, 6)),
+    "LayerNorm": ({"elementwise_affine": False}, (7,)),
     "PReLU": ({}, (7,)),
     "Hardswish": ({}, (3, 5)),
     "ConvTranspose2d": ({"out_channels": 2, "kernel_size": 4, "stride": 3, "output_padding": 2}, (1, 4, 5)),

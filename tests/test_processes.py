@@ -128,7 +128,10 @@ SPECS: dict[str, Raw] = {
     "samples whose weights vary": z_then_y(),
     "iwae": small(objective={"bound": "iwae", "samples": 3, "gradient": "dreg"}, **DOUBLE),
     "replayed batch norm and dropout": small(
-        nodes__y__recognition__network={"mlp": [4], "norm": "batch"},
+        nodes__y__recognition__network=[
+            {"layers": [{"BatchNorm1d": {"affine": False}}]},
+            {"mlp": [4], "norm": "batch"},
+        ],
         nodes__x__generative__network={"mlp": [4], "dropout": 0.3},
         **DOUBLE,
     ),

@@ -78,6 +78,7 @@ def replays(spec: Raw, arrays: Mapping[str, Any] | None, folder: Path, steps: in
 
 
 MOVING = {"from": 0.1, "to": 1, "epochs": 1}
+UNSCALED = ({"LayerNorm": {"elementwise_affine": False}},)
 SPECS: dict[str, Raw] = {
     "m2": small(),
     "m2 in float64": small(train__precision="64-true"),
@@ -107,6 +108,9 @@ SPECS: dict[str, Raw] = {
         }
     ),
     "correlated latents": small(nodes__z__distribution="MultivariateNormal"),
+    "norms without weights": small(
+        nodes__y__recognition__network={"layers": [{"BatchNorm1d": {"affine": False}}, *UNSCALED, {"Linear": 4}]},
+    ),
     "dropout and batch norm": small(
         nodes__x__generative__network={"mlp": [6], "norm": "batch", "dropout": 0.3},
         nodes__y__recognition__network={"mlp": [6, 6], "norm": "batch"},

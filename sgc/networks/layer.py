@@ -160,6 +160,10 @@ class BatchNorm(ScaledByChannel):
 
     eps: Epsilon = 1e-5
     momentum: Annotated[float, Field(gt=0, le=1)] = 0.1
+    affine: bool = True
+
+    def parameter_count(self, shape: Shape) -> int:
+        return super().parameter_count(shape) if self.affine else 0
 
     @property
     def unsteady(self) -> str:

@@ -91,14 +91,15 @@ class LayerNorm(Layer):
     """Normalise each row over its elements (Ba et al. 2016)."""
 
     eps: Epsilon = 1e-5
+    elementwise_affine: bool = True
 
     def parameter_count(self, shape: Shape) -> int:
-        return 2 * math.prod(shape)
+        return 2 * math.prod(shape) * self.elementwise_affine
 
     def module(self, shape: Shape) -> nn.Module:
         from torch import nn
 
-        return nn.LayerNorm(shape, eps=self.eps)
+        return nn.LayerNorm(shape, eps=self.eps, elementwise_affine=self.elementwise_affine)
 
 
 class PReLU(Layer):

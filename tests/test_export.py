@@ -478,7 +478,7 @@ CHAIN: tuple[Any, ...] = (  # every layer, one behind the other, from a picture 
     *({"AvgPool1d": {"kernel_size": 2}}, {"AdaptiveAvgPool1d": {"output_size": 3}}, "Flatten"),
     *({"BatchNorm1d": {"affine": False}}, {"LayerNorm": {"elementwise_affine": False}}),
     *({"Linear": {"out_features": 4}}, "Dropout", "LeakyReLU", "ELU", "SELU", "GELU", "SiLU", "Mish", "Hardswish"),
-    *("PReLU", "Log1p", "Tanh", "Exp", "Softplus", "Sigmoid", "Softmax"),
+    *("PReLU", "Log1p", "LogNormalize", "Tanh", "Exp", "Softplus", "Sigmoid", "Softmax"),
 )
 
 

@@ -628,6 +628,22 @@ def test_a_product_and_a_sum_spread_axes_of_one() -> None:
     torch.testing.assert_close(found, torch.stack([many[0, :2] * many[2, :2], many[1, :2], torch.zeros(2)]))
 
 
+def test_counts_are_brought_to_one_size() -> None:
+    """Also where a row has none, and whatever its size is."""
+    counts = torch.poisson(torch.rand(20, 7, dtype=torch.float64) * 30)
+    counts[3] = 0
+    layer = LAYERS["LogNormalize"].model_validate({"LogNormalize": {"scale": 250}})
+    module = layer.module((7,))
+    total = counts.sum(1, keepdim=True)
+    wanted = torch.where(total > 0, 250 * counts / total.clamp_min(1), 0).log1p()
+    torch.testing.assert_close(module(counts.log1p()), wanted, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(module(counts.log1p().float()), wanted.float(), rtol=1e-4, atol=1e-4)
+    twice = module((2 * counts).log1p())
+    torch.testing.assert_close(twice, wanted, rtol=1e-9, atol=1e-9)
+    assert layer.output_range(NONNEGATIVE) == NONNEGATIVE
+    assert LAYERS["LogNormalize"].model_validate({"LogNormalize": 10}) == LAYERS["LogNormalize"](scale=10)
+
+
 def test_log1p_is_odd_and_finite_everywhere() -> None:
     x = torch.tensor([-50.0, -1.0, 0.0, 3.0])
     log = LAYERS["Log1p"]().module((4,))

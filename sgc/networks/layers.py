@@ -7,7 +7,9 @@ module itself. Shapes are without the batch. Nothing here imports torch but the 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import Field
 
 from sgc.distributions.supports import INTERVAL, NONNEGATIVE, OPEN_UNIT_INTERVAL, POSITIVE, REAL, SIMPLEX, Support
 from sgc.networks import image_layers as image
@@ -157,6 +159,31 @@ class Log1p(Layer):
         return LogarithmOfOneMore()
 
 
+class LogNormalize(Layer):
+    """log(1 + scale · c / Σ c) of counts c, which networks read as log(1 + c): rows of one size, whatever was counted.
+
+    Of a row without any count, zeros. As scanpy's normalize_total and log1p, and Seurat's LogNormalize, have it.
+    """
+
+    scale: Annotated[float, Field(gt=0)] = 1e4
+    support: ClassVar[Support] = NONNEGATIVE
+
+    def module(self, shape: Shape) -> nn.Module:
+        from torch import Tensor, nn
+
+        class LogarithmOfShares(nn.Module):
+            def __init__(self, scale: float) -> None:
+                super().__init__()
+                self.scale = scale
+
+            def forward(self, rows: Tensor) -> Tensor:
+                counts = (rows.exp() - 1).relu()  # ONNX has no expm1
+                total = counts.flatten(1).sum(1).reshape(-1, *[1] * (rows.dim() - 1))
+                return (counts * (self.scale / total.clamp_min(1e-9))).log1p()
+
+        return LogarithmOfShares(self.scale)
+
+
 class Softmax(Layer):
     """Shares that sum to one over the last axis, exp(x_k) / Σ_j exp(x_j)."""
 
@@ -174,7 +201,8 @@ _TABLE: tuple[type[Layer], ...] = (
     *(image.MaxPool1d, image.MaxPool2d, image.AvgPool1d, image.AvgPool2d),
     *(image.AdaptiveAvgPool1d, image.AdaptiveAvgPool2d, image.AdaptiveMaxPool2d),
     *(Dropout, image.Dropout2d, BatchNorm1d, image.BatchNorm2d, LayerNorm, image.GroupNorm, image.InstanceNorm2d),
-    *(ReLU, LeakyReLU, ELU, SELU, GELU, SiLU, Mish, Softplus, Hardswish, PReLU, Tanh, Sigmoid, Exp, Log1p, Softmax),
+    *(ReLU, LeakyReLU, ELU, SELU, GELU, SiLU, Mish, Softplus, Hardswish, PReLU, Tanh, Sigmoid, Exp, Log1p),
+    *(LogNormalize, Softmax),
 )
 LAYERS: dict[str, type[Layer]] = {layer.name: layer for layer in _TABLE}
 

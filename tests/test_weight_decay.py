@@ -13,6 +13,8 @@ from small_runs import NPZ, Raw, changed, small, small_arrays
 from torch import Tensor, nn
 
 import sgc
+from sgc.report.json_report import inspect_json
+from sgc.report.text_report import inspect_text
 from sgc.runs.run_folder import RunFolder
 from sgc.runtime.data_variables import open_data
 from sgc.runtime.model import Model
@@ -35,6 +37,9 @@ STEP: Raw = {
     "generative": {"parents": ["prev.s"], "network": {"mlp": [4]}},
     "recognition": {"parents": ["x"], "network": {"mlp": [5]}, "weight_decay": 0.5},
 }
+STATE: Raw = {"c": {"parents": ["x"], "network": [{"mlp": [3]}, {"gru": 4}], "weight_decay": 0.5}}
+READS = changed(STEP, recognition__parents=["c"], recognition__weight_decay=None)
+CARRY: Raw = {"t": {"count": 3, "carry": STATE, "nodes": {"s": READS}}}
 REPEAT: Raw = {"t": {"count": 3, "nodes": {"s": STEP}}}
 WHERE: dict[str, tuple[Raw, set[str]]] = {  # changes, and how the names begin of what has a decay of its own
     "q": ({Q: 0.5}, {"recognition.y_."}),
@@ -52,6 +57,7 @@ WHERE: dict[str, tuple[Raw, set[str]]] = {  # changes, and how the names begin o
         {"features.h_."},
     ),
     "an expert": ({"nodes__z__recognition": EXPERTS}, {"recognition.z_.experts.x_."}),
+    "a carry": ({"repeat": CARRY, "nodes__x__generative__parents": ["y", "z", "t.s"]}, {"features.t/c"}),
     "a repeat": ({"repeat": REPEAT, "nodes__x__generative__parents": ["y", "z", "t.s"]}, {"recognition.t/s_."}),
 }  # fmt: skip
 
@@ -129,6 +135,19 @@ def test_a_step_subtracts_the_decay_of_these_weights_alone(tmp_path: Path) -> No
         assert torch.equal(before[name], same[name])
         own = 0.01 * 0.5 * before[name] if name.startswith("recognition.y_.") else torch.zeros_like(tensor)
         torch.testing.assert_close(tensor - drawn[name], own, rtol=1e-9, atol=1e-12)
+
+
+def test_inspect_says_it_in_words_and_in_json() -> None:
+    own = {"from": 1, "to": 0.1, "epochs": 2}
+    feature: Raw = {"h": {"parents": ["x"], "network": {"mlp": [4]}, "weight_decay": 0.25}}
+    made = outline(sgc.load(small(**{Q: own}, features=feature, nodes__z__recognition__parents=["h", "y"])))
+    text = inspect_text(made)
+    assert "weight decay from 1 to 0.1 over 2 epochs" in text
+    assert "weight decay 0.25" in text
+    assert text.count("weight decay") == 2
+    (y,) = (node for node in inspect_json(made)["nodes"] if node["name"] == "y")
+    assert y["recognition"]["weight_decay"] == own | {"curve": "linear"}
+    assert "weight_decay" not in y["generative"]
 
 
 WRONG: dict[str, tuple[Raw, str]] = {

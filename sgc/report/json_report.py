@@ -111,6 +111,7 @@ def _density_json(density: Density) -> dict[str, Any]:  # Any: plain data
         "entering": entering_words(density.parents, density.stack),
         "heads": {name: list(shape) for name, shape in density.heads.items()},
         "constants": constants,
+        **({} if density.weight_decay is None else {"weight_decay": _plain_value(density.weight_decay)}),
         "parameters": density.parameters,
     }
 

@@ -305,7 +305,8 @@ def _feature(names: Names, name: str, feature: FeatureOutline) -> FeatureOutline
     relatives = names.relatives(feature.name, (front.parents[i] for i in parents))
     entries = tuple(entry for link in reversed(chain) for entry in _written(link.entries))
     trunk = next((link.trunk for link in chain if link.trunk), "")
-    return FeatureOutline(name, tuple(names.written(name, relative) for relative in relatives), entries, trunk, stack)
+    written = tuple(names.written(name, relative) for relative in relatives)
+    return FeatureOutline(name, written, entries, trunk, stack, feature.weight_decay)
 
 
 def _aligned(names: Names, reader: str, parents: Iterable[str]) -> list[int]:

@@ -19,7 +19,7 @@ from sgc.objectives.gradient import GRADIENTS
 from sgc.objectives.objective import OverRate
 from sgc.piece import Piece
 from sgc.schedules import Schedule
-from sgc.spec.outline import Constant, Density, Outline, Variable
+from sgc.spec.outline import Constant, Density, FeatureOutline, Outline, Variable
 
 DERIVED = f"derived from p (auto, {SOURCE})"
 
@@ -113,6 +113,11 @@ def entering_words(parents: tuple[str, ...], stack: Stack | None) -> str:
 def constant_words(constants: Mapping[str, Constant]) -> str:
     """Write parameters that no network gives: `loc 0, scale 1 learned`."""
     return ", ".join(f"{name} {_constant(constant)}" for name, constant in constants.items())
+
+
+def decay_words(owner: Density | FeatureOutline) -> str:
+    """Write the weight decay of a network's own; an empty string where it has that of the optimiser."""
+    return "" if owner.weight_decay is None else f"weight decay {number_words(owner.weight_decay)}"
 
 
 def _constant(constant: Constant) -> str:
@@ -215,7 +220,7 @@ def expert_words(member: Expert, density: Density) -> str:
     network = network_words(density.entries, density.trunk) if density.entries else ""
     entering = entering_words(density.parents, density.stack)
     constants = constant_words(density.constants) if density.constants else ""
-    facts = "; ".join(part for part in (network, entering, constants) if part)
+    facts = "; ".join(part for part in (network, entering, decay_words(density), constants) if part)
     return f"{member.name}{of}{f': {facts}' if facts else ''}"
 
 

@@ -17,6 +17,7 @@ from sgc.report.short_words import (
     DERIVED,
     combination_words,
     constant_words,
+    decay_words,
     entering_words,
     estimator_words,
     event_words,
@@ -30,7 +31,7 @@ from sgc.report.shown_patterns import shown
 from sgc.report.standard_streams import visible
 from sgc.report.text_table import text_table
 from sgc.report.warning_notes import warnings
-from sgc.spec.outline import Density, Outline
+from sgc.spec.outline import Density, FeatureOutline, Outline
 
 HANGING = 14  # how far a folded line of a plan is set in
 
@@ -113,9 +114,16 @@ def _density_lines(density: Density) -> list[str]:
     entering = entering_words(density.parents, density.stack)
     if entering:
         lines.append(entering)
+    if decay := decay_words(density):
+        lines.append(decay)
     if density.constants:
         lines.append(constant_words(density.constants))
     return lines
+
+
+def _feature_words(feature: FeatureOutline) -> list[str]:
+    entering = entering_words(feature.parents, feature.stack)
+    return [network_words(feature.entries, feature.trunk), entering, decay_words(feature)]
 
 
 def _lists(view: Plated) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
@@ -133,7 +141,7 @@ def _lists(view: Plated) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
                     f.name,
                     shape_text(f.stack.output),
                     f"of {', '.join(f.parents)}",
-                    "; ".join(filter(None, (network_words(f.entries, f.trunk), entering_words(f.parents, f.stack)))),
+                    "; ".join(filter(None, _feature_words(f))),
                 )
                 for f in outline.features.values()
             ],

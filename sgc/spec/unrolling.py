@@ -183,7 +183,8 @@ class _Unrolling:
         if state != flat:
             self.expansion.written[path] = Written(template.scope.document, template.place)
             self.expansion.called[state] = f"'{template.name}'"
-        raw = self._piece(reader, {k: written[k] for k in ("parents", "network") if k in written}, path, template.place)
+        own = {key: value for key, value in written.items() if key != "direction"}
+        raw = self._piece(reader, own, path, template.place)
         if cell is not None:
             raw = self._cell(template, index, raw, network, cell["gru"], before)
         if cell is not None or counted:
@@ -211,7 +212,8 @@ class _Unrolling:
         elif before in parents:
             self._read_twice(template)
             parents = [parent for parent in parents if parent != before]
-        return {"parents": [*parents, before], "network": Cell(gru=width) if isinstance(width, int) else {"gru": width}}
+        unit = Cell(gru=width) if isinstance(width, int) else {"gru": width}
+        return {**raw, "parents": [*parents, before], "network": unit}
 
     def _read_twice(self, template: Template) -> None:
         """Report a parent that is the state which the recurrent unit reads anyway."""

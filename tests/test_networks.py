@@ -640,6 +640,7 @@ def test_counts_are_brought_to_one_size() -> None:
     torch.testing.assert_close(module(counts.log1p().float()), wanted.float(), rtol=1e-4, atol=1e-4)
     twice = module((2 * counts).log1p())
     torch.testing.assert_close(twice, wanted, rtol=1e-9, atol=1e-9)
+    assert bool(module(torch.tensor([[1e30] * 7, [-1e30] * 7])).isfinite().all())
     assert layer.output_range(NONNEGATIVE) == NONNEGATIVE
     assert LAYERS["LogNormalize"].model_validate({"LogNormalize": 10}) == LAYERS["LogNormalize"](scale=10)
 

@@ -88,6 +88,7 @@ def test_the_ranges_that_are_proved_are_the_smallest() -> None:
         "Tanh": "a number from -1 to 1",
         "Sigmoid": "a number between 0 and 1, neither of them",
         "Exp": "a number above 0",
+        "LogNormalize": "a number from 0 up",
         "Softmax": "a number from 0 to 1",
     }
 

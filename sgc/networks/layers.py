@@ -162,7 +162,8 @@ class Log1p(Layer):
 class LogNormalize(Layer):
     """log(1 + scale · c / Σ c) of counts c, which networks read as log(1 + c): rows of one size, whatever was counted.
 
-    Of a row without any count, zeros. As scanpy's normalize_total and log1p, and Seurat's LogNormalize, have it.
+    Of a row without any count, zeros; a count beyond e^60 is taken for that. As scanpy's normalize_total and log1p, and
+    Seurat's LogNormalize, have it.
     """
 
     scale: Annotated[float, Field(gt=0)] = 1e4
@@ -177,7 +178,7 @@ class LogNormalize(Layer):
                 self.scale = scale
 
             def forward(self, rows: Tensor) -> Tensor:
-                counts = (rows.exp() - 1).relu()  # ONNX has no expm1
+                counts = (rows.clamp(0, 60).exp() - 1).relu()  # no sum of them overflows; ONNX has no expm1
                 total = counts.flatten(1).sum(1).reshape(-1, *[1] * (rows.dim() - 1))
                 return (counts * (self.scale / total.clamp_min(1e-9))).log1p()
 

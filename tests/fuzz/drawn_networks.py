@@ -19,7 +19,7 @@ IMAGE: Shape = (1, 4, 4)
 SIGNAL: Shape = (2, 4)
 WIDE: Shape = (16,)
 POINTWISE = ("ReLU", "LeakyReLU", "ELU", "SELU", "GELU", "SiLU", "Mish", "Softplus", "Hardswish", "PReLU", "Tanh")
-POINTWISE += ("Sigmoid", "Exp", "Softmax")
+POINTWISE += ("Sigmoid", "Exp", "LogNormalize", "Softmax")
 OF_VECTORS: Mapping[str, tuple[Any, Shape]] = {  # how it is written, and what it makes of [16]
     "Linear": ({"Linear": 4}, (4,)),
     "Flatten": ("Flatten", WIDE),

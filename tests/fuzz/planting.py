@@ -60,11 +60,12 @@ class Planting:
             self.reads.setdefault(own, set()).add(host)
 
     def needs(self, name: str) -> frozenset[str]:
-        """Name everything that a name hangs on."""
+        """Name everything that a name hangs on, and the counts of the repeats that it reads from."""
         found = [name]
         for each in found:
             found += [other for other in sorted(self.reads.get(each, ())) if other not in found]
-        return frozenset(found)
+        counts = [f"count of {key}" for key, names in _repeated(self.spec) if names & set(found)]
+        return frozenset([*found, *counts])
 
     def site(self, *roles: str) -> Site | None:
         """Choose where to make a mistake; nowhere twice."""
@@ -84,6 +85,15 @@ class Planting:
         if chosen is not None:
             self.taken.add(chosen)
         return chosen
+
+
+def _repeated(level: Any) -> Iterator[tuple[str, set[str]]]:  # Any: plain data
+    """List the repeats below a level, with the names in each, also those that stand deeper."""
+    for key, inner in level.get("repeat", {}).items():
+        deeper = list(_repeated(inner))
+        own = {name for section in ("nodes", "carry", "features") for name in inner.get(section, {})}
+        yield key, own.union(*(names for _, names in deeper))
+        yield from deeper
 
 
 def has(value: Any, path: Path) -> bool:  # Any: plain data

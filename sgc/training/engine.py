@@ -49,15 +49,18 @@ def move_optimizer(optimizer: torch.optim.Optimizer, given: Optimizer, epoch: fl
 def make_optimizer(given: Optimizer, groups: Sequence[ParameterGroup]) -> torch.optim.Optimizer:
     """Make the optimiser of torch.optim that a spec names, in its fused form if there is one."""
     options = numbers_at(given, 0.0)
-    parameters: list[dict[str, Any]] = [{"params": list(group.parameters)} for group in groups]  # Any: torch's options
-    for options_of_group, group in zip(parameters, groups, strict=True):
-        if group.weight_decay is not None:
-            options_of_group |= {"weight_decay": value_at(group.weight_decay, 0.0), OWN_DECAY: group.weight_decay}
+    parameters = [_torch_group(group) for group in groups]
     kind = _without_dynamo(getattr(torch.optim, given.name))
     if given.name in ("Adam", "AdamW", "SGD"):
         with suppress(RuntimeError, TypeError):  # an older torch has no fused form for this device
             return kind(parameters, **options, fused=True)
     return kind(parameters, **options)
+
+
+def _torch_group(group: ParameterGroup) -> dict[str, Any]:  # Any: torch's options
+    decay = group.weight_decay
+    own = {} if decay is None else {"weight_decay": value_at(decay, 0.0), OWN_DECAY: decay}
+    return {"params": list(group.parameters), **own}
 
 
 def kept(weights: Mapping[str, Tensor], optimizer: torch.optim.Optimizer) -> list[Tensor]:

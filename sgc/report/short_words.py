@@ -79,9 +79,19 @@ def _entry_words(entry: Any) -> str:  # Any: a union of kinds
 
 
 def _layer_words(layer: Any) -> str:  # Any: a layer of the table
-    values = [getattr(layer, name) for name in type(layer).model_fields if name in layer.model_fields_set]
-    words = ["-".join(map(str, option)) if isinstance(option, tuple) else _option_words(option) for option in values]
-    return " ".join([layer.name, *words])
+    given = [(name, getattr(layer, name)) for name in type(layer).model_fields if name in layer.model_fields_set]
+    return " ".join([layer.name, *(_layer_option(name, value) for name, value in given)])
+
+
+def _layer_option(name: str, value: Any) -> str:  # Any: an option of a layer
+    """Write an option by its value alone; one that is true or false by its name, too.
+
+    >>> _layer_option("momentum", 0.02), _layer_option("affine", False)
+    ('0.02', 'affine false')
+    """
+    if isinstance(value, bool):
+        return f"{name} {str(value).lower()}"
+    return "-".join(map(str, value)) if isinstance(value, tuple) else _option_words(value)
 
 
 def _option_words(value: Any) -> str:  # Any: an option of a layer

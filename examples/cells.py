@@ -258,6 +258,8 @@ def main() -> None:
     parser.add_argument("--choosing", action="store_true", help="try settings of the spec in draws 10 to 19")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting to try so")
     asked_for = parser.parse_args()
+    if min(asked_for.draws, asked_for.seeds) < 1:
+        parser.error("--draws and --seeds are 1 or more")
     if asked_for.set and not asked_for.choosing:
         parser.error("--set is for --choosing: the table is of the spec as it stands")
     counts, types = counted_cells()
